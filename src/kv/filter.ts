@@ -1,0 +1,174 @@
+/**
+ * Filters: which keys a listing or a watch is about.
+ *
+ * A filter is parted into tokens as a key is. `*` as a whole token matches any one token, `>` as the last token one or more further
+ * ones, and `*` inside a token any run of characters, also none. The storage narrows by whole tokens; the rest is matched here.
+ */
+import { invalidArgument } from "./errors.js";
+import { DEFAULT_LIMITS } from "./limits.js";
+import { checkKey, escapeText, quote } from "./names.js";
+
+/** One token of a filter: any, or text in its stored form, or a glob over the token's own characters. */
+type TokenPattern = "*" | { readonly stored: string } | { readonly pieces: readonly string[] };
+
+/** A parsed filter. Make one with {@link parseFilter}. */
+export interface Filter {
+  /** The filter as typed. */
+  readonly text: string;
+  /** The narrowest NATS subject filter that covers it, without the bucket's prefix. */
+  readonly subject: string;
+  /** The one stored key that can match, when the filter has no wildcard. */
+  readonly exactStoredKey: string | undefined;
+  /** Whether the subject alone decides: nothing is left to match here. */
+  readonly subjectDecides: boolean;
+  /** Whether the key of this stored form matches. */
+  matches(storedKey: string): boolean;
+}
+
+/** The filter that matches every key. */
+export const MATCH_ALL: Filter = Object.freeze({
+  text: "",
+  subject: ">",
+  exactStoredKey: undefined,
+  subjectDecides: true,
+  matches: () => true,
+});
+
+/** Parses one filter; empty means all. Throws `invalid_argument`. */
+export function parseFilter(text: string): Filter {
+  if (text === "" || text === ">") return text === "" ? MATCH_ALL : { ...MATCH_ALL, text };
+  checkFilterText(text);
+  const tokens = escapeText(text, "*>").split(".");
+  const hasTail = tokens.at(-1) === ">";
+  if (hasTail) tokens.pop();
+  if (tokens.includes(">")) {
+    throw invalidArgument(
+      `The filter ${quote(text)} has '>' before its end; '>' may only be the last token.`,
+    );
+  }
+  const patterns = tokens.map(parseToken);
+  const subjectTokens = patterns.map((pattern) =>
+    pattern !== "*" && "stored" in pattern ? pattern.stored : "*",
+  );
+  if (hasTail) subjectTokens.push(">");
+  const subject = subjectTokens.join(".");
+  const isExact = !hasTail && patterns.every((pattern) => pattern !== "*" && "stored" in pattern);
+  return {
+    text,
+    subject,
+    exactStoredKey: isExact ? subject : undefined,
+    subjectDecides: patterns.every((pattern) => pattern === "*" || "stored" in pattern),
+    matches: (storedKey) => matchTokens(patterns, hasTail, storedKey.split(".")),
+  };
+}
+
+/** Parses the filters of a request: none means all. Throws `invalid_argument`, also when there are more than 32. */
+export function parseFilters(texts: readonly string[]): readonly Filter[] {
+  if (texts.length > DEFAULT_LIMITS.filtersMax) {
+    throw invalidArgument(
+      `The request has ${texts.length} filters; at most ${DEFAULT_LIMITS.filtersMax} are allowed.`,
+    );
+  }
+  const filters = texts.map(parseFilter);
+  return filters.length === 0 || filters.some((filter) => filter.subject === ">" && filter.subjectDecides)
+    ? [MATCH_ALL]
+    : filters;
+}
+
+/** Whether a stored key matches at least one of the filters. */
+export function matchesAny(filters: readonly Filter[], storedKey: string): boolean {
+  return filters.some((filter) => filter.matches(storedKey));
+}
+
+/**
+ * NATS subject filters, without the bucket's prefix, that together cover the filters and do not overlap: JetStream refuses a consumer
+ * whose filters do. Where two overlap and neither covers the other, everything is read and matched here.
+ */
+export function serverSubjects(filters: readonly Filter[]): readonly string[] {
+  const subjects = [...new Set(filters.map((filter) => filter.subject))];
+  const widest = subjects.filter(
+    (subject) => !subjects.some((other) => other !== subject && covers(other, subject)),
+  );
+  const overlap = widest.some((subject, index) =>
+    widest.slice(index + 1).some((other) => overlaps(subject, other)),
+  );
+  return overlap || widest.length === 0 ? [">"] : widest;
+}
+
+function checkFilterText(text: string): void {
+  try {
+    checkKey(text);
+  } catch {
+    throw invalidArgument(
+      `The filter ${quote(text)} is malformed; it takes up to 512 bytes of UTF-8 without control characters.`,
+    );
+  }
+}
+
+function parseToken(token: string): TokenPattern {
+  if (token === "*") return "*";
+  if (!token.includes("*")) return { stored: token.replaceAll(">", "=3E") };
+  return { pieces: token.split("*").map(decodePiece) };
+}
+
+/** The characters that a stored piece of a token stands for. `>` inside a token is an ordinary character. */
+function decodePiece(piece: string): string {
+  if (piece === "") return "";
+  return decodeURIComponent(piece.replaceAll("%", "%25").replaceAll("=", "%"));
+}
+
+function matchTokens(
+  patterns: readonly TokenPattern[],
+  hasTail: boolean,
+  tokens: readonly string[],
+): boolean {
+  if (hasTail ? tokens.length <= patterns.length : tokens.length !== patterns.length) return false;
+  return patterns.every((pattern, index) => {
+    const token = tokens[index] ?? "";
+    if (pattern === "*") return true;
+    if ("stored" in pattern) return pattern.stored === token;
+    return matchGlob(pattern.pieces, decodePiece(token));
+  });
+}
+
+/** Whether the text is the pieces with anything between them. Linear: each piece is taken where it is first found. */
+function matchGlob(pieces: readonly string[], text: string): boolean {
+  const first = pieces[0] ?? "";
+  const last = pieces.at(-1) ?? "";
+  if (text.length < first.length + last.length || !text.startsWith(first) || !text.endsWith(last))
+    return false;
+  const end = text.length - last.length;
+  let position = first.length;
+  for (const piece of pieces.slice(1, -1)) {
+    const found = text.indexOf(piece, position);
+    if (found < 0 || found + piece.length > end) return false;
+    position = found + piece.length;
+  }
+  return true;
+}
+
+/** Whether every subject that `narrow` matches is matched by `wide`. */
+function covers(wide: string, narrow: string): boolean {
+  const wideTokens = wide.split(".");
+  const narrowTokens = narrow.split(".");
+  for (const [index, token] of wideTokens.entries()) {
+    const other = narrowTokens[index];
+    if (other === undefined) return false;
+    if (token === ">") return true;
+    if (other === ">" || (token !== "*" && token !== other)) return false;
+  }
+  return wideTokens.length === narrowTokens.length;
+}
+
+/** Whether some subject is matched by both. */
+function overlaps(left: string, right: string): boolean {
+  const leftTokens = left.split(".");
+  const rightTokens = right.split(".");
+  for (let index = 0; ; index++) {
+    const one = leftTokens[index];
+    const other = rightTokens[index];
+    if (one === undefined || other === undefined) return one === other;
+    if (one === ">" || other === ">") return true;
+    if (one !== "*" && other !== "*" && one !== other) return false;
+  }
+}

