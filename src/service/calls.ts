@@ -33,9 +33,28 @@ export interface CallContext extends CallScope {
 }
 
 /** Answers one call; throws KvError. */
-export type UnaryHandler = (request: never, context: CallContext) => Promise<object>;
+export type UnaryHandler<
+  Input extends DescMessage = DescMessage,
+  Output extends DescMessage = DescMessage,
+> = (request: MessageShape<Input>, context: CallContext) => Promise<MessageShape<Output>>;
+
 /** Starts one stream: resolves when it is in place, so that a refusal is told apart from a stream that ends early. */
-export type StreamHandler = (request: never, context: CallContext) => Promise<AsyncIterableIterator<object>>;
+export type StreamHandler<
+  Input extends DescMessage = DescMessage,
+  Output extends DescMessage = DescMessage,
+> = (
+  request: MessageShape<Input>,
+  context: CallContext,
+) => Promise<AsyncIterableIterator<MessageShape<Output>>>;
+
+/** The handlers of one service: one for each of its methods, unary or server-streaming. */
+export type Handlers<Service extends DescService> = {
+  readonly [Name in keyof Service["method"]]: Service["method"][Name] extends {
+    methodKind: "server_streaming";
+  }
+    ? StreamHandler<Service["method"][Name]["input"], Service["method"][Name]["output"]>
+    : UnaryHandler<Service["method"][Name]["input"], Service["method"][Name]["output"]>;
+};
 
 /** One method of the contract, bound to what answers it. */
 export interface BoundMethod {

@@ -1,0 +1,236 @@
+/**
+ * Settings: parsed once from the environment and the flags of `serve` (which win), checked, frozen.
+ *
+ * Each setting stands in one table with its documentation, so that `--help`, docs/settings.md and the code can't disagree (a test
+ * compares them). An unknown or malformed setting stops the start with one line.
+ */
+import { isIP } from "node:net";
+import { DEFAULT_LIMITS, type Limits } from "./kv/limits.js";
+import { LIMIT_SETTINGS } from "./config-limits.js";
+import { ConfigError, flagOf, parseBoolean, parseCount, parseEnum, type Setting } from "./config-settings.js";
+
+export { ConfigError } from "./config-settings.js";
+
+/** Everything that the service can be told. */
+export interface Config {
+  readonly host: string;
+  readonly port: number;
+  readonly dataDir: string;
+  readonly natsUrl: string | undefined;
+  readonly natsCreds: string | undefined;
+  readonly natsServerBin: string | undefined;
+  readonly replicas: number;
+  readonly durability: "safe" | "relaxed";
+  readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "silent";
+  readonly apiKey: string | undefined;
+  readonly allowAnonymous: boolean;
+  readonly allowedOrigins: readonly string[] | "*";
+  readonly tlsCert: string | undefined;
+  readonly tlsKey: string | undefined;
+  readonly fastPath: boolean;
+  readonly limits: Limits;
+}
+
+const text = (value: string): string => value;
+
+/** Every setting but the limits, in the order of the documentation. */
+export const SETTINGS: readonly Setting[] = [
+  {
+    env: "PORT",
+    field: "port",
+    value: "number",
+    default: "9123",
+    doc: "The port to listen on; 0 takes a free one.",
+    parse: (value) => parseCount(value, 0, 65_535),
+  },
+  {
+    env: "HOST",
+    field: "host",
+    value: "address",
+    default: "127.0.0.1",
+    doc: "The address to listen on.",
+    parse: text,
+  },
+  {
+    env: "DATA_DIR",
+    field: "dataDir",
+    value: "path",
+    default: "./data",
+    doc: "Where the embedded nats-server keeps its files. One service owns it at a time.",
+    parse: text,
+  },
+  {
+    env: "NATS_URL",
+    field: "natsUrl",
+    value: "url",
+    doc: "Use this NATS server or cluster (2.11 or newer, with JetStream) instead of the embedded one: nats:// or tls://, comma-separated; user:password@ or token@ before the host.",
+    secret: true,
+    parse: text,
+  },
+  {
+    env: "NATS_CREDS",
+    field: "natsCreds",
+    value: "path",
+    doc: "A NATS credentials file for NATS_URL.",
+    parse: text,
+  },
+  {
+    env: "NATS_SERVER_BIN",
+    field: "natsServerBin",
+    value: "path",
+    doc: "The nats-server program to embed. Default: the one that npm installed, then the one on PATH.",
+    parse: text,
+  },
+  {
+    env: "REPLICAS",
+    field: "replicas",
+    value: "number",
+    default: "1",
+    doc: "Copies that a NATS cluster keeps of each new bucket: 1, 3 or 5.",
+    parse: (value) => parseCount(value, 1, 5),
+  },
+  {
+    env: "DURABILITY",
+    field: "durability",
+    value: "mode",
+    default: "safe",
+    doc: "safe: the embedded server has a write on disk before it is acknowledged. relaxed: faster; a power failure may lose the last acknowledged writes.",
+    parse: (value) => parseEnum(value, ["safe", "relaxed"]),
+  },
+  {
+    env: "LOG_LEVEL",
+    field: "logLevel",
+    value: "level",
+    default: "info",
+    doc: "trace, debug, info, warn, error or silent.",
+    parse: (value) => parseEnum(value, ["trace", "debug", "info", "warn", "error", "silent"]),
+  },
+  {
+    env: "IRONFLOW_API_KEY",
+    field: "apiKey",
+    value: "key",
+    doc: "The key that every call must bring as 'Authorization: Bearer <key>'; at least 16 characters. Default: no key is needed.",
+    secret: true,
+    parse: parseApiKey,
+  },
+  {
+    env: "ALLOW_ANONYMOUS",
+    field: "allowAnonymous",
+    value: "boolean",
+    default: "false",
+    doc: "Listen beyond loopback although no API key is set.",
+    parse: parseBoolean,
+  },
+  {
+    env: "ALLOWED_ORIGINS",
+    field: "allowedOrigins",
+    value: "list",
+    default: "*",
+    doc: "Web origins that may call from a browser, comma-separated; * for all.",
+    parse: parseOrigins,
+  },
+  {
+    env: "TLS_CERT",
+    field: "tlsCert",
+    value: "path",
+    doc: "A PEM certificate chain: the port speaks TLS. Needs TLS_KEY.",
+    parse: text,
+  },
+  { env: "TLS_KEY", field: "tlsKey", value: "path", doc: "The PEM private key of TLS_CERT.", parse: text },
+  {
+    env: "FAST_PATH",
+    field: "fastPath",
+    value: "boolean",
+    default: "true",
+    doc: "Answer plain unary calls on the fast path; false sends all through the stock Connect adapter.",
+    parse: parseBoolean,
+  },
+];
+
+/** The settings of the limits too. */
+export const ALL_SETTINGS: readonly Setting[] = [...SETTINGS, ...LIMIT_SETTINGS];
+
+/**
+ * Makes the configuration. `flags` are named by the settings' flags (`data-dir`) and win over the environment.
+ * Throws ConfigError, with a sentence of one line, for anything malformed, unknown or contradictory.
+ */
+export function loadConfig(
+  environment: Readonly<Record<string, string | undefined>>,
+  flags: Readonly<Record<string, string | undefined>> = {},
+): Config {
+  const known = new Set(ALL_SETTINGS.map(flagOf));
+  for (const flag of Object.keys(flags)) {
+    if (!known.has(flag))
+      throw new ConfigError(`There is no setting --${flag}; see 'ironflow-kv serve --help'.`);
+  }
+  const values: Record<string, unknown> = {};
+  const limits: Record<string, unknown> = { ...DEFAULT_LIMITS };
+  for (const setting of ALL_SETTINGS) {
+    const given = flags[flagOf(setting)] ?? nonEmpty(environment[setting.env]) ?? setting.default;
+    if (given === undefined) continue;
+    const target = setting.limit === true ? limits : values;
+    try {
+      target[setting.field] = setting.parse(given);
+    } catch (error) {
+      const shown = setting.secret === true ? "" : ` is ${JSON.stringify(given)};`;
+      throw new ConfigError(`${setting.env}${shown} ${error instanceof Error ? error.message : "malformed"}`);
+    }
+  }
+  const config = { ...values, limits: Object.freeze(limits) } as unknown as Config;
+  checkTogether(config, environment);
+  return Object.freeze(config);
+}
+
+function checkTogether(config: Config, environment: Readonly<Record<string, string | undefined>>): void {
+  for (const name of Object.keys(environment)) {
+    if (name.startsWith("IRONFLOW_") && !OTHER_IRONFLOW_NAMES.has(name)) {
+      throw new ConfigError(`There is no setting ${name}; see 'ironflow-kv serve --help'.`);
+    }
+  }
+  if ((config.tlsCert === undefined) !== (config.tlsKey === undefined)) {
+    throw new ConfigError("TLS_CERT and TLS_KEY go together; set both or none.");
+  }
+  if (config.natsCreds !== undefined && config.natsUrl === undefined) {
+    throw new ConfigError("NATS_CREDS is for an outside server; set NATS_URL too.");
+  }
+  if (config.natsUrl === undefined && config.replicas !== 1) {
+    throw new ConfigError("REPLICAS needs a NATS cluster; set NATS_URL, or leave it at 1.");
+  }
+  if (config.replicas % 2 === 0) throw new ConfigError(`REPLICAS is ${config.replicas}; it takes 1, 3 or 5.`);
+  if (config.limits.messageBytesMax < config.limits.valueBytesMax + 4_096) {
+    throw new ConfigError("MESSAGE_BYTES_MAX must be at least 4096 more than VALUE_BYTES_MAX.");
+  }
+  if (config.apiKey === undefined && !config.allowAnonymous && !isLoopback(config.host)) {
+    throw new ConfigError(
+      `HOST is ${config.host}, which others can reach, and no API key is set; set IRONFLOW_API_KEY, or ALLOW_ANONYMOUS=true to let everyone in.`,
+    );
+  }
+}
+
+/** IRONFLOW_ names that are not settings of `serve`: the command line's and the key, which is one. */
+const OTHER_IRONFLOW_NAMES = new Set(["IRONFLOW_API_KEY", "IRONFLOW_SERVER"]);
+
+/** Whether only programs of this machine can reach the address. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+}
+
+function nonEmpty(value: string | undefined): string | undefined {
+  return value === "" ? undefined : value;
+}
+
+function parseApiKey(value: string): string {
+  if (!/^[\x21-\x7e]{16,256}$/.test(value))
+    throw new Error("takes 16 to 256 printable ASCII characters without spaces.");
+  return value;
+}
+
+function parseOrigins(value: string): readonly string[] | "*" {
+  if (value === "*") return "*";
+  return value.split(",").map((part) => {
+    const origin = part.trim();
+    if (!/^https?:\/\/[^/\s]+$/.test(origin))
+      throw new Error("it takes origins such as https://app.example.com, or *.");
+    return origin;
+  });
+}

@@ -1,0 +1,218 @@
+/**
+ * The listener: one port for everything. It tells HTTP/2 from HTTP/1.1 by a connection's first bytes (or ALPN under TLS), hands each
+ * request to its handler, keeps connections alive or ends them, and drains on shutdown. It knows nothing of what is served.
+ */
+import {
+  createServer as createHttp1Server,
+  type IncomingMessage,
+  type Server as Http1Server,
+  type ServerResponse,
+} from "node:http";
+import {
+  createServer as createHttp2Server,
+  type Http2Server,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
+import { createServer as createNetServer, type Server as NetServer, type Socket } from "node:net";
+import { createServer as createTlsServer } from "node:tls";
+import { once } from "node:events";
+import type { Duplex } from "node:stream";
+import type { Limits } from "./kv/limits.js";
+import { peekProtocol } from "./protocol/peek.js";
+import { keepSessionAlive } from "./protocol/session-ping.js";
+
+/** What the requests are handed to. None of these may throw. */
+export interface RequestHandlers {
+  onHttp1(request: IncomingMessage, response: ServerResponse): void;
+  onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  onHttp2(
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    flags: number,
+    rawHeaders: readonly string[],
+  ): void;
+}
+
+export interface ListenOptions {
+  readonly host: string;
+  /** 0 takes a free port. */
+  readonly port: number;
+  readonly limits: Limits;
+  /** PEM texts; undefined: cleartext. */
+  readonly tls: { readonly cert: string; readonly key: string } | undefined;
+  readonly handlers: RequestHandlers;
+}
+
+export interface Listener {
+  readonly port: number;
+  /** Such as http://127.0.0.1:9123. */
+  readonly url: string;
+  /** Takes no more connections, and tells those that are open to go when their calls are done. */
+  stopAccepting(): void;
+  /** Resolves when the last connection is gone; those left after `deadlineMs` are cut. */
+  drain(deadlineMs: number): Promise<void>;
+}
+
+/** Opens the port. Rejects with the system's error when it can't. */
+export async function listen(options: ListenOptions): Promise<Listener> {
+  const server = new PortServer(options);
+  await server.open();
+  return server;
+}
+
+class PortServer implements Listener {
+  private readonly sockets = new Set<Socket>();
+  private readonly sessions = new Set<ServerHttp2Session>();
+  private readonly http1: Http1Server;
+  private readonly http2: Http2Server;
+  private readonly acceptor: NetServer;
+  private isDraining = false;
+
+  constructor(private readonly options: ListenOptions) {
+    this.http1 = makeHttp1Server(options.limits);
+    this.http2 = makeHttp2Server(options.limits);
+    this.acceptor = this.makeAcceptor();
+    this.acceptor.maxConnections = options.limits.connectionsMax;
+    this.attachHandlers(options.handlers);
+  }
+
+  get port(): number {
+    const address = this.acceptor.address();
+    return address === null || typeof address === "string" ? this.options.port : address.port;
+  }
+
+  get url(): string {
+    const { host, tls } = this.options;
+    const name = host === "0.0.0.0" || host === "::" ? "localhost" : host.includes(":") ? `[${host}]` : host;
+    return `${tls === undefined ? "http" : "https"}://${name}:${this.port}`;
+  }
+
+  async open(): Promise<void> {
+    this.acceptor.listen({ host: this.options.host, port: this.options.port, backlog: 1_024 });
+    await once(this.acceptor, "listening");
+    // Node enforces headersTimeout and requestTimeout by a timer that it starts on this event of the HTTP server itself.
+    this.http1.emit("listening");
+  }
+
+  stopAccepting(): void {
+    if (this.isDraining) return;
+    this.isDraining = true;
+    this.acceptor.close();
+    for (const session of this.sessions) session.close();
+    this.http1.closeIdleConnections();
+  }
+
+  async drain(deadlineMs: number): Promise<void> {
+    this.stopAccepting();
+    const gone = Promise.all(
+      [...this.sockets].map((socket) => (socket.closed ? undefined : once(socket, "close"))),
+    );
+    const deadline = setTimeout(() => this.cut(), deadlineMs);
+    await gone;
+    clearTimeout(deadline);
+    this.http1.close();
+  }
+
+  private cut(): void {
+    for (const session of this.sessions) session.destroy();
+    for (const socket of this.sockets) socket.destroy();
+  }
+
+  private makeAcceptor(): NetServer {
+    const { tls, limits } = this.options;
+    if (tls === undefined) {
+      return createNetServer({ noDelay: true, pauseOnConnect: false }, (socket) => {
+        this.track(socket);
+        peekProtocol(socket, limits.peekTimeoutMs, (protocol) => this.handOver(socket, protocol));
+      });
+    }
+    const acceptor = createTlsServer(
+      {
+        cert: tls.cert,
+        key: tls.key,
+        ALPNProtocols: ["h2", "http/1.1"],
+        handshakeTimeout: limits.peekTimeoutMs,
+        noDelay: true,
+      },
+      (socket) => {
+        this.track(socket);
+        this.handOver(socket, socket.alpnProtocol === "h2" ? "http2" : "http1");
+      },
+    );
+    // A failed handshake concerns that client alone; its socket is gone already.
+    acceptor.on("tlsClientError", () => undefined);
+    return acceptor;
+  }
+
+  private track(socket: Socket): void {
+    this.sockets.add(socket);
+    socket.on("close", () => this.sockets.delete(socket));
+    // Without a listener a reset by the peer would end the process.
+    socket.on("error", () => undefined);
+  }
+
+  private handOver(socket: Socket, protocol: "http1" | "http2"): void {
+    if (this.isDraining) return void socket.destroy();
+    if (protocol === "http2") {
+      // The session reads the socket's handle itself and takes what was unshifted: resuming would lose bytes.
+      this.http2.emit("connection", socket);
+    } else {
+      this.http1.emit("connection", socket);
+      socket.resume();
+    }
+  }
+
+  private attachHandlers(handlers: RequestHandlers): void {
+    this.http1.on("request", (request, response) => {
+      response.once("close", () => this.afterResponse());
+      if (this.isDraining) response.setHeader("connection", "close");
+      handlers.onHttp1(request, response);
+    });
+    this.http1.on("upgrade", (request, socket, head) => handlers.onUpgrade(request, socket, head));
+    this.http2.on("session", (session) => this.addSession(session));
+    this.http2.on("sessionError", () => undefined);
+    this.http2.on("stream", (...[stream, headers, flags, rawHeaders]: StreamArguments) => {
+      // A reset by the client is its way to cancel; the handlers see `close`.
+      stream.on("error", () => undefined);
+      handlers.onHttp2(stream, headers, flags, rawHeaders);
+    });
+  }
+
+  private addSession(session: ServerHttp2Session): void {
+    this.sessions.add(session);
+    session.once("close", () => this.sessions.delete(session));
+    keepSessionAlive(session, this.options.limits);
+  }
+
+  private afterResponse(): void {
+    if (this.isDraining) setImmediate(() => this.http1.closeIdleConnections());
+  }
+}
+
+function makeHttp1Server(limits: Limits): Http1Server {
+  const server = createHttp1Server({
+    maxHeaderSize: limits.headerBytesMax,
+    headersTimeout: limits.headersTimeoutMs,
+    requestTimeout: limits.requestTimeoutMs,
+    keepAliveTimeout: limits.idleTimeoutMs,
+    connectionsCheckingInterval: Math.max(100, Math.min(5_000, limits.headersTimeoutMs / 2)),
+    noDelay: true,
+  });
+  // The time to read a request is bounded above; how long an answer may take is the call's deadline.
+  server.timeout = 0;
+  return server;
+}
+
+function makeHttp2Server(limits: Limits): Http2Server {
+  return createHttp2Server({
+    settings: {
+      maxConcurrentStreams: limits.streamsPerConnectionMax,
+      maxHeaderListSize: limits.headerBytesMax,
+      initialWindowSize: 1_048_576,
+      enablePush: false,
+    },
+    maxSessionMemory: 64,
+  });
+}

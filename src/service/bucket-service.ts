@@ -1,0 +1,99 @@
+/** BucketService: one handler per RPC, each of one shape: check, call, convert. */
+import { create } from "@bufbuild/protobuf";
+import {
+  type BucketService,
+  CreateBucketResponseSchema,
+  DeleteBucketResponseSchema,
+  GetBucketResponseSchema,
+  ListBucketsResponseSchema,
+  UpdateBucketResponseSchema,
+  type UpdateBucketRequest,
+} from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
+import { KvError } from "../kv/errors.js";
+import { quote } from "../kv/names.js";
+import type { BucketChange, Store } from "../kv/store.js";
+import type { Handlers } from "./calls.js";
+import { bucketMessage, millisecondsOf, safeNumber } from "./convert.js";
+
+/** The handlers of BucketService on a store. */
+export function bucketHandlers(store: Store): Handlers<typeof BucketService> {
+  return {
+    async createBucket(request, context) {
+      const info = await store.createBucket(
+        {
+          name: request.name,
+          description: request.description,
+          ttlMs: millisecondsOf(request.ttl, "ttl"),
+          maxValueSize: request.maxValueSize,
+          maxBytes: safeNumber(request.maxBytes, "max_bytes"),
+          history: request.history === 0 ? 1 : request.history,
+        },
+        context,
+      );
+      return create(CreateBucketResponseSchema, { bucket: bucketMessage(info) });
+    },
+
+    async getBucket(request, context) {
+      const info = await store.getBucket(request.bucket, context);
+      return create(GetBucketResponseSchema, { bucket: bucketMessage(info) });
+    },
+
+    async listBuckets(request, context) {
+      const page = await store.listBuckets({ limit: request.limit, pageToken: request.pageToken }, context);
+      return create(ListBucketsResponseSchema, {
+        buckets: page.items.map(bucketMessage),
+        nextPageToken: page.nextPageToken,
+      });
+    },
+
+    async updateBucket(request, context) {
+      const info = await store.updateBucket(request.bucket, changeOf(request), context);
+      return create(UpdateBucketResponseSchema, { bucket: bucketMessage(info) });
+    },
+
+    async deleteBucket(request, context) {
+      await store.deleteBucket(request.bucket, context);
+      return create(DeleteBucketResponseSchema);
+    },
+  };
+}
+
+/** The fields of the mask, or those that are set where there is no mask. A masked field that is not set gets its default. */
+function changeOf(request: UpdateBucketRequest): BucketChange {
+  const set: Required<BucketChange> = {
+    description: request.description,
+    ttlMs: millisecondsOf(request.ttl, "ttl"),
+    maxValueSize: request.maxValueSize,
+    maxBytes: request.maxBytes === undefined ? undefined : safeNumber(request.maxBytes, "max_bytes"),
+    history: request.history,
+  };
+  const paths = request.updateMask?.paths ?? [];
+  if (paths.length === 0) return set;
+  const masked: { -readonly [Field in keyof BucketChange]: BucketChange[Field] } = {};
+  for (const path of paths) {
+    switch (path) {
+      case "description":
+        masked.description = set.description ?? "";
+        break;
+      case "ttl":
+        masked.ttlMs = set.ttlMs ?? 0;
+        break;
+      case "max_value_size":
+        masked.maxValueSize = set.maxValueSize ?? 0;
+        break;
+      case "max_bytes":
+        masked.maxBytes = set.maxBytes ?? 0;
+        break;
+      case "history":
+        masked.history = set.history ?? 1;
+        break;
+      default:
+        throw new KvError(
+          "invalid_update_mask",
+          `update_mask names ${quote(path)}; it takes description, ttl, max_value_size, max_bytes and history.`,
+          { bucket: request.bucket },
+        );
+    }
+  }
+  return masked;
+}

@@ -1,0 +1,120 @@
+/** KeyValueService: one handler per RPC, each of one shape: check, call, convert. */
+import { create } from "@bufbuild/protobuf";
+import {
+  DeleteResponseSchema,
+  GetHistoryResponseSchema,
+  GetResponseSchema,
+  type KeyValueService,
+  ListKeysResponseSchema,
+  PutResponseSchema,
+  WatchRequest_Start,
+} from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import type { WatchRequest } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import type { Precondition } from "../../gen/ironflow/kv/v1/types_pb.js";
+import { invalidArgument } from "../kv/errors.js";
+import type { Condition, Store, WatchOptions } from "../kv/store.js";
+import type { Handlers } from "./calls.js";
+import { entryMessage, millisecondsOf, millisecondsOfTimestamp } from "./convert.js";
+import { WatchStream } from "./watch-stream.js";
+
+/** The handlers of KeyValueService on a store. */
+export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService> {
+  return {
+    async get(request, context) {
+      const entry = await store.get(request.bucket, request.key, request.revision, context);
+      const response = create(GetResponseSchema);
+      response.entry = entryMessage(entry);
+      return response;
+    },
+
+    async put(request, context) {
+      const response = create(PutResponseSchema);
+      response.revision = await store.put(
+        request.bucket,
+        request.key,
+        request.value,
+        { condition: conditionOf(request.precondition), contentType: request.contentType },
+        context,
+      );
+      return response;
+    },
+
+    async delete(request, context) {
+      const response = create(DeleteResponseSchema);
+      const condition: Condition = request.ifRevision === 0n ? "always" : { ifRevision: request.ifRevision };
+      response.revision = await store.delete(
+        request.bucket,
+        request.key,
+        { purge: request.purge, condition },
+        context,
+      );
+      return response;
+    },
+
+    async listKeys(request, context) {
+      const page = { limit: request.limit, pageToken: request.pageToken };
+      const keys = await store.listKeys(request.bucket, request.filters, page, context);
+      return create(ListKeysResponseSchema, { keys: [...keys.items], nextPageToken: keys.nextPageToken });
+    },
+
+    async getHistory(request, context) {
+      const entries = await store.history(request.bucket, request.key, context);
+      return create(GetHistoryResponseSchema, { entries: entries.map(entryMessage) });
+    },
+
+    async watch(request, context) {
+      return new WatchStream(await store.watch(request.bucket, watchOptionsOf(request), context));
+    },
+  };
+}
+
+function conditionOf(precondition: Precondition | undefined): Condition {
+  const condition = precondition?.condition;
+  switch (condition?.case) {
+    case undefined:
+      return "always";
+    case "ifAbsent":
+      if (!condition.value) throw invalidArgument("if_absent is false; leave it out to write always.");
+      return "if_absent";
+    case "ifRevision":
+      if (condition.value === 0n) {
+        throw invalidArgument("if_revision is 0; it takes a revision of 1 or more, or use if_absent.");
+      }
+      return { ifRevision: condition.value };
+  }
+}
+
+function watchOptionsOf(request: WatchRequest): WatchOptions {
+  return {
+    filters: request.filters,
+    start: startOf(request),
+    ignoreDeletes: request.ignoreDeletes,
+    keysOnly: request.keysOnly,
+    previous: request.previous,
+    progressIntervalMs: millisecondsOf(request.progressInterval, "progress_interval"),
+  };
+}
+
+function startOf(request: WatchRequest): WatchOptions["start"] {
+  if (request.startRevision > 0n) {
+    if (request.start !== WatchRequest_Start.UNSPECIFIED) {
+      throw invalidArgument("start and start_revision are both set; a watch takes one of them.");
+    }
+    const createdAt = request.bucketCreatedAt;
+    return {
+      revision: request.startRevision,
+      bucketCreatedAtMs: createdAt === undefined ? undefined : millisecondsOfTimestamp(createdAt),
+    };
+  }
+  switch (request.start) {
+    case WatchRequest_Start.UNSPECIFIED:
+    case WatchRequest_Start.SNAPSHOT:
+      return "snapshot";
+    case WatchRequest_Start.NOW:
+      return "now";
+    case WatchRequest_Start.HISTORY:
+      return "history";
+    default:
+      throw invalidArgument(`start is ${request.start as number}; it takes 0 to 3 (see WatchRequest.Start).`);
+  }
+}
