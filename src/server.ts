@@ -27,13 +27,16 @@ import { keepSessionAlive } from "./protocol/session-ping.js";
 export interface RequestHandlers {
   onHttp1(request: IncomingMessage, response: ServerResponse): void;
   onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
-  onHttp2(
-    stream: ServerHttp2Stream,
-    headers: IncomingHttpHeaders,
-    flags: number,
-    rawHeaders: readonly string[],
-  ): void;
+  onHttp2(...call: StreamArguments): void;
 }
+
+/** What Node tells of a new HTTP/2 stream. */
+export type StreamArguments = [
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  flags: number,
+  rawHeaders: string[],
+];
 
 export interface ListenOptions {
   readonly host: string;
@@ -106,11 +109,10 @@ class PortServer implements Listener {
 
   async drain(deadlineMs: number): Promise<void> {
     this.stopAccepting();
-    const gone = Promise.all(
-      [...this.sockets].map((socket) => (socket.closed ? undefined : once(socket, "close"))),
-    );
+    const gone: Promise<unknown>[] = [];
+    for (const socket of this.sockets) if (!socket.closed) gone.push(once(socket, "close"));
     const deadline = setTimeout(() => this.cut(), deadlineMs);
-    await gone;
+    await Promise.all(gone);
     clearTimeout(deadline);
     this.http1.close();
   }
