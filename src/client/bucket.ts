@@ -1,0 +1,175 @@
+/** The keys of one bucket. */
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { KeyValueService, type PutRequestSchema } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import type { Caller, CallOptions } from "./caller.js";
+import { type Revision, revisionOf, wellFormed } from "./convert.js";
+import { Entry } from "./entry.js";
+import { KvError, KvNotFoundError } from "./errors.js";
+import { encodeValue, type Storable } from "./value.js";
+import { startWatch } from "./watch.js";
+import type { ChangeEvent, Watch, WatchEvent, WatchOptions } from "./watch-events.js";
+
+/** What a write did. */
+export interface WriteResult {
+  /** The revision of this write: give it to `update` for a write that only happens if nobody else wrote in between. */
+  readonly revision: bigint;
+}
+
+export interface PutOptions extends CallOptions {
+  /** The media type to keep. Default: by the value, see {@link Bucket.put}. Empty: none. */
+  readonly contentType?: string | undefined;
+}
+
+export interface GetOptions extends CallOptions {
+  /** The value that was written at exactly this revision. Default: the newest. */
+  readonly revision?: Revision | undefined;
+}
+
+export interface DeleteOptions extends CallOptions {
+  /** Delete only if the key's newest revision is this one; else KvConflictError. Default: always. */
+  readonly ifRevision?: Revision | undefined;
+}
+
+/** One filter or several: keys that match at least one. `user.*`, `user.>`, `user-*`; none: all keys. */
+export type Filters = string | readonly string[];
+
+type Condition = NonNullable<MessageInitShape<typeof PutRequestSchema>["precondition"]>;
+
+/**
+ * Reads, writes and watches one bucket. Making one sends nothing, and does not check that the bucket exists.
+ *
+ * Every method may throw KvInvalidArgumentError, KvNotFoundError (no such bucket), KvUnavailableError, KvUnauthenticatedError and
+ * KvPermissionDeniedError; reads KvTimeoutError, and writes KvUnknownOutcomeError when their time ran out or the connection broke.
+ */
+export class Bucket {
+  constructor(
+    private readonly caller: Caller,
+    readonly name: string,
+  ) {}
+
+  /**
+   * Writes a value, whatever was there. Strings are stored as UTF-8 text, Uint8Array and ArrayBuffer as their bytes, and everything else
+   * as JSON. Throws KvResourceExhaustedError (`value_too_large`, `bucket_full`) and, for `undefined`, TypeError.
+   */
+  put(key: string, value: Storable, options: PutOptions = {}): Promise<WriteResult> {
+    return this.write(key, value, undefined, options);
+  }
+
+  /** Writes a value if the key has none. Throws KvKeyExistsError, with the current revision. */
+  create(key: string, value: Storable, options: PutOptions = {}): Promise<WriteResult> {
+    return this.write(key, value, { condition: { case: "ifAbsent", value: true } }, options);
+  }
+
+  /** Writes a value if the key's newest revision is this one. Throws KvConflictError, with the current revision. */
+  update(key: string, value: Storable, revision: Revision, options: PutOptions = {}): Promise<WriteResult> {
+    const ifRevision = revisionOf(revision, "revision");
+    return this.write(key, value, { condition: { case: "ifRevision", value: ifRevision } }, options);
+  }
+
+  /** The newest value of a key, or the one of a revision. Throws KvNotFoundError, and for a revision KvOutOfRangeError. */
+  async get(key: string, options: GetOptions = {}): Promise<Entry> {
+    const revision = options.revision === undefined ? 0n : revisionOf(options.revision, "revision");
+    const request = { ...this.place(key), revision };
+    const response = await this.caller.unary(KeyValueService.method.get, request, options);
+    if (response.entry === undefined) throw new KvError("The answer has no entry.", { code: "internal" });
+    return new Entry(response.entry);
+  }
+
+  /** As `get`, but undefined when the key has no value. A bucket that does not exist still throws. */
+  async tryGet(key: string, options: GetOptions = {}): Promise<Entry | undefined> {
+    try {
+      return await this.get(key, options);
+    } catch (error) {
+      if (error instanceof KvNotFoundError && error.reason === "key_not_found") return undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Deletes a key; its earlier revisions stay in the history. The revision is the tombstone's, or 0n when there was nothing to delete:
+   * that is no error. Throws KvConflictError where `ifRevision` does not hold.
+   */
+  delete(key: string, options: DeleteOptions = {}): Promise<WriteResult> {
+    return this.remove(key, false, options);
+  }
+
+  /** As `delete`, and the history goes too. */
+  purge(key: string, options: DeleteOptions = {}): Promise<WriteResult> {
+    return this.remove(key, true, options);
+  }
+
+  /** Every key that has a value and matches, in byte order. The time limit is for each page of 10,000. */
+  async listKeys(filters: Filters = [], options: CallOptions = {}): Promise<string[]> {
+    const keys: string[] = [];
+    for await (const page of this.keyPages(filters, options)) for (const key of page) keys.push(key);
+    return keys;
+  }
+
+  /** As `listKeys`, one by one and fetched page by page: for more keys than should be held at once. */
+  async *keys(filters: Filters = [], options: CallOptions = {}): AsyncGenerator<string, undefined> {
+    for await (const page of this.keyPages(filters, options)) yield* page;
+  }
+
+  /** The revisions of a key that are still kept, oldest first, deletes included. Throws KvNotFoundError when there are none. */
+  async history(key: string, options: CallOptions = {}): Promise<Entry[]> {
+    const response = await this.caller.unary(KeyValueService.method.getHistory, this.place(key), options);
+    return response.entries.map((entry) => new Entry(entry));
+  }
+
+  /**
+   * Changes as they happen, in the order of their revisions: by default first the present values. When the connection breaks or the
+   * service restarts, the watch resumes by itself after the last revision, for as long as it takes.
+   *
+   * The loop ends quietly when the signal aborts. It throws what can't be resumed: KvNotFoundError when the bucket is deleted,
+   * KvOutOfRangeError when changes were lost to the bucket's limits, KvUnauthenticatedError, KvPermissionDeniedError.
+   */
+  watch(filters: Filters | undefined, options: WatchOptions & { readonly marks: true }): Watch<WatchEvent>;
+  watch(filters?: Filters, options?: WatchOptions & { readonly marks?: false }): Watch<ChangeEvent>;
+  watch(filters: Filters = [], options: WatchOptions = {}): Watch<WatchEvent> {
+    return startWatch(this.caller, this.name, listOf(filters), options);
+  }
+
+  private async write(
+    key: string,
+    value: Storable,
+    precondition: Condition | undefined,
+    options: PutOptions,
+  ): Promise<WriteResult> {
+    const { bytes, contentType } = encodeValue(value, options.contentType);
+    const request: MessageInitShape<typeof PutRequestSchema> & { bucket: string; key: string } = {
+      ...this.place(key),
+      value: bytes,
+      contentType,
+    };
+    if (precondition !== undefined) request.precondition = precondition;
+    const response = await this.caller.unary(KeyValueService.method.put, request, options);
+    return { revision: response.revision };
+  }
+
+  private async remove(key: string, purge: boolean, options: DeleteOptions): Promise<WriteResult> {
+    const ifRevision = options.ifRevision === undefined ? 0n : revisionOf(options.ifRevision, "ifRevision");
+    const request = { ...this.place(key), purge, ifRevision };
+    const response = await this.caller.unary(KeyValueService.method.delete, request, options);
+    return { revision: response.revision };
+  }
+
+  private async *keyPages(filters: Filters, options: CallOptions): AsyncGenerator<string[], undefined> {
+    const request = { bucket: this.name, filters: listOf(filters) };
+    let pageToken = "";
+    do {
+      const page = { ...request, pageToken };
+      const response = await this.caller.unary(KeyValueService.method.listKeys, page, options);
+      yield response.keys;
+      pageToken = response.nextPageToken;
+    } while (pageToken !== "");
+  }
+
+  private place(key: string): { bucket: string; key: string } {
+    return { bucket: this.name, key: wellFormed(key, "The key") };
+  }
+}
+
+function listOf(filters: Filters): string[] {
+  const list = typeof filters === "string" ? [filters] : [...filters];
+  return list.map((filter) => wellFormed(filter, "The filter"));
+}

@@ -1,0 +1,55 @@
+/** One revision of a key, as the SDK gives it. */
+import { type Entry as EntryMessage, Operation as OperationEnum } from "../../gen/ironflow/kv/v1/types_pb.js";
+import { dateOf } from "./convert.js";
+
+/** What a write did to a key. `expire`: the value outlived the bucket's ttl. */
+export type Operation = "put" | "delete" | "purge" | "expire";
+
+const OPERATION: Readonly<Record<OperationEnum, Operation>> = {
+  // An operation that this version does not know is one that a later contract added; the nearest is a write.
+  [OperationEnum.UNSPECIFIED]: "put",
+  [OperationEnum.PUT]: "put",
+  [OperationEnum.DELETE]: "delete",
+  [OperationEnum.PURGE]: "purge",
+  [OperationEnum.EXPIRE]: "expire",
+};
+
+/** One revision of a key. */
+export class Entry {
+  readonly key: string;
+  /** The bytes. Empty for deletes, purges and expiries, and where only keys were asked for. */
+  readonly value: Uint8Array;
+  /** Grows with each write to the bucket; unique within it. */
+  readonly revision: bigint;
+  /** When this revision was written, by the storage's clock. */
+  readonly createdAt: Date;
+  readonly operation: Operation;
+  /** The media type stored with the value; empty when there is none. */
+  readonly contentType: string;
+
+  constructor(message: EntryMessage) {
+    this.key = message.key;
+    this.value = message.value;
+    this.revision = message.revision;
+    this.createdAt = dateOf(message.createdAt);
+    this.operation = OPERATION[message.operation];
+    this.contentType = message.contentType;
+  }
+
+  /** The value as text. Bytes that are not UTF-8 become U+FFFD. */
+  text(): string {
+    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(this.value);
+  }
+
+  /** The value parsed as JSON. `T` is what you expect; it is not checked. Throws SyntaxError when it is not JSON. */
+  // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- spares every caller a cast
+  json<T = unknown>(): T {
+    try {
+      return JSON.parse(new TextDecoder().decode(this.value)) as T;
+    } catch (error) {
+      throw new SyntaxError(`The value of the key ${JSON.stringify(this.key)} is not JSON.`, {
+        cause: error,
+      });
+    }
+  }
+}

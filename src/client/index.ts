@@ -1,0 +1,30 @@
+/**
+ * The SDK of ironflow-kv, for Node and browsers.
+ *
+ * `createClient` makes a client, `client.kv()` gives the buckets, `kv.bucket(name)` the keys of one. Revisions are bigint. Every call
+ * takes `signal` and `timeoutMs`, retries what can't be applied twice, and throws a {@link KvError}.
+ */
+export {
+  Bucket,
+  type DeleteOptions,
+  type Filters,
+  type GetOptions,
+  type PutOptions,
+  type WriteResult,
+} from "./bucket.js";
+export type { CallOptions } from "./caller.js";
+export { type Client, type ClientOptions, createClient } from "./client.js";
+export type { Revision } from "./convert.js";
+export { Entry, type Operation } from "./entry.js";
+export * from "./errors.js";
+export { type BucketInfo, type BucketSettings, type CreateBucketOptions, KeyValue } from "./key-value.js";
+export type { RetryOptions } from "./retry.js";
+export type { Storable } from "./value.js";
+export {
+  ChangeEvent,
+  type ProgressEvent,
+  type SnapshotEndEvent,
+  type Watch,
+  type WatchEvent,
+  type WatchOptions,
+} from "./watch-events.js";

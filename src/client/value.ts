@@ -1,0 +1,57 @@
+/** From what a program stores to bytes and their media type. */
+
+/** What can be stored: a string, bytes in any form, or anything that JSON can write. Not `undefined`. */
+// eslint-disable-next-line @typescript-eslint/no-empty-object-type -- exactly "anything but undefined"
+export type Storable = {} | null;
+
+/** Objects whose JSON would silently be `{}`. */
+const NOT_JSON = [Map, Set, WeakMap, WeakSet, Promise];
+
+/** A value as it is stored. */
+export interface EncodedValue {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Empty: none. */
+  readonly contentType: string;
+}
+
+/**
+ * Strings are stored as UTF-8 (`text/plain; charset=utf-8`), Uint8Array, other views and ArrayBuffer as their bytes (no media type),
+ * and everything else as JSON (`application/json`). Bytes are copied, so that the caller may use the buffer again at once.
+ * Throws TypeError for what has no such form.
+ */
+export function encodeValue(value: Storable, contentType: string | undefined): EncodedValue {
+  if (typeof value === "string") {
+    return {
+      bytes: new TextEncoder().encode(value),
+      contentType: contentType ?? "text/plain; charset=utf-8",
+    };
+  }
+  const bytes = bytesOf(value);
+  if (bytes !== undefined) return { bytes, contentType: contentType ?? "" };
+  return { bytes: new TextEncoder().encode(jsonOf(value)), contentType: contentType ?? "application/json" };
+}
+
+function bytesOf(value: Storable): Uint8Array<ArrayBuffer> | undefined {
+  if (ArrayBuffer.isView(value)) {
+    return new Uint8Array(new Uint8Array(value.buffer, value.byteOffset, value.byteLength));
+  }
+  if (value instanceof ArrayBuffer) return new Uint8Array(value.slice(0));
+  return undefined;
+}
+
+function jsonOf(value: Storable): string {
+  if (NOT_JSON.some((type) => value instanceof type)) {
+    throw new TypeError(
+      `A ${value?.constructor.name ?? "value"} has no JSON form; store a string, bytes or a plain object.`,
+    );
+  }
+  if (typeof Blob !== "undefined" && value instanceof Blob) {
+    throw new TypeError("A Blob can't be stored directly; store await blob.arrayBuffer().");
+  }
+  // The declared type of JSON.stringify hides that it gives undefined for undefined, functions and symbols.
+  const json = JSON.stringify(value) as string | undefined;
+  if (json === undefined) {
+    throw new TypeError(`A value of type ${typeof value} can't be stored; store a string, bytes or JSON.`);
+  }
+  return json;
+}

@@ -1,0 +1,141 @@
+/**
+ * Where a watch stands, so that it resumes without missing or doubling anything.
+ *
+ * Why resuming by revision is complete, also in the middle of the snapshot: the snapshot comes in the order of revisions. When it broke
+ * after revision R, what is missing of it has a revision above R, or was replaced or removed since by a write whose revision is higher
+ * still; and "everything from R + 1 on" has both. Taking a second snapshot instead would miss the deletes of keys already given.
+ */
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { BucketService } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
+import {
+  WatchRequest_Start,
+  type WatchRequestSchema,
+  type WatchResponse,
+} from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import { BucketSchema } from "../../gen/ironflow/kv/v1/types_pb.js";
+import type { Caller } from "./caller.js";
+import { dateOf, durationOf, millisecondsOfTimestamp, revisionOf, timestampOf } from "./convert.js";
+import { KvOutOfRangeError } from "./errors.js";
+import { ChangeEvent, type WatchEvent, type WatchOptions } from "./watch-events.js";
+
+const START = {
+  snapshot: WatchRequest_Start.SNAPSHOT,
+  history: WatchRequest_Start.HISTORY,
+} as const;
+
+export const DEFAULT_PROGRESS_INTERVAL_MS = 15_000;
+
+type Request = MessageInitShape<typeof WatchRequestSchema> & { bucket: string };
+
+export class WatchPosition {
+  /** Everything up to here has been given; undefined: nothing yet, so that the watch begins as it was asked to. */
+  private completeUpTo: bigint | undefined;
+  /** The bucket that the revisions belong to; undefined: not known yet. */
+  private bucketCreatedAt: Timestamp | undefined;
+  private lastChangeAtMs = 0;
+  private hasSnapshotEnd = false;
+  private readonly base: Request;
+
+  /** Checks the options. Throws KvInvalidArgumentError or TypeError. */
+  constructor(
+    private readonly bucket: string,
+    filters: readonly string[],
+    private readonly options: WatchOptions,
+  ) {
+    if (options.start !== undefined && options.startRevision !== undefined) {
+      throw new TypeError("A watch takes start or startRevision, not both.");
+    }
+    if (options.startRevision !== undefined) {
+      this.completeUpTo = revisionOf(options.startRevision, "startRevision") - 1n;
+    }
+    if (options.bucketCreatedAt !== undefined) {
+      if (options.startRevision === undefined)
+        throw new TypeError("bucketCreatedAt goes with startRevision only.");
+      this.bucketCreatedAt = timestampOf(options.bucketCreatedAt, "bucketCreatedAt");
+    }
+    this.base = {
+      bucket,
+      filters: [...filters],
+      ignoreDeletes: options.ignoreDeletes ?? false,
+      keysOnly: options.keysOnly ?? false,
+      previous: options.previous ?? false,
+      progressInterval: durationOf(
+        options.progressIntervalMs ?? DEFAULT_PROGRESS_INTERVAL_MS,
+        "progressIntervalMs",
+      ),
+    };
+  }
+
+  /** The request that goes on from here. */
+  async request(caller: Caller, signal: AbortSignal): Promise<Request> {
+    const start = this.options.start ?? "snapshot";
+    if (this.completeUpTo === undefined && start !== "now") return { ...this.base, start: START[start] };
+    if (this.completeUpTo === undefined || (this.bucketCreatedAt === undefined && this.lastChangeAtMs > 0)) {
+      await this.findBucket(caller, signal);
+    }
+    const request: Request = { ...this.base, startRevision: (this.completeUpTo ?? 0n) + 1n };
+    if (this.bucketCreatedAt !== undefined) request.bucketCreatedAt = this.bucketCreatedAt;
+    return request;
+  }
+
+  /** Moves on by one message. Returns the event to give; undefined: none. */
+  take(message: WatchResponse): WatchEvent | undefined {
+    const { event } = message;
+    switch (event.case) {
+      case "change": {
+        const change = new ChangeEvent(event.value);
+        this.advance(change.revision);
+        this.lastChangeAtMs = change.createdAt.getTime();
+        return change;
+      }
+      case "snapshotEnd": {
+        const { revision, bucketCreatedAt } = event.value;
+        this.advance(revision);
+        this.bucketCreatedAt ??= bucketCreatedAt;
+        // A resumed stream has an end of its catch-up too: the caller has seen that already.
+        if (this.hasSnapshotEnd) return undefined;
+        this.hasSnapshotEnd = true;
+        return { type: "snapshot_end", revision, bucketCreatedAt: dateOf(bucketCreatedAt) };
+      }
+      case "progress": {
+        const { revision, time } = event.value;
+        this.advance(revision);
+        return { type: "progress", revision, time: dateOf(time) };
+      }
+      case undefined:
+        return undefined;
+    }
+  }
+
+  private advance(revision: bigint): void {
+    if (revision > (this.completeUpTo ?? -1n)) this.completeUpTo = revision;
+  }
+
+  /**
+   * Learns which bucket the watch is on, where no stream has said so yet: before `now`, which so becomes a revision that survives a
+   * broken connection; and where a snapshot broke before its end, to refuse a bucket that was made again since.
+   */
+  private async findBucket(caller: Caller, signal: AbortSignal): Promise<void> {
+    const response = await caller.unary(BucketService.method.getBucket, { bucket: this.bucket }, { signal });
+    const bucket = response.bucket ?? create(BucketSchema);
+    const { createdAt } = bucket;
+    if (
+      createdAt !== undefined &&
+      millisecondsOfTimestamp(createdAt) > this.lastChangeAtMs &&
+      this.lastChangeAtMs > 0
+    ) {
+      throw new KvOutOfRangeError(
+        `The bucket "${this.bucket}" was deleted and made again while the watch ran; take a new snapshot.`,
+        {
+          code: "out_of_range",
+          reason: "revision_in_future",
+          bucket: this.bucket,
+          revision: bucket.revision,
+        },
+      );
+    }
+    this.completeUpTo ??= bucket.revision;
+    this.bucketCreatedAt = createdAt;
+  }
+}

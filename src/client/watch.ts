@@ -1,0 +1,134 @@
+/** A watch that survives broken connections and restarts of the service. */
+import { KeyValueService, type WatchResponse } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import type { Caller } from "./caller.js";
+import { KvError, KvTimeoutError, KvUnavailableError } from "./errors.js";
+import { kvErrorOf } from "./failure.js";
+import { pauseMs, sleep } from "./retry.js";
+import type { Watch, WatchEvent, WatchOptions } from "./watch-events.js";
+import { DEFAULT_PROGRESS_INTERVAL_MS, WatchPosition } from "./watch-position.js";
+
+/** Missed signs of life after which a connection counts as dead. */
+const SILENT_INTERVALS_MAX = 3;
+
+/** Reasons of refusals that pass by themselves. */
+const PASSING_REASONS: ReadonlySet<string> = new Set(["slow_watcher", "rate_limited"]);
+
+/** Makes a watch; it connects when the first event is asked for. Throws for malformed options. */
+export function startWatch(
+  caller: Caller,
+  bucket: string,
+  filters: readonly string[],
+  options: WatchOptions,
+): Watch<WatchEvent> {
+  const position = new WatchPosition(bucket, filters, options);
+  const controller = new AbortController();
+  const end = (): void => controller.abort();
+  const events = run(caller, bucket, position, options, controller);
+  return {
+    next: () => events.next(),
+    // A generator that waits for its next event takes no return() before that event comes, so the wait is cut short first.
+    return: () => {
+      end();
+      return events.return(undefined);
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}
+
+async function* run(
+  caller: Caller,
+  bucket: string,
+  position: WatchPosition,
+  options: WatchOptions,
+  controller: AbortController,
+): AsyncGenerator<WatchEvent, undefined> {
+  const { signal } = controller;
+  const end = (): void => controller.abort();
+  if (options.signal?.aborted === true) end();
+  options.signal?.addEventListener("abort", end);
+  const silenceMsMax = (options.progressIntervalMs ?? DEFAULT_PROGRESS_INTERVAL_MS) * SILENT_INTERVALS_MAX;
+  let failures = 0;
+  let isEstablished = false;
+  try {
+    while (!isAborted(signal)) {
+      let failure: KvError;
+      try {
+        const request = await position.request(caller, signal);
+        for await (const message of connect(caller, request, signal, silenceMsMax)) {
+          failures = 0;
+          isEstablished = true;
+          const event = position.take(message);
+          if (event !== undefined) yield event;
+          if (isAborted(signal)) return undefined;
+        }
+        failure = broken("The service ended the watch without a word.", bucket);
+      } catch (error) {
+        if (isAborted(signal)) return undefined;
+        failure = kvErrorOf(error, { isIdempotent: true, bucket });
+      }
+      failures++;
+      if (!canResume(failure, isEstablished) || failures > (options.failuresMax ?? Infinity)) throw failure;
+      options.onInterrupted?.(failure);
+      await sleep(pauseMs(caller.retry, failures, failure.retryAfterMs), signal);
+    }
+  } finally {
+    options.signal?.removeEventListener("abort", end);
+    end();
+  }
+}
+
+/** One connection: ends with an error when nothing came for too long, and is closed when the loop over it is left. */
+async function* connect(
+  caller: Caller,
+  request: Awaited<ReturnType<WatchPosition["request"]>>,
+  signal: AbortSignal,
+  silenceMsMax: number,
+): AsyncGenerator<WatchResponse> {
+  const connection = new AbortController();
+  const close = (): void => connection.abort();
+  signal.addEventListener("abort", close);
+  const silence = { isTooLong: false };
+  const messages = caller.stream(KeyValueService.method.watch, request, connection.signal);
+  try {
+    for (;;) {
+      // Only while a message is awaited: a caller that takes its time over an event is no silence of the service.
+      const timer = setTimeout(() => {
+        silence.isTooLong = true;
+        close();
+      }, silenceMsMax);
+      const result = await messages.next().finally(() => clearTimeout(timer));
+      if (result.done === true) return;
+      yield result.value;
+    }
+  } catch (error) {
+    throw silence.isTooLong
+      ? broken("The service has shown no sign of life; the connection counts as dead.", request.bucket)
+      : error;
+  } finally {
+    signal.removeEventListener("abort", close);
+    close();
+  }
+}
+
+/** As a call, for the compiler takes the property to stay what it was. */
+function isAborted(signal: AbortSignal): boolean {
+  return signal.aborted;
+}
+
+/** Whether a watch goes on by itself after this. What a program must decide (a deleted bucket, a lost history, a key) is thrown. */
+function canResume(error: KvError, isEstablished: boolean): boolean {
+  if (error instanceof KvUnavailableError || error instanceof KvTimeoutError) return true;
+  if (error.code === "canceled" || PASSING_REASONS.has(error.reason)) return true;
+  return error.reason === "too_many_watches" && isEstablished;
+}
+
+function broken(sentence: string, bucket: string): KvUnavailableError {
+  return new KvUnavailableError(sentence, {
+    code: "unavailable",
+    reason: "connection_lost",
+    bucket,
+    retryable: true,
+  });
+}

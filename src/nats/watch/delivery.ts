@@ -1,0 +1,86 @@
+/** What JetStream says of a message it delivers: the tokens of the subject that an acknowledgement would go to (ADR-15). */
+import type { Msg } from "@nats-io/transport-node";
+import { entryOf } from "../records.js";
+import type { Entry, WatchEvent } from "../../kv/store.js";
+
+/** A delivered message's place in its stream and in its consumer, and when it was stored. */
+export interface Delivery {
+  readonly streamSequence: number;
+  readonly consumerSequence: number;
+  readonly timeMs: number;
+  readonly timeNanos: number;
+  /** Messages that the consumer had still to deliver. */
+  readonly pending: number;
+}
+
+/** `$JS.ACK`, in the newer form a domain and an account, then stream, consumer, delivery count: the sequences follow. */
+const SEQUENCES_AT_SHORT = 5;
+const SEQUENCES_AT_LONG = 7;
+const SHORT_FORM_TOKENS = 9;
+
+/** Reads the reply subject of a delivered message; undefined when it is no such subject. */
+export function parseDelivery(reply: string): Delivery | undefined {
+  if (!reply.startsWith("$JS.ACK.")) return undefined;
+  const tokens = reply.split(".");
+  const at = tokens.length === SHORT_FORM_TOKENS ? SEQUENCES_AT_SHORT : SEQUENCES_AT_LONG;
+  const time = tokens[at + 2] ?? "";
+  const delivery = {
+    streamSequence: Number(tokens[at]),
+    consumerSequence: Number(tokens[at + 1]),
+    timeMs: Number(time.slice(0, -6)),
+    timeNanos: Number(time.slice(-6)),
+    pending: Number(tokens[at + 3]),
+  };
+  return Number.isSafeInteger(delivery.streamSequence) ? delivery : undefined;
+}
+
+/**
+ * One change of a bucket on its way to any number of watchers. It is decoded once, when the first of them wants it, and its events
+ * are shared: whoever encodes them can keep the result by the event's identity.
+ */
+export class Change {
+  readonly revision: number;
+  private message: Msg | undefined;
+  private decoded: Entry | undefined;
+  private fullEvent: (WatchEvent & { type: "change" }) | undefined;
+  private bareEvent: (WatchEvent & { type: "change" }) | undefined;
+
+  constructor(
+    message: Msg,
+    readonly storedKey: string,
+    private readonly delivery: Delivery,
+  ) {
+    this.message = message;
+    this.revision = delivery.streamSequence;
+  }
+
+  /** The entry; undefined where no key of ours is stored so. */
+  entry(): Entry | undefined {
+    if (this.message !== undefined) {
+      const { data, headers } = this.message;
+      this.message = undefined;
+      this.decoded = entryOf({
+        storedKey: this.storedKey,
+        // A copy: the bytes are part of whatever the socket read, which a waiting event would keep in memory.
+        data: data.slice(),
+        headers,
+        revision: BigInt(this.revision),
+        timeMs: this.delivery.timeMs,
+        timeNanos: this.delivery.timeNanos,
+      });
+    }
+    return this.decoded;
+  }
+
+  /** The event that watchers get, with the value or, for those that want keys only, without. */
+  event(entry: Entry, keysOnly: boolean): WatchEvent & { type: "change" } {
+    if (keysOnly) return (this.bareEvent ??= { type: "change", entry: withoutValue(entry) });
+    return (this.fullEvent ??= { type: "change", entry });
+  }
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+export function withoutValue(entry: Entry): Entry {
+  return entry.value.length === 0 ? entry : { ...entry, value: NO_BYTES };
+}

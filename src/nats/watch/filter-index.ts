@@ -1,0 +1,140 @@
+/**
+ * Which subscribers want a key: an index over their filters, so that one event does not look at every watcher.
+ *
+ * Filters without a wildcard are found by one look into a map, the others by walking a tree of tokens; where a filter has a glob
+ * inside a token, its leaf asks the filter itself. The cost is that of the matches, not of the subscribers.
+ */
+import type { Filter } from "../../kv/filter.js";
+
+interface Node<Subscriber> {
+  /** By stored token; `*` is a key of its own: in stored keys it is always escaped. */
+  children: Map<string, Node<Subscriber>> | undefined;
+  /** Filters that end here. */
+  here: Map<Subscriber, readonly Filter[]> | undefined;
+  /** Filters that end here in `>`: they match what has more tokens. */
+  below: Map<Subscriber, readonly Filter[]> | undefined;
+}
+
+/** Subscribers by filter. One whose filters overlap may be visited more than once for a key. */
+export class FilterIndex<Subscriber extends object> {
+  private readonly exact = new Map<string, Set<Subscriber>>();
+  private readonly root: Node<Subscriber> = newNode();
+
+  add(filters: readonly Filter[], subscriber: Subscriber): void {
+    for (const filter of filters) {
+      if (filter.exactStoredKey !== undefined) {
+        const subscribers = this.exact.get(filter.exactStoredKey);
+        if (subscribers === undefined) this.exact.set(filter.exactStoredKey, new Set([subscriber]));
+        else subscribers.add(subscriber);
+      } else {
+        this.addToTree(filter, subscriber);
+      }
+    }
+  }
+
+  remove(filters: readonly Filter[], subscriber: Subscriber): void {
+    for (const filter of filters) {
+      if (filter.exactStoredKey !== undefined) {
+        const subscribers = this.exact.get(filter.exactStoredKey);
+        subscribers?.delete(subscriber);
+        if (subscribers?.size === 0) this.exact.delete(filter.exactStoredKey);
+      } else {
+        removeFrom(this.root, filter.subject.split("."), 0, subscriber);
+      }
+    }
+  }
+
+  /** Whether nothing is left in the index. */
+  get isEmpty(): boolean {
+    return this.exact.size === 0 && isBare(this.root);
+  }
+
+  /** Calls `visit` for each subscriber that has a matching filter. Subscribers may be removed meanwhile. */
+  visit(storedKey: string, visit: (subscriber: Subscriber) => void): void {
+    this.exact.get(storedKey)?.forEach(visit);
+    if (!isBare(this.root)) visitTree(this.root, storedKey.split("."), 0, storedKey, visit);
+  }
+
+  private addToTree(filter: Filter, subscriber: Subscriber): void {
+    const tokens = filter.subject.split(".");
+    const hasTail = tokens.at(-1) === ">";
+    if (hasTail) tokens.pop();
+    let node = this.root;
+    for (const token of tokens) {
+      node.children ??= new Map();
+      let child = node.children.get(token);
+      if (child === undefined) {
+        child = newNode();
+        node.children.set(token, child);
+      }
+      node = child;
+    }
+    const leaf = hasTail ? (node.below ??= new Map()) : (node.here ??= new Map());
+    leaf.set(subscriber, [...(leaf.get(subscriber) ?? []), filter]);
+  }
+}
+
+function newNode<Subscriber>(): Node<Subscriber> {
+  return { children: undefined, here: undefined, below: undefined };
+}
+
+function isBare<Subscriber>(node: Node<Subscriber>): boolean {
+  return node.children === undefined && node.here === undefined && node.below === undefined;
+}
+
+function visitTree<Subscriber>(
+  node: Node<Subscriber>,
+  tokens: readonly string[],
+  depth: number,
+  storedKey: string,
+  visit: (subscriber: Subscriber) => void,
+): void {
+  const token = tokens[depth];
+  if (token === undefined) {
+    visitLeaf(node.here, storedKey, visit);
+    return;
+  }
+  visitLeaf(node.below, storedKey, visit);
+  const next = node.children?.get(token);
+  if (next !== undefined) visitTree(next, tokens, depth + 1, storedKey, visit);
+  const any = node.children?.get("*");
+  if (any !== undefined) visitTree(any, tokens, depth + 1, storedKey, visit);
+}
+
+function visitLeaf<Subscriber>(
+  leaf: Map<Subscriber, readonly Filter[]> | undefined,
+  storedKey: string,
+  visit: (subscriber: Subscriber) => void,
+): void {
+  leaf?.forEach((filters, subscriber) => {
+    for (const filter of filters) {
+      if (filter.subjectDecides || filter.matches(storedKey)) {
+        visit(subscriber);
+        return;
+      }
+    }
+  });
+}
+
+/** Removes the subscriber from the filter's leaf, and the nodes that nothing needs any more. */
+function removeFrom<Subscriber>(
+  node: Node<Subscriber>,
+  tokens: readonly string[],
+  depth: number,
+  subscriber: Subscriber,
+): void {
+  const token = tokens[depth];
+  if (token === undefined) {
+    node.here?.delete(subscriber);
+    if (node.here?.size === 0) node.here = undefined;
+  } else if (token === ">") {
+    node.below?.delete(subscriber);
+    if (node.below?.size === 0) node.below = undefined;
+  } else {
+    const child = node.children?.get(token);
+    if (child === undefined) return;
+    removeFrom(child, tokens, depth + 1, subscriber);
+    if (isBare(child)) node.children?.delete(token);
+    if (node.children?.size === 0) node.children = undefined;
+  }
+}

@@ -1,0 +1,72 @@
+/** Reads a request's body, within its limit and only whole: a body that breaks off is never handed on. */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import { Refusal, badRequest } from "./errors.js";
+
+export type Request = IncomingMessage | Http2ServerRequest;
+export type Response = ServerResponse | Http2ServerResponse;
+
+const EMPTY = new Uint8Array(0);
+
+/**
+ * Throws what the headers alone decide, before anything is read: 413 for a `Content-Length` over the limit, 415 for a
+ * `Content-Encoding`.
+ */
+export function checkBodyHeaders(request: Request, bytesMax: number, tooLargeCode: string): void {
+  const encoding = request.headers["content-encoding"];
+  if (encoding !== undefined && encoding.toLowerCase() !== "identity") {
+    throw new Refusal(
+      415,
+      "unsupported_media_type",
+      `The body has Content-Encoding ${encoding}; send it as it is.`,
+      { "accept-encoding": "identity" },
+    );
+  }
+  if (Number(request.headers["content-length"] ?? 0) > bytesMax) throw tooLarge(bytesMax, tooLargeCode);
+}
+
+/** The whole body. Rejects with a 413 as soon as it is over the limit, and with a 400 when it breaks off. */
+export function readBody(request: Request, bytesMax: number, tooLargeCode: string): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    request.on("data", (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes > bytesMax) {
+        chunks.length = 0;
+        reject(tooLarge(bytesMax, tooLargeCode));
+      } else {
+        chunks.push(chunk);
+      }
+    });
+    // On HTTP/2 a reset is followed by `end`, as if the body were whole; `aborted` comes before that on both versions.
+    const breakOff = (): void => reject(badRequest("The body ended before it was complete."));
+    request.on("aborted", breakOff);
+    request.on("error", breakOff);
+    request.on("close", breakOff);
+    request.on("end", () => {
+      resolve(chunks.length === 1 ? (chunks[0] ?? EMPTY) : chunks.length === 0 ? EMPTY : Buffer.concat(chunks));
+    });
+  });
+}
+
+function tooLarge(bytesMax: number, code: string): Refusal {
+  return new Refusal(413, code, `The body is too large; at most ${bytesMax} bytes are allowed.`);
+}
+
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
+/** The JSON object of a body. Throws a 400. */
+export function parseJsonObject(bytes: Uint8Array): Readonly<Record<string, unknown>> {
+  if (bytes.length === 0) throw badRequest("The body is empty; it takes a JSON object.");
+  let value: unknown;
+  try {
+    value = JSON.parse(decoder.decode(bytes));
+  } catch {
+    throw badRequest("The body is not JSON in UTF-8; it takes a JSON object.");
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw badRequest("The body is JSON, but no object; it takes a JSON object.");
+  }
+  return value as Record<string, unknown>;
+}

@@ -1,0 +1,128 @@
+/** What a failure looks like over HTTP: status, headers, and `{"error": "<sentence>", "code": "<code>"}`. The only such table. */
+import { Code, ConnectError } from "@connectrpc/connect";
+import { type ErrorDetail, ErrorDetailSchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
+
+/** Headers by lower-case name. */
+export type HeaderFields = Record<string, string | number>;
+
+/** An error with all that its answer needs. The bridge throws these for what it refuses itself. */
+export class Refusal extends Error {
+  override readonly name = "Refusal";
+
+  constructor(
+    readonly status: number,
+    /** For programs: the contract's reason, or one of the bridge's own. */
+    readonly code: string,
+    sentence: string,
+    readonly headers: HeaderFields = {},
+  ) {
+    super(sentence);
+  }
+
+  /** The JSON of the answer. */
+  get body(): string {
+    return `{"error":${JSON.stringify(this.message)},"code":${JSON.stringify(this.code)}}`;
+  }
+}
+
+/** A request that is malformed; the sentence says what would be right. */
+export function badRequest(sentence: string): Refusal {
+  return new Refusal(400, "invalid_argument", sentence);
+}
+
+/** The status of each Connect code. 499 is never seen: the client is gone. */
+const STATUS_BY_CODE: Readonly<Record<Code, number>> = {
+  [Code.Canceled]: 499,
+  // A write whose outcome is not known. Not 503 or 504: clients send those again by themselves.
+  [Code.Unknown]: 500,
+  [Code.InvalidArgument]: 400,
+  [Code.DeadlineExceeded]: 504,
+  [Code.NotFound]: 404,
+  [Code.AlreadyExists]: 409,
+  [Code.PermissionDenied]: 403,
+  [Code.ResourceExhausted]: 429,
+  [Code.FailedPrecondition]: 400,
+  [Code.Aborted]: 409,
+  // A revision that is compacted or in the future: the request asks for what can't be had, and the code says which.
+  [Code.OutOfRange]: 400,
+  [Code.Unimplemented]: 501,
+  [Code.Internal]: 500,
+  [Code.Unavailable]: 503,
+  [Code.DataLoss]: 500,
+  [Code.Unauthenticated]: 401,
+};
+
+/** Reasons whose status is not that of their code. */
+const STATUS_BY_REASON: Readonly<Record<string, number>> = {
+  key_exists: 412,
+  revision_mismatch: 412,
+  value_too_large: 413,
+  bucket_full: 507,
+  storage_exhausted: 507,
+};
+
+/** The `code` of an error that came without a reason. */
+const NAME_BY_CODE: Readonly<Record<Code, string>> = {
+  [Code.Canceled]: "canceled",
+  [Code.Unknown]: "unknown",
+  [Code.InvalidArgument]: "invalid_argument",
+  [Code.DeadlineExceeded]: "deadline_exceeded",
+  [Code.NotFound]: "not_found",
+  [Code.AlreadyExists]: "already_exists",
+  [Code.PermissionDenied]: "permission_denied",
+  [Code.ResourceExhausted]: "resource_exhausted",
+  [Code.FailedPrecondition]: "failed_precondition",
+  [Code.Aborted]: "aborted",
+  [Code.OutOfRange]: "out_of_range",
+  [Code.Unimplemented]: "unimplemented",
+  [Code.Internal]: "internal",
+  [Code.Unavailable]: "unavailable",
+  [Code.DataLoss]: "data_loss",
+  [Code.Unauthenticated]: "unauthenticated",
+};
+
+/** The answer to a failure; undefined for an error that neither the service nor the bridge foresaw. */
+export function refusalOf(error: unknown): Refusal | undefined {
+  if (error instanceof Refusal) return error;
+  if (!(error instanceof ConnectError)) return undefined;
+  const detail = detailOf(error);
+  const reason = detail?.reason ?? "";
+  const status = STATUS_BY_REASON[reason] ?? STATUS_BY_CODE[error.code];
+  const code = reason === "" ? NAME_BY_CODE[error.code] : reason;
+  return new Refusal(status, code, error.rawMessage, headersOf(status, detail));
+}
+
+/** The answer to an error that nobody foresaw: opaque. */
+export function opaqueRefusal(): Refusal {
+  return new Refusal(
+    500,
+    "internal",
+    "The service failed to answer this call; the fault is logged there.",
+  );
+}
+
+/** What an error of the service says besides its code; undefined when it came without. */
+export function detailOf(error: ConnectError): ErrorDetail | undefined {
+  return error.findDetails(ErrorDetailSchema)[0];
+}
+
+function headersOf(status: number, detail: ErrorDetail | undefined): HeaderFields {
+  switch (status) {
+    case 401:
+      return { "www-authenticate": "Bearer" };
+    case 412:
+      // What the key is at now, so that a client can decide without another read.
+      return detail === undefined || detail.revision === 0n ? {} : { etag: `"${detail.revision}"` };
+    case 429:
+    case 503:
+      return { "retry-after": retryAfterSeconds(detail) };
+    default:
+      return {};
+  }
+}
+
+function retryAfterSeconds(detail: ErrorDetail | undefined): number {
+  const wait = detail?.retryAfter;
+  if (wait === undefined) return 1;
+  return Math.max(1, Number(wait.seconds) + (wait.nanos > 0 ? 1 : 0));
+}

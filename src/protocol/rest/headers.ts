@@ -1,0 +1,75 @@
+/** What request headers ask for: conditions (RFC 9110 section 13) and the form of the answer (section 12). */
+import { badRequest } from "./errors.js";
+
+const REVISION_MAX = 2n ** 64n - 1n;
+/** A revision as an entity tag: quoted, weak, or bare as scripts write it. */
+const REVISION_TAG = /^(?:(?:W\/)?"(\d{1,20})"|(\d{1,20}))$/;
+
+/** The entity tag of a revision. */
+export function entityTag(revision: bigint): string {
+  return `"${revision}"`;
+}
+
+/** The one revision that `If-Match` names. Throws a 400 for anything else: `*`, a list, zero, another kind of tag. */
+export function revisionOfIfMatch(header: string): bigint {
+  const revision = parseRevisionTag(header);
+  if (revision === undefined || revision === 0n) {
+    throw badRequest(
+      `If-Match is ${show(header)}; it takes one revision of 1 or more, such as 7 or "7". To create a key, send If-None-Match: *.`,
+    );
+  }
+  return revision;
+}
+
+/** Throws a 400 unless `If-None-Match` of a write is `*`. */
+export function checkIfNoneMatchOfWrite(header: string): void {
+  if (header.trim() !== "*") {
+    throw badRequest(`If-None-Match is ${show(header)}; a write takes * only, which means: create.`);
+  }
+}
+
+/** Whether a header of entity tags (`*`, or a list in any of their forms) has this revision. Tags of another kind match nothing. */
+export function hasRevision(header: string, revision: bigint): boolean {
+  if (header.trim() === "*") return true;
+  return header.split(",").some((tag) => parseRevisionTag(tag) === revision);
+}
+
+function parseRevisionTag(text: string): bigint | undefined {
+  const found = REVISION_TAG.exec(text.trim());
+  const digits = found?.[1] ?? found?.[2];
+  if (digits === undefined) return undefined;
+  const revision = BigInt(digits);
+  return revision <= REVISION_MAX ? revision : undefined;
+}
+
+/** Whether `Accept` names one media type with a better quality than another, or as good and first. Wildcards name nothing. */
+export function prefers(accept: string | undefined, wanted: string, other: string): boolean {
+  if (accept === undefined || !accept.toLowerCase().includes(wanted)) return false;
+  let best = "";
+  let bestQuality = 0;
+  for (const part of accept.toLowerCase().split(",")) {
+    const [type = "", ...parameters] = part.split(";").map((text) => text.trim());
+    if (type !== wanted && type !== other) continue;
+    const quality = qualityOf(parameters);
+    if (quality > bestQuality) [best, bestQuality] = [type, quality];
+  }
+  return best === wanted;
+}
+
+function qualityOf(parameters: readonly string[]): number {
+  const quality = parameters.find((parameter) => parameter.startsWith("q="));
+  if (quality === undefined) return 1;
+  const value = Number(quality.slice(2));
+  return value >= 0 && value <= 1 ? value : 0;
+}
+
+/** Whether a content type is JSON: `application/json`, or a suffix `+json`. Absent counts: many scripts send none. */
+export function isJsonType(contentType: string | undefined): boolean {
+  if (contentType === undefined) return true;
+  const type = contentType.split(";")[0]?.trim().toLowerCase() ?? "";
+  return type === "application/json" || /^[a-z]+\/[a-z0-9.-]+\+json$/.test(type);
+}
+
+function show(header: string): string {
+  return header.length <= 80 ? header : `${header.slice(0, 77)}...`;
+}

@@ -1,0 +1,61 @@
+/** Members of a JSON body by name and type. Unknown and wrongly typed ones are a 400 that names the member. */
+import { badRequest } from "./errors.js";
+
+/** Reads one JSON value. Throws an Error that says what would be right. */
+export type ReadMember<Value> = (value: unknown) => Value;
+
+/**
+ * The members of a body by a table of readers. `null` is the same as absent where `nullIsAbsent`, and a 400 otherwise: serializers
+ * write it for what was not set, but in a change it could as well mean "remove".
+ */
+export function readMembers<Table extends Readonly<Record<string, ReadMember<unknown>>>>(
+  body: Readonly<Record<string, unknown>>,
+  table: Table,
+  nullIsAbsent: boolean,
+): { readonly [Name in keyof Table]?: ReturnType<Table[Name]> } {
+  const members: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(body)) {
+    const read = Object.hasOwn(table, name) ? table[name] : undefined;
+    if (read === undefined) {
+      throw badRequest(`The body has ${JSON.stringify(name)}; it takes ${Object.keys(table).join(", ")}.`);
+    }
+    if (value === null && nullIsAbsent) continue;
+    try {
+      members[name] = read(value);
+    } catch (error) {
+      const rule = error instanceof Error ? error.message : "it is malformed";
+      throw badRequest(`${name} is ${describe(value)}; ${rule}.`);
+    }
+  }
+  return members as { readonly [Name in keyof Table]?: ReturnType<Table[Name]> };
+}
+
+export const readText: ReadMember<string> = (value) => {
+  if (typeof value !== "string") throw new Error("it takes text");
+  return value;
+};
+
+/** A whole number from 0 up to what the field holds, or what a JSON number holds exactly. */
+export function readCount(most: number): ReadMember<number> {
+  return (value) => {
+    if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > most) {
+      throw new Error(`it takes a whole number from 0 to ${most}`);
+    }
+    return value;
+  };
+}
+
+/** Seconds, also a fraction, as whole milliseconds. */
+export const readSeconds: ReadMember<number> = (value) => {
+  const milliseconds = typeof value === "number" ? Math.round(value * 1_000) : NaN;
+  // The product of a fraction is rarely exact: a thousandth that was meant is within rounding of one.
+  if (!Number.isSafeInteger(milliseconds) || milliseconds < 0 || milliseconds / 1_000 !== value) {
+    throw new Error("it takes a number of seconds, in whole milliseconds; 0 for none");
+  }
+  return milliseconds;
+};
+
+function describe(value: unknown): string {
+  const text = JSON.stringify(value);
+  return text.length <= 80 ? text : `${text.slice(0, 77)}...`;
+}

@@ -1,0 +1,129 @@
+/**
+ * Finds the route of a path: a tree of the templates' segments. Where several match, the more exact one wins segment by segment: a literal
+ * before `*` before `**`; a route that has another HTTP method is passed over. The path is never normalised: `..`, `//` and `%2F` are
+ * what the client wrote.
+ */
+import type { PathTemplate, Variable } from "./path-template.js";
+import { formatPathTemplate } from "./path-template.js";
+import { decodePercent } from "./percent.js";
+
+/** A template with its HTTP method and what it leads to. */
+export interface Route<Target> {
+  readonly httpMethod: string;
+  readonly template: PathTemplate;
+  readonly target: Target;
+}
+
+/** A route that matches a path, and where each of the path's segments begins. */
+export interface Match<Target> {
+  readonly route: Route<Target>;
+  readonly starts: readonly number[];
+}
+
+class Node<Target> {
+  readonly literals = new Map<string, Node<Target>>();
+  one: Node<Target> | undefined;
+  /** Routes that end here, by HTTP method. */
+  readonly ends = new Map<string, Route<Target>>();
+  /** Routes that end with `**` here, by HTTP method. */
+  readonly rests = new Map<string, Route<Target>>();
+}
+
+export class Router<Target> {
+  private readonly root = new Node<Target>();
+
+  /** Adds a route. Throws when another one has the same method and matches the same paths. */
+  add(route: Route<Target>): void {
+    let node = this.root;
+    let ends = node.ends;
+    for (const segment of route.template.segments) {
+      if (segment.kind === "rest") {
+        ends = node.rests;
+        break;
+      }
+      node = segment.kind === "one" ? (node.one ??= new Node()) : literalChild(node, segment.text);
+      ends = node.ends;
+    }
+    const other = ends.get(route.httpMethod);
+    if (other !== undefined) {
+      throw new Error(
+        `${route.httpMethod} ${formatPathTemplate(route.template)} matches the same paths as ${formatPathTemplate(other.template)}`,
+      );
+    }
+    ends.set(route.httpMethod, route);
+  }
+
+  /** The route of a method and path; undefined when there is none. */
+  find(httpMethod: string, path: string): Match<Target> | undefined {
+    const starts: number[] = [];
+    const route = findFrom(this.root, httpMethod, path, 1, 0, starts);
+    return route && { route, starts };
+  }
+
+  /** The HTTP methods that a path has routes for, sorted; none when nothing is there. */
+  methodsOf(path: string): readonly string[] {
+    const found = new Set<string>();
+    collectFrom(this.root, path, 1, found);
+    return [...found].sort();
+  }
+}
+
+/** The text of a variable in a matched path, still percent-encoded. */
+export function variableText(variable: Variable, match: Match<unknown>, path: string): string {
+  const { segments } = match.route.template;
+  const start = match.starts[variable.first] ?? path.length;
+  if (variable.end === segments.length) return path.slice(start);
+  return path.slice(start, (match.starts[variable.end] ?? path.length) - 1);
+}
+
+function literalChild<Target>(node: Node<Target>, text: string): Node<Target> {
+  let child = node.literals.get(text);
+  if (child === undefined) node.literals.set(text, (child = new Node()));
+  return child;
+}
+
+/** `start` is where the next segment begins: one past the end when the path has no more. */
+function findFrom<Target>(
+  node: Node<Target>,
+  httpMethod: string,
+  path: string,
+  start: number,
+  depth: number,
+  starts: number[],
+): Route<Target> | undefined {
+  if (start > path.length) return node.ends.get(httpMethod);
+  starts[depth] = start;
+  starts.length = depth + 1;
+  const end = endOfSegment(path, start);
+  const literal = node.literals.get(literalText(path.slice(start, end)));
+  const byLiteral = literal && findFrom(literal, httpMethod, path, end + 1, depth + 1, starts);
+  if (byLiteral !== undefined) return byLiteral;
+  if (node.one !== undefined && end > start) {
+    const byOne = findFrom(node.one, httpMethod, path, end + 1, depth + 1, starts);
+    if (byOne !== undefined) return byOne;
+  }
+  starts.length = depth + 1;
+  return node.rests.get(httpMethod);
+}
+
+function collectFrom<Target>(node: Node<Target>, path: string, start: number, found: Set<string>): void {
+  if (start > path.length) {
+    for (const httpMethod of node.ends.keys()) found.add(httpMethod);
+    return;
+  }
+  const end = endOfSegment(path, start);
+  const literal = node.literals.get(literalText(path.slice(start, end)));
+  if (literal !== undefined) collectFrom(literal, path, end + 1, found);
+  if (node.one !== undefined && end > start) collectFrom(node.one, path, end + 1, found);
+  for (const httpMethod of node.rests.keys()) found.add(httpMethod);
+}
+
+function endOfSegment(path: string, start: number): number {
+  const slash = path.indexOf("/", start);
+  return slash < 0 ? path.length : slash;
+}
+
+/** `%6Beys` and `keys` are the same path (RFC 3986 section 6.2.2.2). What can't be decoded is no literal. */
+function literalText(segment: string): string {
+  return segment.includes("%") ? (decodePercent(segment) ?? segment) : segment;
+}

@@ -1,0 +1,288 @@
+/** Reading, writing and listing keys, through every door. */
+import { Code } from "@connectrpc/connect";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Operation } from "../../gen/ironflow/kv/v1/types_pb.js";
+import { freshName, startTestService, type TestService } from "../support/service.js";
+import { ALL_DOORS } from "./doors.js";
+import { bytes, clientsOf, refusal, text } from "./support.js";
+
+let service: TestService;
+beforeAll(async () => {
+  service = await startTestService();
+});
+afterAll(() => service.remove());
+
+describe.each(ALL_DOORS)("keys over $name", (door) => {
+  async function setUp(history = 5) {
+    const clients = clientsOf(door, service.url);
+    const bucket = freshName();
+    await clients.buckets.createBucket({ name: bucket, history });
+    return { ...clients, bucket };
+  }
+
+  it("returns what was put, with its revision and time", async () => {
+    const { kv, bucket } = await setUp();
+    const put = await kv.put({ bucket, key: "user:123", value: bytes("Alice") });
+    const { entry } = await kv.get({ bucket, key: "user:123" });
+    expect(put.revision).toBe(1n);
+    expect(entry).toMatchObject({ key: "user:123", revision: 1n, operation: Operation.PUT });
+    expect(text(entry?.value)).toBe("Alice");
+    expect(Math.abs(Number(entry?.createdAt?.seconds) - Date.now() / 1_000)).toBeLessThan(60);
+  });
+
+  it.each([
+    ["no bytes", new Uint8Array(0)],
+    ["every byte", Uint8Array.from({ length: 256 }, (_, index) => index)],
+    ["100 KB", new Uint8Array(100_000).fill(7)],
+    ["the largest value", new Uint8Array(1_048_576).fill(9)],
+  ])("keeps %s unchanged", async (_name, value) => {
+    const { kv, bucket } = await setUp();
+    await kv.put({ bucket, key: "k", value });
+    const { entry } = await kv.get({ bucket, key: "k" });
+    expect(Buffer.from(entry?.value ?? []).equals(Buffer.from(value))).toBe(true);
+  });
+
+  it.each([
+    "a/b",
+    "a b",
+    "a.b.c",
+    "é",
+    "日本",
+    "a%2Fb",
+    "a..b",
+    ".",
+    "..",
+    ".a.",
+    "*",
+    ">",
+    "a.*",
+    "a?b#c",
+    "a+b",
+    "a=b",
+    "=3A",
+    "\\",
+    '"',
+    "😀",
+  ])("keeps the key %j apart from every other", async (key) => {
+    const { kv, bucket } = await setUp();
+    await kv.put({ bucket, key: "other", value: bytes("other") });
+    await kv.put({ bucket, key, value: bytes("mine") });
+    expect(text((await kv.get({ bucket, key })).entry?.value)).toBe("mine");
+    expect((await kv.listKeys({ bucket })).keys).toEqual(
+      [key, "other"].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))),
+    );
+    await kv.delete({ bucket, key });
+    expect((await kv.listKeys({ bucket })).keys).toEqual(["other"]);
+  });
+
+  it("returns an older revision while it is kept", async () => {
+    const { kv, bucket } = await setUp(2);
+    for (const value of ["1", "2", "3"]) await kv.put({ bucket, key: "k", value: bytes(value) });
+    await kv.put({ bucket, key: "other", value: bytes("4") });
+    expect(text((await kv.get({ bucket, key: "k", revision: 2n })).entry?.value)).toBe("2");
+    const compacted = await refusal(
+      kv.get({ bucket, key: "k", revision: 1n }),
+      Code.OutOfRange,
+      "revision_compacted",
+    );
+    if (door.hasDetails) expect(compacted).toMatchObject({ bucket, key: "k" });
+    await refusal(kv.get({ bucket, key: "k", revision: 4n }), Code.NotFound, "key_not_found");
+    const future = await refusal(
+      kv.get({ bucket, key: "k", revision: 99n }),
+      Code.OutOfRange,
+      "revision_in_future",
+    );
+    if (door.hasDetails) expect(future?.revision).toBe(4n);
+  });
+
+  it("creates a key only where it has no value, also after a delete", async () => {
+    const { kv, bucket } = await setUp();
+    const precondition = { condition: { case: "ifAbsent", value: true } } as const;
+    const first = await kv.put({ bucket, key: "k", value: bytes("1"), precondition });
+    const detail = await refusal(
+      kv.put({ bucket, key: "k", value: bytes("2"), precondition }),
+      Code.AlreadyExists,
+      "key_exists",
+    );
+    if (door.hasDetails) expect(detail).toMatchObject({ bucket, key: "k", revision: first.revision });
+    await kv.delete({ bucket, key: "k" });
+    await kv.put({ bucket, key: "k", value: bytes("3"), precondition });
+    await kv.delete({ bucket, key: "k", purge: true });
+    await kv.put({ bucket, key: "k", value: bytes("4"), precondition });
+    expect(text((await kv.get({ bucket, key: "k" })).entry?.value)).toBe("4");
+  });
+
+  it("updates a key only at the revision asked for", async () => {
+    const { kv, bucket } = await setUp();
+    const at = (revision: bigint) => ({ condition: { case: "ifRevision", value: revision } }) as const;
+    const first = await kv.put({ bucket, key: "k", value: bytes("1") });
+    const second = await kv.put({ bucket, key: "k", value: bytes("2"), precondition: at(first.revision) });
+    const stale = await refusal(
+      kv.put({ bucket, key: "k", value: bytes("3"), precondition: at(first.revision) }),
+      Code.Aborted,
+      "revision_mismatch",
+    );
+    if (door.hasDetails) expect(stale?.revision).toBe(second.revision);
+    await refusal(
+      kv.put({ bucket, key: "absent", value: bytes("3"), precondition: at(1n) }),
+      Code.Aborted,
+      "revision_mismatch",
+    );
+    expect(text((await kv.get({ bucket, key: "k" })).entry?.value)).toBe("2");
+  });
+
+  it("lets one of many writers win at a revision", async () => {
+    const { kv, bucket } = await setUp();
+    const { revision } = await kv.put({ bucket, key: "k", value: bytes("0") });
+    const precondition = { condition: { case: "ifRevision", value: revision } } as const;
+    const writes = Array.from({ length: 20 }, (_, index) =>
+      kv.put({ bucket, key: "k", value: bytes(String(index)), precondition }).then(
+        () => "won",
+        () => "lost",
+      ),
+    );
+    expect((await Promise.all(writes)).filter((outcome) => outcome === "won")).toHaveLength(1);
+  });
+
+  it("deletes with a tombstone, twice without harm, and keeps the history", async () => {
+    const { kv, bucket } = await setUp();
+    await kv.put({ bucket, key: "k", value: bytes("1") });
+    await kv.delete({ bucket, key: "k" });
+    await kv.delete({ bucket, key: "k" });
+    await kv.delete({ bucket, key: "never" });
+    await refusal(kv.get({ bucket, key: "k" }), Code.NotFound, "key_not_found");
+    const { entries } = await kv.getHistory({ bucket, key: "k" });
+    expect(entries.map((entry) => [entry.operation, entry.revision])).toEqual([
+      [Operation.PUT, 1n],
+      [Operation.DELETE, 2n],
+    ]);
+  });
+
+  it("deletes only at the revision asked for", async () => {
+    const { kv, bucket } = await setUp();
+    const first = await kv.put({ bucket, key: "k", value: bytes("1") });
+    const second = await kv.put({ bucket, key: "k", value: bytes("2") });
+    await refusal(
+      kv.delete({ bucket, key: "k", ifRevision: first.revision }),
+      Code.Aborted,
+      "revision_mismatch",
+    );
+    await kv.delete({ bucket, key: "k", ifRevision: second.revision });
+    await refusal(kv.get({ bucket, key: "k" }), Code.NotFound, "key_not_found");
+    await refusal(kv.delete({ bucket, key: "absent", ifRevision: 1n }), Code.Aborted, "revision_mismatch");
+  });
+
+  it("purges a key with its history", async () => {
+    const { kv, bucket } = await setUp();
+    await kv.put({ bucket, key: "k", value: bytes("1") });
+    await kv.put({ bucket, key: "k", value: bytes("2") });
+    await kv.delete({ bucket, key: "k", purge: true });
+    await refusal(kv.get({ bucket, key: "k" }), Code.NotFound, "key_not_found");
+    const { entries } = await kv.getHistory({ bucket, key: "k" });
+    expect(entries.map((entry) => entry.operation)).toEqual([Operation.PURGE]);
+    await refusal(kv.get({ bucket, key: "k", revision: 1n }), Code.OutOfRange, "revision_compacted");
+  });
+
+  it("lists live keys by filters, in byte order, page by page", async () => {
+    const { kv, bucket } = await setUp();
+    for (const key of ["user.2", "user.1", "user.1.name", "user-7", "Z", "gone", "é"])
+      await kv.put({ bucket, key, value: bytes("v") });
+    await kv.delete({ bucket, key: "gone" });
+    const keys = async (...filters: string[]) => (await kv.listKeys({ bucket, filters })).keys;
+    expect(await keys()).toEqual(["Z", "user-7", "user.1", "user.1.name", "user.2", "é"]);
+    expect(await keys("user.*")).toEqual(["user.1", "user.2"]);
+    expect(await keys("user.>")).toEqual(["user.1", "user.1.name", "user.2"]);
+    expect(await keys("user-*")).toEqual(["user-7"]);
+    expect(await keys("user.*", "*.1", "Z")).toEqual(["Z", "user.1", "user.2"]);
+    expect(await keys("nothing.>")).toEqual([]);
+    const paged: string[] = [];
+    let pageToken = "";
+    do {
+      const page = await kv.listKeys({ bucket, limit: 4, pageToken });
+      expect(page.keys.length).toBeLessThanOrEqual(4);
+      paged.push(...page.keys);
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+    expect(paged).toEqual(await keys());
+  });
+
+  it("returns the history of a key, oldest first, as deep as the bucket keeps it", async () => {
+    const { kv, bucket } = await setUp(3);
+    for (const value of ["1", "2", "3", "4"]) await kv.put({ bucket, key: "k", value: bytes(value) });
+    const { entries } = await kv.getHistory({ bucket, key: "k" });
+    expect(entries.map((entry) => text(entry.value))).toEqual(["2", "3", "4"]);
+    await refusal(kv.getHistory({ bucket, key: "absent" }), Code.NotFound, "key_not_found");
+  });
+
+  it("answers calls on a bucket that is not there with NOT_FOUND", async () => {
+    const { kv } = await setUp();
+    const bucket = "not-there";
+    await refusal(kv.get({ bucket, key: "k" }), Code.NotFound, "bucket_not_found");
+    await refusal(kv.get({ bucket, key: "k", revision: 1n }), Code.NotFound, "bucket_not_found");
+    await refusal(kv.put({ bucket, key: "k", value: bytes("1") }), Code.NotFound, "bucket_not_found");
+    await refusal(kv.delete({ bucket, key: "k" }), Code.NotFound, "bucket_not_found");
+    await refusal(kv.listKeys({ bucket }), Code.NotFound, "bucket_not_found");
+    await refusal(kv.getHistory({ bucket, key: "k" }), Code.NotFound, "bucket_not_found");
+  });
+
+  it.each([
+    ["a key of 513 bytes", { key: "k".repeat(513) }],
+    ["a key with a newline", { key: "a\nb" }],
+    ["a key with a zero byte", { key: "a\0b" }],
+    ["a bucket with a dot", { bucket: "a.b" }],
+    ["a bucket with a wildcard", { bucket: "*" }],
+    ["a bucket of 65 characters", { bucket: "b".repeat(65) }],
+  ])("refuses %s", async (_name, bad: { bucket?: string; key?: string }) => {
+    const { kv, bucket } = await setUp();
+    const place = { bucket, key: "k", ...bad };
+    await refusal(kv.get(place), Code.InvalidArgument, "invalid_argument");
+    await refusal(kv.put({ ...place, value: bytes("v") }), Code.InvalidArgument, "invalid_argument");
+    await refusal(kv.delete(place), Code.InvalidArgument, "invalid_argument");
+    expect((await kv.listKeys({ bucket })).keys).toEqual([]);
+  });
+
+  it.each(["a.>.b", "a\nb", "f".repeat(513)])("refuses the filter %j", async (filter) => {
+    const { kv, bucket } = await setUp();
+    await refusal(kv.listKeys({ bucket, filters: [filter] }), Code.InvalidArgument, "invalid_argument");
+  });
+
+  it("refuses a page token that is none, and a page of more than the most", async () => {
+    const { kv, bucket } = await setUp();
+    await refusal(
+      kv.listKeys({ bucket, pageToken: "not a token" }),
+      Code.InvalidArgument,
+      "invalid_argument",
+    );
+    await refusal(kv.listKeys({ bucket, limit: 10_001 }), Code.InvalidArgument, "invalid_argument");
+  });
+
+  it("refuses a value over the service's limit and one over the bucket's, and keeps what was there", async () => {
+    const { kv, buckets } = await setUp();
+    const bucket = freshName();
+    await buckets.createBucket({ name: bucket, maxValueSize: 10 });
+    await kv.put({ bucket, key: "k", value: bytes("0123456789") });
+    await refusal(
+      kv.put({ bucket, key: "k", value: bytes("0123456789a") }),
+      Code.ResourceExhausted,
+      "value_too_large",
+    );
+    await refusal(
+      kv.put({ bucket, key: "k", value: new Uint8Array(1_048_577) }),
+      Code.ResourceExhausted,
+      "value_too_large",
+    );
+    expect(text((await kv.get({ bucket, key: "k" })).entry?.value)).toBe("0123456789");
+  });
+
+  it("refuses a write to a full bucket, and still reads and deletes nothing by itself", async () => {
+    const { kv, buckets } = await setUp();
+    const bucket = freshName();
+    await buckets.createBucket({ name: bucket, maxBytes: 4_096n });
+    await kv.put({ bucket, key: "first", value: new Uint8Array(1_000) });
+    const fill = async (): Promise<never> => {
+      for (let index = 0; ; index++) await kv.put({ bucket, key: `k${index}`, value: new Uint8Array(1_000) });
+    };
+    await refusal(fill(), Code.ResourceExhausted, "bucket_full");
+    expect((await kv.get({ bucket, key: "first" })).entry?.value).toHaveLength(1_000);
+  });
+});

@@ -1,0 +1,292 @@
+/** The REST door as a Connect transport, as a REST SDK would use it: for the suite that runs over every door. */
+import {
+  create,
+  type DescMessage,
+  type DescMethodStreaming,
+  type DescMethodUnary,
+  type MessageShape,
+} from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { ConnectError, type StreamResponse, type Transport, type UnaryResponse } from "@connectrpc/connect";
+import { WebSocket } from "ws";
+import {
+  BucketSchema,
+  EntrySchema,
+  ErrorDetailSchema,
+  Operation,
+} from "../../gen/ironflow/kv/v1/types_pb.js";
+import { CODE_BY_KIND } from "../../src/service/errors.js";
+import type { KvErrorKind } from "../../src/kv/errors.js";
+
+// The requests and answers of REST are loose JSON; this file is the one place that reads them without types.
+/* eslint-disable @typescript-eslint/no-explicit-any, @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-argument, @typescript-eslint/no-unsafe-call, @typescript-eslint/no-unsafe-return */
+
+export function createRestTransport(baseUrl: string, watchBy: "sse" | "websocket"): Transport {
+  const api = `${baseUrl}/api/v1/kv/buckets`;
+  return {
+    async unary<I extends DescMessage, O extends DescMessage>(
+      method: DescMethodUnary<I, O>,
+      signal: AbortSignal | undefined,
+      _timeoutMs: unknown,
+      _header: unknown,
+      input: any,
+    ): Promise<UnaryResponse<I, O>> {
+      const message = await callUnary(api, method.name, input, signal);
+      return {
+        stream: false,
+        service: method.parent,
+        method,
+        header: new Headers(),
+        trailer: new Headers(),
+        message: create(method.output, message),
+      };
+    },
+    async stream<I extends DescMessage, O extends DescMessage>(
+      method: DescMethodStreaming<I, O>,
+      signal: AbortSignal | undefined,
+      _timeoutMs: unknown,
+      _header: unknown,
+      input: AsyncIterable<any>,
+    ): Promise<StreamResponse<I, O>> {
+      let request: any;
+      for await (const one of input) request = one;
+      const target = watchTarget(api, request);
+      const frames = watchBy === "sse" ? sseFrames(target, signal) : webSocketFrames(target, signal);
+      return {
+        stream: true,
+        service: method.parent,
+        method,
+        header: new Headers(),
+        trailer: new Headers(),
+        message: responses(method.output, frames),
+      };
+    },
+  };
+}
+
+async function callUnary(
+  api: string,
+  name: string,
+  input: any,
+  signal: AbortSignal | undefined,
+): Promise<any> {
+  const bucket = `${api}/${encodeURIComponent(input.bucket ?? "")}`;
+  const key = `${bucket}/keys/${encodeURIComponent(input.key ?? "")}`;
+  switch (name) {
+    case "CreateBucket":
+      return { bucket: bucketOf(await send("POST", api, signal, {}, JSON.stringify(bucketJson(input)))) };
+    case "GetBucket":
+      return { bucket: bucketOf(await send("GET", bucket, signal)) };
+    case "ListBuckets": {
+      const answer = await send(
+        "GET",
+        `${api}${query({ limit: input.limit, page_token: input.pageToken })}`,
+        signal,
+      );
+      return { buckets: answer.buckets.map(bucketOf), nextPageToken: answer.next_page_token ?? "" };
+    }
+    case "UpdateBucket":
+      return { bucket: bucketOf(await send("PATCH", bucket, signal, {}, JSON.stringify(bucketJson(input)))) };
+    case "DeleteBucket":
+      await send("DELETE", bucket, signal);
+      return {};
+    case "Get":
+      return { entry: entryOf(await send("GET", key + query({ revision: input.revision }), signal)) };
+    case "Put": {
+      const answer = await send("PUT", key, signal, conditionHeaders(input), input.value);
+      return { revision: BigInt(answer.revision) };
+    }
+    case "Delete": {
+      const headers: Record<string, string> = input.ifRevision ? { "If-Match": `"${input.ifRevision}"` } : {};
+      await send("DELETE", key + (input.purge ? "?purge=true" : ""), signal, headers);
+      return {};
+    }
+    case "ListKeys": {
+      const parameters = (input.filters ?? []).map(
+        (filter: string) => `filter=${encodeURIComponent(filter)}`,
+      );
+      const rest = query({ limit: input.limit, page_token: input.pageToken }).slice(1);
+      const answer = await send(
+        "GET",
+        `${bucket}/keys?${[...parameters, rest].filter(Boolean).join("&")}`,
+        signal,
+      );
+      return { keys: answer.keys, nextPageToken: answer.next_page_token ?? "" };
+    }
+    case "GetHistory": {
+      const answer = await send("GET", key.replace("/keys/", "/history/"), signal);
+      return { entries: answer.entries.map((entry: any) => entryOf({ ...entry, key: input.key })) };
+    }
+    default:
+      throw new Error(`no REST path for ${name}`);
+  }
+}
+
+async function send(
+  method: string,
+  url: string,
+  signal: AbortSignal | undefined,
+  headers: Record<string, string> = {},
+  body?: string | Uint8Array,
+): Promise<any> {
+  const response = await fetch(url, {
+    method,
+    headers,
+    ...(signal === undefined ? {} : { signal }),
+    ...(body === undefined ? {} : { body: body as BodyInit }),
+  });
+  const text = await response.text();
+  const json = text === "" ? undefined : JSON.parse(text);
+  if (!response.ok) throw errorOf(json.code, json.error);
+  return json;
+}
+
+function errorOf(reason: string, sentence: string): ConnectError {
+  const code = CODE_BY_KIND[reason as KvErrorKind];
+  if (code === undefined) throw new Error(`REST answered with the code ${reason}, which is no kind of error`);
+  return new ConnectError(sentence, code, undefined, [{ desc: ErrorDetailSchema, value: { reason } }]);
+}
+
+function bucketJson(input: any): object {
+  return {
+    name: input.name,
+    description: input.description,
+    ttl_seconds: input.ttl === undefined ? undefined : Number(input.ttl.seconds),
+    max_value_size: input.maxValueSize,
+    max_bytes: input.maxBytes === undefined ? undefined : Number(input.maxBytes),
+    history: input.history || undefined,
+  };
+}
+
+function bucketOf(json: any): any {
+  return create(BucketSchema, {
+    name: json.name,
+    description: json.description ?? "",
+    ...(json.ttl_seconds === undefined ? {} : { ttl: { seconds: BigInt(json.ttl_seconds) } }),
+    maxValueSize: json.max_value_size ?? 0,
+    maxBytes: BigInt(json.max_bytes ?? 0),
+    history: json.history,
+    values: BigInt(json.values),
+    bytes: BigInt(json.bytes),
+    createdAt: timestampFromDate(new Date(json.created_at)),
+  });
+}
+
+const OPERATIONS: Record<string, Operation> = {
+  put: Operation.PUT,
+  delete: Operation.DELETE,
+  purge: Operation.PURGE,
+  expire: Operation.EXPIRE,
+};
+
+function entryOf(json: any): any {
+  return create(EntrySchema, {
+    key: json.key,
+    value: Buffer.from(json.value ?? "", "base64"),
+    revision: BigInt(json.revision),
+    operation: OPERATIONS[json.operation] ?? Operation.UNSPECIFIED,
+    ...(json.created_at === undefined ? {} : { createdAt: timestampFromDate(new Date(json.created_at)) }),
+  });
+}
+
+function conditionHeaders(input: any): Record<string, string> {
+  const headers: Record<string, string> = { "Content-Type": input.contentType || "application/octet-stream" };
+  const condition = input.precondition?.condition;
+  if (condition?.case === "ifAbsent") headers["If-None-Match"] = "*";
+  if (condition?.case === "ifRevision") headers["If-Match"] = `"${condition.value}"`;
+  return headers;
+}
+
+function query(parameters: Record<string, unknown>): string {
+  const set = Object.entries(parameters).filter(([, value]) => Boolean(value));
+  return set.length === 0
+    ? ""
+    : `?${set.map(([name, value]) => `${name}=${encodeURIComponent(String(value))}`).join("&")}`;
+}
+
+function watchTarget(api: string, request: any): string {
+  const parameters = new URLSearchParams();
+  for (const filter of request.filters ?? []) parameters.append("key", filter);
+  if (request.start === 2) parameters.set("initial", "false");
+  if (request.startRevision) parameters.set("start_revision", String(request.startRevision));
+  parameters.set("snapshot_end", "true");
+  if (request.ignoreDeletes) parameters.set("ignore_deletes", "true");
+  if (request.keysOnly) parameters.set("keys_only", "true");
+  return `${api}/${encodeURIComponent(request.bucket)}/watch?${parameters.toString()}`;
+}
+
+async function* sseFrames(url: string, signal: AbortSignal | undefined): AsyncGenerator<any> {
+  const response = await fetch(url, {
+    headers: { accept: "text/event-stream" },
+    ...(signal === undefined ? {} : { signal }),
+  });
+  if (!response.ok) {
+    const json: any = await response.json();
+    throw errorOf(json.code, json.error);
+  }
+  let text = "";
+  const decoder = new TextDecoder();
+  for await (const chunk of response.body as any) {
+    text += decoder.decode(chunk, { stream: true });
+    for (let end = text.indexOf("\n\n"); end >= 0; end = text.indexOf("\n\n")) {
+      const lines = text.slice(0, end).split("\n");
+      text = text.slice(end + 2);
+      const data = lines.filter((line) => line.startsWith("data:")).map((line) => line.slice(5).trim());
+      if (data.length > 0) yield JSON.parse(data.join("\n"));
+    }
+  }
+}
+
+async function* webSocketFrames(url: string, signal: AbortSignal | undefined): AsyncGenerator<any> {
+  const socket = new WebSocket(url.replace(/^http/, "ws"));
+  const waiting: any[] = [];
+  let wake: () => void = () => undefined;
+  let failure: unknown;
+  let isOver = false;
+  const change = (update: () => void): void => {
+    update();
+    wake();
+  };
+  socket.on("message", (data) => change(() => waiting.push(JSON.parse(String(data as Buffer)))));
+  socket.on("unexpected-response", (_request, response) => {
+    let body = "";
+    response.on("data", (chunk) => (body += String(chunk)));
+    response.on("end", () =>
+      change(() => {
+        const json = JSON.parse(body);
+        failure = errorOf(json.code, json.error);
+      }),
+    );
+  });
+  socket.on("error", (error) => change(() => (failure ??= error)));
+  socket.on("close", () => change(() => (isOver = true)));
+  signal?.addEventListener("abort", () => change(() => (isOver = true)));
+  try {
+    for (;;) {
+      if (waiting.length > 0) yield waiting.shift();
+      else if (failure !== undefined) throw failure;
+      else if (isOver) return;
+      else await new Promise<void>((resolve) => (wake = resolve));
+    }
+  } finally {
+    socket.on("error", () => undefined);
+    socket.terminate();
+  }
+}
+
+async function* responses<O extends DescMessage>(
+  output: O,
+  frames: AsyncGenerator<any>,
+): AsyncGenerator<MessageShape<O>> {
+  for await (const frame of frames) {
+    if (frame.type === "kv_update") {
+      yield create(output, { event: { case: "change", value: { entry: entryOf(frame) } } } as any);
+    } else if (frame.type === "snapshot_end") {
+      yield create(output, {
+        event: { case: "snapshotEnd", value: { revision: BigInt(frame.revision) } },
+      } as any);
+    } else {
+      throw new Error(frame.message);
+    }
+  }
+}

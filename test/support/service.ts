@@ -1,0 +1,40 @@
+/** A whole service for tests: its own embedded nats-server, a free port, a data directory that goes with it. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { type Service, startService } from "../../src/embed.js";
+
+export interface TestService extends Service {
+  readonly dataDir: string;
+  /** Stops it; the data stays. */
+  stop(): Promise<void>;
+  /** Stops it and removes its data. */
+  remove(): Promise<void>;
+}
+
+/** Starts a service. Settings by flag, such as `{ "api-key": "..." }`; `data-dir` of an earlier one keeps its data. */
+export async function startTestService(settings: Record<string, string> = {}): Promise<TestService> {
+  const dataDir = settings["data-dir"] ?? (await mkdtemp(join(tmpdir(), "ironflow-service-")));
+  const service = await startService({
+    settings: { port: "0", durability: "relaxed", ...settings, "data-dir": dataDir },
+    logger: pino({ level: process.env.TEST_LOG_LEVEL ?? "error" }, pino.destination(2)),
+  });
+  return {
+    url: service.url,
+    port: service.port,
+    dataDir,
+    stop: () => service.stop(),
+    async remove() {
+      await service.stop();
+      await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+let lastBucket = 0;
+
+/** A bucket name that no other test uses. */
+export function freshName(prefix = "bucket"): string {
+  return `${prefix}-${process.pid}-${++lastBucket}`;
+}
