@@ -14,6 +14,10 @@ import { createRegistry } from "./service/registry.js";
 export { ConfigError } from "./config.js";
 export type { Config } from "./config.js";
 
+/** How long GET /readyz waits for the storage. */
+const READY_TIMEOUT_MS = 2_000;
+const NEVER = new AbortController().signal;
+
 /** A running service. */
 export interface Service {
   /** Such as http://127.0.0.1:9123. */
@@ -83,7 +87,9 @@ async function start(
     onFault: (error, method) =>
       log.error({ err: error, method: method.path }, "a call failed by a fault of the service"),
   });
-  const doors = createDoors({ registry, store, config, log });
+  const readiness = (): Promise<void> =>
+    store.ping({ deadlineMs: performance.now() + READY_TIMEOUT_MS, signal: NEVER });
+  const doors = createDoors({ registry, readiness, config, log });
   const listener = await listen({
     host: config.host,
     port: config.port,

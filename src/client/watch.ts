@@ -4,7 +4,7 @@ import type { Caller } from "./caller.js";
 import { KvError, KvTimeoutError, KvUnavailableError } from "./errors.js";
 import { kvErrorOf } from "./failure.js";
 import { pauseMs, sleep } from "./retry.js";
-import type { Watch, WatchEvent, WatchOptions } from "./watch-events.js";
+import { ChangeEvent, type Watch, type WatchEvent, type WatchOptions } from "./watch-events.js";
 import { DEFAULT_PROGRESS_INTERVAL_MS, WatchPosition } from "./watch-position.js";
 
 /** Missed signs of life after which a connection counts as dead. */
@@ -60,7 +60,7 @@ async function* run(
           failures = 0;
           isEstablished = true;
           const event = position.take(message);
-          if (event !== undefined) yield event;
+          if (event instanceof ChangeEvent || (event !== undefined && options.marks === true)) yield event;
           if (isAborted(signal)) return undefined;
         }
         failure = broken("The service ended the watch without a word.", bucket);

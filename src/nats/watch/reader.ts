@@ -98,12 +98,17 @@ export class Reader {
   }
 
   /** Ends a pull under way as lost, and deletes the consumer. */
-  close(): void {
+  async close(): Promise<void> {
     if (this.isClosed) return;
     this.isClosed = true;
     this.subscription.unsubscribe();
     this.finish("lost");
-    void this.api.deleteConsumer(this.name);
+    await this.api.deleteConsumer(this.name);
+  }
+
+  /** The connection is gone: a pull under way will not be answered. */
+  interrupt(): void {
+    this.finish("lost");
   }
 
   private receive(message: Msg): void {
@@ -145,6 +150,7 @@ export class Reader {
     this.finishPull = undefined;
     this.onChange = undefined;
     clearTimeout(this.silence);
+    this.silence = undefined;
     finish?.(result);
   }
 

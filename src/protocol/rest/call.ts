@@ -44,6 +44,7 @@ export class HttpCall<Input extends DescMessage = DescMessage> implements CallIn
       const controller = new AbortController();
       this.controller = controller;
       this.closing.once("close", () => controller.abort());
+      if (this.isGone()) controller.abort();
     }
     return this.controller.signal;
   }
@@ -52,6 +53,10 @@ export class HttpCall<Input extends DescMessage = DescMessage> implements CallIn
     return "stream" in this.incoming
       ? (this.incoming.stream.session ?? this.incoming.stream)
       : this.incoming.socket;
+  }
+
+  private isGone(): boolean {
+    return "stream" in this.incoming ? this.incoming.stream.destroyed : this.incoming.socket.destroyed;
   }
 
   header(name: string): string | undefined {

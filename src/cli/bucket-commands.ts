@@ -1,0 +1,135 @@
+/** `bucket ls|create|info|update|rm`. */
+import { type Command, Option } from "commander";
+import type { BucketInfo, BucketSettings } from "../client/index.js";
+import { bucketJson } from "./json.js";
+import { addClientOptions, type Session } from "./session.js";
+import { formatTime, pairs, table } from "./text.js";
+import { formatBytes, formatSeconds, parseBytes, parseCount, parseDurationMs } from "./units.js";
+
+interface SettingFlags {
+  readonly description?: string;
+  readonly ttl?: number;
+  readonly maxValueSize?: number;
+  readonly maxBytes?: number;
+  readonly history?: number;
+}
+
+/** Runs a verb in a session of its own. */
+export type RunVerb = (command: Command, verb: (session: Session) => Promise<void>) => Promise<void>;
+
+export function addBucketCommands(program: Command, run: RunVerb): void {
+  const group = addClientOptions(
+    program.command("bucket").description("make, describe, change and remove buckets"),
+  );
+
+  addClientOptions(group.command("ls").alias("list").description("list the buckets")).action(
+    (_flags: unknown, command: Command) =>
+      run(command, async (session) => {
+        const buckets = await session.kv.listBuckets(session);
+        await session.print({ buckets: buckets.map(bucketJson), count: buckets.length }, () =>
+          bucketTable(buckets),
+        );
+      }),
+  );
+
+  withSettings(addClientOptions(group.command("create <name>").description("make a bucket"))).action(
+    (name: string, flags: SettingFlags, command: Command) =>
+      run(command, async (session) => {
+        const info = await session.kv.createBucket({ name, ...settingsOf(flags) }, session);
+        await session.print(bucketJson(info), () => bucketLines(info));
+      }),
+  );
+
+  addClientOptions(group.command("info <name>").description("show a bucket and what it holds")).action(
+    (name: string, _flags: unknown, command: Command) =>
+      run(command, async (session) => {
+        const info = await session.kv.getBucketInfo(name, session);
+        await session.print(bucketJson(info), () => bucketLines(info));
+      }),
+  );
+
+  withSettings(
+    addClientOptions(group.command("update <name>").description("change the settings that are given")),
+  ).action((name: string, flags: SettingFlags, command: Command) =>
+    run(command, async (session) => {
+      const settings = settingsOf(flags);
+      if (Object.keys(settings).length === 0) command.error("error: give at least one setting to change");
+      const info = await session.kv.updateBucket(name, settings, session);
+      await session.print(bucketJson(info), () => bucketLines(info));
+    }),
+  );
+
+  addClientOptions(
+    group.command("rm <name>").alias("delete").description("delete a bucket with all its keys, for good"),
+  )
+    .option("-y, --yes", "do not ask")
+    .action((name: string, flags: { yes?: boolean }, command: Command) =>
+      run(command, async (session) => {
+        await session.confirm(`Delete the bucket ${name} with all its keys, for good?`, flags.yes);
+        await session.kv.deleteBucket(name, session);
+        await session.print({ deleted: name }, () => (session.output.isTerminal ? [`deleted ${name}`] : []));
+      }),
+    );
+}
+
+function withSettings(command: Command): Command {
+  return command
+    .option("--description <text>", "free text for people")
+    .addOption(
+      new Option("--ttl <duration>", "how long an entry lives, such as 1h or 30m; 0: for ever").argParser(
+        parseDurationMs,
+      ),
+    )
+    .addOption(
+      new Option(
+        "--max-value-size <size>",
+        "the largest value, such as 64KiB; 0: the service's limit",
+      ).argParser(parseBytes),
+    )
+    .addOption(
+      new Option("--max-bytes <size>", "the most to hold, such as 10MB; 0: no limit").argParser(parseBytes),
+    )
+    .addOption(new Option("--history <count>", "revisions kept per key, 1 to 64").argParser(parseCount));
+}
+
+function settingsOf(flags: SettingFlags): BucketSettings {
+  const { description, ttl, maxValueSize, maxBytes, history } = flags;
+  return {
+    ...(description === undefined ? {} : { description }),
+    ...(ttl === undefined ? {} : { ttlSeconds: ttl / 1_000 }),
+    ...(maxValueSize === undefined ? {} : { maxValueSize }),
+    ...(maxBytes === undefined ? {} : { maxBytes }),
+    ...(history === undefined ? {} : { history }),
+  };
+}
+
+function bucketTable(buckets: readonly BucketInfo[]): string[] {
+  const header = ["NAME", "KEYS", "SIZE", "HISTORY", "TTL", "CREATED", "DESCRIPTION"];
+  const rows = buckets.map((info) => [
+    info.name,
+    info.values,
+    formatBytes(info.bytes),
+    info.history,
+    formatSeconds(info.ttlSeconds),
+    formatTime(info.createdAt),
+    info.description,
+  ]);
+  return table(header, rows);
+}
+
+function bucketLines(info: BucketInfo): string[] {
+  const limit = (bytes: number): string => (bytes === 0 ? "-" : formatBytes(bytes));
+  return pairs([
+    ["name", info.name],
+    ["description", info.description],
+    ["keys", info.values],
+    ["size", formatBytes(info.bytes)],
+    ["history", info.history],
+    ["ttl", formatSeconds(info.ttlSeconds)],
+    ["max value size", limit(info.maxValueSize)],
+    ["max bytes", limit(info.maxBytes)],
+    ["revision", String(info.revision)],
+    ["replicas", info.replicas],
+    ["created", formatTime(info.createdAt)],
+  ]);
+}

@@ -1,0 +1,51 @@
+/** The exit codes of the client's verbs. `--help` lists them, and scripts rely on them: a code never changes its meaning. */
+import { CommanderError } from "commander";
+import { KvError } from "../client/index.js";
+import type { KvErrorCode } from "../client/index.js";
+import { OutputClosedError } from "./io.js";
+
+export const EXIT = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  notFound: 3,
+  conflict: 4,
+  unavailable: 5,
+  auth: 6,
+  limit: 7,
+  unknownOutcome: 8,
+} as const;
+
+/** For `--help`. */
+export const EXIT_CODES_HELP = `
+Exit codes:
+  0  done
+  1  failed for another reason, or not confirmed
+  2  wrong usage: an unknown option, a malformed name, key, filter or number
+  3  not found: the bucket, the key, or the revision
+  4  conflict: it exists already, or the revision is another
+  5  the service can't be reached, or did not answer in time
+  6  the API key is missing, unknown, or not good for this
+  7  a limit is reached: the value is too large, the bucket is full, too many calls
+  8  a write was sent and its outcome is not known: read before trying again`;
+
+const EXIT_BY_CODE: Readonly<Partial<Record<KvErrorCode, number>>> = {
+  invalid_argument: EXIT.usage,
+  not_found: EXIT.notFound,
+  out_of_range: EXIT.notFound,
+  already_exists: EXIT.conflict,
+  aborted: EXIT.conflict,
+  unavailable: EXIT.unavailable,
+  deadline_exceeded: EXIT.unavailable,
+  unauthenticated: EXIT.auth,
+  permission_denied: EXIT.auth,
+  resource_exhausted: EXIT.limit,
+  unknown: EXIT.unknownOutcome,
+};
+
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof KvError) return EXIT_BY_CODE[error.code] ?? EXIT.failed;
+  if (error instanceof OutputClosedError) return EXIT.ok;
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  return EXIT.failed;
+}

@@ -1,0 +1,33 @@
+/** The JSON that `--json` prints: the shapes of the REST paths, so that a script may change from one to the other. */
+import type { BucketInfo, Entry } from "../client/index.js";
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** As the answer to GET .../buckets/{bucket}. */
+export function bucketJson(info: BucketInfo): Json {
+  return {
+    name: info.name,
+    ...(info.description === "" ? {} : { description: info.description }),
+    ...(info.ttlSeconds === 0 ? {} : { ttl_seconds: info.ttlSeconds }),
+    ...(info.maxValueSize === 0 ? {} : { max_value_size: info.maxValueSize }),
+    ...(info.maxBytes === 0 ? {} : { max_bytes: info.maxBytes }),
+    values: info.values,
+    bytes: info.bytes,
+    history: info.history,
+    created_at: info.createdAt.toISOString(),
+    revision: Number(info.revision),
+    replicas: info.replicas,
+  };
+}
+
+/** As the answer to GET .../keys/{key}, with the media type. */
+export function entryJson(entry: Entry): Json {
+  return {
+    key: entry.key,
+    value: Buffer.from(entry.value).toString("base64"),
+    revision: Number(entry.revision),
+    created_at: entry.createdAt.toISOString(),
+    operation: entry.operation,
+    ...(entry.contentType === "" ? {} : { content_type: entry.contentType }),
+  };
+}

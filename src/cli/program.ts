@@ -1,0 +1,88 @@
+/** The command `ironflow-kv`: its verbs, and what becomes of their errors. */
+import { Command, CommanderError } from "commander";
+import { KvError } from "../client/index.js";
+import type { Setting } from "../config-settings.js";
+import { addBucketCommands, type RunVerb } from "./bucket-commands.js";
+import { EXIT_CODES_HELP, exitCodeOf } from "./exit-codes.js";
+import { type CliIo, Output, OutputClosedError } from "./io.js";
+import { addReadCommands } from "./read-commands.js";
+import { addServeCommand, type ServeFlags } from "./serve-command.js";
+import { addClientOptions, givenFlags, openSession } from "./session.js";
+import { printable } from "./text.js";
+import { addWatchCommand } from "./watch-command.js";
+import { addWriteCommands } from "./write-commands.js";
+
+export interface ProgramParts {
+  /** Runs the service until it is stopped; gives its exit code. */
+  serve(flags: ServeFlags): Promise<number>;
+  /** The settings that `serve` takes as flags. */
+  readonly settings: readonly Setting[];
+  readonly io: CliIo;
+  /** For `--version`. */
+  readonly version?: string | undefined;
+}
+
+export interface Program {
+  /** Runs one command line, without the program's own name. Gives the exit code; never throws. */
+  run(args: readonly string[]): Promise<number>;
+}
+
+/** Builds the command. It reads and writes through `io` only. */
+export function buildProgram(parts: ProgramParts): Program {
+  const { io } = parts;
+  const output = new Output(io.stdout);
+  const outcome = { exitCode: 0, json: false };
+  const run: RunVerb = async (command, verb) => {
+    outcome.json = givenFlags(command).json ?? false;
+    await verb(openSession(command, io, output));
+  };
+  const program = baseProgram(parts);
+  addServeCommand(program, parts.settings, async (flags) => {
+    outcome.exitCode = await parts.serve(flags);
+  });
+  addBucketCommands(program, run);
+  addReadCommands(program, run);
+  addWriteCommands(program, run);
+  addWatchCommand(program, run);
+  return {
+    async run(args) {
+      try {
+        await program.parseAsync(args, { from: "user" });
+        return outcome.exitCode;
+      } catch (error) {
+        if (io.signal?.aborted !== true) report(io, error, outcome.json);
+        return exitCodeOf(error);
+      }
+    },
+  };
+}
+
+function baseProgram({ io, version }: ProgramParts): Command {
+  const program = new Command("ironflow-kv")
+    .description("A key-value service on NATS JetStream, and its client.")
+    .enablePositionalOptions()
+    .exitOverride()
+    .showHelpAfterError("Add --help for usage.")
+    .configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      writeErr: (text) => io.stderr.write(text),
+      outputError: (text, write) => write(text.replace(/^error: /, "ironflow-kv: ")),
+    })
+    .addHelpText("after", EXIT_CODES_HELP);
+  if (version !== undefined) program.version(version);
+  return addClientOptions(program);
+}
+
+/** One line on standard error; with `--json` the error's JSON of the REST paths. Commander has written its own errors already. */
+function report(io: CliIo, error: unknown, json: boolean): void {
+  if (error instanceof CommanderError || error instanceof OutputClosedError) return;
+  const sentence = error instanceof Error ? error.message : String(error);
+  if (!json) {
+    io.stderr.write(`ironflow-kv: ${printable(sentence)}\n`);
+    return;
+  }
+  const code = error instanceof KvError ? (error.reason === "" ? error.code : error.reason) : "failed";
+  const revision =
+    error instanceof KvError && error.revision !== undefined ? Number(error.revision) : undefined;
+  io.stderr.write(`${JSON.stringify({ error: sentence, code, revision })}\n`);
+}

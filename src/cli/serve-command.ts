@@ -1,0 +1,33 @@
+/** `serve`: one flag for each setting. */
+import type { Command } from "commander";
+import { flagOf, type Setting } from "../config-settings.js";
+import { givenFlags } from "./session.js";
+
+/** The text of each flag that was given, by the flag's name. */
+export type ServeFlags = Readonly<Record<string, string | undefined>>;
+
+export function addServeCommand(
+  program: Command,
+  settings: readonly Setting[],
+  serve: (flags: ServeFlags) => Promise<void>,
+): void {
+  const command = program
+    .command("serve")
+    .description("run the service; each option is also an environment variable");
+  const flagByOption = new Map<string, string>();
+  for (const setting of settings) {
+    const flag = flagOf(setting);
+    const standard = setting.default === undefined ? "" : `, default ${setting.default}`;
+    command.option(`--${flag} <${setting.value}>`, `${setting.doc} (${setting.env}${standard})`);
+    flagByOption.set(command.options.at(-1)?.attributeName() ?? flag, flag);
+  }
+  command.action(async (options: Record<string, string>) => {
+    // Before the verb they are the client's options: a key that was meant to lock the service must not be lost silently.
+    if (Object.keys(givenFlags(program)).length > 0) {
+      command.error("error: write the options of serve after it: ironflow-kv serve --port 9123");
+    }
+    const flags: Record<string, string> = {};
+    for (const [name, value] of Object.entries(options)) flags[flagByOption.get(name) ?? name] = value;
+    await serve(flags);
+  });
+}

@@ -1,0 +1,98 @@
+/** One run of a client's verb: its options, its client, and where its output goes. */
+import { createInterface } from "node:readline/promises";
+import { type Command, Option } from "commander";
+import { createClient, type KeyValue } from "../client/index.js";
+import { type CliIo, Output } from "./io.js";
+import { type Colour, paint } from "./text.js";
+import { parseTimeoutMs } from "./units.js";
+
+interface ClientFlags {
+  readonly server?: string;
+  readonly apiKey?: string;
+  readonly timeout?: number;
+  readonly json?: boolean;
+  readonly color?: boolean;
+}
+
+export interface Session {
+  readonly kv: KeyValue;
+  readonly output: Output;
+  readonly io: CliIo;
+  /** Print JSON. */
+  readonly json: boolean;
+  /** Aborted by Ctrl-C, and when nobody reads the output. */
+  readonly signal: AbortSignal;
+  /** Text in a colour, where the terminal is to have colours. */
+  paint(text: string, colour: Colour): string;
+  /** Prints a value as JSON on one line, or the lines for people. */
+  print(value: unknown, lines: () => readonly string[]): Promise<void>;
+  /** Asks, where a person can answer; throws NotConfirmedError unless the answer is yes. */
+  confirm(question: string, isConfirmed: boolean | undefined): Promise<void>;
+}
+
+/** The person said no. */
+export class NotConfirmedError extends Error {
+  override readonly name = "NotConfirmedError";
+}
+
+/** The options of every client's verb. They may stand before the verb too. */
+export function addClientOptions(command: Command): Command {
+  return command
+    .option("-s, --server <url>", "the service (or IRONFLOW_SERVER; default http://localhost:9123)")
+    .option(
+      "--api-key <key>",
+      "the API key; other users of this machine can see it here, so prefer IRONFLOW_API_KEY",
+    )
+    .addOption(
+      new Option("--timeout <duration>", "the time for a call, such as 5s (default 10s)").argParser(
+        parseTimeoutMs,
+      ),
+    )
+    .option("--json", "print JSON, also for errors")
+    .option("--no-color", "no colours (or NO_COLOR)");
+}
+
+/** What was given on the command line, the options nearest to the verb winning. Defaults are left out: they would win too. */
+export function givenFlags(command: Command): ClientFlags {
+  const given: Record<string, unknown> = {};
+  for (let at: Command | null = command; at !== null; at = at.parent) {
+    for (const [name, value] of Object.entries(at.opts())) {
+      if (at.getOptionValueSource(name) !== "default") given[name] ??= value;
+    }
+  }
+  return given;
+}
+
+/** Opens a session. Throws TypeError for a malformed server or key. */
+export function openSession(command: Command, io: CliIo, output: Output): Session {
+  const flags = givenFlags(command);
+  const json = flags.json ?? false;
+  const isColoured = output.isTerminal && flags.color !== false && (io.env.NO_COLOR ?? "") === "";
+  const client = createClient({
+    serverUrl: flags.server ?? emptyAsUndefined(io.env.IRONFLOW_SERVER),
+    apiKey: flags.apiKey ?? io.env.IRONFLOW_API_KEY ?? "",
+    timeoutMs: flags.timeout,
+  });
+  return {
+    kv: client.kv(),
+    output,
+    io,
+    json,
+    signal: io.signal === undefined ? output.closed : AbortSignal.any([io.signal, output.closed]),
+    paint: (text, colour) => paint(text, colour, isColoured),
+    async print(value, lines) {
+      for (const line of json ? [JSON.stringify(value)] : lines()) await output.line(line);
+    },
+    async confirm(question, isConfirmed) {
+      if (isConfirmed === true || io.stdin.isTTY !== true || io.stderr.isTTY !== true) return;
+      const prompt = createInterface({ input: io.stdin, output: io.stderr });
+      const answer = await prompt.question(`${question} [y/N] `, { signal: this.signal });
+      prompt.close();
+      if (!/^y(es)?$/i.test(answer.trim())) throw new NotConfirmedError("Nothing was changed.");
+    },
+  };
+}
+
+function emptyAsUndefined(text: string | undefined): string | undefined {
+  return text === "" ? undefined : text;
+}

@@ -1,0 +1,95 @@
+/** Spans of time, sizes and revisions, as people write and read them. */
+import { InvalidArgumentError } from "commander";
+
+const MS_BY_UNIT: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 604_800_000,
+};
+
+const BYTES_BY_UNIT: Readonly<Record<string, number>> = {
+  "": 1,
+  b: 1,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  tb: 1e12,
+  kib: 2 ** 10,
+  mib: 2 ** 20,
+  gib: 2 ** 30,
+  tib: 2 ** 40,
+};
+
+/** Milliseconds of `90s`, `30m`, `1h30m`, `7d`; a bare number is seconds. For commander: throws InvalidArgumentError. */
+export function parseDurationMs(text: string): number {
+  if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1_000;
+  if (!/^(\d+(\.\d+)?(ms|[smhdw]))+$/.test(text)) {
+    throw new InvalidArgumentError("Write it as 500ms, 90s, 30m, 1h30m or 7d.");
+  }
+  let milliseconds = 0;
+  for (const [, count, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|[smhdw])/g)) {
+    milliseconds += Number(count) * (MS_BY_UNIT[unit ?? ""] ?? 0);
+  }
+  return milliseconds;
+}
+
+/** A span of more than nothing, for time limits. */
+export function parseTimeoutMs(text: string): number {
+  const milliseconds = parseDurationMs(text);
+  if (milliseconds <= 0) throw new InvalidArgumentError("It takes more than 0.");
+  return milliseconds;
+}
+
+/** Bytes of `512`, `64KiB`, `10MB`: kB, MB, GB are powers of 1,000, KiB, MiB, GiB of 1,024. */
+export function parseBytes(text: string): number {
+  const match = /^(\d+(?:\.\d+)?) ?([a-z]*)$/i.exec(text);
+  const factor = BYTES_BY_UNIT[match?.[2]?.toLowerCase() ?? "?"];
+  const bytes = Number(match?.[1]) * (factor ?? NaN);
+  if (!Number.isSafeInteger(bytes)) {
+    throw new InvalidArgumentError("Write it as 512, 64KiB (of 1,024) or 10MB (of 1,000,000 bytes).");
+  }
+  return bytes;
+}
+
+/** A whole number of 1 or more. */
+export function parseRevision(text: string): bigint {
+  if (!/^\d{1,20}$/.test(text) || BigInt(text) < 1n) {
+    throw new InvalidArgumentError("It takes a whole number of 1 or more.");
+  }
+  return BigInt(text);
+}
+
+/** As {@link parseRevision}, for counts. */
+export function parseCount(text: string): number {
+  return Number(parseRevision(text));
+}
+
+/** `1h30m` for 5,400 seconds; `-` for 0, which means for ever. */
+export function formatSeconds(seconds: number): string {
+  if (seconds === 0) return "-";
+  let restMs = Math.round(seconds * 1_000);
+  let text = "";
+  for (const unit of ["d", "h", "m", "s", "ms"]) {
+    const unitMs = MS_BY_UNIT[unit] ?? 1;
+    const count = Math.floor(restMs / unitMs);
+    if (count > 0) text += `${count}${unit}`;
+    restMs -= count * unitMs;
+  }
+  return text;
+}
+
+/** `1.5 MiB`. */
+export function formatBytes(bytes: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let value = bytes;
+  let index = 0;
+  while (value >= 1_024 && index < units.length - 1) {
+    value /= 1_024;
+    index++;
+  }
+  const digits = index === 0 || value >= 100 ? 0 : 1;
+  return `${value.toFixed(digits).replace(/\.0$/, "")} ${units[index] ?? ""}`;
+}

@@ -1,0 +1,136 @@
+/** `put`, `create`, `update`, `del`, `purge`. */
+import { createReadStream } from "node:fs";
+import { buffer } from "node:stream/consumers";
+import { type Command, Option } from "commander";
+import type { Storable, WriteResult } from "../client/index.js";
+import type { RunVerb } from "./bucket-commands.js";
+import { addClientOptions, type Session } from "./session.js";
+import { parseRevision } from "./units.js";
+
+interface ValueFlags {
+  readonly file?: string;
+  readonly contentType?: string;
+}
+
+const VALUE_HELP = `
+The value is the argument, the bytes of --file, or, for - or where neither is given, standard input.`;
+
+export function addWriteCommands(program: Command, run: RunVerb): void {
+  withValue(program.command("put <bucket> <key> [value]").description("write a value")).action(
+    (bucket: string, key: string, value: string | undefined, flags: ValueFlags, command: Command) =>
+      run(command, async (session) => {
+        const bytes = await valueOf(session, command, value, flags);
+        const result = await session.kv.bucket(bucket).put(key, bytes, optionsOf(session, flags));
+        await printRevision(session, key, result);
+      }),
+  );
+
+  withValue(
+    program.command("create <bucket> <key> [value]").description("write a value if the key has none"),
+  ).action((bucket: string, key: string, value: string | undefined, flags: ValueFlags, command: Command) =>
+    run(command, async (session) => {
+      const bytes = await valueOf(session, command, value, flags);
+      const result = await session.kv.bucket(bucket).create(key, bytes, optionsOf(session, flags));
+      await printRevision(session, key, result);
+    }),
+  );
+
+  withValue(
+    program
+      .command("update <bucket> <key> [value]")
+      .description("write a value if the key's newest revision is the one given"),
+  )
+    .addOption(ifRevision().makeOptionMandatory())
+    .action(
+      (
+        bucket: string,
+        key: string,
+        value: string | undefined,
+        flags: ValueFlags & { ifRevision: bigint },
+        command: Command,
+      ) =>
+        run(command, async (session) => {
+          const bytes = await valueOf(session, command, value, flags);
+          const handle = session.kv.bucket(bucket);
+          const result = await handle.update(key, bytes, flags.ifRevision, optionsOf(session, flags));
+          await printRevision(session, key, result);
+        }),
+    );
+
+  addClientOptions(
+    program.command("del <bucket> <key>").alias("delete").description("delete a key; its history stays"),
+  )
+    .addOption(ifRevision())
+    .action((bucket: string, key: string, flags: { ifRevision?: bigint }, command: Command) =>
+      run(command, async (session) => {
+        const options = { ifRevision: flags.ifRevision, signal: session.signal };
+        await printRemoval(session, key, await session.kv.bucket(bucket).delete(key, options));
+      }),
+    );
+
+  addClientOptions(
+    program.command("purge <bucket> <key>").description("delete a key and its history, for good"),
+  )
+    .addOption(ifRevision())
+    .option("-y, --yes", "do not ask")
+    .action((bucket: string, key: string, flags: { ifRevision?: bigint; yes?: boolean }, command: Command) =>
+      run(command, async (session) => {
+        await session.confirm(`Delete ${JSON.stringify(key)} with its history, for good?`, flags.yes);
+        const options = { ifRevision: flags.ifRevision, signal: session.signal };
+        await printRemoval(session, key, await session.kv.bucket(bucket).purge(key, options));
+      }),
+    );
+}
+
+function withValue(command: Command): Command {
+  return addClientOptions(command)
+    .option("-f, --file <path>", "take the value from a file; -: from standard input")
+    .option("--content-type <type>", "the media type to keep with the value")
+    .addHelpText("after", VALUE_HELP);
+}
+
+function ifRevision(): Option {
+  return new Option("--if-revision <revision>", "only if the key's newest revision is this one").argParser(
+    parseRevision,
+  );
+}
+
+function optionsOf(
+  session: Session,
+  flags: ValueFlags,
+): { signal: AbortSignal; contentType: string | undefined } {
+  return { signal: session.signal, contentType: flags.contentType };
+}
+
+async function valueOf(
+  session: Session,
+  command: Command,
+  value: string | undefined,
+  flags: ValueFlags,
+): Promise<Storable> {
+  if (value !== undefined && flags.file !== undefined)
+    command.error("error: give a value or --file, not both");
+  const source = value ?? flags.file ?? "-";
+  if (source === "-") {
+    if (value === undefined && flags.file === undefined && session.io.stdin.isTTY === true) {
+      command.error("error: give a value, --file, or - for standard input");
+    }
+    return await buffer(session.io.stdin);
+  }
+  return value ?? (await buffer(createReadStream(source)));
+}
+
+/** A person gets a sentence, a program the bare revision. */
+async function printRevision(session: Session, key: string, { revision }: WriteResult): Promise<void> {
+  await session.print({ revision: Number(revision) }, () => [
+    session.output.isTerminal ? `${key} is at revision ${String(revision)}` : String(revision),
+  ]);
+}
+
+async function printRemoval(session: Session, key: string, { revision }: WriteResult): Promise<void> {
+  const sentence =
+    revision === 0n ? `${key} had no value` : `${key} is deleted, at revision ${String(revision)}`;
+  await session.print({ revision: Number(revision) }, () => [
+    session.output.isTerminal ? sentence : String(revision),
+  ]);
+}

@@ -1,0 +1,95 @@
+/** The REST form of BucketService. The JSON is what existing SDKs read and write: never change a name here. */
+import { create } from "@bufbuild/protobuf";
+import { type Duration, DurationSchema } from "@bufbuild/protobuf/wkt";
+import { BucketService } from "../../../gen/ironflow/kv/v1/bucket_service_pb.js";
+import type { Bucket } from "../../../gen/ironflow/kv/v1/types_pb.js";
+import { readCount, readMembers, readSeconds, readText } from "./json-fields.js";
+import { type JsonShape, writeJson, writeTime } from "./json.js";
+import { emptyAnswer, jsonAnswer, shapeOf } from "./shape.js";
+
+const UINT32_MAX = 2 ** 32 - 1;
+
+/** What a bucket can be given, in creation and change. */
+const SETTINGS = {
+  description: readText,
+  ttl_seconds: readSeconds,
+  max_value_size: readCount(UINT32_MAX),
+  max_bytes: readCount(Number.MAX_SAFE_INTEGER),
+  history: readCount(UINT32_MAX),
+};
+
+export const BUCKET_SHAPES = [
+  shapeOf(BucketService.method.createBucket, {
+    readBody(body, request) {
+      const members = readMembers(body, { name: readText, ...SETTINGS }, true);
+      request.name = members.name ?? "";
+      request.description = members.description ?? "";
+      if (members.ttl_seconds !== undefined) request.ttl = durationOf(members.ttl_seconds);
+      request.maxValueSize = members.max_value_size ?? 0;
+      request.maxBytes = BigInt(members.max_bytes ?? 0);
+      request.history = members.history ?? 0;
+    },
+    answer: ({ bucket }, _, path) =>
+      jsonAnswer(201, writeJson(bucketJson(bucket)), {
+        location: `${path}/${encodeURIComponent(bucket?.name ?? "")}`,
+      }),
+  }),
+
+  shapeOf(BucketService.method.getBucket, {
+    answer: ({ bucket }) => jsonAnswer(200, writeJson(bucketJson(bucket))),
+  }),
+
+  shapeOf(BucketService.method.listBuckets, {
+    appendPage: (first, page) => first.buckets.push(...page.buckets),
+    answer: ({ buckets, nextPageToken }) =>
+      jsonAnswer(
+        200,
+        writeJson({
+          buckets: buckets.map(bucketJson),
+          count: buckets.length,
+          next_page_token: nextPageToken === "" ? undefined : nextPageToken,
+        }),
+      ),
+  }),
+
+  shapeOf(BucketService.method.updateBucket, {
+    readBody(body, request) {
+      const members = readMembers(body, SETTINGS, false);
+      if (members.description !== undefined) request.description = members.description;
+      if (members.ttl_seconds !== undefined) request.ttl = durationOf(members.ttl_seconds);
+      if (members.max_value_size !== undefined) request.maxValueSize = members.max_value_size;
+      if (members.max_bytes !== undefined) request.maxBytes = BigInt(members.max_bytes);
+      if (members.history !== undefined) request.history = members.history;
+    },
+    answer: ({ bucket }) => jsonAnswer(200, writeJson(bucketJson(bucket))),
+  }),
+
+  shapeOf(BucketService.method.deleteBucket, { answer: emptyAnswer }),
+];
+
+/** A bucket; what is not set is left out. */
+function bucketJson(bucket: Bucket | undefined): JsonShape {
+  if (bucket === undefined) return {};
+  return {
+    name: bucket.name,
+    description: bucket.description === "" ? undefined : bucket.description,
+    ttl_seconds: bucket.ttl && secondsOf(bucket.ttl),
+    max_value_size: bucket.maxValueSize === 0 ? undefined : bucket.maxValueSize,
+    max_bytes: bucket.maxBytes === 0n ? undefined : bucket.maxBytes,
+    values: bucket.values,
+    bytes: bucket.bytes,
+    history: bucket.history,
+    created_at: bucket.createdAt && writeTime(bucket.createdAt),
+  };
+}
+
+function secondsOf(duration: Duration): number {
+  return Number(duration.seconds) + duration.nanos / 1_000_000_000;
+}
+
+function durationOf(milliseconds: number): Duration {
+  return create(DurationSchema, {
+    seconds: BigInt(Math.floor(milliseconds / 1_000)),
+    nanos: (milliseconds % 1_000) * 1_000_000,
+  });
+}

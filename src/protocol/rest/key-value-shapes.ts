@@ -1,0 +1,169 @@
+/** The REST form of KeyValueService. The JSON is what existing SDKs read and write: never change a name here. */
+import { create } from "@bufbuild/protobuf";
+import { DurationSchema } from "@bufbuild/protobuf/wkt";
+import { KeyValueService, WatchRequest_Start } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import { type Entry, Operation, PreconditionSchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
+import { Refusal, badRequest } from "./errors.js";
+import { checkIfNoneMatchOfWrite, entityTag, hasRevision, prefers, revisionOfIfMatch } from "./headers.js";
+import { writeBase64, writeJson, writeTime } from "./json.js";
+import { parseBooleanParameter, parseDurationParameter } from "./parameters.js";
+import { type Answer, emptyAnswer, jsonAnswer, shapeOf } from "./shape.js";
+
+const BYTES = "application/octet-stream";
+/** A content type that may stand in a header as it is. Another program may have stored anything. */
+const HEADER_TEXT = /^[\x20-\x7e]+$/;
+/** How often `?progress=true` asks for a progress frame. */
+const PROGRESS_SECONDS = 15n;
+
+export const KEY_VALUE_SHAPES = [
+  shapeOf(KeyValueService.method.get, {
+    parameters: {
+      raw: (call, text, name) => (call.options.raw = parseBooleanParameter(text, name)),
+    },
+    answer({ entry }, call) {
+      if (entry === undefined) throw new Error("Get answered without an entry");
+      const ifMatch = call.headers["if-match"];
+      const ifNoneMatch = call.headers["if-none-match"];
+      if (ifMatch !== undefined && !hasRevision(ifMatch, entry.revision)) {
+        throw new Refusal(
+          412,
+          "revision_mismatch",
+          `The key is at revision ${entry.revision}, which If-Match does not name.`,
+        );
+      }
+      const etag = entityTag(entry.revision);
+      if (ifNoneMatch !== undefined && hasRevision(ifNoneMatch, entry.revision)) {
+        return { status: 304, headers: { etag, vary: "Accept", "cache-control": "no-cache" }, body: undefined };
+      }
+      const wantsBytes = call.options.raw ?? prefers(call.headers.accept, BYTES, "application/json");
+      return wantsBytes ? bytesAnswer(entry, etag) : entryAnswer(entry, etag);
+    },
+  }),
+
+  shapeOf(KeyValueService.method.put, {
+    withoutParameters: ["content_type", "precondition"],
+    tooLargeCode: "value_too_large",
+    readHeaders({ headers, request }) {
+      const ifMatch = headers["if-match"];
+      const ifNoneMatch = headers["if-none-match"];
+      if (ifMatch !== undefined && ifNoneMatch !== undefined) {
+        throw badRequest("If-Match and If-None-Match are both set; a write takes one of them.");
+      }
+      if (ifMatch !== undefined) {
+        request.precondition = create(PreconditionSchema, {
+          condition: { case: "ifRevision", value: revisionOfIfMatch(ifMatch) },
+        });
+      }
+      if (ifNoneMatch !== undefined) {
+        checkIfNoneMatchOfWrite(ifNoneMatch);
+        request.precondition = create(PreconditionSchema, { condition: { case: "ifAbsent", value: true } });
+      }
+      request.contentType = headers["content-type"] ?? "";
+    },
+    answer: ({ revision }) => ({
+      status: 200,
+      headers: { "content-type": "application/json", etag: entityTag(revision) },
+      body: `{"revision":${revision}}`,
+    }),
+  }),
+
+  shapeOf(KeyValueService.method.delete, {
+    withoutParameters: ["if_revision"],
+    readHeaders({ headers, request }) {
+      if (headers["if-none-match"] !== undefined) {
+        throw badRequest("If-None-Match is set; a delete takes If-Match only.");
+      }
+      const ifMatch = headers["if-match"];
+      if (ifMatch !== undefined) request.ifRevision = revisionOfIfMatch(ifMatch);
+    },
+    answer: emptyAnswer,
+  }),
+
+  shapeOf(KeyValueService.method.listKeys, {
+    parameters: { filter: ({ request }, text) => request.filters.push(text) },
+    appendPage(first, page) {
+      // Not push(...keys): a page's length is a setting, and arguments go on the stack.
+      for (const key of page.keys) first.keys.push(key);
+      return first.keys.length;
+    },
+    answer({ keys, nextPageToken }) {
+      const token = nextPageToken === "" ? undefined : nextPageToken;
+      return jsonAnswer(200, writeJson({ keys, count: keys.length, next_page_token: token }));
+    },
+  }),
+
+  shapeOf(KeyValueService.method.getHistory, {
+    answer({ entries }, call) {
+      const shown = entries.map((entry) => ({
+        revision: entry.revision,
+        operation: OPERATION_NAMES[entry.operation],
+        value: writeBase64(entry.value),
+        created_at: entry.createdAt && writeTime(entry.createdAt),
+        content_type: entry.contentType === "" ? undefined : entry.contentType,
+      }));
+      return jsonAnswer(200, writeJson({ key: call.request.key, entries: shown, count: shown.length }));
+    },
+  }),
+
+  shapeOf(KeyValueService.method.watch, {
+    // The frames have no place for the entry before a change.
+    withoutParameters: ["previous", "progress_interval"],
+    parameters: {
+      key: ({ request }, text) => request.filters.push(text),
+      filter: ({ request }, text) => request.filters.push(text),
+      initial: (call, text, name) => (call.options.initial = parseBooleanParameter(text, name)),
+      snapshot_end: (call, text, name) => (call.options.snapshotEnd = parseBooleanParameter(text, name)),
+      access_token: (call, text) => (call.options.accessToken = text),
+      progress({ request }, text, name) {
+        if (text === "false") return;
+        request.progressInterval =
+          text === "true"
+            ? create(DurationSchema, { seconds: PROGRESS_SECONDS })
+            : parseDurationParameter(text, name);
+      },
+    },
+    readHeaders(call) {
+      // A start revision says by itself that no snapshot is wanted.
+      if (call.options.initial === false && call.request.startRevision === 0n) {
+        call.request.start = WatchRequest_Start.NOW;
+      }
+    },
+  }),
+];
+
+const OPERATION_NAMES: Readonly<Record<Operation, string>> = {
+  [Operation.UNSPECIFIED]: "put",
+  [Operation.PUT]: "put",
+  [Operation.DELETE]: "delete",
+  [Operation.PURGE]: "purge",
+  [Operation.EXPIRE]: "expire",
+};
+
+/** The entry as JSON, by hand: this is the call that is made most. */
+function entryAnswer(entry: Entry, etag: string): Answer {
+  const createdAt = entry.createdAt === undefined ? "" : writeTime(entry.createdAt);
+  return {
+    status: 200,
+    headers: { "content-type": "application/json", "cache-control": "no-cache", vary: "Accept", etag },
+    body: `{"key":${JSON.stringify(entry.key)},"value":"${writeBase64(entry.value)}","revision":${entry.revision},"created_at":"${createdAt}","operation":"put"}`,
+  };
+}
+
+/**
+ * The value's bytes under their stored content type. Anyone who may write could store a web page here: no browser may run it with this
+ * origin's rights, nor guess at another type.
+ */
+function bytesAnswer(entry: Entry, etag: string): Answer {
+  return {
+    status: 200,
+    headers: {
+      "content-type": HEADER_TEXT.test(entry.contentType) ? entry.contentType : BYTES,
+      "cache-control": "no-cache",
+      vary: "Accept",
+      etag,
+      "x-content-type-options": "nosniff",
+      "content-security-policy": "default-src 'none'; sandbox",
+    },
+    body: entry.value,
+  };
+}

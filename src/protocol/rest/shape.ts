@@ -1,0 +1,62 @@
+/** What a method's REST form may have of its own; see shapes.ts for the table. */
+import type { DescMessage, DescMethod, MessageShape } from "@bufbuild/protobuf";
+import type { HttpCall } from "./call.js";
+import type { HeaderFields } from "./errors.js";
+
+/** What is sent back. */
+export interface Answer {
+  readonly status: number;
+  readonly headers: HeaderFields;
+  /** Undefined: no body and no content type. */
+  readonly body: string | Uint8Array | undefined;
+}
+
+/**
+ * The parts of a method's REST form that do not follow from the contract. Each is optional: without it, parameters are the request's
+ * fields by name, a JSON body is proto JSON, and so is the answer, with names in snake_case.
+ */
+export interface Shape<Input extends DescMessage = DescMessage, Output extends DescMessage = DescMessage> {
+  /** Query parameters with a name or meaning of their own. */
+  readonly parameters?: Readonly<Record<string, Parameter<Input>>>;
+  /** Request fields that are no query parameters: headers carry them, or the answer has no place for what they ask. */
+  readonly withoutParameters?: readonly string[];
+  /** The code of a 413. Default: body_too_large. */
+  readonly tooLargeCode?: string;
+  /** Puts what the headers and the bridge's own parameters say into the request. Runs before the body is read. */
+  readHeaders?(call: HttpCall<Input>): void;
+  /** Puts the JSON body into the request. */
+  readBody?(body: Readonly<Record<string, unknown>>, request: MessageShape<Input>): void;
+  /** The answer to a unary call. */
+  answer?(response: MessageShape<Output>, call: HttpCall<Input>, path: string): Answer;
+  /** For a list in pages: moves a page's items to the end of the first one's. */
+  appendPage?(first: MessageShape<Output>, page: MessageShape<Output>): number;
+}
+
+/** Takes the text of a query parameter. */
+export type Parameter<Input extends DescMessage = DescMessage> = (
+  call: HttpCall<Input>,
+  text: string,
+  name: string,
+) => void;
+
+/** Ties a shape to its method; the table forgets the types, which the method's descriptor fixes. */
+export function shapeOf<Method extends DescMethod>(
+  method: Method,
+  shape: Shape<Method["input"], Method["output"]>,
+): readonly [DescMethod, Shape] {
+  return [method, shape as unknown as Shape];
+}
+
+/** A JSON answer; caches must ask again each time (RFC 9111 section 5.2.2.4): reads see every acknowledged write. */
+export function jsonAnswer(status: number, body: string, headers: HeaderFields = {}): Answer {
+  return {
+    status,
+    headers: { "content-type": "application/json", "cache-control": "no-cache", ...headers },
+    body,
+  };
+}
+
+/** 204. */
+export function emptyAnswer(): Answer {
+  return { status: 204, headers: {}, body: undefined };
+}

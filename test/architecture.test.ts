@@ -1,0 +1,67 @@
+/** The arrows between the folders, as docs/ARCHITECTURE.md draws them, and other rules that hold for all code. */
+import { globSync, readFileSync } from "node:fs";
+import { dirname, join, normalize, relative } from "node:path";
+import { describe, expect, it } from "vitest";
+
+const ROOT = join(import.meta.dirname, "..");
+
+/** Which of our folders each folder may import. Files straight in src/ wire things and may import all. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  kv: ["kv"],
+  nats: ["nats", "kv"],
+  service: ["service", "kv", "gen"],
+  auth: ["auth", "service", "kv", "gen"],
+  protocol: ["protocol", "service", "kv", "gen"],
+  client: ["client", "gen"],
+  cli: ["cli", "client"],
+};
+
+/** Types alone may be imported from the files in src/ that declare settings and the listener's shape. */
+const SHARED_TYPES = new Set(["src/config.js", "src/server.js", "src/config-settings.js"]);
+
+const files = globSync("src/**/*.ts", { cwd: ROOT }).map((file) => file.replaceAll("\\", "/"));
+
+function importsOf(file: string): { target: string; isType: boolean }[] {
+  const source = readFileSync(join(ROOT, file), "utf8");
+  const pattern = /(?:import|export)\s+(type\s)?[^;]*?from\s+"(\.[^"]+)"|import\(\s*"(\.[^"]+)"\s*\)/g;
+  return [...source.matchAll(pattern)].map((match) => ({
+    target: normalize(join(dirname(file), match[2] ?? match[3] ?? "")).replaceAll("\\", "/"),
+    isType: match[1] !== undefined,
+  }));
+}
+
+describe("the arrows between the folders", () => {
+  it.each(files.filter((file) => file.split("/").length > 2))("%s imports only what it may", (file) => {
+    const folder = file.split("/")[1] ?? "";
+    const allowed = MAY_IMPORT[folder];
+    expect(allowed, `src/${folder} has no rule; add one`).toBeDefined();
+    for (const { target, isType } of importsOf(file)) {
+      if (isType && SHARED_TYPES.has(target)) continue;
+      const [top, second] = target.split("/");
+      const place = top === "gen" ? "gen" : top === "src" ? second : `outside: ${target}`;
+      expect(allowed, `${file} imports ${target}`).toContain(place);
+    }
+  });
+
+  it("only main.ts touches process", () => {
+    const touching = files.filter((file) => /(?<![.\w"'`])process\.(?!hrtime)/.test(withoutComments(file)));
+    expect(touching.filter((file) => file !== "src/main.ts")).toEqual([]);
+  });
+
+  it("keeps files at a size that can be read in one go", () => {
+    const long = files
+      .filter((file) => codeLines(file) > 260)
+      .map((file) => `${relative(".", file)}: ${codeLines(file)}`);
+    expect(long).toEqual([]);
+  });
+});
+
+function withoutComments(file: string): string {
+  return readFileSync(join(ROOT, file), "utf8").replace(/\/\*[^]*?\*\/|\/\/.*$/gm, "");
+}
+
+function codeLines(file: string): number {
+  return withoutComments(file)
+    .split("\n")
+    .filter((line) => line.trim() !== "").length;
+}
