@@ -1,49 +1,71 @@
 #!/usr/bin/env node
 /** The command `ironflow-kv`: `serve`, and the client's verbs. Signals, exit codes, and nothing else. */
-import { pino } from "pino";
+import { readFileSync } from "node:fs";
 import { buildProgram } from "./cli/program.js";
 import { ALL_SETTINGS, ConfigError, loadConfig } from "./config.js";
-import { type Service, startService } from "./embed.js";
+import type { Service } from "./embed.js";
 
-/** Exit codes of `serve`: a setting is wrong; the service could not start or go on. */
-const EXIT_SETTING = 2;
+/** Exit codes of `serve`: the service could not start or go on; a setting is wrong. */
 const EXIT_FAILED = 1;
+const EXIT_SETTING = 2;
 
-async function serve(flags: Readonly<Record<string, string | undefined>>): Promise<number> {
-  let service: Service | undefined;
+type Flags = Readonly<Record<string, string | undefined>>;
+
+/** Runs the service until a signal stops it; gives the exit code. */
+async function serve(flags: Flags): Promise<number> {
   try {
-    const config = loadConfig(process.env, flags);
-    const logger = pino({
-      level: config.logLevel,
-      ...(process.stdout.isTTY
-        ? { transport: { target: "pino-pretty", options: { ignore: "pid,hostname" } } }
-        : {}),
-    });
-    return await new Promise<number>((resolve, reject) => {
-      const stop = (signal: NodeJS.Signals): void => {
-        // A second signal does not wait.
-        process.once(signal, () => process.exit(EXIT_FAILED));
-        logger.info({ signal }, "stopping");
-        Promise.resolve(service?.stop()).then(() => resolve(0), reject);
-      };
-      process.once("SIGTERM", stop);
-      process.once("SIGINT", stop);
-      startService({ settings: flags, environment: process.env, logger, onFatal: reject }).then((started) => {
-        service = started;
-        if (process.stdout.isTTY) process.stdout.write(`\n  ironflow-kv is ready on ${started.url}\n\n`);
-      }, reject);
-    });
+    return await runService(flags);
   } catch (error) {
     process.stderr.write(`ironflow-kv: ${error instanceof Error ? error.message : String(error)}\n`);
-    await service?.stop().catch(() => undefined);
     return error instanceof ConfigError ? EXIT_SETTING : EXIT_FAILED;
   }
 }
 
+async function runService(flags: Flags): Promise<number> {
+  const config = loadConfig(process.env, flags);
+  // Loaded here, so that the client's verbs start without the service's code.
+  const [{ startService }, { pino }] = await Promise.all([import("./embed.js"), import("pino")]);
+  const logger = pino({
+    level: config.logLevel,
+    ...(process.stdout.isTTY
+      ? { transport: { target: "pino-pretty", options: { ignore: "pid,hostname" } } }
+      : {}),
+  });
+  let starting: Promise<Service> | undefined;
+  const ended = new Promise<void>((resolve, reject) => {
+    const stop = (signal: NodeJS.Signals): void => {
+      for (const name of ["SIGTERM", "SIGINT"] as const) process.on(name, () => process.exit(EXIT_FAILED));
+      logger.info({ signal }, "stopping; a second signal does not wait");
+      Promise.resolve(starting?.then((service) => service.stop())).then(resolve, reject);
+    };
+    process.once("SIGTERM", stop);
+    process.once("SIGINT", stop);
+    starting = startService({ settings: flags, environment: process.env, logger, onFatal: reject });
+    starting.catch(reject);
+  });
+  await ended;
+  return 0;
+}
+
+const isServing = process.argv[2] === "serve";
+const interrupted = new AbortController();
+if (!isServing) process.once("SIGINT", () => interrupted.abort());
+
+const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
 const program = buildProgram({
   serve,
   settings: ALL_SETTINGS,
-  io: { stdin: process.stdin, stdout: process.stdout, stderr: process.stderr, env: process.env },
+  version: manifest.version,
+  io: {
+    stdin: process.stdin,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    env: process.env,
+    signal: interrupted.signal,
+  },
 });
 process.exitCode = await program.run(process.argv.slice(2));
-if (process.argv[2] === "serve") process.exit();
+// A fault may have left something open; serving is over all the same.
+if (isServing) process.exit();

@@ -14,6 +14,8 @@ export const EXIT = {
   auth: 6,
   limit: 7,
   unknownOutcome: 8,
+  /** As shells report a program that Ctrl-C ended. */
+  interrupted: 130,
 } as const;
 
 /** For `--help`. */

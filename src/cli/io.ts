@@ -25,7 +25,7 @@ export class Output {
     stream.on("error", (error: NodeJS.ErrnoException) => {
       if (error.code !== "EPIPE") throw error;
       this.isClosed = true;
-      this.closing.abort();
+      this.closing.abort(new OutputClosedError());
     });
   }
 

@@ -3,7 +3,7 @@ import { Command, CommanderError } from "commander";
 import { KvError } from "../client/index.js";
 import type { Setting } from "../config-settings.js";
 import { addBucketCommands, type RunVerb } from "./bucket-commands.js";
-import { EXIT_CODES_HELP, exitCodeOf } from "./exit-codes.js";
+import { EXIT, EXIT_CODES_HELP, exitCodeOf } from "./exit-codes.js";
 import { type CliIo, Output, OutputClosedError } from "./io.js";
 import { addReadCommands } from "./read-commands.js";
 import { addServeCommand, type ServeFlags } from "./serve-command.js";
@@ -50,7 +50,8 @@ export function buildProgram(parts: ProgramParts): Program {
         await program.parseAsync(args, { from: "user" });
         return outcome.exitCode;
       } catch (error) {
-        if (io.signal?.aborted !== true) report(io, error, outcome.json);
+        if (io.signal?.aborted === true) return EXIT.interrupted;
+        report(io, error, outcome.json);
         return exitCodeOf(error);
       }
     },
@@ -62,7 +63,6 @@ function baseProgram({ io, version }: ProgramParts): Command {
     .description("A key-value service on NATS JetStream, and its client.")
     .enablePositionalOptions()
     .exitOverride()
-    .showHelpAfterError("Add --help for usage.")
     .configureOutput({
       writeOut: (text) => io.stdout.write(text),
       writeErr: (text) => io.stderr.write(text),

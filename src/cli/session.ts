@@ -1,7 +1,7 @@
 /** One run of a client's verb: its options, its client, and where its output goes. */
 import { createInterface } from "node:readline/promises";
 import { type Command, Option } from "commander";
-import { createClient, type KeyValue } from "../client/index.js";
+import { type Client, type ClientOptions, createClient, type KeyValue } from "../client/index.js";
 import { type CliIo, Output } from "./io.js";
 import { type Colour, paint } from "./text.js";
 import { parseTimeoutMs } from "./units.js";
@@ -63,12 +63,12 @@ export function givenFlags(command: Command): ClientFlags {
   return given;
 }
 
-/** Opens a session. Throws TypeError for a malformed server or key. */
+/** Opens a session. A malformed server or key is an error of usage. */
 export function openSession(command: Command, io: CliIo, output: Output): Session {
   const flags = givenFlags(command);
   const json = flags.json ?? false;
   const isColoured = output.isTerminal && flags.color !== false && (io.env.NO_COLOR ?? "") === "";
-  const client = createClient({
+  const client = clientOf(command, {
     serverUrl: flags.server ?? emptyAsUndefined(io.env.IRONFLOW_SERVER),
     apiKey: flags.apiKey ?? io.env.IRONFLOW_API_KEY ?? "",
     timeoutMs: flags.timeout,
@@ -91,6 +91,14 @@ export function openSession(command: Command, io: CliIo, output: Output): Sessio
       if (!/^y(es)?$/i.test(answer.trim())) throw new NotConfirmedError("Nothing was changed.");
     },
   };
+}
+
+function clientOf(command: Command, options: ClientOptions): Client {
+  try {
+    return createClient(options);
+  } catch (error) {
+    return command.error(`error: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 function emptyAsUndefined(text: string | undefined): string | undefined {

@@ -61,9 +61,14 @@ export class Bucket {
   }
 
   /** Writes a value if the key's newest revision is this one. Throws KvConflictError, with the current revision. */
-  update(key: string, value: Storable, revision: Revision, options: PutOptions = {}): Promise<WriteResult> {
+  async update(
+    key: string,
+    value: Storable,
+    revision: Revision,
+    options: PutOptions = {},
+  ): Promise<WriteResult> {
     const ifRevision = revisionOf(revision, "revision");
-    return this.write(key, value, { condition: { case: "ifRevision", value: ifRevision } }, options);
+    return await this.write(key, value, { condition: { case: "ifRevision", value: ifRevision } }, options);
   }
 
   /** The newest value of a key, or the one of a revision. Throws KvNotFoundError, and for a revision KvOutOfRangeError. */

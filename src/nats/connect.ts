@@ -50,8 +50,11 @@ export interface ConnectedNats {
 /** Milliseconds between tries to reconnect, and as much again at random: work goes on within 0.2 s of NATS being back. */
 const RECONNECT_WAIT_MS = 100;
 const RECONNECT_JITTER_MS = 100;
-/** A peer that is silent for two of these is taken for dead: 3 to 4.5 seconds, as the third unanswered ping is not sent. */
-const PING_INTERVAL_MS = 1_500;
+/**
+ * A peer that leaves two pings unanswered is taken for dead when the third is due: 4 to 6 seconds. (One that ends is noticed at once.)
+ * Much shorter would be wrong on a slow disk: a server answers a ping only when it has synced the writes sent before it.
+ */
+const PING_INTERVAL_MS = 2_000;
 const UNANSWERED_PINGS_MAX = 2;
 /** Milliseconds for one server to take a connection, before the next of the list is tried. */
 const DIAL_TIMEOUT_MS = 3_000;

@@ -1,7 +1,7 @@
 /** How an entry looks as a stored JetStream message (ADR-8), and back. */
-import type { MsgHdrs } from "@nats-io/transport-node";
 import { unescapeKey } from "../kv/names.js";
 import type { Entry, Operation } from "../kv/store.js";
+import type { HeaderLookup } from "./messages.js";
 
 /** `DEL` or `PURGE` on tombstones; absent on values. ADR-8. */
 export const OPERATION_HEADER = "KV-Operation";
@@ -17,14 +17,14 @@ export interface StoredRecord {
   /** The key in its stored form: the subject without the bucket's prefix. */
   readonly storedKey: string;
   readonly data: Uint8Array;
-  readonly headers: MsgHdrs | undefined;
+  readonly headers: HeaderLookup | undefined;
   readonly revision: bigint;
   readonly timeMs: number;
   readonly timeNanos: number;
 }
 
 /** The operation that a message's headers name. */
-export function operationOf(headers: MsgHdrs | undefined): Operation {
+export function operationOf(headers: HeaderLookup | undefined): Operation {
   if (headers === undefined) return "put";
   switch (headers.get(OPERATION_HEADER)) {
     case "DEL":
@@ -45,7 +45,11 @@ export function operationOf(headers: MsgHdrs | undefined): Operation {
 /** The entry of a message; undefined where no key of ours is stored so. */
 export function entryOf(record: StoredRecord): Entry | undefined {
   const key = unescapeKey(record.storedKey);
-  if (key === undefined) return undefined;
+  return key === undefined ? undefined : entryOfKey(key, record);
+}
+
+/** The entry of a message whose key is known. */
+export function entryOfKey(key: string, record: Omit<StoredRecord, "storedKey">): Entry {
   const operation = operationOf(record.headers);
   return {
     key,

@@ -64,6 +64,8 @@ export function createRestTransport(baseUrl: string, watchBy: "sse" | "websocket
   };
 }
 
+const JSON_TYPE = { "Content-Type": "application/json" };
+
 async function callUnary(
   api: string,
   name: string,
@@ -74,7 +76,7 @@ async function callUnary(
   const key = `${bucket}/keys/${encodeURIComponent(input.key ?? "")}`;
   switch (name) {
     case "CreateBucket":
-      return { bucket: bucketOf(await send("POST", api, signal, {}, JSON.stringify(bucketJson(input)))) };
+      return { bucket: bucketOf(await send("POST", api, signal, JSON_TYPE, JSON.stringify(bucketJson(input)))) };
     case "GetBucket":
       return { bucket: bucketOf(await send("GET", bucket, signal)) };
     case "ListBuckets": {
@@ -86,7 +88,7 @@ async function callUnary(
       return { buckets: answer.buckets.map(bucketOf), nextPageToken: answer.next_page_token ?? "" };
     }
     case "UpdateBucket":
-      return { bucket: bucketOf(await send("PATCH", bucket, signal, {}, JSON.stringify(bucketJson(input)))) };
+      return { bucket: bucketOf(await send("PATCH", bucket, signal, JSON_TYPE, JSON.stringify(bucketJson(input)))) };
     case "DeleteBucket":
       await send("DELETE", bucket, signal);
       return {};

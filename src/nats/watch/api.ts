@@ -38,6 +38,8 @@ const MESSAGE_NOT_FOUND = 10037;
 
 /** Calls to JetStream about one bucket's stream. */
 export class StreamApi {
+  private readonly deletions = new Set<Promise<void>>();
+
   constructor(
     private readonly connection: NatsConnection,
     /** Whether the connection is up; when it is not, calls fail at once rather than wait out their time. */
@@ -77,7 +79,7 @@ export class StreamApi {
       };
     } catch (error) {
       // It may have been made and only the answer lost.
-      this.deleteConsumer(name).catch(() => undefined);
+      void this.deleteConsumer(name);
       throw error;
     }
   }
@@ -99,14 +101,27 @@ export class StreamApi {
 
   /** Without the connection, the server drops the consumer by itself: it is made to live a few seconds without us. */
   async deleteConsumer(name: string): Promise<void> {
-    await this.call(`CONSUMER.DELETE.${this.stream}.${name}`, undefined).catch(() => undefined);
+    const deletion = this.call(`CONSUMER.DELETE.${this.stream}.${name}`, undefined).then(
+      () => undefined,
+      () => undefined,
+    );
+    this.deletions.add(deletion);
+    await deletion;
+    this.deletions.delete(deletion);
+  }
+
+  /** Resolves when every deletion of a consumer that was begun is over. */
+  async settled(): Promise<void> {
+    await Promise.all(this.deletions);
   }
 
   /** The sequence of the first message at or after `sequence` on a subject or wildcard, as the leader knows it; undefined: none. */
   async nextSequence(subject: string, sequence: number): Promise<number | undefined> {
-    const answer = await this.call(`STREAM.MSG.GET.${this.stream}`, { next_by_subj: subject, seq: sequence }, [
-      MESSAGE_NOT_FOUND,
-    ]);
+    const answer = await this.call(
+      `STREAM.MSG.GET.${this.stream}`,
+      { next_by_subj: subject, seq: sequence },
+      [MESSAGE_NOT_FOUND],
+    );
     return answer["error"] === undefined ? count(record(answer["message"])["seq"]) : undefined;
   }
 

@@ -1,16 +1,17 @@
 /**
  * The first part of a watch, up to where the live feed takes over: present values, history, or changes since a revision.
  *
- * A reader brings it, in order, until there is nothing more at present. Then the watcher is attached to the live feed, whose changes
- * are held back; the reader goes on until it has passed the point where the feed was when that began. What was held follows, less what
- * the reader brought, and the reader is let go. Nothing lies between the two, at any rate of writes, and what is held is bounded: if
- * too much comes meanwhile, it is thrown away and the reader just goes on.
+ * A reader brings it, in order. When it finds nothing more, it has passed every revision that was known when it was asked. What the feed
+ * brought after that is in the hub's memory of recent changes, or else the reader goes on: so the watcher gets these and is live, in one
+ * step, without a gap and without holding anything of its own back, at any rate of writes.
+ *
+ * A snapshot is read up to the revision that the bucket had when the watch began, and no further: its reader shows only the newest of
+ * each key, and what came later is to be seen change by change. A second reader brings that, where memory does not have it.
  *
  * A watcher that does not take what it gets gives its reader back; the reading goes on from where it was when there is room again.
  */
 import { KvError } from "../../kv/errors.js";
 import { matchesAny, serverSubjects } from "../../kv/filter.js";
-import { operationOf } from "../records.js";
 import type { Change } from "./delivery.js";
 import { type Delay, delayed } from "./delay.js";
 import type { Reader, ReadStart } from "./reader.js";
@@ -19,18 +20,21 @@ import type { Watcher } from "./watcher.js";
 
 /** What a catch-up needs of its hub. */
 export interface CatchUpHost {
-  /** Every change up to here was given to those attached. */
+  /** Every change up to here came through the feed or is older than it. */
   readonly position: number;
-  attach(held: HeldChanges): void;
-  detach(held: HeldChanges): void;
-  /** The watcher gets changes by itself from now on, from those after its position. */
+  /** Whether memory has every change after this revision that the feed brought. */
+  remembers(revision: number): boolean;
+  /** Gives the watcher what memory has after its position. */
+  replay(watcher: Watcher): void;
+  /** The same, and then every change from now on. */
   goLive(watcher: Watcher): void;
   openReader(subjects: readonly string[], start: ReadStart): Promise<Reader>;
-  /** Whether a reader that found nothing more can't have missed a change at or before this revision. */
+  /** Whether a reader that found nothing more, and brought nothing after `after`, can't have missed a change up to `upTo`. */
   hasReadUpTo(subjects: readonly string[], after: number, upTo: number): Promise<boolean>;
   /** Throws `revision_compacted` or `bucket_not_found` where reading can't go on from here. */
   checkUsable(next: number): Promise<void>;
   readonly slots: Slots;
+  /** The most changes that one pull brings. */
   readonly batchMax: number;
 }
 
@@ -38,47 +42,30 @@ export interface CatchUpPlan {
   readonly kind: "snapshot" | "history" | "changes";
   /** The bucket's newest revision when the watch began. */
   readonly upTo: number;
+  /** Whether it held nothing then. */
+  readonly isEmpty: boolean;
   readonly bucketCreatedAtMs: number;
   /** Revisions that the bucket keeps of each key. */
   readonly historyDepth: number;
 }
 
+/** How long a reader waits for a watcher that does not take what it gets. */
 const PARK_MS = 2_000;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 500;
+/** How long until a copy that lags behind is read again. */
 const LAG_RETRY_MS = 20;
-
-/** Live changes that wait for the reader to pass the point where they begin. */
-export class HeldChanges {
-  changes: Change[] = [];
-  isOverfull = false;
-
-  constructor(
-    /** The feed's position when this began. */
-    readonly from: number,
-    private readonly changesMax: number,
-  ) {}
-
-  offer(change: Change): void {
-    if (this.isOverfull || this.changes.at(-1)?.revision === change.revision) return;
-    if (this.changes.length < this.changesMax) {
-      this.changes.push(change);
-    } else {
-      this.changes = [];
-      this.isOverfull = true;
-    }
-  }
-}
 
 export class CatchUp {
   private readonly subjects: readonly string[];
+  private inSnapshot: boolean;
   private reader: Reader | undefined;
-  private held: HeldChanges | undefined;
   private releaseSlot: (() => void) | undefined;
   private pause: Delay | undefined;
   private readonly turn: { onGiveUp: (() => void) | undefined } = { onGiveUp: undefined };
   private isEndMarked = false;
   private hasBegun = false;
+  private isBroken = false;
 
   constructor(
     private readonly host: CatchUpHost,
@@ -86,15 +73,42 @@ export class CatchUp {
     private readonly plan: CatchUpPlan,
   ) {
     this.subjects = serverSubjects(watcher.filters);
+    this.inSnapshot = plan.kind === "snapshot";
+  }
+
+  /** Takes what memory has. True where that is all there is: the watcher is live. False: it has to run. */
+  skip(): boolean {
+    const { host, watcher, plan } = this;
+    if (plan.kind === "changes") {
+      if (!host.remembers(watcher.position)) return false;
+      host.replay(watcher);
+      if (watcher.position < plan.upTo) return false;
+    } else if (!plan.isEmpty || !host.remembers(plan.upTo)) {
+      return false;
+    }
+    this.markEnd();
+    host.goLive(watcher);
+    return true;
   }
 
   /** Runs until the watcher is live or over. Never throws: what goes wrong ends the watcher. */
   async run(): Promise<void> {
     try {
-      await this.read();
+      let retryMs = RETRY_MS_MIN;
+      while (!this.watcher.isOver) {
+        const step = await this.step();
+        if (step === "live") return;
+        if (step === "again") retryMs = RETRY_MS_MIN;
+        if (step !== "away") continue;
+        await this.wait(retryMs);
+        retryMs = Math.min(2 * retryMs, RETRY_MS_MAX);
+      }
     } catch (error) {
-      if (!(error instanceof KvError)) throw error;
-      this.watcher.endAfterQueue(error);
+      this.watcher.endAfterQueue(
+        error instanceof KvError
+          ? error
+          : new KvError("internal", "The watch failed for a reason of our own.", { cause: error }),
+      );
     } finally {
       this.stop();
     }
@@ -104,7 +118,6 @@ export class CatchUp {
   stop(): void {
     this.turn.onGiveUp?.();
     this.pause?.cancel();
-    this.letGoOfHeld();
     this.closeReader();
   }
 
@@ -113,70 +126,79 @@ export class CatchUp {
     this.reader?.interrupt();
   }
 
-  private async read(): Promise<void> {
-    const { watcher, host } = this;
-    let retryMs = RETRY_MS_MIN;
-    while (!watcher.isOver) {
-      if (!(await this.makeReady())) continue;
-      const { reader } = this;
-      if (reader === undefined) {
-        await this.wait(retryMs);
-        retryMs = Math.min(2 * retryMs, RETRY_MS_MAX);
-        continue;
-      }
-      const { held } = this;
-      const result = await reader.pull(host.batchMax, (change) => this.accept(change));
-      if (result === "lost") {
-        this.closeReader();
-        await this.wait(retryMs);
-        retryMs = Math.min(2 * retryMs, RETRY_MS_MAX);
-        continue;
-      }
-      retryMs = RETRY_MS_MIN;
-      if (held?.isOverfull === true) this.letGoOfHeld();
-      if (result === "end" && (await this.endOfReading(held))) return;
+  /** Reads once. `away`: the storage did not answer. */
+  private async step(): Promise<"again" | "away" | "live"> {
+    const { watcher, host, plan } = this;
+    if (!(await this.waitForRoom())) return "again";
+    const reader = (this.reader ??= await this.openReader());
+    if (reader === undefined) return watcher.isOver ? "again" : "away";
+    const known = Math.max(plan.upTo, host.position);
+    const result = await reader.pull(host.batchMax, (change) => this.accept(change));
+    if (result === "lost") {
+      this.breakOff();
+      return "away";
     }
+    const isSnapshotRead = this.inSnapshot && watcher.position >= plan.upTo;
+    if (result === "more" && !isSnapshotRead) return "again";
+    const readUpTo = this.inSnapshot ? plan.upTo : known;
+    if (!(await host.hasReadUpTo(this.subjects, watcher.position, readUpTo))) {
+      await this.wait(LAG_RETRY_MS);
+      return "again";
+    }
+    return this.passed(readUpTo) ? "live" : "again";
   }
 
-  /** Takes a place, waits for room and opens a reader. False: look again. Without a reader after that: the storage is away. */
-  private async makeReady(): Promise<boolean> {
+  /** Every change up to this revision was read. */
+  private passed(revision: number): boolean {
     const { watcher, host } = this;
-    if (!watcher.hasRoom) {
-      this.pause = delayed(PARK_MS);
-      await Promise.race([watcher.room(), this.pause.over]);
-      this.pause.cancel();
-      if (watcher.isOver) return false;
-      if (!watcher.hasRoom) {
-        this.letGoOfHeld();
-        this.closeReader();
-        await watcher.room();
-        return false;
-      }
+    if (watcher.isOver) return false;
+    this.markEnd();
+    watcher.advance(revision);
+    if (watcher.hasRoom() && host.remembers(watcher.position)) {
+      host.goLive(watcher);
+      return true;
     }
-    if (this.reader !== undefined) return true;
-    this.releaseSlot ??= await host.slots.take(this.turn);
-    if (watcher.isOver) {
+    if (this.inSnapshot) {
+      this.inSnapshot = false;
       this.closeReader();
-      return false;
     }
-    await this.openReader();
-    return !watcher.isOver;
+    return false;
   }
 
-  private async openReader(): Promise<void> {
-    const { host, watcher, plan } = this;
+  /** False: look again. A watcher that stays full gives its reader back meanwhile. */
+  private async waitForRoom(): Promise<boolean> {
+    const { watcher } = this;
+    if (watcher.hasRoom()) return true;
+    const room = watcher.room();
+    this.pause = delayed(PARK_MS);
+    await Promise.race([room, this.pause.over]);
+    this.pause.cancel();
+    if (!watcher.isOver && !watcher.hasRoom()) {
+      this.breakOff();
+      await room;
+    }
+    return false;
+  }
+
+  /** Takes a place and opens a reader; undefined when the watch is over or the storage is away. */
+  private async openReader(): Promise<Reader | undefined> {
+    const { host, watcher } = this;
+    this.releaseSlot ??= await host.slots.take(this.turn);
     try {
-      if (this.hasBegun) await host.checkUsable(watcher.position + 1);
+      if (watcher.isOver) return undefined;
+      if (this.isBroken && watcher.position > 0) await host.checkUsable(watcher.position + 1);
       const reader = await host.openReader(this.subjects, this.readStart());
       this.hasBegun = true;
-      if (watcher.isOver) void reader.close();
-      else this.reader = reader;
+      if (!this.watcher.isOver) return reader;
+      void reader.close();
     } catch (error) {
-      if (error instanceof KvError && error.kind === "unavailable") return;
-      if (this.hasBegun && error instanceof KvError && error.kind === "storage_exhausted") return;
-      throw error;
+      if (!(error instanceof KvError)) throw error;
+      const mayPass = error.kind === "unavailable" || (error.kind === "storage_exhausted" && this.hasBegun);
+      if (!mayPass) throw error;
+    } finally {
+      if (watcher.isOver) this.closeReader();
     }
-    void plan;
+    return undefined;
   }
 
   /**
@@ -184,60 +206,36 @@ export class CatchUp {
    * again from its start, and what the watcher has is passed over.
    */
   private readStart(): ReadStart {
-    const { plan, watcher } = this;
-    const inSnapshot = plan.kind === "snapshot" && watcher.position < plan.upTo;
-    const fromStart = !this.hasBegun || plan.historyDepth !== 1;
-    return inSnapshot && fromStart ? "newest_of_each" : { sequence: watcher.position + 1 };
+    const canGoOn = this.isBroken && this.plan.historyDepth === 1;
+    return this.inSnapshot && !canGoOn ? "newest_of_each" : { sequence: this.watcher.position + 1 };
   }
 
   private accept(change: Change): void {
     const { watcher, plan } = this;
-    if (change.revision <= watcher.position || watcher.isOver) return;
-    if (change.revision > plan.upTo) this.markEnd();
-    const isShown =
-      matchesAny(watcher.filters, change.storedKey) &&
-      !(plan.kind === "snapshot" && change.revision <= plan.upTo && change.isTombstone);
-    if (isShown) watcher.offer(change, true);
+    const isPastSnapshot = change.revision > plan.upTo;
+    if (isPastSnapshot) this.markEnd();
+    if (watcher.isOver || change.revision <= watcher.position || (this.inSnapshot && isPastSnapshot)) return;
+    const isShown = matchesAny(watcher.filters, change.storedKey) && !(this.inSnapshot && change.isTombstone);
+    if (isShown) watcher.offer(change, this.inSnapshot ? "snapshot" : "reader");
     else watcher.advance(change.revision);
-  }
-
-  /** The reader found nothing more. True when the watcher is live; otherwise reading goes on. */
-  private async endOfReading(held: HeldChanges | undefined): Promise<boolean> {
-    const { host, watcher, plan } = this;
-    const target = Math.max(plan.upTo, held?.from ?? 0);
-    if (!(await host.hasReadUpTo(this.subjects, watcher.position, target))) {
-      await this.wait(LAG_RETRY_MS);
-      return false;
-    }
-    if (watcher.isOver) return true;
-    this.markEnd();
-    watcher.advance(target);
-    if (held === undefined ? host.position > watcher.position : held !== this.held || held.isOverfull) {
-      this.letGoOfHeld();
-      this.held = new HeldChanges(host.position, host.batchMax);
-      host.attach(this.held);
-      return false;
-    }
-    for (const change of held?.changes ?? []) watcher.offer(change, true);
-    this.letGoOfHeld();
-    host.goLive(watcher);
-    return true;
   }
 
   private markEnd(): void {
     if (this.isEndMarked) return;
     this.isEndMarked = true;
-    this.watcher.advance(this.plan.upTo);
+    const revision = Math.max(this.plan.upTo, this.watcher.position);
+    this.watcher.advance(revision);
     this.watcher.mark({
       type: "snapshot_end",
-      revision: BigInt(this.plan.upTo),
+      revision: BigInt(revision),
       bucketCreatedAtMs: this.plan.bucketCreatedAtMs,
     });
   }
 
-  private letGoOfHeld(): void {
-    if (this.held !== undefined) this.host.detach(this.held);
-    this.held = undefined;
+  /** Lets go of the reader before it is done: what it did not bring may be gone when the reading goes on. */
+  private breakOff(): void {
+    this.isBroken = true;
+    this.closeReader();
   }
 
   private closeReader(): void {

@@ -1,6 +1,6 @@
 /** What JetStream says of a message it delivers: the tokens of the subject that an acknowledgement would go to (ADR-15). */
 import type { Msg } from "@nats-io/transport-node";
-import { entryOf } from "../records.js";
+import { entryOf, operationOf } from "../records.js";
 import type { Entry, WatchEvent } from "../../kv/store.js";
 
 /** A delivered message's place in its stream and in its consumer, and when it was stored. */
@@ -40,6 +40,8 @@ export function parseDelivery(reply: string): Delivery | undefined {
  */
 export class Change {
   readonly revision: number;
+  /** Bytes of key and value, about. */
+  readonly bytes: number;
   private message: Msg | undefined;
   private decoded: Entry | undefined;
   private fullEvent: (WatchEvent & { type: "change" }) | undefined;
@@ -52,6 +54,14 @@ export class Change {
   ) {
     this.message = message;
     this.revision = delivery.streamSequence;
+    this.bytes = storedKey.length + message.data.length;
+  }
+
+  /** Whether it leaves the key without a value. */
+  get isTombstone(): boolean {
+    return (
+      (this.message === undefined ? this.decoded?.operation : operationOf(this.message.headers)) !== "put"
+    );
   }
 
   /** The entry; undefined where no key of ours is stored so. */

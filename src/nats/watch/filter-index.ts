@@ -6,13 +6,16 @@
  */
 import type { Filter } from "../../kv/filter.js";
 
+/** Subscribers and those of their filters that end at one place. */
+type Leaf<Subscriber> = Map<Subscriber, readonly Filter[]>;
+
 interface Node<Subscriber> {
   /** By stored token; `*` is a key of its own: in stored keys it is always escaped. */
   children: Map<string, Node<Subscriber>> | undefined;
   /** Filters that end here. */
-  here: Map<Subscriber, readonly Filter[]> | undefined;
+  here: Leaf<Subscriber> | undefined;
   /** Filters that end here in `>`: they match what has more tokens. */
-  below: Map<Subscriber, readonly Filter[]> | undefined;
+  below: Leaf<Subscriber> | undefined;
 }
 
 /** Subscribers by filter. One whose filters overlap may be visited more than once for a key. */
@@ -69,8 +72,12 @@ export class FilterIndex<Subscriber extends object> {
       }
       node = child;
     }
-    const leaf = hasTail ? (node.below ??= new Map()) : (node.here ??= new Map());
-    leaf.set(subscriber, [...(leaf.get(subscriber) ?? []), filter]);
+    const leaf: Leaf<Subscriber> =
+      (hasTail ? node.below : node.here) ?? new Map<Subscriber, readonly Filter[]>();
+    if (hasTail) node.below = leaf;
+    else node.here = leaf;
+    const filters = leaf.get(subscriber);
+    leaf.set(subscriber, filters === undefined ? [filter] : [...filters, filter]);
   }
 }
 
@@ -102,7 +109,7 @@ function visitTree<Subscriber>(
 }
 
 function visitLeaf<Subscriber>(
-  leaf: Map<Subscriber, readonly Filter[]> | undefined,
+  leaf: Leaf<Subscriber> | undefined,
   storedKey: string,
   visit: (subscriber: Subscriber) => void,
 ): void {

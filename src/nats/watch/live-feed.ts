@@ -42,6 +42,8 @@ const FLOW_CONTROL = 100;
 export class LiveFeed {
   /** Every change up to this revision was given to `onChange`, or was superseded before it could be. */
   position = 0;
+  /** Changes that the server had still to deliver when the last one came. */
+  lag = 0;
   /** How often the consumer was made anew. */
   restarts = 0;
   private createdAs: StreamState | undefined;
@@ -72,7 +74,7 @@ export class LiveFeed {
       this.position = state.lastSequence;
       await this.makeConsumer(++this.attempt);
     } catch (error) {
-      this.stop();
+      void this.stop();
       throw error;
     }
     if (this.isStopped) return;
@@ -161,6 +163,7 @@ export class LiveFeed {
     this.consumerSequence = delivery.consumerSequence;
     if (delivery.streamSequence <= this.position) return;
     this.position = delivery.streamSequence;
+    this.lag = delivery.pending;
     const storedKey = message.subject.slice(this.options.subjectPrefix.length);
     this.options.onChange(new Change(message, storedKey, delivery));
   }
@@ -198,7 +201,11 @@ export class LiveFeed {
     this.options.log.debug({ bucket: this.options.api.bucket, why, after: this.position });
     void this.dropConsumer();
     let goneAnswers = 0;
-    for (let retryMs = RETRY_MS_MIN; attempt === this.attempt; retryMs = Math.min(2 * retryMs, RETRY_MS_MAX)) {
+    for (
+      let retryMs = RETRY_MS_MIN;
+      attempt === this.attempt;
+      retryMs = Math.min(2 * retryMs, RETRY_MS_MAX)
+    ) {
       try {
         const state = await this.options.api.state();
         if (attempt !== this.attempt) return;

@@ -91,7 +91,9 @@ export class PreviousEntries {
           else resolve(message);
         },
       });
-      this.connection.publish(`$JS.API.DIRECT.GET.${this.api.stream}`, JSON.stringify(query), { reply: inbox });
+      this.connection.publish(`$JS.API.DIRECT.GET.${this.api.stream}`, JSON.stringify(query), {
+        reply: inbox,
+      });
     });
   }
 }

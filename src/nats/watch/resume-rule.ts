@@ -64,7 +64,7 @@ async function firstSince(api: StreamApi, timeMs: number): Promise<number> {
 
 /** Whether the stream's newest message is gone. It is looked at again where a new one came meanwhile, which may have replaced it. */
 async function wasPurged(api: StreamApi, seen: StreamState): Promise<boolean> {
-  for (let state = seen; ; ) {
+  for (let state = seen; ;) {
     if (state.messages === 0) return true;
     if (await api.hasMessage(state.lastSequence)) return false;
     const now = await api.state();

@@ -37,6 +37,8 @@ const ROOM_FRACTION = 0.5;
 export class Watcher implements Watch {
   /** Every matching change up to this revision is in the queue, or was. */
   position: number;
+  /** Whether it was ended for not being read fast enough. */
+  wasSlow = false;
   private queue: (WatchEvent | Queued | undefined)[] | undefined;
   private head = 0;
   private bytes = 0;
@@ -96,10 +98,10 @@ export class Watcher implements Watch {
   }
 
   /**
-   * A change, in the order of revisions; those at or before the position were seen. `isRead`: it comes from a reader that waits for
-   * room, so that the bounds hold without ending the watch.
+   * A change, in the order of revisions; those at or before the position were seen. Readers wait for room, so that the bounds hold
+   * without ending the watch. What a snapshot shows replaced nothing.
    */
-  offer(change: Change, isRead = false): void {
+  offer(change: Change, from: "feed" | "reader" | "snapshot" = "feed"): void {
     if (this.isEnded || change.revision <= this.position) return;
     const entry = change.entry();
     if (entry === undefined || (this.settings.ignoreDeletes && entry.operation !== "put")) {
@@ -111,13 +113,13 @@ export class Watcher implements Watch {
     const isFull =
       this.queuedEvents >= this.settings.queueEventsMax ||
       (this.bytes + bytes > this.settings.queueBytesMax && this.queuedEvents > 0);
-    if (isFull && !isRead) {
+    if (isFull && from === "feed") {
       this.endSlow(change.revision);
       return;
     }
     this.position = change.revision;
     const { previousOf } = this.settings;
-    if (previousOf === undefined) this.push(event, bytes);
+    if (previousOf === undefined || from === "snapshot") this.push(event, bytes);
     else this.pushWithPrevious(event, bytes, previousOf(change, entry));
   }
 
@@ -130,7 +132,12 @@ export class Watcher implements Watch {
   mark(event: WatchEvent): void {
     if (this.isEnded) return;
     const last = this.queue?.at(-1);
-    if (event.type === "progress" && last !== undefined && this.queuedEvents > 0 && this.queue !== undefined) {
+    if (
+      event.type === "progress" &&
+      last !== undefined &&
+      this.queuedEvents > 0 &&
+      this.queue !== undefined
+    ) {
       if (eventOf(last).type === "progress") {
         this.queue[this.queue.length - 1] = event;
         return;
@@ -141,12 +148,12 @@ export class Watcher implements Watch {
 
   /** Resolves when there is room for what a catch-up reads next, or the watch is over. */
   async room(): Promise<void> {
-    while (!this.isEnded && !this.hasRoom) {
+    while (!this.isEnded && !this.hasRoom()) {
       await new Promise<void>((resolve) => (this.roomWaiter = resolve));
     }
   }
 
-  get hasRoom(): boolean {
+  hasRoom(): boolean {
     return (
       this.queuedEvents <= this.settings.queueEventsMax * ROOM_FRACTION &&
       this.bytes <= this.settings.queueBytesMax * ROOM_FRACTION
@@ -176,6 +183,7 @@ export class Watcher implements Watch {
   private endSlow(revision: number): void {
     const { bucket } = this.settings;
     const resumeFrom = this.resumeFrom(revision);
+    this.wasSlow = true;
     this.end(
       () =>
         new KvError(
@@ -242,7 +250,7 @@ export class Watcher implements Watch {
       this.head = 0;
     }
     this.bytes -= bytesOf(first);
-    if (this.roomWaiter !== undefined && this.hasRoom) this.wakeRoomWaiter();
+    if (this.roomWaiter !== undefined && this.hasRoom()) this.wakeRoomWaiter();
     return eventOf(first);
   }
 

@@ -45,7 +45,9 @@ export function readBody(request: Request, bytesMax: number, tooLargeCode: strin
     request.on("error", breakOff);
     request.on("close", breakOff);
     request.on("end", () => {
-      resolve(chunks.length === 1 ? (chunks[0] ?? EMPTY) : chunks.length === 0 ? EMPTY : Buffer.concat(chunks));
+      resolve(
+        chunks.length === 1 ? (chunks[0] ?? EMPTY) : chunks.length === 0 ? EMPTY : Buffer.concat(chunks),
+      );
     });
   });
 }

@@ -94,11 +94,7 @@ export function refusalOf(error: unknown): Refusal | undefined {
 
 /** The answer to an error that nobody foresaw: opaque. */
 export function opaqueRefusal(): Refusal {
-  return new Refusal(
-    500,
-    "internal",
-    "The service failed to answer this call; the fault is logged there.",
-  );
+  return new Refusal(500, "internal", "The service failed to answer this call; the fault is logged there.");
 }
 
 /** What an error of the service says besides its code; undefined when it came without. */

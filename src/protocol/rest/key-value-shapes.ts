@@ -18,7 +18,9 @@ const PROGRESS_SECONDS = 15n;
 export const KEY_VALUE_SHAPES = [
   shapeOf(KeyValueService.method.get, {
     parameters: {
-      raw: (call, text, name) => (call.options.raw = parseBooleanParameter(text, name)),
+      raw: {
+        read: (call, text, name) => (call.options.raw = parseBooleanParameter(text, name)),
+      },
     },
     answer({ entry }, call) {
       if (entry === undefined) throw new Error("Get answered without an entry");
@@ -33,7 +35,11 @@ export const KEY_VALUE_SHAPES = [
       }
       const etag = entityTag(entry.revision);
       if (ifNoneMatch !== undefined && hasRevision(ifNoneMatch, entry.revision)) {
-        return { status: 304, headers: { etag, vary: "Accept", "cache-control": "no-cache" }, body: undefined };
+        return {
+          status: 304,
+          headers: { etag, vary: "Accept", "cache-control": "no-cache" },
+          body: undefined,
+        };
       }
       const wantsBytes = call.options.raw ?? prefers(call.headers.accept, BYTES, "application/json");
       return wantsBytes ? bytesAnswer(entry, etag) : entryAnswer(entry, etag);
@@ -80,7 +86,7 @@ export const KEY_VALUE_SHAPES = [
   }),
 
   shapeOf(KeyValueService.method.listKeys, {
-    parameters: { filter: ({ request }, text) => request.filters.push(text) },
+    parameters: { filter: { repeats: true, read: ({ request }, text) => request.filters.push(text) } },
     appendPage(first, page) {
       // Not push(...keys): a page's length is a setting, and arguments go on the stack.
       for (const key of page.keys) first.keys.push(key);
@@ -109,18 +115,22 @@ export const KEY_VALUE_SHAPES = [
     // The frames have no place for the entry before a change.
     withoutParameters: ["previous", "progress_interval"],
     parameters: {
-      key: ({ request }, text) => request.filters.push(text),
-      filter: ({ request }, text) => request.filters.push(text),
-      initial: (call, text, name) => (call.options.initial = parseBooleanParameter(text, name)),
-      snapshot_end: (call, text, name) => (call.options.snapshotEnd = parseBooleanParameter(text, name)),
-      access_token: (call, text) => (call.options.accessToken = text),
-      progress({ request }, text, name) {
-        if (text === "false") return;
-        request.progressInterval =
-          text === "true"
-            ? create(DurationSchema, { seconds: PROGRESS_SECONDS })
-            : parseDurationParameter(text, name);
+      key: { repeats: true, read: ({ request }, text) => request.filters.push(text) },
+      filter: { repeats: true, read: ({ request }, text) => request.filters.push(text) },
+      initial: { read: (call, text, name) => (call.options.initial = parseBooleanParameter(text, name)) },
+      snapshot_end: {
+        read: (call, text, name) => (call.options.snapshotEnd = parseBooleanParameter(text, name)),
       },
+      progress: {
+        read({ request }, text, name) {
+          if (text === "false") return;
+          request.progressInterval =
+            text === "true"
+              ? create(DurationSchema, { seconds: PROGRESS_SECONDS })
+              : parseDurationParameter(text, name);
+        },
+      },
+      access_token: { read: (call, text) => (call.options.accessToken = text) },
     },
     readHeaders(call) {
       // A start revision says by itself that no snapshot is wanted.

@@ -1,12 +1,15 @@
 /** Text of a path or query into request fields, by the field's type. What does not fit is a 400 that names the parameter. */
-import { create, type DescField, type DescMessage, fromJson, type Message, ScalarType } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescField,
+  type DescMessage,
+  fromJson,
+  type Message,
+  ScalarType,
+} from "@bufbuild/protobuf";
 import { base64Decode } from "@bufbuild/protobuf/wire";
 import { reflect } from "@bufbuild/protobuf/reflect";
-import {
-  DurationSchema,
-  FieldMaskSchema,
-  TimestampSchema,
-} from "@bufbuild/protobuf/wkt";
+import { DurationSchema, FieldMaskSchema, TimestampSchema } from "@bufbuild/protobuf/wkt";
 import { badRequest } from "./errors.js";
 
 /** Puts the text of a parameter into a request; `name` is the parameter's, for the sentence. Throws a 400. */
@@ -28,7 +31,7 @@ export function fieldSetter(desc: DescMessage, field: DescField): Setter | undef
     const value = parseParameter(parse, text, name);
     const fieldValue = isMessage && field.message ? reflect(field.message, value as Message) : value;
     if (field.fieldKind === "list") {
-      message.addListItem(field, fieldValue as string);
+      message.get(field).add(fieldValue);
       return;
     }
     message.set(field, fieldValue);
@@ -96,7 +99,8 @@ const SCALAR_PARSERS: Readonly<Partial<Record<ScalarType, Parse>>> = {
 const MESSAGE_PARSERS: Readonly<Record<string, Parse>> = {
   [DurationSchema.typeName]: parseDuration,
   [TimestampSchema.typeName]: parseTimestamp,
-  [FieldMaskSchema.typeName]: (text) => create(FieldMaskSchema, { paths: text === "" ? [] : text.split(",") }),
+  [FieldMaskSchema.typeName]: (text) =>
+    create(FieldMaskSchema, { paths: text === "" ? [] : text.split(",") }),
 };
 
 function parseBoolean(text: string): boolean {
@@ -163,7 +167,8 @@ function parseDuration(text: string) {
   const [, whole = "0", fraction = "", unit = "s"] = found ?? [];
   if (found === null) throw new Error("it takes a span of time such as 500ms, 5s or 1m");
   const nanosPerUnit = NANOS_PER_UNIT[unit] ?? 1n;
-  const nanos = BigInt(whole) * nanosPerUnit + (BigInt(fraction.padEnd(9, "0")) * nanosPerUnit) / 1_000_000_000n;
+  const nanos =
+    BigInt(whole) * nanosPerUnit + (BigInt(fraction.padEnd(9, "0")) * nanosPerUnit) / 1_000_000_000n;
   return create(DurationSchema, { seconds: nanos / 1_000_000_000n, nanos: Number(nanos % 1_000_000_000n) });
 }
 

@@ -9,9 +9,7 @@
 
 /** One part of a path: this text, any one non-empty part, or the rest with its slashes (which may be empty). */
 export type Segment =
-  | { readonly kind: "literal"; readonly text: string }
-  | { readonly kind: "one" }
-  | { readonly kind: "rest" };
+  { readonly kind: "literal"; readonly text: string } | { readonly kind: "one" } | { readonly kind: "rest" };
 
 /** A request field that takes the text of some segments: from `first` up to, and without, `end`. */
 export interface Variable {

@@ -2,13 +2,7 @@
  * The routes of a contract: each `google.api.http` rule of its methods, checked and made ready at start, so that a rule that can't be
  * served stops the service and no call finds out later.
  */
-import {
-  type DescField,
-  type DescMessage,
-  type DescMethod,
-  getOption,
-  ScalarType,
-} from "@bufbuild/protobuf";
+import { type DescField, type DescMessage, type DescMethod, getOption, ScalarType } from "@bufbuild/protobuf";
 import { http } from "../../../gen/google/api/annotations_pb.js";
 import type { HttpRule } from "../../../gen/google/api/http_pb.js";
 import type { BoundMethod, ServiceRegistry } from "../../service/calls.js";
@@ -26,9 +20,7 @@ export interface PathBinding {
 
 /** What the request's body is put into: nothing, one bytes field as it is, or the whole request as JSON. */
 export type BodyBinding =
-  | { readonly kind: "none" }
-  | { readonly kind: "bytes"; readonly field: string }
-  | { readonly kind: "json" };
+  { readonly kind: "none" } | { readonly kind: "bytes"; readonly field: string } | { readonly kind: "json" };
 
 /** What a route leads to. */
 export interface Endpoint {
@@ -116,9 +108,11 @@ function bodyOf(input: DescMessage, name: string): BodyBinding {
 function pathSetter(input: DescMessage, fieldPath: string, body: string): Setter {
   const field = fieldNamed(input, fieldPath);
   if (fieldPath === body) throw new Error(`the field ${fieldPath} is both in the path and the body`);
-  const setter = field.fieldKind === "scalar" || field.fieldKind === "enum" ? fieldSetter(input, field) : undefined;
+  const setter =
+    field.fieldKind === "scalar" || field.fieldKind === "enum" ? fieldSetter(input, field) : undefined;
   if (setter === undefined) throw new Error(`the field ${fieldPath} can't be written in a path`);
-  const isText = field.fieldKind === "scalar" && field.scalar === ScalarType.STRING && field.oneof === undefined;
+  const isText =
+    field.fieldKind === "scalar" && field.scalar === ScalarType.STRING && field.oneof === undefined;
   return isText ? textSetter(field) : setter;
 }
 
@@ -132,13 +126,13 @@ function parametersOf(
     if (taken.has(field.name) || shape.withoutParameters?.includes(field.name) === true) continue;
     if (parameters.has(field.name)) continue;
     const set = fieldSetter(input, field);
-    if (set !== undefined) parameters.set(field.name, onceUnlessList(field, set));
+    if (set === undefined) continue;
+    parameters.set(field.name, {
+      repeats: field.fieldKind === "list",
+      read: ({ request }, text, name) => set(request, text, name),
+    });
   }
   return parameters;
-}
-
-function onceUnlessList(field: DescField, set: Setter): Parameter {
-  return ({ request }, text, name) => set(request, text, name) as undefined;
 }
 
 function fieldNamed(input: DescMessage, name: string): DescField {

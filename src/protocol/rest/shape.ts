@@ -32,19 +32,20 @@ export interface Shape<Input extends DescMessage = DescMessage, Output extends D
   appendPage?(first: MessageShape<Output>, page: MessageShape<Output>): number;
 }
 
-/** Takes the text of a query parameter. */
-export type Parameter<Input extends DescMessage = DescMessage> = (
-  call: HttpCall<Input>,
-  text: string,
-  name: string,
-) => void;
+/** A query parameter. */
+export interface Parameter<Input extends DescMessage = DescMessage> {
+  /** Whether it may be given more than once. Default: no, that is a 400. */
+  readonly repeats?: boolean;
+  /** Takes its text. Throws a 400. */
+  read(call: HttpCall<Input>, text: string, name: string): void;
+}
 
 /** Ties a shape to its method; the table forgets the types, which the method's descriptor fixes. */
 export function shapeOf<Method extends DescMethod>(
   method: Method,
   shape: Shape<Method["input"], Method["output"]>,
 ): readonly [DescMethod, Shape] {
-  return [method, shape as unknown as Shape];
+  return [method, shape];
 }
 
 /** A JSON answer; caches must ask again each time (RFC 9111 section 5.2.2.4): reads see every acknowledged write. */

@@ -1,0 +1,126 @@
+/** One run of a nats-server program, which never outlives this process. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import type { Socket } from "node:net";
+import { createInterface } from "node:readline";
+
+/**
+ * Becomes the program, with a watcher as its child: the watcher reads from a pipe whose other end only we hold, so it sees the end of
+ * the pipe when we are gone, in whatever way, and then ends the program. The program does not get the pipe. It is the watcher's
+ * parent, so as long as it lives the watcher's parent is still that pid; that makes sure that no other process with the same
+ * number is hit. (Where there is no /proc, the pid alone must do.)
+ */
+const GUARD = `
+unset IRONFLOW_API_KEY
+server=$$
+echo "$server" > "$1"; shift
+alive() {
+  if [ -r /proc/self/stat ]; then read -r _ _ _ parent _ < /proc/self/stat; [ "$parent" = "$server" ]
+  else kill -0 "$server" 2>/dev/null; fi
+}
+(
+  trap '' HUP INT TERM
+  while read -r _; do :; done
+  alive && kill -TERM "$server"
+  for _ in 1 2 3 4 5; do alive || exit 0; sleep 1; done
+  alive && kill -KILL "$server"
+) <&3 3<&- >/dev/null 2>&1 &
+exec "$@" 3<&-
+`;
+
+/** Lines of its log that are kept, to say why it ended. */
+const LAST_LINES_MAX = 20;
+/** Milliseconds for it to end by itself before it is killed. */
+const STOP_TIMEOUT_MS = 10_000;
+
+export interface ServerProcess {
+  readonly pid: number;
+  readonly hasExited: boolean;
+  /** Resolves with how it ended, such as "exit code 1". */
+  readonly exited: Promise<string>;
+  /** The last problem it wrote to its log; empty when there was none. */
+  lastProblem(): string;
+  /** Ends it, by force after a while; resolves when nothing of it is left. */
+  stop(): Promise<void>;
+}
+
+export interface ServerProcessOptions {
+  readonly program: string;
+  readonly configFile: string;
+  readonly pidFile: string;
+  readonly directory: string;
+  /** Gets each line of its log. */
+  onLine(line: string): void;
+}
+
+/** Starts it in a session of its own, so that a Ctrl-C in the terminal reaches us alone. */
+export function spawnServer(options: ServerProcessOptions): ServerProcess {
+  const command = [
+    "-c",
+    GUARD,
+    "nats-server-guard",
+    options.pidFile,
+    options.program,
+    "-c",
+    options.configFile,
+  ];
+  const child = spawn("sh", command, {
+    cwd: options.directory,
+    detached: true,
+    stdio: ["ignore", "ignore", "pipe", "pipe"],
+  });
+  const lines: string[] = [];
+  const keep = (line: string): void => {
+    lines.push(line);
+    if (lines.length > LAST_LINES_MAX) lines.shift();
+  };
+  if (child.stderr !== null) {
+    createInterface({ input: child.stderr }).on("line", (line) => {
+      keep(line);
+      options.onLine(line);
+    });
+  }
+  const guardPipe = child.stdio[3] as Socket;
+  guardPipe.on("error", () => undefined).resume();
+  const exited = exitOf(child, keep);
+  // The watcher goes when the pipe ends; "close" comes when it is gone too, and the log is read.
+  const closed = once(child, "close");
+  void exited.then(() => guardPipe.end());
+  let hasExited = false;
+  void exited.then(() => (hasExited = true));
+  return {
+    pid: child.pid ?? -1,
+    get hasExited() {
+      return hasExited;
+    },
+    exited: exited.then(async (how) => {
+      await closed;
+      return how;
+    }),
+    lastProblem: () => problemIn(lines),
+    stop: async () => {
+      if (!hasExited) child.kill("SIGTERM");
+      const force = setTimeout(() => child.kill("SIGKILL"), STOP_TIMEOUT_MS);
+      await closed;
+      clearTimeout(force);
+    },
+  };
+}
+
+/** The last line that is no ordinary word of the log, without what stands before its text. */
+function problemIn(lines: readonly string[]): string {
+  const line = lines.findLast((one) => /^\[\d+\] \[(FTL|ERR)\] |^[^[]/.test(one)) ?? "";
+  return line.replace(/^\[\d+\] \[\w+\] /, "").replace(/\.$/, "");
+}
+
+function exitOf(child: ChildProcess, keep: (line: string) => void): Promise<string> {
+  return new Promise((resolve) => {
+    child.once("error", (error) => {
+      keep(error.message);
+      resolve(error.message);
+    });
+    child.once("exit", (code, signal) =>
+      resolve(signal === null ? `exit code ${code ?? "?"}` : `signal ${signal}`),
+    );
+  });
+}

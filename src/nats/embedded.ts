@@ -1,0 +1,246 @@
+/**
+ * Our own nats-server: started with file storage in the data directory, kept running, ended with the service.
+ *
+ * embedded-program.ts finds the program, data-dir-lock.ts makes us the only owner of the directory, embedded-config.ts
+ * says how the server runs, embedded-process.ts runs it once, embedded-check.ts tells when it is ready; here is what to do when it ends.
+ */
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { type DataDirLock, lockDataDir } from "./data-dir-lock.js";
+import { untilReady } from "./embedded-check.js";
+import { freePort, newCredentials, writeConfig } from "./embedded-config.js";
+import { endLeftover } from "./embedded-leftover.js";
+import { type ServerProcess, spawnServer } from "./embedded-process.js";
+import { findProgram } from "./embedded-program.js";
+import { StartError } from "./start-error.js";
+
+/** Where to say what happens; one line each. A pino logger will do. */
+export interface EmbeddedLog {
+  info(line: string): void;
+  warn(line: string): void;
+  error(line: string): void;
+}
+
+export interface EmbeddedOptions {
+  /** Made where it does not exist. Only one service may own it at a time. */
+  readonly dataDir: string;
+  /** `safe`: an acknowledged write is on disk. `relaxed`: it is within a second. Either survives a crash of the server. */
+  readonly durability: "safe" | "relaxed";
+  /** The nats-server program. Default: the one that npm installed, then the one on PATH. */
+  readonly serverBin?: string | undefined;
+  /** Default: says nothing. */
+  readonly log?: EmbeddedLog | undefined;
+  /** Called at most once, when the server ended and can't be started again. */
+  readonly onFatal?: ((error: StartError) => void) | undefined;
+}
+
+export interface EmbeddedNats {
+  /** `nats://127.0.0.1:<port>`; the same for as long as the service runs, as are the credentials. */
+  readonly url: string;
+  readonly user: string;
+  readonly pass: string;
+  /** The data directory, absolute. */
+  readonly directory: string;
+  /** The server's pid now. */
+  readonly pid: number;
+  readonly serverVersion: string;
+  /** Ends the server and lets go of the data directory; resolves when nothing of it is left. More than once is harmless. */
+  stop(): Promise<void>;
+}
+
+/** Another process may take the free port before the server does. */
+const FIRST_TRIES_MAX = 3;
+/** Starts that fail in a row, with growing waits (3 s in all), before the server is given up. */
+const RESTART_TRIES_MAX = 6;
+const RESTART_WAIT_MS = 100;
+const RESTART_WAIT_MAX_MS = 5_000;
+/** Milliseconds that it must have run for the next end to count as the first. */
+const STABLE_AFTER_MS = 30_000;
+/** How often to say that the server is still reading its files. */
+const STILL_STARTING_INTERVAL_MS = 5_000;
+
+const SILENT: EmbeddedLog = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+/** Starts a nats-server; resolves when JetStream answers. Throws StartError, and leaves nothing running then. */
+export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedNats> {
+  const log = options.log ?? SILENT;
+  const { program } = await findProgram(options.serverBin, () =>
+    log.info("Installing the nats-server program from npm; this is needed once."),
+  );
+  const lock = await lockDataDir(options.dataDir);
+  const server = new EmbeddedServer(program, lock, options, log);
+  try {
+    await server.start();
+    return server;
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+}
+
+/** The program ended by itself before it was ready. */
+class EndedError extends StartError {}
+
+class EmbeddedServer implements EmbeddedNats {
+  serverVersion = "";
+  private readonly credentials = newCredentials();
+  readonly user = this.credentials.user;
+  readonly pass = this.credentials.pass;
+  private readonly configFile: string;
+  private readonly pidFile: string;
+  private readonly stopping = new AbortController();
+  private port = 0;
+  private process: ServerProcess | undefined;
+  private supervision: Promise<void> = Promise.resolve();
+  private stopped: Promise<void> | undefined;
+
+  constructor(
+    private readonly program: string,
+    private readonly lock: DataDirLock,
+    private readonly options: EmbeddedOptions,
+    private readonly log: EmbeddedLog,
+  ) {
+    this.configFile = join(lock.directory, "nats-server.conf");
+    this.pidFile = join(lock.directory, "nats-server.pid");
+  }
+
+  get url(): string {
+    return `nats://127.0.0.1:${this.port}`;
+  }
+
+  get directory(): string {
+    return this.lock.directory;
+  }
+
+  get pid(): number {
+    return this.process?.pid ?? -1;
+  }
+
+  /** Starts it for the first time, on a port that is free. */
+  async start(): Promise<void> {
+    const leftover = await endLeftover(this.pidFile, this.configFile);
+    if (leftover !== undefined)
+      this.log.warn(`Ended a nats-server (pid ${leftover}) left behind by an earlier service.`);
+    for (let tries = 1; ; tries++) {
+      this.port = await freePort();
+      await writeConfig(this.configFile, this.port, this.credentials, this.options.durability);
+      try {
+        await this.launch();
+        break;
+      } catch (error) {
+        if (tries === FIRST_TRIES_MAX || !(error instanceof EndedError)) throw error;
+      }
+    }
+    this.supervision = this.supervise();
+  }
+
+  stop(): Promise<void> {
+    this.stopped ??= this.end();
+    return this.stopped;
+  }
+
+  private async end(): Promise<void> {
+    this.stopping.abort(new StartError("The embedded nats-server was stopped."));
+    await this.process?.stop();
+    await this.supervision;
+    await rm(this.pidFile, { force: true });
+    await rm(this.configFile, { force: true });
+    await this.lock.release();
+  }
+
+  /** Runs it until it is ready. Throws StartError when it ends before that; it does not run then. */
+  private async launch(): Promise<void> {
+    const { signal } = this.stopping;
+    signal.throwIfAborted();
+    const child = spawnServer({
+      program: this.program,
+      configFile: this.configFile,
+      pidFile: this.pidFile,
+      directory: this.directory,
+      onLine: (line) => this.forward(line),
+    });
+    this.process = child;
+    const ended = new AbortController();
+    void child.exited.then((how) => {
+      const problem = child.lastProblem();
+      ended.abort(
+        new EndedError(`The nats-server program ended with ${how}${problem === "" ? "" : `: ${problem}`}.`),
+      );
+    });
+    const reminder = setInterval(
+      () => this.log.info("The embedded nats-server is still starting."),
+      STILL_STARTING_INTERVAL_MS,
+    );
+    try {
+      const mustSyncAlways = this.options.durability === "safe";
+      const giveUp = AbortSignal.any([signal, ended.signal]);
+      this.serverVersion = (
+        await untilReady(this.port, this.credentials, mustSyncAlways, giveUp)
+      ).serverVersion;
+    } catch (error) {
+      await child.stop();
+      throw error;
+    } finally {
+      clearInterval(reminder);
+    }
+  }
+
+  private isStopping(): boolean {
+    return this.stopping.signal.aborted;
+  }
+
+  /** Starts it again whenever it ends, until we stop or it can't be started. */
+  private async supervise(): Promise<void> {
+    let restarts = 0;
+    while (this.process !== undefined) {
+      const startedMs = performance.now();
+      const how = await this.process.exited;
+      if (this.isStopping()) return;
+      this.log.error(`The embedded nats-server ended with ${how}; starting it again.`);
+      if (performance.now() - startedMs > STABLE_AFTER_MS) restarts = 0;
+      const problem = await this.relaunch(restarts);
+      if (this.isStopping()) return;
+      if (problem !== undefined) {
+        this.log.error(problem.message);
+        this.options.onFatal?.(problem);
+        return;
+      }
+      restarts++;
+      this.log.info("The embedded nats-server runs again.");
+    }
+  }
+
+  /** Starts it again, on the same port; resolves with the problem where that fails time and again. */
+  private async relaunch(restarts: number): Promise<StartError | undefined> {
+    let problem: unknown;
+    for (let failures = 0; failures < RESTART_TRIES_MAX; failures++) {
+      try {
+        await delay(waitBefore(restarts + failures), undefined, { signal: this.stopping.signal });
+        await this.launch();
+        return undefined;
+      } catch (error) {
+        if (this.isStopping()) return undefined;
+        problem = error;
+      }
+    }
+    const reason = problem instanceof Error ? problem.message : "";
+    return new StartError(`The embedded nats-server can't be started again. ${reason}`, problem);
+  }
+
+  /** Passes on what went wrong. Its lines look like `[123] [WRN] text`. */
+  private forward(line: string): void {
+    const found = /^\[\d+\] \[(WRN|ERR|FTL)\] (.*)$/.exec(line);
+    if (found === null) return;
+    const [, level, text = ""] = found;
+    // The passwords are random, in a file of ours alone, and gone with the process.
+    if (text.startsWith("Plaintext passwords detected")) return;
+    if (level === "WRN") this.log.warn(`nats-server: ${text}`);
+    else this.log.error(`nats-server: ${text}`);
+  }
+}
+
+/** No wait before the first restart, then 0.1 s, 0.2 s, and so on. */
+function waitBefore(restart: number): number {
+  return restart === 0 ? 0 : Math.min(RESTART_WAIT_MS * 2 ** (restart - 1), RESTART_WAIT_MAX_MS);
+}

@@ -1,0 +1,73 @@
+/** JetStream's JSON API: one request, one JSON answer, refusals as {@link JetStreamError}. */
+import type { CallScope } from "../kv/store.js";
+import { JetStreamError } from "./errors.js";
+import type { Requests } from "./requests.js";
+
+/** The configuration of a stream, as far as it is used here. Unknown fields are kept by those who update it. */
+export interface StreamConfig {
+  readonly name: string;
+  readonly subjects?: readonly string[];
+  readonly description?: string;
+  readonly max_msgs_per_subject?: number;
+  /** Nanoseconds. */
+  readonly max_age?: number;
+  readonly max_bytes?: number;
+  readonly max_msg_size?: number;
+  readonly num_replicas?: number;
+  /** Nanoseconds. */
+  readonly duplicate_window?: number;
+  readonly allow_direct?: boolean;
+  readonly allow_msg_ttl?: boolean;
+  readonly allow_rollup_hdrs?: boolean;
+  /** Nanoseconds. */
+  readonly subject_delete_marker_ttl?: number;
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+export interface StreamInfo {
+  /** Kept as the text that it is: it tells two streams of one name apart. */
+  readonly created: string;
+  readonly config: StreamConfig;
+  readonly state: {
+    readonly messages: number;
+    readonly bytes: number;
+    readonly first_seq: number;
+    readonly last_seq: number;
+    readonly num_subjects?: number;
+  };
+}
+
+interface Refusal {
+  readonly err_code?: number;
+  readonly code?: number;
+  readonly description?: string;
+}
+
+const PREFIX = "$JS.API.";
+
+/** Asks; throws {@link JetStreamError} or `Unanswered`. `Answer` is what JetStream documents for the subject. */
+export async function askJetStream<Answer>(
+  requests: Requests,
+  operation: string,
+  body: object | undefined,
+  scope: CallScope,
+): Promise<Answer> {
+  const payload = Buffer.from(body === undefined ? "" : JSON.stringify(body));
+  const reply = await requests.one(PREFIX + operation, payload, undefined, scope);
+  return parseAnswer(reply.data) as Answer;
+}
+
+/** The object that an answer holds. Throws {@link JetStreamError} where it is a refusal. */
+export function parseAnswer(data: Uint8Array): object {
+  const answer: unknown = JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.length).toString("utf8"));
+  if (typeof answer !== "object" || answer === null) throw new TypeError("an answer that is no object");
+  if ("error" in answer && answer.error) {
+    const { err_code, code, description } = answer.error as Refusal;
+    throw new JetStreamError(err_code ?? code ?? 0, description ?? "");
+  }
+  return answer;
+}
+
+export function streamInfo(requests: Requests, stream: string, scope: CallScope): Promise<StreamInfo> {
+  return askJetStream<StreamInfo>(requests, `STREAM.INFO.${stream}`, undefined, scope);
+}

@@ -1,0 +1,146 @@
+/**
+ * Which keys of a bucket are live: a scan of the newest message of each, without values.
+ *
+ * The consumer that does it is ephemeral and deleted at once (a client's iterators leave theirs for minutes). JetStream sends as
+ * fast as we read, held back by its flow control. The scan shows the bucket at one moment: when the server had nothing more to send.
+ */
+import { createInbox, type Msg, nuid } from "@nats-io/transport-node";
+import type { CallScope } from "../kv/store.js";
+import { toKvError, unavailable } from "./errors.js";
+import { askJetStream } from "./jetstream-api.js";
+import { headersOf } from "./messages.js";
+import type { Place } from "./newest.js";
+import { operationOf } from "./records.js";
+import { type Requests, Unanswered } from "./requests.js";
+import { parseDelivery } from "./watch/delivery.js";
+
+/** The stored keys whose newest message is a value, in no order. */
+export type LiveSubjects = ReadonlySet<string>;
+
+interface ConsumerInfo {
+  readonly num_pending: number;
+  readonly delivered: { readonly consumer_seq: number };
+}
+
+/** The status of what a push consumer says beside its messages: flow control, or that it is idle (ADR-9). */
+const CONTROL_STATUS = 100;
+const IDLE_HEARTBEAT_NANOS = 500_000_000;
+const INACTIVE_THRESHOLD_NANOS = 10_000_000_000;
+const CHECK_INTERVAL_MS = 20;
+/** Time for the clean-up, which must not depend on a caller who may be gone. */
+const DELETE_TIMEOUT_MS = 2_000;
+
+/** Scans the subjects (full, with wildcards). Throws `KvError`. */
+export async function scanLiveSubjects(
+  requests: Requests,
+  place: Place,
+  subjects: readonly string[],
+  scope: CallScope,
+): Promise<LiveSubjects> {
+  const consumer = `ironflow_${nuid.next()}`;
+  const scan = new Scan(requests, scope);
+  try {
+    const info = await askJetStream<ConsumerInfo>(
+      requests,
+      `CONSUMER.CREATE.${place.stream}.${consumer}`,
+      {
+        stream_name: place.stream,
+        action: "create",
+        config: {
+          name: consumer,
+          deliver_subject: scan.inbox,
+          deliver_policy: "last_per_subject",
+          ack_policy: "none",
+          replay_policy: "instant",
+          headers_only: true,
+          flow_control: true,
+          idle_heartbeat: IDLE_HEARTBEAT_NANOS,
+          inactive_threshold: INACTIVE_THRESHOLD_NANOS,
+          mem_storage: true,
+          num_replicas: 1,
+          ...(subjects.length === 1 ? { filter_subject: subjects[0] } : { filter_subjects: subjects }),
+        },
+      },
+      scope,
+    );
+    if (info.num_pending === 0) scan.caughtUpAt(info.delivered.consumer_seq);
+    return await scan.done;
+  } catch (error) {
+    throw toKvError(error, { bucket: place.bucket });
+  } finally {
+    scan.stop();
+    await deleteConsumer(requests, place, consumer);
+  }
+}
+
+class Scan {
+  readonly inbox = createInbox();
+  readonly done: Promise<LiveSubjects>;
+  private readonly live = new Set<string>();
+  private received = 0;
+  private finish: () => void = () => undefined;
+  private fail: (error: unknown) => void = () => undefined;
+  readonly stop: () => void;
+
+  constructor(requests: Requests, scope: CallScope) {
+    this.done = new Promise((resolve, reject) => {
+      this.finish = () => resolve(this.live);
+      this.fail = reject;
+    });
+    // Whoever stops before waiting is told by another error.
+    this.done.catch(() => undefined);
+    const subscription = requests.connection.subscribe(this.inbox, {
+      callback: (error, message) => {
+        if (error === null) this.take(message);
+        else this.fail(error);
+      },
+    });
+    const timer = setInterval(() => {
+      if (performance.now() >= scope.deadlineMs) this.fail(new Unanswered("deadline", true));
+      else if (scope.signal.aborted) this.fail(new Unanswered("canceled", true));
+    }, CHECK_INTERVAL_MS);
+    const stopListening = requests.onDisconnect(() => this.fail(new Unanswered("disconnected", true)));
+    this.stop = () => {
+      clearInterval(timer);
+      stopListening();
+      if (!requests.connection.isClosed()) subscription.unsubscribe();
+    };
+  }
+
+  /** The consumer had nothing more to send after this many messages. */
+  caughtUpAt(consumerSequence: number): void {
+    if (consumerSequence === this.received) this.finish();
+  }
+
+  private take(message: Msg): void {
+    const headers = headersOf(message);
+    if (headers.status === CONTROL_STATUS) {
+      if (message.reply) message.respond();
+      const last = headers.get("Nats-Last-Consumer");
+      if (last !== "") this.caughtUpAt(Number(last));
+      return;
+    }
+    const delivery = parseDelivery(message.reply ?? "");
+    if (delivery?.consumerSequence !== ++this.received) {
+      this.fail(unavailable({}, new Error("the scan's messages have a gap")));
+      return;
+    }
+    if (operationOf(headers) === "put") this.live.add(message.subject);
+    else this.live.delete(message.subject);
+    if (delivery.pending === 0) this.finish();
+  }
+}
+
+async function deleteConsumer(requests: Requests, place: Place, consumer: string): Promise<void> {
+  const scope: CallScope = {
+    deadlineMs: performance.now() + DELETE_TIMEOUT_MS,
+    signal: NEVER_ABORTED,
+  };
+  try {
+    await askJetStream(requests, `CONSUMER.DELETE.${place.stream}.${consumer}`, undefined, scope);
+  } catch {
+    // It was never made, went with its stream, or goes by itself when it has been inactive for a while.
+  }
+}
+
+const NEVER_ABORTED = new AbortController().signal;

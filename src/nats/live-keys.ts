@@ -1,0 +1,131 @@
+/** The live keys of a bucket: how many there are, and which, page by page. */
+import { matchesAny, parseFilters, serverSubjects } from "../kv/filter.js";
+import type { Limits } from "../kv/limits.js";
+import { escapeKey, streamName, subjectPrefix, unescapeKey } from "../kv/names.js";
+import type { CallScope, Page, PageRequest } from "../kv/store.js";
+import type { StreamInfo } from "./jetstream-api.js";
+import { scanLiveSubjects } from "./key-scan.js";
+import { existing, type Place } from "./newest.js";
+import { pageLimit, readPageToken, writePageToken } from "./page-token.js";
+import type { Requests } from "./requests.js";
+
+/** Keys in byte order, as the bucket was at one moment. */
+type SortedKeys = readonly string[];
+
+/** Keys kept for the next page or count, over all buckets: some hundred bytes each. */
+const CACHED_KEYS_MAX = 500_000;
+/** Listings kept, however small. */
+const CACHED_SCANS_MAX = 2_000;
+
+export class LiveKeys {
+  private readonly cache = new Map<string, { readonly state: string; readonly keys: SortedKeys }>();
+  private cachedKeys = 0;
+
+  constructor(
+    private readonly requests: Requests,
+    private readonly limits: Limits,
+  ) {}
+
+  /** The number of live keys, exactly. */
+  async count(place: Place, info: StreamInfo, scope: CallScope): Promise<number> {
+    return (await this.keys(place, [">"], info, scope)).length;
+  }
+
+  /** A page of the keys that match. */
+  async list(
+    bucket: string,
+    filterTexts: readonly string[],
+    page: PageRequest,
+    scope: CallScope,
+  ): Promise<Page<string>> {
+    const place = { bucket, stream: streamName(bucket) };
+    const filters = parseFilters(filterTexts);
+    const limit = pageLimit(page.limit, this.limits.keysPageMax);
+    const listing = `keys ${bucket} ${JSON.stringify(filters.map((filter) => filter.text).sort())}`;
+    const after = readPageToken(page.pageToken, listing);
+    const info = await existing(this.requests, place, scope);
+    const keys = await this.keys(place, serverSubjects(filters), info, scope);
+    // What the storage's filters left open is matched here.
+    const isDecided = filters.length === 1 && filters.every((filter) => filter.subjectDecides);
+    const items: string[] = [];
+    for (let index = after === undefined ? 0 : firstAfter(keys, after); index < keys.length; index++) {
+      const key = keys[index] ?? "";
+      if (!isDecided && !matchesAny(filters, escapeKey(key))) continue;
+      if (items.length === limit)
+        return { items, nextPageToken: writePageToken(listing, items.at(-1) ?? "") };
+      items.push(key);
+    }
+    return { items, nextPageToken: "" };
+  }
+
+  private async keys(
+    place: Place,
+    subjects: readonly string[],
+    info: StreamInfo,
+    scope: CallScope,
+  ): Promise<SortedKeys> {
+    if (info.state.messages === 0) return [];
+    const name = `${place.stream} ${subjects.join(" ")}`;
+    const state = stateOf(info);
+    const cached = this.cache.get(name);
+    if (cached?.state === state) {
+      // The most recently used stand last.
+      this.cache.delete(name);
+      this.cache.set(name, cached);
+      return cached.keys;
+    }
+    const prefix = subjectPrefix(place.bucket);
+    const fullSubjects = subjects.map((subject) => prefix + subject);
+    const live = await scanLiveSubjects(this.requests, place, fullSubjects, scope);
+    const keys: string[] = [];
+    for (const subject of live) {
+      const key = unescapeKey(subject.slice(prefix.length));
+      if (key !== undefined) keys.push(key);
+    }
+    keys.sort(compareBytes);
+    // Only what was scanned while nothing changed is known to be that state.
+    if (stateOf(await existing(this.requests, place, scope)) === state) this.keep(name, state, keys);
+    return keys;
+  }
+
+  private keep(name: string, state: string, keys: SortedKeys): void {
+    this.drop(name);
+    if (keys.length > CACHED_KEYS_MAX) return;
+    this.cache.set(name, { state, keys });
+    this.cachedKeys += keys.length;
+    for (const oldest of this.cache.keys()) {
+      if (this.cachedKeys <= CACHED_KEYS_MAX && this.cache.size <= CACHED_SCANS_MAX) return;
+      this.drop(oldest);
+    }
+  }
+
+  private drop(name: string): void {
+    this.cachedKeys -= this.cache.get(name)?.keys.length ?? 0;
+    this.cache.delete(name);
+  }
+}
+
+/** Changes with every change of what is stored: a write raises the newest sequence, a removal lowers the number of messages. */
+function stateOf({ created, state }: StreamInfo): string {
+  return `${created} ${state.first_seq} ${state.last_seq} ${state.messages}`;
+}
+
+/** The index of the first key after this one. */
+function firstAfter(keys: SortedKeys, after: string): number {
+  let [low, high] = [0, keys.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (compareBytes(keys[middle] ?? "", after) <= 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** The order of the UTF-8 bytes. That of UTF-16 units differs where surrogates meet U+E000 to U+FFFF. */
+export function compareBytes(left: string, right: string): number {
+  if (left === right) return 0;
+  if (!HIGH_UNIT.test(left) && !HIGH_UNIT.test(right)) return left < right ? -1 : 1;
+  return Buffer.compare(Buffer.from(left), Buffer.from(right));
+}
+
+const HIGH_UNIT = /[\ud800-\uffff]/;

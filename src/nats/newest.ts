@@ -1,0 +1,163 @@
+/** Reads single messages of a bucket: the newest of a key, or the one at a revision. */
+import { bucketNotFound, JetStreamError, JetStreamCode, toKvError, unavailable } from "./errors.js";
+import { askJetStream, streamInfo } from "./jetstream-api.js";
+import { HeaderBlock, type HeaderLookup } from "./messages.js";
+import { type Requests, Unanswered } from "./requests.js";
+import { parseTimestamp } from "./timestamps.js";
+import type { KvErrorFacts } from "../kv/errors.js";
+import type { CallScope } from "../kv/store.js";
+
+/** A message as it is stored. */
+export interface StoredMessage {
+  readonly subject: string;
+  readonly sequence: bigint;
+  readonly timeMs: number;
+  readonly timeNanos: number;
+  readonly headers: HeaderLookup;
+  readonly data: Uint8Array;
+}
+
+/** Where a bucket's messages are. */
+export interface Place {
+  readonly bucket: string;
+  readonly stream: string;
+}
+
+/** Reads messages, each time seeing every write acknowledged before. Throws `KvError`. */
+export class MessageReader {
+  constructor(
+    private readonly requests: Requests,
+    /** On a cluster a direct get may be answered by a replica that lags: only its leader has seen every write. */
+    private readonly isClustered: boolean,
+  ) {}
+
+  /** The newest message of a subject; undefined when there is none. */
+  async newest(place: Place, subject: string, scope: CallScope): Promise<StoredMessage | undefined> {
+    if (this.isClustered) return this.fromLeader(place, { last_by_subj: subject }, scope);
+    const request = `$JS.API.DIRECT.GET.${place.stream}.${subject}`;
+    return this.direct(place, request, "", { last_by_subj: subject }, scope);
+  }
+
+  /** The message of a sequence; undefined when it is not stored. */
+  async at(place: Place, sequence: bigint, scope: CallScope): Promise<StoredMessage | undefined> {
+    // JSON numbers beyond 2^53: nothing is stored there, and JetStream's are int64.
+    if (sequence > BigInt(Number.MAX_SAFE_INTEGER)) return undefined;
+    const body = { seq: Number(sequence) };
+    if (this.isClustered) return this.fromLeader(place, body, scope);
+    return this.direct(place, `$JS.API.DIRECT.GET.${place.stream}`, JSON.stringify(body), body, scope);
+  }
+
+  /** The first message of a subject from a sequence on, by the stream's leader. */
+  next(place: Place, subject: string, from: bigint, scope: CallScope): Promise<StoredMessage | undefined> {
+    return this.fromLeader(place, { seq: Number(from), next_by_subj: subject }, scope);
+  }
+
+  private async direct(
+    place: Place,
+    request: string,
+    body: string,
+    leaderBody: object,
+    scope: CallScope,
+  ): Promise<StoredMessage | undefined> {
+    let reply;
+    try {
+      reply = await this.requests.one(request, body === "" ? NO_BYTES : Buffer.from(body), undefined, scope);
+    } catch (error) {
+      if (!isNoResponders(error)) throw toKvError(error, { bucket: place.bucket });
+      // Either there is no such stream, or one that another program made without direct gets, or JetStream is starting.
+      if (await this.allowsDirect(place, scope)) throw unavailable({ bucket: place.bucket }, error);
+      return this.fromLeader(place, leaderBody, scope);
+    }
+    if (reply.status === 0) return messageOf(reply.headers, reply.data);
+    if (reply.status === NOT_FOUND_STATUS) return undefined;
+    throw toKvError(new JetStreamError(reply.status, reply.headers.text.split("\r\n", 1)[0] ?? ""), {
+      bucket: place.bucket,
+    });
+  }
+
+  private async fromLeader(place: Place, body: object, scope: CallScope): Promise<StoredMessage | undefined> {
+    try {
+      const { message } = await askJetStream<{ readonly message: LeaderMessage }>(
+        this.requests,
+        `STREAM.MSG.GET.${place.stream}`,
+        body,
+        scope,
+      );
+      const time = parseTimestamp(message.time);
+      return {
+        subject: message.subject,
+        sequence: BigInt(message.seq),
+        timeMs: time.ms,
+        timeNanos: time.nanos,
+        headers: new HeaderBlock(
+          message.hdrs === undefined ? "" : Buffer.from(message.hdrs, "base64").toString("latin1"),
+        ),
+        data: message.data === undefined ? NO_BYTES : Buffer.from(message.data, "base64"),
+      };
+    } catch (error) {
+      if (error instanceof JetStreamError && error.code === JetStreamCode.messageNotFound) return undefined;
+      throw toKvError(error, { bucket: place.bucket });
+    }
+  }
+
+  private async allowsDirect(place: Place, scope: CallScope): Promise<boolean> {
+    return (await existing(this.requests, place, scope)).config.allow_direct === true;
+  }
+}
+
+/** What is known of a stream. Throws `bucket_not_found` where it does not exist. */
+export async function existing(
+  requests: Requests,
+  place: Place,
+  scope: CallScope,
+): ReturnType<typeof streamInfo> {
+  try {
+    return await streamInfo(requests, place.stream, scope);
+  } catch (error) {
+    throw toKvError(error, { bucket: place.bucket });
+  }
+}
+
+/** The failure behind "no responders": the bucket does not exist, or the storage is not ready. */
+export async function whyNoResponders(
+  requests: Requests,
+  place: Place,
+  scope: CallScope,
+  facts: KvErrorFacts,
+): Promise<Error> {
+  try {
+    await streamInfo(requests, place.stream, scope);
+    return unavailable(facts);
+  } catch (error) {
+    const known = toKvError(error, facts);
+    return known.kind === "bucket_not_found" ? bucketNotFound(place.bucket) : unavailable(facts, error);
+  }
+}
+
+export function isNoResponders(error: unknown): boolean {
+  return error instanceof Unanswered && error.reason === "no_responders";
+}
+
+/** A message from the answer to a direct get: the server adds what it knows of it as headers (ADR-31). */
+export function messageOf(headers: HeaderBlock, data: Uint8Array): StoredMessage {
+  const time = parseTimestamp(headers.last("Nats-Time-Stamp"));
+  return {
+    subject: headers.last("Nats-Subject"),
+    sequence: BigInt(headers.last("Nats-Sequence")),
+    timeMs: time.ms,
+    timeNanos: time.nanos,
+    headers,
+    data,
+  };
+}
+
+interface LeaderMessage {
+  readonly subject: string;
+  readonly seq: number;
+  readonly hdrs?: string;
+  readonly data?: string;
+  readonly time: string;
+}
+
+const NO_BYTES = new Uint8Array(0);
+const NOT_FOUND_STATUS = 404;

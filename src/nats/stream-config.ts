@@ -1,0 +1,167 @@
+/** A bucket's configuration as a stream's, exactly as NATS KV clients make it (ADR-8), and back; with every number checked. */
+import { randomUUID } from "node:crypto";
+import { type KvError, invalidArgument } from "../kv/errors.js";
+import type { Limits } from "../kv/limits.js";
+import { streamName, subjectPrefix } from "../kv/names.js";
+import type { BucketChange, BucketConfig, BucketInfo } from "../kv/store.js";
+import type { StreamConfig, StreamInfo } from "./jetstream-api.js";
+
+/** Names one act of creation: JetStream answers "done" to a second create with the same configuration, and this makes them differ. */
+export const CREATION_ID_KEY = "ironflow.creation_id";
+/** The exact `max_value_size`: the stream's own limit counts headers too. */
+const VALUE_SIZE_KEY = "ironflow.max_value_size";
+
+/** Room for headers beside the largest value: ours take less than 512 bytes (message id, condition, content type, operation). */
+export const HEADER_BYTES_MAX = 1_024;
+const NANOS_PER_MS = 1_000_000;
+const DUPLICATE_WINDOW_MS = 30_000;
+/**
+ * How long the marker lives that the storage leaves where an entry expired, so that watches see it. The shortest that JetStream allows:
+ * NATS KV clients for JavaScript take a marker for a put of an empty value while it lives.
+ */
+const EXPIRY_MARKER_MS = 1_000;
+const INT32_MAX = 2_147_483_647;
+
+/** The configuration of a new bucket's stream. Throws `invalid_argument`. */
+export function streamConfigOf(bucket: BucketConfig, limits: Limits, replicas: number): StreamConfig {
+  const { name } = bucket;
+  return {
+    ...FIXED_CONFIG,
+    name: streamName(name),
+    subjects: [`${subjectPrefix(name)}>`],
+    num_replicas: replicas,
+    metadata: { [CREATION_ID_KEY]: randomUUID() },
+    ...changedConfig(
+      {
+        description: bucket.description ?? "",
+        ttlMs: bucket.ttlMs ?? 0,
+        maxValueSize: bucket.maxValueSize ?? 0,
+        maxBytes: bucket.maxBytes ?? 0,
+        history: bucket.history ?? 0,
+      },
+      { [CREATION_ID_KEY]: randomUUID() },
+      name,
+      limits,
+    ),
+  };
+}
+
+/** The stream's configuration with the change applied; all else as it was. Throws `invalid_argument`. */
+export function updatedConfig(
+  current: StreamConfig,
+  bucket: string,
+  change: BucketChange,
+  limits: Limits,
+): StreamConfig {
+  return { ...current, ...changedConfig(change, current.metadata ?? {}, bucket, limits) };
+}
+
+/** What the service knows of a bucket from its stream; the number of live keys is found elsewhere. */
+export function bucketInfoOf(bucket: string, info: StreamInfo, values: number): BucketInfo {
+  const { config, state } = info;
+  return {
+    name: bucket,
+    description: config.description ?? "",
+    ttlMs: Math.round((config.max_age ?? 0) / NANOS_PER_MS),
+    maxValueSize: valueSizeOf(config),
+    maxBytes: Math.max(0, config.max_bytes ?? 0),
+    history: Math.max(1, config.max_msgs_per_subject ?? 1),
+    values,
+    bytes: state.bytes,
+    createdAt: new Date(info.created),
+    revision: BigInt(state.last_seq),
+    replicas: config.num_replicas ?? 1,
+  };
+}
+
+/** The largest value that a bucket takes, in bytes; 0 for no limit of its own. */
+export function valueSizeOf(config: StreamConfig): number {
+  const messageSize = Math.max(0, config.max_msg_size ?? 0);
+  const exact = Number(config.metadata?.[VALUE_SIZE_KEY] ?? Number.NaN);
+  // Another program may have changed the stream's limit since: then that one counts.
+  return messageSize === exact + HEADER_BYTES_MAX ? exact : messageSize;
+}
+
+const FIXED_CONFIG = {
+  retention: "limits",
+  storage: "file",
+  discard: "new",
+  max_consumers: -1,
+  max_msgs: -1,
+  allow_rollup_hdrs: true,
+  deny_delete: true,
+  deny_purge: false,
+  allow_direct: true,
+  allow_msg_ttl: true,
+};
+
+/** The fields of a stream that a change of its bucket touches. */
+function changedConfig(
+  change: BucketChange,
+  metadata: Readonly<Record<string, string>>,
+  bucket: string,
+  limits: Limits,
+): Partial<StreamConfig> {
+  const { description, ttlMs, maxValueSize, maxBytes, history } = change;
+  const refuse = (sentence: string): KvError => invalidArgument(sentence, { bucket });
+  let changed: Partial<StreamConfig> = {};
+  if (description !== undefined) {
+    checkDescription(description, limits, refuse);
+    changed = { ...changed, description };
+  }
+  if (ttlMs !== undefined) {
+    checkTtl(ttlMs, limits, refuse);
+    changed = { ...changed, ...ageConfig(ttlMs) };
+  }
+  if (maxBytes !== undefined) {
+    checkNumber("max_bytes", maxBytes, limits.bucketBytesMin, Number.MAX_SAFE_INTEGER, refuse);
+    changed = { ...changed, max_bytes: maxBytes === 0 ? -1 : maxBytes };
+  }
+  if (history !== undefined) {
+    checkNumber("history", history, 1, limits.historyMax, refuse);
+    changed = { ...changed, max_msgs_per_subject: history === 0 ? 1 : history };
+  }
+  if (maxValueSize === undefined) return changed;
+  checkNumber("max_value_size", maxValueSize, 1, INT32_MAX - HEADER_BYTES_MAX, refuse);
+  return {
+    ...changed,
+    max_msg_size: maxValueSize === 0 ? -1 : maxValueSize + HEADER_BYTES_MAX,
+    metadata: { ...metadata, [VALUE_SIZE_KEY]: maxValueSize.toString() },
+  };
+}
+
+function ageConfig(ttlMs: number): Partial<StreamConfig> {
+  const windowMs = ttlMs === 0 ? DUPLICATE_WINDOW_MS : Math.min(ttlMs, DUPLICATE_WINDOW_MS);
+  return {
+    max_age: ttlMs * NANOS_PER_MS,
+    duplicate_window: windowMs * NANOS_PER_MS,
+    subject_delete_marker_ttl: ttlMs === 0 ? 0 : EXPIRY_MARKER_MS * NANOS_PER_MS,
+  };
+}
+
+type Refuse = (sentence: string) => KvError;
+
+function checkDescription(description: string, limits: Limits, refuse: Refuse): void {
+  const bytes = Buffer.byteLength(description);
+  if (bytes > limits.descriptionBytesMax) {
+    throw refuse(`The description has ${bytes} bytes; at most ${limits.descriptionBytesMax} are allowed.`);
+  }
+  if (!description.isWellFormed()) throw refuse("The description is not well-formed Unicode.");
+}
+
+function checkTtl(ttlMs: number, limits: Limits, refuse: Refuse): void {
+  if (ttlMs === 0) return;
+  if (Number.isInteger(ttlMs) && ttlMs >= limits.ttlMsMin && ttlMs <= limits.ttlMsMax) return;
+  const [least, most] = [limits.ttlMsMin / 1_000, limits.ttlMsMax / 1_000];
+  throw refuse(
+    `The ttl is ${ttlMs / 1_000} seconds; it takes ${least} to ${most} seconds in whole milliseconds, or 0 for ever.`,
+  );
+}
+
+/** 0 always stands for the default. */
+function checkNumber(name: string, value: number, least: number, most: number, refuse: Refuse): void {
+  if (value === 0 || (Number.isSafeInteger(value) && value >= least && value <= most)) return;
+  throw refuse(
+    `The ${name} is ${value}; it takes a whole number from ${least} to ${most}, or 0 for the default.`,
+  );
+}

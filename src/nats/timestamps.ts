@@ -1,0 +1,26 @@
+/** Times as the server writes them. */
+
+/** A moment: milliseconds since 1970, and nanoseconds within the millisecond. */
+export interface Moment {
+  readonly ms: number;
+  readonly nanos: number;
+}
+
+/** The length of `2006-01-02T15:04:05`. */
+const SECONDS_LENGTH = 19;
+
+/** Parses RFC 3339 with up to nine decimals, in UTC or with an offset. */
+export function parseTimestamp(text: string): Moment {
+  if (text.charCodeAt(SECONDS_LENGTH) !== DOT) return { ms: Date.parse(text), nanos: 0 };
+  let end = SECONDS_LENGTH + 1;
+  while (isDigit(text.charCodeAt(end))) end++;
+  const decimals = text.slice(SECONDS_LENGTH + 1, end).padEnd(9, "0");
+  const seconds = Date.parse(text.slice(0, SECONDS_LENGTH) + text.slice(end));
+  return { ms: seconds + Number(decimals.slice(0, 3)), nanos: Number(decimals.slice(3, 9)) };
+}
+
+const DOT = 0x2e;
+
+function isDigit(code: number): boolean {
+  return code >= 0x30 && code <= 0x39;
+}

@@ -1,0 +1,144 @@
+/**
+ * Watches, all of this process: one hub per watched bucket. See the contract at `Store.watch`.
+ *
+ * A hub begins with the bucket's first watcher and ends soon after its last; then nothing of it is left on the server.
+ */
+import type { NatsConnection } from "@nats-io/transport-node";
+import { KvError } from "../kv/errors.js";
+import { parseFilters } from "../kv/filter.js";
+import type { Limits } from "../kv/limits.js";
+import { streamName, subjectPrefix } from "../kv/names.js";
+import type { CallScope, WatchOptions } from "../kv/store.js";
+import { bucketNotFound, StreamApi } from "./watch/api.js";
+import { Hub, type HubLog, HubOutdated, type HubStats } from "./watch/hub.js";
+import { ProgressTicker } from "./watch/progress-ticker.js";
+import { Slots } from "./watch/slots.js";
+import type { Watcher } from "./watch/watcher.js";
+
+export interface WatchHubsOptions {
+  readonly connection: NatsConnection;
+  /** Whether streams may have several copies, which may lag behind each other. */
+  readonly isClustered: boolean;
+  readonly limits: Limits;
+  readonly log: HubLog;
+}
+
+export interface WatchStats {
+  readonly hubs: readonly HubStats[];
+  /** Watches that are open. */
+  readonly watchers: number;
+  /** Watches that were ended since the start because they were not read fast enough. */
+  readonly slowWatchers: number;
+}
+
+/** Readers at once: each is a consumer on the server, and a snapshot's work. */
+const READERS_MAX = 32;
+/** A bucket that is deleted and made again while a watch is opened is tried again this often. */
+const OPEN_ATTEMPTS_MAX = 3;
+
+export class WatchHubs {
+  private readonly hubs = new Map<string, Hub>();
+  private readonly slots = new Slots(READERS_MAX);
+  private readonly ticker = new ProgressTicker<{ mark(): void }>((item) => item.mark());
+  private isConnected = true;
+  private isClosed = false;
+  private watchers = 0;
+  private slowWatchers = 0;
+  /** Hubs that are over, until what they had on the server is gone. */
+  private readonly ending = new Set<Promise<void>>();
+
+  constructor(private readonly options: WatchHubsOptions) {
+    void this.followConnection();
+  }
+
+  /** See `Store.watch`. Beside the iterator, the watch has `take()`, which hands out all that is there at once. */
+  async watch(bucket: string, options: WatchOptions, scope: CallScope): Promise<Watcher> {
+    const stream = streamName(bucket);
+    const filters = parseFilters(options.filters);
+    if (typeof options.start === "object" && options.start.revision < 1n) {
+      throw new KvError("invalid_argument", "The revision to watch from is 1 or more.", { bucket });
+    }
+    if (this.isClosed)
+      throw new KvError("shutting_down", "This copy of the service is stopping.", { bucket });
+    if (scope.signal.aborted) throw new KvError("canceled", "The caller gave up the watch.", { bucket });
+    if (this.watchers >= this.options.limits.watchesMax) {
+      throw new KvError(
+        "too_many_watches",
+        `The service has ${this.watchers} watches open, which is all that it allows.`,
+        { bucket, retryAfterMs: 1_000 },
+      );
+    }
+    this.watchers++;
+    try {
+      for (let attempt = 1; attempt <= OPEN_ATTEMPTS_MAX; attempt++) {
+        try {
+          const hub = this.hubs.get(bucket) ?? this.newHub(bucket, stream);
+          return await hub.open(filters, options, scope, () => this.watchers--);
+        } catch (error) {
+          if (!(error instanceof HubOutdated)) throw error;
+        }
+      }
+      throw bucketNotFound(bucket);
+    } catch (error) {
+      this.watchers--;
+      throw error;
+    }
+  }
+
+  /** A bucket was deleted by this process: its watches end at once. */
+  bucketDeleted(bucket: string): void {
+    this.hubs.get(bucket)?.endAll(bucketNotFound(bucket));
+  }
+
+  stats(): WatchStats {
+    return {
+      hubs: [...this.hubs.values()].map((hub) => hub.stats()),
+      watchers: this.watchers,
+      slowWatchers: this.slowWatchers + sum([...this.hubs.values()].map((hub) => hub.slowWatchers)),
+    };
+  }
+
+  /** Ends every watch with `shutting_down`. Resolves when nothing is left on the server. */
+  async close(): Promise<void> {
+    this.isClosed = true;
+    await Promise.all([...this.hubs.values()].map((hub) => hub.close()));
+    await Promise.all(this.ending);
+    this.ticker.stop();
+  }
+
+  private newHub(bucket: string, stream: string): Hub {
+    const { connection, isClustered, limits, log } = this.options;
+    const api = new StreamApi(connection, () => this.isConnected, bucket, stream);
+    const hub = new Hub({
+      connection,
+      api,
+      subjectPrefix: subjectPrefix(bucket),
+      isClustered,
+      limits,
+      log,
+      slots: this.slots,
+      ticker: this.ticker,
+      onOver: (over) => {
+        if (this.hubs.get(bucket) === over) this.hubs.delete(bucket);
+        this.slowWatchers += over.slowWatchers;
+        const ended = over.settled().finally(() => this.ending.delete(ended));
+        this.ending.add(ended);
+      },
+    });
+    this.hubs.set(bucket, hub);
+    return hub;
+  }
+
+  private async followConnection(): Promise<void> {
+    for await (const { type } of this.options.connection.status()) {
+      if (this.isClosed) return;
+      if (type !== "disconnect" && type !== "reconnect") continue;
+      this.isConnected = type === "reconnect";
+      for (const hub of this.hubs.values()) hub.connectionChanged(this.isConnected);
+    }
+  }
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}

@@ -1,0 +1,397 @@
+/** The watches of one bucket in this process: one live feed for all, and a catch-up for each that begins earlier than now. */
+import type { NatsConnection } from "@nats-io/transport-node";
+import { KvError } from "../../kv/errors.js";
+import { type Filter, matchesAny } from "../../kv/filter.js";
+import type { Limits } from "../../kv/limits.js";
+import type { CallScope, WatchOptions } from "../../kv/store.js";
+import { bucketNotFound, type StreamApi, type StreamState } from "./api.js";
+import { CatchUp, type CatchUpHost, type CatchUpPlan } from "./catch-up.js";
+import type { Change } from "./delivery.js";
+import { FilterIndex } from "./filter-index.js";
+import { LiveFeed } from "./live-feed.js";
+import { PreviousEntries } from "./previous.js";
+import type { ProgressTicker } from "./progress-ticker.js";
+import { RecentChanges } from "./recent-changes.js";
+import { Reader, type ReadStart } from "./reader.js";
+import { missedUpTo } from "./resume-rule.js";
+import type { Slots } from "./slots.js";
+import { Watcher } from "./watcher.js";
+
+export interface HubLog {
+  info(message: object): void;
+  warn(message: object): void;
+  debug(message: object): void;
+}
+
+export interface HubOptions {
+  readonly connection: NatsConnection;
+  readonly api: StreamApi;
+  readonly subjectPrefix: string;
+  readonly isClustered: boolean;
+  readonly limits: Limits;
+  readonly log: HubLog;
+  /** Places for readers, shared by all hubs. */
+  readonly slots: Slots;
+  readonly ticker: ProgressTicker<ProgressItem>;
+  /** The hub is over: no watcher is left, or its bucket is gone. */
+  readonly onOver: (hub: Hub) => void;
+}
+
+/** A watcher that wants progress marks. */
+export interface ProgressItem {
+  mark(): void;
+}
+
+/** How long a hub without watchers waits for another one. */
+const LINGER_MS = 500;
+/** The most changes of one pull. */
+const BATCH_MAX = 256;
+
+/** Thrown by `open` where the hub belongs to an earlier bucket of the name: try with a new one. */
+export class HubOutdated extends Error {}
+
+export class Hub implements CatchUpHost {
+  readonly slots: Slots;
+  readonly batchMax: number;
+  private readonly batchBytesMax: number;
+  /** Watches that were ended because their reader was too slow. */
+  slowWatchers = 0;
+  private readonly feed: LiveFeed;
+  private readonly index = new FilterIndex<Watcher>();
+  private readonly recent: RecentChanges;
+  private readonly watchers = new Set<Watcher>();
+  private readonly catchUps = new Map<Watcher, CatchUp>();
+  private readonly previous: PreviousEntries;
+  private readonly started: Promise<void>;
+  private opening = 0;
+  private linger: NodeJS.Timeout | undefined;
+  private isOver = false;
+  private asked: { now: Promise<StreamState>; next: Promise<StreamState> | undefined } | undefined;
+
+  constructor(private readonly options: HubOptions) {
+    const { connection, api, subjectPrefix, limits } = options;
+    this.slots = options.slots;
+    this.batchMax = Math.max(1, Math.min(BATCH_MAX, Math.floor(limits.watchQueueEventsMax / 4)));
+    this.batchBytesMax = Math.max(Math.floor(limits.watchQueueBytesMax / 4), 4_096);
+    this.recent = new RecentChanges(
+      Math.floor(limits.watchQueueEventsMax / 4),
+      Math.floor(limits.watchQueueBytesMax / 4),
+    );
+    this.previous = new PreviousEntries(connection, api, subjectPrefix);
+    this.feed = new LiveFeed({
+      connection,
+      api,
+      subjectPrefix,
+      log: options.log,
+      onChange: (change) => this.publish(change),
+      onGone: () => this.endAll(bucketNotFound(api.bucket)),
+      onMissed: (oldestUsable) => this.endMissed(oldestUsable),
+    });
+    this.started = this.feed.start().then(() => this.recent.reset(this.position));
+    this.started.catch(() => undefined);
+  }
+
+  get bucket(): string {
+    return this.options.api.bucket;
+  }
+  get position(): number {
+    return this.feed.position;
+  }
+
+  /** Starts a watch. `onEnd` is called once when it is over. Throws as the store's `watch`. */
+  async open(
+    filters: readonly Filter[],
+    options: WatchOptions,
+    scope: CallScope,
+    onEnd: () => void,
+  ): Promise<Watcher> {
+    this.opening++;
+    clearTimeout(this.linger);
+    try {
+      await this.start();
+      const state = await this.freshState();
+      this.checkCurrent();
+      if (state.created !== this.feed.origin.created) {
+        this.endAll(bucketNotFound(this.bucket));
+        throw new HubOutdated();
+      }
+      const position = await this.positionBefore(options.start, state);
+      this.checkCurrent();
+      if (scope.signal.aborted) throw canceled(this.bucket);
+      return this.begin(filters, options, scope, onEnd, state, position);
+    } finally {
+      this.opening--;
+      this.lingerIfIdle();
+    }
+  }
+
+  remembers(revision: number): boolean {
+    return revision >= this.recent.floor;
+  }
+
+  replay(watcher: Watcher): void {
+    this.recent.after(watcher.position, (change) => {
+      if (matchesAny(watcher.filters, change.storedKey)) watcher.offer(change, "reader");
+    });
+    watcher.advance(this.position);
+  }
+
+  goLive(watcher: Watcher): void {
+    if (watcher.isOver) return;
+    this.replay(watcher);
+    this.index.add(watcher.filters, watcher);
+  }
+
+  openReader(subjects: readonly string[], start: ReadStart): Promise<Reader> {
+    const { connection, api, subjectPrefix, limits } = this.options;
+    const bytesMax = Math.max(this.batchBytesMax, limits.valueBytesMax + 65_536);
+    return Reader.open(connection, api, subjectPrefix, subjects, start, bytesMax);
+  }
+
+  /**
+   * On one server, a reader that was asked after the revision was known has seen it. In a cluster it may read a copy that lags behind:
+   * then the leader is asked whether anything lies between.
+   */
+  async hasReadUpTo(subjects: readonly string[], after: number, upTo: number): Promise<boolean> {
+    if (!this.options.isClustered || after >= upTo) return true;
+    const { api, subjectPrefix } = this.options;
+    for (const subject of subjects) {
+      const next = await api.nextSequence(subjectPrefix + subject, after + 1);
+      if (next !== undefined && next <= upTo) return false;
+    }
+    return true;
+  }
+
+  async checkUsable(next: number): Promise<void> {
+    const state = await this.options.api.state();
+    if (state.created !== this.feed.origin.created) throw bucketNotFound(this.bucket);
+    const usable = await missedUpTo(this.options.api, state, next, undefined);
+    if (usable !== undefined) throw compacted(this.bucket, usable);
+  }
+
+  /** The connection is gone, or came back. */
+  connectionChanged(isConnected: boolean): void {
+    if (isConnected) this.feed.restart();
+    else for (const catchUp of this.catchUps.values()) catchUp.interrupt();
+  }
+
+  /** Ends every watch when what waits was read, and the hub. */
+  endAll(error: KvError): void {
+    void this.stop();
+    for (const watcher of [...this.watchers]) watcher.endAfterQueue(error);
+  }
+
+  /** The service stops: ends every watch at once with the revision to resume from, and the hub. */
+  async close(): Promise<void> {
+    const { bucket } = this;
+    const stopped = this.stop();
+    for (const watcher of [...this.watchers]) {
+      watcher.end(
+        (revision) =>
+          new KvError("shutting_down", "This copy of the service is stopping; watch again to go on.", {
+            bucket,
+            revision,
+          }),
+      );
+    }
+    await stopped;
+    await this.settled();
+  }
+
+  /** Resolves when nothing of the hub is left on the server. */
+  async settled(): Promise<void> {
+    await this.feed.stop();
+    await this.options.api.settled();
+  }
+
+  stats(): HubStats {
+    let queuedEvents = 0;
+    let queuedBytes = 0;
+    for (const watcher of this.watchers) {
+      queuedEvents += watcher.queuedEvents;
+      queuedBytes += watcher.queuedBytes;
+    }
+    return {
+      bucket: this.bucket,
+      watchers: this.watchers.size,
+      catchingUp: this.catchUps.size,
+      queuedEvents,
+      queuedBytes,
+      lagEvents: this.feed.lag,
+      silenceMs: this.feed.silenceMs(),
+      restarts: this.feed.restarts,
+    };
+  }
+
+  private checkCurrent(): void {
+    if (this.isOver) throw new HubOutdated();
+  }
+
+  private async start(): Promise<void> {
+    try {
+      await this.started;
+    } catch (error) {
+      void this.stop();
+      throw error;
+    }
+  }
+
+  /** The stream as it is now: asked after this call began, but one question serves all who ask meanwhile. */
+  private freshState(): Promise<StreamState> {
+    const { asked } = this;
+    if (asked !== undefined) {
+      const again = (): Promise<StreamState> => this.freshState();
+      return (asked.next ??= asked.now.then(again, again));
+    }
+    const now = this.options.api.state();
+    this.asked = { now, next: undefined };
+    const done = (): void => {
+      this.asked = undefined;
+    };
+    now.then(done, done);
+    return now;
+  }
+
+  private async positionBefore(start: WatchOptions["start"], state: StreamState): Promise<number> {
+    if (start === "now") return Math.max(state.lastSequence, this.position);
+    if (start === "snapshot" || start === "history") return 0;
+    const { bucketCreatedAtMs } = start;
+    const isOtherBucket = bucketCreatedAtMs !== undefined && bucketCreatedAtMs !== state.createdAtMs;
+    if (isOtherBucket || start.revision > BigInt(state.lastSequence) + 1n) {
+      throw new KvError(
+        "revision_in_future",
+        isOtherBucket
+          ? `The bucket "${this.bucket}" was deleted and made again since; watch from its present values.`
+          : `The revision ${start.revision} is past the newest, ${state.lastSequence}; watch from its present values.`,
+        { bucket: this.bucket, revision: BigInt(state.lastSequence) },
+      );
+    }
+    const next = Number(start.revision);
+    if (this.remembers(next - 1)) return next - 1;
+    const usable = await missedUpTo(this.options.api, state, next, undefined);
+    if (usable !== undefined) throw compacted(this.bucket, usable);
+    return next - 1;
+  }
+
+  private begin(
+    filters: readonly Filter[],
+    options: WatchOptions,
+    scope: CallScope,
+    onEnd: () => void,
+    state: StreamState,
+    position: number,
+  ): Watcher {
+    const { limits, ticker } = this.options;
+    const { signal } = scope;
+    const abort = (): void => watcher.end(() => canceled(this.bucket));
+    const progress =
+      options.progressIntervalMs === undefined ? undefined : { mark: () => this.mark(watcher) };
+    const watcher = new Watcher({
+      bucket: this.bucket,
+      filters,
+      ignoreDeletes: options.ignoreDeletes ?? false,
+      keysOnly: options.keysOnly ?? false,
+      previousOf:
+        options.previous === true && state.history !== 1 ? (change) => this.previous.of(change) : undefined,
+      queueEventsMax: limits.watchQueueEventsMax,
+      queueBytesMax: limits.watchQueueBytesMax,
+      position,
+      onEnd: () => {
+        signal.removeEventListener("abort", abort);
+        if (progress !== undefined) ticker.remove(progress);
+        this.forget(watcher);
+        onEnd();
+      },
+    });
+    signal.addEventListener("abort", abort);
+    this.watchers.add(watcher);
+    if (progress !== undefined) ticker.add(progress, options.progressIntervalMs ?? 0);
+    if (options.start === "now") this.goLive(watcher);
+    else this.catchUp(watcher, options.start, state);
+    return watcher;
+  }
+
+  private catchUp(watcher: Watcher, start: WatchOptions["start"], state: StreamState): void {
+    const plan: CatchUpPlan = {
+      kind: typeof start === "object" ? "changes" : start === "history" ? "history" : "snapshot",
+      upTo: state.lastSequence,
+      isEmpty: state.messages === 0,
+      bucketCreatedAtMs: state.createdAtMs,
+      historyDepth: state.history,
+    };
+    const hasNothingToRead =
+      watcher.position >= plan.upTo || (state.messages === 0 && plan.kind !== "changes");
+    const catchUp = new CatchUp(this, watcher, plan);
+    if (hasNothingToRead && catchUp.skip()) return;
+    this.catchUps.set(watcher, catchUp);
+    void catchUp.run().then(() => this.catchUps.delete(watcher));
+  }
+
+  private publish(change: Change): void {
+    this.recent.add(change);
+    this.index.visit(change.storedKey, (watcher) => watcher.offer(change));
+  }
+
+  private mark(watcher: Watcher): void {
+    if (!this.catchUps.has(watcher)) watcher.advance(this.position);
+    watcher.mark({ type: "progress", revision: BigInt(watcher.position), timeMs: Date.now() });
+  }
+
+  private endMissed(oldestUsable: number): void {
+    this.recent.reset(this.position);
+    for (const watcher of [...this.watchers]) {
+      if (this.catchUps.has(watcher) || watcher.position + 1 >= oldestUsable) continue;
+      watcher.endAfterQueue(compacted(this.bucket, oldestUsable));
+    }
+  }
+
+  private forget(watcher: Watcher): void {
+    this.watchers.delete(watcher);
+    this.index.remove(watcher.filters, watcher);
+    this.catchUps.get(watcher)?.stop();
+    if (watcher.wasSlow) this.slowWatchers++;
+    this.lingerIfIdle();
+  }
+
+  private lingerIfIdle(): void {
+    clearTimeout(this.linger);
+    if (this.isOver || this.watchers.size > 0 || this.opening > 0) return;
+    this.linger = setTimeout(() => void this.stop(), LINGER_MS);
+    this.linger.unref();
+  }
+
+  private stop(): Promise<void> {
+    if (!this.isOver) {
+      this.isOver = true;
+      clearTimeout(this.linger);
+      this.previous.stop();
+      this.options.onOver(this);
+    }
+    return this.feed.stop();
+  }
+}
+
+export interface HubStats {
+  readonly bucket: string;
+  readonly watchers: number;
+  readonly catchingUp: number;
+  readonly queuedEvents: number;
+  readonly queuedBytes: number;
+  /** Changes that the storage had still to deliver when the last one came. */
+  readonly lagEvents: number;
+  /** Time since the storage's last sign of life. */
+  readonly silenceMs: number;
+  readonly restarts: number;
+}
+
+function canceled(bucket: string): KvError {
+  return new KvError("canceled", "The caller gave up the watch.", { bucket });
+}
+
+function compacted(bucket: string, oldestUsable: number): KvError {
+  return new KvError(
+    "revision_compacted",
+    `Changes before revision ${oldestUsable} may be gone; watch from there, or from the present values.`,
+    { bucket, revision: BigInt(oldestUsable) },
+  );
+}

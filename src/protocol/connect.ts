@@ -1,0 +1,148 @@
+/**
+ * The stock Connect machinery on the service's registry: every protocol, streaming, compression. It answers what no faster door takes.
+ *
+ * The library's own `connectNodeAdapter` is not used, only its parts: it lets a malformed authority throw past the handler, which would
+ * end the process, and it reports failures to the console.
+ */
+import type { DescMethodServerStreaming, DescMethodUnary } from "@bufbuild/protobuf";
+import {
+  Code,
+  ConnectError,
+  type ConnectRouter,
+  type ContextKey,
+  type HandlerContext,
+  createConnectRouter,
+  createContextKey,
+  createContextValues,
+} from "@connectrpc/connect";
+import {
+  compressionGzip,
+  universalRequestFromNodeRequest,
+  universalResponseToNodeResponse,
+} from "@connectrpc/connect-node";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import type { Logger } from "pino";
+import type { Limits } from "../kv/limits.js";
+import type { BoundMethod, CallInput, Door, ServiceRegistry } from "../service/calls.js";
+import { isUsableAuthority } from "./unary/authority.js";
+
+type Request = IncomingMessage | Http2ServerRequest;
+type Response = ServerResponse | Http2ServerResponse;
+type Handler = (request: Request, response: Response) => void;
+
+export interface StockHandlerOptions {
+  /** Adds the services. */
+  readonly routes: (router: ConnectRouter) => void;
+  readonly limits: Pick<Limits, "messageBytesMax">;
+  readonly log: Pick<Logger, "error">;
+  /** Aborts every call's signal. Default: calls end by themselves. */
+  readonly shutdownSignal?: AbortSignal | undefined;
+}
+
+export interface ConnectAdapterOptions extends Omit<StockHandlerOptions, "routes"> {
+  readonly registry: ServiceRegistry;
+}
+
+/** Which connection a call came by; the library's context does not say. */
+const CONNECTION: ContextKey<object> = createContextKey<object>({}, { description: "connection" });
+
+/** The handler for every method of the registry, in every wire form, on HTTP/1.1 and HTTP/2. */
+export function createConnectAdapter(options: ConnectAdapterOptions): Handler {
+  const { registry } = options;
+  return createStockHandler({
+    ...options,
+    routes(router) {
+      for (const method of registry.methods.values()) addRoute(router, registry, method);
+    },
+  });
+}
+
+/** A handler for any services. Unknown paths get 404, a malformed authority 400. */
+export function createStockHandler(options: StockHandlerOptions): Handler {
+  const router = createConnectRouter({
+    readMaxBytes: options.limits.messageBytesMax,
+    // Not brotli: at the library's level it costs a hundred times what gzip does.
+    acceptCompression: [compressionGzip],
+    requireConnectProtocolHeader: false,
+    ...(options.shutdownSignal === undefined ? {} : { shutdownSignal: options.shutdownSignal }),
+  });
+  options.routes(router);
+  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+
+  return (request, response) => {
+    const handler = handlers.get(request.url?.split("?", 1)[0] ?? "");
+    if (handler === undefined) {
+      refuse(response, 404);
+      return;
+    }
+    if (!isUsableAuthority(authorityOf(request))) {
+      refuse(response, 400);
+      return;
+    }
+    const values = createContextValues().set(CONNECTION, connectionOf(request));
+    try {
+      const call = universalRequestFromNodeRequest(request, response, undefined, values);
+      handler(call)
+        .then((answer) => universalResponseToNodeResponse(answer, response))
+        .catch((error: unknown) => giveUp(response, error, options.log, handler.requestPath));
+    } catch (error) {
+      // A target that is no path, such as `*` or `//[`.
+      options.log.error({ err: error }, "a request could not be read");
+      refuse(response, 400);
+    }
+  };
+}
+
+function addRoute(router: ConnectRouter, registry: ServiceRegistry, method: BoundMethod): void {
+  switch (method.desc.methodKind) {
+    case "unary":
+      router.rpc(method.desc as DescMethodUnary, (request, context) =>
+        registry.unary(method, inputOf(context), request),
+      );
+      break;
+    case "server_streaming":
+      router.rpc(method.desc as DescMethodServerStreaming, async function* (request, context) {
+        yield* await registry.stream(method, inputOf(context), request);
+      });
+      break;
+    default:
+      throw new Error(`${method.path}: ${method.desc.methodKind} methods are not served`);
+  }
+}
+
+function inputOf(context: HandlerContext): CallInput {
+  return {
+    // The library's names are the same words.
+    door: context.protocolName as Door,
+    header: (name) => context.requestHeader.get(name) ?? undefined,
+    timeoutMs: context.timeoutMs(),
+    signal: context.signal,
+    connection: context.values.get(CONNECTION),
+  };
+}
+
+function connectionOf(request: Request): object {
+  return "stream" in request ? (request.stream.session ?? request.stream) : request.socket;
+}
+
+function authorityOf(request: Request): string | undefined {
+  return "authority" in request ? request.authority : request.headers.host;
+}
+
+function refuse(response: Response, status: 400 | 404): void {
+  response.statusCode = status;
+  response.end();
+}
+
+/** After a failure past the library's own answers: mostly a client that hung up, which the library calls `aborted`. */
+function giveUp(response: Response, error: unknown, log: StockHandlerOptions["log"], path: string): void {
+  if (ConnectError.from(error).code !== Code.Aborted) log.error({ err: error, path }, "a call failed");
+  if (!response.headersSent) {
+    response.statusCode = 500;
+    response.end();
+  } else if (!response.writableEnded) {
+    // Cut short, not ended: the client must not take a part for the whole.
+    response.destroy();
+  }
+}

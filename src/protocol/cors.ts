@@ -1,0 +1,113 @@
+/** Which web pages may call, and read the answers (CORS: https://fetch.spec.whatwg.org/#http-cors-protocol). For every door. */
+import type { IncomingHttpHeaders } from "node:http";
+
+/** Headers by lower-case name. */
+type HeaderFields = Record<string, string>;
+
+export interface CorsOptions {
+  /** Origins such as https://app.example.com; `*` lets every page call. Never with credentials: the service knows no cookies. */
+  readonly allowedOrigins: readonly string[] | "*";
+}
+
+/** The parts of a request and response that CORS needs; those of HTTP/1.1 and of the HTTP/2 compatibility layer have them. */
+interface CorsRequest {
+  readonly method?: string | undefined;
+  readonly headers: IncomingHttpHeaders;
+}
+interface CorsResponse {
+  setHeader(name: string, value: string): unknown;
+  writeHead(status: number): unknown;
+  end(): unknown;
+}
+
+export interface Cors {
+  /**
+   * Sets the response's CORS headers; answers a preflight itself and returns true then. Call it before anything else is written. A
+   * request without `Origin` is no browser's and is left alone.
+   */
+  apply(request: CorsRequest, response: CorsResponse): boolean;
+  /** The headers for an answer to a request, for doors that write their own; undefined: none. */
+  headersFor(headers: IncomingHttpHeaders): HeaderFields | undefined;
+  /** The headers of the 204 that answers a preflight; undefined when the request is none. */
+  preflightHeaders(method: string | undefined, headers: IncomingHttpHeaders): HeaderFields | undefined;
+  /** Whether a page of this origin may call; true without one. For WebSockets, which browsers don't guard by CORS. */
+  allows(origin: string | undefined): boolean;
+}
+
+const METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+const REQUEST_HEADERS = [
+  "Content-Type",
+  "Authorization",
+  "Accept",
+  "If-Match",
+  "If-None-Match",
+  "Last-Event-ID",
+  "X-Ironflow-Environment",
+  "X-Request-Id",
+  "Traceparent",
+  "Connect-Protocol-Version",
+  "Connect-Timeout-Ms",
+  "Connect-Accept-Encoding",
+  "Connect-Content-Encoding",
+  "Grpc-Timeout",
+  "X-Grpc-Web",
+  "X-User-Agent",
+].join(", ");
+const RESPONSE_HEADERS = [
+  "ETag",
+  "Location",
+  "Retry-After",
+  "X-Request-Id",
+  "Grpc-Status",
+  "Grpc-Message",
+  "Grpc-Status-Details-Bin",
+].join(", ");
+/** Two hours: the most that Chromium keeps a preflight for. */
+const MAX_AGE_SECONDS = "7200";
+
+export function createCors(options: CorsOptions): Cors {
+  const origins = options.allowedOrigins === "*" ? "*" : new Set(options.allowedOrigins);
+  const allows = (origin: string | undefined): boolean =>
+    origin === undefined || origins === "*" || origins.has(origin);
+
+  const headersFor = (headers: IncomingHttpHeaders): HeaderFields | undefined => {
+    const { origin } = headers;
+    // With a list, an answer differs by origin also for those who are not on it, and for no origin.
+    const vary: HeaderFields | undefined = origins === "*" ? undefined : { vary: "Origin" };
+    if (origin === undefined || !allows(origin)) return vary;
+    return {
+      ...vary,
+      "access-control-allow-origin": origins === "*" ? "*" : origin,
+      "access-control-expose-headers": RESPONSE_HEADERS,
+    };
+  };
+
+  const preflightHeaders: Cors["preflightHeaders"] = (method, headers) => {
+    if (method !== "OPTIONS" || headers.origin === undefined) return undefined;
+    if (headers["access-control-request-method"] === undefined) return undefined;
+    if (!allows(headers.origin)) return { vary: "Origin" };
+    return {
+      ...headersFor(headers),
+      "access-control-allow-methods": METHODS,
+      "access-control-allow-headers": REQUEST_HEADERS,
+      "access-control-max-age": MAX_AGE_SECONDS,
+    };
+  };
+
+  return {
+    allows,
+    headersFor,
+    preflightHeaders,
+    apply(request, response) {
+      const preflight = preflightHeaders(request.method, request.headers);
+      const fields = preflight ?? headersFor(request.headers);
+      if (fields !== undefined) {
+        for (const name in fields) response.setHeader(name, fields[name] ?? "");
+      }
+      if (preflight === undefined) return false;
+      response.writeHead(204);
+      response.end();
+      return true;
+    },
+  };
+}

@@ -1,0 +1,106 @@
+/** From a request's target to a call that is ready to run: route, path variables, query parameters, headers. */
+import { create } from "@bufbuild/protobuf";
+import type { Door } from "../../service/calls.js";
+import type { Request } from "./body.js";
+import { type Closing, HttpCall } from "./call.js";
+import { badRequest, Refusal } from "./errors.js";
+import { decodePercent, isUriText, parseQuery, type Target } from "./percent.js";
+import { type Match, type Router, variableText } from "./router.js";
+import type { Endpoint } from "./routes.js";
+
+/** The route of a request. `HEAD` takes that of `GET`. Throws a 404, a 405 with `Allow`, or a 400 for a target that is no URI. */
+export function findRoute(router: Router<Endpoint>, httpMethod: string, target: Target): Match<Endpoint> {
+  if (!isUriText(target.path) || !isUriText(target.query)) {
+    throw badRequest("The path or query has characters that must be percent-encoded.");
+  }
+  const match = router.find(httpMethod, target.path) ?? findForHead(router, httpMethod, target.path);
+  if (match !== undefined) return match;
+  const allowed = allowedMethods(router, target.path);
+  if (allowed.length === 0) {
+    throw new Refusal(404, "route_not_found", `There is nothing at ${target.path.slice(0, 200)}.`);
+  }
+  throw new Refusal(
+    405,
+    "method_not_allowed",
+    `${httpMethod} is not allowed at ${target.path.slice(0, 200)}; it takes ${allowed.join(", ")}.`,
+    { allow: allowed.join(", ") },
+  );
+}
+
+function findForHead(
+  router: Router<Endpoint>,
+  httpMethod: string,
+  path: string,
+): Match<Endpoint> | undefined {
+  const match = httpMethod === "HEAD" ? router.find("GET", path) : undefined;
+  // A watch has no end, so that there is no answer whose headers could be shown.
+  return match?.route.target.isStream === true ? undefined : match;
+}
+
+/** What `Allow` lists for a path: nothing when no route is there. */
+export function allowedMethods(router: Router<Endpoint>, path: string): readonly string[] {
+  const allowed = [...router.methodsOf(path)];
+  if (allowed.length === 0) return allowed;
+  if (findForHead(router, "HEAD", path) !== undefined) allowed.push("HEAD");
+  return [...allowed, "OPTIONS"].sort();
+}
+
+/** Makes the call of a request, with everything but its body. Throws a 400 for what is malformed or unknown. */
+export function bindCall(
+  match: Match<Endpoint>,
+  target: Target,
+  request: Request,
+  door: Door,
+  closing: Closing,
+): HttpCall {
+  checkEnvironment(request.headers["x-ironflow-environment"]);
+  const endpoint = match.route.target;
+  const call = new HttpCall(door, create(endpoint.method.desc.input), request, closing);
+  for (const { variable, set } of endpoint.paths) {
+    const raw = variableText(variable, match, target.path);
+    const text = decodePercent(raw);
+    if (text === undefined) {
+      throw badRequest(
+        `The ${variable.fieldPath} in the path is ${JSON.stringify(raw.slice(0, 80))}; it takes percent-encoded UTF-8.`,
+      );
+    }
+    set(call.request, text, `The ${variable.fieldPath} in the path`);
+  }
+  if (target.query !== "") readParameters(endpoint, target.query, call);
+  endpoint.shape.readHeaders?.(call);
+  return call;
+}
+
+function readParameters(endpoint: Endpoint, query: string, call: HttpCall): void {
+  const parameters = parseQuery(query);
+  if ("malformed" in parameters) {
+    throw badRequest(
+      `The query has ${JSON.stringify(parameters.malformed.slice(0, 80))}; it takes percent-encoded UTF-8.`,
+    );
+  }
+  const seen = new Set<string>();
+  for (const { name, value } of parameters) {
+    const parameter = endpoint.parameters.get(name);
+    if (parameter === undefined) throw unknownParameter(endpoint, name);
+    if (seen.has(name) && parameter.repeats !== true) {
+      throw badRequest(`${name} is given twice; it takes one value.`);
+    }
+    seen.add(name);
+    parameter.read(call, value, name);
+  }
+}
+
+function unknownParameter(endpoint: Endpoint, name: string): Refusal {
+  const known = [...endpoint.parameters.keys()].join(", ");
+  return badRequest(
+    `There is no parameter ${JSON.stringify(name.slice(0, 80))}; ${known === "" ? "this call takes none" : `this call takes ${known}`}.`,
+  );
+}
+
+/** There is one environment. Existing SDKs name it; another one must not be taken for it. */
+function checkEnvironment(environment: string | string[] | undefined): void {
+  if (environment === undefined || environment === "default") return;
+  throw badRequest(
+    `X-Ironflow-Environment is ${JSON.stringify(String(environment).slice(0, 80))}; there is only "default".`,
+  );
+}

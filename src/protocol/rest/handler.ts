@@ -1,0 +1,204 @@
+/**
+ * The REST door: one function from a request to an answer. Routing and binding in bind.ts, forms in shapes.ts, failures in errors.ts;
+ * what a call means is the service's.
+ */
+import { create, fromJson, type JsonValue, type Message, toJson } from "@bufbuild/protobuf";
+import type { Limits } from "../../kv/limits.js";
+import type { ServiceRegistry } from "../../service/calls.js";
+import { type Cors, createCors } from "../cors.js";
+import { serveEventStream } from "../watch/sse.js";
+import { allowedMethods, bindCall, findRoute } from "./bind.js";
+import { checkBodyHeaders, parseJsonObject, readBody, type Request, type Response } from "./body.js";
+import type { HttpCall } from "./call.js";
+import { badRequest, opaqueRefusal, Refusal, refusalOf } from "./errors.js";
+import { isJsonType, prefers } from "./headers.js";
+import { splitTarget, type Target } from "./percent.js";
+import type { Router } from "./router.js";
+import { createRouter, type Endpoint } from "./routes.js";
+import { send, sendRefusal } from "./send.js";
+import { type Answer, jsonAnswer } from "./shape.js";
+
+/** Takes faults of the bridge itself: each is a bug, and the client is told nothing of it. */
+export interface FaultLog {
+  error(facts: { readonly err: unknown }, sentence: string): void;
+}
+
+export interface RestHandlerOptions {
+  readonly registry: ServiceRegistry;
+  readonly limits: Limits;
+  /** Default: every origin. */
+  readonly cors?: Cors | undefined;
+  readonly log: FaultLog;
+}
+
+export interface RestHandler {
+  /** Whether a request's path (or target) is this door's: all under /api/. */
+  handles(path: string): boolean;
+  /**
+   * Answers a request; never throws. `awaitsContinue` says that the client waits for `100 Continue` and Node has not sent it (the event
+   * `checkContinue`): it is sent when the body is wanted, so that a refusal comes before the body.
+   */
+  handle(request: Request, response: Response, awaitsContinue?: boolean): void;
+}
+
+/** The most items that a listing without `limit` and `page_token` collects from pages; beyond it, the rest is by `next_page_token`. */
+const COLLECTED_ITEMS_MAX = 1_000_000;
+
+/** Makes the door. Throws RouteError when the contract has a rule that can't be served. */
+export function createRestHandler(options: RestHandlerOptions): RestHandler {
+  const router = createRouter(options.registry);
+  const cors = options.cors ?? createCors({ allowedOrigins: "*" });
+  const door = new RestDoor(router, options);
+  return {
+    handles: (path) => path === "/api" || path.startsWith("/api/"),
+    handle(request, response, awaitsContinue = false) {
+      try {
+        if (cors.apply(request, response)) return;
+      } catch (error) {
+        door.fail(request, response, error);
+        return;
+      }
+      door
+        .answer(request, response, awaitsContinue)
+        .catch((error: unknown) => door.fail(request, response, error));
+    },
+  };
+}
+
+class RestDoor {
+  constructor(
+    private readonly router: Router<Endpoint>,
+    private readonly options: RestHandlerOptions,
+  ) {}
+
+  async answer(request: Request, response: Response, awaitsContinue: boolean): Promise<void> {
+    const target = splitTarget(request.url ?? "");
+    if (request.method === "OPTIONS") {
+      send(request, response, this.optionsAnswer(target));
+      return;
+    }
+    const match = findRoute(this.router, request.method ?? "", target);
+    const endpoint = match.route.target;
+    if (endpoint.isStream) {
+      checkAcceptsEventStream(request);
+      const call = bindCall(match, target, request, "sse", response);
+      await serveEventStream(endpoint, call, request, response, this.options);
+      return;
+    }
+    const call = bindCall(match, target, request, "rest", response);
+    if (endpoint.body.kind !== "none") await this.readBody(endpoint, call, request, response, awaitsContinue);
+    const result = await this.run(endpoint, call);
+    const answer = endpoint.shape.answer?.(result, call, target.path) ?? plainAnswer(endpoint, result);
+    send(request, response, answer);
+  }
+
+  fail(request: Request, response: Response, error: unknown): void {
+    const refusal = refusalOf(error);
+    if (refusal === undefined)
+      this.options.log.error({ err: error }, "The REST bridge failed to answer a call.");
+    try {
+      sendRefusal(request, response, refusal ?? opaqueRefusal());
+    } catch (sendError) {
+      this.options.log.error({ err: sendError }, "The REST bridge failed to send an error.");
+      response.destroy();
+    }
+  }
+
+  private optionsAnswer(target: Target): Answer {
+    const allowed = allowedMethods(this.router, target.path);
+    if (allowed.length === 0) {
+      throw new Refusal(404, "route_not_found", `There is nothing at ${target.path.slice(0, 200)}.`);
+    }
+    return { status: 204, headers: { allow: allowed.join(", ") }, body: undefined };
+  }
+
+  private async readBody(
+    endpoint: Endpoint,
+    call: HttpCall,
+    request: Request,
+    response: Response,
+    awaitsContinue: boolean,
+  ): Promise<void> {
+    const { body, shape } = endpoint;
+    const { limits } = this.options;
+    const isBytes = body.kind === "bytes";
+    const bytesMax = isBytes ? limits.valueBytesMax : limits.messageBytesMax;
+    const tooLargeCode = shape.tooLargeCode ?? "body_too_large";
+    if (!isBytes && !isJsonType(request.headers["content-type"])) {
+      throw new Refusal(
+        415,
+        "unsupported_media_type",
+        `The content type is ${request.headers["content-type"] ?? ""}; this call takes application/json.`,
+        { accept: "application/json" },
+      );
+    }
+    checkBodyHeaders(request, bytesMax, tooLargeCode);
+    // On HTTP/2 the compatibility layer leaves it to us, and saying it twice does no harm.
+    if (awaitsContinue || (request.httpVersionMajor === 2 && expectsContinue(request))) response.writeContinue();
+    const bytes = await readBody(request, bytesMax, tooLargeCode);
+    if (body.kind === "bytes") {
+      (call.request as unknown as Record<string, Uint8Array>)[body.field] = bytes;
+      return;
+    }
+    const json = parseJsonObject(bytes);
+    if (shape.readBody !== undefined) shape.readBody(json, call.request);
+    else readProtoJson(endpoint, call, json);
+  }
+
+  private async run(endpoint: Endpoint, call: HttpCall): Promise<Message> {
+    const { method, shape } = endpoint;
+    const { registry } = this.options;
+    const first = await registry.unary(method, call, call.request);
+    if (shape.appendPage === undefined) return first;
+    // Existing SDKs know nothing of pages: without being asked for one, they get everything.
+    const request = call.request as Message & { limit: number; pageToken: string };
+    const result = first as Message & { nextPageToken: string };
+    if (request.limit !== 0 || request.pageToken !== "") return first;
+    while (result.nextPageToken !== "") {
+      request.pageToken = result.nextPageToken;
+      const page = (await registry.unary(method, call, request)) as typeof result;
+      result.nextPageToken = page.nextPageToken;
+      if (shape.appendPage(first, page) >= COLLECTED_ITEMS_MAX) break;
+    }
+    return first;
+  }
+}
+
+function expectsContinue(request: Request): boolean {
+  return request.headers.expect?.toLowerCase() === "100-continue";
+}
+
+function checkAcceptsEventStream(request: Request): void {
+  if (prefers(request.headers.accept, "text/event-stream", "")) return;
+  const sentence = "This is a watch; open a WebSocket, or ask for Accept: text/event-stream.";
+  // RFC 9110 section 15.5.22. HTTP/2 knows no upgrade.
+  throw request.httpVersionMajor === 1
+    ? new Refusal(426, "upgrade_required", sentence, { upgrade: "websocket", connection: "Upgrade" })
+    : new Refusal(406, "not_acceptable", sentence);
+}
+
+function plainAnswer(endpoint: Endpoint, response: Message): Answer {
+  const json = toJson(endpoint.method.desc.output, response, {
+    useProtoFieldName: true,
+    alwaysEmitImplicit: true,
+  });
+  return jsonAnswer(200, JSON.stringify(json));
+}
+
+/** A JSON body without a form of its own: proto JSON. What the path says stays. */
+function readProtoJson(endpoint: Endpoint, call: HttpCall, json: Readonly<Record<string, unknown>>): void {
+  const { input } = endpoint.method.desc;
+  let message: Message;
+  try {
+    message = fromJson(input, json as JsonValue);
+  } catch (error) {
+    const problem = error instanceof Error ? error.message : "it does not fit";
+    throw badRequest(`The body is malformed: ${problem}.`);
+  }
+  const fromPath = new Set(endpoint.paths.map(({ variable }) => variable.fieldPath));
+  const target = call.request as unknown as Record<string, unknown>;
+  const source = create(input, message) as unknown as Record<string, unknown>;
+  for (const member of input.members) {
+    if (!fromPath.has(member.name)) target[member.localName] = source[member.localName];
+  }
+}

@@ -1,0 +1,50 @@
+/** Writes answers, on HTTP/1.1 and HTTP/2 alike. */
+import type { OutgoingHttpHeaders } from "node:http";
+import type { Request, Response } from "./body.js";
+import type { HeaderFields, Refusal } from "./errors.js";
+import type { Answer } from "./shape.js";
+
+/** Writes a whole answer. Nothing when the client is gone. */
+export function send(request: Request, response: Response, answer: Answer): void {
+  if (response.headersSent || response.destroyed) return;
+  const { status, body } = answer;
+  const headers: OutgoingHttpHeaders = withOriginVary(response, answer.headers);
+  if (body !== undefined) {
+    headers["content-length"] = typeof body === "string" ? Buffer.byteLength(body) : body.length;
+  }
+  if ("stream" in response) leaveBodyUnread(response);
+  writeHead(response, status, headers);
+  if (body === undefined || request.method === "HEAD") response.end();
+  else response.end(body);
+}
+
+/** Writes an error. */
+export function sendRefusal(request: Request, response: Response, refusal: Refusal): void {
+  const headers = { "content-type": "application/json", "cache-control": "no-store", ...refusal.headers };
+  send(request, response, { status: refusal.status, headers, body: refusal.body });
+}
+
+/** The two kinds of response declare this method separately, so that a union of them can't be called. */
+export function writeHead(response: Response, status: number, headers: OutgoingHttpHeaders): void {
+  if ("stream" in response) response.writeHead(status, headers);
+  else response.writeHead(status, headers);
+}
+
+/** CORS may have set `Vary: Origin` already, which our own must not replace. */
+function withOriginVary(response: Response, headers: HeaderFields): HeaderFields {
+  if (headers.vary !== undefined && response.hasHeader("vary")) {
+    return { ...headers, vary: `Origin, ${headers.vary}` };
+  }
+  return { ...headers };
+}
+
+/**
+ * A body that nobody reads holds back the HTTP/2 connection's flow control: once the answer is out, the client is told to stop
+ * (RFC 9113 section 8.1). On HTTP/1.1 Node reads and drops it, so that the client gets to see the answer; the request's time limit ends that.
+ */
+function leaveBodyUnread(response: Exclude<Response, { req: unknown; assignSocket: unknown }>): void {
+  const { stream } = response;
+  response.once("finish", () => {
+    if (!stream.destroyed && !stream.readableEnded && !stream.endAfterHeaders) stream.close();
+  });
+}

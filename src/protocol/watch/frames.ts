@@ -1,0 +1,80 @@
+/** What a watch sends: one JSON object per event, the same for WebSocket and SSE. Existing SDKs depend on these names. */
+import type { Message } from "@bufbuild/protobuf";
+import { ConnectError } from "@connectrpc/connect";
+import type { WatchRequest, WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import { Operation } from "../../../gen/ironflow/kv/v1/types_pb.js";
+import type { HttpCall } from "../rest/call.js";
+import { detailOf, opaqueRefusal, refusalOf } from "../rest/errors.js";
+import { writeBase64, writeTime } from "../rest/json.js";
+
+/** One event as it is sent. */
+export interface Frame {
+  readonly json: string;
+  /** The JSON's bytes. */
+  readonly bytes: Buffer;
+  readonly revision: bigint;
+}
+
+/** Watchers of a bucket share their events: each is encoded once, for as long as someone still has to send it. */
+const frameByEvent = new WeakMap<WatchResponse, Frame>();
+
+/** The frame of an event; undefined for one that the client did not ask for. */
+export function frameOf(event: WatchResponse, bucket: string, wantsSnapshotEnd: boolean): Frame | undefined {
+  if (event.event.case === "snapshotEnd" && !wantsSnapshotEnd) return undefined;
+  const known = frameByEvent.get(event);
+  if (known !== undefined) return known;
+  const frame = encode(event, bucket);
+  if (frame !== undefined) frameByEvent.set(event, frame);
+  return frame;
+}
+
+function encode(event: WatchResponse, bucket: string): Frame | undefined {
+  const { event: what } = event;
+  // A bucket's name needs no escapes in JSON.
+  switch (what.case) {
+    case "change": {
+      const { entry } = what.value;
+      if (entry === undefined) return undefined;
+      const isPut = entry.operation === Operation.PUT;
+      return frame(
+        `{"type":"kv_update","key":${JSON.stringify(entry.key)},"value":"${isPut ? writeBase64(entry.value) : ""}","revision":${entry.revision},"operation":"${isPut ? "put" : "delete"}","bucket":"${bucket}"}`,
+        entry.revision,
+      );
+    }
+    case "snapshotEnd": {
+      const { revision, bucketCreatedAt } = what.value;
+      const createdAt =
+        bucketCreatedAt === undefined ? "" : `,"bucket_created_at":"${writeTime(bucketCreatedAt)}"`;
+      return frame(
+        `{"type":"snapshot_end","revision":${revision},"bucket":"${bucket}"${createdAt}}`,
+        revision,
+      );
+    }
+    case "progress": {
+      const { revision, time } = what.value;
+      const at = time === undefined ? "" : `,"time":"${writeTime(time)}"`;
+      return frame(`{"type":"progress","revision":${revision},"bucket":"${bucket}"${at}}`, revision);
+    }
+    case undefined:
+      return undefined;
+  }
+}
+
+function frame(json: string, revision: bigint): Frame {
+  return { json, bytes: Buffer.from(json), revision };
+}
+
+/** The last frame of a watch that failed. Where the client can go on, the sentence says from where. */
+export function errorFrame(error: unknown): { readonly json: string; readonly code: string } {
+  const { message, code } = refusalOf(error) ?? opaqueRefusal();
+  const resumeAt = error instanceof ConnectError ? (detailOf(error)?.revision ?? 0n) : 0n;
+  const advice = resumeAt > 0n && RESUMABLE.has(code) ? ` Resume with start_revision=${resumeAt}.` : "";
+  return { json: `{"type":"error","message":${JSON.stringify(message + advice)}}`, code };
+}
+
+const RESUMABLE: ReadonlySet<string> = new Set(["slow_watcher", "shutting_down", "revision_compacted"]);
+
+/** The bucket that a watch is of. */
+export function bucketOfWatch(call: HttpCall): string {
+  return (call.request as Message as WatchRequest).bucket;
+}

@@ -1,0 +1,129 @@
+/** One open WebSocket with its watch: sends the frames as fast as the client takes them, pings, and ends both together. */
+import type { Duplex } from "node:stream";
+import type { WebSocket } from "ws";
+import type { WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import type { Limits } from "../../kv/limits.js";
+import type { HttpCall } from "../rest/call.js";
+import { refusalOf } from "../rest/errors.js";
+import type { FaultLog } from "../rest/handler.js";
+import { bucketOfWatch, errorFrame, frameOf } from "./frames.js";
+
+/** What a client may send between two pings, pings of its own included. */
+const CLIENT_FRAMES_MAX = 1_000;
+
+/** Close codes by the error's code (RFC 6455 section 7.4.1; 1013, "try again later", is in its IANA registry). */
+const CLOSE_CODES: Readonly<Record<string, number>> = {
+  shutting_down: 1001,
+  unavailable: 1013,
+  slow_watcher: 1013,
+  too_many_watches: 1013,
+  internal: 1011,
+};
+/** For what another try won't mend, such as a bucket that was deleted. */
+const POLICY_CLOSE_CODE = 1008;
+
+export class WatchSocket {
+  private isClosed = false;
+  private isAnswered = true;
+  private isCorked = false;
+  private clientFrames = 0;
+  private unblock: (() => void) | undefined;
+  private pingTimer: NodeJS.Timeout | undefined;
+
+  constructor(
+    private readonly webSocket: WebSocket,
+    /** The connection under it: its buffer tells whether the client keeps up. */
+    private readonly connection: Duplex,
+    private readonly events: AsyncIterableIterator<WatchResponse>,
+    private readonly call: HttpCall,
+    private readonly options: { readonly limits: Pick<Limits, "pingIntervalMs">; readonly log: FaultLog },
+  ) {}
+
+  start(): void {
+    const { webSocket } = this;
+    webSocket.on("close", () => this.close());
+    // A frame that breaks the protocol or is too large: `close` follows.
+    webSocket.on("error", () => this.close());
+    webSocket.on("pong", () => (this.isAnswered = true));
+    webSocket.on("ping", () => this.onClientFrame());
+    webSocket.on("message", () => this.onClientFrame());
+    this.connection.on("drain", () => this.unblock?.());
+    this.pingTimer = setInterval(() => this.onPing(), this.options.limits.pingIntervalMs);
+    void this.run();
+  }
+
+  private async run(): Promise<void> {
+    try {
+      await this.pump();
+      this.webSocket.close(1000);
+    } catch (error) {
+      this.sendError(error);
+    } finally {
+      await this.events.return?.().catch(() => undefined);
+    }
+  }
+
+  /** The next event is asked for only when there is room: what a slow client lets pile up is the watch's queue, which is bounded. */
+  private async pump(): Promise<void> {
+    const bucket = bucketOfWatch(this.call);
+    const wantsSnapshotEnd = this.call.options.snapshotEnd === true;
+    while (!this.isClosed) {
+      if (this.connection.writableNeedDrain) {
+        await new Promise<void>((resolve) => (this.unblock = resolve));
+        this.unblock = undefined;
+        continue;
+      }
+      const result = await this.events.next();
+      if (result.done === true) return;
+      const frame = frameOf(result.value, bucket, wantsSnapshotEnd);
+      if (frame !== undefined) this.send(frame.bytes);
+    }
+  }
+
+  /** Events that are at hand at once leave in one write. */
+  private send(bytes: Buffer): void {
+    if (!this.isCorked) {
+      this.isCorked = true;
+      this.connection.cork();
+      setImmediate(() => {
+        this.isCorked = false;
+        this.connection.uncork();
+      });
+    }
+    this.webSocket.send(bytes, { binary: false });
+  }
+
+  private sendError(error: unknown): void {
+    if (this.isClosed) return;
+    if (refusalOf(error) === undefined)
+      this.options.log.error({ err: error }, "A watch by WebSocket failed.");
+    const { json, code } = errorFrame(error);
+    this.webSocket.send(json);
+    this.webSocket.close(CLOSE_CODES[code] ?? POLICY_CLOSE_CODE, code);
+  }
+
+  private onPing(): void {
+    if (!this.isAnswered) {
+      this.webSocket.terminate();
+      return;
+    }
+    this.isAnswered = false;
+    this.clientFrames = 0;
+    this.webSocket.ping();
+  }
+
+  private onClientFrame(): void {
+    this.clientFrames++;
+    if (this.clientFrames !== CLIENT_FRAMES_MAX) return;
+    this.webSocket.close(POLICY_CLOSE_CODE, "too many messages");
+    this.close();
+  }
+
+  private close(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    clearInterval(this.pingTimer);
+    this.unblock?.();
+    void this.events.return?.().catch(() => undefined);
+  }
+}

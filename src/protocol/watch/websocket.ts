@@ -1,0 +1,138 @@
+/**
+ * A watch over WebSocket (RFC 6455). Whatever can be refused is refused before the handshake, as an HTTP answer: a path that is no watch, a
+ * malformed request, a missing key or bucket. After it, a failure is an error frame and a close.
+ */
+import { type IncomingMessage, ServerResponse } from "node:http";
+import { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { type ServerOptions, WebSocketServer } from "ws";
+import type { WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import type { Limits } from "../../kv/limits.js";
+import type { ServiceRegistry } from "../../service/calls.js";
+import type { Cors } from "../cors.js";
+import { bindCall, findRoute } from "../rest/bind.js";
+import { badRequest, opaqueRefusal, Refusal, refusalOf } from "../rest/errors.js";
+import type { FaultLog } from "../rest/handler.js";
+import { splitTarget } from "../rest/percent.js";
+import type { Router } from "../rest/router.js";
+import { createRouter, type Endpoint } from "../rest/routes.js";
+import { sendRefusal } from "../rest/send.js";
+import { WatchSocket } from "./watch-socket.js";
+
+export interface WatchUpgradeOptions {
+  readonly registry: ServiceRegistry;
+  readonly limits: Limits;
+  /** Which pages may connect: browsers don't guard WebSockets themselves. Default: every origin. */
+  readonly cors?: Pick<Cors, "allows"> | undefined;
+  readonly log: FaultLog;
+  /**
+   * Answers requests that ask for another upgrade, such as `curl --http2` does with h2c: a server may ignore that (RFC 9110 section 7.8),
+   * but Node hands the connection over all the same. Default: they are refused.
+   */
+  readonly answerWithoutUpgrade?: ((request: IncomingMessage, response: ServerResponse) => void) | undefined;
+}
+
+/** Takes the `upgrade` events of an HTTP/1.1 server; never throws. */
+export type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+
+/** Clients have nothing to say on a watch. */
+const MESSAGE_BYTES_MAX = 1_024;
+/** How long a client has to answer a close. */
+const CLOSE_TIMEOUT_MS = 2_000;
+
+/** `closeTimeout` is missing in the types of ws. */
+const HANDSHAKE_OPTIONS: ServerOptions & { readonly closeTimeout: number } = {
+  noServer: true,
+  clientTracking: false,
+  perMessageDeflate: false,
+  maxPayload: MESSAGE_BYTES_MAX,
+  closeTimeout: CLOSE_TIMEOUT_MS,
+};
+
+/** Makes the door. Throws RouteError when the contract has a rule that can't be served. */
+export function createWatchUpgrade(options: WatchUpgradeOptions): UpgradeHandler {
+  const door = new WatchDoor(createRouter(options.registry), options);
+  return (request, socket, head) => {
+    // Without a listener a reset by the client would end the process.
+    socket.on("error", () => undefined);
+    door.upgrade(request, socket, head).catch((error: unknown) => door.refuse(request, socket, error));
+  };
+}
+
+class WatchDoor {
+  private readonly handshake = new WebSocketServer(HANDSHAKE_OPTIONS);
+
+  constructor(
+    private readonly router: Router<Endpoint>,
+    private readonly options: WatchUpgradeOptions,
+  ) {}
+
+  async upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    if (request.headers.upgrade?.toLowerCase() !== "websocket") {
+      this.answerWithoutUpgrade(request, socket);
+      return;
+    }
+    const target = splitTarget(request.url ?? "");
+    const match = findRoute(this.router, request.method ?? "", target);
+    const endpoint = match.route.target;
+    if (!endpoint.isStream) throw badRequest("This is no watch; send the request without Upgrade.");
+    checkHandshake(request);
+    if (this.options.cors?.allows(request.headers.origin) === false) {
+      throw new Refusal(403, "permission_denied", "Pages of this origin may not connect.");
+    }
+    const call = bindCall(match, target, request, "websocket", socket);
+    const events = (await this.options.registry.stream(
+      endpoint.method,
+      call,
+      call.request,
+    )) as AsyncIterableIterator<WatchResponse>;
+    if (socket.destroyed) {
+      await events.return?.();
+      return;
+    }
+    this.handshake.handleUpgrade(request, socket, head, (webSocket) => {
+      new WatchSocket(webSocket, socket, events, call, this.options).start();
+    });
+  }
+
+  /** Answers over the bare connection, and closes it. */
+  refuse(request: IncomingMessage, socket: Duplex, error: unknown): void {
+    const refusal = refusalOf(error);
+    if (refusal === undefined) this.options.log.error({ err: error }, "The WebSocket door failed to answer.");
+    if (socket.destroyed) return;
+    sendRefusal(request, responseOn(request, socket), refusal ?? opaqueRefusal());
+  }
+
+  private answerWithoutUpgrade(request: IncomingMessage, socket: Duplex): void {
+    const { "content-length": length = "0", "transfer-encoding": coding } = request.headers;
+    const answer = this.options.answerWithoutUpgrade;
+    if (answer === undefined || length !== "0" || coding !== undefined) {
+      throw badRequest("There is no upgrade but to websocket; send the request without Upgrade.");
+    }
+    answer(request, responseOn(request, socket));
+  }
+}
+
+/** RFC 6455 section 4.2.1. Checked here so that nothing is started for a handshake that will fail. */
+function checkHandshake(request: IncomingMessage): void {
+  if (request.headers["sec-websocket-version"] !== "13") {
+    throw new Refusal(426, "upgrade_required", "Sec-WebSocket-Version must be 13.", {
+      "sec-websocket-version": 13,
+      upgrade: "websocket",
+      connection: "Upgrade",
+    });
+  }
+  if (!/^[A-Za-z0-9+/]{22}==$/.test(request.headers["sec-websocket-key"] ?? "")) {
+    throw badRequest("Sec-WebSocket-Key is missing or malformed; it takes 16 bytes in base64.");
+  }
+}
+
+/** A response on a connection that Node has let go of for the upgrade. The connection ends with it. */
+function responseOn(request: IncomingMessage, socket: Duplex): ServerResponse {
+  if (!(socket instanceof Socket)) throw new Error("The connection of an upgrade is no socket.");
+  const response = new ServerResponse(request);
+  response.shouldKeepAlive = false;
+  response.assignSocket(socket);
+  response.once("finish", () => socket.end());
+  return response;
+}

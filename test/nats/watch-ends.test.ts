@@ -1,0 +1,196 @@
+/** Watches on a real storage: how they end, and what they leave behind. */
+import { connect, type NatsConnection } from "@nats-io/transport-node";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import type { WatchOptions } from "../../src/kv/store.js";
+import type { WatchHubs } from "../../src/nats/watch-hub.js";
+import type { Watcher } from "../../src/nats/watch/watcher.js";
+import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
+import { TestBucket, type TestBucketOptions } from "./watch-bucket.js";
+import { line, newHubs, read, scope, subscriptions, tick } from "./watching.js";
+
+let server: TestNatsServer;
+let connection: NatsConnection;
+let hubs: WatchHubs;
+let buckets = 0;
+
+beforeAll(async () => {
+  server = await startNatsServer();
+  connection = await connect({ servers: server.url, maxReconnectAttempts: -1 });
+});
+afterAll(async () => {
+  await connection.close();
+  await server.remove();
+});
+beforeEach(() => {
+  hubs = newHubs(connection);
+});
+afterEach(() => hubs.close());
+
+function bucketOf(options: TestBucketOptions = {}): Promise<TestBucket> {
+  return TestBucket.create(connection, `b${++buckets}`, options);
+}
+
+async function watch(bucket: TestBucket, options: Partial<WatchOptions> = {}): Promise<Watcher> {
+  return hubs.watch(bucket.name, { filters: [], start: "snapshot", ...options }, scope());
+}
+
+describe("an end", () => {
+  test("comes with bucket_not_found when the bucket is deleted by this process, after what was sent", async () => {
+    const bucket = await bucketOf();
+    const watcher = await watch(bucket);
+    const other = await watch(bucket, { start: "now" });
+    await read(watcher, 1);
+    await bucket.put("a", "1");
+    await read(other, 1);
+    await bucket.remove();
+    hubs.bucketDeleted(bucket.name);
+    expect(await read(watcher, 1)).toEqual(["put a=1 @1"]);
+    await expect(watcher.next()).rejects.toMatchObject({ kind: "bucket_not_found" });
+    expect(await watcher.next()).toEqual({ done: true, value: undefined });
+    await expect(other.next()).rejects.toMatchObject({ kind: "bucket_not_found" });
+  });
+
+  test.each(["deleted", "deleted and made again"])(
+    "comes with bucket_not_found when another process has %s the bucket",
+    async (how) => {
+      const bucket = await bucketOf();
+      const watcher = await watch(bucket, { start: "now" });
+      await bucket.remove();
+      if (how !== "deleted") await TestBucket.create(connection, bucket.name);
+      await expect(watcher.next()).rejects.toMatchObject({ kind: "bucket_not_found" });
+    },
+  );
+
+  test("comes at once on return, also while next waits", async () => {
+    const bucket = await bucketOf();
+    const watcher = await watch(bucket, { start: "now" });
+    const waiting = watcher.next();
+    await watcher.return();
+    expect(await waiting).toEqual({ done: true, value: undefined });
+    expect(hubs.stats().watchers).toBe(0);
+  });
+
+  test("comes with canceled when the caller gives up", async () => {
+    const bucket = await bucketOf();
+    const abort = new AbortController();
+    const watcher = await hubs.watch(bucket.name, { filters: [], start: "now" }, scope(abort.signal));
+    const waiting = watcher.next();
+    abort.abort();
+    await expect(waiting).rejects.toMatchObject({ kind: "canceled" });
+    expect(hubs.stats().watchers).toBe(0);
+  });
+
+  test("comes with shutting_down and the revision to resume from when the service stops", async () => {
+    const bucket = await bucketOf();
+    await bucket.put("a", "1");
+    const idle = await watch(bucket, { start: "now" });
+    const behind = await watch(bucket, { start: "now" });
+    await bucket.put("a", "2");
+    await bucket.put("a", "3");
+    await read(idle, 2);
+    await hubs.close();
+    await expect(idle.next()).rejects.toMatchObject({ kind: "shutting_down", revision: 4n });
+    await expect(behind.next()).rejects.toMatchObject({ kind: "shutting_down", revision: 2n });
+    await expect(watch(bucket)).rejects.toMatchObject({ kind: "shutting_down" });
+    expect(await bucket.consumers()).toBe(0);
+  });
+
+  test("comes with slow_watcher for the one that does not read, and for no other", async () => {
+    hubs = newHubs(connection, { watchQueueEventsMax: 100 });
+    const bucket = await bucketOf({ history: 64 });
+    const slow = await watch(bucket, { start: "now" });
+    const slowWithFilter = await watch(bucket, { start: "now", filters: ["k"] });
+    const quick = await watch(bucket, { start: "now" });
+    const lines: string[] = [];
+    for (let n = 1; n <= 150; n++) {
+      await bucket.put("k", String(n));
+      lines.push(...(await read(quick, 1)));
+    }
+    expect(lines).toHaveLength(150);
+    for (const watcher of [slow, slowWithFilter]) {
+      expect([watcher.queuedEvents, watcher.queuedBytes]).toEqual([0, 0]);
+      await expect(watcher.next()).rejects.toMatchObject({ kind: "slow_watcher", revision: 1n });
+    }
+    expect(hubs.stats()).toMatchObject({ slowWatchers: 2, watchers: 1 });
+  });
+
+  test("comes with slow_watcher when bytes pile up, and says the first revision that was not handed out", async () => {
+    hubs = newHubs(connection, { watchQueueBytesMax: 10_000 });
+    const bucket = await bucketOf();
+    const slow = await watch(bucket, { start: "now" });
+    const quick = await watch(bucket, { start: "now" });
+    await bucket.put("first", "1");
+    await read(slow, 1);
+    for (let n = 0; n < 12; n++) {
+      await quick.next();
+      await bucket.put("k", "x".repeat(1_000));
+    }
+    await quick.next();
+    await expect(slow.next()).rejects.toMatchObject({ kind: "slow_watcher", revision: 2n });
+  });
+});
+
+describe("limits", () => {
+  test("on watches in the process are held, and given back", async () => {
+    hubs = newHubs(connection, { watchesMax: 2 });
+    const bucket = await bucketOf();
+    const first = await watch(bucket, { start: "now" });
+    await watch(bucket, { start: "now" });
+    await expect(watch(bucket, { start: "now" })).rejects.toMatchObject({ kind: "too_many_watches" });
+    await first.return();
+    await watch(bucket, { start: "now" });
+  });
+
+  test("a watch that is never read holds a bounded part of a large snapshot, and its reader is given back", async () => {
+    hubs = newHubs(connection, { watchQueueEventsMax: 64 });
+    const bucket = await bucketOf();
+    const puts: Promise<bigint>[] = [];
+    for (let n = 0; n < 2_000; n++) puts.push(bucket.put(`k${n}`, "1"));
+    await Promise.all(puts);
+    const watcher = await watch(bucket);
+    while (hubs.stats().hubs[0]?.queuedEvents !== watcher.queuedEvents || watcher.queuedEvents < 32)
+      await tick();
+    // The reader's consumer goes as well as the hub's stays: nothing waits anywhere for one who does not read.
+    while ((await bucket.consumers()) > 1) await tick();
+    expect(watcher.queuedEvents).toBeLessThanOrEqual(64);
+    const lines = await read(watcher, 2_001);
+    expect(new Set(lines).size).toBe(2_001);
+    expect(lines.at(-1)).toBe("snapshot_end @2000");
+  });
+
+  test("take hands out all that is there", async () => {
+    const bucket = await bucketOf();
+    const watcher = await watch(bucket, { start: "now" });
+    const follower = await watch(bucket, { start: "now" });
+    for (let n = 1; n <= 3; n++) await bucket.put("a", String(n));
+    await read(follower, 3);
+    expect(watcher.take().map(line)).toEqual(["put a=1 @1", "put a=2 @2", "put a=3 @3"]);
+    expect(watcher.take()).toEqual([]);
+  });
+
+  test("thousands of watches opened and dropped leave nothing behind", async () => {
+    const bucket = await bucketOf();
+    for (let n = 0; n < 20; n++) await bucket.put(`k.${n}`, "1");
+    const starts: WatchOptions["start"][] = ["now", "snapshot", "history", { revision: 5n }];
+    const filters = [[], ["k.1"], ["k.*", "k.>"], ["k.1*"]];
+    let round = 0;
+    const openAndDrop = async (): Promise<void> => {
+      while (round++ < 2_000) {
+        const watcher = await watch(bucket, {
+          start: starts[round % 4] ?? "now",
+          filters: filters[(round >> 2) % 4] ?? [],
+          ...(round % 3 === 0 ? { progressIntervalMs: 100 } : {}),
+        });
+        if (round % 5 === 0) void watcher.next();
+        if (round % 7 === 0) await tick();
+        await watcher.return();
+      }
+    };
+    await Promise.all(Array.from({ length: 50 }, openAndDrop));
+    while (hubs.stats().hubs.length > 0) await tick();
+    await hubs.close();
+    expect(hubs.stats()).toEqual({ hubs: [], watchers: 0, slowWatchers: 0 });
+    expect(await bucket.consumers()).toBe(0);
+    expect(subscriptions(connection)).toBeLessThanOrEqual(1);
+  });
+});

@@ -1,0 +1,133 @@
+/** What a watch must show, told from the list of all that was written: the model of a bucket. */
+import { matchesAny, parseFilters } from "../../src/kv/filter.js";
+import { escapeKey } from "../../src/kv/names.js";
+import type { Operation, WatchEvent, WatchOptions } from "../../src/kv/store.js";
+
+/** One write that was acknowledged. */
+export interface Written {
+  readonly revision: bigint;
+  readonly key: string;
+  readonly operation: Operation;
+  readonly value: string;
+}
+
+/** A watch that was read up to a revision. */
+export interface Watched {
+  readonly options: WatchOptions;
+  readonly events: readonly WatchEvent[];
+  /** The newest revision that was acknowledged before the watch was asked for, and when it was in place. */
+  readonly revisionBefore: bigint;
+  readonly revisionAfter: bigint;
+  /** Every matching change up to here was to be seen. */
+  readonly readUpTo: bigint;
+}
+
+export interface Findings {
+  readonly missed: string[];
+  readonly doubled: string[];
+  readonly reordered: string[];
+  /** Events that are not what was written, or that were not asked for. */
+  readonly wrong: string[];
+}
+
+/**
+ * Compares a watch with the model. `history`: revisions that the bucket keeps per key: a change may only be left out where as many later ones
+ * of its key, or a purge, or the snapshot's own newest value, had replaced it before it could be seen.
+ */
+export function compare(written: readonly Written[], watched: Watched, history: number): Findings {
+  const findings: Findings = { missed: [], doubled: [], reordered: [], wrong: [] };
+  const { options, events } = watched;
+  const filters = parseFilters(options.filters);
+  const matching = written.filter((change) => matchesAny(filters, escapeKey(change.key)));
+  const byRevision = new Map(matching.map((change) => [change.revision, change]));
+  const seen = new Set<bigint>();
+  let last = 0n;
+  let snapshotEnd: bigint | undefined;
+  let complete = 0n;
+  for (const event of events) {
+    if (event.type === "progress") {
+      complete = event.revision;
+      continue;
+    }
+    if (event.type === "snapshot_end") {
+      if (snapshotEnd !== undefined || last > event.revision)
+        findings.wrong.push("a second or late end of the snapshot");
+      snapshotEnd = event.revision;
+      continue;
+    }
+    const { revision, key, operation } = event.entry;
+    const name = `${operation} ${key} @${String(revision)}`;
+    if (seen.has(revision)) findings.doubled.push(name);
+    else if (revision < last) findings.reordered.push(name);
+    if (revision <= complete) findings.wrong.push(`${name} after progress said ${String(complete)}`);
+    seen.add(revision);
+    last = revision;
+    const change = byRevision.get(revision);
+    const value = options.keysOnly === true ? "" : change?.value;
+    if (
+      change?.key !== key ||
+      change.operation !== operation ||
+      Buffer.from(event.entry.value).toString() !== value ||
+      (options.ignoreDeletes === true && operation !== "put") ||
+      (options.start === "snapshot" && operation !== "put" && snapshotEnd === undefined)
+    ) {
+      findings.wrong.push(name);
+    }
+    checkPrevious(event, matching, findings);
+  }
+  if ((options.start === "now") !== (snapshotEnd === undefined))
+    findings.wrong.push("the end of the snapshot");
+  if (options.start === "now" && [...seen].some((revision) => revision <= watched.revisionBefore)) {
+    findings.wrong.push("a change before now");
+  }
+  findings.missed.push(...missed(matching, seen, watched, history, snapshotEnd ?? 0n));
+  return findings;
+}
+
+function missed(
+  matching: readonly Written[],
+  seen: ReadonlySet<bigint>,
+  watched: Watched,
+  history: number,
+  snapshotEnd: bigint,
+): string[] {
+  const { options } = watched;
+  const from =
+    typeof options.start === "object"
+      ? options.start.revision
+      : options.start === "now"
+        ? watched.revisionAfter + 1n
+        : 1n;
+  const laterByKey = new Map<string, { count: number; isPurged: boolean }>();
+  const names: string[] = [];
+  for (const change of matching.toReversed()) {
+    const later = laterByKey.get(change.key) ?? { count: 0, isPurged: false };
+    laterByKey.set(change.key, later);
+    const isAsked = change.revision >= from && change.revision <= watched.readUpTo;
+    const isLeftOut = options.ignoreDeletes === true && change.operation !== "put";
+    const inSnapshot = options.start === "snapshot" && change.revision <= snapshotEnd;
+    const mayBeReplaced =
+      later.count >= history ||
+      later.isPurged ||
+      (inSnapshot && (later.count > 0 || change.operation !== "put"));
+    if (isAsked && !isLeftOut && !mayBeReplaced && !seen.has(change.revision)) {
+      names.push(`${change.operation} ${change.key} @${String(change.revision)}`);
+    }
+    later.count++;
+    if (change.operation === "purge") later.isPurged = true;
+  }
+  return names;
+}
+
+/** A previous entry, where one came, is the change of the same key before. */
+function checkPrevious(
+  event: WatchEvent & { type: "change" },
+  matching: readonly Written[],
+  findings: Findings,
+): void {
+  if (event.previous === undefined) return;
+  const { key, revision } = event.entry;
+  const before = matching.findLast((change) => change.key === key && change.revision < revision);
+  if (before?.revision !== event.previous.revision)
+    findings.wrong.push(`previous of ${key} @${String(revision)}`);
+}

@@ -1,0 +1,148 @@
+/** Random writes by several writers and random watches opened among them: each shows what a model of the bucket says. */
+import { connect, type NatsConnection } from "@nats-io/transport-node";
+import fc from "fast-check";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { WatchEvent, WatchOptions } from "../../src/kv/store.js";
+import type { WatchHubs } from "../../src/nats/watch-hub.js";
+import type { Watcher } from "../../src/nats/watch/watcher.js";
+import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
+import { TestBucket } from "./watch-bucket.js";
+import { compare, type Watched, type Written } from "./watch-model.js";
+import { newHubs, scope } from "./watching.js";
+
+const RUNS = process.env["EXTENDED"] === "1" ? 300 : 12;
+const KEYS = ["a", "b", "user.1", "user.2", "user.1.name", "user-7", "x=y", "ü.1"];
+const FILTERS = ["a", "user.*", "user.>", "user-*", "*.1", "*", ">", "nothing.*", "ü.1"];
+
+let server: TestNatsServer;
+let connection: NatsConnection;
+let hubs: WatchHubs;
+
+beforeAll(async () => {
+  server = await startNatsServer();
+  connection = await connect({ servers: server.url });
+  // Small bounds, so that catching up meets them.
+  hubs = newHubs(connection, { watchQueueEventsMax: 400 });
+});
+afterAll(async () => {
+  await hubs.close();
+  await connection.close();
+  await server.remove();
+});
+
+interface Write {
+  readonly key: string;
+  readonly operation: "put" | "delete" | "purge";
+}
+
+interface Opening {
+  /** After how many writes. */
+  readonly after: number;
+  readonly start: "snapshot" | "now" | "history" | number;
+  readonly filters: readonly string[];
+  readonly ignoreDeletes: boolean;
+  readonly keysOnly: boolean;
+  readonly previous: boolean;
+}
+
+const aWrite: fc.Arbitrary<Write> = fc.record({
+  key: fc.constantFrom(...KEYS),
+  operation: fc.oneof(
+    { weight: 8, arbitrary: fc.constant("put" as const) },
+    { weight: 2, arbitrary: fc.constant("delete" as const) },
+    { weight: 1, arbitrary: fc.constant("purge" as const) },
+  ),
+});
+
+const anOpening: fc.Arbitrary<Opening> = fc.record({
+  after: fc.nat(300),
+  start: fc.oneof(fc.constantFrom("snapshot" as const, "now" as const, "history" as const), fc.nat(300)),
+  filters: fc.uniqueArray(fc.constantFrom(...FILTERS), { maxLength: 3 }),
+  ignoreDeletes: fc.boolean(),
+  keysOnly: fc.boolean(),
+  previous: fc.boolean(),
+});
+
+const aRun = fc.record({
+  history: fc.constantFrom(1, 2, 64),
+  writers: fc.array(fc.array(aWrite, { minLength: 20, maxLength: 80 }), { minLength: 1, maxLength: 4 }),
+  openings: fc.array(anOpening, { minLength: 5, maxLength: 25 }),
+});
+
+let buckets = 0;
+
+test(`holds in ${RUNS} runs`, { timeout: 600_000 }, async () => {
+  await fc.assert(
+    fc.asyncProperty(aRun, async (run) => {
+      const bucket = await TestBucket.create(connection, `p${++buckets}`, { history: run.history });
+      const written: Written[] = [];
+      const acknowledged = { revision: 0n };
+      const opened: Promise<Watched>[] = [];
+      let finish: (revision: bigint) => void = () => undefined;
+      const finished = new Promise<bigint>((resolve) => (finish = resolve));
+      const openings = [...run.openings];
+      const openDue = (): void => {
+        for (const opening of openings.splice(0)) {
+          if (opening.after > written.length) openings.push(opening);
+          else opened.push(watchAll(bucket, opening, acknowledged, finished));
+        }
+      };
+      openDue();
+      await Promise.all(
+        run.writers.map(async (writes, writer) => {
+          for (const [index, { key, operation }] of writes.entries()) {
+            const value = operation === "put" ? `${writer}-${index}` : "";
+            const revision = await (operation === "put" ? bucket.put(key, value) : bucket[operation](key));
+            written.push({ revision, key, operation, value });
+            if (revision > acknowledged.revision) acknowledged.revision = revision;
+            openDue();
+          }
+        }),
+      );
+      finish(acknowledged.revision);
+      written.sort((left, right) => Number(left.revision - right.revision));
+      for (const watched of await Promise.all(opened)) {
+        expect(compare(written, watched, run.history)).toEqual({
+          missed: [],
+          doubled: [],
+          reordered: [],
+          wrong: [],
+        });
+      }
+    }),
+    { numRuns: RUNS, endOnFailure: true },
+  );
+});
+
+/** Opens a watch and reads it until it says that nothing is missing up to the last revision. */
+async function watchAll(
+  bucket: TestBucket,
+  opening: Opening,
+  acknowledged: { readonly revision: bigint },
+  finished: Promise<bigint>,
+): Promise<Watched> {
+  const revisionBefore = acknowledged.revision;
+  const start =
+    typeof opening.start === "number"
+      ? { revision: BigInt(Math.max(1, Math.min(opening.start, Number(revisionBefore) + 1))) }
+      : opening.start;
+  const options: WatchOptions = { ...opening, start, progressIntervalMs: 100 };
+  const watcher = await hubs.watch(bucket.name, options, scope());
+  const revisionAfter = acknowledged.revision;
+  let readUpTo: bigint | undefined;
+  void finished.then((revision) => (readUpTo = revision));
+  const events: WatchEvent[] = [];
+  for await (const event of batches(watcher)) {
+    events.push(event);
+    if (event.type === "progress" && readUpTo !== undefined && event.revision >= readUpTo) break;
+  }
+  return { options, events, revisionBefore, revisionAfter, readUpTo: readUpTo ?? 0n };
+}
+
+/** Both ways of reading at once: one by one, and all that is there. */
+async function* batches(watcher: Watcher): AsyncGenerator<WatchEvent> {
+  for await (const event of watcher) {
+    yield event;
+    yield* watcher.take();
+  }
+}

@@ -1,0 +1,263 @@
+/** Watches on a real storage: what they show, in which order, and how they end. */
+import { connect, type NatsConnection } from "@nats-io/transport-node";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import type { WatchOptions } from "../../src/kv/store.js";
+import type { WatchHubs } from "../../src/nats/watch-hub.js";
+import type { Watcher } from "../../src/nats/watch/watcher.js";
+import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
+import { TestBucket, type TestBucketOptions } from "./watch-bucket.js";
+import { newHubs, read, scope } from "./watching.js";
+
+let server: TestNatsServer;
+let connection: NatsConnection;
+let hubs: WatchHubs;
+let buckets = 0;
+
+beforeAll(async () => {
+  server = await startNatsServer();
+  connection = await connect({ servers: server.url, maxReconnectAttempts: -1 });
+});
+afterAll(async () => {
+  await connection.close();
+  await server.remove();
+});
+beforeEach(() => {
+  hubs = newHubs(connection);
+});
+afterEach(() => hubs.close());
+
+function bucketOf(options: TestBucketOptions = {}): Promise<TestBucket> {
+  return TestBucket.create(connection, `b${++buckets}`, options);
+}
+
+async function watch(bucket: TestBucket, options: Partial<WatchOptions> = {}): Promise<Watcher> {
+  return hubs.watch(bucket.name, { filters: [], start: "snapshot", ...options }, scope());
+}
+
+describe("a snapshot", () => {
+  test("shows present values in the order of revisions, then its end, then changes", async () => {
+    const bucket = await bucketOf();
+    await bucket.put("a", "1");
+    await bucket.put("b", "1");
+    await bucket.put("a", "2");
+    await bucket.put("gone", "1");
+    await bucket.delete("gone");
+    const watcher = await watch(bucket);
+    expect(await read(watcher, 3)).toEqual(["put b=1 @2", "put a=2 @3", "snapshot_end @5"]);
+    await bucket.put("c", "1");
+    await bucket.delete("a");
+    await bucket.purge("b");
+    expect(await read(watcher, 3)).toEqual(["put c=1 @6", "delete a @7", "purge b @8"]);
+    await watcher.return();
+  });
+
+  test("of an empty bucket has an end", async () => {
+    const bucket = await bucketOf();
+    const watcher = await watch(bucket);
+    expect(await read(watcher, 1)).toEqual(["snapshot_end @0"]);
+    await bucket.put("a", "1");
+    expect(await read(watcher, 1)).toEqual(["put a=1 @1"]);
+  });
+});
+
+describe("a start", () => {
+  test("at a revision includes that revision", async () => {
+    const bucket = await bucketOf();
+    for (const key of ["a", "b", "c", "d"]) await bucket.put(key, "1");
+    const watcher = await watch(bucket, { start: { revision: 3n } });
+    expect(await read(watcher, 3)).toEqual(["put c=1 @3", "put d=1 @4", "snapshot_end @4"]);
+  });
+
+  test("at the newest revision + 1 has nothing to catch up", async () => {
+    const bucket = await bucketOf();
+    await bucket.put("a", "1");
+    const watcher = await watch(bucket, { start: { revision: 2n } });
+    expect(await read(watcher, 1)).toEqual(["snapshot_end @1"]);
+    await bucket.put("a", "2");
+    expect(await read(watcher, 1)).toEqual(["put a=2 @2"]);
+  });
+
+  test("at a revision shows deletes, and what replaced revisions that are gone", async () => {
+    const bucket = await bucketOf();
+    await bucket.put("a", "1");
+    await bucket.put("b", "1");
+    await bucket.put("a", "2");
+    await bucket.delete("b");
+    const watcher = await watch(bucket, { start: { revision: 1n } });
+    expect(await read(watcher, 3)).toEqual(["put a=2 @3", "delete b @4", "snapshot_end @4"]);
+  });
+
+  test("now shows changes only", async () => {
+    const bucket = await bucketOf();
+    await bucket.put("a", "1");
+    const watcher = await watch(bucket, { start: "now" });
+    await bucket.put("a", "2");
+    expect(await read(watcher, 1)).toEqual(["put a=2 @2"]);
+  });
+
+  test("with history shows every entry that is kept", async () => {
+    const bucket = await bucketOf({ history: 2 });
+    for (const value of ["1", "2", "3"]) await bucket.put("a", value);
+    await bucket.delete("a");
+    const watcher = await watch(bucket, { start: "history" });
+    expect(await read(watcher, 3)).toEqual(["put a=3 @3", "delete a @4", "snapshot_end @4"]);
+  });
+
+  test("at a revision in the future is refused with the newest", async () => {
+    const bucket = await bucketOf();
+    await bucket.put("a", "1");
+    await expect(watch(bucket, { start: { revision: 3n } })).rejects.toMatchObject({
+      kind: "revision_in_future",
+      revision: 1n,
+    });
+  });
+
+  test("in a bucket that was deleted and made again is refused", async () => {
+    const bucket = await bucketOf();
+    await bucket.put("a", "1");
+    const bucketCreatedAtMs = await bucket.createdAtMs();
+    const resume = { start: { revision: 2n, bucketCreatedAtMs } };
+    await (await watch(bucket, resume)).return();
+    await bucket.remove();
+    const again = await TestBucket.create(connection, bucket.name);
+    await again.put("a", "1");
+    await again.put("a", "2");
+    await expect(watch(again, resume)).rejects.toMatchObject({ kind: "revision_in_future", revision: 2n });
+    // Also where a hub of the first bucket is still there.
+    expect(await read(await watch(again), 2)).toEqual(["put a=2 @2", "snapshot_end @2"]);
+  });
+
+  test("before a purge of all that was stored is refused with the oldest usable revision", async () => {
+    const bucket = await bucketOf();
+    await bucket.put("a", "1");
+    await bucket.put("b", "1");
+    await bucket.purgeStream();
+    await expect(watch(bucket, { start: { revision: 2n } })).rejects.toMatchObject({
+      kind: "revision_compacted",
+      revision: 3n,
+    });
+    expect(await read(await watch(bucket, { start: { revision: 3n } }), 1)).toEqual(["snapshot_end @2"]);
+  });
+
+  test.each([0n, -1n])("at revision %s is refused", async (revision) => {
+    const bucket = await bucketOf();
+    await expect(watch(bucket, { start: { revision } })).rejects.toMatchObject({ kind: "invalid_argument" });
+  });
+
+  test("in a bucket that does not exist is refused", async () => {
+    await expect(hubs.watch("nowhere", { filters: [], start: "now" }, scope())).rejects.toMatchObject({
+      kind: "bucket_not_found",
+    });
+  });
+});
+
+describe("entries that age", () => {
+  test("end with an expire event where the storage leaves a marker", async () => {
+    const bucket = await bucketOf({ ttlMs: 1_000 });
+    const watcher = await watch(bucket);
+    await bucket.put("a", "1");
+    expect(await read(watcher, 3)).toEqual(["snapshot_end @0", "put a=1 @1", "expire a @2"]);
+  });
+
+  test("make a start at a revision whose changes may have aged out impossible", async () => {
+    const bucket = await bucketOf({ ttlMs: 1_000, markerTtlMs: 1_000 });
+    const live = await watch(bucket, { start: "now" });
+    await bucket.put("a", "1");
+    await read(live, 2);
+    await bucket.put("b", "1");
+    expect(await read(live, 2)).toEqual(["put b=1 @3", "expire b @4"]);
+    // The expiry of `a` is gone by now, or will be before it could be trusted to be read.
+    await expect(watch(bucket, { start: { revision: 2n } })).rejects.toMatchObject({
+      kind: "revision_compacted",
+    });
+    expect(await read(await watch(bucket, { start: { revision: 5n } }), 1)).toEqual(["snapshot_end @4"]);
+  });
+
+  test("allow a start at an old revision after which nothing was removed", async () => {
+    const bucket = await bucketOf({ ttlMs: 3_600_000, markerTtlMs: 1_000 });
+    for (const key of ["a", "b", "c"]) await bucket.put(key, "1");
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    const watcher = await watch(bucket, { start: { revision: 2n } });
+    expect(await read(watcher, 3)).toEqual(["put b=1 @2", "put c=1 @3", "snapshot_end @3"]);
+    await bucket.put("b", "2");
+    await expect(watch(bucket, { start: { revision: 2n } })).rejects.toMatchObject({
+      kind: "revision_compacted",
+      revision: 4n,
+    });
+  });
+});
+
+describe("filters", () => {
+  const cases: [filters: string[], keys: string[]][] = [
+    [[], ["user.1", "user.1.name", "user-7", "order.1", "a b"]],
+    [["user.*"], ["user.1"]],
+    [["user.>"], ["user.1", "user.1.name"]],
+    [["user-*"], ["user-7"]],
+    [
+      ["user.*", "order.1"],
+      ["user.1", "order.1"],
+    ],
+    [
+      ["user.*", "*.1", "user.>"],
+      ["user.1", "user.1.name", "order.1"],
+    ],
+    [["a b", "nothing"], ["a b"]],
+    [["*er*.1"], ["user.1", "order.1"]],
+  ];
+  test.each(cases)("%j choose the keys, in a snapshot and live", async (filters, keys) => {
+    const bucket = await bucketOf();
+    const all = ["user.1", "user.1.name", "user-7", "order.1", "a b"];
+    for (const key of all) await bucket.put(key, "1");
+    const watcher = await watch(bucket, { filters });
+    const snapshot = keys.map((key) => `put ${key}=1 @${all.indexOf(key) + 1}`);
+    expect(await read(watcher, keys.length + 1)).toEqual([...snapshot, "snapshot_end @5"]);
+    for (const key of all) await bucket.put(key, "2");
+    const live = keys.map((key) => `put ${key}=2 @${all.indexOf(key) + 6}`);
+    expect(await read(watcher, keys.length)).toEqual(live);
+  });
+
+  test("that are malformed are refused", async () => {
+    const bucket = await bucketOf();
+    await expect(watch(bucket, { filters: ["a.>.b"] })).rejects.toMatchObject({ kind: "invalid_argument" });
+  });
+});
+
+describe("options", () => {
+  test("ignoreDeletes leaves out tombstones and keysOnly values", async () => {
+    const bucket = await bucketOf();
+    await bucket.put("a", "1");
+    const watcher = await watch(bucket, { ignoreDeletes: true, keysOnly: true });
+    expect(await read(watcher, 2)).toEqual(["put a= @1", "snapshot_end @1"]);
+    await bucket.delete("a");
+    await bucket.put("a", "2");
+    expect(await read(watcher, 1)).toEqual(["put a= @3"]);
+  });
+
+  test("previous brings what a change replaced, where the history has it", async () => {
+    const bucket = await bucketOf({ history: 3 });
+    await bucket.put("a", "1");
+    const watcher = await watch(bucket, { previous: true });
+    for (const value of ["2", "3"]) await bucket.put("a", value);
+    await bucket.put("b", "1");
+    expect(await read(watcher, 5)).toEqual([
+      "put a=1 @1",
+      "snapshot_end @1",
+      "put a=2 @2 was 1",
+      "put a=3 @3 was 2",
+      "put b=1 @4",
+    ]);
+    const later = await watch(bucket, { previous: true, start: { revision: 2n } });
+    expect(await read(later, 2)).toEqual(["put a=2 @2 was 1", "put a=3 @3 was 2"]);
+  });
+
+  test("progress marks go on without changes, and say how far the bucket is where other keys change", async () => {
+    const bucket = await bucketOf();
+    const watcher = await watch(bucket, { filters: ["mine"], progressIntervalMs: 100 });
+    expect(await read(watcher, 1)).toEqual(["snapshot_end @0"]);
+    expect(await read(watcher, 1)).toEqual(["progress @0"]);
+    await bucket.put("other", "1");
+    let mark = "";
+    while (mark !== "progress @1") [mark = ""] = await read(watcher, 1);
+    await watcher.return();
+  });
+});

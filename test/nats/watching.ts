@@ -1,0 +1,55 @@
+/** What tests of watches share: opening, reading as text, waiting. */
+import type { NatsConnection } from "@nats-io/transport-node";
+import { DEFAULT_LIMITS, type Limits } from "../../src/kv/limits.js";
+import type { CallScope, WatchEvent } from "../../src/kv/store.js";
+import { WatchHubs } from "../../src/nats/watch-hub.js";
+import type { Watcher } from "../../src/nats/watch/watcher.js";
+
+const quiet = {
+  info: () => undefined,
+  warn: () => undefined,
+  debug: () => undefined,
+};
+
+export function newHubs(connection: NatsConnection, limits: Partial<Limits> = {}): WatchHubs {
+  return new WatchHubs({
+    connection,
+    isClustered: false,
+    limits: { ...DEFAULT_LIMITS, ...limits },
+    log: quiet,
+  });
+}
+
+export function scope(signal = new AbortController().signal): CallScope {
+  return { deadlineMs: performance.now() + 10_000, signal };
+}
+
+/** The next events as short text, such as `put a=1 @3`. */
+export async function read(watcher: Watcher, count: number): Promise<string[]> {
+  const lines: string[] = [];
+  while (lines.length < count) {
+    const result = await watcher.next();
+    if (result.done === true) throw new Error(`ended after ${lines.join(", ")}`);
+    lines.push(line(result.value));
+  }
+  return lines;
+}
+
+export function line(event: WatchEvent): string {
+  if (event.type !== "change") return `${event.type} @${String(event.revision)}`;
+  const { entry, previous } = event;
+  const value = entry.operation === "put" ? `=${Buffer.from(entry.value).toString()}` : "";
+  const before = previous === undefined ? "" : ` was ${Buffer.from(previous.value).toString()}`;
+  return `${entry.operation} ${entry.key}${value} @${String(entry.revision)}${before}`;
+}
+
+/** A short wait, for what can only be looked at again. */
+export function tick(timeMs = 10): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, timeMs));
+}
+
+/** Subscriptions of the connection: one may be the client's own, for answers. */
+export function subscriptions(of: NatsConnection): number {
+  const { protocol } = of as unknown as { protocol: { subscriptions: { size(): number } } };
+  return protocol.subscriptions.size();
+}

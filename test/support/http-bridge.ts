@@ -1,0 +1,113 @@
+/** The HTTP doors on a bare server and a registry that records what it is asked: for tests of the translation alone. */
+import { create, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import { createServer as createHttp2Server, type Http2Server, type ServerHttp2Session } from "node:http2";
+import type { AddressInfo } from "node:net";
+import { BucketService } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
+import { KeyValueService } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import { DEFAULT_LIMITS, type Limits } from "../../src/kv/limits.js";
+import { createCors } from "../../src/protocol/cors.js";
+import { createRestHandler } from "../../src/protocol/rest/handler.js";
+import { createWatchUpgrade } from "../../src/protocol/watch/websocket.js";
+import type { BoundMethod, CallInput, ServiceRegistry } from "../../src/service/calls.js";
+
+/** A call that reached the registry. */
+export interface SeenCall {
+  readonly name: string;
+  readonly input: CallInput;
+  readonly request: MessageShape<DescMessage>;
+}
+
+export type Answers = Readonly<Record<string, (request: never, input: CallInput) => unknown>>;
+
+/** A registry that answers by method name (`get`, `watch`); without an entry, with an empty message. */
+export function recordingRegistry(answers: Answers): ServiceRegistry & { readonly calls: SeenCall[] } {
+  const methods = new Map<string, BoundMethod>();
+  for (const service of [BucketService, KeyValueService]) {
+    for (const desc of service.methods) {
+      const path = `/${service.typeName}/${desc.name}`;
+      methods.set(path, {
+        path,
+        service,
+        desc,
+        handler: (): Promise<never> => Promise.reject(new Error("unused")),
+      });
+    }
+  }
+  const calls: SeenCall[] = [];
+  const answer = (method: BoundMethod, input: CallInput, request: MessageShape<DescMessage>): unknown => {
+    calls.push({ name: method.desc.localName, input, request });
+    return answers[method.desc.localName]?.(request as never, input) ?? create(method.desc.output);
+  };
+  return {
+    methods,
+    calls,
+    unary: async (method, input, request) =>
+      (await answer(method, input, request)) as MessageShape<DescMessage>,
+    stream: async (method, input, request) =>
+      (await answer(method, input, request)) as AsyncIterableIterator<MessageShape<DescMessage>>,
+  };
+}
+
+export interface TestBridge {
+  /** HTTP/1.1. */
+  readonly url: string;
+  readonly port: number;
+  /** HTTP/2 in cleartext. */
+  readonly http2Url: string;
+  readonly registry: ReturnType<typeof recordingRegistry>;
+  /** Faults that the bridge logged. */
+  readonly faults: unknown[];
+  close(): Promise<void>;
+}
+
+export async function startBridge(
+  answers: Answers,
+  options: { limits?: Partial<Limits>; allowedOrigins?: readonly string[] | "*" } = {},
+): Promise<TestBridge> {
+  const registry = recordingRegistry(answers);
+  const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const faults: unknown[] = [];
+  const log = { error: ({ err }: { err: unknown }) => void faults.push(err) };
+  const cors = createCors({ allowedOrigins: options.allowedOrigins ?? "*" });
+  const rest = createRestHandler({ registry, limits, cors, log });
+  const http1 = createServer((request, response) => rest.handle(request, response));
+  http1.on("checkContinue", (request, response) => rest.handle(request, response, true));
+  http1.on(
+    "upgrade",
+    createWatchUpgrade({
+      registry,
+      limits,
+      cors,
+      log,
+      answerWithoutUpgrade: (request, response) => rest.handle(request, response),
+    }),
+  );
+  const http2 = createHttp2Server((request, response) => rest.handle(request, response));
+  const sessions = new Set<ServerHttp2Session>();
+  http2.on("session", (session) => sessions.add(session));
+  const [port, http2Port] = [await listen(http1), await listen(http2)];
+  return {
+    url: `http://127.0.0.1:${port}`,
+    port,
+    http2Url: `http://127.0.0.1:${http2Port}`,
+    registry,
+    faults,
+    async close() {
+      for (const session of sessions) session.destroy();
+      http1.closeAllConnections();
+      await Promise.all([closed(http1), closed(http2)]);
+    },
+  };
+}
+
+async function listen(server: Server | Http2Server): Promise<number> {
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return (server.address() as AddressInfo).port;
+}
+
+async function closed(server: Server | Http2Server): Promise<void> {
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+}
