@@ -197,8 +197,10 @@ function checkTogether(config: Config, environment: Readonly<Record<string, stri
     throw new ConfigError("REPLICAS needs a NATS cluster; set NATS_URL, or leave it at 1.");
   }
   if (config.replicas % 2 === 0) throw new ConfigError(`REPLICAS is ${config.replicas}; it takes 1, 3 or 5.`);
-  if (config.limits.messageBytesMax < config.limits.valueBytesMax + 4_096) {
-    throw new ConfigError("MESSAGE_BYTES_MAX must be at least 4096 more than VALUE_BYTES_MAX.");
+  if (config.limits.messageBytesMax < (config.limits.valueBytesMax * 4) / 3 + 8_192) {
+    throw new ConfigError(
+      "MESSAGE_BYTES_MAX must be at least a third more than VALUE_BYTES_MAX, and 8192 (JSON carries values in base64).",
+    );
   }
   if (config.apiKey === undefined && !config.allowAnonymous && !isLoopback(config.host)) {
     throw new ConfigError(

@@ -2,6 +2,7 @@
 /** The command `ironflow-kv`: `serve`, and the client's verbs. Signals, exit codes, and nothing else. */
 import { readFileSync } from "node:fs";
 import { buildProgram } from "./cli/program.js";
+import { flagOf } from "./config-settings.js";
 import { ALL_SETTINGS, ConfigError, loadConfig } from "./config.js";
 import type { Service } from "./embed.js";
 
@@ -57,6 +58,7 @@ const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.me
 const program = buildProgram({
   serve,
   settings: ALL_SETTINGS,
+  flagOf,
   version: manifest.version,
   io: {
     stdin: process.stdin,

@@ -168,6 +168,10 @@ class PortServer implements Listener {
 
   private attachHandlers(handlers: RequestHandlers): void {
     this.http1.on("request", (request, response) => {
+      response.once("finish", () => {
+        // A body that was answered before its end would block the connection's next request.
+        if (!request.complete) request.resume();
+      });
       response.once("close", () => this.afterResponse());
       if (this.isDraining) response.setHeader("connection", "close");
       handlers.onHttp1(request, response);

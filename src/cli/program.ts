@@ -17,6 +17,8 @@ export interface ProgramParts {
   serve(flags: ServeFlags): Promise<number>;
   /** The settings that `serve` takes as flags. */
   readonly settings: readonly Setting[];
+  /** The name of a setting's flag, without the dashes. */
+  readonly flagOf: (setting: Setting) => string;
   readonly io: CliIo;
   /** For `--version`. */
   readonly version?: string | undefined;
@@ -37,7 +39,7 @@ export function buildProgram(parts: ProgramParts): Program {
     await verb(openSession(command, io, output));
   };
   const program = baseProgram(parts);
-  addServeCommand(program, parts.settings, async (flags) => {
+  addServeCommand(program, parts, async (flags) => {
     outcome.exitCode = await parts.serve(flags);
   });
   addBucketCommands(program, run);

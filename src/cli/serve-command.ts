@@ -1,6 +1,6 @@
 /** `serve`: one flag for each setting. */
 import type { Command } from "commander";
-import { flagOf, type Setting } from "../config-settings.js";
+import type { Setting } from "../config-settings.js";
 import { givenFlags } from "./session.js";
 
 /** The text of each flag that was given, by the flag's name. */
@@ -8,7 +8,7 @@ export type ServeFlags = Readonly<Record<string, string | undefined>>;
 
 export function addServeCommand(
   program: Command,
-  settings: readonly Setting[],
+  { settings, flagOf }: { settings: readonly Setting[]; flagOf: (setting: Setting) => string },
   serve: (flags: ServeFlags) => Promise<void>,
 ): void {
   const command = program

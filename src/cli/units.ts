@@ -81,13 +81,15 @@ export function formatSeconds(seconds: number): string {
   return text;
 }
 
-/** `1.5 MiB`. */
+/** `1.5 MiB`; but `10 MB` where somebody chose a round number of them. */
 export function formatBytes(bytes: number): string {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  const isRoundOfThousands = bytes > 0 && bytes % 1_000_000 === 0 && bytes % 1_048_576 !== 0;
+  const step = isRoundOfThousands ? 1_000 : 1_024;
+  const units = step === 1_000 ? ["B", "kB", "MB", "GB", "TB"] : ["B", "KiB", "MiB", "GiB", "TiB"];
   let value = bytes;
   let index = 0;
-  while (value >= 1_024 && index < units.length - 1) {
-    value /= 1_024;
+  while (value >= step && index < units.length - 1) {
+    value /= step;
     index++;
   }
   const digits = index === 0 || value >= 100 ? 0 : 1;

@@ -27,7 +27,7 @@ export interface Limits {
   readonly bucketsPageMax: number;
   /** The largest value, in bytes. The storage must take messages 16 KiB larger than this. */
   readonly valueBytesMax: number;
-  /** The largest request message, also after decompression: a value with its key and framing. */
+  /** The largest request message, also after decompression: a value with its key and framing, a third larger in JSON. */
   readonly messageBytesMax: number;
   /** The largest block of request headers, in bytes. */
   readonly headerBytesMax: number;
@@ -81,7 +81,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   keysPageMax: 10_000,
   bucketsPageMax: 1_000,
   valueBytesMax: 1_048_576,
-  messageBytesMax: 1_048_576 + 16_384,
+  messageBytesMax: 1_572_864,
   headerBytesMax: 32_768,
   callTimeoutMs: 10_000,
   callTimeoutMsMax: 60_000,

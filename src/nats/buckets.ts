@@ -71,7 +71,7 @@ export class Buckets {
     };
   }
 
-  update(bucket: string, change: BucketChange, scope: CallScope): Promise<BucketInfo> {
+  async update(bucket: string, change: BucketChange, scope: CallScope): Promise<BucketInfo> {
     const place = placeOf(bucket);
     return this.oneAtATime(place.stream, async () => {
       const { requests, limits, facts } = this.options;

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import { createInterface } from "node:readline";
+import { StartError } from "./start-error.js";
 
 /**
  * Becomes the program, with a watcher as its child: the watcher reads from a pipe whose other end only we hold, so it sees the end of
@@ -28,6 +29,7 @@ alive() {
 exec "$@" 3<&-
 `;
 
+const SHELL = "/bin/sh";
 /** Lines of its log that are kept, to say why it ended. */
 const LAST_LINES_MAX = 20;
 /** Milliseconds for it to end by itself before it is killed. */
@@ -35,7 +37,6 @@ const STOP_TIMEOUT_MS = 10_000;
 
 export interface ServerProcess {
   readonly pid: number;
-  readonly hasExited: boolean;
   /** Resolves with how it ended, such as "exit code 1". */
   readonly exited: Promise<string>;
   /** The last problem it wrote to its log; empty when there was none. */
@@ -53,7 +54,7 @@ export interface ServerProcessOptions {
   onLine(line: string): void;
 }
 
-/** Starts it in a session of its own, so that a Ctrl-C in the terminal reaches us alone. */
+/** Starts it in a session of its own, so that a Ctrl-C in the terminal reaches us alone. Throws StartError. */
 export function spawnServer(options: ServerProcessOptions): ServerProcess {
   const command = [
     "-c",
@@ -64,11 +65,18 @@ export function spawnServer(options: ServerProcessOptions): ServerProcess {
     "-c",
     options.configFile,
   ];
-  const child = spawn("sh", command, {
+  const child = spawn(SHELL, command, {
     cwd: options.directory,
     detached: true,
     stdio: ["ignore", "ignore", "pipe", "pipe"],
   });
+  const { pid } = child;
+  if (pid === undefined) {
+    child.once("error", () => undefined);
+    throw new StartError(
+      `The embedded nats-server can't be started in ${JSON.stringify(options.directory)}: ${SHELL} or the directory is missing.`,
+    );
+  }
   const lines: string[] = [];
   const keep = (line: string): void => {
     lines.push(line);
@@ -82,24 +90,19 @@ export function spawnServer(options: ServerProcessOptions): ServerProcess {
   }
   const guardPipe = child.stdio[3] as Socket;
   guardPipe.on("error", () => undefined).resume();
-  const exited = exitOf(child, keep);
+  const exited = exitOf(child);
   // The watcher goes when the pipe ends; "close" comes when it is gone too, and the log is read.
   const closed = once(child, "close");
   void exited.then(() => guardPipe.end());
-  let hasExited = false;
-  void exited.then(() => (hasExited = true));
   return {
-    pid: child.pid ?? -1,
-    get hasExited() {
-      return hasExited;
-    },
+    pid,
     exited: exited.then(async (how) => {
       await closed;
       return how;
     }),
     lastProblem: () => problemIn(lines),
     stop: async () => {
-      if (!hasExited) child.kill("SIGTERM");
+      child.kill("SIGTERM");
       const force = setTimeout(() => child.kill("SIGKILL"), STOP_TIMEOUT_MS);
       await closed;
       clearTimeout(force);
@@ -113,12 +116,8 @@ function problemIn(lines: readonly string[]): string {
   return line.replace(/^\[\d+\] \[\w+\] /, "").replace(/\.$/, "");
 }
 
-function exitOf(child: ChildProcess, keep: (line: string) => void): Promise<string> {
+function exitOf(child: ChildProcess): Promise<string> {
   return new Promise((resolve) => {
-    child.once("error", (error) => {
-      keep(error.message);
-      resolve(error.message);
-    });
     child.once("exit", (code, signal) =>
       resolve(signal === null ? `exit code ${code ?? "?"}` : `signal ${signal}`),
     );

@@ -84,6 +84,7 @@ export class Entries {
     if (condition === "if_absent") {
       throw invalidArgument("A delete takes no condition but a revision.", aboutOf(place));
     }
+    if (condition !== "always") checkCondition(place, condition.ifRevision);
     const isPurge = options.purge === true;
     const newest = await this.options.reader.newest(place, place.subject, scope);
     if (condition !== "always") checkRevision(place, condition.ifRevision, newest);
@@ -177,7 +178,7 @@ export class Entries {
     expected: bigint,
     scope: CallScope,
   ): Promise<bigint> {
-    if (expected < 1n) throw invalidArgument("The revision of a condition is at least 1.", aboutOf(place));
+    checkCondition(place, expected);
     for (;;) {
       const outcome = await this.write({ ...write, expected }, scope);
       if (outcome !== MISMATCH) return outcome;
@@ -225,6 +226,10 @@ function contentTypeLine(contentType: string, limits: Limits): string {
   throw invalidArgument(
     `The content type ${quote(contentType)} is malformed; it takes up to ${limits.contentTypeBytesMax} printable ASCII characters.`,
   );
+}
+
+function checkCondition(place: KeyPlace, expected: bigint): void {
+  if (expected < 1n) throw invalidArgument("The revision of a condition is at least 1.", aboutOf(place));
 }
 
 function checkRevision(place: KeyPlace, expected: bigint, newest: StoredMessage | undefined): void {

@@ -36,6 +36,13 @@ interface Pending {
   readonly onReply: ((reply: Reply) => Reply | undefined) | undefined;
 }
 
+interface Outgoing {
+  readonly token: number;
+  readonly subject: string;
+  readonly payload: Uint8Array;
+  readonly headers: RawHeaders | undefined;
+}
+
 const CHECK_INTERVAL_MS = 20;
 const NO_RESPONDERS_STATUS = 503;
 
@@ -43,6 +50,7 @@ export class Requests {
   private readonly inboxPrefix: string;
   private readonly subscription: Subscription;
   private readonly pending = new Map<number, Pending>();
+  private readonly outbox: Outgoing[] = [];
   private readonly disconnectListeners = new Set<() => void>();
   private connectedWaiters: (() => void)[] = [];
   private nextToken = 1;
@@ -125,17 +133,30 @@ export class Requests {
     if (performance.now() >= deadlineMs) return Promise.reject(new Unanswered("deadline", false));
     return new Promise((resolve, reject) => {
       const token = this.nextToken++;
-      const reply = this.inboxPrefix + token.toString();
-      try {
-        this.connection.publish(subject, payload, headers === undefined ? { reply } : { reply, headers });
-      } catch (error) {
-        if (!this.connection.isDraining()) throw error;
-        reject(new Unanswered("disconnected", false));
-        return;
-      }
+      if (this.outbox.length === 0) setImmediate(() => this.flush());
+      this.outbox.push({ token, subject, payload, headers });
       this.pending.set(token, { scope, deadlineMs, resolve, reject, onReply });
       this.timer ??= setInterval(() => this.checkAll(), CHECK_INTERVAL_MS);
     });
+  }
+
+  /**
+   * Sends all that was asked for since the last time. Once per turn of the event loop, not per call: the client writes to its socket
+   * as soon as the current microtask ends, and a system call for every few requests is the dearest part of them.
+   */
+  private flush(): void {
+    for (const { token, subject, payload, headers } of this.outbox.splice(0)) {
+      const pending = this.pending.get(token);
+      if (pending === undefined) continue;
+      const reply = this.inboxPrefix + token.toString();
+      try {
+        this.connection.publish(subject, payload, headers === undefined ? { reply } : { reply, headers });
+      } catch {
+        // The connection was closed, or is about to be. What it refuses otherwise is refused before: see `Entries`.
+        this.pending.delete(token);
+        pending.reject(new Unanswered("disconnected", false));
+      }
+    }
   }
 
   private takeReply(message: Msg): void {

@@ -64,6 +64,8 @@ describe.each(ALL_DOORS)("keys over $name", (door) => {
     '"',
     "😀",
   ])("keeps the key %j apart from every other", async (key) => {
+    // RFC 3986 section 5.2.4: URL parsers take "." and ".." out of a path, so REST clients can't name these keys.
+    if (!door.isWholeContract && /^\.+$/.test(key)) return;
     const { kv, bucket } = await setUp();
     await kv.put({ bucket, key: "other", value: bytes("other") });
     await kv.put({ bucket, key, value: bytes("mine") });

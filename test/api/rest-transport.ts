@@ -76,7 +76,9 @@ async function callUnary(
   const key = `${bucket}/keys/${encodeURIComponent(input.key ?? "")}`;
   switch (name) {
     case "CreateBucket":
-      return { bucket: bucketOf(await send("POST", api, signal, JSON_TYPE, JSON.stringify(bucketJson(input)))) };
+      return {
+        bucket: bucketOf(await send("POST", api, signal, JSON_TYPE, JSON.stringify(bucketJson(input)))),
+      };
     case "GetBucket":
       return { bucket: bucketOf(await send("GET", bucket, signal)) };
     case "ListBuckets": {
@@ -88,7 +90,9 @@ async function callUnary(
       return { buckets: answer.buckets.map(bucketOf), nextPageToken: answer.next_page_token ?? "" };
     }
     case "UpdateBucket":
-      return { bucket: bucketOf(await send("PATCH", bucket, signal, JSON_TYPE, JSON.stringify(bucketJson(input)))) };
+      return {
+        bucket: bucketOf(await send("PATCH", bucket, signal, JSON_TYPE, JSON.stringify(bucketJson(input)))),
+      };
     case "DeleteBucket":
       await send("DELETE", bucket, signal);
       return {};

@@ -108,12 +108,9 @@ describe.each(ALL_DOORS)("watch over $name", (door) => {
     const { kv, bucket, put } = await setUp();
     await put("a", "1");
     const watch = reader(kv.watch({ bucket, keysOnly: true }));
+    expect(await watch.next(2)).toEqual(["put a= @1", "end @1"]);
     await put("b", "2");
-    expect(await watch.next(3)).toEqual(
-      ["put a= @1", "end @1", "put b= @2"].map((event, index) =>
-        index === 1 ? expect.stringMatching(/^end/) : event,
-      ),
-    );
+    expect(await watch.next(1)).toEqual(["put b= @2"]);
     await watch.leave();
   });
 

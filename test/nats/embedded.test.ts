@@ -19,7 +19,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { connectNats } from "../../src/nats/connect.js";
 import { lockDataDir } from "../../src/nats/data-dir-lock.js";
 import { type EmbeddedNats, type EmbeddedOptions, startEmbedded } from "../../src/nats/embedded.js";
-import { findProgram, packagedProgram } from "../../src/nats/embedded-program.js";
+import { packagedProgram } from "../../src/nats/embedded-program.js";
 import { StartError } from "../../src/nats/start-error.js";
 import { killParent, startParent } from "./parent-process.js";
 import { childrenOf, isAlive, listeningAddresses, processesNaming, untilGone } from "./processes.js";
@@ -239,44 +239,35 @@ describe("a server that can't be started", () => {
     await start(newDirectory(), { serverBin, durability: "relaxed" });
   });
 
-  it("is given up when it can't be started again", async () => {
+  it("is given up, with the reason, when it can't be started again", async () => {
     const serverBin = await fakeProgram(
       `[ -e started ] && { echo "the disk is gone" >&2; exit 1; }; touch started; exec ${packagedProgram() ?? ""} "$@"`,
     );
-    let server: EmbeddedNats | undefined;
-    const failure = await new Promise<StartError>((resolve, reject) => {
-      start(newDirectory(), { serverBin, onFatal: resolve }).then((started) => {
-        server = started;
-        kill(started.pid, "SIGKILL");
-      }, reject);
-    });
-    expect(failure.message).toBe(
+    const failures = [
+      failureAfter({ serverBin }, () => Promise.resolve()),
+      failureAfter({}, ({ directory }) => rm(directory, { recursive: true })),
+    ];
+    expect(await Promise.all(failures)).toEqual([
       "The embedded nats-server can't be started again. The nats-server program ended with exit code 1: the disk is gone.",
-    );
-    await server?.stop();
+      expect.stringContaining("/bin/sh or the directory is missing."),
+    ]);
   });
 });
 
-describe("the nats-server program", () => {
-  it("is the one that npm installed, unless one is named", async () => {
-    expect(await findProgram(undefined)).toEqual({ program: packagedProgram(), source: "package" });
-    const named = packagedProgram() ?? "";
-    expect(await findProgram(relative(".", named))).toEqual({ program: named, source: "setting" });
+/** Starts a server, does something to it, kills it, and resolves with the reason why it was given up. */
+function failureAfter(
+  options: Partial<EmbeddedOptions>,
+  action: (server: EmbeddedNats) => Promise<void>,
+): Promise<string> {
+  return new Promise((resolve, reject) => {
+    start(newDirectory(), { ...options, onFatal: ({ message }) => resolve(message) })
+      .then(async (server) => {
+        await action(server);
+        kill(server.pid, "SIGKILL");
+      })
+      .catch(reject);
   });
-
-  it.each([
-    ["missing", "/no/such/program", "is not a nats-server program that can be run"],
-    ["something else", "/bin/true", "is not a nats-server program that can be run"],
-  ])("is refused when the one named is %s", async (_, serverBin, sentence) => {
-    await expect(findProgram(serverBin)).rejects.toThrow(sentence);
-  });
-
-  it("is refused when the one named is too old", async () => {
-    const serverBin = join(scratch, "old-program");
-    await writeFile(serverBin, '#!/bin/sh\necho "nats-server: v2.10.29"\n', { mode: 0o755 });
-    await expect(findProgram(serverBin)).rejects.toThrow("is nats-server 2.10.29; 2.11 or newer is needed");
-  });
-});
+}
 
 function untilStatus(connection: NatsConnection, type: string): Promise<void> {
   return (async () => {

@@ -87,6 +87,15 @@ describe("a start", () => {
     expect(await read(watcher, 3)).toEqual(["put a=2 @3", "delete b @4", "snapshot_end @4"]);
   });
 
+  test("at a recent revision shows replaced revisions too, where this copy has seen them", async () => {
+    const bucket = await bucketOf();
+    const live = await watch(bucket, { start: "now" });
+    for (const value of ["1", "2", "3"]) await bucket.put("a", value);
+    await read(live, 3);
+    const watcher = await watch(bucket, { start: { revision: 2n } });
+    expect(await read(watcher, 3)).toEqual(["put a=2 @2", "put a=3 @3", "snapshot_end @3"]);
+  });
+
   test("now shows changes only", async () => {
     const bucket = await bucketOf();
     await bucket.put("a", "1");
@@ -166,7 +175,11 @@ describe("entries that age", () => {
     await read(live, 2);
     await bucket.put("b", "1");
     expect(await read(live, 2)).toEqual(["put b=1 @3", "expire b @4"]);
-    // The expiry of `a` is gone by now, or will be before it could be trusted to be read.
+    // From memory this copy of the service still has all. Another one can't know whether the expiry of `a` aged out.
+    const [first] = await read(await watch(bucket, { start: { revision: 2n } }), 1);
+    expect(first).toBe("expire a @2");
+    await hubs.close();
+    hubs = newHubs(connection);
     await expect(watch(bucket, { start: { revision: 2n } })).rejects.toMatchObject({
       kind: "revision_compacted",
     });

@@ -87,6 +87,6 @@ export async function sendBytes(port: number, bytes: string | Buffer): Promise<s
 function answerOf(status: number, headers: TestAnswer["headers"], chunks: readonly Buffer[]): TestAnswer {
   const bytes = Buffer.concat(chunks);
   const text = bytes.toString();
-  const isJson = headers["content-type"] === "application/json";
+  const isJson = text !== "" && headers["content-type"] === "application/json";
   return { status, headers, bytes, text, json: isJson ? (JSON.parse(text) as unknown) : undefined };
 }

@@ -138,6 +138,7 @@ export class Hub implements CatchUpHost {
 
   goLive(watcher: Watcher): void {
     if (watcher.isOver) return;
+    this.catchUps.delete(watcher);
     this.replay(watcher);
     this.index.add(watcher.filters, watcher);
   }
@@ -319,12 +320,10 @@ export class Hub implements CatchUpHost {
       bucketCreatedAtMs: state.createdAtMs,
       historyDepth: state.history,
     };
-    const hasNothingToRead =
-      watcher.position >= plan.upTo || (state.messages === 0 && plan.kind !== "changes");
     const catchUp = new CatchUp(this, watcher, plan);
-    if (hasNothingToRead && catchUp.skip()) return;
+    if (catchUp.skip()) return;
     this.catchUps.set(watcher, catchUp);
-    void catchUp.run().then(() => this.catchUps.delete(watcher));
+    void catchUp.run().finally(() => this.catchUps.delete(watcher));
   }
 
   private publish(change: Change): void {

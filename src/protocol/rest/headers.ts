@@ -63,11 +63,18 @@ function qualityOf(parameters: readonly string[]): number {
   return value >= 0 && value <= 1 ? value : 0;
 }
 
-/** Whether a content type is JSON: `application/json`, or a suffix `+json`. Absent counts: many scripts send none. */
+/**
+ * Whether a body of this content type may be read as JSON: `application/json`, or a suffix `+json`. Absent counts, since many scripts send
+ * none, and so does what curl says of every `-d` by itself.
+ */
 export function isJsonType(contentType: string | undefined): boolean {
   if (contentType === undefined) return true;
   const type = contentType.split(";")[0]?.trim().toLowerCase() ?? "";
-  return type === "application/json" || /^[a-z]+\/[a-z0-9.-]+\+json$/.test(type);
+  return (
+    type === "application/json" ||
+    type === "application/x-www-form-urlencoded" ||
+    /^[a-z]+\/[a-z0-9.-]+\+json$/.test(type)
+  );
 }
 
 function show(header: string): string {

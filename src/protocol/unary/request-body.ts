@@ -1,0 +1,149 @@
+/** Collects the bytes of a request into its one message, and refuses what is no such thing in the stock adapter's words. */
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Message, MethodCodec } from "./codec.js";
+import type { WireForm } from "./wire-form.js";
+
+/** Takes a body piece by piece. Both methods throw ConnectError as soon as the request can't be answered. */
+export interface RequestBody {
+  push(chunk: Buffer): void;
+  end(): Message;
+}
+
+const ENVELOPE_HEAD_BYTES = 5;
+const COMPRESSED_FLAG = 0b1;
+const TRAILER_FLAG = 0b1000_0000;
+const NO_BYTES = Buffer.alloc(0);
+
+/** Pieces that are not looked at yet. One piece, the common case, is never copied. */
+class Pieces {
+  private pieces: Buffer[] = [];
+  bytes = 0;
+
+  add(chunk: Buffer): void {
+    this.pieces.push(chunk);
+    this.bytes += chunk.length;
+  }
+
+  /** Takes all of them out, as one. */
+  takeAll(): Buffer {
+    const [first = NO_BYTES] = this.pieces;
+    const all = this.pieces.length > 1 ? Buffer.concat(this.pieces, this.bytes) : first;
+    this.pieces = [];
+    this.bytes = 0;
+    return all;
+  }
+}
+
+/** A body that is the message itself: Connect unary. */
+export class PlainBody implements RequestBody {
+  private readonly pieces = new Pieces();
+
+  constructor(
+    private readonly codec: MethodCodec,
+    private readonly form: WireForm,
+    private readonly bytesMax: number,
+  ) {}
+
+  push(chunk: Buffer): void {
+    this.pieces.add(chunk);
+    if (this.pieces.bytes > this.bytesMax) {
+      throw new ConnectError(
+        `message size is larger than configured readMaxBytes ${this.bytesMax}`,
+        Code.ResourceExhausted,
+      );
+    }
+  }
+
+  end(): Message {
+    return this.codec.decode(this.form.isBinary, this.pieces.takeAll());
+  }
+}
+
+/** A body of length-prefixed messages, of which a unary request has exactly one: gRPC and gRPC-Web. */
+export class EnvelopedBody implements RequestBody {
+  private pieces: Pieces | undefined;
+  private message: Message | undefined;
+  /** What the next message's head said; undefined while it has not come. */
+  private head: { flags: number; length: number } | undefined;
+
+  constructor(
+    private readonly codec: MethodCodec,
+    private readonly form: WireForm,
+    private readonly bytesMax: number,
+  ) {}
+
+  push(chunk: Buffer): void {
+    if (this.pieces === undefined) {
+      // Most bodies are one envelope in one piece.
+      if (chunk.length >= ENVELOPE_HEAD_BYTES && chunk.length === chunk.readUInt32BE(1) + ENVELOPE_HEAD_BYTES) {
+        this.checkLength(chunk.length - ENVELOPE_HEAD_BYTES);
+        this.accept(chunk.readUInt8(0), chunk.subarray(ENVELOPE_HEAD_BYTES));
+        return;
+      }
+      this.pieces = new Pieces();
+    }
+    this.pieces.add(chunk);
+    this.split(this.pieces);
+  }
+
+  end(): Message {
+    if (this.pieces !== undefined && this.pieces.bytes > 0) {
+      throw new ConnectError("protocol error: incomplete envelope", Code.InvalidArgument);
+    }
+    if (this.message === undefined) {
+      throw new ConnectError(
+        "protocol error: missing input message for unary method",
+        Code.Unimplemented,
+      );
+    }
+    return this.message;
+  }
+
+  /** Takes every envelope that is complete. */
+  private split(pieces: Pieces): void {
+    while (pieces.bytes >= (this.head?.length ?? ENVELOPE_HEAD_BYTES)) {
+      const all = pieces.takeAll();
+      let rest: Buffer;
+      if (this.head === undefined) {
+        const length = all.readUInt32BE(1);
+        this.checkLength(length);
+        this.head = { flags: all.readUInt8(0), length };
+        rest = all.subarray(ENVELOPE_HEAD_BYTES);
+      } else {
+        const { flags, length } = this.head;
+        this.head = undefined;
+        this.accept(flags, all.subarray(0, length));
+        rest = all.subarray(length);
+      }
+      if (rest.length > 0) pieces.add(rest);
+    }
+  }
+
+  private checkLength(length: number): void {
+    if (length > this.bytesMax) {
+      throw new ConnectError(
+        `message size ${length} is larger than configured readMaxBytes ${this.bytesMax}`,
+        Code.ResourceExhausted,
+      );
+    }
+  }
+
+  private accept(flags: number, data: Uint8Array): void {
+    if ((flags & COMPRESSED_FLAG) !== 0) {
+      throw new ConnectError(
+        "received compressed envelope, but do not know how to decompress",
+        Code.Internal,
+      );
+    }
+    // gRPC-Web allows an envelope of trailers, which says nothing that matters here.
+    if ((flags & TRAILER_FLAG) !== 0 && this.form.door === "grpc-web") return;
+    const message = this.codec.decode(this.form.isBinary, data);
+    if (this.message !== undefined) {
+      throw new ConnectError(
+        "protocol error: received extra input message for unary method",
+        Code.Unimplemented,
+      );
+    }
+    this.message = message;
+  }
+}
