@@ -17,8 +17,8 @@ export interface EmbeddedCredentials {
 /** The largest message, headers included; nats-server warns above 8 MB. */
 const MAX_PAYLOAD = "8MB";
 /**
- * `relaxed` syncs once a second: that bounds what a power failure takes, where the server's own default is two minutes, and costs
- * next to nothing.
+ * `relaxed` syncs once a second: that bounds what a power failure takes, where the server's own default is two minutes, and costs a
+ * few per cent of the writes per second.
  */
 const SYNC_INTERVAL = { safe: "always", relaxed: "1s" } as const;
 const PASSWORD_BYTES = 24;

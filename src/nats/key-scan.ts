@@ -6,10 +6,11 @@
  */
 import { createInbox, type Msg, nuid } from "@nats-io/transport-node";
 import type { CallScope } from "../kv/store.js";
-import { toKvError, unavailable } from "./errors.js";
+import { JetStreamError, toKvError, unavailable } from "./errors.js";
 import { askJetStream } from "./jetstream-api.js";
 import { headersOf } from "./messages.js";
-import type { Place } from "./newest.js";
+import type { Log } from "./log.js";
+import type { MessageReader, Place } from "./newest.js";
 import { operationOf } from "./records.js";
 import { type Requests, Unanswered } from "./requests.js";
 import { parseDelivery } from "./watch/delivery.js";
@@ -24,43 +25,61 @@ interface ConsumerInfo {
 
 /** The status of what a push consumer says beside its messages: flow control, or that it is idle (ADR-9). */
 const CONTROL_STATUS = 100;
-const IDLE_HEARTBEAT_NANOS = 500_000_000;
-const INACTIVE_THRESHOLD_NANOS = 10_000_000_000;
+const CONSUMER_CONFIG = {
+  deliver_policy: "last_per_subject",
+  ack_policy: "none",
+  replay_policy: "instant",
+  headers_only: true,
+  flow_control: true,
+  /** Nanoseconds, as all of JetStream's times. */
+  idle_heartbeat: 500_000_000,
+  inactive_threshold: 10_000_000_000,
+  mem_storage: true,
+  num_replicas: 1,
+};
 const CHECK_INTERVAL_MS = 20;
 /** Time for the clean-up, which must not depend on a caller who may be gone. */
 const DELETE_TIMEOUT_MS = 2_000;
 
+export interface ScanOptions {
+  readonly requests: Requests;
+  readonly reader: MessageReader;
+  /** On a cluster the consumer may read from a replica that lags: the scan goes on until that has what the leader had. */
+  readonly isClustered: boolean;
+  readonly log: Log;
+}
+
 /** Scans the subjects (full, with wildcards). Throws `KvError`. */
 export async function scanLiveSubjects(
-  requests: Requests,
+  options: ScanOptions,
   place: Place,
   subjects: readonly string[],
   scope: CallScope,
 ): Promise<LiveSubjects> {
+  for (;;) {
+    const newest = options.isClustered ? await newestOf(options.reader, place, subjects, scope) : 0;
+    const live = await scanOnce(options, place, subjects, newest, scope);
+    if (live !== undefined) return live;
+  }
+}
+
+/** Undefined when the scan did not come as far as `mustReach`, which may be gone by now. */
+async function scanOnce(
+  { requests, log }: ScanOptions,
+  place: Place,
+  subjects: readonly string[],
+  mustReach: number,
+  scope: CallScope,
+): Promise<LiveSubjects | undefined> {
   const consumer = `ironflow_${nuid.next()}`;
-  const scan = new Scan(requests, scope);
+  const scan = new Scan(requests, mustReach, scope);
   try {
+    const config = { ...CONSUMER_CONFIG, name: consumer, deliver_subject: scan.inbox };
+    const filter = subjects.length === 1 ? { filter_subject: subjects[0] } : { filter_subjects: subjects };
     const info = await askJetStream<ConsumerInfo>(
       requests,
       `CONSUMER.CREATE.${place.stream}.${consumer}`,
-      {
-        stream_name: place.stream,
-        action: "create",
-        config: {
-          name: consumer,
-          deliver_subject: scan.inbox,
-          deliver_policy: "last_per_subject",
-          ack_policy: "none",
-          replay_policy: "instant",
-          headers_only: true,
-          flow_control: true,
-          idle_heartbeat: IDLE_HEARTBEAT_NANOS,
-          inactive_threshold: INACTIVE_THRESHOLD_NANOS,
-          mem_storage: true,
-          num_replicas: 1,
-          ...(subjects.length === 1 ? { filter_subject: subjects[0] } : { filter_subjects: subjects }),
-        },
-      },
+      { stream_name: place.stream, action: "create", config: { ...config, ...filter } },
       scope,
     );
     if (info.num_pending === 0) scan.caughtUpAt(info.delivered.consumer_seq);
@@ -69,22 +88,38 @@ export async function scanLiveSubjects(
     throw toKvError(error, { bucket: place.bucket });
   } finally {
     scan.stop();
-    await deleteConsumer(requests, place, consumer);
+    await deleteConsumer(requests, place, consumer, log);
   }
+}
+
+/** The sequence of the newest message of the subjects, by the stream's leader. */
+async function newestOf(
+  reader: MessageReader,
+  place: Place,
+  subjects: readonly string[],
+  scope: CallScope,
+): Promise<number> {
+  const messages = await Promise.all(subjects.map((subject) => reader.newest(place, subject, scope)));
+  return Math.max(0, ...messages.map((message) => Number(message?.sequence ?? 0n)));
 }
 
 class Scan {
   readonly inbox = createInbox();
-  readonly done: Promise<LiveSubjects>;
+  readonly done: Promise<LiveSubjects | undefined>;
   private readonly live = new Set<string>();
   private received = 0;
-  private finish: () => void = () => undefined;
+  private reached = 0;
+  private finish: (live: LiveSubjects | undefined) => void = () => undefined;
   private fail: (error: unknown) => void = () => undefined;
   readonly stop: () => void;
 
-  constructor(requests: Requests, scope: CallScope) {
+  constructor(
+    requests: Requests,
+    private readonly mustReach: number,
+    scope: CallScope,
+  ) {
     this.done = new Promise((resolve, reject) => {
-      this.finish = () => resolve(this.live);
+      this.finish = resolve;
       this.fail = reject;
     });
     // Whoever stops before waiting is told by another error.
@@ -109,7 +144,8 @@ class Scan {
 
   /** The consumer had nothing more to send after this many messages. */
   caughtUpAt(consumerSequence: number): void {
-    if (consumerSequence === this.received) this.finish();
+    if (consumerSequence !== this.received) return;
+    this.finish(this.reached >= this.mustReach ? this.live : undefined);
   }
 
   private take(message: Msg): void {
@@ -127,19 +163,22 @@ class Scan {
     }
     if (operationOf(headers) === "put") this.live.add(message.subject);
     else this.live.delete(message.subject);
-    if (delivery.pending === 0) this.finish();
+    this.reached = delivery.streamSequence;
+    if (delivery.pending === 0 && this.reached >= this.mustReach) this.finish(this.live);
   }
 }
 
-async function deleteConsumer(requests: Requests, place: Place, consumer: string): Promise<void> {
+async function deleteConsumer(requests: Requests, place: Place, consumer: string, log: Log): Promise<void> {
   const scope: CallScope = {
     deadlineMs: performance.now() + DELETE_TIMEOUT_MS,
     signal: NEVER_ABORTED,
   };
   try {
     await askJetStream(requests, `CONSUMER.DELETE.${place.stream}.${consumer}`, undefined, scope);
-  } catch {
-    // It was never made, went with its stream, or goes by itself when it has been inactive for a while.
+  } catch (error) {
+    // It was never made, or went with its stream. Otherwise it goes by itself when it has been inactive for a while.
+    if (error instanceof JetStreamError) return;
+    log.warn({ err: error, bucket: place.bucket }, "a scan of keys could not be cleaned up at once");
   }
 }
 

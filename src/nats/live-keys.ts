@@ -4,10 +4,9 @@ import type { Limits } from "../kv/limits.js";
 import { escapeKey, streamName, subjectPrefix, unescapeKey } from "../kv/names.js";
 import type { CallScope, Page, PageRequest } from "../kv/store.js";
 import type { StreamInfo } from "./jetstream-api.js";
-import { scanLiveSubjects } from "./key-scan.js";
+import { type ScanOptions, scanLiveSubjects } from "./key-scan.js";
 import { existing, type Place } from "./newest.js";
 import { pageLimit, readPageToken, writePageToken } from "./page-token.js";
-import type { Requests } from "./requests.js";
 
 /** Keys in byte order, as the bucket was at one moment. */
 type SortedKeys = readonly string[];
@@ -21,10 +20,7 @@ export class LiveKeys {
   private readonly cache = new Map<string, { readonly state: string; readonly keys: SortedKeys }>();
   private cachedKeys = 0;
 
-  constructor(
-    private readonly requests: Requests,
-    private readonly limits: Limits,
-  ) {}
+  constructor(private readonly options: ScanOptions & { readonly limits: Limits }) {}
 
   /** The number of live keys, exactly. */
   async count(place: Place, info: StreamInfo, scope: CallScope): Promise<number> {
@@ -40,10 +36,10 @@ export class LiveKeys {
   ): Promise<Page<string>> {
     const place = { bucket, stream: streamName(bucket) };
     const filters = parseFilters(filterTexts);
-    const limit = pageLimit(page.limit, this.limits.keysPageMax);
+    const limit = pageLimit(page.limit, this.options.limits.keysPageMax);
     const listing = `keys ${bucket} ${JSON.stringify(filters.map((filter) => filter.text).sort())}`;
     const after = readPageToken(page.pageToken, listing);
-    const info = await existing(this.requests, place, scope);
+    const info = await existing(this.options.requests, place, scope);
     const keys = await this.keys(place, serverSubjects(filters), info, scope);
     // What the storage's filters left open is matched here.
     const isDecided = filters.length === 1 && filters.every((filter) => filter.subjectDecides);
@@ -76,7 +72,7 @@ export class LiveKeys {
     }
     const prefix = subjectPrefix(place.bucket);
     const fullSubjects = subjects.map((subject) => prefix + subject);
-    const live = await scanLiveSubjects(this.requests, place, fullSubjects, scope);
+    const live = await scanLiveSubjects(this.options, place, fullSubjects, scope);
     const keys: string[] = [];
     for (const subject of live) {
       const key = unescapeKey(subject.slice(prefix.length));
@@ -84,7 +80,7 @@ export class LiveKeys {
     }
     keys.sort(compareBytes);
     // Only what was scanned while nothing changed is known to be that state.
-    if (stateOf(await existing(this.requests, place, scope)) === state) this.keep(name, state, keys);
+    if (stateOf(await existing(this.options.requests, place, scope)) === state) this.keep(name, state, keys);
     return keys;
   }
 

@@ -9,6 +9,7 @@ import { toKvError } from "./errors.js";
 import { History } from "./history.js";
 import { askJetStream } from "./jetstream-api.js";
 import { LiveKeys } from "./live-keys.js";
+import type { Log } from "./log.js";
 import { MessageReader } from "./newest.js";
 import { Requests } from "./requests.js";
 import { Writer } from "./writes.js";
@@ -20,11 +21,6 @@ export interface Watches {
   bucketDeleted(bucket: string): void;
   /** Ends every watch with `shutting_down`. */
   close(): Promise<void>;
-}
-
-/** Where faults that no caller sees are told; pino's loggers fit. */
-export interface Log {
-  warn(facts: object, sentence: string): void;
 }
 
 export interface JetStreamStoreOptions {
@@ -43,12 +39,12 @@ export interface JetStreamStoreOptions {
 
 /** Makes a store on a connection where JetStream answers. Close it before the connection. */
 export function createJetStreamStore(options: JetStreamStoreOptions): Store {
-  const { connection, isClustered, limits, watches, maxPayloadBytes } = options;
+  const { connection, isClustered, limits, watches, maxPayloadBytes, log } = options;
   const requests = new Requests(connection);
   const reader = new MessageReader(requests, isClustered);
   const writer = new Writer(requests, reader, isClustered);
   const facts = new BucketFactsCache(requests);
-  const liveKeys = new LiveKeys(requests, limits);
+  const liveKeys = new LiveKeys({ requests, reader, isClustered, limits, log });
   const history = new History(requests, reader, isClustered);
   const buckets = new Buckets({ requests, liveKeys, facts, limits, replicas: options.replicas ?? 1 });
   const entries = new Entries({ requests, reader, writer, facts, limits, maxPayloadBytes });

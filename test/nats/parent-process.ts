@@ -1,11 +1,12 @@
 /** A program of its own that owns an embedded nats-server, so that tests can kill it. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import ts from "typescript";
+import { afterAll } from "vitest";
 
 const ROOT = join(import.meta.dirname, "../..");
 
@@ -19,6 +20,10 @@ export interface ParentProcess {
 }
 
 let compiled: Promise<string> | undefined;
+
+afterAll(async () => {
+  if (compiled !== undefined) await rm(await compiled, { recursive: true, force: true });
+});
 
 /** Starts a Node process, in a process group of its own, that calls startEmbedded and ignores Ctrl-C. Resolves when it has. */
 export async function startParent(dataDir: string): Promise<ParentProcess> {

@@ -9,15 +9,18 @@ export interface Written {
   readonly key: string;
   readonly operation: Operation;
   readonly value: string;
+  /** When it was begun, by a clock that counts. */
+  readonly begunAt: number;
 }
 
 /** A watch that was read up to a revision. */
 export interface Watched {
   readonly options: WatchOptions;
   readonly events: readonly WatchEvent[];
-  /** The newest revision that was acknowledged before the watch was asked for, and when it was in place. */
+  /** The newest revision that was acknowledged before the watch was asked for. */
   readonly revisionBefore: bigint;
-  readonly revisionAfter: bigint;
+  /** When the watch was in place, by the clock of the writes. */
+  readonly placedAt: number;
   /** Every matching change up to here was to be seen. */
   readonly readUpTo: bigint;
 }
@@ -92,18 +95,12 @@ function missed(
   snapshotEnd: bigint,
 ): string[] {
   const { options } = watched;
-  const from =
-    typeof options.start === "object"
-      ? options.start.revision
-      : options.start === "now"
-        ? watched.revisionAfter + 1n
-        : 1n;
   const laterByKey = new Map<string, { count: number; isPurged: boolean }>();
   const names: string[] = [];
   for (const change of matching.toReversed()) {
     const later = laterByKey.get(change.key) ?? { count: 0, isPurged: false };
     laterByKey.set(change.key, later);
-    const isAsked = change.revision >= from && change.revision <= watched.readUpTo;
+    const isAsked = comesAfterStart(change, watched) && change.revision <= watched.readUpTo;
     const isLeftOut = options.ignoreDeletes === true && change.operation !== "put";
     const inSnapshot = options.start === "snapshot" && change.revision <= snapshotEnd;
     const mayBeReplaced =
@@ -117,6 +114,11 @@ function missed(
     if (change.operation === "purge") later.isPurged = true;
   }
   return names;
+}
+
+function comesAfterStart(change: Written, { options, placedAt }: Watched): boolean {
+  if (options.start === "now") return change.begunAt > placedAt;
+  return typeof options.start !== "object" || change.revision >= options.start.revision;
 }
 
 /** A previous entry, where one came, is the change of the same key before. */

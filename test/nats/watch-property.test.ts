@@ -76,7 +76,7 @@ test(`holds in ${RUNS} runs`, { timeout: 600_000 }, async () => {
     fc.asyncProperty(aRun, async (run) => {
       const bucket = await TestBucket.create(connection, `p${++buckets}`, { history: run.history });
       const written: Written[] = [];
-      const acknowledged = { revision: 0n };
+      const acknowledged = { revision: 0n, clock: 0 };
       const opened: Promise<Watched>[] = [];
       let finish: (revision: bigint) => void = () => undefined;
       const finished = new Promise<bigint>((resolve) => (finish = resolve));
@@ -92,8 +92,9 @@ test(`holds in ${RUNS} runs`, { timeout: 600_000 }, async () => {
         run.writers.map(async (writes, writer) => {
           for (const [index, { key, operation }] of writes.entries()) {
             const value = operation === "put" ? `${writer}-${index}` : "";
+            const begunAt = ++acknowledged.clock;
             const revision = await (operation === "put" ? bucket.put(key, value) : bucket[operation](key));
-            written.push({ revision, key, operation, value });
+            written.push({ revision, key, operation, value, begunAt });
             if (revision > acknowledged.revision) acknowledged.revision = revision;
             openDue();
           }
@@ -118,7 +119,7 @@ test(`holds in ${RUNS} runs`, { timeout: 600_000 }, async () => {
 async function watchAll(
   bucket: TestBucket,
   opening: Opening,
-  acknowledged: { readonly revision: bigint },
+  acknowledged: { readonly revision: bigint; readonly clock: number },
   finished: Promise<bigint>,
 ): Promise<Watched> {
   const revisionBefore = acknowledged.revision;
@@ -128,7 +129,7 @@ async function watchAll(
       : opening.start;
   const options: WatchOptions = { ...opening, start, progressIntervalMs: 100 };
   const watcher = await hubs.watch(bucket.name, options, scope());
-  const revisionAfter = acknowledged.revision;
+  const placedAt = acknowledged.clock;
   let readUpTo: bigint | undefined;
   void finished.then((revision) => (readUpTo = revision));
   const events: WatchEvent[] = [];
@@ -136,7 +137,7 @@ async function watchAll(
     events.push(event);
     if (event.type === "progress" && readUpTo !== undefined && event.revision >= readUpTo) break;
   }
-  return { options, events, revisionBefore, revisionAfter, readUpTo: readUpTo ?? 0n };
+  return { options, events, revisionBefore, placedAt, readUpTo: readUpTo ?? 0n };
 }
 
 /** Both ways of reading at once: one by one, and all that is there. */

@@ -1,6 +1,13 @@
 /** Answers of Connect's unary protocol: https://connectrpc.com/docs/protocol#unary-response */
 import { codeToHttpStatus, errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
-import { type Answer, type AnswerMaker, COMPRESS_BYTES_MIN, type Fields, addFields, compress } from "./answer.js";
+import {
+  type Answer,
+  type AnswerMaker,
+  COMPRESS_BYTES_MIN,
+  type Fields,
+  addFields,
+  compress,
+} from "./answer.js";
 import type { UnaryCall } from "./call.js";
 
 export const connectAnswers: AnswerMaker = {

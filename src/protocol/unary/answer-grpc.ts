@@ -1,7 +1,14 @@
 /** Answers of the gRPC protocol: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md, "Responses". */
 import type { ConnectError } from "@connectrpc/connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
-import { type Answer, type AnswerMaker, COMPRESS_BYTES_MIN, type Fields, addFields, compress } from "./answer.js";
+import {
+  type Answer,
+  type AnswerMaker,
+  COMPRESS_BYTES_MIN,
+  type Fields,
+  addFields,
+  compress,
+} from "./answer.js";
 import type { UnaryCall } from "./call.js";
 import { COMPRESSED_FLAG, envelope } from "./envelope.js";
 

@@ -7,7 +7,7 @@ import { type Answer, type AnswerMaker, type Fields, addFields } from "./answer.
 import { connectAnswers } from "./answer-connect.js";
 import { grpcAnswers } from "./answer-grpc.js";
 import { grpcWebAnswers } from "./answer-grpc-web.js";
-import type { Message, MethodCodec } from "./codec.js";
+import type { MethodCodec } from "./codec.js";
 import { EnvelopedBody, PlainBody, type RequestBody } from "./request-body.js";
 import type { WireForm } from "./wire-form.js";
 
@@ -65,6 +65,10 @@ export abstract class UnaryCall implements CallInput {
   }
 
   abstract get connection(): object;
+  /** Reads the request's body; answers when it is complete. */
+  abstract read(): void;
+  /** Notices when the client goes away. */
+  protected abstract listen(): void;
   /** Writes the answer; only ever called once. May throw where a header is not fit to be sent. */
   protected abstract write(answer: Answer): void;
   /** Ends a call that can't be answered. */
@@ -112,17 +116,15 @@ export abstract class UnaryCall implements CallInput {
     }
   }
 
-  /** The request's body is complete: runs the call. */
+  /** The request's body is complete. */
   received(): void {
-    if (this.isOver) return;
-    let request: Message;
-    try {
-      request = this.body.end();
-    } catch (error) {
-      void this.fail(error);
-      return;
-    }
-    void this.run(request);
+    if (!this.isOver) void this.run(undefined);
+  }
+
+  /** Runs a call whose message did not come in a body. */
+  answerTo(bytes: Uint8Array): void {
+    this.listen();
+    void this.run(bytes);
   }
 
   /** Nobody waits for the answer any more. */
@@ -144,10 +146,12 @@ export abstract class UnaryCall implements CallInput {
     }
   }
 
-  private async run(request: Message): Promise<void> {
+  /** Never rejects. */
+  private async run(bytes: Uint8Array | undefined): Promise<void> {
     const { route, form } = this.head;
     let message: Uint8Array;
     try {
+      const request = bytes === undefined ? this.body.end() : route.codec.decode(form.isBinary, bytes);
       const response = await this.settings.registry.unary(route.method, this, request);
       message = route.codec.encode(form.isBinary, response);
     } catch (error) {

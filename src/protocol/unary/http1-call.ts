@@ -26,14 +26,19 @@ export class Http1Call extends UnaryCall {
     return this.request.socket;
   }
 
-  /** Reads the request's body; answers when it is complete. */
-  listen(): void {
-    Object.assign(this.response, { [CALL]: this }).on("close", onClose);
-    const request = Object.assign(this.request, { [CALL]: this });
+  read(): void {
+    this.listen();
+    const { request } = this;
+    (request as CallRequest)[CALL] = this;
     request.on("data", onData);
     request.on("end", onEnd);
     // A client that hangs up in the middle; the response's `close` says so too.
     request.on("error", ignore);
+  }
+
+  protected listen(): void {
+    (this.response as CallResponse)[CALL] = this;
+    this.response.on("close", onClose);
   }
 
   protected write(answer: Answer): void {

@@ -25,12 +25,15 @@ export class Http2Call extends UnaryCall {
     return this.stream.session ?? this.stream;
   }
 
-  /** Reads the request's body; answers when it is complete. */
-  listen(): void {
-    const stream = Object.assign(this.stream, { [CALL]: this });
-    stream.on("aborted", onAborted);
-    stream.on("data", onData);
-    stream.on("end", onEnd);
+  read(): void {
+    this.listen();
+    this.stream.on("data", onData);
+    this.stream.on("end", onEnd);
+  }
+
+  protected listen(): void {
+    (this.stream as CallStream)[CALL] = this;
+    this.stream.on("aborted", onAborted);
   }
 
   sendTrailers(): void {

@@ -1,6 +1,7 @@
 /** Collects the bytes of a request into its one message, and refuses what is no such thing in the stock adapter's words. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Message, MethodCodec } from "./codec.js";
+import { COMPRESSED_FLAG, ENVELOPE_HEAD_BYTES, TRAILER_FLAG } from "./envelope.js";
 import type { WireForm } from "./wire-form.js";
 
 /** Takes a body piece by piece. Both methods throw ConnectError as soon as the request can't be answered. */
@@ -9,9 +10,6 @@ export interface RequestBody {
   end(): Message;
 }
 
-const ENVELOPE_HEAD_BYTES = 5;
-const COMPRESSED_FLAG = 0b1;
-const TRAILER_FLAG = 0b1000_0000;
 const NO_BYTES = Buffer.alloc(0);
 
 /** Pieces that are not looked at yet. One piece, the common case, is never copied. */
@@ -75,7 +73,10 @@ export class EnvelopedBody implements RequestBody {
   push(chunk: Buffer): void {
     if (this.pieces === undefined) {
       // Most bodies are one envelope in one piece.
-      if (chunk.length >= ENVELOPE_HEAD_BYTES && chunk.length === chunk.readUInt32BE(1) + ENVELOPE_HEAD_BYTES) {
+      if (
+        chunk.length >= ENVELOPE_HEAD_BYTES &&
+        chunk.length === chunk.readUInt32BE(1) + ENVELOPE_HEAD_BYTES
+      ) {
         this.checkLength(chunk.length - ENVELOPE_HEAD_BYTES);
         this.accept(chunk.readUInt8(0), chunk.subarray(ENVELOPE_HEAD_BYTES));
         return;
@@ -91,10 +92,7 @@ export class EnvelopedBody implements RequestBody {
       throw new ConnectError("protocol error: incomplete envelope", Code.InvalidArgument);
     }
     if (this.message === undefined) {
-      throw new ConnectError(
-        "protocol error: missing input message for unary method",
-        Code.Unimplemented,
-      );
+      throw new ConnectError("protocol error: missing input message for unary method", Code.Unimplemented);
     }
     return this.message;
   }

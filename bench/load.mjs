@@ -1,0 +1,60 @@
+// Load by h2load (Debian's nghttp2-client): a separate program in C, several times faster than any server measured here.
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+
+/**
+ * Sends one request over and over for a time. `target`: { port, path, method, headers, body, http1 }.
+ * Returns calls per second, p50 and p99 in milliseconds, and how many failed.
+ */
+export async function load(target, inFlight, durationMs) {
+  const folder = mkdtempSync(join(tmpdir(), "ironflow-load-"));
+  try {
+    const log = join(folder, "log");
+    const connections = target.http1 ? inFlight : Math.min(4, inFlight);
+    const args = ["-c", String(connections), "-m", String(target.http1 ? 1 : inFlight / connections)];
+    args.push("-D", String(durationMs / 1000), "--warm-up-time", "0.3", `--log-file=${log}`);
+    if (target.http1) args.push("--h1");
+    for (const [name, value] of Object.entries(target.headers ?? {})) args.push("-H", `${name}: ${value}`);
+    if (target.method) args.push("-H", `:method: ${target.method}`);
+    if (target.body) {
+      writeFileSync(join(folder, "body"), target.body);
+      args.push("-d", join(folder, "body"));
+    }
+    const { stdout } = await run("h2load", [...args, `http://127.0.0.1:${target.port}${target.path}`], {
+      timeout: durationMs + 30_000,
+      maxBuffer: 1 << 24,
+    });
+    const perSecond = Number(/finished in [^,]+, ([\d.]+) req\/s/.exec(stdout)?.[1]);
+    const ok = Number(/(\d+) 2xx/.exec(stdout)?.[1]);
+    const bad = Number(/(\d+) failed/.exec(stdout)?.[1]);
+    if (!(ok > 0)) throw new Error(`no call to ${target.path} went well: ${stdout.slice(-400)}`);
+    return { perSecond, failed: bad, ...percentiles(readFileSync(log, "utf8")) };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** The third column of h2load's log is each call's time in microseconds. */
+function percentiles(log) {
+  const times = [];
+  for (const line of log.split("\n")) {
+    const tab = line.lastIndexOf("\t");
+    if (tab > 0) times.push(Number(line.slice(tab + 1)));
+  }
+  times.sort((left, right) => left - right);
+  const at = (share) => (times[Math.floor(times.length * share)] ?? 0) / 1000;
+  return { p50Ms: at(0.5), p99Ms: at(0.99) };
+}
+
+/** A gRPC message: the 5-byte frame and the bytes. */
+export function grpcFrame(bytes) {
+  const frame = Buffer.alloc(5 + bytes.length);
+  frame.writeUInt32BE(bytes.length, 1);
+  frame.set(bytes, 5);
+  return frame;
+}

