@@ -17,7 +17,7 @@ export async function load(target, inFlight, durationMs) {
     const log = join(folder, "log");
     const connections = target.http1 ? inFlight : Math.min(4, inFlight);
     const args = ["-c", String(connections), "-m", String(target.http1 ? 1 : inFlight / connections)];
-    args.push("-D", String(durationMs / 1000), "--warm-up-time", "0.3", `--log-file=${log}`);
+    args.push("-D", `${durationMs}ms`, "--warm-up-time", "300ms", `--log-file=${log}`);
     if (target.http1) args.push("--h1");
     for (const [name, value] of Object.entries(target.headers ?? {})) args.push("-H", `${name}: ${value}`);
     if (target.method) args.push("-H", `:method: ${target.method}`);

@@ -4,6 +4,7 @@
  * The consumer that does it is ephemeral and deleted at once (a client's iterators leave theirs for minutes). JetStream sends as
  * fast as we read, held back by its flow control. The scan shows the bucket at one moment: when the server had nothing more to send.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import { createInbox, type Msg, nuid } from "@nats-io/transport-node";
 import type { CallScope } from "../kv/store.js";
 import { JetStreamError, toKvError, unavailable } from "./errors.js";
@@ -60,6 +61,7 @@ export async function scanLiveSubjects(
     const newest = options.isClustered ? await newestOf(options.reader, place, subjects, scope) : 0;
     const live = await scanOnce(options, place, subjects, newest, scope);
     if (live !== undefined) return live;
+    await delay(CHECK_INTERVAL_MS);
   }
 }
 

@@ -8,7 +8,7 @@ import type { Watcher } from "../../src/nats/watch/watcher.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { TestBucket } from "./watch-bucket.js";
 import { compare, type Watched, type Written } from "./watch-model.js";
-import { newHubs, scope } from "./watching.js";
+import { line, newHubs, scope } from "./watching.js";
 
 const RUNS = process.env["EXTENDED"] === "1" ? 300 : 12;
 const KEYS = ["a", "b", "user.1", "user.2", "user.1.name", "user-7", "x=y", "ü.1"];
@@ -103,7 +103,13 @@ test(`holds in ${RUNS} runs`, { timeout: 600_000 }, async () => {
       finish(acknowledged.revision);
       written.sort((left, right) => Number(left.revision - right.revision));
       for (const watched of await Promise.all(opened)) {
-        expect(compare(written, watched, run.history)).toEqual({
+        const findings = compare(written, watched, run.history);
+        if (findings.missed.length > 0) {
+          const { options, events, placedAt, readUpTo, revisionBefore } = watched;
+          console.log(run.history, options, { placedAt, readUpTo, revisionBefore }, events.map(line).join("\n"));
+          console.log(written.map((w) => `${w.operation} ${w.key} @${w.revision}`).join("\n"));
+        }
+        expect(findings).toEqual({
           missed: [],
           doubled: [],
           reordered: [],

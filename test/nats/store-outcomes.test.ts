@@ -1,0 +1,314 @@
+/** What becomes of calls when the connection to NATS breaks, or NATS is silent: nothing is told that is not known. */
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { KvErrorKind } from "../../src/kv/errors.js";
+import type { CallScope, Store } from "../../src/kv/store.js";
+import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
+import { type FaultyLink, openFaultyLink } from "./faulty-link.js";
+import { bytes, expectRefusal, newBucketName, refusal, scope, text } from "./store-contract.js";
+import { type OpenStore, openStore } from "./store-support.js";
+
+let server: TestNatsServer;
+let link: FaultyLink;
+/** The store under test, over the link, and one beside it that sees what is stored. */
+let faulty: OpenStore;
+let sound: OpenStore;
+let store: Store;
+let bucket: string;
+
+beforeAll(async () => {
+  server = await startNatsServer();
+  sound = await openStore(server.url);
+});
+
+afterAll(async () => {
+  await sound.close();
+  await server.remove();
+});
+
+beforeEach(async () => {
+  link = await openFaultyLink(server.port);
+  faulty = await openStore(link.url);
+  store = faulty.store;
+  bucket = newBucketName();
+  await store.createBucket({ name: bucket, history: 10 }, scope());
+});
+
+afterEach(async () => {
+  link.heal();
+  await faulty.close();
+  await link.close();
+});
+
+const operations = async (key: string): Promise<string[]> =>
+  (await sound.store.history(bucket, key, scope())).map((entry) => `${entry.revision} ${entry.operation}`);
+
+/** Waits until the other store sees the key's newest revision. */
+async function untilStored(key: string, revision: bigint): Promise<void> {
+  for (;;) {
+    const entries = await sound.store.history(bucket, key, scope()).catch(() => []);
+    if ((entries.at(-1)?.revision ?? 0n) >= revision) return;
+  }
+}
+
+async function disconnected(): Promise<void> {
+  link.isDown = true;
+  link.cut();
+  for await (const status of faulty.connection.status()) if (status.type === "disconnect") return;
+}
+
+type Call = (within: CallScope) => Promise<bigint>;
+
+describe("a write whose answer is lost with the connection", () => {
+  const writes: [string, string, () => Call, string[], KvErrorKind | "applied"][] = [
+    [
+      "put",
+      "PUBLISH",
+      () => (within) => store.put(bucket, "k", bytes("new"), {}, within),
+      ["1 put", "2 put"],
+      "applied",
+    ],
+    [
+      "put if revision",
+      "PUBLISH",
+      () => (within) => store.put(bucket, "k", bytes("new"), { condition: { ifRevision: 1n } }, within),
+      ["1 put", "2 put"],
+      "applied",
+    ],
+    [
+      "delete",
+      "DEL",
+      () => (within) => store.delete(bucket, "k", {}, within),
+      ["1 put", "2 delete"],
+      "applied",
+    ],
+    [
+      "delete if revision",
+      "DEL",
+      () => (within) => store.delete(bucket, "k", { condition: { ifRevision: 1n } }, within),
+      ["1 put", "2 delete"],
+      "applied",
+    ],
+    [
+      "purge",
+      "PURGE",
+      () => (within) => store.delete(bucket, "k", { purge: true }, within),
+      ["2 purge"],
+      "applied",
+    ],
+  ];
+
+  it.each(writes)("is found to be applied, once, when NATS is back: %s", async (_, __, call, expected) => {
+    await sound.store.put(bucket, "k", bytes("old"), {}, scope());
+    const lost = link.loseAnswersTo("Nats-Msg-Id");
+    const outcome = call()(scope());
+    await lost;
+    await untilStored("k", 2n);
+    link.cut();
+    expect(await outcome).toBe(2n);
+    expect(await operations("k")).toEqual(expected);
+  });
+
+  it.each(writes)(
+    "is sent again, and applied once, when it never arrived: %s",
+    async (_, __, call, expected) => {
+      await sound.store.put(bucket, "k", bytes("old"), {}, scope());
+      const lost = link.loseRequest("Nats-Msg-Id");
+      const outcome = call()(scope());
+      await lost;
+      link.cut();
+      expect(await outcome).toBe(2n);
+      expect(await operations("k")).toEqual(expected);
+    },
+  );
+
+  it("is found to be applied also if it was to happen only once: put if absent", async () => {
+    const lost = link.loseAnswersTo("Nats-Msg-Id");
+    const outcome = store.put(bucket, "k", bytes("v"), { condition: "if_absent" }, scope());
+    await lost;
+    await untilStored("k", 1n);
+    link.cut();
+    expect(await outcome).toBe(1n);
+  });
+
+  it("is refused for its condition when it never arrived and somebody was first", async () => {
+    await store.put(bucket, "k", bytes("old"), {}, scope());
+    await sound.store.put(bucket, "k", bytes("theirs"), {}, scope());
+    const lost = link.loseRequest("Nats-Msg-Id");
+    const outcome = refusal(
+      store.put(bucket, "k", bytes("mine"), { condition: { ifRevision: 1n } }, scope()),
+    );
+    await lost;
+    link.cut();
+    expect(["revision_mismatch", "outcome_unknown"]).toContain((await outcome).kind);
+    expect(await operations("k")).toEqual(["1 put", "2 put"]);
+  });
+
+  it("is not known, and not sent again, when somebody wrote over it", async () => {
+    await store.put(bucket, "k", bytes("old"), {}, scope());
+    const lost = link.loseAnswersTo("Nats-Msg-Id");
+    const outcome = refusal(store.put(bucket, "k", bytes("mine"), {}, scope()));
+    await lost;
+    await untilStored("k", 2n);
+    await sound.store.put(bucket, "k", bytes("theirs"), {}, scope());
+    link.cut();
+    expect((await outcome).kind).toBe("outcome_unknown");
+    expect(text((await sound.store.get(bucket, "k", 0n, scope())).value)).toBe("theirs");
+  });
+
+  it("is not known when NATS does not come back in time", async () => {
+    const lost = link.loseAnswersTo("Nats-Msg-Id");
+    const outcome = refusal(store.put(bucket, "k", bytes("v"), {}, scope(300)));
+    await lost;
+    link.isDown = true;
+    link.cut();
+    expect((await outcome).kind).toBe("outcome_unknown");
+  });
+
+  it("is not known when NATS is silent until the caller's time is over, or the caller gives up", async () => {
+    const aborter = new AbortController();
+    const lost = link.loseAnswersTo("Nats-Msg-Id");
+    const outcomes = [
+      refusal(store.put(bucket, "k", bytes("v"), {}, scope(200))),
+      refusal(store.put(bucket, "k", bytes("v"), {}, scope(10_000, aborter.signal))),
+    ];
+    await lost;
+    aborter.abort();
+    expect((await Promise.all(outcomes)).map((error) => error.kind)).toEqual([
+      "outcome_unknown",
+      "outcome_unknown",
+    ]);
+  });
+
+  it.each<[string, (within: CallScope) => Promise<unknown>]>([
+    ["createBucket", (within) => store.createBucket({ name: newBucketName() }, within)],
+    ["updateBucket", (within) => store.updateBucket(bucket, { history: 2 }, within)],
+    ["deleteBucket", (within) => store.deleteBucket(bucket, within)],
+  ])("is not known either if it was about a bucket: %s", async (name, call) => {
+    const lost = link.loseAnswersTo(`STREAM.${name.slice(0, 6).toUpperCase()}`);
+    const outcome = refusal(call(scope()));
+    await lost;
+    link.cut();
+    expect((await outcome).kind).toBe("outcome_unknown");
+  });
+});
+
+describe("while NATS is away", () => {
+  const calls: [string, (within: CallScope) => Promise<unknown>][] = [
+    ["createBucket", (within) => store.createBucket({ name: newBucketName() }, within)],
+    ["getBucket", (within) => store.getBucket(bucket, within)],
+    ["listBuckets", (within) => store.listBuckets({ limit: 0, pageToken: "" }, within)],
+    ["updateBucket", (within) => store.updateBucket(bucket, { history: 2 }, within)],
+    ["deleteBucket", (within) => store.deleteBucket(bucket, within)],
+    ["get", (within) => store.get(bucket, "k", 0n, within)],
+    ["put", (within) => store.put(bucket, "k", bytes(""), {}, within)],
+    ["put if absent", (within) => store.put(bucket, "k", bytes(""), { condition: "if_absent" }, within)],
+    ["delete", (within) => store.delete(bucket, "k", {}, within)],
+    ["listKeys", (within) => store.listKeys(bucket, [], { limit: 0, pageToken: "" }, within)],
+    ["history", (within) => store.history(bucket, "k", within)],
+    ["ping", (within) => store.ping(within)],
+  ];
+
+  it.each(calls)("%s is refused at once, as safe to try again", async (_, call) => {
+    await disconnected();
+    // A scope without end: only an answer at once ends this.
+    await expectRefusal(call(scope(Infinity)), "unavailable");
+  });
+
+  it("everything goes on when it is back", async () => {
+    await store.put(bucket, "k", bytes("v"), {}, scope());
+    await disconnected();
+    await expectRefusal(store.get(bucket, "k", 0n, scope()), "unavailable");
+    link.heal();
+    for await (const status of faulty.connection.status()) if (status.type === "reconnect") break;
+    expect(text((await store.get(bucket, "k", 0n, scope())).value)).toBe("v");
+    expect((await store.getBucket(bucket, scope())).values).toBe(1);
+  });
+});
+
+describe("a read that NATS does not answer", () => {
+  const reads: [string, string, (within: CallScope) => Promise<unknown>][] = [
+    ["get", "DIRECT.GET", (within) => store.get(bucket, "k", 0n, within)],
+    ["get at a revision", "DIRECT.GET", (within) => store.get(bucket, "k", 1n, within)],
+    ["history", "DIRECT.GET", (within) => store.history(bucket, "k", within)],
+    ["getBucket", "CONSUMER.CREATE", (within) => store.getBucket(bucket, within)],
+    [
+      "listKeys",
+      "CONSUMER.CREATE",
+      (within) => store.listKeys(bucket, [], { limit: 0, pageToken: "" }, within),
+    ],
+    ["listBuckets", "STREAM.NAMES", (within) => store.listBuckets({ limit: 0, pageToken: "" }, within)],
+  ];
+
+  beforeEach(async () => {
+    await store.put(bucket, "k", bytes("v"), {}, scope());
+  });
+
+  it.each(reads)("fails at once when the connection breaks: %s", async (_, request, call) => {
+    const lost = link.loseAnswersTo(request);
+    const outcome = refusal(call(scope(Infinity)));
+    await lost;
+    link.cut();
+    expect((await outcome).kind).toBe("unavailable");
+  });
+
+  it.each(reads)("fails when the caller's time is over: %s", async (_, request, call) => {
+    const lost = link.loseAnswersTo(request);
+    const outcome = refusal(call(scope(100)));
+    await lost;
+    expect((await outcome).kind).toBe("deadline_exceeded");
+  });
+
+  it.each(reads)("fails when the caller gives up: %s", async (_, request, call) => {
+    const aborter = new AbortController();
+    const lost = link.loseAnswersTo(request);
+    const outcome = refusal(call(scope(Infinity, aborter.signal)));
+    await lost;
+    aborter.abort();
+    expect((await outcome).kind).toBe("canceled");
+  });
+});
+
+describe("a nats-server that is killed and started again", () => {
+  it("has every write that was acknowledged, and none twice", async () => {
+    const own = await startNatsServer({ syncAlways: true });
+    const opened = await openStore(own.url);
+    try {
+      await opened.store.createBucket({ name: "killed", history: 64 }, scope());
+      const acknowledged = new Map<string, bigint>();
+      let isOver = false;
+      let unknown = 0;
+      const writer = async (id: number): Promise<void> => {
+        for (let count = 0; !isOver; count++) {
+          const key = `${id}.${count}`;
+          try {
+            acknowledged.set(key, await opened.store.put("killed", key, bytes(key), {}, scope()));
+          } catch (error) {
+            if ((error as { kind?: string }).kind === "outcome_unknown") unknown++;
+            else expect(error).toMatchObject({ kind: "unavailable" });
+            await new Promise((resolve) => setTimeout(resolve, 5));
+          }
+        }
+      };
+      const writers = Array.from({ length: 16 }, (_, id) => writer(id));
+      for (let round = 1; round <= 3; round++) {
+        while (acknowledged.size < round * 200) await new Promise((resolve) => setTimeout(resolve, 1));
+        await own.stop("SIGKILL");
+        await own.start();
+      }
+      const before = acknowledged.size;
+      while (acknowledged.size < before + 50) await new Promise((resolve) => setTimeout(resolve, 1));
+      isOver = true;
+      await Promise.all(writers);
+      for (const [key, revision] of acknowledged) {
+        const entries = await opened.store.history("killed", key, scope());
+        expect(entries.map((entry) => [entry.revision, text(entry.value)])).toEqual([[revision, key]]);
+      }
+      const { items } = await opened.store.listKeys("killed", [], { limit: 0, pageToken: "" }, scope());
+      expect(items.length).toBeGreaterThanOrEqual(acknowledged.size);
+      expect(items.length).toBeLessThanOrEqual(acknowledged.size + unknown + writers.length * 3);
+    } finally {
+      await opened.close();
+      await own.remove();
+    }
+  });
+});

@@ -1,0 +1,61 @@
+/** A watch that a test feeds by hand: what the doors for watches do with it shows in who asks for the next event, and when. */
+import { create } from "@bufbuild/protobuf";
+import { EventEmitter, once } from "node:events";
+import {
+  type WatchResponse,
+  WatchResponse_ChangeSchema,
+  WatchResponseSchema,
+} from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import { EntrySchema, Operation } from "../../gen/ironflow/kv/v1/types_pb.js";
+
+export class FakeWatch implements AsyncIterableIterator<WatchResponse> {
+  /** How many events the door has taken. */
+  taken = 0;
+  isReturned = false;
+  private readonly waiting: (WatchResponse | Error)[] = [];
+  private readonly signals = new EventEmitter();
+
+  push(...events: (WatchResponse | Error)[]): void {
+    this.waiting.push(...events);
+    this.signals.emit("event");
+  }
+
+  /** Resolves when the door has let go of the watch. */
+  async returned(): Promise<void> {
+    if (!this.isReturned) await once(this.signals, "return");
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async next(): Promise<IteratorResult<WatchResponse>> {
+    while (this.waiting.length === 0 && !this.isReturned) {
+      await Promise.race([once(this.signals, "event"), once(this.signals, "return")]);
+    }
+    if (this.isReturned) return { done: true, value: undefined };
+    const event = this.waiting.shift();
+    if (event instanceof Error) throw event;
+    if (event === undefined) return { done: true, value: undefined };
+    this.taken++;
+    return { done: false, value: event };
+  }
+
+  return(): Promise<IteratorResult<WatchResponse>> {
+    this.isReturned = true;
+    this.signals.emit("return");
+    return Promise.resolve({ done: true, value: undefined });
+  }
+}
+
+/** A change of one key. */
+export function change(
+  revision: bigint,
+  value: Uint8Array = new Uint8Array(),
+  operation = Operation.PUT,
+): WatchResponse {
+  const entry = create(EntrySchema, { key: "k", value, revision, operation });
+  return create(WatchResponseSchema, {
+    event: { case: "change", value: create(WatchResponse_ChangeSchema, { entry }) },
+  });
+}
