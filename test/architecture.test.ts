@@ -46,7 +46,9 @@ describe("the arrows between the folders", () => {
   });
 
   it("only main.ts reads the environment and arguments, writes to the terminal, handles signals or ends the process", () => {
-    const touching = files.filter((file) => /\bprocess\.(env|argv|exit|exitCode|on|once|stdin|stdout|stderr|chdir)\b/.test(withoutComments(file)));
+    const touching = files.filter((file) =>
+      /\bprocess\.(env|argv|exit|exitCode|on|once|stdin|stdout|stderr|chdir)\b/.test(withoutComments(file)),
+    );
     expect(touching.filter((file) => file !== "src/main.ts")).toEqual([]);
   });
 

@@ -85,12 +85,16 @@ async function scanOnce(
       scope,
     );
     if (info.num_pending === 0) scan.caughtUpAt(info.delivered.consumer_seq);
-    return await scan.done;
-  } catch (error) {
-    throw toKvError(error, { bucket: place.bucket });
-  } finally {
+    const live = await scan.done;
     scan.stop();
-    await deleteConsumer(requests, place, consumer, log);
+    await deleteConsumer(requests, place, consumer, scope, log);
+    return live;
+  } catch (error) {
+    scan.stop();
+    // The caller is not to wait for this, nor to keep it from happening.
+    const ownScope = { deadlineMs: performance.now() + DELETE_TIMEOUT_MS, signal: NEVER_ABORTED };
+    void deleteConsumer(requests, place, consumer, ownScope, log);
+    throw toKvError(error, { bucket: place.bucket });
   }
 }
 
@@ -170,15 +174,17 @@ class Scan {
   }
 }
 
-async function deleteConsumer(requests: Requests, place: Place, consumer: string, log: Log): Promise<void> {
-  const scope: CallScope = {
-    deadlineMs: performance.now() + DELETE_TIMEOUT_MS,
-    signal: NEVER_ABORTED,
-  };
+/** Never fails: it was not made, or went with its stream, or goes by itself when it has been inactive for a while. */
+async function deleteConsumer(
+  requests: Requests,
+  place: Place,
+  consumer: string,
+  scope: CallScope,
+  log: Log,
+): Promise<void> {
   try {
     await askJetStream(requests, `CONSUMER.DELETE.${place.stream}.${consumer}`, undefined, scope);
   } catch (error) {
-    // It was never made, or went with its stream. Otherwise it goes by itself when it has been inactive for a while.
     if (error instanceof JetStreamError) return;
     log.warn({ err: error, bucket: place.bucket }, "a scan of keys could not be cleaned up at once");
   }

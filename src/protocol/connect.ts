@@ -4,7 +4,12 @@
  * The library's own `connectNodeAdapter` is not used, only its parts: it lets a malformed authority throw past the handler, which would
  * end the process, and it reports failures to the console.
  */
-import type { DescMethodServerStreaming, DescMethodUnary } from "@bufbuild/protobuf";
+import type {
+  DescMethodServerStreaming,
+  DescMethodUnary,
+  JsonReadOptions,
+  JsonWriteOptions,
+} from "@bufbuild/protobuf";
 import {
   Code,
   ConnectError,
@@ -38,6 +43,8 @@ export interface StockHandlerOptions {
   readonly log: Pick<Logger, "error">;
   /** Aborts every call's signal. Default: calls end by themselves. */
   readonly shutdownSignal?: AbortSignal | undefined;
+  /** How messages are written as JSON and read from it. Default: unknown fields are ignored. */
+  readonly jsonOptions?: Partial<JsonReadOptions & JsonWriteOptions> | undefined;
 }
 
 export interface ConnectAdapterOptions extends Omit<StockHandlerOptions, "routes"> {
@@ -66,6 +73,7 @@ export function createStockHandler(options: StockHandlerOptions): Handler {
     acceptCompression: [compressionGzip],
     requireConnectProtocolHeader: false,
     ...(options.shutdownSignal === undefined ? {} : { shutdownSignal: options.shutdownSignal }),
+    ...(options.jsonOptions === undefined ? {} : { jsonOptions: options.jsonOptions }),
   });
   options.routes(router);
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));

@@ -38,7 +38,7 @@ export async function refusal(
   });
   expect(failure.rawMessage).toMatch(/^[A-Za-z].{10,}/);
   expect(failure.rawMessage).not.toMatch(
-    /nats|jetstream|\bstream\b|KV_|APP_[a-z]|\$|consumer|at .*\.(ts|js):/i,
+    /nats|jetstream|\bstream\b|KV_APP|\$(KV|JS)|consumer|at .*\.(ts|js):/i,
   );
   return detail;
 }

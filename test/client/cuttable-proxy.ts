@@ -5,7 +5,8 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 export class CuttableProxy {
   private readonly pairs = new Set<{ client: Socket; upstream: Socket }>();
   private server: Server | undefined;
-  private isHolding = false;
+  /** Bytes of answers that still pass. */
+  private passing = Infinity;
   private emptied: (() => void)[] = [];
   private port = 0;
 
@@ -52,13 +53,13 @@ export class CuttableProxy {
     await closed;
   }
 
-  /** Passes requests on, but no more answers, also on connections to come; until `passAnswers`. What is held is lost. */
-  holdAnswers(): void {
-    this.isHolding = true;
+  /** Passes requests on, but only so many more bytes of answers, over all connections; until `passAnswers`. The rest is lost. */
+  holdAnswers(afterBytes = 0): void {
+    this.passing = afterBytes;
   }
 
   passAnswers(): void {
-    this.isHolding = false;
+    this.passing = Infinity;
   }
 
   /** Resolves when no connection is open. */
@@ -72,11 +73,9 @@ export class CuttableProxy {
     this.pairs.add(pair);
     client.pipe(upstream);
     upstream.on("data", (chunk) => {
-      if (this.isHolding) return;
-      if (!client.write(chunk)) {
-        upstream.pause();
-        client.once("drain", () => upstream.resume());
-      }
+      const part = chunk.subarray(0, this.passing);
+      this.passing -= part.length;
+      if (part.length > 0) client.write(part);
     });
     const end = (): void => {
       client.destroy();

@@ -13,6 +13,7 @@ import { CuttableProxy } from "./cuttable-proxy.js";
 import { CountingFetch, refusal } from "./support.js";
 
 const { createClient } = sdk;
+const RIGHT_KEY = "the-right-key-of-tests";
 
 describe("errors of the service", () => {
   const CLASS_BY_KIND: Readonly<Record<KvErrorKind, typeof sdk.KvError>> = {
@@ -125,7 +126,7 @@ describe("options", () => {
 describe("API keys", () => {
   let service: TestService;
   beforeAll(async () => {
-    service = await startTestService({ "api-key": "right" });
+    service = await startTestService({ "api-key": RIGHT_KEY });
   });
   afterAll(() => service.remove());
   afterEach(() => vi.unstubAllEnvs());
@@ -133,8 +134,8 @@ describe("API keys", () => {
   const open = (apiKey?: string): sdk.KeyValue => createClient({ serverUrl: service.url, apiKey }).kv();
 
   it("sends the one given, else the environment's", async () => {
-    vi.stubEnv("IRONFLOW_API_KEY", "right");
-    expect(await open("right").listBuckets()).toEqual([]);
+    vi.stubEnv("IRONFLOW_API_KEY", RIGHT_KEY);
+    expect(await open(RIGHT_KEY).listBuckets()).toEqual([]);
     expect(await open().listBuckets()).toEqual([]);
     await refusal(open("wrong").listBuckets(), sdk.KvUnauthenticatedError, { reason: "unauthenticated" });
     vi.stubEnv("IRONFLOW_API_KEY", "");

@@ -1,6 +1,6 @@
 /** What the tests of the SDK share. */
 import { expect } from "vitest";
-import type { Bucket, KvError, WatchEvent } from "../../src/client/index.js";
+import type { Bucket, ChangeEvent, KvError, WatchEvent } from "../../src/client/index.js";
 
 /** Expects a call to be refused with this class and these fields; returns the error. */
 export async function refusal<Failure extends KvError>(
@@ -61,4 +61,10 @@ export class CountingFetch {
     if (this.failures >= failures) return;
     await new Promise<void>((resolve) => this.waiting.push({ failures, resolve }));
   }
+}
+
+/** The next event; undefined when the watch has ended. */
+export async function next(watch: AsyncIterator<ChangeEvent>): Promise<ChangeEvent | undefined> {
+  const result = await watch.next();
+  return result.done === true ? undefined : result.value;
 }

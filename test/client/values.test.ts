@@ -20,7 +20,8 @@ let kv: KeyValue;
 let bucket: Bucket;
 
 beforeAll(async () => {
-  service = await startTestService();
+  // Small pages, so that every list has several.
+  service = await startTestService({ "keys-page-max": "7", "buckets-page-max": "2" });
   kv = createClient({ serverUrl: service.url }).kv();
   const { name } = await kv.createBucket({ name: freshName(), history: 5 });
   bucket = kv.bucket(name);
@@ -163,18 +164,6 @@ describe("keys", () => {
     expect(first).toEqual(keys.slice(0, 3));
   });
 
-  it("follows the pages of a list to its end", async () => {
-    const listed = kv.bucket((await kv.createBucket({ name: freshName() })).name);
-    const count = 10_003;
-    for (let index = 0; index < count; index += 500) {
-      const part = Array.from({ length: Math.min(500, count - index) }, (_, offset) => index + offset);
-      await Promise.all(part.map((number) => listed.put(`k${String(number).padStart(5, "0")}`, "")));
-    }
-    const keys = await listed.listKeys();
-    expect(keys).toHaveLength(count);
-    expect(new Set(keys).size).toBe(count);
-  });
-
   it.each<[string, () => Promise<unknown>]>([
     ["an empty key", () => bucket.get("")],
     ["half of a surrogate pair", () => bucket.get("\ud800")],
@@ -230,7 +219,13 @@ describe("buckets", () => {
       maxBytes: 1_000_000,
       values: 1,
     });
-    expect((await kv.listBuckets()).map((one) => one.name)).toContain(name);
+    const others = [
+      await kv.createBucket({ name: freshName() }),
+      await kv.createBucket({ name: freshName() }),
+    ];
+    const listed = (await kv.listBuckets()).map((one) => one.name);
+    expect(listed).toEqual(expect.arrayContaining([name, ...others.map((one) => one.name)]));
+    expect(new Set(listed).size).toBe(listed.length);
     await refusal(kv.createBucket({ name }), KvBucketExistsError, { reason: "bucket_exists", bucket: name });
     await kv.deleteBucket(name);
     await refusal(kv.getBucketInfo(name), KvNotFoundError, { reason: "bucket_not_found", bucket: name });

@@ -2,7 +2,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { KvError } from "../../src/kv/errors.js";
 import type { BucketConfig, Store } from "../../src/kv/store.js";
-import { bytes, expectRefusal, newBucketName, refusal, scope, text } from "./store-contract.js";
+import { bytes, expectRefusal, newBucketName, scope } from "./store-contract.js";
 
 /** Runs the tests on the store that `getStore` returns once the caller's own `beforeAll` ran. */
 export function describeBucketContract(name: string, getStore: () => Store): void {

@@ -2,7 +2,9 @@
 import { afterAll, beforeAll } from "vitest";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { describeBucketContract } from "./store-contract-buckets.js";
-import { describeKeyContract } from "./store-contract-keys.js";
+import { describeListContract } from "./store-contract-lists.js";
+import { describeReadContract } from "./store-contract-reads.js";
+import { describeWriteContract } from "./store-contract-writes.js";
 import { type OpenStore, openStore } from "./store-support.js";
 
 for (const [name, isClustered] of [
@@ -20,5 +22,7 @@ for (const [name, isClustered] of [
     await server.remove();
   });
   describeBucketContract(name, () => open.store);
-  describeKeyContract(name, () => open.store);
+  describeReadContract(name, () => open.store);
+  describeWriteContract(name, () => open.store);
+  describeListContract(name, () => open.store);
 }

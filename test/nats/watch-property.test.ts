@@ -106,7 +106,12 @@ test(`holds in ${RUNS} runs`, { timeout: 600_000 }, async () => {
         const findings = compare(written, watched, run.history);
         if (findings.missed.length > 0) {
           const { options, events, placedAt, readUpTo, revisionBefore } = watched;
-          console.log(run.history, options, { placedAt, readUpTo, revisionBefore }, events.map(line).join("\n"));
+          console.log(
+            run.history,
+            options,
+            { placedAt, readUpTo, revisionBefore },
+            events.map(line).join("\n"),
+          );
           console.log(written.map((w) => `${w.operation} ${w.key} @${w.revision}`).join("\n"));
         }
         expect(findings).toEqual({

@@ -18,7 +18,7 @@ interface Stream {
   readonly status: number;
   readonly headers: Readonly<Record<string, unknown>>;
   readonly body: Readable;
-  leave(): void;
+  readonly leave: () => void;
 }
 
 async function open1(url: string, path: string, headers: Record<string, string> = {}): Promise<Stream> {
@@ -63,8 +63,8 @@ async function read(body: Readable, count: number): Promise<Event[]> {
     for (let end = text.indexOf("\n\n"); end >= 0; end = text.indexOf("\n\n")) {
       const block = text.slice(0, end);
       text = text.slice(end + 2);
-      const data = /^data: (.*)$/m.exec(block)?.[1];
-      const id = /^id: (.*)$/m.exec(block)?.[1];
+      const data = /(?:^|\n)data: ([^\n\r]*)/.exec(block)?.[1];
+      const id = /(?:^|\n)id: ([^\n\r]*)/.exec(block)?.[1];
       if (data !== undefined) events.push({ ...(id === undefined ? {} : { id }), data: JSON.parse(data) });
     }
     if (events.length >= count) break;

@@ -97,7 +97,7 @@ describe("one port", () => {
     stream.on("error", () => undefined);
     stream.end();
     stream.resume();
-    await once(stream, "close");
+    await new Promise((resolve) => stream.on("close", resolve));
     session.destroy();
     await expectAlive();
   });

@@ -2,8 +2,8 @@
 import { create, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
-import { createServer as createHttp2Server, type Http2Server, type ServerHttp2Session } from "node:http2";
-import type { AddressInfo } from "node:net";
+import { createServer as createHttp2Server, type Http2Server } from "node:http2";
+import type { AddressInfo, Socket } from "node:net";
 import { BucketService } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
 import { KeyValueService } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { DEFAULT_LIMITS, type Limits } from "../../src/kv/limits.js";
@@ -85,8 +85,8 @@ export async function startBridge(
     }),
   );
   const http2 = createHttp2Server((request, response) => rest.handle(request, response));
-  const sessions = new Set<ServerHttp2Session>();
-  http2.on("session", (session) => sessions.add(session));
+  const sockets = new Set<Socket>();
+  for (const server of [http1, http2]) server.on("connection", (socket: Socket) => sockets.add(socket));
   const [port, http2Port] = [await listen(http1), await listen(http2)];
   return {
     url: `http://127.0.0.1:${port}`,
@@ -95,8 +95,7 @@ export async function startBridge(
     registry,
     faults,
     async close() {
-      for (const session of sessions) session.destroy();
-      http1.closeAllConnections();
+      for (const socket of sockets) socket.destroy();
       await Promise.all([closed(http1), closed(http2)]);
     },
   };

@@ -29,7 +29,9 @@ export interface CatchUpHost {
   /** The same, and then every change from now on. */
   goLive(watcher: Watcher): void;
   openReader(subjects: readonly string[], start: ReadStart): Promise<Reader>;
-  /** Whether a reader that found nothing more, and brought nothing after `after`, can't have missed a change up to `upTo`. */
+  /** Whether a reader may read a copy that lags behind. Otherwise, asked after a revision was known, it has seen it. */
+  readonly isClustered: boolean;
+  /** Asks the storage's leader whether nothing lies between what a reader brought last and a revision. */
   hasReadUpTo(subjects: readonly string[], after: number, upTo: number): Promise<boolean>;
   /** Throws `revision_compacted` or `bucket_not_found` where reading can't go on from here. */
   checkUsable(next: number): Promise<void>;
@@ -132,18 +134,23 @@ export class CatchUp {
     if (!(await this.waitForRoom())) return "again";
     const reader = (this.reader ??= await this.openReader());
     if (reader === undefined) return watcher.isOver ? "again" : "away";
-    const known = Math.max(plan.upTo, host.position);
-    const result = await reader.pull(host.batchMax, (change) => this.accept(change));
+    const readUpTo = this.inSnapshot ? plan.upTo : Math.max(plan.upTo, host.position);
+    let brought = 0;
+    const result = await reader.pull(host.batchMax, (change) => {
+      brought++;
+      this.accept(change);
+    });
     if (result === "lost") {
       this.breakOff();
       return "away";
     }
-    const isSnapshotRead = this.inSnapshot && watcher.position >= plan.upTo;
-    if (result === "more" && !isSnapshotRead) return "again";
-    const readUpTo = this.inSnapshot ? plan.upTo : known;
-    if (!(await host.hasReadUpTo(this.subjects, watcher.position, readUpTo))) {
-      await this.wait(LAG_RETRY_MS);
-      return "again";
+    if (!this.inSnapshot || watcher.position < plan.upTo) {
+      if (result === "more" || (reader.mayStumble && brought > 0)) return "again";
+      const isProven = !this.host.isClustered && !reader.mayStumble;
+      if (!isProven && !(await host.hasReadUpTo(this.subjects, watcher.position, readUpTo))) {
+        if (!reader.mayStumble) await this.wait(LAG_RETRY_MS);
+        return "again";
+      }
     }
     return this.passed(readUpTo) ? "live" : "again";
   }
@@ -206,8 +213,9 @@ export class CatchUp {
    * again from its start, and what the watcher has is passed over.
    */
   private readStart(): ReadStart {
-    const canGoOn = this.isBroken && this.plan.historyDepth === 1;
-    return this.inSnapshot && !canGoOn ? "newest_of_each" : { sequence: this.watcher.position + 1 };
+    return this.inSnapshot && this.plan.historyDepth !== 1
+      ? "newest_of_each"
+      : { sequence: this.watcher.position + 1 };
   }
 
   private accept(change: Change): void {

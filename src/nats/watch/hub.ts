@@ -149,14 +149,13 @@ export class Hub implements CatchUpHost {
     return Reader.open(connection, api, subjectPrefix, subjects, start, bytesMax);
   }
 
-  /**
-   * On one server, a reader that was asked after the revision was known has seen it. In a cluster it may read a copy that lags behind:
-   * then the leader is asked whether anything lies between.
-   */
+  get isClustered(): boolean {
+    return this.options.isClustered;
+  }
+
   async hasReadUpTo(subjects: readonly string[], after: number, upTo: number): Promise<boolean> {
-    if (!this.options.isClustered || after >= upTo) return true;
     const { api, subjectPrefix } = this.options;
-    for (const subject of subjects) {
+    for (const subject of after < upTo ? subjects : []) {
       const next = await api.nextSequence(subjectPrefix + subject, after + 1);
       if (next !== undefined && next <= upTo) return false;
     }

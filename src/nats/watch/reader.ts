@@ -39,6 +39,11 @@ export class Reader {
     private readonly connection: NatsConnection,
     private readonly api: StreamApi,
     private readonly subjectPrefix: string,
+    /**
+     * Whether `end` may be said too early: what is newest of each key is listed by the server when the consumer is made, and where one
+     * of the list was removed since, it says that there is nothing more (2.14). It goes on when asked again.
+     */
+    readonly mayStumble: boolean,
     bytesMax: number,
   ) {
     this.bytesMax = bytesMax;
@@ -58,7 +63,7 @@ export class Reader {
     start: ReadStart,
     bytesMax: number,
   ): Promise<Reader> {
-    const reader = new Reader(connection, api, subjectPrefix, bytesMax);
+    const reader = new Reader(connection, api, subjectPrefix, start === "newest_of_each", bytesMax);
     const filters = subjects.map((subject) => subjectPrefix + subject);
     try {
       await api.createConsumer(reader.name, {

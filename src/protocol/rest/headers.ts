@@ -63,18 +63,16 @@ function qualityOf(parameters: readonly string[]): number {
   return value >= 0 && value <= 1 ? value : 0;
 }
 
+const JSON_IN_FACT = new Set(["application/json", "application/x-www-form-urlencoded", "text/plain"]);
+
 /**
  * Whether a body of this content type may be read as JSON: `application/json`, or a suffix `+json`. Absent counts, since many scripts send
- * none, and so does what curl says of every `-d` by itself.
+ * none, and so do the types that curl's `-d` and the fetch of browsers give a text by themselves.
  */
 export function isJsonType(contentType: string | undefined): boolean {
   if (contentType === undefined) return true;
   const type = contentType.split(";")[0]?.trim().toLowerCase() ?? "";
-  return (
-    type === "application/json" ||
-    type === "application/x-www-form-urlencoded" ||
-    /^[a-z]+\/[a-z0-9.-]+\+json$/.test(type)
-  );
+  return JSON_IN_FACT.has(type) || /^[a-z]+\/[a-z0-9.-]+\+json$/.test(type);
 }
 
 function show(header: string): string {

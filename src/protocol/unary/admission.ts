@@ -3,10 +3,10 @@ import type { DescMethodUnary } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
 import type { IncomingHttpHeaders } from "node:http";
 import type { Limits } from "../../kv/limits.js";
-import type { BoundMethod, ServiceRegistry } from "../../service/calls.js";
+import type { ServiceRegistry } from "../../service/calls.js";
 import type { Cors } from "../cors.js";
 import type { RequestHead, UnaryRoute } from "./call.js";
-import { createMethodCodec } from "./codec.js";
+import { type JsonOptions, createMethodCodec } from "./codec.js";
 import { messageOf } from "./get-request.js";
 import { timeoutOf } from "./timeout.js";
 import { type WireForm, acceptsGzip, formOf, isUncompressed } from "./wire-form.js";
@@ -16,6 +16,8 @@ export interface AdmissionOptions {
   readonly limits: Pick<Limits, "messageBytesMax">;
   /** Default: calls of web pages (those with `Origin`) are left to the stock adapter. */
   readonly cors?: Pick<Cors, "headersFor"> | undefined;
+  /** As the stock adapter's. */
+  readonly jsonOptions?: JsonOptions | undefined;
 }
 
 /** A GET that was taken: its message came with its head. */
@@ -28,7 +30,7 @@ export class Admission {
   private readonly routes: ReadonlyMap<string, UnaryRoute>;
 
   constructor(private readonly options: AdmissionOptions) {
-    this.routes = unaryRoutes(options.registry.methods, options.limits.messageBytesMax);
+    this.routes = unaryRoutes(options);
   }
 
   /** What a POST asks for; undefined where it is not for the fast path. */
@@ -72,14 +74,15 @@ export class Admission {
   }
 }
 
-function unaryRoutes(
-  methods: ReadonlyMap<string, BoundMethod>,
-  messageBytesMax: number,
-): Map<string, UnaryRoute> {
+function unaryRoutes(options: AdmissionOptions): Map<string, UnaryRoute> {
   const routes = new Map<string, UnaryRoute>();
-  for (const [path, method] of methods) {
+  for (const [path, method] of options.registry.methods) {
     if (method.desc.methodKind !== "unary") continue;
-    const codec = createMethodCodec(method.desc as DescMethodUnary, messageBytesMax);
+    const codec = createMethodCodec(
+      method.desc as DescMethodUnary,
+      options.limits.messageBytesMax,
+      options.jsonOptions,
+    );
     routes.set(path, { method, codec });
   }
   return routes;

@@ -21,7 +21,7 @@ export const connectAnswers: AnswerMaker = {
     call.addOwnHeaders(headers);
     headers["content-type"] = "application/json";
     addFields(headers, error.metadata);
-    return answerOf(call, codeToHttpStatus(error.code), headers, errorToJsonBytes(error, undefined));
+    return answerOf(call, codeToHttpStatus(error.code), headers, errorToJsonBytes(error, call.jsonOptions));
   },
 };
 

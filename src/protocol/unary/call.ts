@@ -7,7 +7,7 @@ import { type Answer, type AnswerMaker, type Fields, addFields } from "./answer.
 import { connectAnswers } from "./answer-connect.js";
 import { grpcAnswers } from "./answer-grpc.js";
 import { grpcWebAnswers } from "./answer-grpc-web.js";
-import type { MethodCodec } from "./codec.js";
+import type { JsonOptions, MethodCodec } from "./codec.js";
 import { EnvelopedBody, PlainBody, type RequestBody } from "./request-body.js";
 import type { WireForm } from "./wire-form.js";
 
@@ -15,6 +15,7 @@ import type { WireForm } from "./wire-form.js";
 export interface CallSettings {
   readonly registry: Pick<ServiceRegistry, "unary">;
   readonly messageBytesMax: number;
+  readonly jsonOptions: JsonOptions | undefined;
   readonly log: Pick<Logger, "error">;
 }
 
@@ -85,6 +86,9 @@ export abstract class UnaryCall implements CallInput {
   }
   get acceptsGzip(): boolean {
     return this.head.acceptsGzip;
+  }
+  get jsonOptions(): JsonOptions | undefined {
+    return this.settings.jsonOptions;
   }
   get requestHeaders(): IncomingHttpHeaders {
     return this.head.headers;

@@ -1,8 +1,16 @@
 /** Bytes to messages and back, for one method; what is malformed fails with the stock adapter's errors. */
-import type { DescMessage, DescMethodUnary, MessageShape } from "@bufbuild/protobuf";
+import type {
+  DescMessage,
+  DescMethodUnary,
+  JsonReadOptions,
+  JsonWriteOptions,
+  MessageShape,
+} from "@bufbuild/protobuf";
 import { createMethodSerializationLookup } from "@connectrpc/connect/protocol";
 
 export type Message = MessageShape<DescMessage>;
+
+export type JsonOptions = Partial<JsonReadOptions & JsonWriteOptions>;
 
 export interface MethodCodec {
   /** Throws ConnectError, also where the bytes are more than a message may have. */
@@ -14,8 +22,12 @@ export interface MethodCodec {
 /** The most bytes that the library lets a message have: answers are ours and not limited. */
 const WRITE_BYTES_MAX = 0xffffffff;
 
-export function createMethodCodec(method: DescMethodUnary, messageBytesMax: number): MethodCodec {
-  const lookup = createMethodSerializationLookup(method, undefined, undefined, {
+export function createMethodCodec(
+  method: DescMethodUnary,
+  messageBytesMax: number,
+  jsonOptions: JsonOptions | undefined,
+): MethodCodec {
+  const lookup = createMethodSerializationLookup(method, undefined, jsonOptions, {
     readMaxBytes: messageBytesMax,
     writeMaxBytes: WRITE_BYTES_MAX,
   });

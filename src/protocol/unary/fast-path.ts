@@ -27,8 +27,8 @@ export interface UnaryFastPath {
 }
 
 export function createUnaryFastPath(options: UnaryFastPathOptions): UnaryFastPath {
-  const { registry, limits, log } = options;
-  const settings: CallSettings = { registry, messageBytesMax: limits.messageBytesMax, log };
+  const { registry, limits, jsonOptions, log } = options;
+  const settings: CallSettings = { registry, messageBytesMax: limits.messageBytesMax, jsonOptions, log };
   const admission = new Admission(options);
 
   return {

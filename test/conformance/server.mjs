@@ -1,0 +1,143 @@
+/**
+ * The server under test: the service's own listener and doors, serving the conformance suite's service instead of ours. It reads what is
+ * asked of it from standard input, says on standard output where it listens, and runs until it is told to end.
+ *
+ * Arguments: the file of the suite's descriptors, `fast` or `stock`, and the folder where the service is compiled.
+ */
+import { createFileRegistry, fromBinary, toBinary, create } from "@bufbuild/protobuf";
+import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { readFileSync } from "node:fs";
+import { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import { pathToFileURL } from "node:url";
+import { createConformanceService } from "./service.mjs";
+
+const [descriptorFile, mode, compiled] = process.argv.slice(2);
+const { DEFAULT_LIMITS } = await load("kv/limits.js");
+const { createStockHandler } = await load("protocol/connect.js");
+const { createUnaryFastPath } = await load("protocol/unary/fast-path.js");
+const { listen } = await load("server.js");
+const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, readFileSync(descriptorFile)));
+const serviceDesc = registry.getService("connectrpc.conformance.v1.ConformanceService");
+const service = createConformanceService(registry);
+const log = { error: (fields, text) => console.error(text, fields) };
+
+/** The query of each GET, by the headers object that the call has too. */
+const queries = new WeakMap();
+
+const request = await readRequest();
+const limits = {
+  ...DEFAULT_LIMITS,
+  messageBytesMax: request.messageReceiveLimit || DEFAULT_LIMITS.messageBytesMax,
+};
+const jsonOptions = { registry };
+const stock = createStockHandler({
+  routes: (router) => router.service(serviceDesc, stockImplementation()),
+  limits,
+  jsonOptions,
+  log,
+});
+const fastPath =
+  mode === "fast" ? createUnaryFastPath({ registry: fastRegistry(), limits, jsonOptions, log }) : undefined;
+let taken = 0;
+
+const listener = await listen({
+  host: "127.0.0.1",
+  port: 0,
+  limits,
+  tls: request.useTls
+    ? {
+        cert: Buffer.from(request.serverCreds.cert).toString(),
+        key: Buffer.from(request.serverCreds.key).toString(),
+      }
+    : undefined,
+  handlers: {
+    onHttp1(incoming, response) {
+      noteQuery(incoming.method, incoming.url, incoming.headers);
+      if (fastPath?.handleHttp1(incoming, response)) taken++;
+      else stock(incoming, response);
+    },
+    onHttp2(stream, headers, flags, rawHeaders) {
+      noteQuery(headers[":method"], headers[":path"], headers);
+      if (fastPath?.handleHttp2(stream, headers, flags)) taken++;
+      else stock(new Http2ServerRequest(stream, headers, {}, rawHeaders), new Http2ServerResponse(stream));
+    },
+    onUpgrade: (_request, socket) => socket.destroy(),
+  },
+});
+
+writeResponse({
+  host: "127.0.0.1",
+  port: listener.port,
+  pemCert: request.useTls ? request.serverCreds.cert : new Uint8Array(0),
+});
+process.once("SIGTERM", () => {
+  // The runner shows standard error only where cases fail; the script adds these lines up.
+  if (mode === "fast") console.error(`fast path: ${taken} calls`);
+  process.exit(0);
+});
+
+function load(file) {
+  return import(pathToFileURL(`${compiled}/src/${file}`).href);
+}
+
+/** Serves the stock adapter from the library's context. */
+function stockImplementation() {
+  const wrap = (run) => (input, context) =>
+    run(input, {
+      requestHeaders: context.requestHeader,
+      timeoutMs: context.timeoutMs(),
+      signal: context.signal,
+      query: context.requestMethod === "GET" ? new URL(context.url).searchParams : undefined,
+      responseHeader: context.responseHeader,
+      responseTrailer: context.responseTrailer,
+    });
+  const { unimplemented: _, ...implemented } = service;
+  return Object.fromEntries(Object.entries(implemented).map(([name, run]) => [name, wrap(run)]));
+}
+
+/** Serves the fast path: as the service's own registry, with headers and trailers besides. */
+function fastRegistry() {
+  const methods = new Map(
+    serviceDesc.methods.map((desc) => {
+      const path = `/${serviceDesc.typeName}/${desc.name}`;
+      return [path, { path, service: serviceDesc, desc, handler: service[desc.localName] }];
+    }),
+  );
+  return {
+    methods,
+    unary(method, call, message) {
+      call.ownHeaders = new Headers();
+      call.ownTrailers = new Headers();
+      return method.handler(message, {
+        requestHeaders: Object.entries(call.requestHeaders).filter(([name]) => !name.startsWith(":")),
+        timeoutMs: call.timeoutMs,
+        signal: call.signal,
+        query: queries.get(call.requestHeaders),
+        responseHeader: call.ownHeaders,
+        responseTrailer: call.ownTrailers,
+      });
+    },
+  };
+}
+
+function noteQuery(method, target, headers) {
+  if (method === "GET") queries.set(headers, new URL(target, "http://localhost").searchParams);
+}
+
+/** A message of the runner's: four bytes of length, then the message. */
+async function readRequest() {
+  let bytes = Buffer.alloc(0);
+  for await (const chunk of process.stdin) {
+    bytes = Buffer.concat([bytes, chunk]);
+    if (bytes.length >= 4 && bytes.length >= 4 + bytes.readUInt32BE(0)) break;
+  }
+  return fromBinary(registry.getMessage("connectrpc.conformance.v1.ServerCompatRequest"), bytes.subarray(4));
+}
+
+function writeResponse(fields) {
+  const desc = registry.getMessage("connectrpc.conformance.v1.ServerCompatResponse");
+  const message = toBinary(desc, create(desc, fields));
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(message.length);
+  process.stdout.write(Buffer.concat([length, message]));
+}
