@@ -123,7 +123,7 @@ function withoutDetail(error: ConnectError, call: FailedCall): KvError {
     });
   }
   if (error.cause !== undefined || BROKEN_CODES.has(error.code)) {
-    return true
+    return call.isIdempotent
       ? new KvUnavailableError(`The connection to the service broke: ${rootMessage(error)}.`, {
           ...place,
           code: "unavailable",

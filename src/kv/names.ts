@@ -22,6 +22,9 @@ const ESCAPED_BYTE = /=([0-9A-F]{2})/g;
 // eslint-disable-next-line no-control-regex
 const CONTROL_CHARACTER = /[\u0000-\u001f\u007f-\u009f]/;
 
+// eslint-disable-next-line no-control-regex
+const LATE_CONTROL_CHARACTER = /[\u007f-\u009f]/g;
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -148,5 +151,10 @@ function hex(byte: number): string {
 
 /** A name as it may stand in a sentence: quoted, control characters shown as escapes, and cut where it is long. */
 export function quote(text: string): string {
-  return JSON.stringify(text.length <= 80 ? text : `${text.slice(0, 77)}...`);
+  const quoted = JSON.stringify(text.length <= 80 ? text : `${text.slice(0, 77)}...`);
+  // JSON escapes the control characters below U+0020 only.
+  return quoted.replace(
+    LATE_CONTROL_CHARACTER,
+    (character) => `\\u00${hex(character.charCodeAt(0)).toLowerCase()}`,
+  );
 }

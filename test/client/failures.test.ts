@@ -180,6 +180,17 @@ describe("connections that fail", () => {
     expect(await direct.history("k")).toHaveLength(1);
   });
 
+  it("writes the bytes as they were when the call was made, also when it is tried again", async () => {
+    await proxy.refuse();
+    const buffer = Buffer.from("before");
+    const write = open().put("k", buffer);
+    await counting.untilFailures(1);
+    buffer.fill("x");
+    await proxy.accept();
+    await write;
+    expect((await direct.get("k")).text()).toBe("before");
+  });
+
   it("tries a read again whose answer was cut off", async () => {
     await direct.put("k", "v");
     proxy.holdAnswers();

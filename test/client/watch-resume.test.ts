@@ -89,6 +89,9 @@ describe("how a watch goes on", () => {
     await direct.put("k", "meanwhile");
     await proxy.accept();
     expect(line((await pending).value as ChangeEvent)).toBe("put k=meanwhile @2");
+    // The resumed stream has an end of its catch-up, which is not the watch's snapshot_end.
+    await direct.put("k", "after");
+    expect(line((await watch.next()).value as ChangeEvent)).toBe("put k=after @3");
     await watch.return();
     expect(interrupted.mock.calls[0]?.[0]).toMatchObject({ retryable: true });
   });

@@ -1,8 +1,7 @@
 /** What every store must do to list keys: the contract of `src/kv/store.ts` as tests. */
 import { beforeAll, describe, expect, it } from "vitest";
-import { KvError } from "../../src/kv/errors.js";
 import type { BucketConfig, Store } from "../../src/kv/store.js";
-import { bytes, expectRefusal, newBucketName, refusal, scope, text } from "./store-contract.js";
+import { bytes, expectRefusal, newBucketName, scope } from "./store-contract.js";
 
 /** Runs the tests on the store that `getStore` returns once the caller's own `beforeAll` ran. */
 export function describeListContract(name: string, getStore: () => Store): void {
@@ -19,8 +18,6 @@ export function describeListContract(name: string, getStore: () => Store): void 
     }
     const put = (bucket: string, key: string, value: string): Promise<bigint> =>
       store.put(bucket, key, bytes(value), {}, scope());
-    const get = (bucket: string, key: string, revision = 0n): ReturnType<Store["get"]> =>
-      store.get(bucket, key, revision, scope());
     const keysOf = async (bucket: string, filters: string[] = []): Promise<readonly string[]> =>
       (await store.listKeys(bucket, filters, { limit: 0, pageToken: "" }, scope())).items;
 

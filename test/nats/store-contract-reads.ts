@@ -1,8 +1,7 @@
 /** What every store must do when it is read: the contract of `src/kv/store.ts` as tests. */
 import { beforeAll, describe, expect, it } from "vitest";
-import { KvError } from "../../src/kv/errors.js";
 import type { BucketConfig, Store } from "../../src/kv/store.js";
-import { bytes, expectRefusal, newBucketName, refusal, scope, text } from "./store-contract.js";
+import { bytes, expectRefusal, newBucketName, scope, text } from "./store-contract.js";
 
 /** Runs the tests on the store that `getStore` returns once the caller's own `beforeAll` ran. */
 export function describeReadContract(name: string, getStore: () => Store): void {

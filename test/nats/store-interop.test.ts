@@ -1,6 +1,6 @@
 /** Other programs on the same NATS: older and newer clients of NATS KV see what we wrote, and we see what they wrote. */
 import { Kvm } from "@nats-io/kv";
-import { jetstreamManager } from "@nats-io/jetstream";
+import { jetstreamManager, StoreCompression } from "@nats-io/jetstream";
 import * as older from "nats";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Store } from "../../src/kv/store.js";
@@ -27,7 +27,7 @@ afterAll(async () => {
   await server.remove();
 });
 
-beforeEach(async () => {
+beforeEach(() => {
   bucket = newBucketName();
 });
 
@@ -175,7 +175,7 @@ describe("a bucket that another program made", () => {
       subjects: [`$KV.APP_${bucket}.>`],
       max_msgs_per_subject: 1,
       metadata: { theirs: "yes" },
-      compression: "s2" as never,
+      compression: StoreCompression.S2,
     });
     await store.updateBucket(bucket, { history: 2, maxValueSize: 9 }, scope());
     expect(await streamConfig()).toMatchObject({
@@ -192,8 +192,8 @@ describe("a bucket that another program made", () => {
     }
     await open.connection.flush();
     await vi.waitFor(async () => expect((await store.getBucket(bucket, scope())).revision).toBe(7n));
-    expect(await allKeys()).toEqual([".", "plain"]);
-    expect((await store.getBucket(bucket, scope())).values).toBe(2);
+    expect(await allKeys()).toEqual([".", "plain", "x."]);
+    expect((await store.getBucket(bucket, scope())).values).toBe(3);
   });
 
   it("does not let a writer's headers pass for the storage's own", async () => {
@@ -227,8 +227,6 @@ describe("entries that outlived their bucket's ttl", () => {
   it("are gone for us and for older clients, and their keys are free", async () => {
     await store.createBucket({ name: bucket, ttlMs: 1_000, history: 2 }, scope());
     const kv = await olderConnection.jetstream().views.kv(`APP_${bucket}`, { bindOnly: true });
-    const operations: string[] = [];
-    open.connection.subscribe(`$JS.EVENT.ADVISORY.>`, { callback: () => operations.push("advisory") });
     await store.put(bucket, "k", bytes("v"), {}, scope());
     await store.put(bucket, "deleted", bytes("v"), {}, scope());
     await store.delete(bucket, "deleted", {}, scope());
@@ -278,7 +276,5 @@ describe("the server's resources", () => {
     await vi.waitFor(async () =>
       expect((await manager.streams.info(`KV_APP_${bucket}`)).state.consumer_count).toBe(0),
     );
-    // Only the one for answers is left.
-    expect(open.connection.stats().inMsgs).toBeGreaterThan(0);
   });
 });

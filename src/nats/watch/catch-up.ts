@@ -13,6 +13,7 @@
 import { KvError } from "../../kv/errors.js";
 import { matchesAny, serverSubjects } from "../../kv/filter.js";
 import type { Change } from "./delivery.js";
+import { coveringSubject } from "./covering-subject.js";
 import { type Delay, delayed } from "./delay.js";
 import type { Reader, ReadStart } from "./reader.js";
 import type { Slots } from "./slots.js";
@@ -28,11 +29,11 @@ export interface CatchUpHost {
   replay(watcher: Watcher): void;
   /** The same, and then every change from now on. */
   goLive(watcher: Watcher): void;
-  openReader(subjects: readonly string[], start: ReadStart): Promise<Reader>;
+  openReader(subject: string, start: ReadStart): Promise<Reader>;
   /** Whether a reader may read a copy that lags behind. Otherwise, asked after a revision was known, it has seen it. */
   readonly isClustered: boolean;
   /** Asks the storage's leader whether nothing lies between what a reader brought last and a revision. */
-  hasReadUpTo(subjects: readonly string[], after: number, upTo: number): Promise<boolean>;
+  hasReadUpTo(subject: string, after: number, upTo: number): Promise<boolean>;
   /** Throws `revision_compacted` or `bucket_not_found` where reading can't go on from here. */
   checkUsable(next: number): Promise<void>;
   readonly slots: Slots;
@@ -59,7 +60,7 @@ const RETRY_MS_MAX = 500;
 const LAG_RETRY_MS = 20;
 
 export class CatchUp {
-  private readonly subjects: readonly string[];
+  private readonly subject: string;
   private inSnapshot: boolean;
   private reader: Reader | undefined;
   private releaseSlot: (() => void) | undefined;
@@ -74,7 +75,7 @@ export class CatchUp {
     private readonly watcher: Watcher,
     private readonly plan: CatchUpPlan,
   ) {
-    this.subjects = serverSubjects(watcher.filters);
+    this.subject = coveringSubject(serverSubjects(watcher.filters));
     this.inSnapshot = plan.kind === "snapshot";
   }
 
@@ -147,7 +148,7 @@ export class CatchUp {
     if (!this.inSnapshot || watcher.position < plan.upTo) {
       if (result === "more" || (reader.mayStumble && brought > 0)) return "again";
       const isProven = !this.host.isClustered && !reader.mayStumble;
-      if (!isProven && !(await host.hasReadUpTo(this.subjects, watcher.position, readUpTo))) {
+      if (!isProven && !(await host.hasReadUpTo(this.subject, watcher.position, readUpTo))) {
         if (!reader.mayStumble) await this.wait(LAG_RETRY_MS);
         return "again";
       }
@@ -194,7 +195,7 @@ export class CatchUp {
     try {
       if (watcher.isOver) return undefined;
       if (this.isBroken && watcher.position > 0) await host.checkUsable(watcher.position + 1);
-      const reader = await host.openReader(this.subjects, this.readStart());
+      const reader = await host.openReader(this.subject, this.readStart());
       this.hasBegun = true;
       if (!this.watcher.isOver) return reader;
       void reader.close();

@@ -143,23 +143,21 @@ export class Hub implements CatchUpHost {
     this.index.add(watcher.filters, watcher);
   }
 
-  openReader(subjects: readonly string[], start: ReadStart): Promise<Reader> {
+  openReader(subject: string, start: ReadStart): Promise<Reader> {
     const { connection, api, subjectPrefix, limits } = this.options;
     const bytesMax = Math.max(this.batchBytesMax, limits.valueBytesMax + 65_536);
-    return Reader.open(connection, api, subjectPrefix, subjects, start, bytesMax);
+    return Reader.open(connection, api, subjectPrefix, subject, start, bytesMax);
   }
 
   get isClustered(): boolean {
     return this.options.isClustered;
   }
 
-  async hasReadUpTo(subjects: readonly string[], after: number, upTo: number): Promise<boolean> {
+  async hasReadUpTo(subject: string, after: number, upTo: number): Promise<boolean> {
+    if (after >= upTo) return true;
     const { api, subjectPrefix } = this.options;
-    for (const subject of after < upTo ? subjects : []) {
-      const next = await api.nextSequence(subjectPrefix + subject, after + 1);
-      if (next !== undefined && next <= upTo) return false;
-    }
-    return true;
+    const next = await api.nextSequence(subjectPrefix + subject, after + 1);
+    return next === undefined || next > upTo;
   }
 
   async checkUsable(next: number): Promise<void> {

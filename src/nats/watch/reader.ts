@@ -54,24 +54,23 @@ export class Reader {
     });
   }
 
-  /** Makes the consumer. `subjects`: NATS filters without the bucket's prefix. `bytesMax`: the most that one pull brings. */
+  /** Makes the consumer. `subject`: a NATS filter without the bucket's prefix. `bytesMax`: the most that one pull brings. */
   static async open(
     connection: NatsConnection,
     api: StreamApi,
     subjectPrefix: string,
-    subjects: readonly string[],
+    subject: string,
     start: ReadStart,
     bytesMax: number,
   ): Promise<Reader> {
     const reader = new Reader(connection, api, subjectPrefix, start === "newest_of_each", bytesMax);
-    const filters = subjects.map((subject) => subjectPrefix + subject);
     try {
       await api.createConsumer(reader.name, {
         description: "the first part of one watch through ironflow-kv",
         ...(start === "newest_of_each"
           ? { deliver_policy: "last_per_subject" }
           : { deliver_policy: "by_start_sequence", opt_start_seq: start.sequence }),
-        ...(filters.length === 1 ? { filter_subject: filters[0] } : { filter_subjects: filters }),
+        filter_subject: subjectPrefix + subject,
         ack_policy: "none",
         replay_policy: "instant",
         inactive_threshold: IDLE_MS_MAX * 1e6,
