@@ -22,7 +22,6 @@ const ESCAPED_BYTE = /=([0-9A-F]{2})/g;
 // eslint-disable-next-line no-control-regex
 const CONTROL_CHARACTER = /[\u0000-\u001f\u007f-\u009f]/;
 
-// eslint-disable-next-line no-control-regex
 const LATE_CONTROL_CHARACTER = /[\u007f-\u009f]/g;
 
 const encoder = new TextEncoder();

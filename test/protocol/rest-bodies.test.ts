@@ -5,7 +5,7 @@ import { connect as connectSocket } from "node:net";
 import { describe, expect, it } from "vitest";
 import { type UpdateBucketRequest } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
 import { type TestAnswer, sendBytes } from "../support/http-client.js";
-import { KEYS, answers, bridge, lastRequest, send, useBridge } from "../support/rest-answers.js";
+import { KEYS, bridge, lastRequest, send, useBridge } from "../support/rest-answers.js";
 
 useBridge();
 

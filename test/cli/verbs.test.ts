@@ -1,0 +1,308 @@
+/** Every verb of the command line, on a real service. */
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { type Bucket, createClient, type KeyValue } from "../../src/client/index.js";
+import type { ServeFlags } from "../../src/cli/serve-command.js";
+import { freshName, startTestService, type TestService } from "../support/service.js";
+import { run, type Run, type RunOptions } from "./support.js";
+
+const API_KEY = "the-right-key-of-tests";
+const TIME = String.raw`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`;
+
+let service: TestService;
+let kv: KeyValue;
+let bucket: Bucket;
+let name: string;
+
+beforeAll(async () => {
+  service = await startTestService({ "api-key": API_KEY });
+  kv = createClient({ serverUrl: service.url, apiKey: API_KEY }).kv();
+});
+beforeEach(async () => {
+  ({ name } = await kv.createBucket({ name: freshName(), history: 5 }));
+  bucket = kv.bucket(name);
+});
+afterAll(() => service.remove());
+
+/** Runs a command line against the service, with the right key. */
+function cli(args: readonly string[], options: RunOptions = {}): Promise<Run> {
+  const env = { IRONFLOW_SERVER: service.url, IRONFLOW_API_KEY: API_KEY, ...options.env };
+  return run(args, { ...options, env });
+}
+
+const onTerminal = { isTerminal: true };
+
+describe("bucket", () => {
+  it("makes, shows, changes, lists and removes buckets", async () => {
+    const made = freshName();
+    const created = await cli([
+      ...["bucket", "create", made, "--ttl", "1h30m", "--history", "3", "--max-bytes", "10MB"],
+      ...["--max-value-size", "64KiB", "--description", "for a test"],
+    ]);
+    expect(created).toMatchObject({ exitCode: 0, stderr: "" });
+    expect(created.stdout).toMatch(/^ttl +1h30m$/m);
+    expect(created.stdout).toMatch(/^max bytes +10 MB$/m);
+    expect(created.stdout).toMatch(/^max value size +64 KiB$/m);
+    expect(await kv.getBucketInfo(made)).toMatchObject({
+      ttlSeconds: 5400,
+      history: 3,
+      maxBytes: 10_000_000,
+      maxValueSize: 65_536,
+      description: "for a test",
+    });
+    await kv.bucket(made).put("k", "v");
+    const info = JSON.parse((await cli(["bucket", "info", made, "--json"])).stdout) as unknown;
+    expect(info).toMatchObject({ name: made, values: 1, ttl_seconds: 5400, history: 3 });
+    expect((await cli(["bucket", "update", made, "--ttl", "0"])).stdout).toMatch(/^ttl +-$/m);
+    const listed = await cli(["bucket", "ls"]);
+    expect(listed.stdout).toMatch(/^NAME +KEYS +SIZE +HISTORY +TTL +CREATED +DESCRIPTION$/m);
+    expect(listed.stdout).toMatch(new RegExp(`^${made} +1 +\\d+ B +3  - +${TIME}  for a test$`, "m"));
+    expect(await cli(["bucket", "rm", made])).toMatchObject({ exitCode: 0, stdout: "", stderr: "" });
+    expect((await cli(["bucket", "info", made])).exitCode).toBe(3);
+  });
+
+  it("asks a person before it removes one, and takes anything but yes as no", async () => {
+    const refused = await cli(["bucket", "rm", name], { ...onTerminal, input: "\n" });
+    expect(refused).toMatchObject({ exitCode: 1 });
+    expect(refused.stderr).toMatch(/for good\? \[y\/N\].*Nothing was changed/s);
+    expect((await kv.getBucketInfo(name)).name).toBe(name);
+    expect((await cli(["bucket", "rm", name, "--yes"], onTerminal)).exitCode).toBe(0);
+    const { name: second } = await kv.createBucket({ name: freshName() });
+    expect((await cli(["bucket", "rm", second], { ...onTerminal, input: "y\n" })).exitCode).toBe(0);
+    expect((await cli(["bucket", "info", second])).exitCode).toBe(3);
+  });
+});
+
+describe("values", () => {
+  it("puts, gets, creates, updates and deletes", async () => {
+    expect(await cli(["put", name, "k", "v"])).toMatchObject({ exitCode: 0, stdout: "1\n" });
+    expect(await cli(["create", name, "k", "x"])).toMatchObject({ exitCode: 4, stdout: "" });
+    expect(await cli(["update", name, "k", "v2", "--if-revision", "1"])).toMatchObject({ stdout: "2\n" });
+    expect(await cli(["update", name, "k", "v3", "--if-revision", "1"])).toMatchObject({ exitCode: 4 });
+    expect(await cli(["get", name, "k"])).toMatchObject({ exitCode: 0, stdout: "v2" });
+    expect(await cli(["get", name, "k", "--revision", "1"])).toMatchObject({ stdout: "v" });
+    expect(await cli(["del", name, "k", "--if-revision", "1"])).toMatchObject({ exitCode: 4 });
+    expect(await cli(["del", name, "k"])).toMatchObject({ exitCode: 0, stdout: "3\n" });
+    expect(await cli(["del", name, "k"])).toMatchObject({ exitCode: 0, stdout: "0\n" });
+    expect(await cli(["create", name, "k", "again"])).toMatchObject({ exitCode: 0, stdout: "4\n" });
+  });
+
+  it("takes a value from standard input, with - and without, and the media type", async () => {
+    await cli(["put", name, "a", "-"], { input: "one" });
+    await cli(["put", name, "b"], { input: "two" });
+    await cli(["put", name, "c", "--file", "-", "--content-type", "text/csv"], { input: "1,2" });
+    expect((await bucket.get("a")).text()).toBe("one");
+    expect((await bucket.get("b")).text()).toBe("two");
+    expect(await bucket.get("c")).toMatchObject({ contentType: "text/csv" });
+  });
+
+  it("takes an empty value only where it is given as one", async () => {
+    expect(await cli(["put", name, "k", ""])).toMatchObject({ exitCode: 0 });
+    expect((await bucket.get("k")).text()).toBe("");
+    const nothing = await cli(["put", name, "k"], onTerminal);
+    expect(nothing).toMatchObject({ exitCode: 2 });
+    expect(nothing.stderr).toBe("ironflow-kv: give a value, --file, or - for standard input\n");
+  });
+
+  it("ends a text with a line end on a terminal, and speaks in sentences there", async () => {
+    expect((await cli(["put", name, "k", "v"], onTerminal)).stdout).toBe("k is at revision 1\n");
+    expect((await cli(["get", name, "k"], onTerminal)).stdout).toBe("v\n");
+    expect((await cli(["del", name, "k"], onTerminal)).stdout).toBe("k is deleted, at revision 2\n");
+    expect((await cli(["del", name, "k"], onTerminal)).stdout).toBe("k had no value\n");
+  });
+
+  it.each([
+    ["bytes that are not text", Uint8Array.of(0xff, 0xfe)],
+    ["text that would steer the terminal", "\u001b[2Jgone"],
+  ])("does not send %s to a terminal, but to a pipe", async (_, value) => {
+    await bucket.put("k", value);
+    const shown = await cli(["get", name, "k"], onTerminal);
+    expect(shown.stdout).toBe("");
+    expect(shown.stderr).toMatch(/not plain text/);
+    expect((await cli(["get", name, "k"])).stdout).not.toBe("");
+    expect((await cli(["history", name, "k"], onTerminal)).stdout).toMatch(/put +\d+ B +<\d+ bytes>$/m);
+  });
+
+  it("shows what is known of a value with --meta and --json", async () => {
+    await bucket.put("k", { a: 1 });
+    const meta = await cli(["get", name, "k", "--meta"]);
+    expect(meta.stdout).toMatch(/^content type +application\/json$/m);
+    const json = JSON.parse((await cli(["get", name, "k", "--json"])).stdout) as unknown;
+    expect(json).toEqual({
+      key: "k",
+      value: Buffer.from('{"a":1}').toString("base64"),
+      revision: 1,
+      created_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/) as string,
+      operation: "put",
+      content_type: "application/json",
+    });
+  });
+
+  it("asks a person before a purge", async () => {
+    await bucket.put("k", "v");
+    expect((await cli(["purge", name, "k"], { ...onTerminal, input: "no\n" })).exitCode).toBe(1);
+    expect((await bucket.get("k")).text()).toBe("v");
+    expect(await cli(["purge", name, "k"])).toMatchObject({ exitCode: 0, stdout: "2\n" });
+    expect((await bucket.history("k")).map((entry) => entry.operation)).toEqual(["purge"]);
+  });
+
+  it("lists keys and history", async () => {
+    await bucket.put("user.1", "a");
+    await bucket.put("user.2", "b\nc");
+    await bucket.put("other", "");
+    await bucket.delete("user.2");
+    expect((await cli(["keys", name])).stdout).toBe("other\nuser.1\n");
+    expect((await cli(["keys", name, "user.*", "other", "--json"])).stdout).toBe(
+      '{"keys":["other","user.1"],"count":2}\n',
+    );
+    const lines = (await cli(["history", name, "user.2"])).stdout.split("\n");
+    expect(lines[0]).toMatch(/^REVISION +TIME +OPERATION +SIZE +VALUE$/);
+    expect(lines[1]).toMatch(new RegExp(`^ +2  ${TIME}  put +3 B +b\\\\nc$`));
+    expect(lines[2]).toMatch(new RegExp(`^ +4  ${TIME}  delete +0 B$`));
+  });
+});
+
+describe("watch", () => {
+  it("prints the present values, then each change, a line each", async () => {
+    await bucket.put("user.1", "a");
+    const watching = cli(["watch", name, "user.*", "--count", "3"]);
+    await bucket.put("other", "x");
+    await bucket.put("user.2", "b");
+    await bucket.delete("user.1");
+    const { exitCode, stdout } = await watching;
+    expect(exitCode).toBe(0);
+    const lines = stdout.trimEnd().split("\n");
+    expect(lines).toHaveLength(3);
+    expect(lines.join("\n")).toMatch(new RegExp(`^${TIME}  put +3  user.2  b$`, "m"));
+    expect(lines[2]).toMatch(new RegExp(`^${TIME}  delete +4  user.1$`));
+  });
+
+  it("prints JSON lines, from a revision on, without values and deletes where they are not wanted", async () => {
+    await bucket.put("a", "1");
+    await bucket.delete("a");
+    await bucket.put("a", "2");
+    const args = ["watch", name, "--json", "--start-revision", "2", "--ignore-deletes", "--keys-only"];
+    const { stdout } = await cli([...args, "--count", "1"]);
+    expect(JSON.parse(stdout)).toMatchObject({
+      bucket: name,
+      key: "a",
+      value: "",
+      revision: 3,
+      operation: "put",
+    });
+  });
+
+  it("is coloured on a terminal only, and not with NO_COLOR or --no-color", async () => {
+    await bucket.put("a", "1");
+    const args = ["watch", name, "--count", "1"];
+    expect((await cli(args, onTerminal)).stdout).toContain("\u001b[32mput");
+    const plain = [
+      cli(args),
+      cli([...args, "--no-color"], onTerminal),
+      cli(["--no-color", ...args], onTerminal),
+      cli(args, { ...onTerminal, env: { NO_COLOR: "1" } }),
+    ];
+    for (const { stdout } of await Promise.all(plain)) expect(stdout).not.toContain("\u001b");
+  });
+
+  it("ends by an interrupt with exit code 0", async () => {
+    const controller = new AbortController();
+    const watching = cli(["watch", name], { signal: controller.signal });
+    setImmediate(() => controller.abort());
+    expect([0, 130]).toContain((await watching).exitCode);
+  });
+
+  it("says at once that there is no such bucket", async () => {
+    expect((await cli(["watch", "nowhere"])).exitCode).toBe(3);
+  });
+});
+
+describe("errors", () => {
+  it.each<[string, number, readonly string[], Readonly<Record<string, string>>?]>([
+    ["no verb that is known", 2, ["frob"]],
+    ["an unknown option", 2, ["keys", "b", "--frob"]],
+    ["a missing argument", 2, ["get", "b"]],
+    ["too many arguments", 2, ["get", "b", "k", "x"]],
+    ["an update without a revision", 2, ["update", "b", "k", "v"]],
+    ["a malformed revision", 2, ["update", "b", "k", "v", "--if-revision", "x"]],
+    ["a malformed span", 2, ["bucket", "create", "b", "--ttl", "5x"]],
+    ["a malformed size", 2, ["bucket", "create", "b", "--max-bytes", "5XB"]],
+    ["a change of nothing", 2, ["bucket", "update", "b"]],
+    ["a value and a file", 2, ["put", "b", "k", "v", "--file", "x"]],
+    ["a malformed server", 2, ["keys", "b", "--server", "localhost"]],
+    ["a malformed time", 2, ["keys", "b", "--timeout", "0"]],
+    ["two starts of a watch", 2, ["watch", "b", "--start", "now", "--start-revision", "1"]],
+    ["a malformed bucket name", 2, ["bucket", "create", "a.b"]],
+    ["a malformed filter", 2, ["keys", "nowhere", "a.>.b"]],
+    ["a bucket that is not there", 3, ["keys", "nowhere"]],
+    ["a file that is not there", 1, ["put", "b", "k", "--file", "/nowhere/at/all"]],
+    ["a wrong key", 6, ["bucket", "ls"], { IRONFLOW_API_KEY: "wrong" }],
+    ["no key", 6, ["bucket", "ls"], { IRONFLOW_API_KEY: "" }],
+    ["no server", 5, ["bucket", "ls", "--timeout", "100ms"], { IRONFLOW_SERVER: "http://127.0.0.1:9" }],
+  ])("%s ends with exit code %i and one line", async (_, exitCode, args, env = {}) => {
+    const result = await cli(args, { env });
+    expect(result).toMatchObject({ exitCode, stdout: "" });
+    expect(result.stderr).toMatch(/^ironflow-kv: [^\n]+\n$/);
+  });
+
+  it("are JSON with --json", async () => {
+    await bucket.put("k", "v");
+    const { exitCode, stderr } = await cli(["create", name, "k", "x", "--json"]);
+    expect(exitCode).toBe(4);
+    expect(JSON.parse(stderr)).toEqual({
+      error: expect.any(String) as string,
+      code: "key_exists",
+      revision: 1,
+    });
+  });
+
+  it("limits end with exit code 7", async () => {
+    await kv.updateBucket(name, { maxValueSize: 4 });
+    expect((await cli(["put", name, "k", "too large"])).exitCode).toBe(7);
+  });
+});
+
+describe("options", () => {
+  it("may stand before the verb; the one nearest to it wins", async () => {
+    const before = await cli(["--server", service.url, "--json", "keys", name], {
+      env: { IRONFLOW_SERVER: "http://127.0.0.1:9" },
+    });
+    expect(before.stdout).toBe('{"keys":[],"count":0}\n');
+    const both = await cli(["--server", "http://127.0.0.1:9", "keys", name, "--server", service.url]);
+    expect(both.exitCode).toBe(0);
+    const wrong = { env: { IRONFLOW_API_KEY: "wrong" } };
+    expect((await cli(["keys", name, "--api-key", API_KEY], wrong)).exitCode).toBe(0);
+  });
+
+  it("of serve are its own, by the name of the setting", async () => {
+    const seen: ServeFlags[] = [];
+    const serve = (flags: ServeFlags): Promise<number> => Promise.resolve(seen.push(flags) + 6);
+    const args = ["serve", "--port", "1", "--api-key", "k", "--data-dir", "d"];
+    expect((await run(args, { serve })).exitCode).toBe(7);
+    expect(seen).toEqual([{ port: "1", "api-key": "k", "data-dir": "d" }]);
+    const lost = await run(["--api-key", "k", "serve"], { serve });
+    expect(lost).toMatchObject({ exitCode: 2 });
+    expect(seen).toHaveLength(1);
+  });
+
+  it("are all in the help, with the exit codes", async () => {
+    const { exitCode, stdout } = await run(["--help"]);
+    expect(exitCode).toBe(0);
+    for (const verb of [
+      "serve",
+      "bucket",
+      "get",
+      "put",
+      "create",
+      "update",
+      "del",
+      "purge",
+      "keys",
+      "history",
+      "watch",
+    ]) {
+      expect(stdout).toMatch(new RegExp(`^  ${verb}\\b`, "m"));
+    }
+    expect(stdout).toContain("Exit codes:");
+    expect((await run(["--version"])).stdout).toBe("1.2.3\n");
+  });
+});
