@@ -21,7 +21,6 @@ const PLAIN_KEY = /^[A-Za-z0-9_/-]+(?:\.[A-Za-z0-9_/-]+)*$/;
 const ESCAPED_BYTE = /=([0-9A-F]{2})/g;
 // eslint-disable-next-line no-control-regex
 const CONTROL_CHARACTER = /[\u0000-\u001f\u007f-\u009f]/;
-
 const LATE_CONTROL_CHARACTER = /[\u007f-\u009f]/g;
 
 const encoder = new TextEncoder();

@@ -77,12 +77,7 @@ export class MessageReader {
 
   private async fromLeader(place: Place, body: object, scope: CallScope): Promise<StoredMessage | undefined> {
     try {
-      const { message } = await askJetStream<{ readonly message: LeaderMessage }>(
-        this.requests,
-        `STREAM.MSG.GET.${place.stream}`,
-        body,
-        scope,
-      );
+      const { message } = await this.askLeader(place, body, scope);
       const time = parseTimestamp(message.time);
       return {
         subject: message.subject,
@@ -97,6 +92,29 @@ export class MessageReader {
     } catch (error) {
       if (error instanceof JetStreamError && error.code === JetStreamCode.messageNotFound) return undefined;
       throw toKvError(error, { bucket: place.bucket });
+    }
+  }
+
+  /** A leader that dies owes its answers for ever: reads are asked for again. */
+  private async askLeader(
+    place: Place,
+    body: object,
+    scope: CallScope,
+  ): Promise<{ readonly message: LeaderMessage }> {
+    const operation = `STREAM.MSG.GET.${place.stream}`;
+    for (;;) {
+      const attempt = this.isClustered ? within(scope, LEADER_ANSWER_TIMEOUT_MS) : scope;
+      try {
+        return await askJetStream<{ readonly message: LeaderMessage }>(
+          this.requests,
+          operation,
+          body,
+          attempt,
+        );
+      } catch (error) {
+        const isSilent = error instanceof Unanswered && error.reason === "deadline";
+        if (!isSilent || performance.now() >= scope.deadlineMs) throw error;
+      }
     }
   }
 
@@ -126,12 +144,24 @@ export async function whyNoResponders(
   facts: KvErrorFacts,
 ): Promise<Error> {
   try {
-    await streamInfo(requests, place.stream, scope);
+    await streamInfo(requests, place.stream, within(scope, LEADER_ANSWER_TIMEOUT_MS));
     return unavailable(facts);
   } catch (error) {
     const known = toKvError(error, facts);
     return known.kind === "bucket_not_found" ? bucketNotFound(place.bucket) : unavailable(facts, error);
   }
+}
+
+/** The scope, cut to so many milliseconds from now. */
+function within(scope: CallScope, timeMs: number): CallScope {
+  const deadlineMs = Math.min(scope.deadlineMs, performance.now() + timeMs);
+  // The signal is made where it is read.
+  return {
+    deadlineMs,
+    get signal() {
+      return scope.signal;
+    },
+  };
 }
 
 export function isNoResponders(error: unknown): boolean {
@@ -161,3 +191,5 @@ interface LeaderMessage {
 
 const NO_BYTES = new Uint8Array(0);
 const NOT_FOUND_STATUS = 404;
+/** A cluster without a leader says nothing, or says so only after a while. */
+const LEADER_ANSWER_TIMEOUT_MS = 1_000;

@@ -39,7 +39,7 @@ export const MISMATCH = Symbol("mismatch");
 const MESSAGE_ID_HEADER = "Nats-Msg-Id";
 const EXPECTED_HEADER = "Nats-Expected-Last-Subject-Sequence";
 /** On a cluster an answer is lost with the leader that owed it, though our own connection stands. */
-const CLUSTER_ANSWER_TIMEOUT_MS = 3_000;
+const CLUSTER_ANSWER_TIMEOUT_MS = 2_000;
 const RETRY_WAIT_MS = 50;
 const ID_PREFIX_BYTES = 9;
 

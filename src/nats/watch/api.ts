@@ -1,6 +1,8 @@
 /** The few JetStream API calls that watches need, with answers checked and failures as `KvError`. */
 import { createInbox, type NatsConnection } from "@nats-io/transport-node";
-import { KvError } from "../../kv/errors.js";
+import { KvError, type KvErrorKind } from "../../kv/errors.js";
+import { JetStreamError, kindOf, toKvError, unavailable } from "../errors.js";
+import { parseAnswer, type StreamInfo } from "../jetstream-api.js";
 
 /** What a stream is and holds, as its leader knows it. Sequences are safe integers: 2^53 writes take centuries. */
 export interface StreamState {
@@ -28,13 +30,20 @@ export interface ConsumerState {
   readonly pending: number;
 }
 
+interface ConsumerInfo {
+  readonly delivered: { readonly stream_seq: number };
+  readonly num_pending?: number;
+}
+
+const NANOS_PER_MS = 1_000_000;
+const EXPECTED_KINDS: ReadonlySet<KvErrorKind> = new Set([
+  "bucket_not_found",
+  "key_not_found",
+  "storage_exhausted",
+]);
+
 /** Time for one answer. Short: the callers try again. */
 const ANSWER_TIMEOUT_MS = 2_000;
-
-/** JetStream error codes that say that a limit of the account or server is reached. */
-const EXHAUSTED_CODES = new Set([10002, 10023, 10026, 10027, 10028, 10047, 10122, 10167]);
-const STREAM_NOT_FOUND = 10059;
-const MESSAGE_NOT_FOUND = 10037;
 
 /** Calls to JetStream about one bucket's stream. */
 export class StreamApi {
@@ -49,34 +58,30 @@ export class StreamApi {
   ) {}
 
   async state(): Promise<StreamState> {
-    const answer = await this.call(`STREAM.INFO.${this.stream}`, undefined);
-    const config = record(answer["config"]);
-    const state = record(answer["state"]);
-    const created = typeof answer["created"] === "string" ? answer["created"] : "";
+    const { created, config, state, ts } = await this.call<StreamInfo & { readonly ts?: string }>(
+      `STREAM.INFO.${this.stream}`,
+    );
     return {
       created,
       createdAtMs: Date.parse(created),
-      messages: count(state["messages"]),
-      firstSequence: count(state["first_seq"]),
-      lastSequence: count(state["last_seq"]),
-      history: count(config["max_msgs_per_subject"]),
-      ageMsMax: count(config["max_age"]) / 1e6,
-      markerMs: count(config["subject_delete_marker_ttl"]) / 1e6,
-      nowMs: typeof answer["ts"] === "string" ? Date.parse(answer["ts"]) : Date.now(),
+      messages: state.messages,
+      firstSequence: state.first_seq,
+      lastSequence: state.last_seq,
+      history: config.max_msgs_per_subject ?? 1,
+      ageMsMax: (config.max_age ?? 0) / NANOS_PER_MS,
+      markerMs: (config.subject_delete_marker_ttl ?? 0) / NANOS_PER_MS,
+      nowMs: ts === undefined ? Date.now() : Date.parse(ts),
     };
   }
 
   async createConsumer(name: string, config: object): Promise<ConsumerState> {
+    const request = { stream_name: this.stream, action: "create", config: { name, ...config } };
     try {
-      const answer = await this.call(`CONSUMER.CREATE.${this.stream}.${name}`, {
-        stream_name: this.stream,
-        action: "create",
-        config: { name, ...config },
-      });
-      return {
-        startsAfter: count(record(answer["delivered"])["stream_seq"]),
-        pending: count(answer["num_pending"]),
-      };
+      const { delivered, num_pending } = await this.call<ConsumerInfo>(
+        `CONSUMER.CREATE.${this.stream}.${name}`,
+        request,
+      );
+      return { startsAfter: delivered.stream_seq, pending: num_pending ?? 0 };
     } catch (error) {
       // It may have been made and only the answer lost.
       void this.deleteConsumer(name);
@@ -101,10 +106,8 @@ export class StreamApi {
 
   /** Without the connection, the server drops the consumer by itself: it is made to live a few seconds without us. */
   async deleteConsumer(name: string): Promise<void> {
-    const deletion = this.call(`CONSUMER.DELETE.${this.stream}.${name}`, undefined).then(
-      () => undefined,
-      () => undefined,
-    );
+    const ignore = (): void => undefined;
+    const deletion = this.call(`CONSUMER.DELETE.${this.stream}.${name}`).then(ignore, ignore);
     this.deletions.add(deletion);
     await deletion;
     this.deletions.delete(deletion);
@@ -116,53 +119,43 @@ export class StreamApi {
   }
 
   /** The sequence of the first message at or after `sequence` on a subject or wildcard, as the leader knows it; undefined: none. */
-  async nextSequence(subject: string, sequence: number): Promise<number | undefined> {
-    const answer = await this.call(
-      `STREAM.MSG.GET.${this.stream}`,
-      { next_by_subj: subject, seq: sequence },
-      [MESSAGE_NOT_FOUND],
-    );
-    return answer["error"] === undefined ? count(record(answer["message"])["seq"]) : undefined;
+  nextSequence(subject: string, sequence: number): Promise<number | undefined> {
+    return this.sequenceOf({ next_by_subj: subject, seq: sequence });
   }
 
   /** Whether the message of this sequence is still stored, as the leader knows it. */
   async hasMessage(sequence: number): Promise<boolean> {
-    const answer = await this.call(`STREAM.MSG.GET.${this.stream}`, { seq: sequence }, [MESSAGE_NOT_FOUND]);
-    return answer["error"] === undefined;
+    return (await this.sequenceOf({ seq: sequence })) !== undefined;
   }
 
-  private async call(
-    subject: string,
-    body: object | undefined,
-    expectedErrors: readonly number[] = [],
-  ): Promise<Record<string, unknown>> {
-    if (!this.isConnected()) throw unavailable(this.bucket, undefined);
-    let answer: Record<string, unknown>;
+  private async sequenceOf(query: object): Promise<number | undefined> {
+    try {
+      const answer = await this.call<{ readonly message: { readonly seq: number } }>(
+        `STREAM.MSG.GET.${this.stream}`,
+        query,
+      );
+      return answer.message.seq;
+    } catch (error) {
+      if (error instanceof KvError && error.kind === "key_not_found") return undefined;
+      throw error;
+    }
+  }
+
+  private async call<Answer>(operation: string, body?: object): Promise<Answer> {
+    const about = { bucket: this.bucket };
+    if (!this.isConnected()) throw unavailable(about);
     try {
       const message = await this.connection.request(
-        `$JS.API.${subject}`,
+        `$JS.API.${operation}`,
         body === undefined ? "" : JSON.stringify(body),
         { timeout: ANSWER_TIMEOUT_MS },
       );
-      answer = record(message.json<unknown>());
+      return parseAnswer(message.data) as Answer;
     } catch (cause) {
-      throw unavailable(this.bucket, cause);
+      if (!(cause instanceof JetStreamError)) throw unavailable(about, cause);
+      // Other refusals pass: the server is starting, has no leader, or is not what it was when this was written.
+      throw EXPECTED_KINDS.has(kindOf(cause)) ? toKvError(cause, about) : unavailable(about, cause);
     }
-    if (answer["error"] === undefined) return answer;
-    const code = count(record(answer["error"])["err_code"]);
-    if (expectedErrors.includes(code)) return answer;
-    throw this.failure(code, answer["error"]);
-  }
-
-  private failure(code: number, cause: unknown): KvError {
-    if (code === STREAM_NOT_FOUND) return bucketNotFound(this.bucket);
-    if (EXHAUSTED_CODES.has(code)) {
-      return new KvError("storage_exhausted", "The storage has no room for one more watch.", {
-        bucket: this.bucket,
-        cause,
-      });
-    }
-    return unavailable(this.bucket, cause);
   }
 }
 
@@ -170,23 +163,4 @@ export class StreamApi {
 export function newConsumerName(): string {
   const inbox = createInbox();
   return `watch-${inbox.slice(inbox.lastIndexOf(".") + 1)}`;
-}
-
-export function bucketNotFound(bucket: string): KvError {
-  return new KvError("bucket_not_found", `There is no bucket "${bucket}".`, { bucket });
-}
-
-function unavailable(bucket: string, cause: unknown): KvError {
-  return new KvError("unavailable", "The storage can't be reached at the moment; try again.", {
-    bucket,
-    cause,
-  });
-}
-
-function record(value: unknown): Record<string, unknown> {
-  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
-}
-
-function count(value: unknown): number {
-  return typeof value === "number" ? value : 0;
 }

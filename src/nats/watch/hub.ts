@@ -1,13 +1,16 @@
 /** The watches of one bucket in this process: one live feed for all, and a catch-up for each that begins earlier than now. */
 import type { NatsConnection } from "@nats-io/transport-node";
-import { KvError } from "../../kv/errors.js";
+import type { KvError } from "../../kv/errors.js";
 import { type Filter, matchesAny } from "../../kv/filter.js";
 import type { Limits } from "../../kv/limits.js";
 import type { CallScope, WatchOptions } from "../../kv/store.js";
-import { bucketNotFound, type StreamApi, type StreamState } from "./api.js";
+import { bucketNotFound } from "../errors.js";
+import type { StreamApi, StreamState } from "./api.js";
 import { CatchUp, type CatchUpHost, type CatchUpPlan } from "./catch-up.js";
 import type { Change } from "./delivery.js";
+import { canceled, compacted, inFuture, madeAgain, shuttingDown } from "./endings.js";
 import { FilterIndex } from "./filter-index.js";
+import { Fresh } from "./fresh.js";
 import { LiveFeed } from "./live-feed.js";
 import { PreviousEntries } from "./previous.js";
 import type { ProgressTicker } from "./progress-ticker.js";
@@ -66,11 +69,12 @@ export class Hub implements CatchUpHost {
   private opening = 0;
   private linger: NodeJS.Timeout | undefined;
   private isOver = false;
-  private asked: { now: Promise<StreamState>; next: Promise<StreamState> | undefined } | undefined;
+  private readonly state: Fresh<StreamState>;
 
   constructor(private readonly options: HubOptions) {
     const { connection, api, subjectPrefix, limits } = options;
     this.slots = options.slots;
+    this.state = new Fresh(() => api.state());
     this.batchMax = Math.max(1, Math.min(BATCH_MAX, Math.floor(limits.watchQueueEventsMax / 4)));
     this.batchBytesMax = Math.max(Math.floor(limits.watchQueueBytesMax / 4), 4_096);
     this.recent = new RecentChanges(
@@ -109,7 +113,7 @@ export class Hub implements CatchUpHost {
     clearTimeout(this.linger);
     try {
       await this.start();
-      const state = await this.freshState();
+      const state = await this.state.get();
       this.checkCurrent();
       if (state.created !== this.feed.origin.created) {
         this.endAll(bucketNotFound(this.bucket));
@@ -181,16 +185,9 @@ export class Hub implements CatchUpHost {
 
   /** The service stops: ends every watch at once with the revision to resume from, and the hub. */
   async close(): Promise<void> {
-    const { bucket } = this;
     const stopped = this.stop();
     for (const watcher of [...this.watchers]) {
-      watcher.end(
-        (revision) =>
-          new KvError("shutting_down", "This copy of the service is stopping; watch again to go on.", {
-            bucket,
-            revision,
-          }),
-      );
+      watcher.end((resumeFrom) => shuttingDown(this.bucket, resumeFrom));
     }
     await stopped;
     await this.settled();
@@ -234,35 +231,15 @@ export class Hub implements CatchUpHost {
     }
   }
 
-  /** The stream as it is now: asked after this call began, but one question serves all who ask meanwhile. */
-  private freshState(): Promise<StreamState> {
-    const { asked } = this;
-    if (asked !== undefined) {
-      const again = (): Promise<StreamState> => this.freshState();
-      return (asked.next ??= asked.now.then(again, again));
-    }
-    const now = this.options.api.state();
-    this.asked = { now, next: undefined };
-    const done = (): void => {
-      this.asked = undefined;
-    };
-    now.then(done, done);
-    return now;
-  }
-
   private async positionBefore(start: WatchOptions["start"], state: StreamState): Promise<number> {
     if (start === "now") return Math.max(state.lastSequence, this.position);
     if (start === "snapshot" || start === "history") return 0;
     const { bucketCreatedAtMs } = start;
-    const isOtherBucket = bucketCreatedAtMs !== undefined && bucketCreatedAtMs !== state.createdAtMs;
-    if (isOtherBucket || start.revision > BigInt(state.lastSequence) + 1n) {
-      throw new KvError(
-        "revision_in_future",
-        isOtherBucket
-          ? `The bucket "${this.bucket}" was deleted and made again since; watch from its present values.`
-          : `The revision ${start.revision} is past the newest, ${state.lastSequence}; watch from its present values.`,
-        { bucket: this.bucket, revision: BigInt(state.lastSequence) },
-      );
+    if (bucketCreatedAtMs !== undefined && bucketCreatedAtMs !== state.createdAtMs) {
+      throw madeAgain(this.bucket, state.lastSequence);
+    }
+    if (start.revision > BigInt(state.lastSequence) + 1n) {
+      throw inFuture(this.bucket, start.revision, state.lastSequence);
     }
     const next = Number(start.revision);
     if (this.remembers(next - 1)) return next - 1;
@@ -378,16 +355,4 @@ export interface HubStats {
   /** Time since the storage's last sign of life. */
   readonly silenceMs: number;
   readonly restarts: number;
-}
-
-function canceled(bucket: string): KvError {
-  return new KvError("canceled", "The caller gave up the watch.", { bucket });
-}
-
-function compacted(bucket: string, oldestUsable: number): KvError {
-  return new KvError(
-    "revision_compacted",
-    `Changes before revision ${oldestUsable} may be gone; watch from there, or from the present values.`,
-    { bucket, revision: BigInt(oldestUsable) },
-  );
 }

@@ -1,7 +1,8 @@
 /** One watch as its reader sees it: an iterator over a bounded queue. Written by hand: ten thousand of these may be open. */
-import { KvError } from "../../kv/errors.js";
+import type { KvError } from "../../kv/errors.js";
 import type { Filter } from "../../kv/filter.js";
 import type { Entry, Watch, WatchEvent } from "../../kv/store.js";
+import { slowWatcher } from "./endings.js";
 import { type Change, withoutValue } from "./delivery.js";
 
 /** What a watcher wants, and how much may wait for it. */
@@ -181,17 +182,9 @@ export class Watcher implements Watch {
   }
 
   private endSlow(revision: number): void {
-    const { bucket } = this.settings;
     const resumeFrom = this.resumeFrom(revision);
     this.wasSlow = true;
-    this.end(
-      () =>
-        new KvError(
-          "slow_watcher",
-          `Events came faster than this watch was read; watch again from revision ${resumeFrom}.`,
-          { bucket, revision: resumeFrom },
-        ),
-    );
+    this.end(() => slowWatcher(this.settings.bucket, resumeFrom));
   }
 
   /** The first change that was not handed out, or else `next`. */

@@ -4,11 +4,11 @@ import type { Request, Response } from "./body.js";
 import type { HeaderFields, Refusal } from "./errors.js";
 import type { Answer } from "./shape.js";
 
-/** Writes a whole answer. Nothing when the client is gone. */
+/** Writes a whole answer, whose headers it adds to. Nothing when the client is gone. */
 export function send(request: Request, response: Response, answer: Answer): void {
   if (response.headersSent || response.destroyed) return;
-  const { status, body } = answer;
-  const headers: OutgoingHttpHeaders = withOriginVary(response, answer.headers);
+  const { status, body, headers } = answer;
+  keepOriginVary(response, headers);
   if (body !== undefined) {
     headers["content-length"] = typeof body === "string" ? Buffer.byteLength(body) : body.length;
   }
@@ -31,11 +31,8 @@ export function writeHead(response: Response, status: number, headers: OutgoingH
 }
 
 /** CORS may have set `Vary: Origin` already, which our own must not replace. */
-function withOriginVary(response: Response, headers: HeaderFields): HeaderFields {
-  if (headers.vary !== undefined && response.hasHeader("vary")) {
-    return { ...headers, vary: `Origin, ${headers.vary}` };
-  }
-  return { ...headers };
+function keepOriginVary(response: Response, headers: HeaderFields): void {
+  if (headers.vary !== undefined && response.hasHeader("vary")) headers.vary = `Origin, ${headers.vary}`;
 }
 
 /**

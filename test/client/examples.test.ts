@@ -1,0 +1,52 @@
+/** The examples run as written, on the built package, and the SDK stays fit for browsers. */
+import { execFile } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { describe, expect, it } from "vitest";
+import { createClient } from "../../src/client/index.js";
+import { startTestService } from "../support/service.js";
+
+const ROOT = join(import.meta.dirname, "../..");
+
+describe("examples/sdk.ts", () => {
+  it("runs against a service, and leaves nothing behind", async () => {
+    const service = await startTestService();
+    const env = { PATH: process.env.PATH, IRONFLOW_SERVER: service.url };
+    const { stdout, stderr } = await promisify(execFile)(
+      process.execPath,
+      [join(ROOT, "dist/examples/sdk.js")],
+      { env },
+    );
+    expect(stderr).toBe("");
+    expect(stdout).toBe(`made sessions: entries live 3600 s, 5 revisions each
+buckets: sessions
+user:123 is {"name":"Alice"} at revision 1
+too late: user.1 is at revision 3, not 2
+keys: user.1; user.1 was v, then v2
+2 keys in some bytes
+put user.1 = v2
+delete user.1
+user:123 is gone
+`);
+    expect(await createClient({ serverUrl: service.url }).kv().listBuckets()).toEqual([]);
+    await service.remove();
+  });
+});
+
+describe("the SDK's files", () => {
+  const WITHOUT_NODE = new Set([
+    "@bufbuild/protobuf",
+    "@bufbuild/protobuf/wkt",
+    "@connectrpc/connect",
+    "@connectrpc/connect-web",
+  ]);
+  const files = readdirSync(join(ROOT, "src/client"));
+
+  it.each(files)("%s imports nothing that a browser does not have", (file) => {
+    const source = readFileSync(join(ROOT, "src/client", file), "utf8");
+    const packages = [...source.matchAll(/from "([^".][^"]*)"/g)].map((match) => match[1] ?? "");
+    expect(packages.filter((name) => !WITHOUT_NODE.has(name))).toEqual([]);
+    expect(source).not.toMatch(/\bBuffer\b|\brequire\(|\bimport\(/);
+  });
+});

@@ -1,0 +1,174 @@
+/** Starting, stopping, and losing what is underneath. */
+import { readdirSync, readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Code } from "@connectrpc/connect";
+import { afterEach, describe, expect, it } from "vitest";
+import { CONTRACT_DOORS } from "../api/doors.js";
+import { bytes, clientsOf, line, refusal, text } from "../api/support.js";
+import { startTestService, type TestService } from "../support/service.js";
+
+const [grpc] = CONTRACT_DOORS;
+if (grpc === undefined) throw new Error("no doors");
+
+const cleanUp: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const step of cleanUp.splice(0).reverse()) await step();
+});
+
+/** The nats-servers that this process has started and that run now. */
+function childServers(): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        const status = readFileSync(`/proc/${pid}/status`, "utf8");
+        return (
+          /^Name:\s+nats-server$/m.test(status) && new RegExp(`^PPid:\\s+${process.pid}$`, "m").test(status)
+        );
+      } catch {
+        return false;
+      }
+    });
+}
+
+const openFiles = (): number => readdirSync("/proc/self/fd").length;
+
+async function dataFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "ironflow-lifecycle-"));
+  cleanUp.push(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+async function start(settings: Record<string, string> = {}): Promise<TestService> {
+  const service = await startTestService(settings);
+  cleanUp.push(() => service.stop());
+  return service;
+}
+
+describe.runIf(process.platform === "linux")("the service", () => {
+  it("starts and stops 20 times, keeps its data, and leaves no process and no file open", async () => {
+    const dataDir = await dataFolder();
+    const before = childServers();
+    let filesAfterFirst = 0;
+    for (let round = 1; round <= 20; round++) {
+      const service = await start({ "data-dir": dataDir });
+      const { buckets, kv } = clientsOf(grpc, service.url);
+      if (round === 1) await buckets.createBucket({ name: "kept", history: 64 });
+      await kv.put({ bucket: "kept", key: "round", value: bytes(String(round)) });
+      const { entries } = await kv.getHistory({ bucket: "kept", key: "round" });
+      expect(entries).toHaveLength(round);
+      const watch = kv.watch({ bucket: "kept" })[Symbol.asyncIterator]();
+      expect(line((await watch.next()).value as never)).toBe(`put round=${round} @${round}`);
+      const ending = watch.next().then(() => watch.next());
+      ending.catch(() => undefined);
+      await service.stop();
+      const detail = await refusal(ending, Code.Unavailable, "shutting_down");
+      expect(detail?.revision).toBe(BigInt(round + 1));
+      expect(childServers()).toEqual(before);
+      if (round === 2) filesAfterFirst = openFiles();
+    }
+    expect(openFiles()).toBeLessThanOrEqual(filesAfterFirst + 3);
+  });
+
+  it("lets a call in flight finish when it stops", async () => {
+    const service = await start();
+    const { buckets, kv } = clientsOf(grpc, service.url);
+    await buckets.createBucket({ name: "b" });
+    const calls = Array.from({ length: 50 }, (_, index) =>
+      kv.put({ bucket: "b", key: `k${index}`, value: bytes("v") }),
+    );
+    await calls[0];
+    const outcomes = Promise.allSettled(calls);
+    await service.stop();
+    expect((await outcomes).map((outcome) => outcome.status)).toEqual(calls.map(() => "fulfilled"));
+  });
+
+  it("goes on by itself after its nats-server was killed: nothing acknowledged is lost, and watches miss nothing", async () => {
+    const service = await start({ durability: "safe" });
+    const { buckets, kv } = clientsOf(grpc, service.url);
+    await buckets.createBucket({ name: "b", history: 64 });
+    const watch = kv.watch({ bucket: "b" })[Symbol.asyncIterator]();
+    await watch.next();
+    const acknowledged: bigint[] = [];
+    for (let round = 0; round < 3; round++) {
+      for (let index = 0; index < 10; index++) {
+        acknowledged.push(
+          (await kv.put({ bucket: "b", key: `k${round}`, value: bytes(String(index)) })).revision,
+        );
+      }
+      const [pid] = childServers();
+      process.kill(pid ?? -1, "SIGKILL");
+      await expect
+        .poll(
+          () =>
+            kv.put({ bucket: "b", key: "again", value: bytes("x") }).then(
+              () => true,
+              () => false,
+            ),
+          { timeout: 15_000, interval: 20 },
+        )
+        .toBe(true);
+    }
+    for (let round = 0; round < 3; round++) {
+      expect(text((await kv.get({ bucket: "b", key: `k${round}` })).entry?.value)).toBe("9");
+    }
+    const newest = (await buckets.getBucket({ bucket: "b" })).bucket?.revision ?? 0n;
+    const seen: bigint[] = [];
+    while (seen.at(-1) !== newest) {
+      const result = await watch.next();
+      if (result.done === true) throw new Error("the watch ended");
+      if (result.value.event.case === "change") seen.push(result.value.event.value.entry?.revision ?? 0n);
+    }
+    expect(seen).toEqual(Array.from({ length: Number(newest) }, (_, index) => BigInt(index + 1)));
+    expect(seen).toEqual(expect.arrayContaining(acknowledged));
+    await watch.return?.();
+  });
+
+  it("refuses a data directory that another service owns", async () => {
+    const service = await start();
+    await expect(startTestService({ "data-dir": service.dataDir })).rejects.toThrow(
+      /data|in use|owned|another/i,
+    );
+  });
+
+  it("refuses a port that is taken, and leaves nothing running", async () => {
+    const service = await start();
+    const before = childServers();
+    await expect(startTestService({ port: String(service.port) })).rejects.toThrow(/EADDRINUSE/);
+    expect(childServers()).toEqual(before);
+  });
+});
+
+describe("with an API key", () => {
+  it("refuses every call without it, the same for a wrong one, and leaves the probes open", async () => {
+    const service = await start({ "api-key": "correct-horse-battery" });
+    for (const headers of [
+      {},
+      { authorization: "Bearer wrong-horse-battery" },
+      { authorization: "Basic abc" },
+    ]) {
+      const rest = await fetch(`${service.url}/api/v1/kv/buckets`, { headers });
+      expect(rest.status).toBe(401);
+      expect(((await rest.json()) as { code: string }).code).toBe("unauthenticated");
+      const connect = await fetch(`${service.url}/ironflow.kv.v1.BucketService/ListBuckets`, {
+        method: "POST",
+        headers: { ...headers, "content-type": "application/json" },
+        body: "{}",
+      });
+      expect(connect.status).toBe(401);
+    }
+    const good = await fetch(`${service.url}/api/v1/kv/buckets`, {
+      headers: { authorization: "Bearer correct-horse-battery" },
+    });
+    expect(good.status).toBe(200);
+    expect((await fetch(`${service.url}/readyz`)).status).toBe(200);
+    await refusal(
+      clientsOf(grpc, service.url).buckets.listBuckets({}),
+      Code.Unauthenticated,
+      "unauthenticated",
+    );
+  });
+});
