@@ -96,11 +96,23 @@ async function start(
     limits: config.limits,
     tls: await readTls(config),
     handlers: doors,
+  }).catch((error: unknown) => {
+    throw new Error(listenSentence(error, config), { cause: error });
   });
   undo.push(() => drain(listener, watches, doors, config));
   log.info({ url: listener.url, durability: config.durability }, "ironflow-kv is ready");
   let stopping: Promise<void> | undefined;
   return { url: listener.url, port: listener.port, stop: () => (stopping ??= stopAll()) };
+}
+
+/** Why the port can't be opened, and what to do. */
+function listenSentence(error: unknown, { host, port }: Config): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === "EADDRINUSE")
+    return `Port ${port} of ${host} is in use; set PORT to another, or stop what listens there.`;
+  if (code === "EACCES") return `Port ${port} of ${host} needs more rights; set PORT to 1024 or more.`;
+  if (code === "EADDRNOTAVAIL") return `HOST is ${host}, which is no address of this machine.`;
+  return `Port ${port} of ${host} can't be opened: ${message}.`;
 }
 
 /** Watches end first, with their resume revision; they would never end by themselves. */

@@ -125,10 +125,13 @@ class PortServer implements Listener {
   private makeAcceptor(): NetServer {
     const { tls, limits } = this.options;
     if (tls === undefined) {
-      return createNetServer({ noDelay: true, pauseOnConnect: false }, (socket) => {
-        this.track(socket);
-        peekProtocol(socket, limits.peekTimeoutMs, (protocol) => this.handOver(socket, protocol));
-      });
+      return createNetServer(
+        { noDelay: true, keepAlive: true, keepAliveInitialDelay: limits.pingIntervalMs },
+        (socket) => {
+          this.track(socket);
+          peekProtocol(socket, limits.peekTimeoutMs, (protocol) => this.handOver(socket, protocol));
+        },
+      );
     }
     const acceptor = createTlsServer(
       {

@@ -4,12 +4,14 @@
  * A hub begins with the bucket's first watcher and ends soon after its last; then nothing of it is left on the server.
  */
 import type { NatsConnection } from "@nats-io/transport-node";
-import { KvError } from "../kv/errors.js";
+import { invalidArgument } from "../kv/errors.js";
 import { parseFilters } from "../kv/filter.js";
 import type { Limits } from "../kv/limits.js";
 import { streamName, subjectPrefix } from "../kv/names.js";
 import type { CallScope, WatchOptions } from "../kv/store.js";
-import { bucketNotFound, StreamApi } from "./watch/api.js";
+import { bucketNotFound } from "./errors.js";
+import { StreamApi } from "./watch/api.js";
+import { canceled, shuttingDown, tooManyWatches } from "./watch/endings.js";
 import { Hub, type HubLog, HubOutdated, type HubStats } from "./watch/hub.js";
 import { ProgressTicker } from "./watch/progress-ticker.js";
 import { Slots } from "./watch/slots.js";
@@ -56,18 +58,11 @@ export class WatchHubs {
     const stream = streamName(bucket);
     const filters = parseFilters(options.filters);
     if (typeof options.start === "object" && options.start.revision < 1n) {
-      throw new KvError("invalid_argument", "The revision to watch from is 1 or more.", { bucket });
+      throw invalidArgument("The revision to watch from is 1 or more.", { bucket });
     }
-    if (this.isClosed)
-      throw new KvError("shutting_down", "This copy of the service is stopping.", { bucket });
-    if (scope.signal.aborted) throw new KvError("canceled", "The caller gave up the watch.", { bucket });
-    if (this.watchers >= this.options.limits.watchesMax) {
-      throw new KvError(
-        "too_many_watches",
-        `The service has ${this.watchers} watches open, which is all that it allows.`,
-        { bucket, retryAfterMs: 1_000 },
-      );
-    }
+    if (this.isClosed) throw shuttingDown(bucket, undefined);
+    if (scope.signal.aborted) throw canceled(bucket);
+    if (this.watchers >= this.options.limits.watchesMax) throw tooManyWatches(bucket, this.watchers);
     this.watchers++;
     try {
       for (let attempt = 1; attempt <= OPEN_ATTEMPTS_MAX; attempt++) {

@@ -137,7 +137,9 @@ describe.runIf(process.platform === "linux")("the service", () => {
   it("refuses a port that is taken, and leaves nothing running", async () => {
     const service = await start();
     const before = childServers();
-    await expect(startTestService({ port: String(service.port) })).rejects.toThrow(/EADDRINUSE/);
+    await expect(startTestService({ port: String(service.port) })).rejects.toThrow(
+      /^Port \d+ of 127\.0\.0\.1 is in use; set PORT to another/,
+    );
     expect(childServers()).toEqual(before);
   });
 });

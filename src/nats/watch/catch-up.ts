@@ -16,11 +16,11 @@ import type { Change } from "./delivery.js";
 import { coveringSubject } from "./covering-subject.js";
 import { type Delay, delayed } from "./delay.js";
 import type { Reader, ReadStart } from "./reader.js";
-import type { Slots } from "./slots.js";
+import type { Source } from "./source.js";
 import type { Watcher } from "./watcher.js";
 
 /** What a catch-up needs of its hub. */
-export interface CatchUpHost {
+export interface LiveSide {
   /** Every change up to here came through the feed or is older than it. */
   readonly position: number;
   /** Whether memory has every change after this revision that the feed brought. */
@@ -29,16 +29,6 @@ export interface CatchUpHost {
   replay(watcher: Watcher): void;
   /** The same, and then every change from now on. */
   goLive(watcher: Watcher): void;
-  openReader(subject: string, start: ReadStart): Promise<Reader>;
-  /** Whether a reader may read a copy that lags behind. Otherwise, asked after a revision was known, it has seen it. */
-  readonly isClustered: boolean;
-  /** Asks the storage's leader whether nothing lies between what a reader brought last and a revision. */
-  hasReadUpTo(subject: string, after: number, upTo: number): Promise<boolean>;
-  /** Throws `revision_compacted` or `bucket_not_found` where reading can't go on from here. */
-  checkUsable(next: number): Promise<void>;
-  readonly slots: Slots;
-  /** The most changes that one pull brings. */
-  readonly batchMax: number;
 }
 
 export interface CatchUpPlan {
@@ -47,6 +37,8 @@ export interface CatchUpPlan {
   readonly upTo: number;
   /** Whether it held nothing then. */
   readonly isEmpty: boolean;
+  /** When the bucket was made: as the server says it, and in milliseconds. */
+  readonly created: string;
   readonly bucketCreatedAtMs: number;
   /** Revisions that the bucket keeps of each key. */
   readonly historyDepth: number;
@@ -71,7 +63,8 @@ export class CatchUp {
   private isBroken = false;
 
   constructor(
-    private readonly host: CatchUpHost,
+    private readonly live: LiveSide,
+    private readonly source: Source,
     private readonly watcher: Watcher,
     private readonly plan: CatchUpPlan,
   ) {
@@ -81,16 +74,16 @@ export class CatchUp {
 
   /** Takes what memory has. True where that is all there is: the watcher is live. False: it has to run. */
   skip(): boolean {
-    const { host, watcher, plan } = this;
+    const { live, watcher, plan } = this;
     if (plan.kind === "changes") {
-      if (!host.remembers(watcher.position)) return false;
-      host.replay(watcher);
+      if (!live.remembers(watcher.position)) return false;
+      live.replay(watcher);
       if (watcher.position < plan.upTo) return false;
-    } else if (!plan.isEmpty || !host.remembers(plan.upTo)) {
+    } else if (!plan.isEmpty || !live.remembers(plan.upTo)) {
       return false;
     }
     this.markEnd();
-    host.goLive(watcher);
+    live.goLive(watcher);
     return true;
   }
 
@@ -131,13 +124,13 @@ export class CatchUp {
 
   /** Reads once. `away`: the storage did not answer. */
   private async step(): Promise<"again" | "away" | "live"> {
-    const { watcher, host, plan } = this;
+    const { watcher, live, source, plan } = this;
     if (!(await this.waitForRoom())) return "again";
     const reader = (this.reader ??= await this.openReader());
     if (reader === undefined) return watcher.isOver ? "again" : "away";
-    const readUpTo = this.inSnapshot ? plan.upTo : Math.max(plan.upTo, host.position);
+    const readUpTo = this.inSnapshot ? plan.upTo : Math.max(plan.upTo, live.position);
     let brought = 0;
-    const result = await reader.pull(host.batchMax, (change) => {
+    const result = await reader.pull(source.batchMax, (change) => {
       brought++;
       this.accept(change);
     });
@@ -147,8 +140,8 @@ export class CatchUp {
     }
     if (!this.inSnapshot || watcher.position < plan.upTo) {
       if (result === "more" || (reader.mayStumble && brought > 0)) return "again";
-      const isProven = !this.host.isClustered && !reader.mayStumble;
-      if (!isProven && !(await host.hasReadUpTo(this.subject, watcher.position, readUpTo))) {
+      const isProven = !source.isClustered && !reader.mayStumble;
+      if (!isProven && !(await source.hasReadUpTo(this.subject, watcher.position, readUpTo))) {
         if (!reader.mayStumble) await this.wait(LAG_RETRY_MS);
         return "again";
       }
@@ -158,12 +151,12 @@ export class CatchUp {
 
   /** Every change up to this revision was read. */
   private passed(revision: number): boolean {
-    const { watcher, host } = this;
+    const { watcher, live } = this;
     if (watcher.isOver) return false;
     this.markEnd();
     watcher.advance(revision);
-    if (watcher.hasRoom() && host.remembers(watcher.position)) {
-      host.goLive(watcher);
+    if (watcher.hasRoom() && live.remembers(watcher.position)) {
+      live.goLive(watcher);
       return true;
     }
     if (this.inSnapshot) {
@@ -190,12 +183,13 @@ export class CatchUp {
 
   /** Takes a place and opens a reader; undefined when the watch is over or the storage is away. */
   private async openReader(): Promise<Reader | undefined> {
-    const { host, watcher } = this;
-    this.releaseSlot ??= await host.slots.take(this.turn);
+    const { source, watcher, plan } = this;
+    this.releaseSlot ??= await source.slots.take(this.turn);
     try {
       if (watcher.isOver) return undefined;
-      if (this.isBroken && watcher.position > 0) await host.checkUsable(watcher.position + 1);
-      const reader = await host.openReader(this.subject, this.readStart());
+      if (this.isBroken && watcher.position > 0)
+        await source.checkStillUsable(watcher.position + 1, plan.created);
+      const reader = await source.openReader(this.subject, this.readStart());
       this.hasBegun = true;
       if (!this.watcher.isOver) return reader;
       void reader.close();

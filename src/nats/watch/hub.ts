@@ -6,7 +6,7 @@ import type { Limits } from "../../kv/limits.js";
 import type { CallScope, WatchOptions } from "../../kv/store.js";
 import { bucketNotFound } from "../errors.js";
 import type { StreamApi, StreamState } from "./api.js";
-import { CatchUp, type CatchUpHost, type CatchUpPlan } from "./catch-up.js";
+import { CatchUp, type CatchUpPlan, type LiveSide } from "./catch-up.js";
 import type { Change } from "./delivery.js";
 import { canceled, compacted, inFuture, madeAgain, shuttingDown } from "./endings.js";
 import { FilterIndex } from "./filter-index.js";
@@ -15,9 +15,8 @@ import { LiveFeed } from "./live-feed.js";
 import { PreviousEntries } from "./previous.js";
 import type { ProgressTicker } from "./progress-ticker.js";
 import { RecentChanges } from "./recent-changes.js";
-import { Reader, type ReadStart } from "./reader.js";
-import { missedUpTo } from "./resume-rule.js";
 import type { Slots } from "./slots.js";
+import { Source } from "./source.js";
 import { Watcher } from "./watcher.js";
 
 export interface HubLog {
@@ -47,18 +46,14 @@ export interface ProgressItem {
 
 /** How long a hub without watchers waits for another one. */
 const LINGER_MS = 500;
-/** The most changes of one pull. */
-const BATCH_MAX = 256;
 
 /** Thrown by `open` where the hub belongs to an earlier bucket of the name: try with a new one. */
 export class HubOutdated extends Error {}
 
-export class Hub implements CatchUpHost {
-  readonly slots: Slots;
-  readonly batchMax: number;
-  private readonly batchBytesMax: number;
+export class Hub implements LiveSide {
   /** Watches that were ended because their reader was too slow. */
   slowWatchers = 0;
+  private readonly source: Source;
   private readonly feed: LiveFeed;
   private readonly index = new FilterIndex<Watcher>();
   private readonly recent: RecentChanges;
@@ -73,10 +68,8 @@ export class Hub implements CatchUpHost {
 
   constructor(private readonly options: HubOptions) {
     const { connection, api, subjectPrefix, limits } = options;
-    this.slots = options.slots;
     this.state = new Fresh(() => api.state());
-    this.batchMax = Math.max(1, Math.min(BATCH_MAX, Math.floor(limits.watchQueueEventsMax / 4)));
-    this.batchBytesMax = Math.max(Math.floor(limits.watchQueueBytesMax / 4), 4_096);
+    this.source = new Source(connection, api, subjectPrefix, limits, options.isClustered, options.slots);
     this.recent = new RecentChanges(
       Math.floor(limits.watchQueueEventsMax / 4),
       Math.floor(limits.watchQueueBytesMax / 4),
@@ -145,30 +138,6 @@ export class Hub implements CatchUpHost {
     this.catchUps.delete(watcher);
     this.replay(watcher);
     this.index.add(watcher.filters, watcher);
-  }
-
-  openReader(subject: string, start: ReadStart): Promise<Reader> {
-    const { connection, api, subjectPrefix, limits } = this.options;
-    const bytesMax = Math.max(this.batchBytesMax, limits.valueBytesMax + 65_536);
-    return Reader.open(connection, api, subjectPrefix, subject, start, bytesMax);
-  }
-
-  get isClustered(): boolean {
-    return this.options.isClustered;
-  }
-
-  async hasReadUpTo(subject: string, after: number, upTo: number): Promise<boolean> {
-    if (after >= upTo) return true;
-    const { api, subjectPrefix } = this.options;
-    const next = await api.nextSequence(subjectPrefix + subject, after + 1);
-    return next === undefined || next > upTo;
-  }
-
-  async checkUsable(next: number): Promise<void> {
-    const state = await this.options.api.state();
-    if (state.created !== this.feed.origin.created) throw bucketNotFound(this.bucket);
-    const usable = await missedUpTo(this.options.api, state, next, undefined);
-    if (usable !== undefined) throw compacted(this.bucket, usable);
   }
 
   /** The connection is gone, or came back. */
@@ -243,8 +212,7 @@ export class Hub implements CatchUpHost {
     }
     const next = Number(start.revision);
     if (this.remembers(next - 1)) return next - 1;
-    const usable = await missedUpTo(this.options.api, state, next, undefined);
-    if (usable !== undefined) throw compacted(this.bucket, usable);
+    await this.source.checkUsable(next, state);
     return next - 1;
   }
 
@@ -291,10 +259,11 @@ export class Hub implements CatchUpHost {
       kind: typeof start === "object" ? "changes" : start === "history" ? "history" : "snapshot",
       upTo: state.lastSequence,
       isEmpty: state.messages === 0,
+      created: state.created,
       bucketCreatedAtMs: state.createdAtMs,
       historyDepth: state.history,
     };
-    const catchUp = new CatchUp(this, watcher, plan);
+    const catchUp = new CatchUp(this, this.source, watcher, plan);
     if (catchUp.skip()) return;
     this.catchUps.set(watcher, catchUp);
     void catchUp.run().finally(() => this.catchUps.delete(watcher));

@@ -1,0 +1,61 @@
+/** What a bucket holds, for catch-ups to read: readers, how many at once, and whether reading may go on from a revision. */
+import type { NatsConnection } from "@nats-io/transport-node";
+import type { Limits } from "../../kv/limits.js";
+import { bucketNotFound } from "../errors.js";
+import type { StreamApi, StreamState } from "./api.js";
+import { compacted } from "./endings.js";
+import { Reader, type ReadStart } from "./reader.js";
+import { missedUpTo } from "./resume-rule.js";
+import type { Slots } from "./slots.js";
+
+/** The most changes of one pull. */
+const BATCH_MAX = 256;
+/** Room in a pull for a message's headers and key beside the largest value. */
+const MESSAGE_OVERHEAD_BYTES = 65_536;
+
+export class Source {
+  /** The most changes that one pull brings: a quarter of what may wait for a watcher. */
+  readonly batchMax: number;
+  private readonly batchBytesMax: number;
+
+  constructor(
+    private readonly connection: NatsConnection,
+    private readonly api: StreamApi,
+    private readonly subjectPrefix: string,
+    limits: Limits,
+    /** Whether a reader may read a copy that lags behind. Otherwise, asked after a revision was known, it has seen it. */
+    readonly isClustered: boolean,
+    /** Places for readers, shared by all hubs. */
+    readonly slots: Slots,
+  ) {
+    this.batchMax = Math.max(1, Math.min(BATCH_MAX, Math.floor(limits.watchQueueEventsMax / 4)));
+    this.batchBytesMax = Math.max(
+      Math.floor(limits.watchQueueBytesMax / 4),
+      limits.valueBytesMax + MESSAGE_OVERHEAD_BYTES,
+    );
+  }
+
+  openReader(subject: string, start: ReadStart): Promise<Reader> {
+    return Reader.open(this.connection, this.api, this.subjectPrefix, subject, start, this.batchBytesMax);
+  }
+
+  /** Asks the storage's leader whether nothing lies between what a reader brought last and a revision. */
+  async hasReadUpTo(subject: string, after: number, upTo: number): Promise<boolean> {
+    if (after >= upTo) return true;
+    const next = await this.api.nextSequence(this.subjectPrefix + subject, after + 1);
+    return next === undefined || next > upTo;
+  }
+
+  /** Throws `revision_compacted` where a watch that begins with this revision may miss something. */
+  async checkUsable(next: number, state: StreamState): Promise<void> {
+    const usable = await missedUpTo(this.api, state, next, undefined);
+    if (usable !== undefined) throw compacted(this.api.bucket, usable);
+  }
+
+  /** The same for one that was broken off. Throws `bucket_not_found` where it is another bucket by now. */
+  async checkStillUsable(next: number, created: string): Promise<void> {
+    const state = await this.api.state();
+    if (state.created !== created) throw bucketNotFound(this.api.bucket);
+    await this.checkUsable(next, state);
+  }
+}
