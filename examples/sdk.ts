@@ -19,36 +19,38 @@ console.log(`buckets: ${buckets.map((one) => one.name).join(", ")}`);
 
 const bucket = kv.bucket("sessions");
 await bucket.put("user:123", { name: "Alice" }); // objects as JSON, strings and Uint8Array as bytes
-const entry = await bucket.get("user:123");
+const entry = await bucket.get("user:123"); // entry.value bytes; entry.json(), entry.text(); entry.revision
 console.log(`user:123 is ${entry.text()} at revision ${entry.revision}`);
 
 // Only one of two writers wins: the other learns the current revision, and decides anew.
-const { revision } = await bucket.create("user.1", "v");
-await bucket.update("user.1", "v2", revision);
+const { revision } = await bucket.create("k", "v");
+await bucket.update("k", "v2", revision);
 try {
-  await bucket.update("user.1", "v3", revision);
+  await bucket.update("k", "v3", revision);
 } catch (error) {
   if (!(error instanceof KvConflictError)) throw error;
-  console.log(`too late: user.1 is at revision ${error.currentRevision}, not ${revision}`);
+  console.log(`too late: k is at revision ${error.currentRevision}, not ${revision}`);
 }
+await bucket.delete("k");
+const history = await bucket.history("k");
+console.log(`k was ${history.map((one) => (one.operation === "put" ? one.text() : "deleted")).join(", ")}`);
+await bucket.purge("k");
 
+await bucket.put("user.7", "Bob");
 const keys = await bucket.listKeys("user.*");
-const history = await bucket.history("user.1");
-console.log(`keys: ${keys.join(", ")}; user.1 was ${history.map((one) => one.text()).join(", then ")}`);
-
-const stats = await kv.getBucketInfo("sessions");
-console.log(`${stats.values} keys in ${stats.bytes > 0 ? "some" : "no"} bytes`);
+const stats = await kv.getBucketInfo("sessions"); // stats.values keys, stats.bytes bytes
+console.log(`${keys.join(", ")}: ${keys.length} of ${stats.values} keys`);
 
 // A watch gives the present values, then each change. It ends with its signal, and resumes by itself otherwise.
 const controller = new AbortController();
-for await (const event of bucket.watch("user.>", { signal: controller.signal })) {
+const { signal } = controller;
+for await (const event of bucket.watch("user.>", { signal })) {
   console.log(`${event.type} ${event.key}${event.type === "put" ? ` = ${event.text()}` : ""}`);
   if (event.type === "put") await bucket.delete(event.key);
   else controller.abort();
 }
 
-await bucket.purge("user:123");
-const gone = await bucket.get("user:123").catch((error: unknown) => error);
-console.log(gone instanceof KvNotFoundError ? "user:123 is gone" : "user:123 is still there");
+const gone = await bucket.get("user.7").catch((error: unknown) => error);
+console.log(gone instanceof KvNotFoundError ? "user.7 is gone" : "user.7 is still there");
 
 await kv.deleteBucket("sessions");

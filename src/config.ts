@@ -5,6 +5,7 @@
  * compares them). An unknown or malformed setting stops the start with one line.
  */
 import { isIP } from "node:net";
+import { availableParallelism } from "node:os";
 import { DEFAULT_LIMITS, type Limits } from "./kv/limits.js";
 import { LIMIT_SETTINGS } from "./config-limits.js";
 import { ConfigError, flagOf, parseBoolean, parseCount, parseEnum, type Setting } from "./config-settings.js";
@@ -28,6 +29,8 @@ export interface Config {
   readonly tlsCert: string | undefined;
   readonly tlsKey: string | undefined;
   readonly fastPath: boolean;
+  /** Processes on the port. */
+  readonly workers: number;
   readonly limits: Limits;
 }
 
@@ -137,6 +140,14 @@ export const SETTINGS: readonly Setting[] = [
     parse: text,
   },
   { env: "TLS_KEY", field: "tlsKey", value: "path", doc: "The PEM private key of TLS_CERT.", parse: text },
+  {
+    env: "WORKERS",
+    field: "workers",
+    value: "number",
+    default: "1",
+    doc: "Processes that share the port and the NATS server, 1 to 64; auto: one for each core. A worker that dies is replaced.",
+    parse: (value) => (value === "auto" ? Math.min(64, availableParallelism()) : parseCount(value, 1, 64)),
+  },
   {
     env: "FAST_PATH",
     field: "fastPath",

@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 /** The command `ironflow-kv`: `serve`, and the client's verbs. Signals, exit codes, and nothing else. */
+import cluster from "node:cluster";
 import { readFileSync } from "node:fs";
 import { buildProgram } from "./cli/program.js";
 import { flagOf } from "./config-settings.js";
 import { ALL_SETTINGS, ConfigError, loadConfig } from "./config.js";
-import type { Service } from "./embed.js";
 
 /** Exit codes of `serve`: the service could not start or go on; a setting is wrong. */
 const EXIT_FAILED = 1;
@@ -25,26 +25,41 @@ async function serve(flags: Flags): Promise<number> {
 async function runService(flags: Flags): Promise<number> {
   const config = loadConfig(process.env, flags);
   // Loaded here, so that the client's verbs start without the service's code.
-  const [{ startService }, { pino }] = await Promise.all([import("./embed.js"), import("pino")]);
+  const [{ startService }, { startWorkers, workerSettings }, { pino }] = await Promise.all([
+    import("./embed.js"),
+    import("./workers.js"),
+    import("pino"),
+  ]);
   const logger = pino({
     level: config.logLevel,
     ...(process.stdout.isTTY
       ? { transport: { target: "pino-pretty", options: { ignore: "pid,hostname" } } }
       : {}),
   });
-  let starting: Promise<Service> | undefined;
-  const ended = new Promise<void>((resolve, reject) => {
-    const stop = (signal: NodeJS.Signals): void => {
+  const isWorker = cluster.isWorker;
+  let starting: Promise<{ stop(): Promise<void> }> | undefined;
+  await new Promise<void>((resolve, reject) => {
+    const stop = (why: string): void => {
+      // A second signal does not wait.
       for (const name of ["SIGTERM", "SIGINT"] as const) process.on(name, () => process.exit(EXIT_FAILED));
-      logger.info({ signal }, "stopping; a second signal does not wait");
-      Promise.resolve(starting?.then((service) => service.stop())).then(resolve, reject);
+      logger.info(`${why}: stopping`);
+      Promise.resolve(starting?.then((running) => running.stop())).then(resolve, reject);
     };
+    // Ctrl-C reaches every process of the terminal; the first one tells the workers when, by SIGTERM.
+    if (isWorker) process.on("SIGINT", () => undefined);
+    else process.once("SIGINT", stop);
     process.once("SIGTERM", stop);
-    process.once("SIGINT", stop);
-    starting = startService({ settings: flags, environment: process.env, logger, onFatal: reject });
+    starting =
+      config.workers > 1 && !isWorker
+        ? startWorkers({ config, log: logger, args: process.argv.slice(2), onFatal: reject })
+        : startService({
+            settings: config.workers > 1 ? { ...flags, ...workerSettings(config) } : flags,
+            environment: process.env,
+            logger,
+            onFatal: reject,
+          });
     starting.catch(reject);
   });
-  await ended;
   return 0;
 }
 

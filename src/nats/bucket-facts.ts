@@ -1,9 +1,8 @@
-/** What puts need to know of a bucket, remembered for a moment. That a bucket does not exist is never remembered. */
-import type { Place } from "./newest.js";
-import { existing } from "./newest.js";
+/** What writes need to know of a bucket, remembered for a moment. That a bucket does not exist is never remembered. */
+import type { CallScope } from "../kv/store.js";
+import { existing, type Place } from "./newest.js";
 import type { Requests } from "./requests.js";
 import { valueSizeOf } from "./stream-config.js";
-import type { CallScope } from "../kv/store.js";
 
 export interface BucketFacts {
   /** Bytes; 0 for no limit of the bucket's own. */
@@ -11,6 +10,7 @@ export interface BucketFacts {
   /** A revision that was certainly written; later ones may be too. */
   newestSeen: number;
   readonly readAtMs: number;
+  isBeingRead: boolean;
 }
 
 /**
@@ -18,7 +18,11 @@ export interface BucketFacts {
  * what is more than the headers' allowance over the limit, and nothing is refused here before the facts were read anew.
  */
 const GOOD_FOR_MS = 1_000;
+/** From this age on they are read anew beside the calls that use them, so that a busy bucket's calls never wait for it. */
+const REFRESH_AFTER_MS = 500;
+const REFRESH_TIMEOUT_MS = 1_000;
 const BUCKETS_MAX = 10_000;
+const NEVER_ABORTED = new AbortController().signal;
 
 export class BucketFactsCache {
   private readonly byStream = new Map<string, BucketFacts>();
@@ -26,16 +30,31 @@ export class BucketFactsCache {
   constructor(private readonly requests: Requests) {}
 
   /** What is remembered; undefined when nothing is, or it is too old. */
-  recent(stream: string): BucketFacts | undefined {
-    const facts = this.byStream.get(stream);
-    return facts !== undefined && performance.now() - facts.readAtMs < GOOD_FOR_MS ? facts : undefined;
+  recent(place: Place): BucketFacts | undefined {
+    const facts = this.byStream.get(place.stream);
+    if (facts === undefined) return undefined;
+    const nowMs = performance.now();
+    const ageMs = nowMs - facts.readAtMs;
+    if (ageMs >= GOOD_FOR_MS) return undefined;
+    if (ageMs >= REFRESH_AFTER_MS && !facts.isBeingRead) {
+      facts.isBeingRead = true;
+      const scope = { deadlineMs: nowMs + REFRESH_TIMEOUT_MS, signal: NEVER_ABORTED };
+      // Who asks when they are too old gets the failure, or finds it gone.
+      this.read(place, scope).catch(() => undefined);
+    }
+    return facts;
   }
 
   /** Reads the facts anew. Throws `bucket_not_found`. */
   async read(place: Place, scope: CallScope): Promise<BucketFacts> {
     const readAtMs = performance.now();
     const info = await existing(this.requests, place, scope);
-    const facts = { maxValueSize: valueSizeOf(info.config), newestSeen: info.state.last_seq, readAtMs };
+    const facts = {
+      maxValueSize: valueSizeOf(info.config),
+      newestSeen: info.state.last_seq,
+      readAtMs,
+      isBeingRead: false,
+    };
     if (this.byStream.size >= BUCKETS_MAX) this.byStream.clear();
     this.byStream.set(place.stream, facts);
     return facts;

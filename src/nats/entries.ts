@@ -63,7 +63,14 @@ export class Entries {
   ): Promise<bigint> {
     const place = placeOf(bucket, key);
     const headerLines = contentTypeLine(options.contentType ?? "", this.options.limits);
-    await this.checkValueSize(place, value.length, scope);
+    this.checkValueSize(place, value.length);
+    let facts = this.options.facts.recent(place);
+    if (facts === undefined || isOver(value.length, facts.maxValueSize)) {
+      facts = await this.options.facts.read(place, scope);
+    }
+    if (isOver(value.length, facts.maxValueSize)) {
+      throw tooLarge(place, value.length, facts.maxValueSize, "the bucket");
+    }
     const write: Write = {
       place,
       subject: place.subject,
@@ -73,7 +80,7 @@ export class Entries {
       expected: undefined,
     };
     const condition = options.condition ?? "always";
-    if (condition === "always") return this.mustWrite(write, scope);
+    if (condition === "always") return accepted(await this.options.writer.write(write, facts, scope));
     if (condition === "if_absent") return this.putIfAbsent(place, write, scope);
     return this.writeIfRevision(place, write, condition.ifRevision, scope);
   }
@@ -100,7 +107,7 @@ export class Entries {
     };
     const send = (): Promise<bigint> =>
       condition === "always"
-        ? this.mustWrite(write, scope)
+        ? this.write(write, scope).then(accepted)
         : this.writeIfRevision(place, write, condition.ifRevision, scope);
     try {
       return await send();
@@ -142,16 +149,9 @@ export class Entries {
     return message.subject === place.subject ? message : undefined;
   }
 
-  private async mustWrite(write: Write, scope: CallScope): Promise<bigint> {
-    const outcome = await this.write(write, scope);
-    if (outcome === MISMATCH)
-      throw new KvError("internal", "A write without a condition was refused for one.");
-    return outcome;
-  }
-
   private async write(write: Write, scope: CallScope): Promise<bigint | typeof MISMATCH> {
     const { facts, writer } = this.options;
-    const known = facts.recent(write.place.stream) ?? (await facts.read(write.place, scope));
+    const known = facts.recent(write.place) ?? (await facts.read(write.place, scope));
     return writer.write(write, known, scope);
   }
 
@@ -187,14 +187,17 @@ export class Entries {
     }
   }
 
-  private async checkValueSize(place: KeyPlace, bytes: number, scope: CallScope): Promise<void> {
-    const { limits, maxPayloadBytes, facts } = this.options;
-    const most = Math.min(limits.valueBytesMax, maxPayloadBytes - HEADER_BYTES_MAX);
+  /** The service's own limit; the bucket's is among its facts. */
+  private checkValueSize(place: KeyPlace, bytes: number): void {
+    const most = Math.min(this.options.limits.valueBytesMax, this.options.maxPayloadBytes - HEADER_BYTES_MAX);
     if (bytes > most) throw tooLarge(place, bytes, most, "the service");
-    let known = facts.recent(place.stream);
-    if (known === undefined || isOver(bytes, known.maxValueSize)) known = await facts.read(place, scope);
-    if (isOver(bytes, known.maxValueSize)) throw tooLarge(place, bytes, known.maxValueSize, "the bucket");
   }
+}
+
+/** The revision of a write that had no condition. */
+function accepted(outcome: bigint | typeof MISMATCH): bigint {
+  if (outcome === MISMATCH) throw new KvError("internal", "A write without a condition was refused for one.");
+  return outcome;
 }
 
 /** The entry that a stored message is. */

@@ -1,7 +1,7 @@
 /** JetStream's JSON API: one request, one JSON answer, refusals as {@link JetStreamError}. */
 import type { CallScope } from "../kv/store.js";
 import { JetStreamError } from "./errors.js";
-import type { Requests } from "./requests.js";
+import { type Requests, Unanswered } from "./requests.js";
 
 /** The configuration of a stream, as far as it is used here. Unknown fields are kept by those who update it. */
 export interface StreamConfig {
@@ -68,6 +68,37 @@ export function parseAnswer(data: Uint8Array): object {
   return answer;
 }
 
+/** As {@link askJetStream}, for what changes nothing: a leader that dies owes its answers for ever, so that they are asked for again. */
+export async function readJetStream<Answer>(
+  requests: Requests,
+  operation: string,
+  body: object | undefined,
+  scope: CallScope,
+): Promise<Answer> {
+  for (;;) {
+    try {
+      return await askJetStream<Answer>(requests, operation, body, within(scope, LEADER_ANSWER_TIMEOUT_MS));
+    } catch (error) {
+      const isSilent = error instanceof Unanswered && error.reason === "deadline";
+      if (!isSilent || performance.now() >= scope.deadlineMs) throw error;
+    }
+  }
+}
+
+/** A cluster without a leader says nothing, or says so only after a while. */
+export const LEADER_ANSWER_TIMEOUT_MS = 1_000;
+
+/** The scope, cut to so many milliseconds from now. */
+export function within(scope: CallScope, timeMs: number): CallScope {
+  return {
+    deadlineMs: Math.min(scope.deadlineMs, performance.now() + timeMs),
+    // Making it may cost: not before it is read.
+    get signal() {
+      return scope.signal;
+    },
+  };
+}
+
 export function streamInfo(requests: Requests, stream: string, scope: CallScope): Promise<StreamInfo> {
-  return askJetStream<StreamInfo>(requests, `STREAM.INFO.${stream}`, undefined, scope);
+  return readJetStream<StreamInfo>(requests, `STREAM.INFO.${stream}`, undefined, scope);
 }

@@ -1,6 +1,6 @@
 /** Reads single messages of a bucket: the newest of a key, or the one at a revision. */
 import { bucketNotFound, JetStreamError, JetStreamCode, toKvError, unavailable } from "./errors.js";
-import { askJetStream, streamInfo } from "./jetstream-api.js";
+import { LEADER_ANSWER_TIMEOUT_MS, readJetStream, streamInfo, within } from "./jetstream-api.js";
 import { HeaderBlock, type HeaderLookup } from "./messages.js";
 import { type Requests, Unanswered } from "./requests.js";
 import { parseTimestamp } from "./timestamps.js";
@@ -32,16 +32,16 @@ export class MessageReader {
   ) {}
 
   /** The newest message of a subject; undefined when there is none. */
-  async newest(place: Place, subject: string, scope: CallScope): Promise<StoredMessage | undefined> {
+  newest(place: Place, subject: string, scope: CallScope): Promise<StoredMessage | undefined> {
     if (this.isClustered) return this.fromLeader(place, { last_by_subj: subject }, scope);
     const request = `$JS.API.DIRECT.GET.${place.stream}.${subject}`;
     return this.direct(place, request, "", { last_by_subj: subject }, scope);
   }
 
   /** The message of a sequence; undefined when it is not stored. */
-  async at(place: Place, sequence: bigint, scope: CallScope): Promise<StoredMessage | undefined> {
+  at(place: Place, sequence: bigint, scope: CallScope): Promise<StoredMessage | undefined> {
     // JSON numbers beyond 2^53: nothing is stored there, and JetStream's are int64.
-    if (sequence > BigInt(Number.MAX_SAFE_INTEGER)) return undefined;
+    if (sequence > BigInt(Number.MAX_SAFE_INTEGER)) return Promise.resolve(undefined);
     const body = { seq: Number(sequence) };
     if (this.isClustered) return this.fromLeader(place, body, scope);
     return this.direct(place, `$JS.API.DIRECT.GET.${place.stream}`, JSON.stringify(body), body, scope);
@@ -77,7 +77,12 @@ export class MessageReader {
 
   private async fromLeader(place: Place, body: object, scope: CallScope): Promise<StoredMessage | undefined> {
     try {
-      const { message } = await this.askLeader(place, body, scope);
+      const { message } = await readJetStream<{ readonly message: LeaderMessage }>(
+        this.requests,
+        `STREAM.MSG.GET.${place.stream}`,
+        body,
+        scope,
+      );
       const time = parseTimestamp(message.time);
       return {
         subject: message.subject,
@@ -92,29 +97,6 @@ export class MessageReader {
     } catch (error) {
       if (error instanceof JetStreamError && error.code === JetStreamCode.messageNotFound) return undefined;
       throw toKvError(error, { bucket: place.bucket });
-    }
-  }
-
-  /** A leader that dies owes its answers for ever: reads are asked for again. */
-  private async askLeader(
-    place: Place,
-    body: object,
-    scope: CallScope,
-  ): Promise<{ readonly message: LeaderMessage }> {
-    const operation = `STREAM.MSG.GET.${place.stream}`;
-    for (;;) {
-      const attempt = this.isClustered ? within(scope, LEADER_ANSWER_TIMEOUT_MS) : scope;
-      try {
-        return await askJetStream<{ readonly message: LeaderMessage }>(
-          this.requests,
-          operation,
-          body,
-          attempt,
-        );
-      } catch (error) {
-        const isSilent = error instanceof Unanswered && error.reason === "deadline";
-        if (!isSilent || performance.now() >= scope.deadlineMs) throw error;
-      }
     }
   }
 
@@ -152,18 +134,6 @@ export async function whyNoResponders(
   }
 }
 
-/** The scope, cut to so many milliseconds from now. */
-function within(scope: CallScope, timeMs: number): CallScope {
-  const deadlineMs = Math.min(scope.deadlineMs, performance.now() + timeMs);
-  // The signal is made where it is read.
-  return {
-    deadlineMs,
-    get signal() {
-      return scope.signal;
-    },
-  };
-}
-
 export function isNoResponders(error: unknown): boolean {
   return error instanceof Unanswered && error.reason === "no_responders";
 }
@@ -191,5 +161,3 @@ interface LeaderMessage {
 
 const NO_BYTES = new Uint8Array(0);
 const NOT_FOUND_STATUS = 404;
-/** A cluster without a leader says nothing, or says so only after a while. */
-const LEADER_ANSWER_TIMEOUT_MS = 1_000;

@@ -22,12 +22,12 @@ describe("examples/sdk.ts", () => {
     expect(stdout).toBe(`made sessions: entries live 3600 s, 5 revisions each
 buckets: sessions
 user:123 is {"name":"Alice"} at revision 1
-too late: user.1 is at revision 3, not 2
-keys: user.1; user.1 was v, then v2
-2 keys in some bytes
-put user.1 = v2
-delete user.1
-user:123 is gone
+too late: k is at revision 3, not 2
+k was v, v2, deleted
+user.7: 1 of 2 keys
+put user.7 = Bob
+delete user.7
+user.7 is gone
 `);
     expect(await createClient({ serverUrl: service.url }).kv().listBuckets()).toEqual([]);
     await service.remove();

@@ -166,6 +166,7 @@ describe("a write whose answer is lost with the connection", () => {
 
   it("is not known when NATS is silent until the caller's time is over, or the caller gives up", async () => {
     const aborter = new AbortController();
+    await store.put(bucket, "k", bytes("first"), {}, scope());
     const lost = link.loseAnswersTo("Nats-Msg-Id");
     const outcomes = [
       refusal(store.put(bucket, "k", bytes("v"), {}, scope(200))),

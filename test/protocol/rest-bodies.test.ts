@@ -4,6 +4,7 @@ import { connect as connectHttp2 } from "node:http2";
 import { connect as connectSocket } from "node:net";
 import { describe, expect, it } from "vitest";
 import { type UpdateBucketRequest } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
+import { startBridge } from "../support/http-bridge.js";
 import { type TestAnswer, sendBytes } from "../support/http-client.js";
 import { KEYS, bridge, lastRequest, send, useBridge } from "../support/rest-answers.js";
 
@@ -144,5 +145,19 @@ describe("bodies", () => {
     await once(next.resume(), "end");
     session.close();
     expect(bridge().registry.calls.map(({ name }) => name)).toEqual(["getBucket"]);
+  });
+
+  it("does not wait for ever for one over HTTP/2", async () => {
+    const slow = await startBridge({}, { limits: { requestTimeoutMs: 50 } });
+    const session = connectHttp2(slow.http2Url);
+    const stream = session.request({ ":method": "PUT", ":path": `${KEYS}/k` });
+    stream.write("a");
+    const [headers] = (await once(stream, "response")) as [Record<string, unknown>];
+    expect(headers[":status"]).toBe(408);
+    // The client is told to stop: otherwise the rest of the body would hold back the connection.
+    await once(stream.resume(), "close");
+    expect(stream.rstCode).toBe(0);
+    session.close();
+    await slow.close();
   });
 });

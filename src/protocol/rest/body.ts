@@ -25,31 +25,49 @@ export function checkBodyHeaders(request: Request, bytesMax: number, tooLargeCod
   if (Number(request.headers["content-length"] ?? 0) > bytesMax) throw tooLarge(bytesMax, tooLargeCode);
 }
 
-/** The whole body. Rejects with a 413 as soon as it is over the limit, and with a 400 when it breaks off. */
-export function readBody(request: Request, bytesMax: number, tooLargeCode: string): Promise<Uint8Array> {
+export interface BodyLimits {
+  readonly bytesMax: number;
+  /** The code of the 413. */
+  readonly tooLargeCode: string;
+  /** For HTTP/2; on HTTP/1.1 Node's server keeps time. */
+  readonly timeoutMs: number;
+}
+
+/** The whole body. Rejects with a 413 as soon as it is over the limit, and with a 4xx when it breaks off or takes too long. */
+export function readBody(request: Request, limits: BodyLimits): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
+    const timer = request.httpVersionMajor === 2 ? startTimer(limits.timeoutMs, reject) : undefined;
     request.on("data", (chunk: Buffer) => {
       bytes += chunk.length;
-      if (bytes > bytesMax) {
+      if (bytes > limits.bytesMax) {
         chunks.length = 0;
-        reject(tooLarge(bytesMax, tooLargeCode));
+        reject(tooLarge(limits.bytesMax, limits.tooLargeCode));
       } else {
         chunks.push(chunk);
       }
     });
     // On HTTP/2 a reset is followed by `end`, as if the body were whole; `aborted` comes before that on both versions.
-    const breakOff = (): void => reject(badRequest("The body ended before it was complete."));
+    const breakOff = (): void => {
+      clearTimeout(timer);
+      reject(badRequest("The body ended before it was complete."));
+    };
     request.on("aborted", breakOff);
     request.on("error", breakOff);
     request.on("close", breakOff);
     request.on("end", () => {
+      clearTimeout(timer);
       resolve(
         chunks.length === 1 ? (chunks[0] ?? EMPTY) : chunks.length === 0 ? EMPTY : Buffer.concat(chunks),
       );
     });
   });
+}
+
+function startTimer(timeoutMs: number, reject: (error: Refusal) => void): NodeJS.Timeout {
+  const refusal = new Refusal(408, "request_timeout", `The body took longer than ${timeoutMs} milliseconds.`);
+  return setTimeout(() => reject(refusal), timeoutMs);
 }
 
 function tooLarge(bytesMax: number, code: string): Refusal {

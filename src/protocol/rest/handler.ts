@@ -134,8 +134,9 @@ class RestDoor {
     }
     checkBodyHeaders(request, bytesMax, tooLargeCode);
     // On HTTP/2 the compatibility layer leaves it to us, and saying it twice does no harm.
-    if (awaitsContinue || (request.httpVersionMajor === 2 && expectsContinue(request))) response.writeContinue();
-    const bytes = await readBody(request, bytesMax, tooLargeCode);
+    if (awaitsContinue || (request.httpVersionMajor === 2 && expectsContinue(request)))
+      response.writeContinue();
+    const bytes = await readBody(request, { bytesMax, tooLargeCode, timeoutMs: limits.requestTimeoutMs });
     if (body.kind === "bytes") {
       (call.request as unknown as Record<string, Uint8Array>)[body.field] = bytes;
       return;
@@ -169,7 +170,7 @@ function expectsContinue(request: Request): boolean {
 }
 
 function checkAcceptsEventStream(request: Request): void {
-  if (prefers(request.headers.accept, "text/event-stream", "")) return;
+  if (prefers(request.headers.accept, "text/event-stream")) return;
   const sentence = "This is a watch; open a WebSocket, or ask for Accept: text/event-stream.";
   // RFC 9110 section 15.5.22. HTTP/2 knows no upgrade.
   throw request.httpVersionMajor === 1

@@ -42,8 +42,10 @@ function parseRevisionTag(text: string): bigint | undefined {
   return revision <= REVISION_MAX ? revision : undefined;
 }
 
-/** Whether `Accept` names one media type with a better quality than another, or as good and first. Wildcards name nothing. */
-export function prefers(accept: string | undefined, wanted: string, other: string): boolean {
+/**
+ * Whether `Accept` names one media type, and not another one with a better quality, or as good and first. Wildcards name nothing.
+ */
+export function prefers(accept: string | undefined, wanted: string, other?: string): boolean {
   if (accept === undefined || !accept.toLowerCase().includes(wanted)) return false;
   let best = "";
   let bestQuality = 0;

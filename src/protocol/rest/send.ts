@@ -41,7 +41,8 @@ function keepOriginVary(response: Response, headers: HeaderFields): void {
  */
 function leaveBodyUnread(response: Exclude<Response, { req: unknown; assignSocket: unknown }>): void {
   const { stream } = response;
-  response.once("finish", () => {
+  // The stream's own event: that of the compatibility layer comes only when the stream is closed.
+  stream.once("finish", () => {
     if (!stream.destroyed && !stream.readableEnded && !stream.endAfterHeaders) stream.close();
   });
 }

@@ -8,11 +8,18 @@ import { detailOf, opaqueRefusal, refusalOf } from "../rest/errors.js";
 import { writeBase64, writeTime } from "../rest/json.js";
 
 /** One event as it is sent. */
-export interface Frame {
-  readonly json: string;
-  /** The JSON's bytes. */
-  readonly bytes: Buffer;
-  readonly revision: bigint;
+export class Frame {
+  private encoded: Buffer | undefined;
+
+  constructor(
+    readonly json: string,
+    readonly revision: bigint,
+  ) {}
+
+  /** The JSON's bytes; made once, for all WebSockets that send it. */
+  get bytes(): Buffer {
+    return (this.encoded ??= Buffer.from(this.json));
+  }
 }
 
 /** Watchers of a bucket share their events: each is encoded once, for as long as someone still has to send it. */
@@ -36,7 +43,7 @@ function encode(event: WatchResponse, bucket: string): Frame | undefined {
       const { entry } = what.value;
       if (entry === undefined) return undefined;
       const isPut = entry.operation === Operation.PUT;
-      return frame(
+      return new Frame(
         `{"type":"kv_update","key":${JSON.stringify(entry.key)},"value":"${isPut ? writeBase64(entry.value) : ""}","revision":${entry.revision},"operation":"${isPut ? "put" : "delete"}","bucket":"${bucket}"}`,
         entry.revision,
       );
@@ -45,7 +52,7 @@ function encode(event: WatchResponse, bucket: string): Frame | undefined {
       const { revision, bucketCreatedAt } = what.value;
       const createdAt =
         bucketCreatedAt === undefined ? "" : `,"bucket_created_at":"${writeTime(bucketCreatedAt)}"`;
-      return frame(
+      return new Frame(
         `{"type":"snapshot_end","revision":${revision},"bucket":"${bucket}"${createdAt}}`,
         revision,
       );
@@ -53,15 +60,11 @@ function encode(event: WatchResponse, bucket: string): Frame | undefined {
     case "progress": {
       const { revision, time } = what.value;
       const at = time === undefined ? "" : `,"time":"${writeTime(time)}"`;
-      return frame(`{"type":"progress","revision":${revision},"bucket":"${bucket}"${at}}`, revision);
+      return new Frame(`{"type":"progress","revision":${revision},"bucket":"${bucket}"${at}}`, revision);
     }
     case undefined:
       return undefined;
   }
-}
-
-function frame(json: string, revision: bigint): Frame {
-  return { json, bytes: Buffer.from(json), revision };
 }
 
 /** The last frame of a watch that failed. Where the client can go on, the sentence says from where. */

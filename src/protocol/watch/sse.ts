@@ -73,7 +73,7 @@ class EventStream {
     response.on("close", () => this.close());
     response.on("error", () => this.close());
     response.on("drain", () => this.open());
-    if (response.destroyed) this.close();
+    if (isGone(response)) this.close();
     const keepAlive = setInterval(() => this.onPing(), this.options.limits.pingIntervalMs);
     try {
       writeHead(response, 200, {
@@ -157,4 +157,9 @@ class EventStream {
 /** The two kinds of response declare this method separately, so that a union of them can't be called. */
 function writeText(response: Response, text: string): boolean {
   return "stream" in response ? response.write(text) : response.write(text);
+}
+
+/** Whether the client left while the watch was being started: its `close` will not come again. */
+function isGone(response: Response): boolean {
+  return "stream" in response ? response.stream.destroyed : response.destroyed;
 }

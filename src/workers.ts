@@ -1,0 +1,128 @@
+/**
+ * WORKERS: several processes on one port. The first process owns the port and the embedded nats-server and answers nothing itself; each
+ * worker is a whole service on that NATS. A worker that dies is replaced.
+ */
+import cluster, { type Worker } from "node:cluster";
+import { once } from "node:events";
+import type { Logger } from "pino";
+import type { Config } from "./config.js";
+import { startEmbedded } from "./nats/embedded.js";
+
+/** A worker that lived less than this failed to start. */
+const SHORT_LIFE_MS = 5_000;
+/** So many failed starts in a row end the service. */
+const FAILED_STARTS_MAX = 5;
+const REPLACE_DELAY_MS = 100;
+
+export interface WorkersOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  /** The command line that each worker runs: this one's. */
+  readonly args: readonly string[];
+  readonly onFatal: (error: Error) => void;
+}
+
+/** The limits of one worker of several: its share of what is counted for the whole service. By flag, as text. */
+export function workerSettings(config: Config): Record<string, string> {
+  const share = (total: number): string => String(Math.ceil(total / config.workers));
+  return {
+    "watches-max": share(config.limits.watchesMax),
+    "watches-per-api-key-max": share(config.limits.watchesPerApiKeyMax),
+    "connections-max": share(config.limits.connectionsMax),
+  };
+}
+
+/** Starts the workers; resolves when all of them answer, with what stops them and the embedded server. */
+export async function startWorkers(options: WorkersOptions): Promise<{ stop(): Promise<void> }> {
+  const { config, log } = options;
+  const embedded =
+    config.natsUrl === undefined
+      ? await startEmbedded({
+          dataDir: config.dataDir,
+          durability: config.durability,
+          serverBin: config.natsServerBin,
+          log,
+          onFatal: options.onFatal,
+        })
+      : undefined;
+  const environment = embedded === undefined ? {} : { NATS_URL: urlWithCredentials(embedded) };
+  const crew = new Crew(options, environment);
+  const stop = async (): Promise<void> => {
+    await crew.stop();
+    await embedded?.stop();
+  };
+  try {
+    await crew.start();
+    log.info({ workers: config.workers }, "all workers are ready");
+    return { stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+class Crew {
+  private failedStarts = 0;
+  private isStopping = false;
+
+  constructor(
+    private readonly options: WorkersOptions,
+    private readonly environment: Record<string, string>,
+  ) {
+    cluster.setupPrimary({ args: [...options.args] });
+  }
+
+  async start(): Promise<void> {
+    const workers = Array.from({ length: this.options.config.workers }, () => this.fork());
+    await Promise.all(workers.map(untilListening));
+  }
+
+  async stop(): Promise<void> {
+    this.isStopping = true;
+    const gone: Promise<unknown>[] = [];
+    for (const worker of Object.values(cluster.workers ?? {})) {
+      if (worker === undefined || worker.isDead()) continue;
+      gone.push(once(worker, "exit"));
+      // Ends one that is still starting at once; others drain.
+      worker.process.kill("SIGTERM");
+    }
+    await Promise.all(gone);
+  }
+
+  private fork(): Worker {
+    const startedMs = performance.now();
+    const worker = cluster.fork(this.environment);
+    worker.once("exit", (code, signal) => {
+      if (this.isStopping) return;
+      const isShort = performance.now() - startedMs < SHORT_LIFE_MS;
+      this.failedStarts = isShort ? this.failedStarts + 1 : 0;
+      if (this.failedStarts >= FAILED_STARTS_MAX) {
+        this.options.onFatal(
+          new Error(`A worker ended ${this.failedStarts} times soon after its start; see its log.`),
+        );
+        return;
+      }
+      this.options.log.error({ worker: worker.process.pid, code, signal }, "a worker ended; starting another");
+      setTimeout(() => {
+        if (!this.isStopping) this.fork();
+      }, REPLACE_DELAY_MS);
+    });
+    return worker;
+  }
+}
+
+async function untilListening(worker: Worker): Promise<void> {
+  await Promise.race([
+    once(worker, "listening"),
+    once(worker, "exit").then(() => {
+      throw new Error("A worker could not start; its line above says why.");
+    }),
+  ]);
+}
+
+function urlWithCredentials(server: { url: string; user: string; pass: string }): string {
+  const url = new URL(server.url);
+  url.username = server.user;
+  url.password = server.pass;
+  return url.href;
+}
