@@ -26,6 +26,8 @@ import { keepSessionAlive } from "./protocol/session-ping.js";
 /** What the requests are handed to. None of these may throw. */
 export interface RequestHandlers {
   onHttp1(request: IncomingMessage, response: ServerResponse): void;
+  /** A request that waits for "100 Continue" before its body: whoever takes the body says so, or refuses. */
+  onHttp1Continue(request: IncomingMessage, response: ServerResponse): void;
   onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
   onHttp2(...call: StreamArguments): void;
 }
@@ -171,13 +173,12 @@ class PortServer implements Listener {
 
   private attachHandlers(handlers: RequestHandlers): void {
     this.http1.on("request", (request, response) => {
-      response.once("finish", () => {
-        // A body that was answered before its end would block the connection's next request.
-        if (!request.complete) request.resume();
-      });
-      response.once("close", () => this.afterResponse());
-      if (this.isDraining) response.setHeader("connection", "close");
+      this.prepare(request, response);
       handlers.onHttp1(request, response);
+    });
+    this.http1.on("checkContinue", (request, response) => {
+      this.prepare(request, response);
+      handlers.onHttp1Continue(request, response);
     });
     this.http1.on("upgrade", (request, socket, head) => handlers.onUpgrade(request, socket, head));
     this.http2.on("session", (session) => this.addSession(session));
@@ -187,6 +188,15 @@ class PortServer implements Listener {
       stream.on("error", () => undefined);
       handlers.onHttp2(stream, headers, flags, rawHeaders);
     });
+  }
+
+  private prepare(request: IncomingMessage, response: ServerResponse): void {
+    response.once("finish", () => {
+      // A body that was answered before its end would block the connection's next request.
+      if (!request.complete) request.resume();
+    });
+    response.once("close", () => this.afterResponse());
+    if (this.isDraining) response.setHeader("connection", "close");
   }
 
   private addSession(session: ServerHttp2Session): void {

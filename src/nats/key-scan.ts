@@ -8,7 +8,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { createInbox, type Msg, nuid } from "@nats-io/transport-node";
 import type { CallScope } from "../kv/store.js";
 import { JetStreamError, toKvError, unavailable } from "./errors.js";
-import { askJetStream } from "./jetstream-api.js";
+import { askJetStream, readJetStream } from "./jetstream-api.js";
 import { headersOf } from "./messages.js";
 import type { Log } from "./log.js";
 import type { MessageReader, Place } from "./newest.js";
@@ -16,8 +16,8 @@ import { operationOf } from "./records.js";
 import { type Requests, Unanswered } from "./requests.js";
 import { parseDelivery } from "./watch/delivery.js";
 
-/** The stored keys whose newest message is a value, in no order. */
-export type LiveSubjects = ReadonlySet<string>;
+/** Every subject that has a message, in no order, and whether its newest is a value. */
+export type ScannedSubjects = ReadonlyMap<string, boolean>;
 
 interface ConsumerInfo {
   readonly num_pending: number;
@@ -51,16 +51,16 @@ export interface ScanOptions {
 }
 
 /** Scans the subjects (full, with wildcards). Throws `KvError`. */
-export async function scanLiveSubjects(
+export async function scanSubjects(
   options: ScanOptions,
   place: Place,
   subjects: readonly string[],
   scope: CallScope,
-): Promise<LiveSubjects> {
+): Promise<ScannedSubjects> {
   for (;;) {
     const newest = options.isClustered ? await newestOf(options.reader, place, subjects, scope) : 0;
-    const live = await scanOnce(options, place, subjects, newest, scope);
-    if (live !== undefined) return live;
+    const scanned = await scanOnce(options, place, subjects, newest, scope);
+    if (scanned !== undefined) return scanned;
     await delay(CHECK_INTERVAL_MS);
   }
 }
@@ -72,7 +72,7 @@ async function scanOnce(
   subjects: readonly string[],
   mustReach: number,
   scope: CallScope,
-): Promise<LiveSubjects | undefined> {
+): Promise<ScannedSubjects | undefined> {
   const consumer = `ironflow_${nuid.next()}`;
   const scan = new Scan(requests, mustReach, scope);
   try {
@@ -85,10 +85,23 @@ async function scanOnce(
       scope,
     );
     if (info.num_pending === 0) scan.caughtUpAt(info.delivered.consumer_seq);
-    const live = await scan.done;
+    scan.onIdle = () => {
+      readJetStream<ConsumerInfo>(
+        requests,
+        `CONSUMER.INFO.${place.stream}.${consumer}`,
+        undefined,
+        scope,
+      ).then(
+        (now) => {
+          if (now.num_pending === 0) scan.caughtUpAt(now.delivered.consumer_seq);
+        },
+        (error: unknown) => scan.fail(error),
+      );
+    };
+    const scanned = await scan.done;
     scan.stop();
     await deleteConsumer(requests, place, consumer, scope, log);
-    return live;
+    return scanned;
   } catch (error) {
     scan.stop();
     // The caller is not to wait for this, nor to keep it from happening.
@@ -111,12 +124,14 @@ async function newestOf(
 
 class Scan {
   readonly inbox = createInbox();
-  readonly done: Promise<LiveSubjects | undefined>;
-  private readonly live = new Set<string>();
+  readonly done: Promise<ScannedSubjects | undefined>;
+  private readonly subjects = new Map<string, boolean>();
   private received = 0;
   private reached = 0;
-  private finish: (live: LiveSubjects | undefined) => void = () => undefined;
-  private fail: (error: unknown) => void = () => undefined;
+  /** Called when the server sent nothing for a while: it had nothing more, or is slow to read its files. Only it can tell. */
+  onIdle: () => void = () => undefined;
+  private finish: (subjects: ScannedSubjects | undefined) => void = () => undefined;
+  fail: (error: unknown) => void = () => undefined;
   readonly stop: () => void;
 
   constructor(
@@ -151,15 +166,14 @@ class Scan {
   /** The consumer had nothing more to send after this many messages. */
   caughtUpAt(consumerSequence: number): void {
     if (consumerSequence !== this.received) return;
-    this.finish(this.reached >= this.mustReach ? this.live : undefined);
+    this.finish(this.reached >= this.mustReach ? this.subjects : undefined);
   }
 
   private take(message: Msg): void {
     const headers = headersOf(message);
     if (headers.status === CONTROL_STATUS) {
       if (message.reply) message.respond();
-      const last = headers.get("Nats-Last-Consumer");
-      if (last !== "") this.caughtUpAt(Number(last));
+      else this.onIdle();
       return;
     }
     const delivery = parseDelivery(message.reply ?? "");
@@ -167,10 +181,9 @@ class Scan {
       this.fail(unavailable({}, new Error("the scan's messages have a gap")));
       return;
     }
-    if (operationOf(headers) === "put") this.live.add(message.subject);
-    else this.live.delete(message.subject);
+    this.subjects.set(message.subject, operationOf(headers) === "put");
     this.reached = delivery.streamSequence;
-    if (delivery.pending === 0 && this.reached >= this.mustReach) this.finish(this.live);
+    if (delivery.pending === 0 && this.reached >= this.mustReach) this.finish(this.subjects);
   }
 }
 

@@ -1,10 +1,10 @@
 /** The live keys of a bucket: how many there are, and which, page by page. */
-import { matchesAny, parseFilters, serverSubjects } from "../kv/filter.js";
+import { MATCH_ALL, matchesAny, parseFilters, serverSubjects } from "../kv/filter.js";
 import type { Limits } from "../kv/limits.js";
 import { escapeKey, streamName, subjectPrefix, unescapeKey } from "../kv/names.js";
 import type { CallScope, Page, PageRequest } from "../kv/store.js";
 import type { StreamInfo } from "./jetstream-api.js";
-import { type ScanOptions, scanLiveSubjects } from "./key-scan.js";
+import { type ScannedSubjects, type ScanOptions, scanSubjects } from "./key-scan.js";
 import { existing, type Place } from "./newest.js";
 import { pageLimit, readPageToken, writePageToken } from "./page-token.js";
 
@@ -41,12 +41,11 @@ export class LiveKeys {
     const after = readPageToken(page.pageToken, listing);
     const info = await existing(this.options.requests, place, scope);
     const keys = await this.keys(place, serverSubjects(filters), info, scope);
-    // What the storage's filters left open is matched here.
-    const isDecided = filters.length === 1 && filters.every((filter) => filter.subjectDecides);
+    const isAll = filters.every((filter) => filter === MATCH_ALL);
     const items: string[] = [];
     for (let index = after === undefined ? 0 : firstAfter(keys, after); index < keys.length; index++) {
       const key = keys[index] ?? "";
-      if (!isDecided && !matchesAny(filters, escapeKey(key))) continue;
+      if (!isAll && !matchesAny(filters, escapeKey(key))) continue;
       if (items.length === limit)
         return { items, nextPageToken: writePageToken(listing, items.at(-1) ?? "") };
       items.push(key);
@@ -54,6 +53,7 @@ export class LiveKeys {
     return { items, nextPageToken: "" };
   }
 
+  /** The keys that the subjects cover, or more: what the storage leaves open is matched by the caller. */
   private async keys(
     place: Place,
     subjects: readonly string[],
@@ -63,25 +63,30 @@ export class LiveKeys {
     if (info.state.messages === 0) return [];
     const name = `${place.stream} ${subjects.join(" ")}`;
     const state = stateOf(info);
+    const cached = this.cached(name, state) ?? this.cached(`${place.stream} >`, state);
+    if (cached !== undefined) return cached;
+    const fullSubjects = subjects.map((subject) => subjectPrefix(place.bucket) + subject);
+    for (let isLastTry = false; ; isLastTry = true) {
+      const scanned = await scanSubjects(this.options, place, fullSubjects, scope);
+      const keys = liveKeysOf(place, scanned);
+      const after = await existing(this.options.requests, place, scope);
+      // What was scanned while something changed was the bucket at some moment; which one is not known.
+      if (stateOf(after) !== state) return keys;
+      // The stream's own count of subjects proves that none was missed; the scan relies on the server's count of what is to come.
+      if (isLastTry || !subjects.includes(">") || after.state.num_subjects === scanned.size) {
+        this.keep(name, state, keys);
+        return keys;
+      }
+    }
+  }
+
+  private cached(name: string, state: string): SortedKeys | undefined {
     const cached = this.cache.get(name);
-    if (cached?.state === state) {
-      // The most recently used stand last.
-      this.cache.delete(name);
-      this.cache.set(name, cached);
-      return cached.keys;
-    }
-    const prefix = subjectPrefix(place.bucket);
-    const fullSubjects = subjects.map((subject) => prefix + subject);
-    const live = await scanLiveSubjects(this.options, place, fullSubjects, scope);
-    const keys: string[] = [];
-    for (const subject of live) {
-      const key = unescapeKey(subject.slice(prefix.length));
-      if (key !== undefined) keys.push(key);
-    }
-    keys.sort(compareBytes);
-    // Only what was scanned while nothing changed is known to be that state.
-    if (stateOf(await existing(this.options.requests, place, scope)) === state) this.keep(name, state, keys);
-    return keys;
+    if (cached?.state !== state) return undefined;
+    // The most recently used stand last.
+    this.cache.delete(name);
+    this.cache.set(name, cached);
+    return cached.keys;
   }
 
   private keep(name: string, state: string, keys: SortedKeys): void {
@@ -99,6 +104,16 @@ export class LiveKeys {
     this.cachedKeys -= this.cache.get(name)?.keys.length ?? 0;
     this.cache.delete(name);
   }
+}
+
+function liveKeysOf(place: Place, scanned: ScannedSubjects): string[] {
+  const prefixLength = subjectPrefix(place.bucket).length;
+  const keys: string[] = [];
+  for (const [subject, isLive] of scanned) {
+    const key = isLive ? unescapeKey(subject.slice(prefixLength)) : undefined;
+    if (key !== undefined) keys.push(key);
+  }
+  return keys.sort(compareBytes);
 }
 
 /** Changes with every change of what is stored: a write raises the newest sequence, a removal lowers the number of messages. */

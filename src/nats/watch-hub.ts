@@ -12,7 +12,8 @@ import type { CallScope, WatchOptions } from "../kv/store.js";
 import { bucketNotFound } from "./errors.js";
 import { StreamApi } from "./watch/api.js";
 import { canceled, shuttingDown, tooManyWatches } from "./watch/endings.js";
-import { Hub, type HubLog, HubOutdated, type HubStats } from "./watch/hub.js";
+import { Hub, HubOutdated } from "./watch/hub.js";
+import type { HubLog, HubStats } from "./watch/hub-options.js";
 import { ProgressTicker } from "./watch/progress-ticker.js";
 import { Slots } from "./watch/slots.js";
 import type { Watcher } from "./watch/watcher.js";
@@ -113,10 +114,10 @@ export class WatchHubs {
       log,
       slots: this.slots,
       ticker: this.ticker,
-      onOver: (over) => {
-        if (this.hubs.get(bucket) === over) this.hubs.delete(bucket);
-        this.slowWatchers += over.slowWatchers;
-        const ended = over.settled().finally(() => this.ending.delete(ended));
+      onOver: () => {
+        if (this.hubs.get(bucket) === hub) this.hubs.delete(bucket);
+        this.slowWatchers += hub.slowWatchers;
+        const ended = hub.settled().finally(() => this.ending.delete(ended));
         this.ending.add(ended);
       },
     });

@@ -91,7 +91,9 @@ export function createStockHandler(options: StockHandlerOptions): Handler {
     const values = createContextValues().set(CONNECTION, connectionOf(request));
     try {
       const call = universalRequestFromNodeRequest(request, response, undefined, values);
-      handler(call)
+      leaveRestUnread(request, response);
+      // The library's own way of reading ends in destroying the request, and the rest of its body then blocks an HTTP/1.1 connection.
+      handler({ ...call, body: request.iterator({ destroyOnReturn: false }) })
         .then((answer) => universalResponseToNodeResponse(answer, response))
         .catch((error: unknown) => giveUp(response, error, options.log, handler.requestPath));
     } catch (error) {
@@ -136,6 +138,18 @@ function connectionOf(request: Request): object {
 
 function authorityOf(request: Request): string | undefined {
   return "authority" in request ? request.authority : request.headers.host;
+}
+
+/**
+ * What is left of a request's body once it is answered: read and dropped on HTTP/1.1, so that the client gets to see the answer; on HTTP/2
+ * the client is told to stop sending (RFC 9113 section 8.1).
+ */
+function leaveRestUnread(request: Request, response: Response): void {
+  response.once("finish", () => {
+    if (request.readableEnded) return;
+    if ("stream" in request) request.stream.close();
+    else request.resume();
+  });
 }
 
 function refuse(response: Response, status: 400 | 404): void {

@@ -7,11 +7,15 @@ import type { Config } from "../config.js";
 import type { RequestHandlers, StreamArguments } from "../server.js";
 import type { ServiceRegistry } from "../service/calls.js";
 import { createConnectAdapter } from "./connect.js";
-import { createCors } from "./cors.js";
+import { type Cors, createCors } from "./cors.js";
 import { answerHealth, type Readiness } from "./health.js";
 import { createRestHandler } from "./rest/handler.js";
+import { splitTarget } from "./rest/percent.js";
 import { createUnaryFastPath } from "./unary/fast-path.js";
 import { createWatchUpgrade } from "./watch/websocket.js";
+
+type Request = IncomingMessage | Http2ServerRequest;
+type Response = ServerResponse | Http2ServerResponse;
 
 export interface DoorsOptions {
   readonly registry: ServiceRegistry;
@@ -33,32 +37,47 @@ export function createDoors(options: DoorsOptions): Doors {
   let isStopping = false;
   const cors = createCors({ allowedOrigins: config.allowedOrigins });
   const rest = createRestHandler({ registry, limits, cors, log });
-  const upgrade = createWatchUpgrade({ registry, limits, cors, log });
   const stock = createConnectAdapter({ registry, limits, log });
-  const unary = config.fastPath ? createUnaryFastPath({ registry, limits, log }) : undefined;
+  const unary = config.fastPath ? createUnaryFastPath({ registry, limits, log, cors }) : undefined;
 
-  type Request = IncomingMessage | Http2ServerRequest;
-  type Response = ServerResponse | Http2ServerResponse;
+  const isAllowed = (origin: string | undefined): boolean => origin === undefined || cors.allows(origin);
 
-  const dispatch = (request: Request, response: Response): void => {
-    const path = pathOf(request.url ?? "/");
-    if (rest.handles(path)) {
-      rest.handle(request, response);
-      return;
-    }
-    if (path === "/healthz" || path === "/readyz") {
+  const dispatch = (request: Request, response: Response, awaitsContinue = false): void => {
+    const { path } = splitTarget(request.url ?? "/");
+    if (refusesOrigin(cors, request)) {
+      answer(
+        response,
+        403,
+        '{"error":"Pages of this origin may not call the service.","code":"permission_denied"}',
+      );
+    } else if (rest.handles(path)) {
+      rest.handle(request, response, awaitsContinue);
+    } else if (path === "/healthz" || path === "/readyz") {
       void answerHealth(path, response, isStopping, options.readiness);
-      return;
+    } else if (!cors.apply(request, response)) {
+      if (awaitsContinue) response.writeContinue();
+      stock(request, response);
     }
-    if (!cors.apply(request, response)) stock(request, response);
   };
+  const upgrade = createWatchUpgrade({
+    registry,
+    limits,
+    cors,
+    log,
+    // Such as curl's offer of h2c: the request is answered as if it had not offered anything.
+    answerWithoutUpgrade: (request, response) => dispatch(request, response),
+  });
 
   return {
     onHttp1(request: IncomingMessage, response: ServerResponse) {
-      if (unary?.handleHttp1(request, response) !== true) dispatch(request, response);
+      if (isAllowed(request.headers.origin) && unary?.handleHttp1(request, response) === true) return;
+      dispatch(request, response);
+    },
+    onHttp1Continue(request: IncomingMessage, response: ServerResponse) {
+      dispatch(request, response, true);
     },
     onHttp2(...[stream, headers, flags, rawHeaders]: StreamArguments) {
-      if (unary?.handleHttp2(stream, headers, flags) === true) return;
+      if (isAllowed(headers.origin) && unary?.handleHttp2(stream, headers, flags) === true) return;
       dispatch(new Http2ServerRequest(stream, headers, {}, rawHeaders), new Http2ServerResponse(stream));
     },
     onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer) {
@@ -70,8 +89,19 @@ export function createDoors(options: DoorsOptions): Doors {
   };
 }
 
-/** The path of a request target, without its query. */
-function pathOf(target: string): string {
-  const query = target.indexOf("?");
-  return query < 0 ? target : target.slice(0, query);
+/**
+ * Whether the request comes from a page of an origin that is not allowed. Without CORS headers the page could not read the answer, but a
+ * change would have been made all the same.
+ */
+function refusesOrigin(cors: Cors, request: Request): boolean {
+  const { origin } = request.headers;
+  if (origin === undefined || cors.allows(origin)) return false;
+  const authority = "authority" in request ? request.authority : request.headers.host;
+  return !(origin === `http://${authority ?? ""}` || origin === `https://${authority ?? ""}`);
+}
+
+function answer(response: Response, status: number, json: string): void {
+  response.statusCode = status;
+  response.setHeader("content-type", "application/json");
+  response.end(json);
 }

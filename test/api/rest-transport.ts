@@ -7,7 +7,13 @@ import {
   type MessageShape,
 } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { ConnectError, type StreamResponse, type Transport, type UnaryResponse } from "@connectrpc/connect";
+import {
+  type Code,
+  ConnectError,
+  type StreamResponse,
+  type Transport,
+  type UnaryResponse,
+} from "@connectrpc/connect";
 import { WebSocket } from "ws";
 import {
   BucketSchema,
@@ -16,7 +22,6 @@ import {
   Operation,
 } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { CODE_BY_KIND } from "../../src/service/errors.js";
-import type { KvErrorKind } from "../../src/kv/errors.js";
 
 // The requests and answers of REST are loose JSON; this file is the one place that reads them without types.
 /* eslint-disable @typescript-eslint/no-explicit-any, @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-argument, @typescript-eslint/no-unsafe-call, @typescript-eslint/no-unsafe-return */
@@ -148,7 +153,7 @@ async function send(
 }
 
 function errorOf(reason: string, sentence: string): ConnectError {
-  const code = CODE_BY_KIND[reason as KvErrorKind];
+  const code = (CODE_BY_KIND as Readonly<Record<string, Code | undefined>>)[reason];
   if (code === undefined) throw new Error(`REST answered with the code ${reason}, which is no kind of error`);
   return new ConnectError(sentence, code, undefined, [{ desc: ErrorDetailSchema, value: { reason } }]);
 }
@@ -248,12 +253,12 @@ async function* webSocketFrames(url: string, signal: AbortSignal | undefined): A
   const waiting: any[] = [];
   let wake: () => void = () => undefined;
   let failure: unknown;
-  let isOver = false;
+  let isOver = false as boolean;
   const change = (update: () => void): void => {
     update();
     wake();
   };
-  socket.on("message", (data) => change(() => waiting.push(JSON.parse(String(data as Buffer)))));
+  socket.on("message", (data) => change(() => waiting.push(JSON.parse(String(data)))));
   socket.on("unexpected-response", (_request, response) => {
     let body = "";
     response.on("data", (chunk) => (body += String(chunk)));

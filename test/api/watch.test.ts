@@ -13,6 +13,11 @@ beforeAll(async () => {
 });
 afterAll(() => service.remove());
 
+/** The first event, or the refusal. */
+async function firstOf(stream: AsyncIterable<WatchResponse>): Promise<unknown> {
+  return stream[Symbol.asyncIterator]().next();
+}
+
 describe.each(ALL_DOORS)("watch over $name", (door) => {
   async function setUp(history = 5) {
     const clients = clientsOf(door, service.url);
@@ -87,7 +92,7 @@ describe.each(ALL_DOORS)("watch over $name", (door) => {
 
   it("refuses a revision that has not been written yet", async () => {
     const { kv, bucket } = await setUp();
-    const first = kv.watch({ bucket, startRevision: 99n })[Symbol.asyncIterator]().next();
+    const first = firstOf(kv.watch({ bucket, startRevision: 99n }));
     await refusal(first, Code.OutOfRange, "revision_in_future");
   });
 
@@ -116,16 +121,13 @@ describe.each(ALL_DOORS)("watch over $name", (door) => {
 
   it("refuses a bucket that is not there", async () => {
     const { kv } = await setUp();
-    const first = kv.watch({ bucket: "not-there" })[Symbol.asyncIterator]().next();
+    const first = firstOf(kv.watch({ bucket: "not-there" }));
     await refusal(first, Code.NotFound, "bucket_not_found");
   });
 
   it("refuses a malformed filter", async () => {
     const { kv, bucket } = await setUp();
-    const first = kv
-      .watch({ bucket, filters: ["a.>.b"] })
-      [Symbol.asyncIterator]()
-      .next();
+    const first = firstOf(kv.watch({ bucket, filters: ["a.>.b"] }));
     await refusal(first, Code.InvalidArgument, "invalid_argument");
   });
 

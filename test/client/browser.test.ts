@@ -6,6 +6,7 @@ import { createServer, type Server } from "node:http";
 import { join, normalize } from "node:path";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type * as Sdk from "../../src/client/index.js";
 import { startTestService, type TestService } from "../support/service.js";
 
 const ROOT = join(import.meta.dirname, "../..");
@@ -26,7 +27,9 @@ const IMPORTS = {
   "@connectrpc/connect/protocol-grpc-web": `${CONNECT}/protocol-grpc-web/index.js`,
   "@connectrpc/connect-web": "/node_modules/@connectrpc/connect-web/dist/esm/index.js",
 };
-const PAGE = `<!doctype html><script type="importmap">${JSON.stringify({ imports: IMPORTS })}</script>`;
+const PAGE = `<!doctype html>
+<script type="importmap">${JSON.stringify({ imports: IMPORTS })}</script>
+<script type="module">import * as sdk from "ironflow-kv"; globalThis.sdk = sdk;</script>`;
 
 /** Serves the page and the package's files. */
 async function serveFiles(): Promise<Server> {
@@ -45,9 +48,10 @@ async function serveFiles(): Promise<Server> {
   return server;
 }
 
-/** Runs in the page, where the import map knows the package. Gives what it saw. */
+/** Runs in the page, which has loaded the package. Gives what it saw. */
 async function useSdk(url: string): Promise<unknown[]> {
-  const { createClient, KvConflictError, KvNotFoundError } = await import("ironflow-kv");
+  const { createClient, KvConflictError, KvNotFoundError } = (globalThis as unknown as { sdk: typeof Sdk })
+    .sdk;
   const kv = createClient({ serverUrl: url }).kv();
   await kv.createBucket({ name: "pages", history: 2 });
   const bucket = kv.bucket("pages");

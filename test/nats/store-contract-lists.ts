@@ -112,6 +112,23 @@ export function describeListContract(name: string, getStore: () => Store): void 
         expect(new Set(found).size).toBe(found.length);
       });
 
+      it("has every key that lives throughout, while all of them are written anew", async () => {
+        const bucket = await bucketWith();
+        const keys = Array.from({ length: 1_000 }, (_, index) => `k${index.toString().padStart(4, "0")}`);
+        await Promise.all(keys.map((key) => put(bucket, key, "")));
+        let isOver = false;
+        const writers = Array.from({ length: 8 }, async (_, writer) => {
+          for (let count = writer; !isOver; count += 8)
+            await put(bucket, keys[count % keys.length] ?? "", "new");
+        });
+        for (let round = 0; round < 5; round++) {
+          expect(await keysOf(bucket)).toEqual(keys);
+          expect((await store.getBucket(bucket, scope())).values).toBe(keys.length);
+        }
+        isOver = true;
+        await Promise.all(writers);
+      });
+
       it("ends with an empty token when the last page is full", async () => {
         const bucket = await bucketWith();
         for (const key of ["a", "b"]) await put(bucket, key, "");

@@ -105,7 +105,7 @@ describe("a WebSocket", () => {
   });
 
   it("pings, and cuts a client that does not answer by the next ping", async () => {
-    await start({ limits: { pingIntervalMs: 50 } });
+    await start({ limits: { pingIntervalMs: 250 } });
     const alive = await WatchClient.open(bridge.url, PATH);
     for (let time = 0; time < 3; time++) await once(alive.socket, "ping");
     const mute = await WatchClient.open(bridge.url, PATH, { autoPong: false });

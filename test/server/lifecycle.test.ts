@@ -144,6 +144,27 @@ describe.runIf(process.platform === "linux")("the service", () => {
   });
 });
 
+describe("with a list of allowed origins", () => {
+  it("refuses pages of other origins on every door, before anything is done", async () => {
+    const service = await start({ "allowed-origins": "https://app.example.com" });
+    const create = (path: string, body: string, origin: string): Promise<Response> =>
+      fetch(service.url + path, {
+        method: "POST",
+        headers: { origin, "content-type": "application/json" },
+        body,
+      });
+    const [rest, connect] = ["/api/v1/kv/buckets", "/ironflow.kv.v1.BucketService/CreateBucket"];
+    for (const path of [rest, connect]) {
+      expect((await create(path, '{"name":"evil"}', "https://evil.example.com")).status).toBe(403);
+    }
+    expect((await fetch(`${service.url}${rest}/evil`)).status).toBe(404);
+    const allowed = await create(connect, '{"name":"good"}', "https://app.example.com");
+    expect(allowed.status).toBe(200);
+    expect(allowed.headers.get("access-control-allow-origin")).toBe("https://app.example.com");
+    expect((await create(rest, '{"name":"own"}', service.url)).status).toBe(201);
+  });
+});
+
 describe("with an API key", () => {
   it("refuses every call without it, the same for a wrong one, and leaves the probes open", async () => {
     const service = await start({ "api-key": "correct-horse-battery" });

@@ -59,7 +59,7 @@ describe("one port", () => {
 
   it("tells them apart also where the first bytes come one by one", async () => {
     const request = `GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`;
-    expect(await exchange(...request.slice(0, 6), request.slice(6))).toContain("200 OK");
+    expect(await exchange(...Array.from(request.slice(0, 6)), request.slice(6))).toContain("200 OK");
     expect(
       await exchange("P", "RI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Buffer.from([0, 0, 0, 9, 0, 0, 0, 0, 0])),
     ).not.toContain("HTTP/1.1");

@@ -52,6 +52,7 @@ const RETRY_MS_MAX = 500;
 const LAG_RETRY_MS = 20;
 
 export class CatchUp {
+  private readonly subjects: readonly string[];
   private readonly subject: string;
   private inSnapshot: boolean;
   private reader: Reader | undefined;
@@ -59,6 +60,7 @@ export class CatchUp {
   private pause: Delay | undefined;
   private readonly turn: { onGiveUp: (() => void) | undefined } = { onGiveUp: undefined };
   private isEndMarked = false;
+  private wasAskedAtOnce = false;
   private hasBegun = false;
   private isBroken = false;
 
@@ -68,7 +70,8 @@ export class CatchUp {
     private readonly watcher: Watcher,
     private readonly plan: CatchUpPlan,
   ) {
-    this.subject = coveringSubject(serverSubjects(watcher.filters));
+    this.subjects = serverSubjects(watcher.filters);
+    this.subject = coveringSubject(this.subjects);
     this.inSnapshot = plan.kind === "snapshot";
   }
 
@@ -126,6 +129,7 @@ export class CatchUp {
   private async step(): Promise<"again" | "away" | "live"> {
     const { watcher, live, source, plan } = this;
     if (!(await this.waitForRoom())) return "again";
+    if (this.inSnapshot && !this.wasAskedAtOnce) return this.readAtOnce();
     const reader = (this.reader ??= await this.openReader());
     if (reader === undefined) return watcher.isOver ? "again" : "away";
     const readUpTo = this.inSnapshot ? plan.upTo : Math.max(plan.upTo, live.position);
@@ -147,6 +151,22 @@ export class CatchUp {
       }
     }
     return this.passed(readUpTo) ? "live" : "again";
+  }
+
+  /** Gets a small snapshot by one request, or the beginning of a larger one. */
+  private async readAtOnce(): Promise<"again" | "away" | "live"> {
+    const { watcher, source, plan } = this;
+    this.releaseSlot ??= await source.slots.take(this.turn);
+    if (watcher.isOver) return "again";
+    let answer;
+    try {
+      answer = await source.newestAsOf(this.subjects, plan.upTo);
+    } catch {
+      return "away";
+    }
+    this.wasAskedAtOnce = true;
+    for (const change of answer?.changes ?? []) this.accept(change);
+    return answer?.isCut === false && this.passed(plan.upTo) ? "live" : "again";
   }
 
   /** Every change up to this revision was read. */

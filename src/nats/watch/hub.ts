@@ -1,48 +1,20 @@
 /** The watches of one bucket in this process: one live feed for all, and a catch-up for each that begins earlier than now. */
-import type { NatsConnection } from "@nats-io/transport-node";
 import type { KvError } from "../../kv/errors.js";
 import { type Filter, matchesAny } from "../../kv/filter.js";
-import type { Limits } from "../../kv/limits.js";
 import type { CallScope, WatchOptions } from "../../kv/store.js";
 import { bucketNotFound } from "../errors.js";
-import type { StreamApi, StreamState } from "./api.js";
+import type { StreamState } from "./api.js";
 import { CatchUp, type CatchUpPlan, type LiveSide } from "./catch-up.js";
 import type { Change } from "./delivery.js";
 import { canceled, compacted, inFuture, madeAgain, shuttingDown } from "./endings.js";
 import { FilterIndex } from "./filter-index.js";
+import type { HubOptions, HubStats } from "./hub-options.js";
 import { Fresh } from "./fresh.js";
 import { LiveFeed } from "./live-feed.js";
 import { PreviousEntries } from "./previous.js";
-import type { ProgressTicker } from "./progress-ticker.js";
 import { RecentChanges } from "./recent-changes.js";
-import type { Slots } from "./slots.js";
 import { Source } from "./source.js";
 import { Watcher } from "./watcher.js";
-
-export interface HubLog {
-  info(message: object): void;
-  warn(message: object): void;
-  debug(message: object): void;
-}
-
-export interface HubOptions {
-  readonly connection: NatsConnection;
-  readonly api: StreamApi;
-  readonly subjectPrefix: string;
-  readonly isClustered: boolean;
-  readonly limits: Limits;
-  readonly log: HubLog;
-  /** Places for readers, shared by all hubs. */
-  readonly slots: Slots;
-  readonly ticker: ProgressTicker<ProgressItem>;
-  /** The hub is over: no watcher is left, or its bucket is gone. */
-  readonly onOver: (hub: Hub) => void;
-}
-
-/** A watcher that wants progress marks. */
-export interface ProgressItem {
-  mark(): void;
-}
 
 /** How long a hub without watchers waits for another one. */
 const LINGER_MS = 500;
@@ -307,21 +279,8 @@ export class Hub implements LiveSide {
       this.isOver = true;
       clearTimeout(this.linger);
       this.previous.stop();
-      this.options.onOver(this);
+      this.options.onOver();
     }
     return this.feed.stop();
   }
-}
-
-export interface HubStats {
-  readonly bucket: string;
-  readonly watchers: number;
-  readonly catchingUp: number;
-  readonly queuedEvents: number;
-  readonly queuedBytes: number;
-  /** Changes that the storage had still to deliver when the last one came. */
-  readonly lagEvents: number;
-  /** Time since the storage's last sign of life. */
-  readonly silenceMs: number;
-  readonly restarts: number;
 }

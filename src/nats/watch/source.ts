@@ -3,6 +3,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import type { Limits } from "../../kv/limits.js";
 import { bucketNotFound } from "../errors.js";
 import type { StreamApi, StreamState } from "./api.js";
+import { type DirectAnswer, directGet, DirectRefused } from "./direct-get.js";
 import { compacted } from "./endings.js";
 import { Reader, type ReadStart } from "./reader.js";
 import { missedUpTo } from "./resume-rule.js";
@@ -10,6 +11,8 @@ import type { Slots } from "./slots.js";
 
 /** The most changes of one pull. */
 const BATCH_MAX = 256;
+/** The most keys whose newest changes the server sends for one request. */
+const DIRECT_MAX = 1_024;
 /** Room in a pull for a message's headers and key beside the largest value. */
 const MESSAGE_OVERHEAD_BYTES = 65_536;
 
@@ -37,6 +40,25 @@ export class Source {
 
   openReader(subject: string, start: ReadStart): Promise<Reader> {
     return Reader.open(this.connection, this.api, this.subjectPrefix, subject, start, this.batchBytesMax);
+  }
+
+  /**
+   * The newest change of each key that matches, as of a revision, by one request: where there are few. Undefined where it can't be asked so:
+   * then a reader brings it. Throws when there is no answer.
+   */
+  async newestAsOf(subjects: readonly string[], revision: number): Promise<DirectAnswer | undefined> {
+    if (this.isClustered) return undefined;
+    try {
+      return await directGet(this.connection, this.api, this.subjectPrefix, {
+        multi_last: subjects.map((subject) => this.subjectPrefix + subject),
+        up_to_seq: revision,
+        batch: Math.min(DIRECT_MAX, 4 * this.batchMax),
+        max_bytes: this.batchBytesMax,
+      });
+    } catch (error) {
+      if (error instanceof DirectRefused) return undefined;
+      throw error;
+    }
   }
 
   /** Asks the storage's leader whether nothing lies between what a reader brought last and a revision. */

@@ -1,0 +1,44 @@
+/** What a hub is made with, and what it tells of itself. */
+import type { NatsConnection } from "@nats-io/transport-node";
+import type { Limits } from "../../kv/limits.js";
+import type { StreamApi } from "./api.js";
+import type { ProgressTicker } from "./progress-ticker.js";
+import type { Slots } from "./slots.js";
+
+export interface HubLog {
+  info(message: object): void;
+  warn(message: object): void;
+  debug(message: object): void;
+}
+
+export interface HubOptions {
+  readonly connection: NatsConnection;
+  readonly api: StreamApi;
+  readonly subjectPrefix: string;
+  readonly isClustered: boolean;
+  readonly limits: Limits;
+  readonly log: HubLog;
+  /** Places for readers, shared by all hubs. */
+  readonly slots: Slots;
+  readonly ticker: ProgressTicker<ProgressItem>;
+  /** The hub is over: no watcher is left, or its bucket is gone. */
+  readonly onOver: () => void;
+}
+
+/** A watcher that wants progress marks. */
+export interface ProgressItem {
+  mark(): void;
+}
+
+export interface HubStats {
+  readonly bucket: string;
+  readonly watchers: number;
+  readonly catchingUp: number;
+  readonly queuedEvents: number;
+  readonly queuedBytes: number;
+  /** Changes that the storage had still to deliver when the last one came. */
+  readonly lagEvents: number;
+  /** Time since the storage's last sign of life. */
+  readonly silenceMs: number;
+  readonly restarts: number;
+}
