@@ -79,9 +79,20 @@ export async function startNats(durability) {
   const sync = durability === "safe" ? "always" : "2m";
   const config = `listen: "127.0.0.1:${port}"\nmax_payload: 8MB\njetstream { store_dir: "${folder}", sync_interval: ${sync} }\n`;
   await writeFile(join(folder, "nats.conf"), config);
-  const child = start(program, ["-c", join(folder, "nats.conf")]);
+  let child = start(program, ["-c", join(folder, "nats.conf")]);
   await untilOpen(port, child);
-  return { url: `nats://127.0.0.1:${port}`, pid: child.pid };
+  return {
+    url: `nats://127.0.0.1:${port}`,
+    pid: child.pid,
+    /** Kills it at once and starts it again on the same port and data. */
+    async crash() {
+      const exited = once(child, "exit");
+      child.kill("SIGKILL");
+      await exited;
+      child = start(program, ["-c", join(folder, "nats.conf")]);
+      await untilOpen(port, child);
+    },
+  };
 }
 
 /** Our service on a NATS server; `startMs` is the time to its first answer. */

@@ -136,6 +136,9 @@ function ageConfig(ttlMs: number): Partial<StreamConfig> {
     max_age: ttlMs * NANOS_PER_MS,
     duplicate_window: windowMs * NANOS_PER_MS,
     subject_delete_marker_ttl: ttlMs === 0 ? 0 : EXPIRY_MARKER_MS * NANOS_PER_MS,
+    // Markers need both; other programs make buckets without the first.
+    allow_msg_ttl: true,
+    allow_rollup_hdrs: true,
   };
 }
 

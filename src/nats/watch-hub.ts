@@ -61,12 +61,12 @@ export class WatchHubs {
     if (typeof options.start === "object" && options.start.revision < 1n) {
       throw invalidArgument("The revision to watch from is 1 or more.", { bucket });
     }
-    if (this.isClosed) throw shuttingDown(bucket, undefined);
     if (scope.signal.aborted) throw canceled(bucket);
     if (this.watchers >= this.options.limits.watchesMax) throw tooManyWatches(bucket, this.watchers);
     this.watchers++;
     try {
       for (let attempt = 1; attempt <= OPEN_ATTEMPTS_MAX; attempt++) {
+        if (this.isClosed) throw shuttingDown(bucket, undefined);
         try {
           const hub = this.hubs.get(bucket) ?? this.newHub(bucket, stream);
           return await hub.open(filters, options, scope, () => this.watchers--);

@@ -30,6 +30,7 @@ import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import type { Logger } from "pino";
 import type { Limits } from "../kv/limits.js";
 import type { BoundMethod, CallInput, Door, ServiceRegistry } from "../service/calls.js";
+import { stopRequest } from "./unread-body.js";
 import { isUsableAuthority } from "./unary/authority.js";
 
 type Request = IncomingMessage | Http2ServerRequest;
@@ -91,7 +92,7 @@ export function createStockHandler(options: StockHandlerOptions): Handler {
     const values = createContextValues().set(CONNECTION, connectionOf(request));
     try {
       const call = universalRequestFromNodeRequest(request, response, undefined, values);
-      leaveRestUnread(request, response);
+      dropRest(request, response);
       // The library's own way of reading ends in destroying the request, and the rest of its body then blocks an HTTP/1.1 connection.
       handler({ ...call, body: request.iterator({ destroyOnReturn: false }) })
         .then((answer) => universalResponseToNodeResponse(answer, response))
@@ -140,16 +141,18 @@ function authorityOf(request: Request): string | undefined {
   return "authority" in request ? request.authority : request.headers.host;
 }
 
-/**
- * What is left of a request's body once it is answered: read and dropped on HTTP/1.1, so that the client gets to see the answer; on HTTP/2
- * the client is told to stop sending (RFC 9113 section 8.1).
- */
-function leaveRestUnread(request: Request, response: Response): void {
-  response.once("finish", () => {
-    if (request.readableEnded) return;
-    if ("stream" in request) request.stream.close();
-    else request.resume();
-  });
+/** What is left of a request once it is answered must not block the connection. Of requests that were not read at all Node takes care. */
+function dropRest(request: Request, response: Response): void {
+  if ("stream" in request) {
+    const { stream } = request;
+    // The library's answers always have this step, also those without trailers.
+    stream.once("wantTrailers", () => stopRequest(stream));
+  } else {
+    // Reads and drops it: the client may not look at the answer before it has sent everything.
+    response.once("finish", () => {
+      if (!request.readableEnded) request.resume();
+    });
+  }
 }
 
 function refuse(response: Response, status: 400 | 404): void {
@@ -159,7 +162,8 @@ function refuse(response: Response, status: 400 | 404): void {
 
 /** After a failure past the library's own answers: mostly a client that hung up, which the library calls `aborted`. */
 function giveUp(response: Response, error: unknown, log: StockHandlerOptions["log"], path: string): void {
-  if (ConnectError.from(error).code !== Code.Aborted) log.error({ err: error, path }, "a call failed");
+  if (ConnectError.from(error).code !== Code.Aborted && !isHangUp(error))
+    log.error({ err: error, path }, "a call failed");
   if (!response.headersSent) {
     response.statusCode = 500;
     response.end();
@@ -168,3 +172,12 @@ function giveUp(response: Response, error: unknown, log: StockHandlerOptions["lo
     response.destroy();
   }
 }
+
+/** Whether the connection went away in the middle of writing. */
+function isHangUp(error: unknown): boolean {
+  const { cause } = error as { cause?: unknown };
+  const { code } = (cause instanceof Error ? cause : error) as NodeJS.ErrnoException;
+  return HANG_UP_CODES.has(String(code));
+}
+
+const HANG_UP_CODES = new Set(["EPIPE", "ECONNRESET", "ERR_STREAM_DESTROYED", "ERR_STREAM_PREMATURE_CLOSE"]);

@@ -244,6 +244,11 @@ describe("subjects and streams", () => {
 });
 
 describe("a quoted name", () => {
+  it("shows control characters as escapes, and is cut where it is long", () => {
+    expect(quote("a\n\u007f\u0085b")).toBe('"a\\n\\u007f\\u0085b"');
+    expect(quote("x".repeat(81))).toBe(`"${"x".repeat(77)}..."`);
+  });
+
   it("has no control character and is not long, whatever it names", () => {
     fc.assert(
       fc.property(

@@ -159,7 +159,8 @@ describe("a bucket that another program made", () => {
     expect(await store.history(bucket, "a", scope())).toHaveLength(2);
     await expectRefusal(store.put(bucket, "a", Buffer.alloc(501), {}, scope()), "value_too_large");
     await expectRefusal(store.put(bucket, "a", Buffer.alloc(500), {}, scope()), "value_too_large");
-    await store.updateBucket(bucket, { maxValueSize: 500 }, scope());
+    const changed = await store.updateBucket(bucket, { maxValueSize: 500, ttlMs: 60_000 }, scope());
+    expect(changed).toMatchObject({ maxValueSize: 500, ttlMs: 60_000, values: 1 });
     await store.put(bucket, "a", Buffer.alloc(500), {}, scope());
     await expectRefusal(store.createBucket({ name: bucket }, scope()), "bucket_exists");
     expect(

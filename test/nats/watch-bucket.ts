@@ -7,6 +7,7 @@ export interface TestBucketOptions {
   readonly history?: number;
   readonly ttlMs?: number;
   readonly markerTtlMs?: number;
+  readonly replicas?: number;
 }
 
 export class TestBucket {
@@ -29,6 +30,7 @@ export class TestBucket {
       allow_direct: true,
       allow_rollup_hdrs: true,
       deny_delete: true,
+      num_replicas: options.replicas ?? 1,
       duplicate_window: Math.min(options.ttlMs ?? 120_000, 120_000) * 1e6,
       ...(options.ttlMs === undefined
         ? {}
@@ -41,8 +43,11 @@ export class TestBucket {
     return new TestBucket(name, connection);
   }
 
-  async put(key: string, value: string): Promise<bigint> {
-    const { seq } = await jetstream(this.connection).publish(subjectOf(this.name, key), value);
+  /** With an id, the same write sent twice is stored once. */
+  async put(key: string, value: string, id?: string): Promise<bigint> {
+    const subject = subjectOf(this.name, key);
+    const options = id === undefined ? {} : { msgID: id };
+    const { seq } = await jetstream(this.connection, { timeout: 1_000 }).publish(subject, value, options);
     return BigInt(seq);
   }
 

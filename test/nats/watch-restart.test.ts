@@ -2,11 +2,9 @@
  * nats-server is killed and started again while writers write and watchers watch, some of which drop and resume: nothing is missed,
  * doubled or reordered, and the watches go on by themselves. EXTENDED=1 does it twenty times.
  */
-import { jetstream } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { KvError } from "../../src/kv/errors.js";
-import { subjectOf } from "../../src/kv/names.js";
 import type { WatchEvent, WatchOptions } from "../../src/kv/store.js";
 import type { WatchHubs } from "../../src/nats/watch-hub.js";
 import type { Watcher } from "../../src/nats/watch/watcher.js";
@@ -112,20 +110,17 @@ async function write(run: Run, writer: number): Promise<void> {
     const key = `w${writer}.${Math.floor(n / 8)}`;
     const value = `${writer}-${n}`;
     const begunAt = ++run.clock;
-    const revision = await publish(subjectOf(run.bucket.name, key), value);
+    const revision = await put(run, key, value);
     run.written.push({ revision, key, operation: "put", value, begunAt });
     if (revision > run.acknowledged) run.acknowledged = revision;
     await tick(1);
   }
 }
 
-async function publish(subject: string, value: string): Promise<bigint> {
+async function put(run: Run, key: string, value: string): Promise<bigint> {
   for (;;) {
     try {
-      const { seq } = await jetstream(connection, { timeout: 1_000 }).publish(subject, value, {
-        msgID: value,
-      });
-      return BigInt(seq);
+      return await run.bucket.put(key, value, value);
     } catch {
       await tick(20);
     }

@@ -11,10 +11,14 @@ const quiet = {
   debug: () => undefined,
 };
 
-export function newHubs(connection: NatsConnection, limits: Partial<Limits> = {}): WatchHubs {
+export function newHubs(
+  connection: NatsConnection,
+  limits: Partial<Limits> = {},
+  isClustered = false,
+): WatchHubs {
   return new WatchHubs({
     connection,
-    isClustered: false,
+    isClustered,
     limits: { ...DEFAULT_LIMITS, ...limits },
     log: quiet,
   });

@@ -1,4 +1,6 @@
 /** Watches over WebSocket against a real service: frames, filters, starts, and what is refused before the handshake. */
+import { once } from "node:events";
+import { WebSocket } from "ws";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { send1 } from "../support/http-client.js";
 import { freshName, startTestService, type TestService } from "../support/service.js";
@@ -131,17 +133,22 @@ describe("a watch over WebSocket", () => {
     ]);
   });
 
-  it("asks for the key of the service, which a browser gives in the query", async () => {
+  it("asks for the key of the service, which a browser gives as a sub-protocol, and never takes it from the URL", async () => {
     const locked = await startTestService({ "api-key": "0123456789abcdef" });
     try {
       const headers = { authorization: "Bearer 0123456789abcdef" };
       await send1(locked.url, "POST", BUCKETS, { body: '{"name":"b"}', headers });
       const path = `${BUCKETS}/b/watch`;
-      for (const query of ["", "?access_token=wrong"]) {
-        expect((await refusedUpgrade(locked.url, path + query))[0]).toBe(401);
-      }
+      const key = Buffer.from("0123456789abcdef").toString("base64url");
+      expect((await refusedUpgrade(locked.url, path))[0]).toBe(401);
+      expect((await refusedUpgrade(locked.url, `${path}?access_token=0123456789abcdef`))[0]).toBe(400);
+      const wrong = { "sec-websocket-protocol": `ironflow, bearer.${key}x` };
+      await expect(WatchClient.open(locked.url, path, { headers: wrong })).rejects.toThrow("401");
       (await WatchClient.open(locked.url, path, { headers })).socket.close();
-      (await WatchClient.open(locked.url, `${path}?access_token=0123456789abcdef`)).socket.close();
+      const socket = new WebSocket(locked.url.replace("http", "ws") + path, ["ironflow", `bearer.${key}`]);
+      await once(socket, "open");
+      expect(socket.protocol).toBe("ironflow");
+      socket.close();
     } finally {
       await locked.remove();
     }

@@ -21,7 +21,7 @@ export interface LiveFeedOptions {
   readonly onGone: () => void;
   /** Changes before this revision may have been missed for ever. The feed goes on from it. */
   readonly onMissed: (oldestUsable: number) => void;
-  readonly log: { warn(message: object): void; debug(message: object): void };
+  readonly log: { info(message: object): void; debug(message: object): void };
 }
 
 /** The server says that often that the consumer lives, and how far it is. */
@@ -51,6 +51,8 @@ export class LiveFeed {
   private consumer: string | undefined;
   private consumerSequence = 0;
   private lastSignMs = 0;
+  /** When there was last nothing more to deliver. */
+  private completeAtMs = 0;
   private lastCheckMs = 0;
   private watchdog: NodeJS.Timeout | undefined;
   /** Grows with each attempt to make the consumer: what belongs to an earlier one is over. */
@@ -72,6 +74,7 @@ export class LiveFeed {
       const state = await this.options.api.state();
       this.createdAs = state;
       this.position = state.lastSequence;
+      this.completeAtMs = performance.now();
       await this.makeConsumer(++this.attempt);
     } catch (error) {
       void this.stop();
@@ -164,6 +167,7 @@ export class LiveFeed {
     if (delivery.streamSequence <= this.position) return;
     this.position = delivery.streamSequence;
     this.lag = delivery.pending;
+    if (this.lag === 0) this.completeAtMs = this.lastSignMs;
     const storedKey = message.subject.slice(this.options.subjectPrefix.length);
     this.options.onChange(new Change(message, storedKey, delivery));
   }
@@ -182,6 +186,7 @@ export class LiveFeed {
       return;
     }
     this.position = Math.max(this.position, Number(headers.get("Nats-Last-Stream")));
+    if (this.lag === 0) this.completeAtMs = this.lastSignMs;
   }
 
   private checkSigns(): void {
@@ -197,8 +202,14 @@ export class LiveFeed {
   private async recover(why: string): Promise<void> {
     const attempt = ++this.attempt;
     this.pause?.cancel();
-    const awaySinceMs = this.lastSignMs;
-    this.options.log.debug({ bucket: this.options.api.bucket, why, after: this.position });
+    const awaySinceMs = this.completeAtMs;
+    const { bucket } = this.options.api;
+    this.options.log.info({
+      msg: "The watches of a bucket go on with a new consumer.",
+      bucket,
+      why,
+      after: this.position,
+    });
     void this.dropConsumer();
     let goneAnswers = 0;
     for (
@@ -228,7 +239,7 @@ export class LiveFeed {
           }
           retryMs = GONE_CHECK_MS;
         }
-        this.options.log.debug({ bucket: this.options.api.bucket, error });
+        this.options.log.debug({ msg: "The watches of a bucket can't go on yet.", bucket, error });
       }
       this.pause = delayed(retryMs);
       await this.pause.over;

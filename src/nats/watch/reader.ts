@@ -87,7 +87,7 @@ export class Reader {
 
   /** Reads up to `batch` changes. */
   pull(batch: number, onChange: (change: Change) => void): Promise<PullResult> {
-    if (this.isClosed) return Promise.resolve("lost");
+    if (this.isClosed || this.connection.isClosed()) return Promise.resolve("lost");
     this.onChange = onChange;
     this.toCome = batch;
     return new Promise((resolve) => {

@@ -12,8 +12,6 @@ export interface BridgeOptions {
   snapshotEnd?: boolean;
   /** Whether a watch begins with a snapshot, where the request says so. */
   initial?: boolean;
-  /** The API key of a browser's watch, which can't send headers. */
-  accessToken?: string;
 }
 
 /** What tells of the client's going away. */
@@ -61,9 +59,18 @@ export class HttpCall<Input extends DescMessage = DescMessage> implements CallIn
 
   header(name: string): string | undefined {
     const value = this.incoming.headers[name];
-    if (value === undefined && name === "authorization" && this.options.accessToken !== undefined) {
-      return `Bearer ${this.options.accessToken}`;
-    }
+    if (value === undefined && name === "authorization") return offeredKey(this.incoming.headers);
     return Array.isArray(value) ? value.join(", ") : value;
   }
+}
+
+const KEY_PROTOCOL = /(?:^|,)\s*bearer\.([A-Za-z0-9_-]+)\s*(?:,|$)/;
+
+/**
+ * The key that a browser offers among the sub-protocols of a WebSocket (RFC 6455 section 1.9), in base64url: it can't set headers there, and
+ * a key in the URL would end up in logs.
+ */
+function offeredKey(headers: IncomingHttpHeaders): string | undefined {
+  const offered = KEY_PROTOCOL.exec(headers["sec-websocket-protocol"] ?? "")?.[1];
+  return offered === undefined ? undefined : `Bearer ${Buffer.from(offered, "base64url").toString()}`;
 }

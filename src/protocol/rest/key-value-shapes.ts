@@ -130,7 +130,6 @@ export const KEY_VALUE_SHAPES = [
               : parseDurationParameter(text, name);
         },
       },
-      access_token: { read: (call, text) => (call.options.accessToken = text) },
     },
     readHeaders(call) {
       // A start revision says by itself that no snapshot is wanted.

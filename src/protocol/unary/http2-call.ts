@@ -2,6 +2,7 @@
 import type { ServerHttp2Stream } from "node:http2";
 import { constants } from "node:http2";
 import type { Answer, Fields } from "./answer.js";
+import { stopRequest } from "../unread-body.js";
 import { type CallSettings, type RequestHead, UnaryCall } from "./call.js";
 
 /** The stream carries its call, so that one function serves as the listener of every stream. */
@@ -12,6 +13,7 @@ interface CallStream extends ServerHttp2Stream {
 
 export class Http2Call extends UnaryCall {
   private trailers: Readonly<Fields> | undefined;
+  private readsBody = false;
 
   constructor(
     settings: CallSettings,
@@ -27,6 +29,7 @@ export class Http2Call extends UnaryCall {
 
   read(): void {
     this.listen();
+    this.readsBody = true;
     this.stream.on("data", onData);
     this.stream.on("end", onEnd);
   }
@@ -36,8 +39,15 @@ export class Http2Call extends UnaryCall {
     this.stream.on("aborted", onAborted);
   }
 
+  /** Whether the client may still be sending. */
+  private get isUnread(): boolean {
+    return this.readsBody && !this.stream.readableEnded;
+  }
+
   sendTrailers(): void {
-    if (this.trailers !== undefined) this.stream.sendTrailers(this.trailers);
+    const { stream } = this;
+    if (this.trailers !== undefined) stream.sendTrailers(this.trailers);
+    if (this.isUnread) stopRequest(stream);
   }
 
   protected write(answer: Answer): void {
@@ -51,22 +61,14 @@ export class Http2Call extends UnaryCall {
       stream.respond(headers, { waitForTrailers: true });
     } else {
       stream.respond(status === 200 ? headers : { ...headers, ":status": status }, { endStream: isEmpty });
+      if (this.isUnread) stream.once("finish", () => stopRequest(stream));
     }
-    if (!stream.readableEnded) this.leaveRequestUnread();
     if (isEmpty) stream.end();
     else stream.end(body);
   }
 
   protected cut(): void {
     this.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
-  }
-
-  /** The client is told to stop sending once the answer is out: RFC 9113 section 8.1. */
-  private leaveRequestUnread(): void {
-    const { stream } = this;
-    stream.once("finish", () => {
-      if (!stream.readableEnded) stream.close();
-    });
   }
 }
 
