@@ -16,7 +16,10 @@ export default tseslint.config(
       "@typescript-eslint/no-non-null-assertion": "error",
       "@typescript-eslint/unified-signatures": "off",
       "@typescript-eslint/only-throw-error": "off",
-      "max-lines": ["warn", { max: 260, skipBlankLines: true, skipComments: true }],
     },
+  },
+  {
+    files: ["src/**"],
+    rules: { "max-lines": ["error", { max: 260, skipBlankLines: true, skipComments: true }] },
   },
 );

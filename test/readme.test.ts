@@ -39,16 +39,6 @@ describe("README.md", () => {
   });
 });
 
-describe("examples/sdk.ts", () => {
-  it("runs as it is, against the built package", async () => {
-    const { stdout } = await run(process.execPath, ["dist/examples/sdk.js"], {
-      cwd: ROOT,
-      env: { ...process.env, IRONFLOW_SERVER: service.url },
-    });
-    expect(stdout).toContain("user:123 is gone");
-  });
-});
-
 describe("npm start", () => {
   it("serves what was built, keeps its data across restarts, and leaves with code 0 on SIGTERM", async () => {
     const dataDir = await mkdtemp(join(tmpdir(), "ironflow-start-"));

@@ -20,7 +20,7 @@ const { url } = await startNats("relaxed");
 const writer = await connect({ servers: url });
 const publisher = jetstream(writer);
 const manager = await jetstreamManager(writer);
-const quiet = { info: () => undefined, warn: () => undefined, debug: () => undefined };
+const quiet = { info: () => undefined, debug: () => undefined };
 let buckets = 0;
 
 try {

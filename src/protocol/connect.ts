@@ -25,6 +25,8 @@ import {
   universalRequestFromNodeRequest,
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
+import { parseTimeout as parseConnectTimeout } from "@connectrpc/connect/protocol-connect";
+import { parseTimeout as parseGrpcTimeout } from "@connectrpc/connect/protocol-grpc";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import type { Logger } from "pino";
@@ -51,6 +53,9 @@ export interface StockHandlerOptions {
 export interface ConnectAdapterOptions extends Omit<StockHandlerOptions, "routes"> {
   readonly registry: ServiceRegistry;
 }
+
+/** A little less than what Node's timers can wait: 2^31 - 1 milliseconds. */
+const TIMER_MS_MAX = 2_147_483_000;
 
 /** Which connection a call came by; the library's context does not say. */
 const CONNECTION: ContextKey<object> = createContextKey<object>({}, { description: "connection" });
@@ -93,6 +98,7 @@ export function createStockHandler(options: StockHandlerOptions): Handler {
     try {
       const call = universalRequestFromNodeRequest(request, response, undefined, values);
       dropRest(request, response);
+      limitTimeout(call.header);
       // The library's own way of reading ends in destroying the request, and the rest of its body then blocks an HTTP/1.1 connection.
       handler({ ...call, body: request.iterator({ destroyOnReturn: false }) })
         .then((answer) => universalResponseToNodeResponse(answer, response))
@@ -139,6 +145,16 @@ function connectionOf(request: Request): object {
 
 function authorityOf(request: Request): string | undefined {
   return "authority" in request ? request.authority : request.headers.host;
+}
+
+/** The library's timer can't wait longer than 24 days: it would expire at once. */
+function limitTimeout(headers: Headers): void {
+  if ((parseGrpcTimeout(headers.get("grpc-timeout"), TIMER_MS_MAX).timeoutMs ?? 0) > TIMER_MS_MAX) {
+    headers.set("grpc-timeout", `${TIMER_MS_MAX / 1_000}S`);
+  }
+  if ((parseConnectTimeout(headers.get("connect-timeout-ms"), TIMER_MS_MAX).timeoutMs ?? 0) > TIMER_MS_MAX) {
+    headers.set("connect-timeout-ms", `${TIMER_MS_MAX}`);
+  }
 }
 
 /** What is left of a request once it is answered must not block the connection. Of requests that were not read at all Node takes care. */

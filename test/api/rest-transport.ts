@@ -258,7 +258,7 @@ async function* webSocketFrames(url: string, signal: AbortSignal | undefined): A
     update();
     wake();
   };
-  socket.on("message", (data) => change(() => waiting.push(JSON.parse(String(data)))));
+  socket.on("message", (data) => change(() => waiting.push(JSON.parse((data as Buffer).toString()))));
   socket.on("unexpected-response", (_request, response) => {
     let body = "";
     response.on("data", (chunk) => (body += String(chunk)));

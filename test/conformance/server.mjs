@@ -6,6 +6,8 @@
  */
 import { createFileRegistry, fromBinary, toBinary, create } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { parseTimeout as parseConnectTimeout } from "@connectrpc/connect/protocol-connect";
+import { parseTimeout as parseGrpcTimeout } from "@connectrpc/connect/protocol-grpc";
 import { readFileSync } from "node:fs";
 import { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { pathToFileURL } from "node:url";
@@ -61,6 +63,7 @@ const listener = await listen({
       if (fastPath?.handleHttp2(stream, headers, flags)) taken++;
       else stock(new Http2ServerRequest(stream, headers, {}, rawHeaders), new Http2ServerResponse(stream));
     },
+    onHttp1Continue: (incoming, response) => stock(incoming, response),
     onUpgrade: (_request, socket) => socket.destroy(),
   },
 });
@@ -71,7 +74,7 @@ writeResponse({
   pemCert: request.useTls ? request.serverCreds.cert : new Uint8Array(0),
 });
 process.once("SIGTERM", () => {
-  // The runner shows standard error only where cases fail; the script adds these lines up.
+  // The script adds these lines up.
   if (mode === "fast") console.error(`fast path: ${taken} calls`);
   process.exit(0);
 });
@@ -85,7 +88,8 @@ function stockImplementation() {
   const wrap = (run) => (input, context) =>
     run(input, {
       requestHeaders: context.requestHeader,
-      timeoutMs: context.timeoutMs(),
+      // As sent: what the context tells is what is left of it.
+      timeoutMs: timeoutOf(context.requestHeader),
       signal: context.signal,
       query: context.requestMethod === "GET" ? new URL(context.url).searchParams : undefined,
       responseHeader: context.responseHeader,
@@ -93,6 +97,13 @@ function stockImplementation() {
     });
   const { unimplemented: _, ...implemented } = service;
   return Object.fromEntries(Object.entries(implemented).map(([name, run]) => [name, wrap(run)]));
+}
+
+function timeoutOf(headers) {
+  return (
+    parseGrpcTimeout(headers.get("grpc-timeout")).timeoutMs ??
+    parseConnectTimeout(headers.get("connect-timeout-ms")).timeoutMs
+  );
 }
 
 /** Serves the fast path: as the service's own registry, with headers and trailers besides. */

@@ -47,7 +47,7 @@ export class TestBucket {
   async put(key: string, value: string, id?: string): Promise<bigint> {
     const subject = subjectOf(this.name, key);
     const options = id === undefined ? {} : { msgID: id };
-    const { seq } = await jetstream(this.connection, { timeout: 1_000 }).publish(subject, value, options);
+    const { seq } = await jetstream(this.connection, { timeout: 10_000 }).publish(subject, value, options);
     return BigInt(seq);
   }
 

@@ -6,9 +6,8 @@ import { WatchHubs } from "../../src/nats/watch-hub.js";
 import type { Watcher } from "../../src/nats/watch/watcher.js";
 
 const quiet = {
-  info: () => undefined,
-  warn: () => undefined,
-  debug: () => undefined,
+  info: (f: object, t: string) => console.log(performance.now(), f, t),
+  debug: (f: object, t: string) => console.log(performance.now(), f, t),
 };
 
 export function newHubs(

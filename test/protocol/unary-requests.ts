@@ -11,7 +11,7 @@ const SERVICE = "/ironflow.kv.v1.KeyValueService";
 
 /** Mostly the first, now and then another. */
 function mostly<Value>(usual: fc.Arbitrary<Value>, ...rare: fc.Arbitrary<Value>[]): fc.Arbitrary<Value> {
-  return fc.oneof({ weight: 6, arbitrary: usual }, ...rare.map((arbitrary) => ({ weight: 1, arbitrary })));
+  return fc.oneof({ weight: 10, arbitrary: usual }, ...rare.map((arbitrary) => ({ weight: 1, arbitrary })));
 }
 
 const contentType = mostly(

@@ -40,7 +40,7 @@ export class TestRegistry implements ServiceRegistry {
           path,
           service,
           desc,
-          handler: () => Promise.reject(new Error("not called")),
+          handler: notCalled,
         });
       }
     }
@@ -55,6 +55,10 @@ export class TestRegistry implements ServiceRegistry {
     await Promise.resolve();
     throw new ConnectError("no streams here", Code.Unimplemented);
   }
+}
+
+function notCalled(): Promise<never> {
+  return Promise.reject(new Error("not called"));
 }
 
 function answerByKey(method: BoundMethod, call: CallInput, request: GetRequest): MessageShape<DescMessage> {
@@ -121,6 +125,7 @@ export async function startTestServer(isFast: boolean): Promise<TestServer> {
         if (isFast && fast.handleHttp2(stream, headers, flags)) taken++;
         else stock(new Http2ServerRequest(stream, headers, {}, rawHeaders), new Http2ServerResponse(stream));
       },
+      onHttp1Continue: stock,
       onUpgrade: (_request, socket) => socket.destroy(),
     },
   });

@@ -5,10 +5,10 @@ import type { StreamApi } from "./api.js";
 import type { ProgressTicker } from "./progress-ticker.js";
 import type { Slots } from "./slots.js";
 
+/** Where it is told what the watches of a bucket go through; pino's loggers fit. */
 export interface HubLog {
-  info(message: object): void;
-  warn(message: object): void;
-  debug(message: object): void;
+  info(facts: object, sentence: string): void;
+  debug(facts: object, sentence: string): void;
 }
 
 export interface HubOptions {
@@ -40,5 +40,6 @@ export interface HubStats {
   readonly lagEvents: number;
   /** Time since the storage's last sign of life. */
   readonly silenceMs: number;
+  /** How often the live feed's consumer was taken for lost and made anew. */
   readonly restarts: number;
 }

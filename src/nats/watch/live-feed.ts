@@ -9,6 +9,7 @@ import { KvError } from "../../kv/errors.js";
 import { newConsumerName, type StreamApi, type StreamState } from "./api.js";
 import { Change, parseDelivery } from "./delivery.js";
 import { type Delay, delayed } from "./delay.js";
+import type { HubLog } from "./hub-options.js";
 import { missedUpTo } from "./resume-rule.js";
 
 export interface LiveFeedOptions {
@@ -21,7 +22,7 @@ export interface LiveFeedOptions {
   readonly onGone: () => void;
   /** Changes before this revision may have been missed for ever. The feed goes on from it. */
   readonly onMissed: (oldestUsable: number) => void;
-  readonly log: { info(message: object): void; debug(message: object): void };
+  readonly log: HubLog;
 }
 
 /** The server says that often that the consumer lives, and how far it is. */
@@ -44,7 +45,7 @@ export class LiveFeed {
   position = 0;
   /** Changes that the server had still to deliver when the last one came. */
   lag = 0;
-  /** How often the consumer was made anew. */
+  /** How often the consumer was taken for lost. */
   restarts = 0;
   private createdAs: StreamState | undefined;
   private subscription: Subscription | undefined;
@@ -201,15 +202,14 @@ export class LiveFeed {
   /** Makes the consumer anew, for as long as it takes. */
   private async recover(why: string): Promise<void> {
     const attempt = ++this.attempt;
+    this.restarts++;
     this.pause?.cancel();
     const awaySinceMs = this.completeAtMs;
     const { bucket } = this.options.api;
-    this.options.log.info({
-      msg: "The watches of a bucket go on with a new consumer.",
-      bucket,
-      why,
-      after: this.position,
-    });
+    this.options.log.info(
+      { bucket, why, after: this.position },
+      "The watches of a bucket go on with a new consumer.",
+    );
     void this.dropConsumer();
     let goneAnswers = 0;
     for (
@@ -228,7 +228,6 @@ export class LiveFeed {
         await this.checkMissed(state, awaySinceMs);
         if (attempt !== this.attempt) return;
         await this.makeConsumer(attempt);
-        this.restarts++;
         return;
       } catch (error) {
         if (attempt !== this.attempt) return;
@@ -239,7 +238,7 @@ export class LiveFeed {
           }
           retryMs = GONE_CHECK_MS;
         }
-        this.options.log.debug({ msg: "The watches of a bucket can't go on yet.", bucket, error });
+        this.options.log.debug({ bucket, error }, "The watches of a bucket can't go on yet.");
       }
       this.pause = delayed(retryMs);
       await this.pause.over;

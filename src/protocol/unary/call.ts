@@ -200,9 +200,9 @@ export abstract class UnaryCall implements CallInput {
       controller.abort(new ConnectError("the operation timed out", Code.DeadlineExceeded));
     const leftMs = this.startMs + timeoutMs - performance.now();
     if (leftMs <= 0) expire();
-    else if (leftMs < TIMER_MS_MAX) this.timer = setTimeout(expire, leftMs);
+    else this.timer = setTimeout(expire, Math.min(leftMs, TIMER_MS_MAX));
   }
 }
 
-/** Node's timers can't wait longer; no call lives that long. */
+/** Node's timers can't wait longer. */
 const TIMER_MS_MAX = 2 ** 31 - 1;

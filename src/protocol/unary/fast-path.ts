@@ -54,7 +54,8 @@ export function createUnaryFastPath(options: UnaryFastPathOptions): UnaryFastPat
       const method = headers[":method"];
       const target = textOf(headers[":path"]);
       if (!isUsableAuthority(textOf(headers[":authority"] ?? headers.host))) return false;
-      if (target === undefined) return false;
+      // A client that waits to be told to go on is not in a hurry.
+      if (target === undefined || headers.expect !== undefined) return false;
       if (method === "POST") {
         const head = admission.post(target, headers);
         if (head === undefined) return false;
