@@ -151,11 +151,16 @@ describe.each([
       calls++;
       return Promise.resolve(create(GetResponseSchema));
     };
-    const stream = callGrpc();
-    stream.write(enveloped(MESSAGE));
-    await once(session, "remoteSettings");
-    setImmediate(() => stream.close(0x8));
-    await once(stream, "close");
+    const socket = await openSocket(server.port);
+    const lost = connectHttp2(`http://127.0.0.1:${server.port}`, { createConnection: () => socket });
+    lost.on("error", () => undefined);
+    const stream = lost.request({ ":method": "POST", ":path": GET, "content-type": "application/grpc" });
+    stream.on("error", () => undefined);
+    // The message is complete, the request is not: more may have been to come.
+    await new Promise((resolve) => stream.write(enveloped(MESSAGE), resolve));
+    await new Promise((resolve) => lost.ping(resolve));
+    socket.destroy();
+    await once(lost, "close");
     const after = callGrpc();
     after.end(enveloped(MESSAGE));
     await trailersOf(after);
