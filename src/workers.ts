@@ -102,7 +102,10 @@ class Crew {
         );
         return;
       }
-      this.options.log.error({ worker: worker.process.pid, code, signal }, "a worker ended; starting another");
+      this.options.log.error(
+        { worker: worker.process.pid, code, signal },
+        "a worker ended; starting another",
+      );
       setTimeout(() => {
         if (!this.isStopping) this.fork();
       }, REPLACE_DELAY_MS);

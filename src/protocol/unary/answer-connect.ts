@@ -11,6 +11,7 @@ import {
 import type { UnaryCall } from "./call.js";
 
 export const connectAnswers: AnswerMaker = {
+  headBytes: 0,
   success(call, message) {
     const headers: Fields = { "content-type": call.form.contentType };
     call.addOwnHeaders(headers);

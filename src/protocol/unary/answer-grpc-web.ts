@@ -4,18 +4,18 @@ import { trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
 import { type Answer, type AnswerMaker, COMPRESS_BYTES_MIN, compress } from "./answer.js";
 import { grpcHeaders, statusTrailers } from "./answer-grpc.js";
 import type { UnaryCall } from "./call.js";
-import { COMPRESSED_FLAG, ENVELOPE_HEAD_BYTES, TRAILER_FLAG, envelope, writeEnvelope } from "./envelope.js";
+import { COMPRESSED_FLAG, ENVELOPE_HEAD_BYTES, TRAILER_FLAG, envelope, seal } from "./envelope.js";
 
 const STATUS_OK: Uint8Array = Buffer.from("grpc-status: 0\r\n");
 
 export const grpcWebAnswers: AnswerMaker = {
-  success(call, message) {
+  headBytes: ENVELOPE_HEAD_BYTES,
+  success(call, framed) {
+    const message = framed.subarray(ENVELOPE_HEAD_BYTES);
     const trailers = trailersOf(call);
     if (call.acceptsGzip && (isLong(message) || isLong(trailers))) return compressed(call, message, trailers);
-    // Both in one buffer, so that they go out in one write.
-    const body = Buffer.allocUnsafe(2 * ENVELOPE_HEAD_BYTES + message.length + trailers.length);
-    writeEnvelope(body, writeEnvelope(body, 0, 0, message), TRAILER_FLAG, trailers);
-    return answerOf(call, body);
+    // In one buffer, so that they go out in one write.
+    return answerOf(call, Buffer.concat([seal(framed, 0), envelope(TRAILER_FLAG, trailers)]));
   },
   failure(call, error) {
     const trailers = trailersOf(call, error);

@@ -10,14 +10,17 @@ import {
   compress,
 } from "./answer.js";
 import type { UnaryCall } from "./call.js";
-import { COMPRESSED_FLAG, envelope } from "./envelope.js";
+import { COMPRESSED_FLAG, ENVELOPE_HEAD_BYTES, envelope, seal } from "./envelope.js";
 
 const STATUS_OK: Readonly<Fields> = Object.freeze({ "grpc-status": "0" });
 
 export const grpcAnswers: AnswerMaker = {
-  success(call, message) {
-    if (call.acceptsGzip && message.length >= COMPRESS_BYTES_MIN) return compressed(call, message);
-    return answerOf(call, envelope(0, message), trailersOf(call));
+  headBytes: ENVELOPE_HEAD_BYTES,
+  success(call, framed) {
+    if (call.acceptsGzip && framed.length >= ENVELOPE_HEAD_BYTES + COMPRESS_BYTES_MIN) {
+      return compressed(call, framed.subarray(ENVELOPE_HEAD_BYTES));
+    }
+    return answerOf(call, seal(framed, 0), trailersOf(call));
   },
   failure: (call, error) => answerOf(call, undefined, trailersOf(call, error)),
 };

@@ -17,7 +17,10 @@ export interface Answer {
 
 /** How one protocol answers. A promise only where something is compressed. */
 export interface AnswerMaker {
-  success(call: UnaryCall, message: Uint8Array): Answer | Promise<Answer>;
+  /** The bytes that are kept free before an encoded message. */
+  readonly headBytes: number;
+  /** `framed` is the encoded message behind its free bytes; it is the answer's own from here on. */
+  success(call: UnaryCall, framed: Buffer): Answer | Promise<Answer>;
   failure(call: UnaryCall, error: ConnectError): Answer | Promise<Answer>;
 }
 

@@ -153,11 +153,12 @@ export abstract class UnaryCall implements CallInput {
   /** Never rejects. */
   private async run(bytes: Uint8Array | undefined): Promise<void> {
     const { route, form } = this.head;
-    let message: Uint8Array;
+    const answers = ANSWERS[form.door];
+    let framed: Buffer;
     try {
       const request = bytes === undefined ? this.body.end() : route.codec.decode(form.isBinary, bytes);
       const response = await this.settings.registry.unary(route.method, this, request);
-      message = route.codec.encode(form.isBinary, response);
+      framed = route.codec.encode(form.isBinary, response, answers.headBytes);
     } catch (error) {
       await this.fail(error);
       return;
@@ -165,7 +166,7 @@ export abstract class UnaryCall implements CallInput {
     if (this.isOver) return;
     this.finish();
     try {
-      const answer = ANSWERS[this.door].success(this, message);
+      const answer = answers.success(this, framed);
       this.write(answer instanceof Promise ? await answer : answer);
     } catch (fault) {
       this.giveUp(fault);

@@ -6,6 +6,7 @@ import type {
   JsonWriteOptions,
   MessageShape,
 } from "@bufbuild/protobuf";
+import { createBinaryEncoder } from "./binary-encoder.js";
 import { createMethodSerializationLookup } from "@connectrpc/connect/protocol";
 
 export type Message = MessageShape<DescMessage>;
@@ -15,8 +16,8 @@ export type JsonOptions = Partial<JsonReadOptions & JsonWriteOptions>;
 export interface MethodCodec {
   /** Throws ConnectError, also where the bytes are more than a message may have. */
   decode(isBinary: boolean, bytes: Uint8Array): Message;
-  /** Throws ConnectError. */
-  encode(isBinary: boolean, message: Message): Uint8Array;
+  /** The message behind `headBytes` bytes for an envelope to fill. Throws ConnectError. */
+  encode(isBinary: boolean, message: Message, headBytes: number): Buffer;
 }
 
 /** The most bytes that the library lets a message have: answers are ours and not limited. */
@@ -35,8 +36,19 @@ export function createMethodCodec(
   const binaryOutput = lookup.getO(true);
   const jsonInput = lookup.getI(false);
   const jsonOutput = lookup.getO(false);
+  const encodeBinary = createBinaryEncoder(method.output);
   return {
     decode: (isBinary, bytes) => (isBinary ? binaryInput : jsonInput).parse(bytes),
-    encode: (isBinary, message) => (isBinary ? binaryOutput : jsonOutput).serialize(message),
+    encode(isBinary, message, headBytes) {
+      const quick = isBinary ? encodeBinary(message, headBytes) : undefined;
+      return quick ?? behindHead((isBinary ? binaryOutput : jsonOutput).serialize(message), headBytes);
+    },
   };
+}
+
+function behindHead(bytes: Uint8Array, headBytes: number): Buffer {
+  if (headBytes === 0) return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const framed = Buffer.allocUnsafe(headBytes + bytes.length);
+  framed.set(bytes, headBytes);
+  return framed;
 }

@@ -5,17 +5,16 @@ export const COMPRESSED_FLAG = 0b1;
 /** gRPC-Web: the envelope holds trailers. */
 export const TRAILER_FLAG = 0b1000_0000;
 
-/** Writes an envelope into a buffer; returns the offset after it. */
-export function writeEnvelope(target: Buffer, offset: number, flags: number, data: Uint8Array): number {
-  target[offset] = flags;
-  target.writeUInt32BE(data.length, offset + 1);
-  target.set(data, offset + ENVELOPE_HEAD_BYTES);
-  return offset + ENVELOPE_HEAD_BYTES + data.length;
+/** Makes an envelope of a message that has room for the head before it. */
+export function seal(framed: Buffer, flags: number): Buffer {
+  framed[0] = flags;
+  framed.writeUInt32BE(framed.length - ENVELOPE_HEAD_BYTES, 1);
+  return framed;
 }
 
 /** A message in its envelope. */
 export function envelope(flags: number, data: Uint8Array): Buffer {
-  const bytes = Buffer.allocUnsafe(ENVELOPE_HEAD_BYTES + data.length);
-  writeEnvelope(bytes, 0, flags, data);
-  return bytes;
+  const framed = Buffer.allocUnsafe(ENVELOPE_HEAD_BYTES + data.length);
+  framed.set(data, ENVELOPE_HEAD_BYTES);
+  return seal(framed, flags);
 }

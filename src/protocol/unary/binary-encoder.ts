@@ -1,0 +1,205 @@
+/**
+ * Encoders made once for each message type, several times faster than reading the descriptor for every message. They know what most
+ * messages are made of; for the rest (maps, packed lists, wrappers, unknown fields, values of the wrong type) the library does it.
+ * Either way the bytes are the library's, byte by byte: a property test holds that.
+ */
+import { type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
+import { FeatureSet_FieldPresence as Presence } from "@bufbuild/protobuf/wkt";
+import { BackwardWriter } from "./backward-writer.js";
+import type { Message } from "./codec.js";
+
+/** Encodes one message behind `headBytes` free bytes; undefined where the library has to, or would refuse. */
+export type BinaryEncoder = (message: Message, headBytes: number) => Buffer | undefined;
+
+type Fields = Readonly<Record<string, unknown>>;
+/** Writes a value that is set, without its tag. */
+type WriteValue = (writer: BackwardWriter, value: unknown) => void;
+
+/** Thrown for what only the library knows how to encode, or to refuse. */
+const UNFORESEEN = new Error("not encoded here");
+
+/** Messages that are stored in another form than their fields. */
+const SPECIAL_TYPES = /^google\.protobuf\.(?:\w+Value|Struct|Any)$/;
+const INT64_MIN = -(2n ** 63n);
+const INT64_MAX = 2n ** 63n - 1n;
+const UINT64_MAX = 2n ** 64n - 1n;
+const LENGTH_DELIMITED = 2;
+const VARINT = 0;
+
+/** All encoding is done in one go, so one writer serves all. */
+const writer = new BackwardWriter();
+
+export function createBinaryEncoder(desc: DescMessage): BinaryEncoder {
+  if (!isPlain(desc, new Set())) return () => undefined;
+  const encoder = new MessageEncoder(desc, new Map());
+  return (message, headBytes) => {
+    try {
+      writer.reset();
+      encoder.write(writer, message);
+      return writer.take(headBytes);
+    } catch (error) {
+      if (error === UNFORESEEN) return undefined;
+      throw error;
+    }
+  };
+}
+
+class MessageEncoder {
+  private readonly fields: readonly FieldEncoder[];
+
+  constructor(
+    private readonly desc: DescMessage,
+    known: Map<DescMessage, MessageEncoder>,
+  ) {
+    // Before the fields: a message may hold others of its own type.
+    known.set(desc, this);
+    const backwards = [...desc.fields].sort((left, right) => right.number - left.number);
+    this.fields = backwards.map((field) => new FieldEncoder(field, writerOf(field, known)));
+  }
+
+  write(target: BackwardWriter, message: unknown): void {
+    if (!isMessage(message) || message.$typeName !== this.desc.typeName) throw UNFORESEEN;
+    if (message.$unknown !== undefined) throw UNFORESEEN;
+    for (const field of this.fields) field.write(target, message);
+  }
+}
+
+class FieldEncoder {
+  private readonly name: string;
+  private readonly oneof: string | undefined;
+  private readonly tag: number;
+  private readonly isList: boolean;
+  private readonly isImplicit: boolean;
+  /** For implicit presence: the value that is not written. */
+  private readonly zero: unknown;
+
+  constructor(
+    field: DescField,
+    private readonly writeValue: WriteValue,
+  ) {
+    this.name = field.localName;
+    this.oneof = field.oneof?.localName;
+    this.isList = field.fieldKind === "list";
+    this.isImplicit = field.presence === Presence.IMPLICIT;
+    this.zero = field.fieldKind === "enum" ? field.enum.values[0]?.number : zeroOf(field.scalar);
+    this.tag = (field.number << 3) | (isVarint(field) ? VARINT : LENGTH_DELIMITED);
+  }
+
+  write(target: BackwardWriter, message: Fields): void {
+    if (this.oneof !== undefined) {
+      const chosen = message[this.oneof] as { case?: unknown; value?: unknown } | undefined;
+      if (typeof chosen !== "object") throw UNFORESEEN;
+      if (chosen.case === this.name) this.writeTagged(target, chosen.value);
+      return;
+    }
+    const value = message[this.name];
+    if (this.isList) {
+      if (!Array.isArray(value)) throw UNFORESEEN;
+      for (let index = value.length - 1; index >= 0; index--) this.writeTagged(target, value[index]);
+    } else if (this.isImplicit) {
+      if (!this.isZero(value)) this.writeTagged(target, value);
+    } else if (value !== undefined && Object.hasOwn(message, this.name)) {
+      this.writeTagged(target, value);
+    }
+  }
+
+  private isZero(value: unknown): boolean {
+    return value === this.zero || (value instanceof Uint8Array && value.length === 0);
+  }
+
+  private writeTagged(target: BackwardWriter, value: unknown): void {
+    this.writeValue(target, value);
+    target.varint(this.tag);
+  }
+}
+
+/** Whether nothing in the type needs the library, however deep. */
+function isPlain(desc: DescMessage, seen: Set<DescMessage>): boolean {
+  if (seen.has(desc)) return true;
+  seen.add(desc);
+  if (SPECIAL_TYPES.test(desc.typeName)) return false;
+  return desc.fields.every((field) => {
+    if (field.presence === Presence.LEGACY_REQUIRED || field.fieldKind === "map") return false;
+    if (field.fieldKind === "list" && (field.packed || field.listKind === "enum")) return false;
+    if (field.message !== undefined) return !isDelimited(field) && isPlain(field.message, seen);
+    if (field.fieldKind === "enum") return true;
+    if (field.scalar === undefined || !(field.scalar in SCALAR_WRITERS)) return false;
+    return !("longAsString" in field && field.longAsString);
+  });
+}
+
+function isDelimited(field: DescField): boolean {
+  return "delimitedEncoding" in field && field.delimitedEncoding;
+}
+
+function isVarint(field: DescField): boolean {
+  if (field.message !== undefined) return false;
+  return field.scalar !== ScalarType.STRING && field.scalar !== ScalarType.BYTES;
+}
+
+function writerOf(field: DescField, known: Map<DescMessage, MessageEncoder>): WriteValue {
+  if (field.message !== undefined) {
+    const encoder = known.get(field.message) ?? new MessageEncoder(field.message, known);
+    return (target, value) => {
+      const before = target.length;
+      encoder.write(target, value);
+      target.varint(target.length - before);
+    };
+  }
+  const write = SCALAR_WRITERS[field.scalar ?? ScalarType.INT32];
+  if (write === undefined) throw new Error(`${field.toString()} is not plain`);
+  return write;
+}
+
+const SCALAR_WRITERS: Readonly<Partial<Record<ScalarType, WriteValue>>> = {
+  [ScalarType.STRING](target, value) {
+    if (typeof value !== "string") throw UNFORESEEN;
+    const before = target.length;
+    target.string(value);
+    target.varint(target.length - before);
+  },
+  [ScalarType.BYTES](target, value) {
+    if (!(value instanceof Uint8Array)) throw UNFORESEEN;
+    target.bytes(value);
+    target.varint(value.length);
+  },
+  [ScalarType.BOOL](target, value) {
+    if (typeof value !== "boolean") throw UNFORESEEN;
+    target.varint(value ? 1 : 0);
+  },
+  [ScalarType.INT32](target, value) {
+    if (typeof value !== "number" || (value | 0) !== value) throw UNFORESEEN;
+    target.signedVarint(value);
+  },
+  [ScalarType.UINT32](target, value) {
+    if (typeof value !== "number" || value >>> 0 !== value) throw UNFORESEEN;
+    target.varint(value);
+  },
+  [ScalarType.INT64](target, value) {
+    if (typeof value !== "bigint" || value < INT64_MIN || value > INT64_MAX) throw UNFORESEEN;
+    target.bigVarint(value);
+  },
+  [ScalarType.UINT64](target, value) {
+    if (typeof value !== "bigint" || value < 0n || value > UINT64_MAX) throw UNFORESEEN;
+    target.bigVarint(value);
+  },
+};
+
+function isMessage(value: unknown): value is Fields & { $typeName: string; $unknown?: unknown } {
+  return typeof value === "object" && value !== null && "$typeName" in value;
+}
+
+/** The value of a scalar that is not written; empty bytes are told by their length. */
+function zeroOf(type: ScalarType | undefined): unknown {
+  switch (type) {
+    case ScalarType.STRING:
+      return "";
+    case ScalarType.BOOL:
+      return false;
+    case ScalarType.INT64:
+    case ScalarType.UINT64:
+      return 0n;
+    default:
+      return 0;
+  }
+}
