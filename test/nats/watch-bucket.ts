@@ -47,7 +47,9 @@ export class TestBucket {
   async put(key: string, value: string, id?: string): Promise<bigint> {
     const subject = subjectOf(this.name, key);
     const options = id === undefined ? {} : { msgID: id };
-    const { seq } = await jetstream(this.connection, { timeout: 10_000 }).publish(subject, value, options);
+    // Where it can be sent again, it is not waited for long: an answer may have got lost with the server.
+    const timeout = id === undefined ? 10_000 : 1_000;
+    const { seq } = await jetstream(this.connection, { timeout }).publish(subject, value, options);
     return BigInt(seq);
   }
 

@@ -6,8 +6,8 @@ import { WatchHubs } from "../../src/nats/watch-hub.js";
 import type { Watcher } from "../../src/nats/watch/watcher.js";
 
 const quiet = {
-  info: (f: object, t: string) => console.log(performance.now(), f, t),
-  debug: (f: object, t: string) => console.log(performance.now(), f, t),
+  info: () => undefined,
+  debug: () => undefined,
 };
 
 export function newHubs(

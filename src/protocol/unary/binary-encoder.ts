@@ -123,7 +123,7 @@ function isPlain(desc: DescMessage, seen: Set<DescMessage>): boolean {
     if (field.fieldKind === "list" && (field.packed || field.listKind === "enum")) return false;
     if (field.message !== undefined) return !isDelimited(field) && isPlain(field.message, seen);
     if (field.fieldKind === "enum") return true;
-    if (field.scalar === undefined || !(field.scalar in SCALAR_WRITERS)) return false;
+    if (!(field.scalar in SCALAR_WRITERS)) return false;
     return !("longAsString" in field && field.longAsString);
   });
 }

@@ -1,0 +1,129 @@
+/** The encoders made ahead write what the library writes, byte by byte, or leave it to the library. */
+import {
+  create,
+  type DescField,
+  type DescMessage,
+  type Message,
+  ScalarType,
+  toBinary,
+} from "@bufbuild/protobuf";
+import {
+  DurationSchema,
+  FieldMaskSchema,
+  FileDescriptorProtoSchema,
+  ValueSchema,
+} from "@bufbuild/protobuf/wkt";
+import { WireType } from "@bufbuild/protobuf/wire";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { BucketService, UpdateBucketRequestSchema } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
+import {
+  GetResponseSchema,
+  KeyValueService,
+  PutRequestSchema,
+  WatchResponseSchema,
+} from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import { createBinaryEncoder } from "../../src/protocol/unary/binary-encoder.js";
+
+const text = fc.oneof(
+  fc.string({ unit: "binary" }),
+  fc.string({ minLength: 30, maxLength: 300 }),
+  fc.constant("\ud800"),
+);
+const SCALARS: Partial<Record<ScalarType, fc.Arbitrary<unknown>>> = {
+  [ScalarType.STRING]: text,
+  [ScalarType.BYTES]: fc.oneof(
+    fc.uint8Array({ maxLength: 300 }),
+    fc.constantFrom(65_531, 65_536, 200_000).map((size) => new Uint8Array(size).fill(7)),
+  ),
+  [ScalarType.BOOL]: fc.boolean(),
+  [ScalarType.INT32]: fc.oneof(fc.integer(), fc.constantFrom(-1, 0, -(2 ** 31), 2 ** 31 - 1, 127, 128)),
+  [ScalarType.UINT32]: fc.oneof(fc.nat(), fc.constantFrom(0, 2 ** 32 - 1, 2 ** 31, 16_383, 16_384)),
+  [ScalarType.INT64]: fc.oneof(
+    fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+    fc.constantFrom(0n, -1n, -(2n ** 63n), 2n ** 63n - 1n, 2n ** 32n, 2n ** 53n),
+  ),
+  [ScalarType.UINT64]: fc.oneof(
+    fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+    fc.constantFrom(0n, 1n, 2n ** 28n, 2n ** 32n - 1n, 2n ** 32n, 2n ** 35n, 2n ** 53n, 2n ** 64n - 1n),
+  ),
+};
+
+/** Any message of a type; deeper than a few levels only empty ones. */
+function messageOf(desc: DescMessage, depth = 3): fc.Arbitrary<Message> {
+  const members: Record<string, fc.Arbitrary<unknown>> = {};
+  for (const member of desc.members) {
+    members[member.localName] =
+      member.kind === "oneof"
+        ? fc.oneof(
+            fc.constant({ case: undefined }),
+            ...member.fields.map((field) =>
+              valueOf(field, depth).map((value) => ({ case: field.localName, value })),
+            ),
+          )
+        : fieldOf(member, depth);
+  }
+  return fc.record(members, { requiredKeys: [] }).map((fields) => create(desc, fields));
+}
+
+function fieldOf(field: DescField, depth: number): fc.Arbitrary<unknown> {
+  const value = valueOf(field, depth);
+  return field.fieldKind === "list" ? fc.array(value, { maxLength: depth > 0 ? 4 : 0 }) : value;
+}
+
+function valueOf(field: DescField, depth: number): fc.Arbitrary<unknown> {
+  if (field.message !== undefined) {
+    const { message } = field;
+    return depth === 0 ? fc.constant(create(message)) : fc.nat(0).chain(() => messageOf(message, depth - 1));
+  }
+  if (field.enum !== undefined) return fc.constantFrom(...field.enum.values.map((value) => value.number), -1);
+  const scalar = SCALARS[field.scalar];
+  if (scalar === undefined) throw new Error(`no values for ${field.toString()}`);
+  return scalar;
+}
+
+const ANSWERS = [...BucketService.methods, ...KeyValueService.methods].map((method) => method.output);
+
+describe.each([...ANSWERS, PutRequestSchema, UpdateBucketRequestSchema, DurationSchema, FieldMaskSchema])(
+  "$typeName",
+  (desc) => {
+    it("is encoded as the library does", () => {
+      const encode = createBinaryEncoder(desc);
+      fc.assert(
+        fc.property(messageOf(desc), fc.constantFrom(0, 5), (message, headBytes) => {
+          const framed = encode(message, headBytes);
+          expect(framed?.subarray(headBytes).equals(toBinary(desc, message))).toBe(true);
+        }),
+        { numRuns: 150 },
+      );
+    });
+  },
+);
+
+describe("what is left to the library", () => {
+  it.each<[what: string, desc: DescMessage, message: Message]>([
+    ["a type with maps or special messages", ValueSchema, create(ValueSchema)],
+    ["a type of proto2", FileDescriptorProtoSchema, create(FileDescriptorProtoSchema)],
+    ["a message of another type", GetResponseSchema, create(PutRequestSchema)],
+    [
+      "a message with fields that are not known",
+      PutRequestSchema,
+      {
+        ...create(PutRequestSchema),
+        $unknown: [{ no: 99, wireType: WireType.Varint, data: new Uint8Array([1]) }],
+      },
+    ],
+    ["text that is none", PutRequestSchema, { ...create(PutRequestSchema), key: 7 } as Message],
+    ["no text at all", PutRequestSchema, { ...create(PutRequestSchema), key: null } as Message],
+    [
+      "a choice that is none",
+      WatchResponseSchema,
+      { ...create(WatchResponseSchema), event: undefined } as Message,
+    ],
+    ["a number too large", DurationSchema, create(DurationSchema, { nanos: 2 ** 31 })],
+    ["a number that is not whole", DurationSchema, create(DurationSchema, { nanos: 0.5 })],
+    ["a big number too large", DurationSchema, create(DurationSchema, { seconds: 2n ** 63n })],
+  ])("%s", (_what, desc, message) => {
+    expect(createBinaryEncoder(desc)(message, 0)).toBeUndefined();
+  });
+});
