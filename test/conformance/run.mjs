@@ -19,13 +19,20 @@ if (spawnSync("go", ["version"]).status !== 0) {
   console.log("Skipped: the Connect conformance suite needs Go (https://go.dev) to build its runner.");
   process.exit(0);
 }
-prepare();
+try {
+  prepare();
+} catch (error) {
+  console.error(
+    `The suite's runner could not be built; it comes from the Go module ${MODULE}. ${error.message}`,
+  );
+  process.exit(1);
+}
 compile();
 const results = [];
 for (const mode of ["fast", "stock"]) results.push(await run(mode));
 const isGood = results.every((result) => result.isGood);
 for (const { mode, summary } of results)
-  console.log(`${mode === "fast" ? "fast path" : "stock adapter"}: ${summary}`);
+  console.log(`fast path ${mode === "fast" ? "on" : "off"}: ${summary}`);
 process.exit(isGood ? 0 : 1);
 
 /** Builds the runner and the suite's descriptors where they are not there yet. */
