@@ -15,6 +15,7 @@ import type { MessageReader, Place } from "./newest.js";
 import { operationOf } from "./records.js";
 import { type Requests, Unanswered } from "./requests.js";
 import { parseDelivery } from "./watch/delivery.js";
+import { coveringSubject } from "./watch/covering-subject.js";
 
 /** Every subject that has a message, in no order, and whether its newest is a value. */
 export type ScannedSubjects = ReadonlyMap<string, boolean>;
@@ -50,7 +51,7 @@ export interface ScanOptions {
   readonly log: Log;
 }
 
-/** Scans the subjects (full, with wildcards). Throws `KvError`. */
+/** Scans the subjects (full, with wildcards), and perhaps others beside them. Throws `KvError`. */
 export async function scanSubjects(
   options: ScanOptions,
   place: Place,
@@ -77,7 +78,7 @@ async function scanOnce(
   const scan = new Scan(requests, mustReach, scope);
   try {
     const config = { ...CONSUMER_CONFIG, name: consumer, deliver_subject: scan.inbox };
-    const filter = subjects.length === 1 ? { filter_subject: subjects[0] } : { filter_subjects: subjects };
+    const filter = { filter_subject: coveringSubject(subjects) };
     const info = await askJetStream<ConsumerInfo>(
       requests,
       `CONSUMER.CREATE.${place.stream}.${consumer}`,
