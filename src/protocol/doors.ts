@@ -11,6 +11,7 @@ import { type Cors, createCors } from "./cors.js";
 import { answerHealth, type Readiness } from "./health.js";
 import { createRestHandler } from "./rest/handler.js";
 import { splitTarget } from "./rest/percent.js";
+import { createStaticFiles } from "./static.js";
 import { createUnaryFastPath } from "./unary/fast-path.js";
 import { createWatchUpgrade } from "./watch/websocket.js";
 
@@ -37,6 +38,7 @@ export function createDoors(options: DoorsOptions): Doors {
   let isStopping = false;
   const cors = createCors({ allowedOrigins: config.allowedOrigins });
   const rest = createRestHandler({ registry, limits, cors, log });
+  const files = createStaticFiles();
   const stock = createConnectAdapter({ registry, limits, log });
   const unary = config.fastPath ? createUnaryFastPath({ registry, limits, log, cors }) : undefined;
 
@@ -54,6 +56,8 @@ export function createDoors(options: DoorsOptions): Doors {
       rest.handle(request, response, awaitsContinue);
     } else if (path === "/healthz" || path === "/readyz") {
       void answerHealth(path, response, isStopping, options.readiness);
+    } else if (files(request.method ?? "", path, response)) {
+      return;
     } else if (!cors.apply(request, response)) {
       if (awaitsContinue) response.writeContinue();
       stock(request, response);

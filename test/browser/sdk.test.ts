@@ -120,6 +120,27 @@ describe.skipIf(CHROMIUM === undefined)("the SDK in a browser", () => {
     });
   });
 
+  it("shows the dashboard, which follows a bucket", async () => {
+    const dashboard = await browser.newPage();
+    const problems: string[] = [];
+    dashboard.on("pageerror", (error) => problems.push(String(error)));
+    await dashboard.goto(service.url);
+    await dashboard.fill("#api-key", "a-key-for-the-browser");
+    await dashboard.press("#api-key", "Enter");
+    const headers = { authorization: "Bearer a-key-for-the-browser", "content-type": "application/json" };
+    const base = `${service.url}/api/v1/kv/buckets`;
+    await fetch(base, { method: "POST", headers, body: '{"name":"shown"}' });
+    await fetch(`${base}/shown/keys/first`, { method: "PUT", headers, body: "1" });
+    await dashboard.getByRole("button", { name: /^shown/ }).click();
+    await dashboard.getByRole("cell", { name: "first" }).waitFor();
+    await fetch(`${base}/shown/keys/second`, { method: "PUT", headers, body: "2" });
+    await dashboard.getByRole("cell", { name: "second" }).waitFor();
+    await fetch(`${base}/shown/keys/first`, { method: "DELETE", headers });
+    await dashboard.getByRole("cell", { name: "first" }).waitFor({ state: "detached" });
+    expect(problems).toEqual([]);
+    await dashboard.close();
+  });
+
   it("calls the REST paths and opens the WebSocket as existing browser SDKs do", async () => {
     const seen = await page.evaluate(async (serverUrl) => {
       const headers = {

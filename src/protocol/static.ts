@@ -1,0 +1,53 @@
+/** The dashboard's files: three, read once at the start. They open without a key; what they show is asked for with one. */
+import { existsSync, readFileSync } from "node:fs";
+import type { ServerResponse } from "node:http";
+import type { Http2ServerResponse } from "node:http2";
+import { fileURLToPath } from "node:url";
+
+interface StaticFile {
+  readonly type: string;
+  readonly data: Buffer;
+}
+
+const FILES: Readonly<Record<string, readonly [name: string, type: string]>> = {
+  "/": ["index.html", "text/html; charset=utf-8"],
+  "/dashboard.js": ["dashboard.js", "text/javascript; charset=utf-8"],
+  "/dashboard.css": ["dashboard.css", "text/css; charset=utf-8"],
+};
+
+const POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-ancestors 'none'";
+
+/** Answers a path of the dashboard; false for every other. */
+export function createStaticFiles(): (
+  method: string,
+  path: string,
+  response: ServerResponse | Http2ServerResponse,
+) => boolean {
+  const files = loadFiles();
+  return (method, path, response) => {
+    const file = method === "GET" || method === "HEAD" ? files.get(path) : undefined;
+    if (file === undefined) return false;
+    response.setHeader("content-type", file.type);
+    response.setHeader("content-security-policy", POLICY);
+    response.setHeader("x-content-type-options", "nosniff");
+    response.setHeader("cache-control", "no-cache");
+    if (method === "HEAD") response.end();
+    else response.end(file.data);
+    return true;
+  };
+}
+
+function loadFiles(): Map<string, StaticFile> {
+  // From src/ while developing, from dist/src/ when built.
+  const folders = ["../../web/", "../../../web/"].map((relative) => new URL(relative, import.meta.url));
+  const folder = folders.find((one) => existsSync(new URL("index.html", one)));
+  if (folder === undefined)
+    throw new Error("The dashboard's files are missing from the package: there is no folder web/.");
+  return new Map(
+    Object.entries(FILES).map(([path, [name, type]]) => [
+      path,
+      { type, data: readFileSync(fileURLToPath(new URL(name, folder))) },
+    ]),
+  );
+}
