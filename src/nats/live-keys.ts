@@ -4,9 +4,12 @@ import type { Limits } from "../kv/limits.js";
 import { escapeKey, streamName, subjectPrefix, unescapeKey } from "../kv/names.js";
 import type { CallScope, Page, PageRequest } from "../kv/store.js";
 import type { StreamInfo } from "./jetstream-api.js";
+import { subjectsOf } from "./key-census.js";
 import { type ScannedSubjects, type ScanOptions, scanSubjects } from "./key-scan.js";
 import { existing, type Place } from "./newest.js";
 import { pageLimit, readPageToken, writePageToken } from "./page-token.js";
+import { operationOf } from "./records.js";
+import { coveringSubject } from "./watch/covering-subject.js";
 
 /** Keys in byte order, as the bucket was at one moment. */
 type SortedKeys = readonly string[];
@@ -15,6 +18,8 @@ type SortedKeys = readonly string[];
 const CACHED_KEYS_MAX = 500_000;
 /** Listings kept, however small. */
 const CACHED_SCANS_MAX = 2_000;
+/** Requests at once for keys that a scan passed over. */
+const LOOKUPS_MAX = 256;
 
 export class LiveKeys {
   private readonly cache = new Map<string, { readonly state: string; readonly keys: SortedKeys }>();
@@ -68,16 +73,40 @@ export class LiveKeys {
     const fullSubjects = subjects.map((subject) => subjectPrefix(place.bucket) + subject);
     for (let isLastTry = false; ; isLastTry = true) {
       const scanned = await scanSubjects(this.options, place, fullSubjects, scope);
-      const keys = liveKeysOf(place, scanned);
       const after = await existing(this.options.requests, place, scope);
-      // What was scanned while something changed was the bucket at some moment; which one is not known.
-      if (stateOf(after) !== state) return keys;
+      // What was scanned while something changed is good for this answer, with what it passed over, but not for the next one.
+      if (stateOf(after) !== state) {
+        return liveKeysOf(place, await this.withPassedOver(place, fullSubjects, scanned, scope));
+      }
+      const keys = liveKeysOf(place, scanned);
       // The stream's own count of subjects proves that none was missed; the scan relies on the server's count of what is to come.
       if (isLastTry || !subjects.includes(">") || after.state.num_subjects === scanned.size) {
         this.keep(name, state, keys);
         return keys;
       }
     }
+  }
+
+  /** The scan, and what it does not have of what is stored: see key-census.ts. */
+  private async withPassedOver(
+    place: Place,
+    subjects: readonly string[],
+    scanned: ScannedSubjects,
+    scope: CallScope,
+  ): Promise<ScannedSubjects> {
+    const { requests, reader } = this.options;
+    const whole = new Map(scanned);
+    const passedOver: string[] = [];
+    for (const subject of await subjectsOf(requests, place, coveringSubject(subjects), scope))
+      if (!scanned.has(subject)) passedOver.push(subject);
+    while (passedOver.length > 0) {
+      const lookUp = async (subject: string): Promise<void> => {
+        const message = await reader.newest(place, subject, scope);
+        if (message !== undefined) whole.set(subject, operationOf(message.headers) === "put");
+      };
+      await Promise.all(passedOver.splice(-LOOKUPS_MAX).map(lookUp));
+    }
+    return whole;
   }
 
   private cached(name: string, state: string): SortedKeys | undefined {

@@ -1,0 +1,151 @@
+/** HTTP/2 frames by hand (RFC 9113 section 4.1), for what no client library sends. Header blocks are HPACK literals without compression. */
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+
+export const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+
+export const Frame = {
+  DATA: 0,
+  HEADERS: 1,
+  PRIORITY: 2,
+  RST_STREAM: 3,
+  SETTINGS: 4,
+  PUSH_PROMISE: 5,
+  PING: 6,
+  GOAWAY: 7,
+  WINDOW_UPDATE: 8,
+  CONTINUATION: 9,
+} as const;
+
+export const END_STREAM = 1;
+export const ACK = 1;
+export const END_HEADERS = 4;
+
+/** Error codes (RFC 9113 section 7). */
+export const CANCEL = 8;
+export const ENHANCE_YOUR_CALM = 11;
+
+export function frame(type: number, flags: number, streamId: number, payload: Uint8Array = Buffer.alloc(0)): Buffer {
+  const head = Buffer.alloc(9);
+  head.writeUIntBE(payload.length, 0, 3);
+  head.writeUInt8(type, 3);
+  head.writeUInt8(flags, 4);
+  head.writeUInt32BE(streamId, 5);
+  return Buffer.concat([head, payload]);
+}
+
+/** A header block: "literal header field never indexed" for each (RFC 7541 section 6.2.3). */
+export function headerBlock(fields: Readonly<Record<string, string>>): Buffer {
+  const parts: Buffer[] = [];
+  for (const [name, value] of Object.entries(fields)) {
+    parts.push(Buffer.from([0x10]), hpackString(name), hpackString(value));
+  }
+  return Buffer.concat(parts);
+}
+
+function hpackString(text: string): Buffer {
+  const bytes = Buffer.from(text, "latin1");
+  return Buffer.concat([hpackInteger(bytes.length), bytes]);
+}
+
+/** With a prefix of 7 bits (RFC 7541 section 5.1). */
+function hpackInteger(value: number): Buffer {
+  if (value < 127) return Buffer.from([value]);
+  const bytes = [127];
+  let rest = value - 127;
+  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) + 128);
+  return Buffer.from([...bytes, rest]);
+}
+
+export function uint32(...values: number[]): Buffer {
+  const bytes = Buffer.alloc(values.length * 4);
+  values.forEach((value, index) => bytes.writeUInt32BE(value, index * 4));
+  return bytes;
+}
+
+/** One setting (RFC 9113 section 6.5.1). */
+export function setting(identifier: number, value: number): Buffer {
+  const bytes = Buffer.alloc(6);
+  bytes.writeUInt16BE(identifier, 0);
+  bytes.writeUInt32BE(value, 2);
+  return bytes;
+}
+
+/** A frame that came from the server. */
+export interface ReceivedFrame {
+  readonly type: number;
+  readonly flags: number;
+  readonly streamId: number;
+  readonly payload: Buffer;
+}
+
+/** A connection of raw frames. */
+export class RawSession {
+  readonly received: ReceivedFrame[] = [];
+  isClosed = false;
+  private rest: Buffer = Buffer.alloc(0);
+
+  private constructor(readonly socket: Socket) {
+    socket.on("error", () => undefined);
+    socket.on("close", () => (this.isClosed = true));
+    socket.on("data", (chunk: Buffer) => this.take(chunk));
+  }
+
+  /** Connects, and says hello with these settings. */
+  static async open(port: number, settings: Uint8Array = Buffer.alloc(0)): Promise<RawSession> {
+    const socket = connect(port, "127.0.0.1");
+    await once(socket, "connect");
+    const session = new RawSession(socket);
+    session.write(PREFACE, frame(Frame.SETTINGS, 0, 0, settings));
+    return session;
+  }
+
+  /** False: the connection's buffer is full. */
+  write(...frames: Uint8Array[]): boolean {
+    return this.socket.writable && this.socket.write(Buffer.concat(frames));
+  }
+
+  /** Waits until the buffer has gone out, or the connection is closed. */
+  async drained(): Promise<void> {
+    if (!this.isClosed && this.socket.writableNeedDrain) {
+      await Promise.race([once(this.socket, "drain"), once(this.socket, "close")]);
+    }
+  }
+
+  /** Resolves with the first frame that passes; undefined when the connection ends without one. */
+  async until(wanted: (frame: ReceivedFrame) => boolean): Promise<ReceivedFrame | undefined> {
+    for (;;) {
+      const found = this.received.find(wanted);
+      if (found !== undefined || this.isClosed) return found;
+      await Promise.race([once(this.socket, "data"), once(this.socket, "close")]);
+    }
+  }
+
+  async closed(): Promise<void> {
+    if (!this.isClosed) await once(this.socket, "close");
+  }
+
+  /** The error code of the server's GOAWAY; undefined: it sent none. */
+  get goAwayCode(): number | undefined {
+    return this.received.findLast(({ type }) => type === Frame.GOAWAY)?.payload.readUInt32BE(4);
+  }
+
+  close(): void {
+    this.socket.destroy();
+  }
+
+  private take(chunk: Buffer): void {
+    this.rest = Buffer.concat([this.rest, chunk]);
+    while (this.rest.length >= 9) {
+      const length = this.rest.readUIntBE(0, 3);
+      if (this.rest.length < 9 + length) return;
+      this.received.push({
+        type: this.rest.readUInt8(3),
+        flags: this.rest.readUInt8(4),
+        streamId: this.rest.readUInt32BE(5),
+        payload: this.rest.subarray(9, 9 + length),
+      });
+      this.rest = this.rest.subarray(9 + length);
+    }
+  }
+}
