@@ -14,7 +14,7 @@ export function chart(rows) {
   const bars = shown.map((row, index) => {
     const y = 44 + index * ROW_HEIGHT;
     const width = Math.max(2, Math.round((row.perSecond / most) * (WIDTH - LABEL_WIDTH - 100)));
-    const color = row.name === "ironflow-kv" ? "#0b7a75" : "#9aa5b1";
+    const color = row.name.startsWith("ironflow-kv") && !row.name.includes("stock") ? "#0b7a75" : "#9aa5b1";
     return [
       `<text x="${LABEL_WIDTH - 10}" y="${y + 17}" text-anchor="end">${row.name}</text>`,
       `<rect x="${LABEL_WIDTH}" y="${y}" width="${width}" height="24" rx="3" fill="${color}"/>`,

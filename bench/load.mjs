@@ -9,7 +9,8 @@ const run = promisify(execFile);
 
 /**
  * Sends one request over and over for a time. `target`: { port, path, method, headers, body, http1 }.
- * Returns calls per second, p50 and p99 in milliseconds, and how many failed.
+ * Returns calls per second, p50 and p99 in milliseconds, how many failed, and how much of a core the generator itself took: one
+ * that took all of it would have been what was measured.
  */
 export async function load(target, inFlight, durationMs) {
   const folder = mkdtempSync(join(tmpdir(), "ironflow-load-"));
@@ -25,18 +26,41 @@ export async function load(target, inFlight, durationMs) {
       writeFileSync(join(folder, "body"), target.body);
       args.push("-d", join(folder, "body"));
     }
-    const { stdout } = await run("h2load", [...args, `http://127.0.0.1:${target.port}${target.path}`], {
+    const running = run("h2load", [...args, `http://127.0.0.1:${target.port}${target.path}`], {
       timeout: durationMs + 30_000,
       maxBuffer: 1 << 24,
     });
+    const share = watchShare(running.child.pid);
+    const { stdout } = await running;
+    const coreShare = share.stop();
     const perSecond = Number(/finished in [^,]+, ([\d.]+) req\/s/.exec(stdout)?.[1]);
     const ok = Number(/(\d+) 2xx/.exec(stdout)?.[1]);
     const bad = Number(/(\d+) failed/.exec(stdout)?.[1]);
     if (!(ok > 0)) throw new Error(`no call to ${target.path} went well: ${stdout.slice(-400)}`);
-    return { perSecond, failed: bad, ...percentiles(readFileSync(log, "utf8")) };
+    return { perSecond, failed: bad, coreShare, ...percentiles(readFileSync(log, "utf8")) };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** How much of one core a process takes, from now until it is stopped. Linux: ticks of 10 ms in /proc. */
+function watchShare(pid) {
+  const startMs = performance.now();
+  let [usedMs, untilMs] = [0, startMs];
+  const timer = setInterval(() => {
+    try {
+      const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1].split(" ");
+      [usedMs, untilMs] = [(Number(fields[11]) + Number(fields[12])) * 10, performance.now()];
+    } catch {
+      // It ended since.
+    }
+  }, 100);
+  return {
+    stop() {
+      clearInterval(timer);
+      return untilMs > startMs ? usedMs / (untilMs - startMs) : 0;
+    },
+  };
 }
 
 /** The third column of h2load's log is each call's time in microseconds. */

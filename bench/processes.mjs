@@ -95,13 +95,14 @@ export async function startNats(durability) {
   };
 }
 
-/** Our service on a NATS server; `startMs` is the time to its first answer. */
+/** Our service on a NATS server, or on one of its own; `startMs` is the time to its first answer. */
 export async function startService(natsUrl, env = {}) {
   const port = await freePort();
+  const storage = natsUrl === undefined ? { DATA_DIR: await temporaryFolder() } : { NATS_URL: natsUrl };
   const startMs = performance.now();
-  const child = start(process.execPath, ["dist/src/main.js", "serve"], {
+  const child = start(process.execPath, ["--max-semi-space-size=32", "dist/src/main.js", "serve"], {
     PORT: String(port),
-    NATS_URL: natsUrl,
+    ...storage,
     LOG_LEVEL: "warn",
     ...env,
   });

@@ -25,6 +25,10 @@ const DURATION_MS = (isQuick ? 0.5 : option("seconds", 1.5)) * 1000;
 const SIZES = [128, 16_384];
 const KEY_PATH = "/api/v1/kv/buckets/bench/keys/key";
 const SERVICE = "/ironflow.kv.v1.KeyValueService";
+/** With a nats-server of its own, which lets it answer reads from memory. */
+const EMBEDDED = "ironflow-kv, embedded";
+/** As many processes as cores: etcd uses both cores too. */
+const WORKERS = "ironflow-kv, two workers";
 const GRPC = { "content-type": "application/grpc", te: "trailers" };
 
 if (!has("h2load")) {
@@ -82,12 +86,21 @@ async function untilTaken(target, tries = 10) {
 }
 
 const rows = [];
+/** By title and name, at 128 in flight and 128 B: what each round gave. */
+const byRound = new Map();
 
 /** Measures several things in turn, round by round, so that whatever else the machine does meets all of them alike. */
 async function compare(title, inFlight, size, contestants) {
   const samples = new Map(contestants.map(([name]) => [name, []]));
   for (let round = 0; round < ROUNDS; round++) {
     for (const [name, measure] of contestants) samples.get(name).push(await measure());
+  }
+  if (inFlight === 128 && size === 128) {
+    for (const [name, taken] of samples)
+      byRound.set(
+        `${title}: ${name}`,
+        taken.map((sample) => sample.perSecond),
+      );
   }
   console.log(`\n${title}, ${inFlight} in flight, ${size} B`);
   for (const [name, taken] of samples) {
@@ -101,6 +114,7 @@ async function compare(title, inFlight, size, contestants) {
       spread: [Math.round(Math.min(...perSecond)), Math.round(Math.max(...perSecond))],
       p50Ms: round3(median(taken.map((sample) => sample.p50Ms))),
       p99Ms: round3(median(taken.map((sample) => sample.p99Ms))),
+      generatorCoreShare: round3(Math.max(...taken.map((sample) => sample.coreShare ?? 0))),
     };
     rows.push(row);
     const figures = `${String(row.perSecond).padStart(8)}/s  (${row.spread.join(" to ")})  p50 ${row.p50Ms} ms, p99 ${row.p99Ms} ms`;
@@ -124,6 +138,8 @@ try {
   const ours = await startService(relaxed.url);
   const stock = await startService(relaxed.url, { FAST_PATH: "false" });
   const oursSafe = await startService(safe.url);
+  const embedded = await startService(undefined, { DURABILITY: "relaxed" });
+  const workers = await startService(relaxed.url, { WORKERS: "2" });
   const idleMegabytes = residentMegabytes(ours.pid);
   const connectEcho = await startServer("echo-connect.mjs");
   const http2Echo = await startServer("echo-http2.mjs");
@@ -132,7 +148,7 @@ try {
   const etcd = has("etcd") ? await startEtcd() : undefined;
   if (etcd === undefined) console.log("etcd is not installed (Debian's etcd-server): its rows are left out.");
 
-  for (const { port } of [ours, oursSafe]) {
+  for (const { port } of [ours, oursSafe, embedded]) {
     await fetch(`http://127.0.0.1:${port}/api/v1/kv/buckets`, {
       method: "POST",
       body: '{"name":"bench"}',
@@ -147,12 +163,15 @@ try {
   for (const size of isQuick ? [128] : SIZES) {
     await put(ours.port, size);
     await put(oursSafe.port, size);
+    await put(embedded.port, size);
     if (etcd !== undefined) await untilTaken({ ...etcdCall("Put", size), port: etcd.port });
     for (const inFlight of isQuick || size > 128 ? [128] : [1, 32, 128]) {
       const get = calls["gRPC Get"]();
       const etcdGet = etcd === undefined ? [] : [["etcd Range", on(etcd, etcdCall("Range", size), inFlight)]];
       await compare("gRPC Get", inFlight, size, [
         ["ironflow-kv", on(ours, get, inFlight)],
+        [EMBEDDED, on(embedded, get, inFlight)],
+        [WORKERS, on(workers, get, inFlight)],
         ["ironflow-kv through stock connect-node", on(stock, get, inFlight)],
         ["stock connect-node echo, no storage", on(connectEcho, get, inFlight)],
         ["bare node:http2 echo, no storage", on(http2Echo, get, inFlight)],
@@ -181,12 +200,16 @@ try {
     }
   }
 
-  const ratio = (title, name, rival, inFlight = 128) => {
-    const [left, right] = [find(title, name, inFlight), find(title, rival, inFlight)];
-    return left === undefined || right === undefined ? undefined : round3(left.perSecond / right.perSecond);
+  /** The median of the rounds' ratios. */
+  const ratio = (title, name, rival) => {
+    const [left, right] = [byRound.get(`${title}: ${name}`), byRound.get(`${title}: ${rival}`)];
+    if (left === undefined || right === undefined) return undefined;
+    return round3(median(left.map((perSecond, round) => perSecond / right[round])));
   };
-  const oneGet = find("gRPC Get", "ironflow-kv", 1);
-  const oneRaw = find("gRPC Get", "raw @nats-io/kv get", 1);
+  const addedMs = (name) => {
+    const [ours, raw] = [find("gRPC Get", name, 1), find("gRPC Get", "raw @nats-io/kv get", 1)];
+    return ours && raw ? round3(ours.p50Ms - raw.p50Ms) : undefined;
+  };
   const summary = {
     "gRPC Get : same through stock connect-node": ratio(
       "gRPC Get",
@@ -200,14 +223,17 @@ try {
     ),
     "gRPC Get : bare node:http2 echo": ratio("gRPC Get", "ironflow-kv", "bare node:http2 echo, no storage"),
     "gRPC Get : etcd Range": ratio("gRPC Get", "ironflow-kv", "etcd Range"),
+    "gRPC Get, embedded : etcd Range": ratio("gRPC Get", EMBEDDED, "etcd Range"),
+    "gRPC Get, two workers : etcd Range": ratio("gRPC Get", WORKERS, "etcd Range"),
     "REST GET : bare node:http echo": ratio(
       "REST and Connect JSON",
       "REST GET",
       "bare node:http echo, no storage",
     ),
     "Put (safe) : raw @nats-io/kv put": ratio("gRPC Put, safe", "ironflow-kv", "raw @nats-io/kv put"),
-    "p50 added over the raw client at 1 in flight, ms":
-      oneGet && oneRaw ? round3(oneGet.p50Ms - oneRaw.p50Ms) : undefined,
+    "p50 added over the raw client at 1 in flight, ms": addedMs("ironflow-kv"),
+    "the same, embedded, ms": addedMs(EMBEDDED),
+    "the most of a core that the load generator took": Math.max(...rows.map((row) => row.generatorCoreShare)),
     "start to first answer on a running NATS, ms": Math.round(ours.startMs),
     "resident memory of an idle server process, MB": idleMegabytes,
   };
