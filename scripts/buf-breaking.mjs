@@ -1,6 +1,6 @@
 // Compares the contract with that of the commit before: a change that breaks clients fails. The first commit has nothing to compare with.
 import { execFileSync, spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -14,18 +14,17 @@ if (spawnSync("git", ["rev-parse", "--verify", "--quiet", `${base}:proto`], { cw
 }
 const before = mkdtempSync(join(tmpdir(), "ironflow-contract-"));
 try {
-  const archive = execFileSync("git", ["archive", base, "proto", "buf.yaml"], {
-    cwd: root,
-    maxBuffer: 64 << 20,
-  });
+  const archive = execFileSync("git", ["archive", base, "proto"], { cwd: root, maxBuffer: 64 << 20 });
   execFileSync("tar", ["-x", "-C", before], { input: archive });
-  mkdirSync(join(before, "node_modules"));
-  if (existsSync(join(root, "node_modules/protobufjs"))) {
-    cpSync(join(root, "node_modules/protobufjs/google"), join(before, "node_modules/protobufjs/google"), {
-      recursive: true,
-    });
-  } else {
-    symlinkSync(join(root, "node_modules"), join(before, "node_modules"));
+  // The same modules on both sides, or buf won't compare. (A link to the whole node_modules would not be followed.)
+  for (const path of [
+    "buf.yaml",
+    "node_modules/protobufjs/google",
+    "node_modules/@grpc/reflection/build/proto/grpc",
+    "node_modules/grpc-health-check/proto",
+    "third_party",
+  ]) {
+    cpSync(join(root, path), join(before, path), { recursive: true, verbatimSymlinks: true });
   }
   const result = spawnSync(join(root, "node_modules/.bin/buf"), ["breaking", "--against", before], {
     cwd: root,

@@ -350,7 +350,7 @@ export const BucketService: GenService<{
    * Errors:
    *   * ALREADY_EXISTS (`bucket_exists`): the name is taken, whatever the bucket's configuration, which stays as it is.
    *   * INVALID_ARGUMENT (`reserved_name`): names that begin with `APP_` or `SYS_` are the service's own.
-   *   * RESOURCE_EXHAUSTED: the storage has no room for one more bucket of this size.
+   *   * RESOURCE_EXHAUSTED (`storage_exhausted`): the storage has no room for one more bucket of this size.
    *
    * @generated from rpc ironflow.kv.v1.BucketService.CreateBucket
    */

@@ -7,7 +7,7 @@ import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Entry, Precondition } from "./types_pb.js";
+import type { Consistency, Entry, Precondition } from "./types_pb.js";
 import { file_ironflow_kv_v1_types } from "./types_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
 export const file_ironflow_kv_v1_key_value_service: GenFile =
   /*@__PURE__*/
   fileDesc(
-    "CiZpcm9uZmxvdy9rdi92MS9rZXlfdmFsdWVfc2VydmljZS5wcm90bxIOaXJvbmZsb3cua3YudjEiOwoKR2V0UmVxdWVzdBIOCgZidWNrZXQYASABKAkSCwoDa2V5GAIgASgJEhAKCHJldmlzaW9uGAMgASgEIjMKC0dldFJlc3BvbnNlEiQKBWVudHJ5GAEgASgLMhUuaXJvbmZsb3cua3YudjEuRW50cnkiggEKClB1dFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRINCgV2YWx1ZRgDIAEoDBIUCgxjb250ZW50X3R5cGUYBCABKAkSMgoMcHJlY29uZGl0aW9uGAUgASgLMhwuaXJvbmZsb3cua3YudjEuUHJlY29uZGl0aW9uIh8KC1B1dFJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgEIlAKDURlbGV0ZVJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRINCgVwdXJnZRgDIAEoCBITCgtpZl9yZXZpc2lvbhgEIAEoBCIiCg5EZWxldGVSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoBCJVCg9MaXN0S2V5c1JlcXVlc3QSDgoGYnVja2V0GAEgASgJEg8KB2ZpbHRlcnMYAiADKAkSDQoFbGltaXQYAyABKA0SEgoKcGFnZV90b2tlbhgEIAEoCSI5ChBMaXN0S2V5c1Jlc3BvbnNlEgwKBGtleXMYASADKAkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjAKEUdldEhpc3RvcnlSZXF1ZXN0Eg4KBmJ1Y2tldBgBIAEoCRILCgNrZXkYAiABKAkiPAoSR2V0SGlzdG9yeVJlc3BvbnNlEiYKB2VudHJpZXMYASADKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeSL6AgoMV2F0Y2hSZXF1ZXN0Eg4KBmJ1Y2tldBgBIAEoCRIPCgdmaWx0ZXJzGAIgAygJEjEKBXN0YXJ0GAMgASgOMiIuaXJvbmZsb3cua3YudjEuV2F0Y2hSZXF1ZXN0LlN0YXJ0EhYKDnN0YXJ0X3JldmlzaW9uGAQgASgEEhYKDmlnbm9yZV9kZWxldGVzGAUgASgIEhEKCWtleXNfb25seRgGIAEoCBIQCghwcmV2aW91cxgHIAEoCBI0ChFwcm9ncmVzc19pbnRlcnZhbBgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI1ChFidWNrZXRfY3JlYXRlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiVAoFU3RhcnQSFQoRU1RBUlRfVU5TUEVDSUZJRUQQABISCg5TVEFSVF9TTkFQU0hPVBABEg0KCVNUQVJUX05PVxACEhEKDVNUQVJUX0hJU1RPUlkQAyLIAwoNV2F0Y2hSZXNwb25zZRI2CgZjaGFuZ2UYASABKAsyJC5pcm9uZmxvdy5rdi52MS5XYXRjaFJlc3BvbnNlLkNoYW5nZUgAEkEKDHNuYXBzaG90X2VuZBgCIAEoCzIpLmlyb25mbG93Lmt2LnYxLldhdGNoUmVzcG9uc2UuU25hcHNob3RFbmRIABI6Cghwcm9ncmVzcxgDIAEoCzImLmlyb25mbG93Lmt2LnYxLldhdGNoUmVzcG9uc2UuUHJvZ3Jlc3NIABpXCgZDaGFuZ2USJAoFZW50cnkYASABKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeRInCghwcmV2aW91cxgCIAEoCzIVLmlyb25mbG93Lmt2LnYxLkVudHJ5GlYKC1NuYXBzaG90RW5kEhAKCHJldmlzaW9uGAEgASgEEjUKEWJ1Y2tldF9jcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBpGCghQcm9ncmVzcxIQCghyZXZpc2lvbhgBIAEoBBIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIHCgVldmVudDL+BQoPS2V5VmFsdWVTZXJ2aWNlEnQKA0dldBIaLmlyb25mbG93Lmt2LnYxLkdldFJlcXVlc3QaGy5pcm9uZmxvdy5rdi52MS5HZXRSZXNwb25zZSI0kAIBgtPkkwIrEikvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0va2V5cy97a2V5PSoqfRJ4CgNQdXQSGi5pcm9uZmxvdy5rdi52MS5QdXRSZXF1ZXN0GhsuaXJvbmZsb3cua3YudjEuUHV0UmVzcG9uc2UiOILT5JMCMjoFdmFsdWUaKS9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9rZXlzL3trZXk9Kip9EnoKBkRlbGV0ZRIdLmlyb25mbG93Lmt2LnYxLkRlbGV0ZVJlcXVlc3QaHi5pcm9uZmxvdy5rdi52MS5EZWxldGVSZXNwb25zZSIxgtPkkwIrKikvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0va2V5cy97a2V5PSoqfRJ6CghMaXN0S2V5cxIfLmlyb25mbG93Lmt2LnYxLkxpc3RLZXlzUmVxdWVzdBogLmlyb25mbG93Lmt2LnYxLkxpc3RLZXlzUmVzcG9uc2UiK5ACAYLT5JMCIhIgL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L2tleXMSjAEKCkdldEhpc3RvcnkSIS5pcm9uZmxvdy5rdi52MS5HZXRIaXN0b3J5UmVxdWVzdBoiLmlyb25mbG93Lmt2LnYxLkdldEhpc3RvcnlSZXNwb25zZSI3kAIBgtPkkwIuEiwvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0vaGlzdG9yeS97a2V5PSoqfRJ0CgVXYXRjaBIcLmlyb25mbG93Lmt2LnYxLldhdGNoUmVxdWVzdBodLmlyb25mbG93Lmt2LnYxLldhdGNoUmVzcG9uc2UiLJACAYLT5JMCIxIhL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L3dhdGNoMAFiBnByb3RvMw",
+    "CiZpcm9uZmxvdy9rdi92MS9rZXlfdmFsdWVfc2VydmljZS5wcm90bxIOaXJvbmZsb3cua3YudjEibQoKR2V0UmVxdWVzdBIOCgZidWNrZXQYASABKAkSCwoDa2V5GAIgASgJEhAKCHJldmlzaW9uGAMgASgEEjAKC2NvbnNpc3RlbmN5GAQgASgOMhsuaXJvbmZsb3cua3YudjEuQ29uc2lzdGVuY3kiMwoLR2V0UmVzcG9uc2USJAoFZW50cnkYASABKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeSKbAQoKUHV0UmVxdWVzdBIOCgZidWNrZXQYASABKAkSCwoDa2V5GAIgASgJEg0KBXZhbHVlGAMgASgMEhQKDGNvbnRlbnRfdHlwZRgEIAEoCRIyCgxwcmVjb25kaXRpb24YBSABKAsyHC5pcm9uZmxvdy5rdi52MS5QcmVjb25kaXRpb24SFwoPaWRlbXBvdGVuY3lfa2V5GAYgASgJIh8KC1B1dFJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgEImkKDURlbGV0ZVJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRINCgVwdXJnZRgDIAEoCBITCgtpZl9yZXZpc2lvbhgEIAEoBBIXCg9pZGVtcG90ZW5jeV9rZXkYBSABKAkiIgoORGVsZXRlUmVzcG9uc2USEAoIcmV2aXNpb24YASABKAQihwEKD0xpc3RLZXlzUmVxdWVzdBIOCgZidWNrZXQYASABKAkSDwoHZmlsdGVycxgCIAMoCRINCgVsaW1pdBgDIAEoDRISCgpwYWdlX3Rva2VuGAQgASgJEjAKC2NvbnNpc3RlbmN5GAUgASgOMhsuaXJvbmZsb3cua3YudjEuQ29uc2lzdGVuY3kiOQoQTGlzdEtleXNSZXNwb25zZRIMCgRrZXlzGAEgAygJEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJiChFHZXRIaXN0b3J5UmVxdWVzdBIOCgZidWNrZXQYASABKAkSCwoDa2V5GAIgASgJEjAKC2NvbnNpc3RlbmN5GAMgASgOMhsuaXJvbmZsb3cua3YudjEuQ29uc2lzdGVuY3kiPAoSR2V0SGlzdG9yeVJlc3BvbnNlEiYKB2VudHJpZXMYASADKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeSL6AgoMV2F0Y2hSZXF1ZXN0Eg4KBmJ1Y2tldBgBIAEoCRIPCgdmaWx0ZXJzGAIgAygJEjEKBXN0YXJ0GAMgASgOMiIuaXJvbmZsb3cua3YudjEuV2F0Y2hSZXF1ZXN0LlN0YXJ0EhYKDnN0YXJ0X3JldmlzaW9uGAQgASgEEhYKDmlnbm9yZV9kZWxldGVzGAUgASgIEhEKCWtleXNfb25seRgGIAEoCBIQCghwcmV2aW91cxgHIAEoCBI0ChFwcm9ncmVzc19pbnRlcnZhbBgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI1ChFidWNrZXRfY3JlYXRlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiVAoFU3RhcnQSFQoRU1RBUlRfVU5TUEVDSUZJRUQQABISCg5TVEFSVF9TTkFQU0hPVBABEg0KCVNUQVJUX05PVxACEhEKDVNUQVJUX0hJU1RPUlkQAyLIAwoNV2F0Y2hSZXNwb25zZRI2CgZjaGFuZ2UYASABKAsyJC5pcm9uZmxvdy5rdi52MS5XYXRjaFJlc3BvbnNlLkNoYW5nZUgAEkEKDHNuYXBzaG90X2VuZBgCIAEoCzIpLmlyb25mbG93Lmt2LnYxLldhdGNoUmVzcG9uc2UuU25hcHNob3RFbmRIABI6Cghwcm9ncmVzcxgDIAEoCzImLmlyb25mbG93Lmt2LnYxLldhdGNoUmVzcG9uc2UuUHJvZ3Jlc3NIABpXCgZDaGFuZ2USJAoFZW50cnkYASABKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeRInCghwcmV2aW91cxgCIAEoCzIVLmlyb25mbG93Lmt2LnYxLkVudHJ5GlYKC1NuYXBzaG90RW5kEhAKCHJldmlzaW9uGAEgASgEEjUKEWJ1Y2tldF9jcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBpGCghQcm9ncmVzcxIQCghyZXZpc2lvbhgBIAEoBBIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIHCgVldmVudDL+BQoPS2V5VmFsdWVTZXJ2aWNlEnQKA0dldBIaLmlyb25mbG93Lmt2LnYxLkdldFJlcXVlc3QaGy5pcm9uZmxvdy5rdi52MS5HZXRSZXNwb25zZSI0kAIBgtPkkwIrEikvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0va2V5cy97a2V5PSoqfRJ4CgNQdXQSGi5pcm9uZmxvdy5rdi52MS5QdXRSZXF1ZXN0GhsuaXJvbmZsb3cua3YudjEuUHV0UmVzcG9uc2UiOILT5JMCMjoFdmFsdWUaKS9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9rZXlzL3trZXk9Kip9EnoKBkRlbGV0ZRIdLmlyb25mbG93Lmt2LnYxLkRlbGV0ZVJlcXVlc3QaHi5pcm9uZmxvdy5rdi52MS5EZWxldGVSZXNwb25zZSIxgtPkkwIrKikvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0va2V5cy97a2V5PSoqfRJ6CghMaXN0S2V5cxIfLmlyb25mbG93Lmt2LnYxLkxpc3RLZXlzUmVxdWVzdBogLmlyb25mbG93Lmt2LnYxLkxpc3RLZXlzUmVzcG9uc2UiK5ACAYLT5JMCIhIgL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L2tleXMSjAEKCkdldEhpc3RvcnkSIS5pcm9uZmxvdy5rdi52MS5HZXRIaXN0b3J5UmVxdWVzdBoiLmlyb25mbG93Lmt2LnYxLkdldEhpc3RvcnlSZXNwb25zZSI3kAIBgtPkkwIuEiwvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0vaGlzdG9yeS97a2V5PSoqfRJ0CgVXYXRjaBIcLmlyb25mbG93Lmt2LnYxLldhdGNoUmVxdWVzdBodLmlyb25mbG93Lmt2LnYxLldhdGNoUmVzcG9uc2UiLJACAYLT5JMCIxIhL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L3dhdGNoMAFiBnByb3RvMw",
     [
       file_google_api_annotations,
       file_google_protobuf_duration,
@@ -52,6 +52,13 @@ export type GetRequest = Message<"ironflow.kv.v1.GetRequest"> & {
    * @generated from field: uint64 revision = 3;
    */
   revision: bigint;
+
+  /**
+   * How fresh the answer must be. Default: STRONG.
+   *
+   * @generated from field: ironflow.kv.v1.Consistency consistency = 4;
+   */
+  consistency: Consistency;
 };
 
 /**
@@ -124,6 +131,13 @@ export type PutRequest = Message<"ironflow.kv.v1.PutRequest"> & {
    * @generated from field: ironflow.kv.v1.Precondition precondition = 5;
    */
   precondition?: Precondition | undefined;
+
+  /**
+   * Makes it harmless to send this request again; see KeyValueService. Default: none.
+   *
+   * @generated from field: string idempotency_key = 6;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -189,6 +203,13 @@ export type DeleteRequest = Message<"ironflow.kv.v1.DeleteRequest"> & {
    * @generated from field: uint64 if_revision = 4;
    */
   ifRevision: bigint;
+
+  /**
+   * Makes it harmless to send this request again; see KeyValueService. Default: none.
+   *
+   * @generated from field: string idempotency_key = 5;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -254,6 +275,13 @@ export type ListKeysRequest = Message<"ironflow.kv.v1.ListKeysRequest"> & {
    * @generated from field: string page_token = 4;
    */
   pageToken: string;
+
+  /**
+   * How fresh the answer must be. Default: STRONG.
+   *
+   * @generated from field: ironflow.kv.v1.Consistency consistency = 5;
+   */
+  consistency: Consistency;
 };
 
 /**
@@ -312,6 +340,13 @@ export type GetHistoryRequest = Message<"ironflow.kv.v1.GetHistoryRequest"> & {
    * @generated from field: string key = 2;
    */
   key: string;
+
+  /**
+   * How fresh the answer must be. Default: STRONG.
+   *
+   * @generated from field: ironflow.kv.v1.Consistency consistency = 3;
+   */
+  consistency: Consistency;
 };
 
 /**
@@ -613,7 +648,15 @@ export const WatchResponse_ProgressSchema: GenMessage<WatchResponse_Progress> =
  * tokens; inside a token `*` matches any run of characters. `user.*` matches `user.1`; `user.>` also `user.1.name`;
  * `user-*` matches `user-7`. No filter, or an empty one, matches every key.
  *
- * A read sees every write acknowledged before it began, whichever copy of the service took it.
+ * A read sees every write acknowledged before it began, whichever copy of the service took it, unless it asks for
+ * CONSISTENCY_EVENTUAL.
+ *
+ * A write may carry an `idempotency_key`: 1 to 128 visible ASCII characters, best random, such as a UUID, and good for one
+ * request in one bucket. The same request with the same key is applied once, and each sending gets the first one's
+ * answer, for the time of IDEMPOTENCY_WINDOW_MS (one minute unless set). A request that was refused, or a delete that
+ * found nothing, leaves nothing behind: sent again, it is decided anew. Say `grpc-previous-rpc-attempts: <count>` in the
+ * headers of every sending after one whose outcome is open: then a write is also never applied twice where the storage
+ * has lost its memory of it in a crash; where that can't be told, the answer is UNKNOWN.
  *
  * Errors that every call here may return, besides those it lists:
  *   * INVALID_ARGUMENT: a malformed bucket, key, filter or number; the sentence says what would be right. Do not retry.
@@ -621,7 +664,10 @@ export const WatchResponse_ProgressSchema: GenMessage<WatchResponse_Progress> =
  *   * UNAUTHENTICATED, PERMISSION_DENIED: the key is missing or not good for this. Do not retry.
  *   * UNAVAILABLE: the storage can't be reached; nothing was written. Safe to retry with back-off.
  *   * DEADLINE_EXCEEDED: the time for a read ran out. Safe to retry.
- *   * UNKNOWN (`outcome_unknown`): a write was sent and its outcome can't be known. Read the key before trying again.
+ *   * UNKNOWN (`outcome_unknown`): a write was sent and its outcome can't be known. Send it again with its idempotency
+ *     key; without one, read the key before trying again.
+ *   * FAILED_PRECONDITION (`idempotency_key_reused`): the idempotency key was used for another request in this bucket.
+ *     Nothing was written. The detail has the revision of that write, where it is known.
  *
  * @generated from service ironflow.kv.v1.KeyValueService
  */

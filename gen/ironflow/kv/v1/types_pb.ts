@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
 export const file_ironflow_kv_v1_types: GenFile =
   /*@__PURE__*/
   fileDesc(
-    "Chppcm9uZmxvdy9rdi92MS90eXBlcy5wcm90bxIOaXJvbmZsb3cua3YudjEiggIKBkJ1Y2tldBIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEiYKA3R0bBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIWCg5tYXhfdmFsdWVfc2l6ZRgEIAEoDRIRCgltYXhfYnl0ZXMYBSABKAQSDwoHaGlzdG9yeRgGIAEoDRIOCgZ2YWx1ZXMYByABKAQSDQoFYnl0ZXMYCCABKAQSLgoKY3JlYXRlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcmV2aXNpb24YCiABKAQSEAoIcmVwbGljYXMYCyABKA0iqQEKBUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDBIQCghyZXZpc2lvbhgDIAEoBBIuCgpjcmVhdGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCglvcGVyYXRpb24YBSABKA4yGS5pcm9uZmxvdy5rdi52MS5PcGVyYXRpb24SFAoMY29udGVudF90eXBlGAYgASgJIkcKDFByZWNvbmRpdGlvbhITCglpZl9hYnNlbnQYASABKAhIABIVCgtpZl9yZXZpc2lvbhgCIAEoBEgAQgsKCWNvbmRpdGlvbiJ8CgtFcnJvckRldGFpbBIOCgZyZWFzb24YASABKAkSDgoGYnVja2V0GAIgASgJEgsKA2tleRgDIAEoCRIQCghyZXZpc2lvbhgEIAEoBBIuCgtyZXRyeV9hZnRlchgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbip6CglPcGVyYXRpb24SGQoVT1BFUkFUSU9OX1VOU1BFQ0lGSUVEEAASEQoNT1BFUkFUSU9OX1BVVBABEhQKEE9QRVJBVElPTl9ERUxFVEUQAhITCg9PUEVSQVRJT05fUFVSR0UQAxIUChBPUEVSQVRJT05fRVhQSVJFEARiBnByb3RvMw",
+    "Chppcm9uZmxvdy9rdi92MS90eXBlcy5wcm90bxIOaXJvbmZsb3cua3YudjEi3AIKBkJ1Y2tldBIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEiYKA3R0bBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIWCg5tYXhfdmFsdWVfc2l6ZRgEIAEoDRIRCgltYXhfYnl0ZXMYBSABKAQSDwoHaGlzdG9yeRgGIAEoDRIOCgZ2YWx1ZXMYByABKAQSDQoFYnl0ZXMYCCABKAQSLgoKY3JlYXRlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcmV2aXNpb24YCiABKAQSEAoIcmVwbGljYXMYCyABKA0SKAoHc3RvcmFnZRgMIAEoDjIXLmlyb25mbG93Lmt2LnYxLlN0b3JhZ2USLgoKZHVyYWJpbGl0eRgNIAEoDjIaLmlyb25mbG93Lmt2LnYxLkR1cmFiaWxpdHkiqQEKBUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDBIQCghyZXZpc2lvbhgDIAEoBBIuCgpjcmVhdGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCglvcGVyYXRpb24YBSABKA4yGS5pcm9uZmxvdy5rdi52MS5PcGVyYXRpb24SFAoMY29udGVudF90eXBlGAYgASgJIkcKDFByZWNvbmRpdGlvbhITCglpZl9hYnNlbnQYASABKAhIABIVCgtpZl9yZXZpc2lvbhgCIAEoBEgAQgsKCWNvbmRpdGlvbiJ8CgtFcnJvckRldGFpbBIOCgZyZWFzb24YASABKAkSDgoGYnVja2V0GAIgASgJEgsKA2tleRgDIAEoCRIQCghyZXZpc2lvbhgEIAEoBBIuCgtyZXRyeV9hZnRlchgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbipICgdTdG9yYWdlEhcKE1NUT1JBR0VfVU5TUEVDSUZJRUQQABIQCgxTVE9SQUdFX0ZJTEUQARISCg5TVE9SQUdFX01FTU9SWRACKm8KCkR1cmFiaWxpdHkSGgoWRFVSQUJJTElUWV9VTlNQRUNJRklFRBAAEhUKEURVUkFCSUxJVFlfU1lOQ0VEEAESFgoSRFVSQUJJTElUWV9SRUxBWEVEEAISFgoSRFVSQUJJTElUWV9VTktOT1dOEAMqegoJT3BlcmF0aW9uEhkKFU9QRVJBVElPTl9VTlNQRUNJRklFRBAAEhEKDU9QRVJBVElPTl9QVVQQARIUChBPUEVSQVRJT05fREVMRVRFEAISEwoPT1BFUkFUSU9OX1BVUkdFEAMSFAoQT1BFUkFUSU9OX0VYUElSRRAEKlwKC0NvbnNpc3RlbmN5EhsKF0NPTlNJU1RFTkNZX1VOU1BFQ0lGSUVEEAASFgoSQ09OU0lTVEVOQ1lfU1RST05HEAESGAoUQ09OU0lTVEVOQ1lfRVZFTlRVQUwQAmIGcHJvdG8z",
     [file_google_protobuf_duration, file_google_protobuf_timestamp],
   );
 
@@ -104,6 +104,20 @@ export type Bucket = Message<"ironflow.kv.v1.Bucket"> & {
    * @generated from field: uint32 replicas = 11;
    */
   replicas: number;
+
+  /**
+   * Where the storage keeps the bucket.
+   *
+   * @generated from field: ironflow.kv.v1.Storage storage = 12;
+   */
+  storage: Storage;
+
+  /**
+   * What an acknowledged write to this bucket survives. See docs/durability.md.
+   *
+   * @generated from field: ironflow.kv.v1.Durability durability = 13;
+   */
+  durability: Durability;
 };
 
 /**
@@ -264,6 +278,79 @@ export const ErrorDetailSchema: GenMessage<ErrorDetail> =
   messageDesc(file_ironflow_kv_v1_types, 3);
 
 /**
+ * Where a bucket is kept.
+ *
+ * @generated from enum ironflow.kv.v1.Storage
+ */
+export enum Storage {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: STORAGE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * In files. Every bucket that this service makes is.
+   *
+   * @generated from enum value: STORAGE_FILE = 1;
+   */
+  FILE = 1,
+
+  /**
+   * In memory, which goes with the server's process: another program made this bucket.
+   *
+   * @generated from enum value: STORAGE_MEMORY = 2;
+   */
+  MEMORY = 2,
+}
+
+/**
+ * Describes the enum ironflow.kv.v1.Storage.
+ */
+export const StorageSchema: GenEnum<Storage> = /*@__PURE__*/ enumDesc(file_ironflow_kv_v1_types, 0);
+
+/**
+ * What an acknowledged write survives, beside the death of the service and of the storage's processes.
+ *
+ * @generated from enum ironflow.kv.v1.Durability
+ */
+export enum Durability {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: DURABILITY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A power failure: each write is on disk before it is acknowledged.
+   *
+   * @generated from enum value: DURABILITY_SYNCED = 1;
+   */
+  SYNCED = 1,
+
+  /**
+   * A power failure may take the last acknowledged writes; in a bucket kept in memory, any stop of the server takes all.
+   *
+   * @generated from enum value: DURABILITY_RELAXED = 2;
+   */
+  RELAXED = 2,
+
+  /**
+   * It depends on the configuration of a NATS server that is not the service's own, which does not tell its clients.
+   *
+   * @generated from enum value: DURABILITY_UNKNOWN = 3;
+   */
+  UNKNOWN = 3,
+}
+
+/**
+ * Describes the enum ironflow.kv.v1.Durability.
+ */
+export const DurabilitySchema: GenEnum<Durability> = /*@__PURE__*/ enumDesc(file_ironflow_kv_v1_types, 1);
+
+/**
  * What one write to a key did.
  *
  * @generated from enum ironflow.kv.v1.Operation
@@ -308,4 +395,38 @@ export enum Operation {
 /**
  * Describes the enum ironflow.kv.v1.Operation.
  */
-export const OperationSchema: GenEnum<Operation> = /*@__PURE__*/ enumDesc(file_ironflow_kv_v1_types, 0);
+export const OperationSchema: GenEnum<Operation> = /*@__PURE__*/ enumDesc(file_ironflow_kv_v1_types, 2);
+
+/**
+ * How fresh a read must be.
+ *
+ * @generated from enum ironflow.kv.v1.Consistency
+ */
+export enum Consistency {
+  /**
+   * As STRONG.
+   *
+   * @generated from enum value: CONSISTENCY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The read sees every write acknowledged before it began, whichever copy of the service took it.
+   *
+   * @generated from enum value: CONSISTENCY_STRONG = 1;
+   */
+  STRONG = 1,
+
+  /**
+   * Any copy of the bucket may answer, also one that lags behind: what is read was true once, and a later read may see
+   * less. Cheaper, and answered while the bucket has no leader. On a single server there is no difference.
+   *
+   * @generated from enum value: CONSISTENCY_EVENTUAL = 2;
+   */
+  EVENTUAL = 2,
+}
+
+/**
+ * Describes the enum ironflow.kv.v1.Consistency.
+ */
+export const ConsistencySchema: GenEnum<Consistency> = /*@__PURE__*/ enumDesc(file_ironflow_kv_v1_types, 3);
