@@ -1,0 +1,72 @@
+/** Authentication, put together: the keys, the tickets, and who calls. */
+import type { Limits } from "../kv/limits.js";
+import type { BucketConfig, SystemBucket } from "../kv/store.js";
+import type { AccessControl, ApiKeys } from "../service/caller.js";
+import { CertificateCallers, type CertificateRule } from "./certificates.js";
+import { type AuthLog, KeyFollower } from "./key-follower.js";
+import { KeyRing } from "./key-ring.js";
+import { StoredApiKeys } from "./stored-api-keys.js";
+import { WatchTickets } from "./watch-tickets.js";
+
+export interface AuthOptions {
+  /** Gives the service's own buckets. */
+  readonly bucket: (config: BucketConfig) => SystemBucket;
+  /** IRONFLOW_API_KEY; undefined: not set. */
+  readonly adminKey: string | undefined;
+  /** What the holders of client certificates may do; undefined: what their keys say, as for everyone. */
+  readonly certificateRules?: readonly CertificateRule[] | undefined;
+  readonly limits: Limits;
+  readonly log: AuthLog;
+}
+
+export interface Auth {
+  readonly access: AccessControl;
+  readonly keys: ApiKeys;
+  /** Whether everyone may call: no key was ever made, and IRONFLOW_API_KEY is not set. */
+  readonly needsNoKey: boolean;
+  /** Stops following the keys. */
+  close(): void;
+}
+
+const KEYS_BUCKET: BucketConfig = { name: "api_keys", description: "API keys of ironflow-kv, by id" };
+const TICKETS_BUCKET: BucketConfig = {
+  name: "watch_tickets",
+  description: "Tickets for watches, by hash",
+  // No ticket lives longer (see the setting): what nobody used is gone then.
+  ttlMs: 3_600_000,
+};
+
+/** Loads the keys; from then on they are kept current. Rejects where they can't be loaded. */
+export async function startAuth(options: AuthOptions): Promise<Auth> {
+  const { limits } = options;
+  const { certificateRules } = options;
+  const certificates = certificateRules === undefined ? undefined : new CertificateCallers(certificateRules);
+  const ring = new KeyRing(options.adminKey, certificates !== undefined);
+  const bucket = options.bucket(KEYS_BUCKET);
+  const follower = new KeyFollower(bucket, ring, options.log);
+  const tickets = new WatchTickets(options.bucket(TICKETS_BUCKET), ring, limits.watchTicketMs);
+  const close = (): void => {
+    follower.close();
+    ring.close();
+  };
+  try {
+    await follower.start();
+  } catch (error) {
+    close();
+    throw error;
+  }
+  return {
+    access: {
+      // Who brings a key means it, whatever certificate the connection has.
+      callerOf: (input) =>
+        (input.header("authorization") === undefined ? certificates?.callerOf(input) : undefined) ??
+        ring.callerOf(input),
+      callerOfTicket: (ticket, watched, scope) => tickets.use(ticket, watched, scope),
+    },
+    keys: new StoredApiKeys({ bucket, ring, follower, tickets, limits }),
+    get needsNoKey() {
+      return ring.needsNoKey;
+    },
+    close,
+  };
+}

@@ -1,0 +1,128 @@
+/**
+ * Keeps a {@link KeyRing} current by a watch on the bucket that holds the keys, so that a change takes effect in every copy and worker of
+ * the service as soon as it arrives. A watch that ends is opened again, and what was missed comes with its snapshot.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import type { CallScope, SystemBucket, WatchEvent } from "../kv/store.js";
+import { decodeRecord } from "./key-record.js";
+import type { KeyRing } from "./key-ring.js";
+
+/** Takes what an operator should know. */
+export interface AuthLog {
+  warn(facts: object, message: string): void;
+}
+
+/** The longest that the first look at the keys may take. */
+const LOAD_TIMEOUT_MS = 20_000;
+const RETRY_WAIT_MS = 250;
+
+interface Waiter {
+  readonly revision: bigint;
+  readonly resolve: () => void;
+}
+
+export class KeyFollower {
+  private readonly closing = new AbortController();
+  private readonly waiters = new Set<Waiter>();
+  /** Everything up to here is in the ring. */
+  private revision = -1n;
+  /** Keys that the snapshot under way has shown; undefined: there is none under way. */
+  private seen: Set<string> | undefined;
+  private failure: unknown;
+
+  constructor(
+    private readonly bucket: SystemBucket,
+    private readonly ring: KeyRing,
+    private readonly log: AuthLog,
+  ) {}
+
+  /** Resolves when the keys are loaded; rejects where they can't be. */
+  async start(): Promise<void> {
+    void this.run();
+    await this.reached(0n, performance.now() + LOAD_TIMEOUT_MS);
+    if (this.revision >= 0n) return;
+    const reason = this.failure instanceof Error ? this.failure.message : "there was no answer";
+    throw new Error(`The API keys can't be loaded from the storage: ${reason}`, { cause: this.failure });
+  }
+
+  close(): void {
+    this.closing.abort();
+    for (const { resolve } of this.waiters) resolve();
+  }
+
+  /** Resolves when everything up to a revision is in the ring, or the time is up (of `performance.now()`). */
+  async reached(revision: bigint, deadlineMs: number): Promise<void> {
+    if (this.revision >= revision || this.closing.signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(done, Math.max(0, deadlineMs - performance.now()));
+      const waiter = { revision, resolve: done };
+      const { waiters } = this;
+      function done(): void {
+        clearTimeout(timer);
+        waiters.delete(waiter);
+        resolve();
+      }
+      waiters.add(waiter);
+    });
+  }
+
+  private async run(): Promise<void> {
+    const { signal } = this.closing;
+    while (!signal.aborted) {
+      const scope: CallScope = { deadlineMs: performance.now() + LOAD_TIMEOUT_MS, signal };
+      try {
+        await this.bucket.ensure(scope);
+        this.seen = new Set();
+        for await (const event of await this.bucket.watch(scope)) this.take(event);
+      } catch (error) {
+        if (!isAborted(signal)) this.interrupted(error);
+      }
+      // Until they are loaded again, nobody can say who was taken back meanwhile.
+      this.ring.isLoaded = false;
+      await delay(RETRY_WAIT_MS, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  private interrupted(error: unknown): void {
+    if (this.failure === undefined)
+      this.log.warn({ err: error }, "the API keys can't be followed; trying again");
+    this.failure = error;
+  }
+
+  private take(event: WatchEvent): void {
+    if (event.type === "change") {
+      const { key, value, operation, revision } = event.entry;
+      if (operation === "put") this.set(key, value);
+      else this.ring.delete(key);
+      this.ring.lock();
+      if (this.seen === undefined) this.advance(revision);
+    } else if (event.type === "snapshot_end") {
+      if (event.revision > 0n) this.ring.lock();
+      this.ring.keepOnly(this.seen ?? new Set());
+      this.seen = undefined;
+      this.failure = undefined;
+      this.ring.isLoaded = true;
+      this.advance(event.revision);
+    }
+  }
+
+  private set(id: string, value: Uint8Array): void {
+    try {
+      this.ring.set(decodeRecord(id, value));
+      this.seen?.add(id);
+    } catch (error) {
+      this.ring.delete(id);
+      this.log.warn({ err: error, id }, "a stored API key can't be read; it is good for nothing");
+    }
+  }
+
+  private advance(revision: bigint): void {
+    this.revision = revision;
+    for (const waiter of [...this.waiters]) if (waiter.revision <= revision) waiter.resolve();
+  }
+}
+
+/** As a call, for the compiler takes the property to stay what it was. */
+function isAborted(signal: AbortSignal): boolean {
+  return signal.aborted;
+}

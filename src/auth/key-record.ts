@@ -1,0 +1,55 @@
+/** An API key as it is stored: JSON under the key's id. */
+import type { ApiKeyInfo, Scope } from "../service/caller.js";
+
+export interface KeyRecord extends ApiKeyInfo {
+  /** Of the secret. */
+  readonly hash: string;
+  /** Of the secret before the last rotation; good until `previousExpiresAtMs`. */
+  readonly previousHash: string | undefined;
+}
+
+export function encodeRecord(record: KeyRecord): Uint8Array {
+  return Buffer.from(JSON.stringify(record));
+}
+
+/** Throws where the bytes are no record: a key that can't be read is no key. */
+export function decodeRecord(id: string, bytes: Uint8Array): KeyRecord {
+  const record = { ...(JSON.parse(Buffer.from(bytes).toString()) as KeyRecord), id };
+  const { name, scopes, createdAtMs, expiresAtMs, rotatedAtMs, previousExpiresAtMs, hash, previousHash } =
+    record;
+  const isWhole =
+    [name, hash].every(isText) &&
+    isTime(createdAtMs) &&
+    [expiresAtMs, rotatedAtMs, previousExpiresAtMs].every((time) => time === undefined || isTime(time)) &&
+    (previousHash === undefined || isText(previousHash)) &&
+    Array.isArray(scopes) &&
+    scopes.every(isScope);
+  if (!isWhole) throw new TypeError("a stored API key is malformed");
+  return record;
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === "string";
+}
+
+function isTime(value: unknown): boolean {
+  return Number.isSafeInteger(value);
+}
+
+function isScope({ accesses, buckets }: Partial<Scope>): boolean {
+  return Array.isArray(accesses) && isText(buckets);
+}
+
+/** What may be shown of a key. */
+export function infoOf(record: KeyRecord): ApiKeyInfo {
+  const { id, name, scopes, createdAtMs, expiresAtMs, rotatedAtMs, previousExpiresAtMs } = record;
+  return {
+    id,
+    name,
+    scopes,
+    createdAtMs,
+    expiresAtMs,
+    rotatedAtMs,
+    previousExpiresAtMs: (previousExpiresAtMs ?? 0) > Date.now() ? previousExpiresAtMs : undefined,
+  };
+}

@@ -1,0 +1,53 @@
+/** The caller that a secret stands for: of an API key, of IRONFLOW_API_KEY, or everyone where no key is needed. */
+import { type Access, ANONYMOUS, type Caller, type Scope } from "../service/caller.js";
+import { ALL_SCOPES, allows, allowsAny } from "./scopes.js";
+
+export class SecretCaller implements Caller {
+  private readonly listeners = new Set<() => void>();
+  private hasEnded = false;
+
+  constructor(
+    readonly id: string,
+    readonly scopes: readonly Scope[],
+    /** Of the secret; empty: there is none. */
+    readonly hash: string,
+    /** Milliseconds since 1970; Infinity: never. */
+    public expiresAtMs: number = Infinity,
+  ) {}
+
+  may(access: Access, bucket: string): boolean {
+    return this.scopes === ALL_SCOPES || allows(this.scopes, access, bucket);
+  }
+
+  sees(bucket: string): boolean {
+    return this.scopes === ALL_SCOPES || allowsAny(this.scopes, bucket);
+  }
+
+  onEnded(listener: () => void): () => void {
+    if (this.hasEnded) listener();
+    else this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** The secret is good no more: what it holds open ends. */
+  end(): void {
+    this.hasEnded = true;
+    for (const listener of this.listeners) listener();
+    this.listeners.clear();
+  }
+}
+
+/** Who has IRONFLOW_API_KEY, by its hash. */
+export function adminCaller(hash: string): SecretCaller {
+  return new SecretCaller("admin", ALL_SCOPES, hash);
+}
+
+/** Everyone, where no key is needed. */
+export function anonymousCaller(): SecretCaller {
+  return new SecretCaller(ANONYMOUS, ALL_SCOPES, "");
+}
+
+/** The hash of the secret that the caller brought; empty: none. */
+export function hashOfCaller(caller: Caller): string {
+  return caller instanceof SecretCaller ? caller.hash : "";
+}

@@ -1,0 +1,42 @@
+/** Secrets: how they are made, what is kept of them, and where a call carries one. */
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+
+const KEY_PREFIX = "ifkey_";
+const TICKET_PREFIX = "ifticket_";
+const SECRET_BYTES = 20;
+const ID_BYTES = 8;
+const BEARER = /^Bearer +(\S+) *$/i;
+
+/** A new API key: 160 random bits, so that a fast hash keeps it as well as a slow one would. */
+export function newKeySecret(): string {
+  return KEY_PREFIX + randomBytes(SECRET_BYTES).toString("hex");
+}
+
+export function newTicket(): string {
+  return TICKET_PREFIX + randomBytes(SECRET_BYTES).toString("hex");
+}
+
+/** A new key's id: no secret. */
+export function newKeyId(): string {
+  return randomBytes(ID_BYTES).toString("hex");
+}
+
+/** Whether the text may be a key's id. */
+export function isKeyId(text: string): boolean {
+  return /^[0-9a-f]{16}$/.test(text);
+}
+
+/** What is kept of a secret, and looked up by: its SHA-256 in hexadecimal. */
+export function hashOf(secret: string): string {
+  return createHash("sha256").update(secret).digest("hex");
+}
+
+/** Whether two hashes are the same, in a time that does not tell where they differ. */
+export function isSameHash(one: string, other: string): boolean {
+  return one.length === other.length && timingSafeEqual(Buffer.from(one), Buffer.from(other));
+}
+
+/** The secret of an `Authorization` header (RFC 6750 section 2.1); undefined where there is none. */
+export function bearerOf(authorization: string | undefined): string | undefined {
+  return authorization === undefined ? undefined : BEARER.exec(authorization)?.[1];
+}

@@ -1,0 +1,182 @@
+/** Making, renewing and taking back API keys: what `ApiKeys` promises, on the service's own bucket. */
+import { invalidArgument, KvError } from "../kv/errors.js";
+import { DEFAULT_LIMITS, type Limits } from "../kv/limits.js";
+import { quote } from "../kv/names.js";
+import type { CallScope, Page, PageRequest, SystemBucket } from "../kv/store.js";
+import {
+  ANONYMOUS,
+  type ApiKeyInfo,
+  type ApiKeys,
+  type ApiKeySpec,
+  type Caller,
+  type NewSecret,
+} from "../service/caller.js";
+import type { KeyFollower } from "./key-follower.js";
+import { decodeRecord, encodeRecord, infoOf, type KeyRecord } from "./key-record.js";
+import type { KeyRing } from "./key-ring.js";
+import { checkScopes, covers } from "./scopes.js";
+import { hashOf, isKeyId, newKeyId, newKeySecret } from "./secrets.js";
+import type { WatchTickets } from "./watch-tickets.js";
+
+export interface StoredApiKeysOptions {
+  readonly bucket: SystemBucket;
+  readonly ring: KeyRing;
+  readonly follower: KeyFollower;
+  readonly tickets: WatchTickets;
+  readonly limits: Limits;
+}
+
+// eslint-disable-next-line no-control-regex
+const CONTROL_CHARACTER = /[\u0000-\u001f\u007f-\u009f]/;
+
+export class StoredApiKeys implements ApiKeys {
+  constructor(private readonly options: StoredApiKeysOptions) {}
+
+  async create(spec: ApiKeySpec, caller: Caller, scope: CallScope): Promise<NewSecret> {
+    const { ring, limits, bucket } = this.options;
+    checkName(spec.name);
+    checkScopes(spec.scopes);
+    checkLife(spec.lifeMs);
+    checkNotWider(spec.scopes, caller);
+    if (caller.id === ANONYMOUS && !spec.scopes.some(isKeyManager)) {
+      throw invalidArgument(
+        "The first key must have admin on *, or nobody could make another one; with it every call needs a key.",
+      );
+    }
+    if (ring.all().length >= limits.apiKeysMax) {
+      throw new KvError(
+        "storage_exhausted",
+        `There are ${limits.apiKeysMax} API keys, which is the most; revoke those that are not needed.`,
+      );
+    }
+    const nowMs = Date.now();
+    const secret = newKeySecret();
+    const record: KeyRecord = {
+      id: newKeyId(),
+      name: spec.name,
+      scopes: spec.scopes.map(({ accesses, buckets }) => ({ accesses: [...new Set(accesses)], buckets })),
+      createdAtMs: nowMs,
+      expiresAtMs: spec.lifeMs === 0 ? undefined : nowMs + spec.lifeMs,
+      rotatedAtMs: undefined,
+      previousExpiresAtMs: undefined,
+      hash: hashOf(secret),
+      previousHash: undefined,
+    };
+    await this.applied(await bucket.put(record.id, encodeRecord(record), "if_absent", scope), scope);
+    return { key: infoOf(record), secret };
+  }
+
+  get(id: string): ApiKeyInfo {
+    const record = this.options.ring.get(id);
+    if (record === undefined) throw notFound(id);
+    return infoOf(record);
+  }
+
+  list(page: PageRequest): Page<ApiKeyInfo> {
+    const { limit, pageToken } = page;
+    const most = DEFAULT_LIMITS.apiKeysPageMax;
+    if (limit > most) throw invalidArgument(`The limit is ${limit}; at most ${most} are allowed.`);
+    if (pageToken !== "" && !isKeyId(pageToken)) {
+      throw invalidArgument("The page token is malformed; it takes next_page_token of the page before.");
+    }
+    const rest = this.options.ring.all().filter(({ id }) => id > pageToken);
+    const items = rest.slice(0, limit === 0 ? most : limit).map(infoOf);
+    return { items, nextPageToken: items.length < rest.length ? (items.at(-1)?.id ?? "") : "" };
+  }
+
+  async revoke(id: string, scope: CallScope): Promise<void> {
+    if (!isKeyId(id)) throw notFound(id);
+    const revision = await this.options.bucket.remove(id, "always", scope);
+    if (revision === 0n) throw notFound(id);
+    await this.applied(revision, scope);
+  }
+
+  async rotate(id: string, overlapMs: number, caller: Caller, scope: CallScope): Promise<NewSecret> {
+    const most = DEFAULT_LIMITS.apiKeyOverlapMsMax;
+    if (overlapMs > most) {
+      throw invalidArgument(
+        `The overlap is ${overlapMs / 1_000} seconds; at most ${most / 1_000} are allowed.`,
+      );
+    }
+    for (;;) {
+      const { record, revision } = await this.read(id, scope);
+      checkNotWider(record.scopes, caller);
+      const nowMs = Date.now();
+      const secret = newKeySecret();
+      const rotated: KeyRecord = {
+        ...record,
+        hash: hashOf(secret),
+        rotatedAtMs: nowMs,
+        previousHash: overlapMs === 0 ? undefined : record.hash,
+        previousExpiresAtMs: overlapMs === 0 ? undefined : nowMs + overlapMs,
+      };
+      try {
+        const condition = { ifRevision: revision };
+        await this.applied(await this.options.bucket.put(id, encodeRecord(rotated), condition, scope), scope);
+        return { key: infoOf(rotated), secret };
+      } catch (error) {
+        // Somebody else rotated or revoked it meanwhile: look again.
+        if (!(error instanceof KvError) || error.kind !== "revision_mismatch") throw error;
+      }
+    }
+  }
+
+  createTicket(
+    bucket: string,
+    caller: Caller,
+    scope: CallScope,
+  ): Promise<{ readonly ticket: string; readonly expiresAtMs: number }> {
+    return this.options.tickets.create(bucket, caller, scope);
+  }
+
+  /** The key as it is stored, whatever is known of it here. */
+  private async read(id: string, scope: CallScope): Promise<{ record: KeyRecord; revision: bigint }> {
+    if (!isKeyId(id)) throw notFound(id);
+    try {
+      const { value, revision } = await this.options.bucket.get(id, scope);
+      return { record: decodeRecord(id, value), revision };
+    } catch (error) {
+      throw error instanceof KvError && error.kind === "key_not_found" ? notFound(id) : error;
+    }
+  }
+
+  /** A change is in effect in this copy of the service when the call that made it returns. */
+  private applied(revision: bigint, scope: CallScope): Promise<void> {
+    return this.options.follower.reached(revision, scope.deadlineMs);
+  }
+}
+
+function isKeyManager({ accesses, buckets }: ApiKeyInfo["scopes"][number]): boolean {
+  return buckets === "*" && accesses.includes("admin");
+}
+
+function checkName(name: string): void {
+  const bytes = Buffer.byteLength(name);
+  const most = DEFAULT_LIMITS.apiKeyNameBytesMax;
+  if (bytes === 0 || bytes > most || CONTROL_CHARACTER.test(name) || !name.isWellFormed()) {
+    throw invalidArgument(
+      `The key's name ${quote(name)} is malformed; it takes 1 to ${most} bytes of UTF-8 without control characters.`,
+    );
+  }
+}
+
+function checkLife(lifeMs: number): void {
+  const { ttlMsMin, ttlMsMax } = DEFAULT_LIMITS;
+  if (lifeMs === 0 || (lifeMs >= ttlMsMin && lifeMs <= ttlMsMax)) return;
+  throw invalidArgument(
+    `The life of the key is ${lifeMs / 1_000} seconds; it takes ${ttlMsMin / 1_000} to ${ttlMsMax / 1_000}, or 0 for ever.`,
+  );
+}
+
+/** Nobody hands out, or gets hold of, more than what is allowed to them. */
+function checkNotWider(scopes: ApiKeyInfo["scopes"], caller: Caller): void {
+  if (covers(caller.scopes, scopes)) return;
+  throw new KvError(
+    "permission_denied",
+    "This key would allow more than your own; it may allow as much at most.",
+  );
+}
+
+function notFound(id: string): KvError {
+  return new KvError("api_key_not_found", `There is no API key with the id ${quote(id)}.`);
+}

@@ -1,0 +1,105 @@
+/** Buckets of the service's own: stored as users' are, under names that no client can reach. */
+import type { NatsConnection } from "@nats-io/transport-node";
+import { KvError, type KvErrorKind } from "../kv/errors.js";
+import { DEFAULT_LIMITS } from "../kv/limits.js";
+import type { BucketConfig, CallScope, SystemBucket } from "../kv/store.js";
+import { BucketFactsCache } from "./bucket-facts.js";
+import { Entries } from "./entries.js";
+import { EntryWrites } from "./entry-writes.js";
+import { toKvError } from "./errors.js";
+import { askJetStream } from "./jetstream-api.js";
+import { MessageReader } from "./newest.js";
+import { ReadGate } from "./read-gate.js";
+import { Requests } from "./requests.js";
+import { streamConfigOf } from "./stream-config.js";
+import type { HubLog } from "./watch/hub-options.js";
+import { WatchHubs } from "./watch-hub.js";
+import { Writer } from "./writes.js";
+
+const OWNER = "SYS_";
+
+export interface SystemBucketsOptions {
+  /** Stays open when these are closed. */
+  readonly connection: NatsConnection;
+  readonly isClustered: boolean;
+  /** Copies that the storage keeps. */
+  readonly replicas: number;
+  readonly maxPayloadBytes: number;
+  readonly log: HubLog;
+}
+
+export interface SystemBuckets {
+  /** A bucket by its name and the configuration to make it with. Sends nothing. */
+  bucket(config: BucketConfig): SystemBucket;
+  /** Ends their watches with `shutting_down`. */
+  close(): Promise<void>;
+}
+
+/** The service's own buckets on a connection where JetStream answers. */
+export function createSystemBuckets(options: SystemBucketsOptions): SystemBuckets {
+  const { connection, isClustered, replicas, maxPayloadBytes, log } = options;
+  // Not those that are set: they are for users.
+  const limits = DEFAULT_LIMITS;
+  const requests = new Requests(connection);
+  const reader = new MessageReader(requests, isClustered, new ReadGate(limits, isClustered));
+  const writer = new Writer(requests, reader, isClustered);
+  const facts = new BucketFactsCache(requests);
+  const entries = new Entries({ requests, reader, owner: OWNER });
+  const writes = new EntryWrites({ requests, reader, writer, facts, limits, maxPayloadBytes, owner: OWNER });
+  const watches = new WatchHubs({ connection, isClustered, limits, log, owner: OWNER });
+
+  const create = async (config: BucketConfig, scope: CallScope): Promise<void> => {
+    const stream = streamConfigOf(config, limits, replicas, OWNER);
+    try {
+      await askJetStream(requests, `STREAM.CREATE.${stream.name}`, stream, scope);
+    } catch (cause) {
+      const error = toKvError(cause, { bucket: config.name });
+      if (error.kind !== "bucket_exists") throw error;
+    }
+  };
+
+  return {
+    bucket: (config) => ({
+      ensure: (scope) => create(config, scope),
+      get: (key, scope) => entries.get(config.name, key, 0n, scope).catch(hidePlace),
+      put: (key, value, condition, scope) =>
+        writes.put(config.name, key, value, { condition }, scope).catch(hidePlace),
+      async remove(key, condition, scope) {
+        const options = { condition, purge: true };
+        const revision = await writes.delete(config.name, key, options, scope).catch(hidePlace);
+        if (revision === 0n && condition !== "always")
+          throw new KvError("revision_mismatch", "The key is gone.");
+        return revision;
+      },
+      watch: (scope) => watches.watch(config.name, { filters: [], start: "snapshot" }, scope),
+    }),
+    async close() {
+      await watches.close();
+      requests.close();
+    },
+  };
+}
+
+/** Failures that say nothing of where they happened, or that the service's own code acts on. */
+const PLACELESS: ReadonlySet<KvErrorKind> = new Set<KvErrorKind>([
+  "unavailable",
+  "deadline_exceeded",
+  "canceled",
+  "outcome_unknown",
+  "storage_exhausted",
+]);
+const ACTED_ON: ReadonlySet<KvErrorKind> = new Set<KvErrorKind>([
+  "bucket_not_found",
+  "key_not_found",
+  "key_exists",
+  "revision_mismatch",
+]);
+
+/** Users are not told of the service's own buckets: what is neither expected nor passing is a fault. */
+function hidePlace(cause: unknown): never {
+  const kind = cause instanceof KvError ? cause.kind : "internal";
+  if (PLACELESS.has(kind)) throw new KvError(kind, (cause as KvError).message, { cause });
+  throw ACTED_ON.has(kind)
+    ? cause
+    : new KvError("internal", "A bucket of the service's own failed.", { cause });
+}

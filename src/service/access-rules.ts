@@ -1,0 +1,123 @@
+/**
+ * What a caller must be allowed for each method: the one table, for every door. A method without an entry does not compile.
+ *
+ * A check comes before the handler: who may not see a bucket does not learn whether it exists.
+ */
+import type { DescService, MessageShape } from "@bufbuild/protobuf";
+import type { Health } from "../../gen/grpc/health/v1/health_pb.js";
+import type { ServerReflection } from "../../gen/grpc/reflection/v1/reflection_pb.js";
+import type { ServerReflection as ServerReflectionAlpha } from "../../gen/grpc/reflection/v1alpha/reflection_pb.js";
+import type { ApiKeyService } from "../../gen/ironflow/kv/v1/api_key_service_pb.js";
+import type { BackupService } from "../../gen/ironflow/kv/v1/backup_service_pb.js";
+import type { BucketService } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
+import type { KeyValueService } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import { KvError } from "../kv/errors.js";
+import { quote } from "../kv/names.js";
+import { type Access, ANONYMOUS, type Caller } from "./caller.js";
+
+/** Throws `permission_denied` unless the caller may make this request. */
+export type AccessCheck<Request> = (request: Request, caller: Caller) => void;
+
+/** For methods that are answered without a key. */
+export const PUBLIC = Symbol("public");
+
+/** What each method of a service needs. */
+export type AccessRules<Service extends DescService> = {
+  readonly [Name in keyof Service["method"]]:
+    AccessCheck<MessageShape<Service["method"][Name]["input"]>> | typeof PUBLIC;
+};
+
+/** Anyone with a key. */
+export const ANY_KEY: AccessCheck<unknown> = () => undefined;
+
+/** The caller of methods that are answered without a key. */
+export const NOBODY: Caller = {
+  id: ANONYMOUS,
+  scopes: [],
+  may: () => false,
+  sees: () => false,
+  onEnded: () => () => undefined,
+};
+
+interface OfBucket {
+  readonly bucket: string;
+}
+
+const mayRead = needs<OfBucket>("read", ({ bucket }) => bucket);
+const mayWrite = needs<OfBucket>("write", ({ bucket }) => bucket);
+const mayWatch = needs<OfBucket>("watch", ({ bucket }) => bucket);
+const mayAdminister = needs<OfBucket>("admin", ({ bucket }) => bucket);
+
+const mayManageKeys: AccessCheck<unknown> = (_, caller) => {
+  if (caller.may("admin", "*")) return;
+  throw denied("This API key may not manage API keys; that takes the scope admin on *.", undefined);
+};
+
+const maySee: AccessCheck<OfBucket> = ({ bucket }, caller) => {
+  if (caller.sees(bucket)) return;
+  throw denied(`This API key has no scope on the bucket ${quote(bucket)}.`, bucket);
+};
+
+export const BUCKET_RULES: AccessRules<typeof BucketService> = {
+  createBucket: needs("admin", ({ name }) => name),
+  getBucket: maySee,
+  // Shows only what the caller sees.
+  listBuckets: ANY_KEY,
+  updateBucket: mayAdminister,
+  deleteBucket: mayAdminister,
+};
+
+export const KEY_VALUE_RULES: AccessRules<typeof KeyValueService> = {
+  get: mayRead,
+  put: mayWrite,
+  delete: mayWrite,
+  listKeys: mayRead,
+  getHistory: mayRead,
+  watch: mayWatch,
+};
+
+export const BACKUP_RULES: AccessRules<typeof BackupService> = {
+  importEntries: mayWrite,
+};
+
+export const API_KEY_RULES: AccessRules<typeof ApiKeyService> = {
+  createApiKey: mayManageKeys,
+  getApiKey: mayManageKeys,
+  listApiKeys: mayManageKeys,
+  revokeApiKey: mayManageKeys,
+  rotateApiKey: mayManageKeys,
+  createWatchTicket: mayWatch,
+};
+
+/** Probes have no keys, and learn no more than yes or no. */
+export const HEALTH_RULES: AccessRules<typeof Health> = {
+  check: PUBLIC,
+  list: PUBLIC,
+  watch: PUBLIC,
+};
+
+export const REFLECTION_RULES: AccessRules<typeof ServerReflection | typeof ServerReflectionAlpha> = {
+  serverReflectionInfo: ANY_KEY,
+};
+
+function needs<Request>(access: Access, bucketOf: (request: Request) => string): AccessCheck<Request> {
+  return (request, caller) => {
+    const bucket = bucketOf(request);
+    if (caller.may(access, bucket)) return;
+    throw denied(
+      `This API key may not ${DOES[access]} ${quote(bucket)}; that takes the scope ${access} on it.`,
+      bucket,
+    );
+  };
+}
+
+const DOES: Readonly<Record<Access, string>> = {
+  read: "read the bucket",
+  write: "write to the bucket",
+  watch: "watch the bucket",
+  admin: "create, change or delete the bucket",
+};
+
+function denied(sentence: string, bucket: string | undefined): KvError {
+  return new KvError("permission_denied", sentence, { bucket });
+}

@@ -1,0 +1,309 @@
+/** API keys on real copies of the service that share one NATS server. */
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import {
+  type ApiKeyScope,
+  type Client,
+  createClient,
+  KvNotFoundError,
+  KvPermissionDeniedError,
+  type NewApiKey,
+} from "../../src/client/index.js";
+import { type TestNatsServer, startNatsServer } from "../support/nats-server.js";
+import { freshName, startTestService, type TestService } from "../support/service.js";
+
+const ROOT_KEY = "the-root-key-of-tests";
+const REFUSED = "This service needs an API key that is good; send it as 'Authorization: Bearer <key>'.";
+
+const WAIT = { timeout: 60_000, interval: 20 };
+
+const allow = (text: string): ApiKeyScope => {
+  const [accesses = "", buckets = ""] = text.split(":");
+  return { accesses: accesses.split(",") as ApiKeyScope["accesses"], buckets };
+};
+
+let nats: TestNatsServer;
+let service: TestService;
+/** Another copy on the same storage. */
+let other: TestService;
+let root: Client;
+let bucket: string;
+
+const clientOf = (apiKey: string, at = service): Client =>
+  createClient({ serverUrl: at.url, apiKey, retry: false });
+
+/** Waits until a copy refuses a key. */
+async function untilRefused(secret: string, at: TestService): Promise<void> {
+  const call = (): Promise<unknown> => clientOf(secret, at).kv().listBuckets();
+  await vi.waitFor(() => expect(call()).rejects.toThrow(REFUSED), WAIT);
+}
+
+/** Waits until a copy knows a new key. */
+async function untilGood(secret: string, at: TestService): Promise<void> {
+  await vi.waitFor(() => clientOf(secret, at).kv().listBuckets(), WAIT);
+}
+
+/** Reads events until the watch fails. */
+async function untilEnd(events: AsyncIterator<unknown>): Promise<void> {
+  while ((await events.next()).done !== true);
+}
+
+beforeAll(async () => {
+  nats = await startNatsServer();
+  const settings = { "nats-url": nats.url, "api-key": ROOT_KEY };
+  [service, other] = await Promise.all([startTestService(settings), startTestService(settings)]);
+  root = clientOf(ROOT_KEY);
+});
+
+afterAll(async () => {
+  await Promise.all([service.remove(), other.remove()]);
+  await nats.remove();
+});
+
+beforeEach(async () => {
+  bucket = freshName("keys");
+  await root.kv().createBucket({ name: bucket });
+});
+
+describe("a new key", () => {
+  it("works at once, in every copy, for what its scopes say", async () => {
+    const key = await root.apiKeys().create({ name: "a reader", scopes: [allow(`read:${bucket}`)] });
+    expect(key.secret).toMatch(/^ifkey_[0-9a-f]{40}$/);
+    expect(key).toMatchObject({ name: "a reader", expiresAt: undefined, rotatedAt: undefined });
+    await root.kv().bucket(bucket).put("k", "v");
+    expect((await clientOf(key.secret).kv().bucket(bucket).get("k")).text()).toBe("v");
+    await expect(clientOf(key.secret).kv().bucket(bucket).put("k", "w")).rejects.toThrow(
+      new RegExp(`This API key may not write to the bucket "${bucket}"; that takes the scope write on it\\.`),
+    );
+    await untilGood(key.secret, other);
+  });
+
+  it("is listed and described without its secret", async () => {
+    const { secret, ...info } = await root.apiKeys().create({
+      name: "ünïcode",
+      scopes: [allow("read,write:a-*"), allow("watch:*")],
+      expiresInSeconds: 3_600,
+    });
+    expect(await root.apiKeys().get(info.id)).toEqual(info);
+    const listed = await root.apiKeys().list();
+    expect(listed).toContainEqual(info);
+    expect(JSON.stringify(listed)).not.toContain(secret);
+    expect(listed.map(({ id }) => id)).toEqual(listed.map(({ id }) => id).sort());
+    expect(info.expiresAt?.getTime()).toBe(info.createdAt.getTime() + 3_600_000);
+  });
+
+  it("can't allow more than the key that makes it", async () => {
+    const manager = await root.apiKeys().create({
+      name: "manager",
+      scopes: [allow("admin:*"), allow("read:team-*")],
+    });
+    const keys = clientOf(manager.secret).apiKeys();
+    for (const wider of ["write:team-1", "read:*", "read:team*", "watch:team-1"]) {
+      const made = keys.create({ name: "wider", scopes: [allow("read:team-1"), allow(wider)] });
+      await expect(made, wider).rejects.toThrow(KvPermissionDeniedError);
+    }
+    const narrow = await keys.create({ name: "narrow", scopes: [allow("read:team-1*"), allow("admin:a")] });
+    await expect(clientOf(narrow.secret).apiKeys().list()).rejects.toThrow(
+      "This API key may not manage API keys; that takes the scope admin on *.",
+    );
+  });
+
+  it.each([
+    ["an empty name", "", 0, /1 to 128 bytes/],
+    ["a name with a line end", "a\nb", 0, /control characters/],
+    ["a name that is too long", "é".repeat(65), 0, /1 to 128 bytes/],
+    ["a life of less than a second", "n", 0.5, /1 to /],
+    ["a life of more than 100 years", "n", 4e9, /or 0 for ever/],
+  ])("is refused with %s", async (_, name, expiresInSeconds, sentence) => {
+    const made = root.apiKeys().create({ name, scopes: [allow("read:a")], expiresInSeconds });
+    await expect(made).rejects.toThrow(sentence);
+  });
+
+  it("comes page by page where that is asked for", async () => {
+    const ids = new Set<string>();
+    for (let made = 0; made < 3; made++) {
+      ids.add((await root.apiKeys().create({ name: "paged", scopes: [allow("read:a")] })).id);
+    }
+    const headers = { authorization: `Bearer ${ROOT_KEY}` };
+    const seen: string[] = [];
+    for (let token = "", isFirst = true; isFirst || token !== ""; isFirst = false) {
+      const answer = await fetch(`${service.url}/api/v1/api-keys?limit=2&page_token=${token}`, { headers });
+      const page = (await answer.json()) as { api_keys: { id: string }[]; next_page_token: string };
+      expect(page.api_keys.length).toBeLessThanOrEqual(2);
+      seen.push(...page.api_keys.map(({ id }) => id));
+      token = page.next_page_token;
+    }
+    expect(new Set(seen).size).toBe(seen.length);
+    for (const id of ids) expect(seen).toContain(id);
+    const bad = await fetch(`${service.url}/api/v1/api-keys?page_token=x`, { headers });
+    expect(bad.status).toBe(400);
+  });
+});
+
+describe("a key that is good no more", () => {
+  it("is refused at once where it was revoked, soon in other copies, and its watches end", async () => {
+    const key = await root.apiKeys().create({ name: "n", scopes: [allow(`read,watch:${bucket}`)] });
+    await root.kv().bucket(bucket).put("k", "v");
+    await untilGood(key.secret, other);
+    const watches = [service, other].map((at) => clientOf(key.secret, at).kv().bucket(bucket).watch([]));
+    await Promise.all(watches.map((events) => events.next()));
+    const ended = watches.map((events) => expect(events.next()).rejects.toThrow(REFUSED));
+    await root.apiKeys().revoke(key.id);
+    await expect(clientOf(key.secret).kv().bucket(bucket).get("k")).rejects.toThrow(REFUSED);
+    await Promise.all(ended);
+    await untilRefused(key.secret, other);
+    await expect(root.apiKeys().revoke(key.id)).rejects.toThrow(KvNotFoundError);
+    await expect(root.apiKeys().get(key.id)).rejects.toThrow(KvNotFoundError);
+    await expect(root.apiKeys().rotate(key.id)).rejects.toThrow(KvNotFoundError);
+  });
+
+  it("is refused when its time is up, and its watches end", async () => {
+    const scopes = [allow(`watch:${bucket}`)];
+    const key = await root.apiKeys().create({ name: "short", scopes, expiresInSeconds: 2 });
+    await expect(untilEnd(clientOf(key.secret).kv().bucket(bucket).watch([]))).rejects.toThrow(REFUSED);
+    await expect(clientOf(key.secret).kv().listBuckets()).rejects.toThrow(REFUSED);
+    expect((await root.apiKeys().get(key.id)).expiresAt?.getTime()).toBeLessThanOrEqual(Date.now());
+  });
+
+  it.each([
+    ["none", ""],
+    ["one that never was", `ifkey_${"0".repeat(40)}`],
+    ["the root key with a character more", `${ROOT_KEY}x`],
+    ["a hash", "a".repeat(64)],
+  ])("gets the same answer as %s", async (_, secret) => {
+    await expect(clientOf(secret).kv().listBuckets()).rejects.toThrow(REFUSED);
+  });
+
+  it.each(["", "x", "0".repeat(16), "../etc", "a".repeat(300), "*", ">"])(
+    "is not found by the id %j",
+    async (id) => {
+      if (id !== "") await expect(root.apiKeys().get(id)).rejects.toThrow(KvNotFoundError);
+      await expect(root.apiKeys().revoke(id)).rejects.toThrow(KvNotFoundError);
+      await expect(root.apiKeys().rotate(id)).rejects.toThrow(KvNotFoundError);
+    },
+  );
+});
+
+describe("a rotated key", () => {
+  it("has a new secret beside the one before, for the overlap", async () => {
+    const old = await root.apiKeys().create({ name: "n", scopes: [allow(`watch:${bucket}`)] });
+    const next = await root.apiKeys().rotate(old.id, { overlapSeconds: 3_600 });
+    expect(next).toMatchObject({ id: old.id, scopes: old.scopes });
+    expect(next.secret).not.toBe(old.secret);
+    expect(next.previousSecretExpiresAt?.getTime()).toBe((next.rotatedAt?.getTime() ?? 0) + 3_600_000);
+    await clientOf(old.secret).kv().listBuckets();
+    const last = await root.apiKeys().rotate(old.id, { overlapSeconds: 1 });
+    await expect(clientOf(old.secret).kv().listBuckets()).rejects.toThrow(REFUSED);
+    await expect(untilEnd(clientOf(next.secret).kv().bucket(bucket).watch([]))).rejects.toThrow(REFUSED);
+    await clientOf(last.secret).kv().listBuckets();
+    expect((await root.apiKeys().get(old.id)).previousSecretExpiresAt).toBeUndefined();
+  });
+
+  it("has only the new secret without an overlap, and watches of the old one end", async () => {
+    const old = await root.apiKeys().create({ name: "n", scopes: [allow(`watch:${bucket}`)] });
+    const events = clientOf(old.secret).kv().bucket(bucket).watch([], { marks: true });
+    await events.next();
+    const next = await root.apiKeys().rotate(old.id);
+    await expect(events.next()).rejects.toThrow(REFUSED);
+    await expect(clientOf(old.secret).kv().listBuckets()).rejects.toThrow(REFUSED);
+    await clientOf(next.secret).kv().listBuckets();
+  });
+
+  it("can't be one that allows more than the key that asks: the answer has its secret", async () => {
+    const strong = await root.apiKeys().create({ name: "strong", scopes: [allow("read:*")] });
+    const manager = await root.apiKeys().create({ name: "manager", scopes: [allow("admin:*")] });
+    const keys = clientOf(manager.secret).apiKeys();
+    await expect(keys.rotate(strong.id)).rejects.toThrow(KvPermissionDeniedError);
+    await keys.rotate(manager.id);
+    const long = root.apiKeys().rotate(strong.id, { overlapSeconds: 31 * 86_400 });
+    await expect(long).rejects.toThrow(/at most 2592000 are allowed/);
+  });
+
+  it("ends with one secret when two copies rotate it at once", async () => {
+    const key = await root.apiKeys().create({ name: "n", scopes: [allow("read:*")] });
+    const rotated = await Promise.all(
+      [service, other].map((at) => clientOf(ROOT_KEY, at).apiKeys().rotate(key.id)),
+    );
+    const isGood = (secret: string): Promise<boolean> =>
+      clientOf(secret)
+        .kv()
+        .listBuckets()
+        .then(
+          () => true,
+          () => false,
+        );
+    await expect
+      .poll(
+        async () => (await Promise.all(rotated.map(({ secret }) => isGood(secret)))).filter(Boolean).length,
+      )
+      .toBe(1);
+  });
+});
+
+describe("a list of buckets", () => {
+  it("shows only those that the key has a scope on, in full pages", async () => {
+    const prefix = freshName("list");
+    for (const name of ["a1", "b1", "a2", "b2", "a3"]) {
+      await root.kv().createBucket({ name: `${prefix}-${name}` });
+    }
+    const { secret } = await root.apiKeys().create({ name: "n", scopes: [allow(`write:${prefix}-a*`)] });
+    const listed = await clientOf(secret).kv().listBuckets();
+    expect(listed.map(({ name }) => name)).toEqual(["a1", "a2", "a3"].map((name) => `${prefix}-${name}`));
+    const headers = { authorization: `Bearer ${secret}` };
+    const page = await fetch(`${service.url}/api/v1/kv/buckets?limit=2`, { headers });
+    expect(await page.json()).toMatchObject({ count: 2, next_page_token: expect.any(String) as string });
+    await clientOf(secret).kv().getBucketInfo(`${prefix}-a1`);
+    await expect(clientOf(secret).kv().getBucketInfo(`${prefix}-b1`)).rejects.toThrow(
+      new RegExp(`This API key has no scope on the bucket "${prefix}-b1"`),
+    );
+  });
+});
+
+describe("a service without IRONFLOW_API_KEY", () => {
+  it("needs no key until the first one is made, and one ever after", async () => {
+    const open = await startTestService();
+    onTestFinished(() => open.remove());
+    const anyone = clientOf("", open);
+    await anyone.kv().createBucket({ name: "b" });
+    const events = anyone.kv().bucket("b").watch([], { marks: true });
+    await events.next();
+    await expect(anyone.apiKeys().create({ name: "n", scopes: [allow("read:*")] })).rejects.toThrow(
+      /The first key must have admin on \*/,
+    );
+    await anyone.kv().listBuckets();
+    const first = await anyone.apiKeys().create({ name: "n", scopes: [allow("read,admin:*")] });
+    await expect(anyone.kv().listBuckets()).rejects.toThrow(REFUSED);
+    await expect(events.next()).rejects.toThrow(REFUSED);
+    const owner = clientOf(first.secret, open);
+    expect(await owner.kv().listBuckets()).toHaveLength(1);
+    await owner.apiKeys().revoke(first.id);
+    await expect(anyone.kv().listBuckets()).rejects.toThrow(REFUSED);
+    await expect(owner.kv().listBuckets()).rejects.toThrow(REFUSED);
+    await open.stop();
+    const again = await startTestService({ "data-dir": open.dataDir });
+    onTestFinished(() => again.stop());
+    await expect(clientOf("", again).kv().listBuckets()).rejects.toThrow(REFUSED);
+  });
+
+  it("keeps its keys over restarts of itself, and follows them over restarts of the storage", async () => {
+    const server = await startNatsServer();
+    onTestFinished(() => server.remove());
+    const settings = { "nats-url": server.url };
+    const [one, two] = await Promise.all([startTestService(settings), startTestService(settings)]);
+    onTestFinished(async () => {
+      await Promise.all([one.remove(), two.remove()]);
+    });
+    const first = await clientOf("", one)
+      .apiKeys()
+      .create({ name: "n", scopes: [allow("read,admin:*")] });
+    await server.stop();
+    await server.start();
+    const create = (): Promise<NewApiKey> =>
+      clientOf(first.secret, one)
+        .apiKeys()
+        .create({ name: "n", scopes: [allow("read:*")] });
+    const second = await vi.waitFor(create, WAIT);
+    await untilGood(second.secret, two);
+    await clientOf(first.secret, two).apiKeys().revoke(second.id);
+    await untilRefused(second.secret, one);
+  });
+});
