@@ -15,12 +15,16 @@ export const KV_ERROR_KINDS = [
   "bucket_not_found",
   /** The key has no value (at the revision asked for). */
   "key_not_found",
+  /** There is no API key of this id. */
+  "api_key_not_found",
   /** A bucket of this name exists. */
   "bucket_exists",
   /** The write was to happen only if the key had no value, and it has one. `revision`: the key's. */
   "key_exists",
   /** The key's newest revision is another than the one asked for. `revision`: the current one; 0 when there is none. */
   "revision_mismatch",
+  /** The idempotency key was used for another request. `revision`: that one's, where it is known. */
+  "idempotency_key_reused",
   /** What was asked for is no longer kept. `revision`: the oldest that misses nothing. */
   "revision_compacted",
   /** The revision has not been written yet, or belongs to an earlier bucket of this name. `revision`: the newest. */

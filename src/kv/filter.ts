@@ -131,8 +131,8 @@ function matchTokens(
   });
 }
 
-/** Whether the text is the pieces with anything between them. Linear: each piece is taken where it is first found. */
-function matchGlob(pieces: readonly string[], text: string): boolean {
+/** Whether the text is the pieces, two or more, with anything between them. Linear: each piece is taken where it is first found. */
+export function matchGlob(pieces: readonly string[], text: string): boolean {
   const first = pieces[0] ?? "";
   const last = pieces.at(-1) ?? "";
   if (text.length < first.length + last.length || !text.startsWith(first) || !text.endsWith(last))

@@ -11,12 +11,20 @@ export interface Limits {
   readonly descriptionBytesMax: number;
   /** The longest content type, in bytes. */
   readonly contentTypeBytesMax: number;
+  /** The longest idempotency key, in characters. Fixed by the contract. */
+  readonly idempotencyKeyCharsMax: number;
+  /** How long the embedded nats-server may be silent, in milliseconds, before it is ended and started again. */
+  readonly natsHungTimeoutMs: number;
+  /** How long a new bucket remembers the writes it took, in milliseconds: sent again meanwhile, they are not applied again. */
+  readonly idempotencyWindowMs: number;
   /** The deepest history, in revisions per key. Fixed by NATS KV (ADR-8). */
   readonly historyMax: number;
   /** The shortest bucket ttl, in milliseconds. */
   readonly ttlMsMin: number;
   /** The longest bucket ttl, in milliseconds. Nanoseconds of it fit in an int64. */
   readonly ttlMsMax: number;
+  /** The most buckets in the storage; no more are created then. */
+  readonly bucketsMax: number;
   /** The smallest `max_bytes` of a bucket. */
   readonly bucketBytesMin: number;
   /** The most filters in one request. */
@@ -25,8 +33,12 @@ export interface Limits {
   readonly keysPageMax: number;
   /** The most buckets on one page. */
   readonly bucketsPageMax: number;
+  /** The most entries in one call of an import. Fixed by the contract. */
+  readonly importedEntriesMax: number;
   /** The largest value, in bytes. The storage must take messages 16 KiB larger than this. */
   readonly valueBytesMax: number;
+  /** The most bytes of entries kept in memory, where this process alone uses the storage; 0: none, every read asks it. */
+  readonly readCacheBytesMax: number;
   /** The largest request message, also after decompression: a value with its key and framing, a third larger in JSON. */
   readonly messageBytesMax: number;
   /** The largest block of request headers, in bytes. */
@@ -35,20 +47,37 @@ export interface Limits {
   readonly callTimeoutMs: number;
   /** The longest deadline that a caller may ask for; longer ones are cut to it. */
   readonly callTimeoutMsMax: number;
+  /** Time to reach NATS when the service starts, in milliseconds. */
+  readonly natsConnectTimeoutMs: number;
+  /** Time for NATS to answer a probe, in milliseconds. */
+  readonly readyTimeoutMs: number;
   /** Time to tell HTTP/1.1 from HTTP/2 on a new connection, in milliseconds. */
   readonly peekTimeoutMs: number;
+  /** How often the TLS files are looked at, in milliseconds. */
+  readonly tlsReloadIntervalMs: number;
   /** Time to send a request's headers, in milliseconds. */
   readonly headersTimeoutMs: number;
   /** Time to send a whole request, in milliseconds. */
   readonly requestTimeoutMs: number;
-  /** How long an idle HTTP/1.1 connection is kept, in milliseconds. */
+  /** Time for a client to take an answer, or some part of a stream, that waits for it, in milliseconds. */
+  readonly answerTimeoutMs: number;
+  /** How long an idle connection is kept, in milliseconds. */
   readonly idleTimeoutMs: number;
   /** The most connections at once. */
   readonly connectionsMax: number;
   /** The most streams at once on one HTTP/2 connection. */
   readonly streamsPerConnectionMax: number;
+  /**
+   * The most streams that a client may reset on one HTTP/2 connection, per second over half a minute. Node's own limit, which leaves the
+   * connection open and dead, is at 33.
+   */
+  readonly streamResetsPerSecondMax: number;
+  /** The most calls per second for one API key, or for one address where no key is given; 0: no limit. */
+  readonly callsPerSecondMax: number;
   /** Time for in-flight calls to finish when the service stops, in milliseconds. */
   readonly drainTimeoutMs: number;
+  /** How long the service goes on as before once it was told to stop and GET /readyz says so, in milliseconds. */
+  readonly shutdownDelayMs: number;
   /** The most watches at once in one process. */
   readonly watchesMax: number;
   /** The most watches at once on one connection. */
@@ -59,8 +88,24 @@ export interface Limits {
   readonly watchQueueEventsMax: number;
   /** The most bytes of keys and values that may wait for one watcher. */
   readonly watchQueueBytesMax: number;
+  /** The largest message that a client may send on a WebSocket, in bytes. It has nothing to say there. */
+  readonly webSocketMessageBytesMax: number;
+  /** The most messages and pings that a client may send on a WebSocket between two pings of the service. */
+  readonly webSocketMessagesMax: number;
   /** How often an idle connection with watches is pinged, in milliseconds; gone when no answer came by the next ping. */
   readonly pingIntervalMs: number;
+  /** The most API keys. */
+  readonly apiKeysMax: number;
+  /** The longest name of an API key, in bytes. Fixed by the contract. */
+  readonly apiKeyNameBytesMax: number;
+  /** The most scopes of an API key. Fixed by the contract. */
+  readonly apiKeyScopesMax: number;
+  /** The most API keys on one page. Fixed by the contract. */
+  readonly apiKeysPageMax: number;
+  /** The longest that a rotated API key's old secret may stay good, in milliseconds. Fixed by the contract. */
+  readonly apiKeyOverlapMsMax: number;
+  /** How long a ticket for a watch is good, in milliseconds. */
+  readonly watchTicketMs: number;
   /** The shortest `progress_interval` of a watch, in milliseconds. */
   readonly progressIntervalMsMin: number;
   /** The longest `progress_interval` of a watch, in milliseconds. */
@@ -73,31 +118,52 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   bucketNameCharsMax: 64,
   descriptionBytesMax: 1_024,
   contentTypeBytesMax: 255,
+  idempotencyKeyCharsMax: 128,
+  idempotencyWindowMs: 60_000,
+  natsHungTimeoutMs: 30_000,
   historyMax: 64,
   ttlMsMin: 1_000,
   ttlMsMax: 100 * 365 * 24 * 3_600_000,
+  bucketsMax: 10_000,
   bucketBytesMin: 1_024,
   filtersMax: 32,
   keysPageMax: 10_000,
   bucketsPageMax: 1_000,
+  importedEntriesMax: 1_000,
   valueBytesMax: 1_048_576,
+  readCacheBytesMax: 64 * 1_048_576,
   messageBytesMax: 1_572_864,
   headerBytesMax: 32_768,
   callTimeoutMs: 10_000,
   callTimeoutMsMax: 60_000,
+  natsConnectTimeoutMs: 5_000,
+  readyTimeoutMs: 2_000,
   peekTimeoutMs: 10_000,
+  tlsReloadIntervalMs: 2_000,
   headersTimeoutMs: 20_000,
   requestTimeoutMs: 60_000,
+  answerTimeoutMs: 60_000,
   idleTimeoutMs: 75_000,
   connectionsMax: 10_000,
   streamsPerConnectionMax: 1_000,
+  streamResetsPerSecondMax: 30,
+  callsPerSecondMax: 0,
   drainTimeoutMs: 10_000,
+  shutdownDelayMs: 0,
   watchesMax: 20_000,
   watchesPerConnectionMax: 1_000,
   watchesPerApiKeyMax: 10_000,
   watchQueueEventsMax: 4_096,
   watchQueueBytesMax: 16 * 1_048_576,
+  webSocketMessageBytesMax: 1_024,
+  webSocketMessagesMax: 1_000,
   pingIntervalMs: 20_000,
+  apiKeysMax: 1_000,
+  apiKeyNameBytesMax: 128,
+  apiKeyScopesMax: 32,
+  apiKeysPageMax: 1_000,
+  apiKeyOverlapMsMax: 30 * 24 * 3_600_000,
+  watchTicketMs: 30_000,
   progressIntervalMsMin: 100,
   progressIntervalMsMax: 3_600_000,
 });

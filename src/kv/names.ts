@@ -13,7 +13,9 @@ import { DEFAULT_LIMITS } from "./limits.js";
 
 const BUCKET_NAME = /^[A-Za-z0-9_-]{1,64}$/;
 const RESERVED_BUCKET_NAME = /^(APP|SYS)_/;
-const USER_BUCKET_PREFIX = "APP_";
+/** Whose a bucket is: what its stored name begins with. `SYS_` is for the service's own code alone, never for a name from a client. */
+export type BucketOwner = "APP_" | "SYS_";
+const USERS: BucketOwner = "APP_";
 const STREAM_PREFIX = "KV_";
 
 /** Keys of these characters, in non-empty tokens, are stored as they are. The common case, told apart by one match. */
@@ -42,28 +44,28 @@ export function isReservedBucketName(bucket: string): boolean {
   return RESERVED_BUCKET_NAME.test(bucket);
 }
 
-/** The name of a user's bucket as NATS KV knows it, checked: `sessions` is `APP_sessions`. */
-export function storedBucketName(bucket: string): string {
+/** The name of a bucket as NATS KV knows it, checked: a user's `sessions` is `APP_sessions`. */
+export function storedBucketName(bucket: string, owner = USERS): string {
   checkBucketName(bucket);
-  return USER_BUCKET_PREFIX + bucket;
+  return owner + bucket;
 }
 
-/** The JetStream stream that holds a user's bucket. */
-export function streamName(bucket: string): string {
-  return STREAM_PREFIX + storedBucketName(bucket);
+/** The JetStream stream that holds a bucket. */
+export function streamName(bucket: string, owner = USERS): string {
+  return STREAM_PREFIX + storedBucketName(bucket, owner);
 }
 
 /** The user's bucket that a stream holds; undefined for every other stream, the service's own included. */
 export function bucketOfStream(stream: string): string | undefined {
-  const prefix = STREAM_PREFIX + USER_BUCKET_PREFIX;
+  const prefix = STREAM_PREFIX + USERS;
   if (!stream.startsWith(prefix)) return undefined;
   const bucket = stream.slice(prefix.length);
   return BUCKET_NAME.test(bucket) ? bucket : undefined;
 }
 
 /** What every subject of a bucket begins with: `$KV.APP_sessions.` */
-export function subjectPrefix(bucket: string): string {
-  return `$KV.${storedBucketName(bucket)}.`;
+export function subjectPrefix(bucket: string, owner = USERS): string {
+  return `$KV.${storedBucketName(bucket, owner)}.`;
 }
 
 /** Throws `invalid_argument` unless the key is 1 to 512 bytes of UTF-8 without control characters. */

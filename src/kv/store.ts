@@ -7,7 +7,7 @@
  * - Failures are thrown as `KvError`; every method may throw `unavailable`, `internal` and, where the caller's time ran out
  *   or the caller gave up, `deadline_exceeded` or `canceled` (reads) and `outcome_unknown` (writes that were sent).
  * - A method on a bucket that does not exist throws `bucket_not_found`.
- * - An acknowledged write is visible to every read that begins afterwards, through any copy of the service.
+ * - An acknowledged write is visible to every read that begins afterwards, through any copy of the service, but `eventual` ones.
  * - Revisions are per bucket, start at 1, and grow with every write to the bucket.
  */
 
@@ -50,6 +50,15 @@ export interface BucketInfo extends Required<{
   readonly revision: bigint;
   /** Copies kept by the storage. */
   readonly replicas: number;
+  readonly storage: "file" | "memory";
+  readonly durability: Durability;
+}
+
+/** What a bucket takes in the storage, history and tombstones included. */
+export interface BucketSize {
+  readonly bucket: string;
+  readonly bytes: number;
+  readonly entries: number;
 }
 
 /** One page of a list. */
@@ -91,7 +100,23 @@ export type Condition = "always" | "if_absent" | { readonly ifRevision: bigint }
 export interface WriteOptions {
   /** Default: always. */
   readonly condition?: Condition | undefined;
+  /**
+   * 1 to 128 visible ASCII characters that stand for this request in this bucket: within the bucket's window the same one again has the
+   * first one's result and is not applied again; another one is refused with `idempotency_key_reused`. Default: none.
+   */
+  readonly idempotencyKey?: string | undefined;
+  /**
+   * It may have been sent before with its idempotency key, and then have got a revision above `after`. It is applied only where it is
+   * certain that it was not, also where the storage lost its memory; `outcome_unknown` where that can't be told. Default: it was not.
+   */
+  readonly sentBefore?: { readonly after: bigint } | undefined;
 }
+
+/** `strong`: as the rules above say. `eventual`: any copy of the bucket may answer, also one that lags behind. */
+export type Consistency = "strong" | "eventual";
+
+/** What an acknowledged write survives: `synced`, a power failure; `relaxed`, not quite; `unknown`, as the server is configured. */
+export type Durability = "synced" | "relaxed" | "unknown";
 
 export interface PutOptions extends WriteOptions {
   /** Printable ASCII, up to 255 bytes. Default: none. */
@@ -101,6 +126,23 @@ export interface PutOptions extends WriteOptions {
 export interface DeleteOptions extends WriteOptions {
   /** Also remove the history. Default: false. */
   readonly purge?: boolean | undefined;
+}
+
+/** An entry to write as it stood in another bucket. What expired can't be written. */
+export interface ImportedEntry {
+  readonly key: string;
+  /** Empty for tombstones. */
+  readonly value: Uint8Array;
+  readonly operation: Exclude<Operation, "expire">;
+  /** As in {@link PutOptions}; empty: none. */
+  readonly contentType: string;
+}
+
+/** How far an import came: at least 1 entry. */
+export interface ImportResult {
+  readonly imported: number;
+  /** Of the last entry that was written. */
+  readonly revision: bigint;
 }
 
 export interface WatchOptions {
@@ -131,15 +173,22 @@ export type WatchEvent =
  * throws `bucket_not_found`, `slow_watcher`, `shutting_down`, `revision_compacted` (with the revision to resume from where there
  * is one) or `canceled` when the scope's signal aborts.
  */
-export type Watch = AsyncIterableIterator<WatchEvent>;
+export interface Watch extends AsyncIterableIterator<WatchEvent> {
+  /** An event that is at hand, without waiting, for those who send many at once. Where there is none `next()` waits, or tells the end. */
+  poll?(): WatchEvent | undefined;
+}
 
 /** Buckets and their entries. */
 export interface Store {
   /** Makes a bucket. Throws `bucket_exists`, `reserved_name`, `storage_exhausted`. */
   createBucket(config: BucketConfig, scope: CallScope): Promise<BucketInfo>;
   getBucket(bucket: string, scope: CallScope): Promise<BucketInfo>;
-  /** In the order of names. */
-  listBuckets(page: PageRequest, scope: CallScope): Promise<Page<BucketInfo>>;
+  /** In the order of names; only those that `shows` says yes to. Default: all. */
+  listBuckets(
+    page: PageRequest,
+    scope: CallScope,
+    shows?: (bucket: string) => boolean,
+  ): Promise<Page<BucketInfo>>;
   updateBucket(bucket: string, change: BucketChange, scope: CallScope): Promise<BucketInfo>;
   /** Ends the bucket's watches with `bucket_not_found`. */
   deleteBucket(bucket: string, scope: CallScope): Promise<void>;
@@ -148,7 +197,13 @@ export interface Store {
    * The newest entry of a key (revision 0), or the one written at exactly that revision; always an operation `put`.
    * Throws `key_not_found`, `revision_compacted`, `revision_in_future`.
    */
-  get(bucket: string, key: string, revision: bigint, scope: CallScope): Promise<Entry>;
+  get(
+    bucket: string,
+    key: string,
+    revision: bigint,
+    scope: CallScope,
+    consistency?: Consistency,
+  ): Promise<Entry>;
   /** Writes; returns the revision. Throws `key_exists`, `revision_mismatch`, `value_too_large`, `bucket_full`, `storage_exhausted`. */
   put(bucket: string, key: string, value: Uint8Array, options: PutOptions, scope: CallScope): Promise<bigint>;
   /** Writes a tombstone; returns its revision, or 0 when the key had nothing to delete. Throws `revision_mismatch`. */
@@ -159,9 +214,26 @@ export interface Store {
     filters: readonly string[],
     page: PageRequest,
     scope: CallScope,
+    consistency?: Consistency,
   ): Promise<Page<string>>;
   /** Every kept revision of a key, oldest first. Throws `key_not_found` when there is none. */
-  history(bucket: string, key: string, scope: CallScope): Promise<readonly Entry[]>;
+  history(
+    bucket: string,
+    key: string,
+    scope: CallScope,
+    consistency?: Consistency,
+  ): Promise<readonly Entry[]>;
+  /**
+   * Writes entries in their order, the first under the revision `afterRevision` + 1, a tombstone also where the key has no value: all, or
+   * a first part of them where one is refused or somebody else wrote in between. Throws `revision_mismatch` (with the bucket's revision)
+   * where that is another one, and for the first entry `value_too_large`, `bucket_full`, `storage_exhausted`.
+   */
+  importEntries(
+    bucket: string,
+    afterRevision: bigint,
+    entries: readonly ImportedEntry[],
+    scope: CallScope,
+  ): Promise<ImportResult>;
   /**
    * Starts a watch; resolves when it is in place, so that every later change will be seen. Only the scope's signal counts, not its
    * deadline. Throws `too_many_watches`, `revision_compacted`, `revision_in_future`.
@@ -170,6 +242,27 @@ export interface Store {
 
   /** Resolves when the storage answers; throws `unavailable` otherwise. */
   ping(scope: CallScope): Promise<void>;
+  /** What each bucket takes. Cheap: unlike `listBuckets` it counts no live keys. */
+  sizes(scope: CallScope): Promise<readonly BucketSize[]>;
   /** Ends every watch with `shutting_down` and lets go of the storage. */
   close(): Promise<void>;
+}
+
+/**
+ * A bucket that the service keeps for itself, in a space of names that no client can reach. Its methods are those of {@link Store}, with
+ * the same rules. Errors do not name the bucket: they may reach a client.
+ */
+export interface SystemBucket {
+  /** Makes the bucket if it is not there. */
+  ensure(scope: CallScope): Promise<void>;
+  get(key: string, scope: CallScope): Promise<Entry>;
+  put(key: string, value: Uint8Array, condition: Condition, scope: CallScope): Promise<bigint>;
+  /** Removes a key with its history; 0 when there was nothing. On a revision, throws `revision_mismatch` also for a key that is gone. */
+  remove(
+    key: string,
+    condition: "always" | { readonly ifRevision: bigint },
+    scope: CallScope,
+  ): Promise<bigint>;
+  /** Present values first, then changes. */
+  watch(scope: CallScope): Promise<Watch>;
 }

@@ -7,6 +7,10 @@ import { valueSizeOf } from "./stream-config.js";
 export interface BucketFacts {
   /** Bytes; 0 for no limit of the bucket's own. */
   readonly maxValueSize: number;
+  /** Copies that the storage keeps. */
+  readonly replicas: number;
+  /** Milliseconds for which the storage remembers the writes it took. */
+  readonly windowMs: number;
   /** A revision that was certainly written; later ones may be too. */
   newestSeen: number;
   readonly readAtMs: number;
@@ -22,6 +26,7 @@ const GOOD_FOR_MS = 1_000;
 const REFRESH_AFTER_MS = 500;
 const REFRESH_TIMEOUT_MS = 1_000;
 const BUCKETS_MAX = 10_000;
+const NANOS_PER_MS = 1_000_000;
 const NEVER_ABORTED = new AbortController().signal;
 
 export class BucketFactsCache {
@@ -51,6 +56,8 @@ export class BucketFactsCache {
     const info = await existing(this.requests, place, scope);
     const facts = {
       maxValueSize: valueSizeOf(info.config),
+      replicas: info.config.num_replicas ?? 1,
+      windowMs: (info.config.duplicate_window ?? 0) / NANOS_PER_MS,
       newestSeen: info.state.last_seq,
       readAtMs,
       isBeingRead: false,

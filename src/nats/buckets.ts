@@ -1,27 +1,50 @@
 /** Making, describing, changing and removing buckets. */
+import { isDeepStrictEqual } from "node:util";
 import { KvError } from "../kv/errors.js";
 import type { Limits } from "../kv/limits.js";
 import { bucketOfStream, checkBucketName, isReservedBucketName, quote, streamName } from "../kv/names.js";
-import type { BucketChange, BucketConfig, BucketInfo, CallScope, Page, PageRequest } from "../kv/store.js";
+import type {
+  BucketChange,
+  BucketConfig,
+  BucketInfo,
+  CallScope,
+  Durability,
+  Page,
+  PageRequest,
+} from "../kv/store.js";
 import type { BucketFactsCache } from "./bucket-facts.js";
 import { outcomeUnknown, toKvError } from "./errors.js";
-import { askJetStream, type StreamConfig, type StreamInfo } from "./jetstream-api.js";
+import { askJetStream, type StreamInfo } from "./jetstream-api.js";
 import type { LiveKeys } from "./live-keys.js";
+import type { ReadCache } from "./read-cache.js";
 import { existing, type Place } from "./newest.js";
 import { pageLimit, readPageToken, writePageToken } from "./page-token.js";
-import { type Requests, Unanswered } from "./requests.js";
+import type { Requests } from "./requests.js";
+import { changeBucket } from "./settling.js";
 import { bucketInfoOf, streamConfigOf, updatedConfig } from "./stream-config.js";
 
 export interface BucketsOptions {
   readonly requests: Requests;
   readonly liveKeys: LiveKeys;
+  /** Absent: every read asks the storage. */
+  readonly cache: ReadCache | undefined;
   readonly facts: BucketFactsCache;
   readonly limits: Limits;
   /** Copies that the storage keeps of a new bucket. */
   readonly replicas: number;
+  /** What the server's configuration promises of acknowledged writes. */
+  readonly durability: Durability;
+}
+
+interface StreamNames {
+  readonly streams: readonly string[] | null;
+  /** How many there are, on this page and others. */
+  readonly total: number;
 }
 
 const LISTING = "buckets";
+/** What a delete is answered with. */
+const GONE = {};
 /** Buckets that are described at once for one page. */
 const DESCRIBED_AT_ONCE = 8;
 
@@ -32,7 +55,7 @@ export class Buckets {
   constructor(private readonly options: BucketsOptions) {}
 
   async create(bucket: BucketConfig, scope: CallScope): Promise<BucketInfo> {
-    const { limits, replicas } = this.options;
+    const { requests, limits, replicas } = this.options;
     const { name } = bucket;
     checkBucketName(name);
     if (isReservedBucketName(name)) {
@@ -42,9 +65,16 @@ export class Buckets {
         { bucket: name },
       );
     }
+    await this.checkRoom(scope);
     const config = streamConfigOf(bucket, limits, replicas);
-    const info = await this.change<StreamInfo>(`STREAM.CREATE.${config.name}`, config, name, scope);
-    return bucketInfoOf(name, info, 0);
+    const request = {
+      operation: `STREAM.CREATE.${config.name}`,
+      body: config,
+      // The same again is the same act of creation, by its id: it makes the bucket, or finds the one that it made.
+      settle: () => Promise.resolve(undefined),
+    };
+    const info = await changeBucket<StreamInfo>(requests, request, { bucket: name }, scope);
+    return bucketInfoOf(name, info, 0, this.options.durability);
   }
 
   async get(bucket: string, scope: CallScope): Promise<BucketInfo> {
@@ -52,10 +82,16 @@ export class Buckets {
     return this.describe(place, await existing(this.options.requests, place, scope), scope);
   }
 
-  async list(page: PageRequest, scope: CallScope): Promise<Page<BucketInfo>> {
+  async list(
+    page: PageRequest,
+    scope: CallScope,
+    shows: (bucket: string) => boolean = () => true,
+  ): Promise<Page<BucketInfo>> {
     const limit = pageLimit(page.limit, this.options.limits.bucketsPageMax);
     const after = readPageToken(page.pageToken, LISTING);
-    const names = (await this.names(scope)).filter((name) => after === undefined || name > after);
+    const names = (await this.names(scope)).filter(
+      (name) => (after === undefined || name > after) && shows(name),
+    );
     const items: BucketInfo[] = [];
     let taken = 0;
     while (items.length < limit && taken < names.length) {
@@ -77,7 +113,20 @@ export class Buckets {
       const { requests, limits, facts } = this.options;
       const { config } = await existing(requests, place, scope);
       const changed = updatedConfig(config, bucket, change, limits);
-      const info = await this.change<StreamInfo>(`STREAM.UPDATE.${place.stream}`, changed, bucket, scope);
+      const request = {
+        operation: `STREAM.UPDATE.${place.stream}`,
+        body: changed,
+        settle: async () => {
+          const now = await existing(requests, place, scope);
+          if (isDeepStrictEqual(updatedConfig(now.config, bucket, change, limits), now.config)) return now;
+          // Somebody else changed it since: ours may be underneath.
+          if (!isDeepStrictEqual(now.config, config)) throw outcomeUnknown({ bucket });
+          return undefined;
+        },
+      };
+      const info = await this.changing(place.stream, () =>
+        changeBucket<StreamInfo>(requests, request, { bucket }, scope),
+      );
       facts.forget(place.stream);
       return this.describe(place, info, scope);
     });
@@ -85,12 +134,28 @@ export class Buckets {
 
   async delete(bucket: string, scope: CallScope): Promise<void> {
     const place = placeOf(bucket);
-    await this.change(`STREAM.DELETE.${place.stream}`, undefined, bucket, scope);
+    const { requests } = this.options;
+    const { created } = await existing(requests, place, scope);
+    const request = {
+      operation: `STREAM.DELETE.${place.stream}`,
+      body: undefined,
+      // One that was made since, under the same name, is another one.
+      settle: () =>
+        existing(requests, place, scope).then(
+          (now) => (now.created === created ? undefined : GONE),
+          (error: unknown) => {
+            if (error instanceof KvError && error.kind === "bucket_not_found") return GONE;
+            throw error;
+          },
+        ),
+    };
+    await this.changing(place.stream, () => changeBucket<object>(requests, request, { bucket }, scope));
     this.options.facts.forget(place.stream);
   }
 
   private async describe(place: Place, info: StreamInfo, scope: CallScope): Promise<BucketInfo> {
-    return bucketInfoOf(place.bucket, info, await this.options.liveKeys.count(place, info, scope));
+    const values = await this.options.liveKeys.count(place, info, scope);
+    return bucketInfoOf(place.bucket, info, values, this.options.durability);
   }
 
   private async getUnlessGone(bucket: string, scope: CallScope): Promise<BucketInfo | undefined> {
@@ -102,18 +167,24 @@ export class Buckets {
     }
   }
 
+  /** Two that create at once may both take the last place: the limit is there against thousands. */
+  private async checkRoom(scope: CallScope): Promise<void> {
+    const { bucketsMax } = this.options.limits;
+    // With the streams of others, so that one request is enough while there is room.
+    if ((await this.streamNames(0, scope)).total < bucketsMax) return;
+    const count = (await this.names(scope)).length;
+    if (count < bucketsMax) return;
+    throw new KvError(
+      "storage_exhausted",
+      `There are ${count} buckets; at most ${bucketsMax} are allowed. Delete one, or raise BUCKETS_MAX.`,
+    );
+  }
+
   /** The names of all buckets, sorted. */
   private async names(scope: CallScope): Promise<string[]> {
     const names = new Set<string>();
     for (let offset = 0; ;) {
-      const answer = await askJetStream<{
-        readonly streams: readonly string[] | null;
-        readonly total: number;
-      }>(this.options.requests, "STREAM.NAMES", { subject: "$KV.*.>", offset }, scope).catch(
-        (error: unknown) => {
-          throw toKvError(error, {});
-        },
-      );
+      const answer = await this.streamNames(offset, scope);
       const streams = answer.streams ?? [];
       for (const stream of streams) {
         const bucket = bucketOfStream(stream);
@@ -124,19 +195,22 @@ export class Buckets {
     }
   }
 
-  /** Asks for something that changes the storage: unanswered, its outcome is not known. */
-  private async change<Answer>(
-    operation: string,
-    body: StreamConfig | undefined,
-    bucket: string,
-    scope: CallScope,
-  ): Promise<Answer> {
+  private async streamNames(offset: number, scope: CallScope): Promise<StreamNames> {
     try {
-      return await askJetStream<Answer>(this.options.requests, operation, body, scope);
+      return await askJetStream<StreamNames>(
+        this.options.requests,
+        "STREAM.NAMES",
+        { subject: "$KV.*.>", offset },
+        scope,
+      );
     } catch (error) {
-      if (error instanceof Unanswered && error.sent) throw outcomeUnknown({ bucket }, error);
-      throw toKvError(error, { bucket });
+      throw toKvError(error, {});
     }
+  }
+
+  private changing<Answer>(stream: string, change: () => Promise<Answer>): Promise<Answer> {
+    const { cache } = this.options;
+    return cache === undefined ? change() : cache.duringBucket(stream, change);
   }
 
   private async oneAtATime<Result>(stream: string, task: () => Promise<Result>): Promise<Result> {

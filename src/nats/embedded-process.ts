@@ -43,6 +43,8 @@ export interface ServerProcess {
   lastProblem(): string;
   /** Ends it, by force after a while; resolves when nothing of it is left. */
   stop(): Promise<void>;
+  /** Ends it by force. */
+  kill(): void;
 }
 
 export interface ServerProcessOptions {
@@ -107,6 +109,7 @@ export function spawnServer(options: ServerProcessOptions): ServerProcess {
       await closed;
       clearTimeout(force);
     },
+    kill: () => void child.kill("SIGKILL"),
   };
 }
 

@@ -2,7 +2,8 @@
  * Our own nats-server: started with file storage in the data directory, kept running, ended with the service.
  *
  * embedded-program.ts finds the program, data-dir-lock.ts makes us the only owner of the directory, embedded-config.ts
- * says how the server runs, embedded-process.ts runs it once, embedded-check.ts tells when it is ready; here is what to do when it ends.
+ * says how the server runs, embedded-process.ts runs it once, embedded-check.ts tells when it is ready, embedded-watchdog.ts when it hangs;
+ * here is what to do when it ends.
  */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -13,6 +14,7 @@ import { freePort, newCredentials, writeConfig } from "./embedded-config.js";
 import { endLeftover } from "./embedded-leftover.js";
 import { type ServerProcess, spawnServer } from "./embedded-process.js";
 import { findProgram } from "./embedded-program.js";
+import { untilHung } from "./embedded-watchdog.js";
 import { StartError } from "./start-error.js";
 
 /** Where to say what happens; one line each. A pino logger will do. */
@@ -29,6 +31,8 @@ export interface EmbeddedOptions {
   readonly durability: "safe" | "relaxed";
   /** The nats-server program. Default: the one that npm installed, then the one on PATH. */
   readonly serverBin?: string | undefined;
+  /** Milliseconds without an answer after which it is ended, and started again. Default: 30,000. */
+  readonly hungTimeoutMs?: number | undefined;
   /** Default: says nothing. */
   readonly log?: EmbeddedLog | undefined;
   /** Called at most once, when the server ended and can't be started again. */
@@ -57,6 +61,7 @@ const RESTART_WAIT_MS = 100;
 const RESTART_WAIT_MAX_MS = 5_000;
 /** Milliseconds that it must have run for the next end to count as the first. */
 const STABLE_AFTER_MS = 30_000;
+const HUNG_TIMEOUT_MS = 30_000;
 /** How often to say that the server is still reading its files. */
 const STILL_STARTING_INTERVAL_MS = 5_000;
 
@@ -195,7 +200,9 @@ class EmbeddedServer implements EmbeddedNats {
     let restarts = 0;
     while (this.process !== undefined) {
       const startedMs = performance.now();
+      const unwatch = this.killWhenHung(this.process);
       const how = await this.process.exited;
+      unwatch();
       if (this.isStopping()) return;
       this.log.error(`The embedded nats-server ended with ${how}; starting it again.`);
       if (performance.now() - startedMs > STABLE_AFTER_MS) restarts = 0;
@@ -209,6 +216,18 @@ class EmbeddedServer implements EmbeddedNats {
       restarts++;
       this.log.info("The embedded nats-server runs again.");
     }
+  }
+
+  /** Ends it by force when it does not answer any more. Returns what stops that. */
+  private killWhenHung(server: ServerProcess): () => void {
+    const over = new AbortController();
+    const timeoutMs = this.options.hungTimeoutMs ?? HUNG_TIMEOUT_MS;
+    void untilHung(this.port, timeoutMs, over.signal).then((isHung) => {
+      if (!isHung) return;
+      this.log.error(`The embedded nats-server has not answered for ${timeoutMs / 1_000} s; ending it.`);
+      server.kill();
+    });
+    return () => over.abort();
   }
 
   /** Starts it again, on the same port; resolves with the problem where that fails time and again. */

@@ -21,6 +21,8 @@ export const JetStreamCode = {
   storeFailed: 10077,
   wrongLastSequence: 10071,
   wrongLastSequenceConstant: 10164,
+  rollupFailed: 10111,
+  duplicateUnderWay: 10158,
 } as const;
 
 const KIND_OF_CODE: ReadonlyMap<number, KvErrorKind> = new Map<number, KvErrorKind>([

@@ -1,7 +1,7 @@
 /** Every kept revision of a key. */
 import { KvError } from "../kv/errors.js";
 import { quote } from "../kv/names.js";
-import type { CallScope, Entry } from "../kv/store.js";
+import type { CallScope, Consistency, Entry } from "../kv/store.js";
 import { entryOfMessage, type KeyPlace, placeOf } from "./entries.js";
 import { JetStreamError, toKvError } from "./errors.js";
 import { existing, isNoResponders, messageOf, type MessageReader, type StoredMessage } from "./newest.js";
@@ -20,11 +20,15 @@ export class History {
     private readonly isClustered: boolean,
   ) {}
 
-  async of(bucket: string, key: string, scope: CallScope): Promise<readonly Entry[]> {
+  async of(
+    bucket: string,
+    key: string,
+    scope: CallScope,
+    consistency: Consistency = "strong",
+  ): Promise<readonly Entry[]> {
     const place = placeOf(bucket, key);
-    const messages = this.isClustered
-      ? await this.oneByOne(place, scope)
-      : await this.inBatches(place, scope);
+    const asksLeader = this.isClustered && consistency === "strong";
+    const messages = asksLeader ? await this.oneByOne(place, scope) : await this.inBatches(place, scope);
     if (messages.length === 0) {
       throw new KvError("key_not_found", `Nothing is kept of the key ${quote(key)}.`, { bucket, key });
     }

@@ -11,11 +11,16 @@ export interface StreamConfig {
   readonly max_msgs_per_subject?: number;
   /** Nanoseconds. */
   readonly max_age?: number;
+  readonly max_msgs?: number;
+  readonly discard?: string;
   readonly max_bytes?: number;
   readonly max_msg_size?: number;
   readonly num_replicas?: number;
   /** Nanoseconds. */
   readonly duplicate_window?: number;
+  readonly storage?: "file" | "memory";
+  /** `async`: acknowledged before it is written. */
+  readonly persist_mode?: string;
   readonly allow_direct?: boolean;
   readonly allow_msg_ttl?: boolean;
   readonly allow_rollup_hdrs?: boolean;

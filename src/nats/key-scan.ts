@@ -6,7 +6,7 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { createInbox, type Msg, nuid } from "@nats-io/transport-node";
-import type { CallScope } from "../kv/store.js";
+import type { CallScope, Consistency } from "../kv/store.js";
 import { JetStreamError, toKvError, unavailable } from "./errors.js";
 import { askJetStream, readJetStream } from "./jetstream-api.js";
 import { headersOf } from "./messages.js";
@@ -51,15 +51,17 @@ export interface ScanOptions {
   readonly log: Log;
 }
 
-/** Scans the subjects (full, with wildcards), and perhaps others beside them. Throws `KvError`. */
+/** Scans the subjects (full, with wildcards), and perhaps others beside them; `eventual`, as the copy that answers has them. Throws `KvError`. */
 export async function scanSubjects(
   options: ScanOptions,
   place: Place,
   subjects: readonly string[],
   scope: CallScope,
+  consistency: Consistency = "strong",
 ): Promise<ScannedSubjects> {
+  const mayLag = options.isClustered && consistency === "strong";
   for (;;) {
-    const newest = options.isClustered ? await newestOf(options.reader, place, subjects, scope) : 0;
+    const newest = mayLag ? await newestOf(options.reader, place, subjects, scope) : 0;
     const scanned = await scanOnce(options, place, subjects, newest, scope);
     if (scanned !== undefined) return scanned;
     await delay(CHECK_INTERVAL_MS);

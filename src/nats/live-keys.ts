@@ -2,7 +2,7 @@
 import { MATCH_ALL, matchesAny, parseFilters, serverSubjects } from "../kv/filter.js";
 import type { Limits } from "../kv/limits.js";
 import { escapeKey, streamName, subjectPrefix, unescapeKey } from "../kv/names.js";
-import type { CallScope, Page, PageRequest } from "../kv/store.js";
+import type { CallScope, Consistency, Page, PageRequest } from "../kv/store.js";
 import type { StreamInfo } from "./jetstream-api.js";
 import { subjectsOf } from "./key-census.js";
 import { type ScannedSubjects, type ScanOptions, scanSubjects } from "./key-scan.js";
@@ -38,6 +38,7 @@ export class LiveKeys {
     filterTexts: readonly string[],
     page: PageRequest,
     scope: CallScope,
+    consistency: Consistency = "strong",
   ): Promise<Page<string>> {
     const place = { bucket, stream: streamName(bucket) };
     const filters = parseFilters(filterTexts);
@@ -45,7 +46,7 @@ export class LiveKeys {
     const listing = `keys ${bucket} ${JSON.stringify(filters.map((filter) => filter.text).sort())}`;
     const after = readPageToken(page.pageToken, listing);
     const info = await existing(this.options.requests, place, scope);
-    const keys = await this.keys(place, serverSubjects(filters), info, scope);
+    const keys = await this.keys(place, serverSubjects(filters), info, scope, consistency);
     const isAll = filters.every((filter) => filter === MATCH_ALL);
     const items: string[] = [];
     for (let index = after === undefined ? 0 : firstAfter(keys, after); index < keys.length; index++) {
@@ -64,6 +65,7 @@ export class LiveKeys {
     subjects: readonly string[],
     info: StreamInfo,
     scope: CallScope,
+    consistency: Consistency = "strong",
   ): Promise<SortedKeys> {
     if (info.state.messages === 0) return [];
     const name = `${place.stream} ${subjects.join(" ")}`;
@@ -71,6 +73,9 @@ export class LiveKeys {
     const cached = this.cached(name, state) ?? this.cached(`${place.stream} >`, state);
     if (cached !== undefined) return cached;
     const fullSubjects = subjects.map((subject) => subjectPrefix(place.bucket) + subject);
+    if (consistency === "eventual") {
+      return liveKeysOf(place, await scanSubjects(this.options, place, fullSubjects, scope, consistency));
+    }
     for (let isLastTry = false; ; isLastTry = true) {
       const scanned = await scanSubjects(this.options, place, fullSubjects, scope);
       const after = await existing(this.options.requests, place, scope);

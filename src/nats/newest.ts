@@ -2,10 +2,11 @@
 import { bucketNotFound, JetStreamError, JetStreamCode, toKvError, unavailable } from "./errors.js";
 import { LEADER_ANSWER_TIMEOUT_MS, readJetStream, streamInfo, within } from "./jetstream-api.js";
 import { HeaderBlock, type HeaderLookup } from "./messages.js";
+import type { ReadGate } from "./read-gate.js";
 import { type Requests, Unanswered } from "./requests.js";
 import { parseTimestamp } from "./timestamps.js";
 import type { KvErrorFacts } from "../kv/errors.js";
-import type { CallScope } from "../kv/store.js";
+import type { CallScope, Consistency } from "../kv/store.js";
 
 /** A message as it is stored. */
 export interface StoredMessage {
@@ -23,33 +24,48 @@ export interface Place {
   readonly stream: string;
 }
 
-/** Reads messages, each time seeing every write acknowledged before. Throws `KvError`. */
+/** Reads messages, each time seeing every write acknowledged before, unless `eventual` says otherwise. Throws `KvError`. */
 export class MessageReader {
   constructor(
     private readonly requests: Requests,
     /** On a cluster a direct get may be answered by a replica that lags: only its leader has seen every write. */
     private readonly isClustered: boolean,
+    private readonly gate: ReadGate,
   ) {}
 
   /** The newest message of a subject; undefined when there is none. */
-  newest(place: Place, subject: string, scope: CallScope): Promise<StoredMessage | undefined> {
-    if (this.isClustered) return this.fromLeader(place, { last_by_subj: subject }, scope);
+  newest(
+    place: Place,
+    subject: string,
+    scope: CallScope,
+    consistency: Consistency = "strong",
+  ): Promise<StoredMessage | undefined> {
+    if (this.asksLeader(consistency)) return this.fromLeader(place, { last_by_subj: subject }, scope);
     const request = `$JS.API.DIRECT.GET.${place.stream}.${subject}`;
     return this.direct(place, request, "", { last_by_subj: subject }, scope);
   }
 
   /** The message of a sequence; undefined when it is not stored. */
-  at(place: Place, sequence: bigint, scope: CallScope): Promise<StoredMessage | undefined> {
+  at(
+    place: Place,
+    sequence: bigint,
+    scope: CallScope,
+    consistency: Consistency = "strong",
+  ): Promise<StoredMessage | undefined> {
     // JSON numbers beyond 2^53: nothing is stored there, and JetStream's are int64.
     if (sequence > BigInt(Number.MAX_SAFE_INTEGER)) return Promise.resolve(undefined);
     const body = { seq: Number(sequence) };
-    if (this.isClustered) return this.fromLeader(place, body, scope);
+    if (this.asksLeader(consistency)) return this.fromLeader(place, body, scope);
     return this.direct(place, `$JS.API.DIRECT.GET.${place.stream}`, JSON.stringify(body), body, scope);
   }
 
   /** The first message of a subject from a sequence on, by the stream's leader. */
   next(place: Place, subject: string, from: bigint, scope: CallScope): Promise<StoredMessage | undefined> {
     return this.fromLeader(place, { seq: Number(from), next_by_subj: subject }, scope);
+  }
+
+  private asksLeader(consistency: Consistency): boolean {
+    return this.isClustered && consistency === "strong";
   }
 
   private async direct(
@@ -61,7 +77,8 @@ export class MessageReader {
   ): Promise<StoredMessage | undefined> {
     let reply;
     try {
-      reply = await this.requests.one(request, body === "" ? NO_BYTES : Buffer.from(body), undefined, scope);
+      const payload = body === "" ? NO_BYTES : Buffer.from(body);
+      reply = await this.gate.pass(() => this.requests.one(request, payload, undefined, scope));
     } catch (error) {
       if (!isNoResponders(error)) throw toKvError(error, { bucket: place.bucket });
       // Either there is no such stream, or one that another program made without direct gets, or JetStream is starting.
@@ -77,11 +94,13 @@ export class MessageReader {
 
   private async fromLeader(place: Place, body: object, scope: CallScope): Promise<StoredMessage | undefined> {
     try {
-      const { message } = await readJetStream<{ readonly message: LeaderMessage }>(
-        this.requests,
-        `STREAM.MSG.GET.${place.stream}`,
-        body,
-        scope,
+      const { message } = await this.gate.pass(() =>
+        readJetStream<{ readonly message: LeaderMessage }>(
+          this.requests,
+          `STREAM.MSG.GET.${place.stream}`,
+          body,
+          scope,
+        ),
       );
       const time = parseTimestamp(message.time);
       return {

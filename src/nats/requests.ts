@@ -3,7 +3,7 @@
  *
  * The client's own `request` makes several promises, a timer and a stack trace for each call, and waits out its timeout when the
  * connection is gone. Here one subscription takes all answers, one timer watches over all requests, and each costs one promise.
- * Deadlines and signals are looked at every few milliseconds: the scope's signal is not even made for a call that is answered soon.
+ * Deadlines are looked at every few milliseconds, signals after a while: they are not even made for a call that is answered soon.
  */
 import { createInbox, type Msg, type NatsConnection, type Subscription } from "@nats-io/transport-node";
 import type { CallScope } from "../kv/store.js";
@@ -29,6 +29,7 @@ export class Unanswered extends Error {
 
 interface Pending {
   readonly scope: CallScope;
+  readonly sinceMs: number;
   readonly deadlineMs: number;
   readonly resolve: (reply: Reply) => void;
   readonly reject: (error: Unanswered) => void;
@@ -44,6 +45,8 @@ interface Outgoing {
 }
 
 const CHECK_INTERVAL_MS = 20;
+/** How long a request runs before its scope's signal is looked at: making one costs as much as the rest of the request. */
+const SIGNAL_GRACE_MS = 200;
 const NO_RESPONDERS_STATUS = 503;
 
 export class Requests {
@@ -55,6 +58,9 @@ export class Requests {
   private connectedWaiters: (() => void)[] = [];
   private nextToken = 1;
   private isUp = true;
+  private serverId: string | undefined;
+  /** When this process first saw the server's present run, in milliseconds of `performance.now()`. */
+  serverSinceMs = 0;
   private timer: NodeJS.Timeout | undefined;
 
   constructor(readonly connection: NatsConnection) {
@@ -64,6 +70,7 @@ export class Requests {
         if (error === null) this.takeReply(message);
       },
     });
+    this.noticeServer();
     void this.followStatus();
   }
 
@@ -130,12 +137,13 @@ export class Requests {
     onReply: Pending["onReply"],
   ): Promise<Reply> {
     if (!this.isConnected) return Promise.reject(new Unanswered("disconnected", false));
-    if (performance.now() >= deadlineMs) return Promise.reject(new Unanswered("deadline", false));
+    const sinceMs = performance.now();
+    if (sinceMs >= deadlineMs) return Promise.reject(new Unanswered("deadline", false));
     return new Promise((resolve, reject) => {
       const token = this.nextToken++;
       if (this.outbox.length === 0) setImmediate(() => this.flush());
       this.outbox.push({ token, subject, payload, headers });
-      this.pending.set(token, { scope, deadlineMs, resolve, reject, onReply });
+      this.pending.set(token, { scope, sinceMs, deadlineMs, resolve, reject, onReply });
       this.timer ??= setInterval(() => this.checkAll(), CHECK_INTERVAL_MS);
     });
   }
@@ -183,18 +191,28 @@ export class Requests {
       return;
     }
     const nowMs = performance.now();
-    for (const [token, { scope, deadlineMs, reject }] of this.pending) {
-      const reason = nowMs >= deadlineMs ? "deadline" : scope.signal.aborted ? "canceled" : undefined;
+    for (const [token, { scope, sinceMs, deadlineMs, reject }] of this.pending) {
+      const isAborted = nowMs - sinceMs >= SIGNAL_GRACE_MS && scope.signal.aborted;
+      const reason = nowMs >= deadlineMs ? "deadline" : isAborted ? "canceled" : undefined;
       if (reason === undefined) continue;
       this.pending.delete(token);
       reject(new Unanswered(reason, true));
     }
   }
 
+  /** A server takes a new id with each run. */
+  private noticeServer(): void {
+    const serverId = this.connection.info?.server_id;
+    if (serverId !== undefined && serverId === this.serverId) return;
+    this.serverId = serverId;
+    this.serverSinceMs = performance.now();
+  }
+
   private failAll(): void {
-    const pending = [...this.pending.values()];
+    const pending = [...this.pending];
+    const unsent = new Set(this.outbox.splice(0).map(({ token }) => token));
     this.pending.clear();
-    for (const { reject } of pending) reject(new Unanswered("disconnected", true));
+    for (const [token, { reject }] of pending) reject(new Unanswered("disconnected", !unsent.has(token)));
     for (const listener of [...this.disconnectListeners]) listener();
   }
 
@@ -205,6 +223,7 @@ export class Requests {
         this.failAll();
       } else if (status.type === "reconnect") {
         this.isUp = true;
+        this.noticeServer();
         for (const wake of this.connectedWaiters.splice(0)) wake();
       }
     }

@@ -1,17 +1,22 @@
 /** The store on NATS JetStream: puts the parts together. */
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { Limits } from "../kv/limits.js";
-import type { CallScope, Store, Watch, WatchOptions } from "../kv/store.js";
+import type { CallScope, Durability, Store, Watch, WatchOptions } from "../kv/store.js";
 import { BucketFactsCache } from "./bucket-facts.js";
 import { Buckets } from "./buckets.js";
 import { Entries } from "./entries.js";
+import { EntryWrites } from "./entry-writes.js";
 import { toKvError } from "./errors.js";
 import { History } from "./history.js";
+import { Imports } from "./imports.js";
 import { askJetStream } from "./jetstream-api.js";
 import { LiveKeys } from "./live-keys.js";
 import type { Log } from "./log.js";
 import { MessageReader } from "./newest.js";
+import { ReadCache } from "./read-cache.js";
+import { ReadGate } from "./read-gate.js";
 import { Requests } from "./requests.js";
+import { storeSizes } from "./store-sizes.js";
 import { Writer } from "./writes.js";
 
 /** What runs the watches: `WatchHubs` of watch-hub.ts. */
@@ -28,10 +33,14 @@ export interface JetStreamStoreOptions {
   readonly connection: NatsConnection;
   /** Whether the server is part of a cluster: then only a stream's leader has seen every write. */
   readonly isClustered: boolean;
+  /** Whether nobody but this store writes to the server: reads may then be answered from memory. Default: false. */
+  readonly isExclusive?: boolean;
   readonly limits: Limits;
   readonly watches: Watches;
   /** Copies that the storage keeps of a new bucket. Default: 1. */
   readonly replicas?: number | undefined;
+  /** What the server's configuration promises of acknowledged writes. Default: unknown. */
+  readonly durability?: Durability | undefined;
   /** The largest message that the server takes, headers included. */
   readonly maxPayloadBytes: number;
   readonly log: Log;
@@ -41,28 +50,46 @@ export interface JetStreamStoreOptions {
 export function createJetStreamStore(options: JetStreamStoreOptions): Store {
   const { connection, isClustered, limits, watches, maxPayloadBytes, log } = options;
   const requests = new Requests(connection);
-  const reader = new MessageReader(requests, isClustered);
-  const writer = new Writer(requests, reader, isClustered);
+  const reader = new MessageReader(requests, isClustered, new ReadGate(limits, isClustered));
+  const isCached = options.isExclusive === true && !isClustered && limits.readCacheBytesMax > 0;
+  const cache = isCached ? new ReadCache(requests, limits.readCacheBytesMax) : undefined;
+  const writer = new Writer(requests, reader, isClustered, cache);
   const facts = new BucketFactsCache(requests);
   const liveKeys = new LiveKeys({ requests, reader, isClustered, limits, log });
   const history = new History(requests, reader, isClustered);
-  const buckets = new Buckets({ requests, liveKeys, facts, limits, replicas: options.replicas ?? 1 });
-  const entries = new Entries({ requests, reader, writer, facts, limits, maxPayloadBytes });
+  const buckets = new Buckets({
+    requests,
+    liveKeys,
+    facts,
+    cache,
+    limits,
+    replicas: options.replicas ?? 1,
+    durability: options.durability ?? "unknown",
+  });
+  const entries = new Entries({ requests, reader, cache });
+  const writes = new EntryWrites({ requests, reader, writer, facts, limits, maxPayloadBytes });
+  const imports = new Imports({ requests, facts, cache, limits, maxPayloadBytes });
   return {
     createBucket: (config, scope) => buckets.create(config, scope),
     getBucket: (bucket, scope) => buckets.get(bucket, scope),
-    listBuckets: (page, scope) => buckets.list(page, scope),
+    listBuckets: (page, scope, shows) => buckets.list(page, scope, shows),
     updateBucket: (bucket, change, scope) => buckets.update(bucket, change, scope),
     async deleteBucket(bucket, scope) {
       await buckets.delete(bucket, scope);
+      writes.bucketDeleted(bucket);
       watches.bucketDeleted(bucket);
     },
-    get: (bucket, key, revision, scope) => entries.get(bucket, key, revision, scope),
-    put: (bucket, key, value, put, scope) => entries.put(bucket, key, value, put, scope),
-    delete: (bucket, key, remove, scope) => entries.delete(bucket, key, remove, scope),
-    listKeys: (bucket, filters, page, scope) => liveKeys.list(bucket, filters, page, scope),
-    history: (bucket, key, scope) => history.of(bucket, key, scope),
+    get: (bucket, key, revision, scope, consistency) =>
+      entries.get(bucket, key, revision, scope, consistency),
+    put: (bucket, key, value, put, scope) => writes.put(bucket, key, value, put, scope),
+    delete: (bucket, key, remove, scope) => writes.delete(bucket, key, remove, scope),
+    listKeys: (bucket, filters, page, scope, consistency) =>
+      liveKeys.list(bucket, filters, page, scope, consistency),
+    history: (bucket, key, scope, consistency) => history.of(bucket, key, scope, consistency),
     watch: (bucket, watch, scope) => watches.watch(bucket, watch, scope),
+    importEntries: (bucket, afterRevision, imported, scope) =>
+      imports.write(bucket, afterRevision, imported, scope),
+    sizes: (scope) => storeSizes(requests, scope),
     async ping(scope) {
       try {
         await askJetStream(requests, "INFO", undefined, scope);

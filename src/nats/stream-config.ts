@@ -2,8 +2,8 @@
 import { randomUUID } from "node:crypto";
 import { type KvError, invalidArgument } from "../kv/errors.js";
 import type { Limits } from "../kv/limits.js";
-import { streamName, subjectPrefix } from "../kv/names.js";
-import type { BucketChange, BucketConfig, BucketInfo } from "../kv/store.js";
+import { type BucketOwner, streamName, subjectPrefix } from "../kv/names.js";
+import type { BucketChange, BucketConfig, BucketInfo, Durability } from "../kv/store.js";
 import type { StreamConfig, StreamInfo } from "./jetstream-api.js";
 
 /** Names one act of creation: JetStream answers "done" to a second create with the same configuration, and this makes them differ. */
@@ -11,26 +11,30 @@ export const CREATION_ID_KEY = "ironflow.creation_id";
 /** The exact `max_value_size`: the stream's own limit counts headers too. */
 const VALUE_SIZE_KEY = "ironflow.max_value_size";
 
-/** Room for headers beside the largest value: ours take less than 512 bytes (message id, condition, content type, operation). */
+/** Room for headers beside the largest value: ours take less than 640 bytes (message id, condition, request, content type, operation). */
 export const HEADER_BYTES_MAX = 1_024;
 const NANOS_PER_MS = 1_000_000;
-const DUPLICATE_WINDOW_MS = 30_000;
 /**
- * How long the marker lives that the storage leaves where an entry expired, so that watches see it. The shortest that JetStream allows:
- * NATS KV clients for JavaScript take a marker for a put of an empty value while it lives.
+ * How long the marker lives that the storage leaves where an entry expired; never longer than the bucket's entries do. It is what a watch
+ * that was away sees of the expiry, so this is how long it may be away and still go on (watch/resume-rule.ts). Not longer, as NATS KV
+ * clients for JavaScript take a marker for a put of an empty value while it lives.
  */
-const EXPIRY_MARKER_MS = 1_000;
+const EXPIRY_MARKER_MS = 300_000;
 const INT32_MAX = 2_147_483_647;
 
 /** The configuration of a new bucket's stream. Throws `invalid_argument`. */
-export function streamConfigOf(bucket: BucketConfig, limits: Limits, replicas: number): StreamConfig {
+export function streamConfigOf(
+  bucket: BucketConfig,
+  limits: Limits,
+  replicas: number,
+  owner?: BucketOwner,
+): StreamConfig {
   const { name } = bucket;
   return {
     ...FIXED_CONFIG,
-    name: streamName(name),
-    subjects: [`${subjectPrefix(name)}>`],
+    name: streamName(name, owner),
+    subjects: [`${subjectPrefix(name, owner)}>`],
     num_replicas: replicas,
-    metadata: { [CREATION_ID_KEY]: randomUUID() },
     ...changedConfig(
       {
         description: bucket.description ?? "",
@@ -57,7 +61,12 @@ export function updatedConfig(
 }
 
 /** What the service knows of a bucket from its stream; the number of live keys is found elsewhere. */
-export function bucketInfoOf(bucket: string, info: StreamInfo, values: number): BucketInfo {
+export function bucketInfoOf(
+  bucket: string,
+  info: StreamInfo,
+  values: number,
+  durability: Durability,
+): BucketInfo {
   const { config, state } = info;
   return {
     name: bucket,
@@ -71,7 +80,14 @@ export function bucketInfoOf(bucket: string, info: StreamInfo, values: number): 
     createdAt: new Date(info.created),
     revision: BigInt(state.last_seq),
     replicas: config.num_replicas ?? 1,
+    storage: config.storage === "memory" ? "memory" : "file",
+    durability: isSyncedAtMost(config) ? durability : "relaxed",
   };
+}
+
+/** Whether the bucket's writes are synced as the server's configuration says. Another program may have asked for less (ADR-8, ADR-42). */
+function isSyncedAtMost(config: StreamConfig): boolean {
+  return config.storage !== "memory" && config.persist_mode !== "async";
 }
 
 /** The largest value that a bucket takes, in bytes; 0 for no limit of its own. */
@@ -84,7 +100,7 @@ export function valueSizeOf(config: StreamConfig): number {
 
 const FIXED_CONFIG = {
   retention: "limits",
-  storage: "file",
+  storage: "file" as const,
   discard: "new",
   max_consumers: -1,
   max_msgs: -1,
@@ -111,7 +127,7 @@ function changedConfig(
   }
   if (ttlMs !== undefined) {
     checkTtl(ttlMs, limits, refuse);
-    changed = { ...changed, ...ageConfig(ttlMs) };
+    changed = { ...changed, ...ageConfig(ttlMs, limits.idempotencyWindowMs) };
   }
   if (maxBytes !== undefined) {
     checkNumber("max_bytes", maxBytes, limits.bucketBytesMin, Number.MAX_SAFE_INTEGER, refuse);
@@ -130,8 +146,9 @@ function changedConfig(
   };
 }
 
-function ageConfig(ttlMs: number): Partial<StreamConfig> {
-  const windowMs = ttlMs === 0 ? DUPLICATE_WINDOW_MS : Math.min(ttlMs, DUPLICATE_WINDOW_MS);
+/** The storage takes no window that is longer than the life time of an entry. */
+function ageConfig(ttlMs: number, windowMsMax: number): Partial<StreamConfig> {
+  const windowMs = ttlMs === 0 ? windowMsMax : Math.min(ttlMs, windowMsMax);
   return {
     max_age: ttlMs * NANOS_PER_MS,
     duplicate_window: windowMs * NANOS_PER_MS,

@@ -7,7 +7,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { invalidArgument } from "../kv/errors.js";
 import { parseFilters } from "../kv/filter.js";
 import type { Limits } from "../kv/limits.js";
-import { streamName, subjectPrefix } from "../kv/names.js";
+import { type BucketOwner, streamName, subjectPrefix } from "../kv/names.js";
 import type { CallScope, WatchOptions } from "../kv/store.js";
 import { bucketNotFound } from "./errors.js";
 import { StreamApi } from "./watch/api.js";
@@ -24,6 +24,8 @@ export interface WatchHubsOptions {
   readonly isClustered: boolean;
   readonly limits: Limits;
   readonly log: HubLog;
+  /** Whose buckets these are. Default: users'. */
+  readonly owner?: BucketOwner | undefined;
 }
 
 export interface WatchStats {
@@ -54,9 +56,9 @@ export class WatchHubs {
     void this.followConnection();
   }
 
-  /** See `Store.watch`. Beside the iterator, the watch has `take()`, which hands out all that is there at once. */
+  /** See `Store.watch`. */
   async watch(bucket: string, options: WatchOptions, scope: CallScope): Promise<Watcher> {
-    const stream = streamName(bucket);
+    const stream = streamName(bucket, this.options.owner);
     const filters = parseFilters(options.filters);
     if (typeof options.start === "object" && options.start.revision < 1n) {
       throw invalidArgument("The revision to watch from is 1 or more.", { bucket });
@@ -108,7 +110,7 @@ export class WatchHubs {
     const hub = new Hub({
       connection,
       api,
-      subjectPrefix: subjectPrefix(bucket),
+      subjectPrefix: subjectPrefix(bucket, this.options.owner),
       isClustered,
       limits,
       log,

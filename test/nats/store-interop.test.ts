@@ -108,7 +108,7 @@ describe("a bucket of ours", () => {
       discard: "new",
       max_msgs_per_subject: 3,
       max_age: 60_000_000_000,
-      duplicate_window: 30_000_000_000,
+      duplicate_window: 60_000_000_000,
       max_bytes: 10_000,
       max_msg_size: -1,
       max_consumers: -1,

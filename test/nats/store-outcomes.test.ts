@@ -50,6 +50,10 @@ async function untilStored(key: string, revision: bigint): Promise<void> {
   }
 }
 
+async function untilHistoryIs(history: number): Promise<void> {
+  while ((await sound.store.getBucket(bucket, scope())).history !== history);
+}
+
 async function disconnected(): Promise<void> {
   link.isDown = true;
   link.cut();
@@ -143,15 +147,15 @@ describe("a write whose answer is lost with the connection", () => {
     expect(await operations("k")).toEqual(["1 put", "2 put"]);
   });
 
-  it("is not known, and not sent again, when somebody wrote over it", async () => {
+  it("is found to be applied also where somebody wrote over it", async () => {
     await store.put(bucket, "k", bytes("old"), {}, scope());
     const lost = link.loseAnswersTo("Nats-Msg-Id");
-    const outcome = refusal(store.put(bucket, "k", bytes("mine"), {}, scope()));
+    const outcome = store.put(bucket, "k", bytes("mine"), {}, scope());
     await lost;
     await untilStored("k", 2n);
     await sound.store.put(bucket, "k", bytes("theirs"), {}, scope());
     link.cut();
-    expect((await outcome).kind).toBe("outcome_unknown");
+    expect(await outcome).toBe(2n);
     expect(text((await sound.store.get(bucket, "k", 0n, scope())).value)).toBe("theirs");
   });
 
@@ -180,14 +184,77 @@ describe("a write whose answer is lost with the connection", () => {
     ]);
   });
 
-  it.each<[string, (within: CallScope) => Promise<unknown>]>([
-    ["createBucket", (within) => store.createBucket({ name: newBucketName() }, within)],
+  const bucketChanges: [string, (within: CallScope) => Promise<unknown>][] = [
+    ["createBucket", (within) => store.createBucket({ name: newBucketName(), history: 2 }, within)],
     ["updateBucket", (within) => store.updateBucket(bucket, { history: 2 }, within)],
     ["deleteBucket", (within) => store.deleteBucket(bucket, within)],
-  ])("is not known either if it was about a bucket: %s", async (name, call) => {
-    const lost = link.loseAnswersTo(`STREAM.${name.slice(0, 6).toUpperCase()}`);
-    const outcome = refusal(call(scope()));
+  ];
+  const subjectOf = (name: string): string => `STREAM.${name.slice(0, 6).toUpperCase()}`;
+
+  it.each(bucketChanges)("is found to be applied if it was about a bucket: %s", async (name, call) => {
+    const lost = link.loseAnswersTo(subjectOf(name));
+    const outcome = call(scope());
     await lost;
+    link.cut();
+    const info = await outcome;
+    if (name === "deleteBucket")
+      await expectRefusal(sound.store.getBucket(bucket, scope()), "bucket_not_found");
+    else expect(info).toMatchObject({ history: 2 });
+  });
+
+  it.each(bucketChanges)(
+    "is made when it never arrived, if it was about a bucket: %s",
+    async (name, call) => {
+      const lost = link.loseRequest(subjectOf(name));
+      const outcome = call(scope());
+      await lost;
+      link.cut();
+      const info = await outcome;
+      if (name === "deleteBucket")
+        await expectRefusal(sound.store.getBucket(bucket, scope()), "bucket_not_found");
+      else expect(info).toMatchObject({ history: 2 });
+    },
+  );
+
+  it.each(bucketChanges)(
+    "is not known if it was about a bucket, and NATS stays away: %s",
+    async (name, call) => {
+      const lost = link.loseAnswersTo(subjectOf(name));
+      const outcome = refusal(call(scope(300)));
+      await lost;
+      link.isDown = true;
+      link.cut();
+      expect((await outcome).kind).toBe("outcome_unknown");
+    },
+  );
+
+  it("is not the creation of a bucket that somebody else made meanwhile", async () => {
+    const name = newBucketName();
+    const lost = link.loseRequest("STREAM.CREATE");
+    const outcome = refusal(store.createBucket({ name }, scope()));
+    await lost;
+    await sound.store.createBucket({ name }, scope());
+    link.cut();
+    expect((await outcome).kind).toBe("bucket_exists");
+  });
+
+  it("is not the deletion of a bucket that was made again meanwhile", async () => {
+    const lost = link.loseRequest("STREAM.DELETE");
+    const outcome = store.deleteBucket(bucket, scope());
+    await lost;
+    await sound.store.deleteBucket(bucket, scope());
+    await sound.store.createBucket({ name: bucket }, scope());
+    link.cut();
+    await outcome;
+    expect(await sound.store.getBucket(bucket, scope())).toMatchObject({ name: bucket });
+  });
+
+  it("is not known when somebody else changed the bucket meanwhile", async () => {
+    const lost = link.loseAnswersTo("STREAM.UPDATE");
+    const outcome = refusal(store.updateBucket(bucket, { history: 2 }, scope()));
+    await lost;
+    await untilHistoryIs(2);
+    await sound.store.updateBucket(bucket, { history: 3 }, scope());
     link.cut();
     expect((await outcome).kind).toBe("outcome_unknown");
   });

@@ -1,6 +1,6 @@
 /** Stores on real servers, for the tests of the store. */
 import { connect, type NatsConnection } from "@nats-io/transport-node";
-import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
+import { DEFAULT_LIMITS, type Limits } from "../../src/kv/limits.js";
 import type { Store } from "../../src/kv/store.js";
 import { createJetStreamStore, type Watches } from "../../src/nats/store.js";
 
@@ -20,7 +20,13 @@ export interface OpenStore {
 /** Opens a store over a connection of its own, which reconnects for as long as it takes. */
 export async function openStore(
   servers: string | string[],
-  options: { isClustered?: boolean; replicas?: number; watches?: Watches } = {},
+  options: {
+    isClustered?: boolean;
+    isExclusive?: boolean;
+    replicas?: number;
+    watches?: Watches;
+    limits?: Limits;
+  } = {},
 ): Promise<OpenStore> {
   const connection = await connect({
     servers,
@@ -33,7 +39,8 @@ export async function openStore(
   const store = createJetStreamStore({
     connection,
     isClustered: options.isClustered ?? false,
-    limits: DEFAULT_LIMITS,
+    isExclusive: options.isExclusive ?? false,
+    limits: options.limits ?? DEFAULT_LIMITS,
     watches: options.watches ?? NO_WATCHES,
     replicas: options.replicas,
     maxPayloadBytes: connection.info?.max_payload ?? 0,

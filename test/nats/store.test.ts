@@ -7,15 +7,16 @@ import { describeReadContract } from "./store-contract-reads.js";
 import { describeWriteContract } from "./store-contract-writes.js";
 import { type OpenStore, openStore } from "./store-support.js";
 
-for (const [name, isClustered] of [
-  ["reading directly", false],
-  ["reading from leaders", true],
+for (const [name, options] of [
+  ["reading directly", {}],
+  ["reading from leaders", { isClustered: true }],
+  ["answering from memory", { isExclusive: true }],
 ] as const) {
   let server: TestNatsServer;
   let open: OpenStore;
   beforeAll(async () => {
     server = await startNatsServer();
-    open = await openStore(server.url, { isClustered });
+    open = await openStore(server.url, options);
   });
   afterAll(async () => {
     await open.close();

@@ -155,6 +155,6 @@ async function watchAll(
 async function* batches(watcher: Watcher): AsyncGenerator<WatchEvent> {
   for await (const event of watcher) {
     yield event;
-    yield* watcher.take();
+    for (let next = watcher.poll(); next !== undefined; next = watcher.poll()) yield next;
   }
 }

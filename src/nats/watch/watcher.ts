@@ -72,7 +72,7 @@ export class Watcher implements Watch {
   }
 
   next(): Promise<IteratorResult<WatchEvent>> {
-    const event = this.readers.length === 0 ? this.shift() : undefined;
+    const event = this.poll();
     if (event !== undefined) return Promise.resolve({ done: false, value: event });
     if (this.queuedEvents === 0 && this.isEnded) {
       const error = this.takeLastWord();
@@ -87,15 +87,8 @@ export class Watcher implements Watch {
     return Promise.resolve(DONE);
   }
 
-  /**
-   * The events that are there, without waiting: for doors that write many at once. When it is empty, call `next()`, which waits, and
-   * tells how the watch ended.
-   */
-  take(): WatchEvent[] {
-    const events: WatchEvent[] = [];
-    if (this.readers.length > 0) return events;
-    for (let event = this.shift(); event !== undefined; event = this.shift()) events.push(event);
-    return events;
+  poll(): WatchEvent | undefined {
+    return this.readers.length === 0 ? this.shift() : undefined;
   }
 
   /**

@@ -1,0 +1,269 @@
+/** Writing single keys. */
+import { invalidArgument, KvError } from "../kv/errors.js";
+import type { Limits } from "../kv/limits.js";
+import { type BucketOwner, quote, streamName } from "../kv/names.js";
+import type { CallScope, Condition, DeleteOptions, PutOptions, WriteOptions } from "../kv/store.js";
+import type { BucketFactsCache } from "./bucket-facts.js";
+import { aboutOf, type KeyPlace, placeOf } from "./entries.js";
+import { outcomeUnknown, toKvError } from "./errors.js";
+import { identityOf, RecentWrites, type WriteIdentity } from "./idempotency.js";
+import { askJetStream } from "./jetstream-api.js";
+import type { MessageReader, StoredMessage } from "./newest.js";
+import { CONTENT_TYPE_HEADER, operationOf, OPERATION_HEADER } from "./records.js";
+import { type Requests, Unanswered } from "./requests.js";
+import { HEADER_BYTES_MAX } from "./stream-config.js";
+import type { Write } from "./write.js";
+import { MISMATCH, type Writer } from "./writes.js";
+
+export interface EntryWritesOptions {
+  readonly requests: Requests;
+  readonly reader: MessageReader;
+  readonly writer: Writer;
+  readonly facts: BucketFactsCache;
+  readonly limits: Limits;
+  /** The largest message that the storage takes, headers included. */
+  readonly maxPayloadBytes: number;
+  /** Whose buckets these are. Default: users'. */
+  readonly owner?: BucketOwner | undefined;
+}
+
+const CONTENT_TYPE = /^[\x20-\x7e]*$/;
+const NO_BYTES = new Uint8Array(0);
+export const DELETE_LINE = `${OPERATION_HEADER}: DEL\r\n`;
+export const PURGE_LINES = `${OPERATION_HEADER}: PURGE\r\nNats-Rollup: sub\r\n`;
+
+export class EntryWrites {
+  private readonly recentWrites: RecentWrites;
+
+  constructor(private readonly options: EntryWritesOptions) {
+    this.recentWrites = new RecentWrites(options.limits.idempotencyWindowMs);
+  }
+
+  async put(
+    bucket: string,
+    key: string,
+    value: Uint8Array,
+    options: PutOptions,
+    scope: CallScope,
+  ): Promise<bigint> {
+    const place = placeOf(bucket, key, this.options.owner);
+    const headerLines = contentTypeLine(options.contentType ?? "", this.options.limits);
+    this.checkValueSize(place, value.length);
+    let facts = this.options.facts.recent(place);
+    if (facts === undefined || isOver(value.length, facts.maxValueSize)) {
+      facts = await this.options.facts.read(place, scope);
+    }
+    if (isOver(value.length, facts.maxValueSize)) {
+      throw tooLarge(place, value.length, facts.maxValueSize, "the bucket");
+    }
+    const condition = options.condition ?? "always";
+    const request = ["put", key, headerLines, textOf(condition)];
+    return this.once(place, options, request, value, async (identity) => {
+      const write = writeOf(place, value, headerLines, identity);
+      if (condition === "always") return accepted(await this.write(write, scope));
+      if (condition === "if_absent") return this.putIfAbsent(place, write, scope);
+      return this.writeIfRevision(place, write, condition.ifRevision, scope);
+    });
+  }
+
+  async delete(bucket: string, key: string, options: DeleteOptions, scope: CallScope): Promise<bigint> {
+    const place = placeOf(bucket, key, this.options.owner);
+    const condition = options.condition ?? "always";
+    if (condition === "if_absent") {
+      throw invalidArgument("A delete takes no condition but a revision.", aboutOf(place));
+    }
+    if (condition !== "always") checkCondition(place, condition.ifRevision);
+    const headerLines = options.purge === true ? PURGE_LINES : DELETE_LINE;
+    const request = ["delete", key, headerLines, textOf(condition)];
+    return this.once(place, options, request, NO_BYTES, (identity) =>
+      this.deleteOnce(place, writeOf(place, NO_BYTES, headerLines, identity), condition, scope),
+    );
+  }
+
+  /** The bucket is gone: one of the same name is another one. */
+  bucketDeleted(bucket: string): void {
+    this.recentWrites.forget(streamName(bucket, this.options.owner));
+  }
+
+  /** Runs a write; where it has an idempotency key, once for all its sendings that come here. */
+  private once(
+    place: KeyPlace,
+    options: WriteOptions,
+    request: readonly string[],
+    value: Uint8Array,
+    write: (identity: WriteIdentity | undefined) => Promise<bigint>,
+  ): Promise<bigint> {
+    const identity = identityOf(options, request, value, this.options.limits);
+    if (identity === undefined) return write(undefined);
+    return this.recentWrites.once(place.stream, identity, aboutOf(place), write);
+  }
+
+  private async deleteOnce(
+    place: KeyPlace,
+    write: Write,
+    condition: Exclude<Condition, "if_absent">,
+    scope: CallScope,
+  ): Promise<bigint> {
+    const isPurge = write.headerLines === PURGE_LINES;
+    const newest = await this.options.reader.newest(place, place.subject, scope);
+    const isMismatch = condition !== "always" && (newest?.sequence ?? 0n) !== condition.ifRevision;
+    if (isMismatch || newest === undefined || isGone(newest, isPurge)) {
+      const revision = await this.appliedBefore(write, newest, scope);
+      if (revision !== undefined) return revision;
+      if (condition !== "always") checkRevision(place, condition.ifRevision, newest);
+      return 0n;
+    }
+    const send = (): Promise<bigint> =>
+      condition === "always"
+        ? this.write(write, scope).then(accepted)
+        : this.writeIfRevision(place, write, condition.ifRevision, scope);
+    try {
+      return await send();
+    } catch (error) {
+      if (!isPurge || !(error instanceof KvError) || error.kind !== "bucket_full") throw error;
+      await this.makeRoom(place, newest.sequence, scope);
+      return await send();
+    }
+  }
+
+  /**
+   * Removes a key's revisions where the bucket is too full to take the marker that would: all but the newest, so that a purge whose
+   * second half never comes leaves the key's value as it was. Nothing else could free the space.
+   */
+  private async makeRoom(place: KeyPlace, newest: bigint, scope: CallScope): Promise<void> {
+    const body = { filter: place.subject, seq: Number(newest) };
+    try {
+      await askJetStream(this.options.requests, `STREAM.PURGE.${place.stream}`, body, scope);
+    } catch (error) {
+      if (error instanceof Unanswered && error.sent) throw outcomeUnknown(aboutOf(place), error);
+      throw toKvError(error, aboutOf(place));
+    }
+  }
+
+  private async write(write: Write, scope: CallScope): Promise<bigint | typeof MISMATCH> {
+    const { facts, writer } = this.options;
+    const known = facts.recent(write.place) ?? (await facts.read(write.place, scope));
+    return writer.write(write, known, scope);
+  }
+
+  private async appliedBefore(
+    write: Write,
+    newest: StoredMessage | undefined,
+    scope: CallScope,
+  ): Promise<bigint | undefined> {
+    if (write.identity === undefined) return undefined;
+    const { facts, writer } = this.options;
+    const known = facts.recent(write.place) ?? (await facts.read(write.place, scope));
+    return writer.appliedBefore(write, newest, known, scope);
+  }
+
+  /** A tombstone counts as absent: the write replaces exactly the one that was seen. */
+  private async putIfAbsent(place: KeyPlace, write: Write, scope: CallScope): Promise<bigint> {
+    let expected = 0n;
+    for (;;) {
+      const outcome = await this.write({ ...write, expected }, scope);
+      if (outcome !== MISMATCH) return outcome;
+      const newest = await this.options.reader.newest(place, place.subject, scope);
+      if (newest !== undefined && operationOf(newest.headers) === "put") {
+        throw new KvError("key_exists", `The key ${quote(place.key)} has a value.`, {
+          ...aboutOf(place),
+          revision: newest.sequence,
+        });
+      }
+      expected = newest?.sequence ?? 0n;
+    }
+  }
+
+  private async writeIfRevision(
+    place: KeyPlace,
+    write: Write,
+    expected: bigint,
+    scope: CallScope,
+  ): Promise<bigint> {
+    checkCondition(place, expected);
+    for (;;) {
+      const outcome = await this.write({ ...write, expected }, scope);
+      if (outcome !== MISMATCH) return outcome;
+      // A cluster also refuses while another write of the key is under way: then the newest may still be ours.
+      checkRevision(place, expected, await this.options.reader.newest(place, place.subject, scope));
+    }
+  }
+
+  /** The service's own limit; the bucket's is among its facts. */
+  private checkValueSize(place: KeyPlace, bytes: number): void {
+    const most = valueBytesMaxOf(this.options);
+    if (bytes > most) throw tooLarge(place, bytes, most, "the service");
+  }
+}
+
+/** The largest value that the service and its storage take, in bytes. */
+export function valueBytesMaxOf(options: {
+  readonly limits: Limits;
+  readonly maxPayloadBytes: number;
+}): number {
+  return Math.min(options.limits.valueBytesMax, options.maxPayloadBytes - HEADER_BYTES_MAX);
+}
+
+function writeOf(
+  place: KeyPlace,
+  data: Uint8Array,
+  headerLines: string,
+  identity: WriteIdentity | undefined,
+): Write {
+  const { subject, key } = place;
+  return { place, subject, key, data, headerLines, identity, expected: undefined };
+}
+
+function textOf(condition: Condition): string {
+  return typeof condition === "string" ? condition : condition.ifRevision.toString();
+}
+
+/** The revision of a write that had no condition. */
+function accepted(outcome: bigint | typeof MISMATCH): bigint {
+  if (outcome === MISMATCH) throw new KvError("internal", "A write without a condition was refused for one.");
+  return outcome;
+}
+
+/** Whether there is nothing left to delete, or to purge: a deleted key still has a history, a purged or expired one has none. */
+function isGone(newest: StoredMessage, isPurge: boolean): boolean {
+  const operation = operationOf(newest.headers);
+  return isPurge ? operation === "purge" || operation === "expire" : operation !== "put";
+}
+
+function isOver(bytes: number, most: number): boolean {
+  return most > 0 && bytes > most;
+}
+
+/** The header of a content type; none for an empty one. Throws `invalid_argument`. */
+export function contentTypeLine(contentType: string, limits: Limits): string {
+  if (contentType === "") return "";
+  if (contentType.length <= limits.contentTypeBytesMax && CONTENT_TYPE.test(contentType)) {
+    return `${CONTENT_TYPE_HEADER}: ${contentType}\r\n`;
+  }
+  throw invalidArgument(
+    `The content type ${quote(contentType)} is malformed; it takes up to ${limits.contentTypeBytesMax} printable ASCII characters.`,
+  );
+}
+
+function checkCondition(place: KeyPlace, expected: bigint): void {
+  if (expected < 1n) throw invalidArgument("The revision of a condition is at least 1.", aboutOf(place));
+}
+
+function checkRevision(place: KeyPlace, expected: bigint, newest: StoredMessage | undefined): void {
+  const current = newest?.sequence ?? 0n;
+  if (current === expected) return;
+  const found = current === 0n ? "it has none" : `it is ${current.toString()}`;
+  throw new KvError(
+    "revision_mismatch",
+    `The newest revision of the key ${quote(place.key)} is not ${expected.toString()}: ${found}.`,
+    { ...aboutOf(place), revision: current },
+  );
+}
+
+export function tooLarge(place: KeyPlace, bytes: number, most: number, whose: string): KvError {
+  return new KvError(
+    "value_too_large",
+    `The value has ${bytes} bytes; ${whose} takes at most ${most}.`,
+    aboutOf(place),
+  );
+}

@@ -1,0 +1,150 @@
+/**
+ * Entries as they stood in another bucket, written one after the other.
+ *
+ * All of a call are sent at once. Each is written only if the bucket's revision is the one just before its own, so what is applied
+ * is always a first part of the call, in its order, and a call that is sent twice is applied once: where the outcome is not known, the
+ * bucket's revision tells it.
+ */
+import { invalidArgument, KvError } from "../kv/errors.js";
+import type { Limits } from "../kv/limits.js";
+import { quote } from "../kv/names.js";
+import type { CallScope, ImportedEntry, ImportResult } from "../kv/store.js";
+import type { BucketFactsCache } from "./bucket-facts.js";
+import { type KeyPlace, placeOf } from "./entries.js";
+import { contentTypeLine, DELETE_LINE, PURGE_LINES, tooLarge, valueBytesMaxOf } from "./entry-writes.js";
+import { JetStreamError, kindOf, outcomeUnknown, toKvError } from "./errors.js";
+import { parseAnswer } from "./jetstream-api.js";
+import { RawHeaders } from "./messages.js";
+import { existing, isNoResponders, whyNoResponders } from "./newest.js";
+import type { ReadCache } from "./read-cache.js";
+import { type Reply, type Requests, Unanswered } from "./requests.js";
+
+export interface ImportsOptions {
+  readonly requests: Requests;
+  readonly facts: BucketFactsCache;
+  readonly cache: ReadCache | undefined;
+  readonly limits: Limits;
+  /** The largest message that the storage takes, headers included. */
+  readonly maxPayloadBytes: number;
+}
+
+/** An entry, checked. */
+interface Message {
+  readonly place: KeyPlace;
+  readonly data: Uint8Array;
+  readonly headerLines: string;
+}
+
+const EXPECTED_HEADER = "Nats-Expected-Last-Sequence";
+
+export class Imports {
+  constructor(private readonly options: ImportsOptions) {}
+
+  /** See `Store.importEntries`. */
+  async write(
+    bucket: string,
+    afterRevision: bigint,
+    entries: readonly ImportedEntry[],
+    scope: CallScope,
+  ): Promise<ImportResult> {
+    const { cache, limits } = this.options;
+    if (entries.length === 0 || entries.length > limits.importedEntriesMax) {
+      throw invalidArgument(
+        `The call has ${entries.length} entries; it takes 1 to ${limits.importedEntriesMax}.`,
+        { bucket },
+      );
+    }
+    const messages = entries.map((entry) => this.check(bucket, entry));
+    const first = messages[0] as Message;
+    const allowed = await this.withinBucketLimit(first, messages, scope);
+    const send = (): Promise<ImportResult> => this.send(first, allowed, afterRevision, scope);
+    return cache === undefined ? send() : cache.duringBucket(first.place.stream, send);
+  }
+
+  private check(bucket: string, entry: ImportedEntry): Message {
+    const place = placeOf(bucket, entry.key);
+    if (entry.operation !== "put") {
+      if (entry.value.length > 0) {
+        throw invalidArgument(`The entry of the key ${quote(entry.key)} deletes it, and has a value.`);
+      }
+      return {
+        place,
+        data: entry.value,
+        headerLines: entry.operation === "purge" ? PURGE_LINES : DELETE_LINE,
+      };
+    }
+    const most = valueBytesMaxOf(this.options);
+    if (entry.value.length > most) throw tooLarge(place, entry.value.length, most, "the service");
+    return { place, data: entry.value, headerLines: contentTypeLine(entry.contentType, this.options.limits) };
+  }
+
+  /** The entries before the first whose value is over the bucket's own limit. */
+  private async withinBucketLimit(
+    first: Message,
+    messages: readonly Message[],
+    scope: CallScope,
+  ): Promise<readonly Message[]> {
+    const { facts } = this.options;
+    const isOver = ({ data }: Message, most: number): boolean => most > 0 && data.length > most;
+    let known = facts.recent(first.place) ?? (await facts.read(first.place, scope));
+    if (messages.some((message) => isOver(message, known.maxValueSize))) {
+      known = await facts.read(first.place, scope);
+    }
+    const { maxValueSize } = known;
+    const end = messages.findIndex((message) => isOver(message, maxValueSize));
+    if (end === 0) throw tooLarge(first.place, first.data.length, maxValueSize, "the bucket");
+    return end < 0 ? messages : messages.slice(0, end);
+  }
+
+  private async send(
+    { place }: Message,
+    messages: readonly Message[],
+    afterRevision: bigint,
+    scope: CallScope,
+  ): Promise<ImportResult> {
+    const { requests } = this.options;
+    const sent = messages.map((message, index) => {
+      const condition = `${EXPECTED_HEADER}: ${(afterRevision + BigInt(index)).toString()}\r\n`;
+      const headers = new RawHeaders(condition + message.headerLines);
+      return requests.one(message.place.subject, message.data, headers, scope);
+    });
+    const outcomes = await Promise.allSettled(sent);
+    let imported = 0;
+    for (const outcome of outcomes) {
+      const refusal = outcome.status === "rejected" ? (outcome.reason as unknown) : refusalOf(outcome.value);
+      if (refusal === undefined) {
+        imported++;
+        continue;
+      }
+      const about = { bucket: place.bucket, key: messages[imported]?.place.key };
+      // One without an answer may have been written, and then those after it too.
+      if (refusal instanceof Unanswered && refusal.sent) throw outcomeUnknown(about, refusal);
+      if (imported > 0) break;
+      if (isNoResponders(refusal)) throw await whyNoResponders(requests, place, scope, about);
+      if (refusal instanceof JetStreamError && kindOf(refusal) === "revision_mismatch") {
+        throw await this.mismatch(place, afterRevision, scope);
+      }
+      throw toKvError(refusal, about);
+    }
+    return { imported, revision: afterRevision + BigInt(imported) };
+  }
+
+  private async mismatch(place: KeyPlace, afterRevision: bigint, scope: CallScope): Promise<KvError> {
+    const current = BigInt((await existing(this.options.requests, place, scope)).state.last_seq);
+    return new KvError(
+      "revision_mismatch",
+      `The revision of the bucket ${quote(place.bucket)} is not ${afterRevision.toString()}: it is ${current.toString()}.`,
+      { bucket: place.bucket, revision: current },
+    );
+  }
+}
+
+/** Why a message was not stored; undefined: it was. */
+function refusalOf(reply: Reply): unknown {
+  try {
+    parseAnswer(reply.data);
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}

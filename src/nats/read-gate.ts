@@ -1,0 +1,35 @@
+/**
+ * How many reads may be under way at once. A NATS server cuts a connection for which more than its `max_pending` (64 MiB by default) waits
+ * to be sent; every call in flight would fail with it, the writes with an outcome that nobody knows. So a hundred readers of large
+ * values must wait for each other.
+ */
+import type { Limits } from "../kv/limits.js";
+
+/** Three quarters of what a server holds for one connection by default; the rest is for watches and small answers. */
+const PENDING_BYTES_MAX = 48 * 1_048_576;
+/** What an answer has beside the value. */
+const OVERHEAD_BYTES = 16_384;
+
+export class ReadGate {
+  private free: number;
+  private readonly waiting: (() => void)[] = [];
+
+  /** Every answer may hold the largest value; that of a stream's leader holds it in base64. */
+  constructor(limits: Pick<Limits, "valueBytesMax">, isClustered: boolean) {
+    const answerBytesMax = (limits.valueBytesMax + OVERHEAD_BYTES) * (isClustered ? 4 / 3 : 1);
+    this.free = Math.max(1, Math.floor(PENDING_BYTES_MAX / answerBytesMax));
+  }
+
+  /** Reads when there is room. Who waits longest goes first. */
+  async pass<Result>(read: () => Promise<Result>): Promise<Result> {
+    if (this.free > 0) this.free--;
+    else await new Promise<void>((resolve) => this.waiting.push(resolve));
+    try {
+      return await read();
+    } finally {
+      const next = this.waiting.shift();
+      if (next === undefined) this.free++;
+      else next();
+    }
+  }
+}
