@@ -5,6 +5,7 @@
  * end the process, and it reports failures to the console.
  */
 import type {
+  DescMethodBiDiStreaming,
   DescMethodServerStreaming,
   DescMethodUnary,
   JsonReadOptions,
@@ -32,8 +33,11 @@ import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import type { Logger } from "pino";
 import type { Limits } from "../kv/limits.js";
 import type { BoundMethod, CallInput, Door, ServiceRegistry } from "../service/calls.js";
+import { counted } from "./counted.js";
+import { clientNameOf, remoteAddressOf } from "./peer.js";
+import { REQUEST_ID_HEADER } from "./request-id.js";
 import { stopRequest } from "./unread-body.js";
-import { isUsableAuthority } from "./unary/authority.js";
+import { isUsableAuthority } from "./rpc/authority.js";
 
 type Request = IncomingMessage | Http2ServerRequest;
 type Response = ServerResponse | Http2ServerResponse;
@@ -48,9 +52,11 @@ export interface StockHandlerOptions {
   readonly shutdownSignal?: AbortSignal | undefined;
   /** How messages are written as JSON and read from it. Default: unknown fields are ignored. */
   readonly jsonOptions?: Partial<JsonReadOptions & JsonWriteOptions> | undefined;
+  /** Told of each piece of a body. Default: nobody counts. */
+  readonly count?: ((path: string, door: Door, receivedBytes: number, sentBytes: number) => void) | undefined;
 }
 
-export interface ConnectAdapterOptions extends Omit<StockHandlerOptions, "routes"> {
+export interface ConnectAdapterOptions extends Omit<StockHandlerOptions, "routes" | "count"> {
   readonly registry: ServiceRegistry;
 }
 
@@ -65,6 +71,10 @@ export function createConnectAdapter(options: ConnectAdapterOptions): Handler {
   const { registry } = options;
   return createStockHandler({
     ...options,
+    count(path, door, receivedBytes, sentBytes) {
+      const method = registry.methods.get(path);
+      if (method !== undefined) registry.observer?.transferred(method, door, receivedBytes, sentBytes);
+    },
     routes(router) {
       for (const method of registry.methods.values()) addRoute(router, registry, method);
     },
@@ -100,12 +110,23 @@ export function createStockHandler(options: StockHandlerOptions): Handler {
       dropRest(request, response);
       limitTimeout(call.header);
       // The library's own way of reading ends in destroying the request, and the rest of its body then blocks an HTTP/1.1 connection.
-      handler({ ...call, body: request.iterator({ destroyOnReturn: false }) })
-        .then((answer) => universalResponseToNodeResponse(answer, response))
-        .catch((error: unknown) => giveUp(response, error, options.log, handler.requestPath));
+      const body = request.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
+      const { requestPath: path } = handler;
+      const door = doorOf(request.headers["content-type"]);
+      handler({ ...call, body: counted(body, (bytes) => options.count?.(path, door, bytes, 0)) })
+        .then((answer) => {
+          if (answer.body !== undefined) {
+            answer.body = counted(answer.body, (bytes) => options.count?.(path, door, 0, bytes));
+          }
+          return universalResponseToNodeResponse(answer, response);
+        })
+        .catch((error: unknown) => giveUp(request, response, error, options.log, path));
     } catch (error) {
       // A target that is no path, such as `*` or `//[`.
-      options.log.error({ err: error }, "a request could not be read");
+      options.log.error(
+        { err: error, request_id: request.headers[REQUEST_ID_HEADER] },
+        "a request could not be read",
+      );
       refuse(response, 400);
     }
   };
@@ -123,7 +144,12 @@ function addRoute(router: ConnectRouter, registry: ServiceRegistry, method: Boun
         yield* await registry.stream(method, inputOf(context), request);
       });
       break;
-    default:
+    case "bidi_streaming":
+      router.rpc(method.desc as DescMethodBiDiStreaming, async function* (requests, context) {
+        yield* await registry.duplex(method, inputOf(context), requests);
+      });
+      break;
+    case "client_streaming":
       throw new Error(`${method.path}: ${method.desc.methodKind} methods are not served`);
   }
 }
@@ -136,7 +162,19 @@ function inputOf(context: HandlerContext): CallInput {
     timeoutMs: context.timeoutMs(),
     signal: context.signal,
     connection: context.values.get(CONNECTION),
+    get remoteAddress() {
+      return remoteAddressOf(this.connection);
+    },
+    get clientName() {
+      return clientNameOf(this.connection);
+    },
   };
+}
+
+/** By the content types of the three protocols; of Connect are also GETs, which have none. */
+function doorOf(contentType: string | undefined): Door {
+  if (contentType?.startsWith("application/grpc-web") === true) return "grpc-web";
+  return contentType?.startsWith("application/grpc") === true ? "grpc" : "connect";
 }
 
 function connectionOf(request: Request): object {
@@ -177,9 +215,17 @@ function refuse(response: Response, status: 400 | 404): void {
 }
 
 /** After a failure past the library's own answers: mostly a client that hung up, which the library calls `aborted`. */
-function giveUp(response: Response, error: unknown, log: StockHandlerOptions["log"], path: string): void {
-  if (ConnectError.from(error).code !== Code.Aborted && !isHangUp(error))
-    log.error({ err: error, path }, "a call failed");
+function giveUp(
+  request: Request,
+  response: Response,
+  error: unknown,
+  log: StockHandlerOptions["log"],
+  path: string,
+): void {
+  if (ConnectError.from(error).code !== Code.Aborted && !isHangUp(error)) {
+    const facts = { err: error, method: path.slice(1), request_id: request.headers[REQUEST_ID_HEADER] };
+    log.error(facts, "a call failed");
+  }
   if (!response.headersSent) {
     response.statusCode = 500;
     response.end();

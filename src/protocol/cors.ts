@@ -1,12 +1,16 @@
 /** Which web pages may call, and read the answers (CORS: https://fetch.spec.whatwg.org/#http-cors-protocol). For every door. */
 import type { IncomingHttpHeaders } from "node:http";
+import { isLoopbackOrigin } from "./loopback.js";
 
 /** Headers by lower-case name. */
 type HeaderFields = Record<string, string>;
 
 export interface CorsOptions {
-  /** Origins such as https://app.example.com; `*` lets every page call. Never with credentials: the service knows no cookies. */
-  readonly allowedOrigins: readonly string[] | "*";
+  /**
+   * Origins such as https://app.example.com; `*` lets every page call. Never with credentials: the service knows no cookies.
+   * Undefined: the pages that this machine serves.
+   */
+  readonly allowedOrigins: readonly string[] | "*" | undefined;
 }
 
 /** The parts of a request and response that CORS needs; those of HTTP/1.1 and of the HTTP/2 compatibility layer have them. */
@@ -30,8 +34,14 @@ export interface Cors {
   headersFor(headers: IncomingHttpHeaders): HeaderFields | undefined;
   /** The headers of the 204 that answers a preflight; undefined when the request is none. */
   preflightHeaders(method: string | undefined, headers: IncomingHttpHeaders): HeaderFields | undefined;
-  /** Whether a page of this origin may call; true without one. For WebSockets, which browsers don't guard by CORS. */
+  /** Whether pages of this origin may call from elsewhere; true without one. */
   allows(origin: string | undefined): boolean;
+  /**
+   * Whether a request comes from a page that may not call: of an origin that is not allowed, nor the service's own, such as the
+   * dashboard's. Without CORS headers the page could not read the answer, but a change would have been made all the same; and browsers
+   * don't guard WebSockets by CORS at all.
+   */
+  refuses(origin: string | undefined, authority: string | undefined): boolean;
 }
 
 const METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -41,10 +51,14 @@ const REQUEST_HEADERS = [
   "Accept",
   "If-Match",
   "If-None-Match",
+  "Idempotency-Key",
+  "Ironflow-Seen-Revision",
+  "Grpc-Previous-Rpc-Attempts",
   "Last-Event-ID",
   "X-Ironflow-Environment",
   "X-Request-Id",
   "Traceparent",
+  "Tracestate",
   "Connect-Protocol-Version",
   "Connect-Timeout-Ms",
   "Connect-Accept-Encoding",
@@ -57,18 +71,25 @@ const RESPONSE_HEADERS = [
   "ETag",
   "Location",
   "Retry-After",
+  "WWW-Authenticate",
   "X-Request-Id",
   "Grpc-Status",
   "Grpc-Message",
   "Grpc-Status-Details-Bin",
+  "Grpc-Encoding",
+  "Content-Encoding",
+  "Connect-Content-Encoding",
 ].join(", ");
 /** Two hours: the most that Chromium keeps a preflight for. */
 const MAX_AGE_SECONDS = "7200";
 
 export function createCors(options: CorsOptions): Cors {
-  const origins = options.allowedOrigins === "*" ? "*" : new Set(options.allowedOrigins);
-  const allows = (origin: string | undefined): boolean =>
-    origin === undefined || origins === "*" || origins.has(origin);
+  const { allowedOrigins } = options;
+  const origins = allowedOrigins === "*" ? "*" : new Set(allowedOrigins);
+  const allows = (origin: string | undefined): boolean => {
+    if (origin === undefined || origins === "*" || origins.has(origin)) return true;
+    return allowedOrigins === undefined && isLoopbackOrigin(origin);
+  };
 
   const headersFor = (headers: IncomingHttpHeaders): HeaderFields | undefined => {
     const { origin } = headers;
@@ -96,6 +117,8 @@ export function createCors(options: CorsOptions): Cors {
 
   return {
     allows,
+    refuses: (origin, authority = "") =>
+      !allows(origin) && origin !== `http://${authority}` && origin !== `https://${authority}`,
     headersFor,
     preflightHeaders,
     apply(request, response) {

@@ -6,13 +6,17 @@ import type { Logger } from "pino";
 import type { Config } from "../config.js";
 import type { RequestHandlers, StreamArguments } from "../server.js";
 import type { ServiceRegistry } from "../service/calls.js";
+import type { Health } from "../service/health.js";
 import { createConnectAdapter } from "./connect.js";
-import { type Cors, createCors } from "./cors.js";
-import { answerHealth, type Readiness } from "./health.js";
+import { createCors } from "./cors.js";
+import { createFastPath } from "./fast-path.js";
+import { answerHealth } from "./health.js";
+import { answerMetrics, type MetricsOptions } from "./metrics.js";
+import { createPageGuard } from "./page-guard.js";
+import { REQUEST_ID_HEADER, requestIdOf } from "./request-id.js";
 import { createRestHandler } from "./rest/handler.js";
 import { splitTarget } from "./rest/percent.js";
 import { createStaticFiles } from "./static.js";
-import { createUnaryFastPath } from "./unary/fast-path.js";
 import { createWatchUpgrade } from "./watch/websocket.js";
 
 type Request = IncomingMessage | Http2ServerRequest;
@@ -20,42 +24,39 @@ type Response = ServerResponse | Http2ServerResponse;
 
 export interface DoorsOptions {
   readonly registry: ServiceRegistry;
-  /** Asked by GET /readyz. */
-  readonly readiness: Readiness;
+  readonly health: Health;
+  readonly metrics: MetricsOptions;
   readonly config: Config;
+  /** Whether everyone may call now: there is no key at all. */
+  readonly needsNoKey: () => boolean;
   readonly log: Logger;
 }
 
-/** All doors on the handlers that the listener calls; `stop` makes GET /readyz say no. */
-export interface Doors extends RequestHandlers {
-  stop(): void;
-}
-
-/** Makes the doors. Throws where the contract can't be routed. */
-export function createDoors(options: DoorsOptions): Doors {
+/** All doors, on the handlers that the listener calls. Throws where the contract can't be routed. */
+export function createDoors(options: DoorsOptions): RequestHandlers {
   const { registry, config, log } = options;
   const { limits } = config;
-  let isStopping = false;
   const cors = createCors({ allowedOrigins: config.allowedOrigins });
   const rest = createRestHandler({ registry, limits, cors, log });
   const files = createStaticFiles();
   const stock = createConnectAdapter({ registry, limits, log });
-  const unary = config.fastPath ? createUnaryFastPath({ registry, limits, log, cors }) : undefined;
+  const fast = config.fastPath ? createFastPath({ registry, limits, log, cors }) : undefined;
 
-  const isAllowed = (origin: string | undefined): boolean => origin === undefined || cors.allows(origin);
+  // Without a key and not meant for all, it is on loopback: config.ts sees to that.
+  const pageGuard = createPageGuard(cors, () => !config.allowAnonymous && options.needsNoKey());
 
   const dispatch = (request: Request, response: Response, awaitsContinue = false): void => {
     const { path } = splitTarget(request.url ?? "/");
-    if (refusesOrigin(cors, request)) {
-      answer(
-        response,
-        403,
-        '{"error":"Pages of this origin may not call the service.","code":"permission_denied"}',
-      );
+    response.setHeader(REQUEST_ID_HEADER, requestIdOf(request.headers));
+    const refusal = pageGuard(request.headers.origin, authorityOf(request));
+    if (refusal !== undefined) {
+      refuse(response, refusal);
     } else if (rest.handles(path)) {
       rest.handle(request, response, awaitsContinue);
     } else if (path === "/healthz" || path === "/readyz") {
-      void answerHealth(path, response, isStopping, options.readiness);
+      void answerHealth(path, response, options.health);
+    } else if (path === "/metrics") {
+      void answerMetrics(request, response, options.metrics);
     } else if (files(request.method ?? "", path, response)) {
       return;
     } else if (!cors.apply(request, response)) {
@@ -66,7 +67,7 @@ export function createDoors(options: DoorsOptions): Doors {
   const upgrade = createWatchUpgrade({
     registry,
     limits,
-    cors,
+    pageGuard,
     log,
     // Such as curl's offer of h2c: the request is answered as if it had not offered anything.
     answerWithoutUpgrade: (request, response) => dispatch(request, response),
@@ -74,38 +75,36 @@ export function createDoors(options: DoorsOptions): Doors {
 
   return {
     onHttp1(request: IncomingMessage, response: ServerResponse) {
-      if (isAllowed(request.headers.origin) && unary?.handleHttp1(request, response) === true) return;
+      const { origin, host } = request.headers;
+      if (pageGuard(origin, host) === undefined && fast?.handleHttp1(request, response) === true) return;
       dispatch(request, response);
     },
     onHttp1Continue(request: IncomingMessage, response: ServerResponse) {
       dispatch(request, response, true);
     },
     onHttp2(...[stream, headers, flags, rawHeaders]: StreamArguments) {
-      if (isAllowed(headers.origin) && unary?.handleHttp2(stream, headers, flags) === true) return;
-      dispatch(new Http2ServerRequest(stream, headers, {}, rawHeaders), new Http2ServerResponse(stream));
+      const { origin, ":authority": authority = headers.host } = headers;
+      if (pageGuard(origin, authority) === undefined && fast?.handleHttp2(stream, headers, flags) === true)
+        return;
+      dispatch(
+        new Http2ServerRequest(stream, headers, {}, rawHeaders),
+        new Http2ServerResponse(stream),
+        headers.expect?.toLowerCase() === "100-continue",
+      );
     },
     onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer) {
       upgrade(request, socket, head);
     },
-    stop() {
-      isStopping = true;
-    },
   };
 }
 
-/**
- * Whether the request comes from a page of an origin that is not allowed. Without CORS headers the page could not read the answer, but a
- * change would have been made all the same.
- */
-function refusesOrigin(cors: Cors, request: Request): boolean {
-  const { origin } = request.headers;
-  if (origin === undefined || cors.allows(origin)) return false;
-  const authority = "authority" in request ? request.authority : request.headers.host;
-  return !(origin === `http://${authority ?? ""}` || origin === `https://${authority ?? ""}`);
+function authorityOf(request: Request): string | undefined {
+  return "authority" in request ? request.authority : request.headers.host;
 }
 
-function answer(response: Response, status: number, json: string): void {
-  response.statusCode = status;
+function refuse(response: Response, sentence: string): void {
+  response.statusCode = 403;
   response.setHeader("content-type", "application/json");
-  response.end(json);
+  response.setHeader("vary", "Origin");
+  response.end(JSON.stringify({ error: sentence, code: "permission_denied" }));
 }

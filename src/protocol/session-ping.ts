@@ -1,6 +1,9 @@
 /** Keeps HTTP/2 sessions that are in use, finds clients that are gone without a word, and ends sessions that nobody uses. */
-import type { Http2Stream, ServerHttp2Session } from "node:http2";
+import type { ServerHttp2Session } from "node:http2";
 import type { Limits } from "../kv/limits.js";
+
+/** How long a client may take to see that an idle session was closed. */
+const GOODBYE_MS = 1_000;
 
 /**
  * While streams are open the session is pinged, which also carries idle watches through proxies; a ping that is not answered by the next
@@ -9,18 +12,17 @@ import type { Limits } from "../kv/limits.js";
 export function keepSessionAlive(
   session: ServerHttp2Session,
   limits: Pick<Limits, "pingIntervalMs" | "idleTimeoutMs">,
+  hasStreams: () => boolean,
 ): void {
-  let openStreams = 0;
   let isAnswered = true;
-  session.on("stream", (stream: Http2Stream) => {
-    openStreams++;
-    stream.once("close", () => openStreams--);
-  });
   session.setTimeout(limits.idleTimeoutMs, () => {
-    if (openStreams === 0) session.close();
+    if (hasStreams()) return;
+    session.close();
+    // In the middle of a request's headers the session would wait for their end.
+    setTimeout(() => session.destroy(), GOODBYE_MS).unref();
   });
   const timer = setInterval(() => {
-    if (openStreams === 0 || session.destroyed) return;
+    if (!hasStreams() || session.destroyed) return;
     if (!isAnswered) {
       session.destroy();
       return;

@@ -1,4 +1,7 @@
-/** The dashboard's files: three, read once at the start. They open without a key; what they show is asked for with one. */
+/**
+ * The files for browsers: the dashboard, the REST paths' description and the page that shows it. Few, and read once at the start. They open
+ * without a key; what the dashboard shows is asked for with one.
+ */
 import { existsSync, readFileSync } from "node:fs";
 import type { ServerResponse } from "node:http";
 import type { Http2ServerResponse } from "node:http2";
@@ -13,12 +16,16 @@ const FILES: Readonly<Record<string, readonly [name: string, type: string]>> = {
   "/": ["index.html", "text/html; charset=utf-8"],
   "/dashboard.js": ["dashboard.js", "text/javascript; charset=utf-8"],
   "/dashboard.css": ["dashboard.css", "text/css; charset=utf-8"],
+  "/docs": ["docs.html", "text/html; charset=utf-8"],
+  "/docs.js": ["docs.js", "text/javascript; charset=utf-8"],
+  "/docs.css": ["docs.css", "text/css; charset=utf-8"],
+  "/openapi.json": ["openapi.json", "application/json"],
 };
 
 const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-ancestors 'none'";
 
-/** Answers a path of the dashboard; false for every other. */
+/** Answers a path of these files; false for every other. */
 export function createStaticFiles(): (
   method: string,
   path: string,
@@ -43,7 +50,7 @@ function loadFiles(): Map<string, StaticFile> {
   const folders = ["../../web/", "../../../web/"].map((relative) => new URL(relative, import.meta.url));
   const folder = folders.find((one) => existsSync(new URL("index.html", one)));
   if (folder === undefined)
-    throw new Error("The dashboard's files are missing from the package: there is no folder web/.");
+    throw new Error("The files for browsers are missing from the package: there is no folder web/.");
   return new Map(
     Object.entries(FILES).map(([path, [name, type]]) => [
       path,

@@ -16,7 +16,7 @@ import { createConformanceService } from "./service.mjs";
 const [descriptorFile, mode, compiled] = process.argv.slice(2);
 const { DEFAULT_LIMITS } = await load("kv/limits.js");
 const { createStockHandler } = await load("protocol/connect.js");
-const { createUnaryFastPath } = await load("protocol/unary/fast-path.js");
+const { createFastPath } = await load("protocol/fast-path.js");
 const { listen } = await load("server.js");
 const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, readFileSync(descriptorFile)));
 const serviceDesc = registry.getService("connectrpc.conformance.v1.ConformanceService");
@@ -39,7 +39,7 @@ const stock = createStockHandler({
   log,
 });
 const fastPath =
-  mode === "fast" ? createUnaryFastPath({ registry: fastRegistry(), limits, jsonOptions, log }) : undefined;
+  mode === "fast" ? createFastPath({ registry: fastRegistry(), limits, jsonOptions, log }) : undefined;
 let taken = 0;
 
 const listener = await listen({
@@ -114,21 +114,19 @@ function fastRegistry() {
       return [path, { path, service: serviceDesc, desc, handler: service[desc.localName] }];
     }),
   );
-  return {
-    methods,
-    unary(method, call, message) {
-      call.ownHeaders = new Headers();
-      call.ownTrailers = new Headers();
-      return method.handler(message, {
-        requestHeaders: Object.entries(call.requestHeaders).filter(([name]) => !name.startsWith(":")),
-        timeoutMs: call.timeoutMs,
-        signal: call.signal,
-        query: queries.get(call.requestHeaders),
-        responseHeader: call.ownHeaders,
-        responseTrailer: call.ownTrailers,
-      });
-    },
+  const run = (method, call, message) => {
+    call.ownHeaders = new Headers();
+    call.ownTrailers = new Headers();
+    return method.handler(message, {
+      requestHeaders: Object.entries(call.requestHeaders).filter(([name]) => !name.startsWith(":")),
+      timeoutMs: call.timeoutMs,
+      signal: call.signal,
+      query: queries.get(call.requestHeaders),
+      responseHeader: call.ownHeaders,
+      responseTrailer: call.ownTrailers,
+    });
   };
+  return { methods, unary: run, stream: run };
 }
 
 function noteQuery(method, target, headers) {

@@ -102,11 +102,12 @@ export function createConformanceService(registry) {
       return answerOnce(all, call, outputOf("ClientStream"));
     },
 
-    async *serverStream(request, call) {
+    // Headers are sent when the stream is in place, so that they are set before its first step.
+    serverStream(request, call) {
       const definition = request.responseDefinition;
       addHeaders(call.responseHeader, definition?.responseHeaders);
       addHeaders(call.responseTrailer, definition?.responseTrailers);
-      yield* answerEach(definition, call, outputOf("ServerStream"), [request]);
+      return answerEach(definition, call, outputOf("ServerStream"), [request]);
     },
 
     async *bidiStream(requests, call) {

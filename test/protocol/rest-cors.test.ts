@@ -32,6 +32,7 @@ describe("CORS", () => {
       "If-Match",
       "If-None-Match",
       "X-Ironflow-Environment",
+      "Idempotency-Key",
       "Last-Event-ID",
       "X-Grpc-Web",
     ]) {

@@ -87,7 +87,7 @@ describe("query parameters", () => {
     [
       "GET",
       `${KEYS}?limt=1`,
-      'There is no parameter "limt"; this call takes filter, filters, limit, page_token.',
+      'There is no parameter "limt"; this call takes filter, filters, limit, page_token, consistency.',
     ],
     ["GET", `${KEYS}?limit=x`, 'limit is "x"; it takes a whole number from 0 to 4294967295.'],
     ["GET", `${KEYS}?limit=-1`, 'limit is "-1"; it takes a whole number from 0 to 4294967295.'],
@@ -102,7 +102,7 @@ describe("query parameters", () => {
     ["GET", `${KEYS}?filter=%zz`, 'The query has "filter=%zz"; it takes percent-encoded UTF-8.'],
     ["GET", `${KEYS}/k?revision=18446744073709551616`, "revision is"],
     ["GET", `${KEYS}/k?raw=yes`, 'raw is "yes"; it takes true or false.'],
-    ["GET", `${KEYS}/k?key=x`, 'There is no parameter "key"; this call takes raw, revision.'],
+    ["GET", `${KEYS}/k?key=x`, 'There is no parameter "key"; this call takes raw, revision, consistency.'],
     ["DELETE", `${KEYS}/k?purge`, 'purge is ""; it takes true or false.'],
     ["DELETE", `${KEYS}/k?if_revision=1`, "this call takes purge."],
     ["PUT", `${KEYS}/k?ttl=1`, "this call takes none."],

@@ -23,7 +23,7 @@ import {
   PutRequestSchema,
   WatchResponseSchema,
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
-import { createBinaryEncoder } from "../../src/protocol/unary/binary-encoder.js";
+import { createBinaryEncoder } from "../../src/protocol/rpc/binary-encoder.js";
 
 const text = fc.oneof(
   fc.string({ unit: "binary" }),

@@ -14,7 +14,7 @@ import {
 import { ErrorDetailSchema } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import { createConnectAdapter } from "../../src/protocol/connect.js";
-import { createUnaryFastPath } from "../../src/protocol/unary/fast-path.js";
+import { createFastPath } from "../../src/protocol/fast-path.js";
 import { type Listener, listen } from "../../src/server.js";
 import type { BoundMethod, CallInput, ServiceRegistry } from "../../src/service/calls.js";
 
@@ -54,6 +54,10 @@ export class TestRegistry implements ServiceRegistry {
   async stream(): Promise<never> {
     await Promise.resolve();
     throw new ConnectError("no streams here", Code.Unimplemented);
+  }
+
+  duplex(): Promise<never> {
+    return this.stream();
   }
 }
 
@@ -109,7 +113,7 @@ export async function startTestServer(isFast: boolean): Promise<TestServer> {
   const logged: unknown[] = [];
   const log = { error: (...entry: unknown[]) => void logged.push(entry) };
   const stock = createConnectAdapter({ registry, limits, log });
-  const fast = createUnaryFastPath({ registry, limits, log });
+  const fast = createFastPath({ registry, limits, log });
   let taken = 0;
   const listener: Listener = await listen({
     host: "127.0.0.1",

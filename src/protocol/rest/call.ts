@@ -2,6 +2,7 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { IncomingHttpHeaders } from "node:http";
 import type { CallInput, Door } from "../../service/calls.js";
+import { clientNameOf, remoteAddressOf } from "../peer.js";
 import type { Request } from "./body.js";
 
 /** What a request asks of the bridge itself, beside the call's own fields. */
@@ -12,6 +13,8 @@ export interface BridgeOptions {
   snapshotEnd?: boolean;
   /** Whether a watch begins with a snapshot, where the request says so. */
   initial?: boolean;
+  /** The ticket that a watch brings in place of a key. */
+  ticket?: string;
 }
 
 /** What tells of the client's going away. */
@@ -23,6 +26,8 @@ export interface Closing {
 export class HttpCall<Input extends DescMessage = DescMessage> implements CallInput {
   readonly timeoutMs = undefined;
   readonly options: BridgeOptions = {};
+  /** How long the request's body was. */
+  bodyBytes = 0;
   private controller: AbortController | undefined;
 
   constructor(
@@ -34,6 +39,10 @@ export class HttpCall<Input extends DescMessage = DescMessage> implements CallIn
 
   get headers(): IncomingHttpHeaders {
     return this.incoming.headers;
+  }
+
+  get ticket(): string | undefined {
+    return this.options.ticket;
   }
 
   /** Made on demand: most calls end without anyone asking for it. */
@@ -51,6 +60,13 @@ export class HttpCall<Input extends DescMessage = DescMessage> implements CallIn
     return "stream" in this.incoming
       ? (this.incoming.stream.session ?? this.incoming.stream)
       : this.incoming.socket;
+  }
+
+  get remoteAddress(): string | undefined {
+    return remoteAddressOf(this.connection);
+  }
+  get clientName(): string | undefined {
+    return clientNameOf(this.connection);
   }
 
   private isGone(): boolean {

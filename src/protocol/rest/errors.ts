@@ -1,6 +1,7 @@
 /** What a failure looks like over HTTP: status, headers, and `{"error": "<sentence>", "code": "<code>"}`. The only such table. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type ErrorDetail, ErrorDetailSchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
+import { opaqueSentence } from "../../service/errors.js";
 
 /** Headers by lower-case name. */
 export type HeaderFields = Record<string, string | number>;
@@ -81,20 +82,25 @@ const NAME_BY_CODE: Readonly<Record<Code, string>> = {
   [Code.Unauthenticated]: "unauthenticated",
 };
 
+/** The status of an error; `reason` is empty where it has none. */
+export function statusOf(code: Code, reason: string): number {
+  return STATUS_BY_REASON[reason] ?? STATUS_BY_CODE[code];
+}
+
 /** The answer to a failure; undefined for an error that neither the service nor the bridge foresaw. */
 export function refusalOf(error: unknown): Refusal | undefined {
   if (error instanceof Refusal) return error;
   if (!(error instanceof ConnectError)) return undefined;
   const detail = detailOf(error);
   const reason = detail?.reason ?? "";
-  const status = STATUS_BY_REASON[reason] ?? STATUS_BY_CODE[error.code];
+  const status = statusOf(error.code, reason);
   const code = reason === "" ? NAME_BY_CODE[error.code] : reason;
   return new Refusal(status, code, error.rawMessage, headersOf(status, detail));
 }
 
 /** The answer to an error that nobody foresaw: opaque. */
-export function opaqueRefusal(): Refusal {
-  return new Refusal(500, "internal", "The service failed to answer this call; the fault is logged there.");
+export function opaqueRefusal(requestId: string | undefined): Refusal {
+  return new Refusal(500, "internal", opaqueSentence(requestId));
 }
 
 /** What an error of the service says besides its code; undefined when it came without. */

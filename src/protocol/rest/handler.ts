@@ -6,6 +6,7 @@ import { create, fromJson, type JsonValue, type Message, toJson } from "@bufbuil
 import type { Limits } from "../../kv/limits.js";
 import type { ServiceRegistry } from "../../service/calls.js";
 import { type Cors, createCors } from "../cors.js";
+import { REQUEST_ID_HEADER } from "../request-id.js";
 import { serveEventStream } from "../watch/sse.js";
 import { allowedMethods, bindCall, findRoute } from "./bind.js";
 import { checkBodyHeaders, parseJsonObject, readBody, type Request, type Response } from "./body.js";
@@ -20,7 +21,7 @@ import { type Answer, jsonAnswer } from "./shape.js";
 
 /** Takes faults of the bridge itself: each is a bug, and the client is told nothing of it. */
 export interface FaultLog {
-  error(facts: { readonly err: unknown }, sentence: string): void;
+  error(facts: { readonly err: unknown; readonly request_id?: string | undefined }, sentence: string): void;
 }
 
 export interface RestHandlerOptions {
@@ -90,16 +91,26 @@ class RestDoor {
     const result = await this.run(endpoint, call);
     const answer = endpoint.shape.answer?.(result, call, target.path) ?? plainAnswer(endpoint, result);
     send(request, response, answer);
+    const sentBytes = Number(answer.headers["content-length"] ?? 0);
+    this.options.registry.observer?.transferred(endpoint.method, "rest", call.bodyBytes, sentBytes);
   }
 
   fail(request: Request, response: Response, error: unknown): void {
     const refusal = refusalOf(error);
-    if (refusal === undefined)
-      this.options.log.error({ err: error }, "The REST bridge failed to answer a call.");
+    const requestId = request.headers[REQUEST_ID_HEADER]?.toString();
+    if (refusal === undefined) {
+      this.options.log.error(
+        { err: error, request_id: requestId },
+        "The REST bridge failed to answer a call.",
+      );
+    }
     try {
-      sendRefusal(request, response, refusal ?? opaqueRefusal());
+      sendRefusal(request, response, refusal ?? opaqueRefusal(requestId));
     } catch (sendError) {
-      this.options.log.error({ err: sendError }, "The REST bridge failed to send an error.");
+      this.options.log.error(
+        { err: sendError, request_id: requestId },
+        "The REST bridge failed to send an error.",
+      );
       response.destroy();
     }
   }
@@ -137,6 +148,7 @@ class RestDoor {
     if (awaitsContinue || (request.httpVersionMajor === 2 && expectsContinue(request)))
       response.writeContinue();
     const bytes = await readBody(request, { bytesMax, tooLargeCode, timeoutMs: limits.requestTimeoutMs });
+    call.bodyBytes = bytes.length;
     if (body.kind === "bytes") {
       (call.request as unknown as Record<string, Uint8Array>)[body.field] = bytes;
       return;

@@ -21,6 +21,13 @@ export function revisionOfIfMatch(header: string): bigint {
   return revision;
 }
 
+/** What `Idempotency-Key` says; empty without one. Throws a 400 where it is there and says nothing. */
+export function idempotencyKeyOf(header: string | string[] | undefined): string {
+  if (header === "")
+    throw badRequest("Idempotency-Key is empty; it takes 1 to 128 visible ASCII characters.");
+  return header === undefined ? "" : String(header);
+}
+
 /** Throws a 400 unless `If-None-Match` of a write is `*`. */
 export function checkIfNoneMatchOfWrite(header: string): void {
   if (header.trim() !== "*") {

@@ -4,7 +4,14 @@ import { DurationSchema } from "@bufbuild/protobuf/wkt";
 import { KeyValueService, WatchRequest_Start } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { type Entry, Operation, PreconditionSchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import { Refusal, badRequest } from "./errors.js";
-import { checkIfNoneMatchOfWrite, entityTag, hasRevision, prefers, revisionOfIfMatch } from "./headers.js";
+import {
+  checkIfNoneMatchOfWrite,
+  entityTag,
+  hasRevision,
+  idempotencyKeyOf,
+  prefers,
+  revisionOfIfMatch,
+} from "./headers.js";
 import { writeBase64, writeJson, writeTime } from "./json.js";
 import { parseBooleanParameter, parseDurationParameter } from "./parameters.js";
 import { type Answer, emptyAnswer, jsonAnswer, shapeOf } from "./shape.js";
@@ -47,7 +54,7 @@ export const KEY_VALUE_SHAPES = [
   }),
 
   shapeOf(KeyValueService.method.put, {
-    withoutParameters: ["content_type", "precondition"],
+    withoutParameters: ["content_type", "precondition", "idempotency_key"],
     tooLargeCode: "value_too_large",
     readHeaders({ headers, request }) {
       const ifMatch = headers["if-match"];
@@ -65,6 +72,7 @@ export const KEY_VALUE_SHAPES = [
         request.precondition = create(PreconditionSchema, { condition: { case: "ifAbsent", value: true } });
       }
       request.contentType = headers["content-type"] ?? "";
+      request.idempotencyKey = idempotencyKeyOf(headers["idempotency-key"]);
     },
     answer: ({ revision }) => ({
       status: 200,
@@ -74,13 +82,14 @@ export const KEY_VALUE_SHAPES = [
   }),
 
   shapeOf(KeyValueService.method.delete, {
-    withoutParameters: ["if_revision"],
+    withoutParameters: ["if_revision", "idempotency_key"],
     readHeaders({ headers, request }) {
       if (headers["if-none-match"] !== undefined) {
         throw badRequest("If-None-Match is set; a delete takes If-Match only.");
       }
       const ifMatch = headers["if-match"];
       if (ifMatch !== undefined) request.ifRevision = revisionOfIfMatch(ifMatch);
+      request.idempotencyKey = idempotencyKeyOf(headers["idempotency-key"]);
     },
     answer: emptyAnswer,
   }),
@@ -118,6 +127,7 @@ export const KEY_VALUE_SHAPES = [
       key: { repeats: true, read: ({ request }, text) => request.filters.push(text) },
       filter: { repeats: true, read: ({ request }, text) => request.filters.push(text) },
       initial: { read: (call, text, name) => (call.options.initial = parseBooleanParameter(text, name)) },
+      ticket: { read: (call, text) => (call.options.ticket = text) },
       snapshot_end: {
         read: (call, text, name) => (call.options.snapshotEnd = parseBooleanParameter(text, name)),
       },

@@ -30,6 +30,8 @@ class Node<Target> {
 }
 
 export class Router<Target> {
+  /** In the order in which they were added. */
+  readonly routes: Route<Target>[] = [];
   private readonly root = new Node<Target>();
 
   /** Adds a route. Throws when another one has the same method and matches the same paths. */
@@ -51,6 +53,7 @@ export class Router<Target> {
       );
     }
     ends.set(route.httpMethod, route);
+    this.routes.push(route);
   }
 
   /** The route of a method and path; undefined when there is none. */

@@ -1,5 +1,6 @@
 /** Writes answers, on HTTP/1.1 and HTTP/2 alike. */
 import type { OutgoingHttpHeaders } from "node:http";
+import { stopRequest } from "../unread-body.js";
 import type { Request, Response } from "./body.js";
 import type { HeaderFields, Refusal } from "./errors.js";
 import type { Answer } from "./shape.js";
@@ -35,14 +36,11 @@ function keepOriginVary(response: Response, headers: HeaderFields): void {
   if (headers.vary !== undefined && response.hasHeader("vary")) headers.vary = `Origin, ${headers.vary}`;
 }
 
-/**
- * A body that nobody reads holds back the HTTP/2 connection's flow control: once the answer is out, the client is told to stop
- * (RFC 9113 section 8.1). On HTTP/1.1 Node reads and drops it, so that the client gets to see the answer; the request's time limit ends that.
- */
+/** On HTTP/1.1 Node reads and drops it, so that the client gets to see the answer; the request's time limit ends that. */
 function leaveBodyUnread(response: Exclude<Response, { req: unknown; assignSocket: unknown }>): void {
   const { stream } = response;
   // The stream's own event: that of the compatibility layer comes only when the stream is closed.
   stream.once("finish", () => {
-    if (!stream.destroyed && !stream.readableEnded && !stream.endAfterHeaders) stream.close();
+    if (!stream.endAfterHeaders) stopRequest(stream);
   });
 }

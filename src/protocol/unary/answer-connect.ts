@@ -1,13 +1,8 @@
 /** Answers of Connect's unary protocol: https://connectrpc.com/docs/protocol#unary-response */
 import { codeToHttpStatus, errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
-import {
-  type Answer,
-  type AnswerMaker,
-  COMPRESS_BYTES_MIN,
-  type Fields,
-  addFields,
-  compress,
-} from "./answer.js";
+import { compress, isLong } from "../rpc/compression.js";
+import { type Fields, addFields } from "../rpc/fields.js";
+import type { Answer, AnswerMaker } from "./answer.js";
 import type { UnaryCall } from "./call.js";
 
 export const connectAnswers: AnswerMaker = {
@@ -33,7 +28,7 @@ function answerOf(
   body: Uint8Array,
 ): Answer | Promise<Answer> {
   addFields(headers, call.ownTrailers, "trailer-");
-  if (call.acceptsGzip && body.length >= COMPRESS_BYTES_MIN) return compressed(status, headers, body);
+  if (call.acceptsGzip && isLong(body)) return compressed(status, headers, body);
   headers["content-length"] = String(body.length);
   return { status, headers, body, trailers: undefined };
 }

@@ -1,24 +1,22 @@
-/** Answers of gRPC-Web: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md; the trailers are the body's last envelope. */
-import type { ConnectError } from "@connectrpc/connect";
-import { trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
-import { type Answer, type AnswerMaker, COMPRESS_BYTES_MIN, compress } from "./answer.js";
-import { grpcHeaders, statusTrailers } from "./answer-grpc.js";
+/** Answers of gRPC-Web. */
+import { compressedEnvelope, isLong } from "../rpc/compression.js";
+import { ENVELOPE_HEAD_BYTES, TRAILER_FLAG, envelope, seal } from "../rpc/envelope.js";
+import { envelopedHeaders } from "../rpc/fields.js";
+import { grpcTrailerBytes } from "../rpc/grpc-fields.js";
+import type { Answer, AnswerMaker } from "./answer.js";
 import type { UnaryCall } from "./call.js";
-import { COMPRESSED_FLAG, ENVELOPE_HEAD_BYTES, TRAILER_FLAG, envelope, seal } from "./envelope.js";
-
-const STATUS_OK: Uint8Array = Buffer.from("grpc-status: 0\r\n");
 
 export const grpcWebAnswers: AnswerMaker = {
   headBytes: ENVELOPE_HEAD_BYTES,
   success(call, framed) {
     const message = framed.subarray(ENVELOPE_HEAD_BYTES);
-    const trailers = trailersOf(call);
+    const trailers = grpcTrailerBytes(call, undefined);
     if (call.acceptsGzip && (isLong(message) || isLong(trailers))) return compressed(call, message, trailers);
     // In one buffer, so that they go out in one write.
     return answerOf(call, Buffer.concat([seal(framed, 0), envelope(TRAILER_FLAG, trailers)]));
   },
   failure(call, error) {
-    const trailers = trailersOf(call, error);
+    const trailers = grpcTrailerBytes(call, error);
     if (call.acceptsGzip && isLong(trailers)) return compressed(call, undefined, trailers);
     return answerOf(call, envelope(TRAILER_FLAG, trailers));
   },
@@ -34,20 +32,6 @@ async function compressed(
   return answerOf(call, Buffer.concat(parts));
 }
 
-async function compressedEnvelope(flags: number, data: Uint8Array): Promise<Buffer> {
-  return isLong(data) ? envelope(flags | COMPRESSED_FLAG, await compress(data)) : envelope(flags, data);
-}
-
 function answerOf(call: UnaryCall, body: Uint8Array): Answer {
-  return { status: 200, headers: grpcHeaders(call), body, trailers: undefined };
-}
-
-function isLong(data: Uint8Array): boolean {
-  return data.length >= COMPRESS_BYTES_MIN;
-}
-
-function trailersOf(call: UnaryCall, error?: ConnectError): Uint8Array {
-  return error === undefined && call.ownTrailers === undefined
-    ? STATUS_OK
-    : trailerSerialize(statusTrailers(call, error));
+  return { status: 200, headers: envelopedHeaders(call), body, trailers: undefined };
 }

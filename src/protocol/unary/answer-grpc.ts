@@ -1,54 +1,27 @@
-/** Answers of the gRPC protocol: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md, "Responses". */
-import type { ConnectError } from "@connectrpc/connect";
-import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
-import {
-  type Answer,
-  type AnswerMaker,
-  COMPRESS_BYTES_MIN,
-  type Fields,
-  addFields,
-  compress,
-} from "./answer.js";
+/** Answers of the gRPC protocol. */
+import { compressedEnvelope, isLong } from "../rpc/compression.js";
+import { ENVELOPE_HEAD_BYTES, seal } from "../rpc/envelope.js";
+import { type Fields, envelopedHeaders } from "../rpc/fields.js";
+import { grpcTrailers } from "../rpc/grpc-fields.js";
+import type { Answer, AnswerMaker } from "./answer.js";
 import type { UnaryCall } from "./call.js";
-import { COMPRESSED_FLAG, ENVELOPE_HEAD_BYTES, envelope, seal } from "./envelope.js";
-
-const STATUS_OK: Readonly<Fields> = Object.freeze({ "grpc-status": "0" });
 
 export const grpcAnswers: AnswerMaker = {
   headBytes: ENVELOPE_HEAD_BYTES,
   success(call, framed) {
-    if (call.acceptsGzip && framed.length >= ENVELOPE_HEAD_BYTES + COMPRESS_BYTES_MIN) {
-      return compressed(call, framed.subarray(ENVELOPE_HEAD_BYTES));
+    if (call.acceptsGzip) {
+      const message = framed.subarray(ENVELOPE_HEAD_BYTES);
+      if (isLong(message)) return compressed(call, message);
     }
-    return answerOf(call, seal(framed, 0), trailersOf(call));
+    return answerOf(call, seal(framed, 0), grpcTrailers(call, undefined));
   },
-  failure: (call, error) => answerOf(call, undefined, trailersOf(call, error)),
+  failure: (call, error) => answerOf(call, undefined, grpcTrailers(call, error)),
 };
 
 async function compressed(call: UnaryCall, message: Uint8Array): Promise<Answer> {
-  return answerOf(call, envelope(COMPRESSED_FLAG, await compress(message)), trailersOf(call));
+  return answerOf(call, await compressedEnvelope(0, message), grpcTrailers(call, undefined));
 }
 
 function answerOf(call: UnaryCall, body: Uint8Array | undefined, trailers: Readonly<Fields>): Answer {
-  return { status: 200, headers: grpcHeaders(call), body, trailers };
-}
-
-/** The headers of gRPC and gRPC-Web: the encoding is named where it may be used, not only where it was. */
-export function grpcHeaders(call: UnaryCall): Fields {
-  const fields: Fields = { "content-type": call.form.contentType };
-  if (call.acceptsGzip) fields["grpc-encoding"] = "gzip";
-  call.addOwnHeaders(fields);
-  return fields;
-}
-
-function trailersOf(call: UnaryCall, error?: ConnectError): Readonly<Fields> {
-  if (error === undefined && call.ownTrailers === undefined) return STATUS_OK;
-  const fields: Fields = {};
-  addFields(fields, statusTrailers(call, error));
-  return fields;
-}
-
-/** The handler's trailers with the status of the call. */
-export function statusTrailers(call: UnaryCall, error: ConnectError | undefined): Headers {
-  return setTrailerStatus(new Headers(call.ownTrailers), error);
+  return { status: 200, headers: envelopedHeaders(call), body, trailers };
 }

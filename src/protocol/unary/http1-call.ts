@@ -1,18 +1,11 @@
 /** A unary call on an HTTP/1.1 request. */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { CallSettings, RequestHead } from "../rpc/call.js";
+import { followResponse, readRequest } from "../rpc/http1-events.js";
 import type { Answer } from "./answer.js";
-import { type CallSettings, type RequestHead, UnaryCall } from "./call.js";
+import { UnaryCall } from "./call.js";
 
-/** Request and response carry their call, so that one function serves as the listener of all. */
-const CALL = Symbol("call");
-interface CallRequest extends IncomingMessage {
-  [CALL]: Http1Call;
-}
-interface CallResponse extends ServerResponse {
-  [CALL]: Http1Call;
-}
-
-export class Http1Call extends UnaryCall {
+export class Http1UnaryCall extends UnaryCall {
   constructor(
     settings: CallSettings,
     head: RequestHead,
@@ -26,19 +19,14 @@ export class Http1Call extends UnaryCall {
     return this.request.socket;
   }
 
+  /** Reads the request's body; answers when it is complete. */
   read(): void {
     this.listen();
-    const { request } = this;
-    (request as CallRequest)[CALL] = this;
-    request.on("data", onData);
-    request.on("end", onEnd);
-    // A client that hangs up in the middle; the response's `close` says so too.
-    request.on("error", ignore);
+    readRequest(this.request, this);
   }
 
   protected listen(): void {
-    (this.response as CallResponse)[CALL] = this;
-    this.response.on("close", onClose);
+    followResponse(this.response, this);
   }
 
   protected write(answer: Answer): void {
@@ -57,20 +45,4 @@ export class Http1Call extends UnaryCall {
   protected cut(): void {
     this.response.destroy();
   }
-}
-
-function onData(this: IncomingMessage, chunk: Buffer): void {
-  (this as CallRequest)[CALL].receive(chunk);
-}
-
-function onEnd(this: IncomingMessage): void {
-  (this as CallRequest)[CALL].received();
-}
-
-function onClose(this: ServerResponse): void {
-  (this as CallResponse)[CALL].abandon();
-}
-
-function ignore(): void {
-  // Nothing to do.
 }

@@ -1,18 +1,12 @@
 /** A unary call on an HTTP/2 stream. */
-import type { ServerHttp2Stream } from "node:http2";
-import { constants } from "node:http2";
-import type { Answer, Fields } from "./answer.js";
+import { constants, type ServerHttp2Stream } from "node:http2";
+import type { CallSettings, RequestHead } from "../rpc/call.js";
+import { followStream, readRequest, sendTrailersLast } from "../rpc/http2-events.js";
 import { stopRequest } from "../unread-body.js";
-import { type CallSettings, type RequestHead, UnaryCall } from "./call.js";
+import type { Answer } from "./answer.js";
+import { UnaryCall } from "./call.js";
 
-/** The stream carries its call, so that one function serves as the listener of every stream. */
-const CALL = Symbol("call");
-interface CallStream extends ServerHttp2Stream {
-  [CALL]: Http2Call;
-}
-
-export class Http2Call extends UnaryCall {
-  private trailers: Readonly<Fields> | undefined;
+export class Http2UnaryCall extends UnaryCall {
   private readsBody = false;
 
   constructor(
@@ -27,27 +21,15 @@ export class Http2Call extends UnaryCall {
     return this.stream.session ?? this.stream;
   }
 
+  /** Reads the request's body; answers when it is complete. */
   read(): void {
     this.listen();
     this.readsBody = true;
-    this.stream.on("data", onData);
-    this.stream.on("end", onEnd);
+    readRequest(this.stream);
   }
 
   protected listen(): void {
-    (this.stream as CallStream)[CALL] = this;
-    this.stream.on("aborted", onAborted);
-  }
-
-  /** Whether the client may still be sending. */
-  private get isUnread(): boolean {
-    return this.readsBody && !this.stream.readableEnded;
-  }
-
-  sendTrailers(): void {
-    const { stream } = this;
-    if (this.trailers !== undefined) stream.sendTrailers(this.trailers);
-    if (this.isUnread) stopRequest(stream);
+    followStream(this.stream, this);
   }
 
   protected write(answer: Answer): void {
@@ -56,12 +38,12 @@ export class Http2Call extends UnaryCall {
     const { status, headers, body, trailers } = answer;
     const isEmpty = body === undefined || body.length === 0;
     if (trailers !== undefined) {
-      this.trailers = trailers;
-      stream.on("wantTrailers", onWantTrailers);
+      sendTrailersLast(stream, trailers);
       stream.respond(headers, { waitForTrailers: true });
     } else {
       stream.respond(status === 200 ? headers : { ...headers, ":status": status }, { endStream: isEmpty });
-      if (this.isUnread) stream.once("finish", () => stopRequest(stream));
+      // The client may still be sending.
+      if (this.readsBody && !stream.readableEnded) stream.once("finish", () => stopRequest(stream));
     }
     if (isEmpty) stream.end();
     else stream.end(body);
@@ -70,20 +52,4 @@ export class Http2Call extends UnaryCall {
   protected cut(): void {
     this.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
   }
-}
-
-function onData(this: ServerHttp2Stream, chunk: Buffer): void {
-  (this as CallStream)[CALL].receive(chunk);
-}
-
-function onEnd(this: ServerHttp2Stream): void {
-  (this as CallStream)[CALL].received();
-}
-
-function onAborted(this: ServerHttp2Stream): void {
-  (this as CallStream)[CALL].abandon();
-}
-
-function onWantTrailers(this: ServerHttp2Stream): void {
-  (this as CallStream)[CALL].sendTrailers();
 }

@@ -68,8 +68,11 @@ function encode(event: WatchResponse, bucket: string): Frame | undefined {
 }
 
 /** The last frame of a watch that failed. Where the client can go on, the sentence says from where. */
-export function errorFrame(error: unknown): { readonly json: string; readonly code: string } {
-  const { message, code } = refusalOf(error) ?? opaqueRefusal();
+export function errorFrame(
+  error: unknown,
+  requestId: string | undefined,
+): { readonly json: string; readonly code: string } {
+  const { message, code } = refusalOf(error) ?? opaqueRefusal(requestId);
   const resumeAt = error instanceof ConnectError ? (detailOf(error)?.revision ?? 0n) : 0n;
   const advice = resumeAt > 0n && RESUMABLE.has(code) ? ` Resume with start_revision=${resumeAt}.` : "";
   return { json: `{"type":"error","message":${JSON.stringify(message + advice)}}`, code };

@@ -5,7 +5,8 @@
 import type { WatchRequest, WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { WatchRequest_Start } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { Limits } from "../../kv/limits.js";
-import type { ServiceRegistry } from "../../service/calls.js";
+import type { BoundMethod, ServiceRegistry } from "../../service/calls.js";
+import { REQUEST_ID_HEADER } from "../request-id.js";
 import type { Request, Response } from "../rest/body.js";
 import type { HttpCall } from "../rest/call.js";
 import { badRequest, refusalOf } from "../rest/errors.js";
@@ -38,7 +39,7 @@ export async function serveEventStream(
     call,
     call.request,
   )) as AsyncIterableIterator<WatchResponse>;
-  const stream = new EventStream(events, call, response, options);
+  const stream = new EventStream(endpoint.method, events, call, response, options);
   await stream.run();
 }
 
@@ -62,6 +63,7 @@ class EventStream {
   private isClosed = false;
 
   constructor(
+    private readonly method: BoundMethod,
     private readonly events: AsyncIterableIterator<WatchResponse>,
     private readonly call: HttpCall,
     private readonly response: Response,
@@ -124,13 +126,18 @@ class EventStream {
     if (this.batch === "" || this.isClosed) return;
     const { batch } = this;
     this.batch = "";
+    const { registry } = this.options;
+    registry.observer?.transferred(this.method, "sse", 0, Buffer.byteLength(batch));
     if (!writeText(this.response, batch)) this.isBlocked = true;
   }
 
   private writeError(error: unknown): void {
     if (this.isClosed) return;
-    if (refusalOf(error) === undefined) this.options.log.error({ err: error }, "A watch by SSE failed.");
-    this.batch += `data: ${errorFrame(error).json}\n\n`;
+    const requestId = this.call.header(REQUEST_ID_HEADER);
+    if (refusalOf(error) === undefined) {
+      this.options.log.error({ err: error, request_id: requestId }, "A watch by SSE failed.");
+    }
+    this.batch += `data: ${errorFrame(error, requestId).json}\n\n`;
   }
 
   /** A comment when there is room for one; a client that took nothing since the one before is gone. */

@@ -3,13 +3,12 @@ import type { Duplex } from "node:stream";
 import type { WebSocket } from "ws";
 import type { WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { Limits } from "../../kv/limits.js";
+import type { BoundMethod, ServiceRegistry } from "../../service/calls.js";
+import { REQUEST_ID_HEADER } from "../request-id.js";
 import type { HttpCall } from "../rest/call.js";
 import { refusalOf } from "../rest/errors.js";
 import type { FaultLog } from "../rest/handler.js";
 import { bucketOfWatch, errorFrame, frameOf } from "./frames.js";
-
-/** What a client may send between two pings, pings of its own included. */
-const CLIENT_FRAMES_MAX = 1_000;
 
 /** Close codes by the error's code (RFC 6455 section 7.4.1; 1013, "try again later", is in its IANA registry). */
 const CLOSE_CODES: Readonly<Record<string, number>> = {
@@ -34,9 +33,14 @@ export class WatchSocket {
     private readonly webSocket: WebSocket,
     /** The connection under it: its buffer tells whether the client keeps up. */
     private readonly connection: Duplex,
+    private readonly method: BoundMethod,
     private readonly events: AsyncIterableIterator<WatchResponse>,
     private readonly call: HttpCall,
-    private readonly options: { readonly limits: Pick<Limits, "pingIntervalMs">; readonly log: FaultLog },
+    private readonly options: {
+      readonly registry: Pick<ServiceRegistry, "observer">;
+      readonly limits: Pick<Limits, "pingIntervalMs" | "webSocketMessagesMax">;
+      readonly log: FaultLog;
+    },
   ) {}
 
   start(): void {
@@ -91,13 +95,16 @@ export class WatchSocket {
       });
     }
     this.webSocket.send(bytes, { binary: false });
+    this.options.registry.observer?.transferred(this.method, "websocket", 0, bytes.length);
   }
 
   private sendError(error: unknown): void {
     if (this.isClosed) return;
-    if (refusalOf(error) === undefined)
-      this.options.log.error({ err: error }, "A watch by WebSocket failed.");
-    const { json, code } = errorFrame(error);
+    const requestId = this.call.header(REQUEST_ID_HEADER);
+    if (refusalOf(error) === undefined) {
+      this.options.log.error({ err: error, request_id: requestId }, "A watch by WebSocket failed.");
+    }
+    const { json, code } = errorFrame(error, requestId);
     this.webSocket.send(json);
     this.webSocket.close(CLOSE_CODES[code] ?? POLICY_CLOSE_CODE, code);
   }
@@ -114,7 +121,7 @@ export class WatchSocket {
 
   private onClientFrame(): void {
     this.clientFrames++;
-    if (this.clientFrames !== CLIENT_FRAMES_MAX) return;
+    if (this.clientFrames !== this.options.limits.webSocketMessagesMax + 1) return;
     this.webSocket.close(POLICY_CLOSE_CODE, "too many messages");
     this.close();
   }

@@ -9,7 +9,8 @@ import { type ServerOptions, WebSocketServer } from "ws";
 import type { WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { Limits } from "../../kv/limits.js";
 import type { ServiceRegistry } from "../../service/calls.js";
-import type { Cors } from "../cors.js";
+import type { PageGuard } from "../page-guard.js";
+import { REQUEST_ID_HEADER, requestIdOf } from "../request-id.js";
 import { bindCall, findRoute } from "../rest/bind.js";
 import { badRequest, opaqueRefusal, Refusal, refusalOf } from "../rest/errors.js";
 import type { FaultLog } from "../rest/handler.js";
@@ -22,8 +23,8 @@ import { WatchSocket } from "./watch-socket.js";
 export interface WatchUpgradeOptions {
   readonly registry: ServiceRegistry;
   readonly limits: Limits;
-  /** Which pages may connect: browsers don't guard WebSockets themselves. Default: every origin. */
-  readonly cors?: Pick<Cors, "allows"> | undefined;
+  /** Which pages may connect: browsers don't guard WebSockets themselves. Default: all. */
+  readonly pageGuard?: PageGuard | undefined;
   readonly log: FaultLog;
   /**
    * Answers requests that ask for another upgrade, such as `curl --http2` does with h2c: a server may ignore that (RFC 9110 section 7.8),
@@ -35,19 +36,19 @@ export interface WatchUpgradeOptions {
 /** Takes the `upgrade` events of an HTTP/1.1 server; never throws. */
 export type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
-/** Clients have nothing to say on a watch. */
-const MESSAGE_BYTES_MAX = 1_024;
 /** How long a client has to answer a close. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
 /** `closeTimeout` is missing in the types of ws. */
-const HANDSHAKE_OPTIONS: ServerOptions & { readonly closeTimeout: number } = {
-  noServer: true,
-  clientTracking: false,
-  perMessageDeflate: false,
-  maxPayload: MESSAGE_BYTES_MAX,
-  closeTimeout: CLOSE_TIMEOUT_MS,
-};
+function handshakeOptions(limits: Limits): ServerOptions & { readonly closeTimeout: number } {
+  return {
+    noServer: true,
+    clientTracking: false,
+    perMessageDeflate: false,
+    maxPayload: limits.webSocketMessageBytesMax,
+    closeTimeout: CLOSE_TIMEOUT_MS,
+  };
+}
 
 /** Makes the door. Throws RouteError when the contract has a rule that can't be served. */
 export function createWatchUpgrade(options: WatchUpgradeOptions): UpgradeHandler {
@@ -60,26 +61,31 @@ export function createWatchUpgrade(options: WatchUpgradeOptions): UpgradeHandler
 }
 
 class WatchDoor {
-  private readonly handshake = new WebSocketServer(HANDSHAKE_OPTIONS);
+  private readonly handshake: WebSocketServer;
 
   constructor(
     private readonly router: Router<Endpoint>,
     private readonly options: WatchUpgradeOptions,
-  ) {}
+  ) {
+    this.handshake = new WebSocketServer(handshakeOptions(options.limits));
+    this.handshake.on("headers", (lines, request) => {
+      lines.push(`${REQUEST_ID_HEADER}: ${requestIdOf(request.headers)}`);
+    });
+  }
 
   async upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     if (request.headers.upgrade?.toLowerCase() !== "websocket") {
       this.answerWithoutUpgrade(request, socket);
       return;
     }
+    requestIdOf(request.headers);
     const target = splitTarget(request.url ?? "");
     const match = findRoute(this.router, request.method ?? "", target);
     const endpoint = match.route.target;
     if (!endpoint.isStream) throw badRequest("This is no watch; send the request without Upgrade.");
     checkHandshake(request);
-    if (this.options.cors?.allows(request.headers.origin) === false) {
-      throw new Refusal(403, "permission_denied", "Pages of this origin may not connect.");
-    }
+    const refusal = this.options.pageGuard?.(request.headers.origin, request.headers.host);
+    if (refusal !== undefined) throw new Refusal(403, "permission_denied", refusal);
     const call = bindCall(match, target, request, "websocket", socket);
     const events = (await this.options.registry.stream(
       endpoint.method,
@@ -91,16 +97,21 @@ class WatchDoor {
       return;
     }
     this.handshake.handleUpgrade(request, socket, head, (webSocket) => {
-      new WatchSocket(webSocket, socket, events, call, this.options).start();
+      new WatchSocket(webSocket, socket, endpoint.method, events, call, this.options).start();
     });
   }
 
   /** Answers over the bare connection, and closes it. */
   refuse(request: IncomingMessage, socket: Duplex, error: unknown): void {
     const refusal = refusalOf(error);
-    if (refusal === undefined) this.options.log.error({ err: error }, "The WebSocket door failed to answer.");
+    const requestId = requestIdOf(request.headers);
+    if (refusal === undefined) {
+      this.options.log.error({ err: error, request_id: requestId }, "The WebSocket door failed to answer.");
+    }
     if (socket.destroyed) return;
-    sendRefusal(request, responseOn(request, socket), refusal ?? opaqueRefusal());
+    const response = responseOn(request, socket);
+    response.setHeader(REQUEST_ID_HEADER, requestId);
+    sendRefusal(request, response, refusal ?? opaqueRefusal(requestId));
   }
 
   private answerWithoutUpgrade(request: IncomingMessage, socket: Duplex): void {

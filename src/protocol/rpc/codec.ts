@@ -1,6 +1,7 @@
 /** Bytes to messages and back, for one method; what is malformed fails with the stock adapter's errors. */
 import type {
   DescMessage,
+  DescMethodServerStreaming,
   DescMethodUnary,
   JsonReadOptions,
   JsonWriteOptions,
@@ -24,7 +25,7 @@ export interface MethodCodec {
 const WRITE_BYTES_MAX = 0xffffffff;
 
 export function createMethodCodec(
-  method: DescMethodUnary,
+  method: DescMethodUnary | DescMethodServerStreaming,
   messageBytesMax: number,
   jsonOptions: JsonOptions | undefined,
 ): MethodCodec {

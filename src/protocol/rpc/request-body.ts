@@ -1,7 +1,7 @@
 /** Collects the bytes of a request into its one message, and refuses what is no such thing in the stock adapter's words. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Message, MethodCodec } from "./codec.js";
-import { COMPRESSED_FLAG, ENVELOPE_HEAD_BYTES, TRAILER_FLAG } from "./envelope.js";
+import { COMPRESSED_FLAG, ENVELOPE_HEAD_BYTES } from "./envelope.js";
 import type { WireForm } from "./wire-form.js";
 
 /** Takes a body piece by piece. Both methods throw ConnectError as soon as the request can't be answered. */
@@ -57,7 +57,7 @@ export class PlainBody implements RequestBody {
   }
 }
 
-/** A body of length-prefixed messages, of which a unary request has exactly one: gRPC and gRPC-Web. */
+/** A body of length-prefixed messages, of which a request has exactly one: gRPC, gRPC-Web and Connect streams. */
 export class EnvelopedBody implements RequestBody {
   private pieces: Pieces | undefined;
   private message: Message | undefined;
@@ -68,6 +68,7 @@ export class EnvelopedBody implements RequestBody {
     private readonly codec: MethodCodec,
     private readonly form: WireForm,
     private readonly bytesMax: number,
+    private readonly methodKind: "unary" | "server-streaming",
   ) {}
 
   push(chunk: Buffer): void {
@@ -92,7 +93,10 @@ export class EnvelopedBody implements RequestBody {
       throw new ConnectError("protocol error: incomplete envelope", Code.InvalidArgument);
     }
     if (this.message === undefined) {
-      throw new ConnectError("protocol error: missing input message for unary method", Code.Unimplemented);
+      throw new ConnectError(
+        `protocol error: missing input message for ${this.methodKind} method`,
+        Code.Unimplemented,
+      );
     }
     return this.message;
   }
@@ -133,12 +137,11 @@ export class EnvelopedBody implements RequestBody {
         Code.Internal,
       );
     }
-    // gRPC-Web allows an envelope of trailers, which says nothing that matters here.
-    if ((flags & TRAILER_FLAG) !== 0 && this.form.door === "grpc-web") return;
+    if ((flags & this.form.endFlag) !== 0) return;
     const message = this.codec.decode(this.form.isBinary, data);
     if (this.message !== undefined) {
       throw new ConnectError(
-        "protocol error: received extra input message for unary method",
+        `protocol error: received extra input message for ${this.methodKind} method`,
         Code.Unimplemented,
       );
     }

@@ -1,12 +1,14 @@
-/** Which requests the fast path takes, by their heads alone. */
-import type { DescMethodUnary } from "@bufbuild/protobuf";
+/** Which requests the fast paths take, by their heads alone. */
+import type { DescMethodServerStreaming, DescMethodUnary } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
 import type { IncomingHttpHeaders } from "node:http";
 import type { Limits } from "../../kv/limits.js";
 import type { ServiceRegistry } from "../../service/calls.js";
 import type { Cors } from "../cors.js";
-import type { RequestHead, UnaryRoute } from "./call.js";
+import { requestIdOf } from "../request-id.js";
+import type { RequestHead, Route } from "./call.js";
 import { type JsonOptions, createMethodCodec } from "./codec.js";
+import { SharedFrames } from "./frames.js";
 import { messageOf } from "./get-request.js";
 import { timeoutOf } from "./timeout.js";
 import { type WireForm, acceptsGzip, formOf, isUncompressed } from "./wire-form.js";
@@ -27,38 +29,40 @@ export interface AdmittedGet {
 }
 
 export class Admission {
-  private readonly routes: ReadonlyMap<string, UnaryRoute>;
+  private readonly routes: ReadonlyMap<string, Route>;
 
   constructor(private readonly options: AdmissionOptions) {
-    this.routes = unaryRoutes(options);
+    this.routes = routesOf(options);
   }
 
-  /** What a POST asks for; undefined where it is not for the fast path. */
+  /** What a POST asks for; undefined where it is not for a fast path. */
   post(target: string, headers: IncomingHttpHeaders): RequestHead | undefined {
     const route = this.routes.get(target);
-    const form = formOf(headers);
-    if (route === undefined || form === undefined) return undefined;
-    if (!isUncompressed(form, headers)) return undefined;
-    // The body of a Connect call is the message: one that says it is too large need not be read.
-    if (form.door === "connect" && Number(headers["content-length"]) > this.options.limits.messageBytesMax) {
+    if (route === undefined) return undefined;
+    const form = formOf(headers, route.isUnary);
+    if (form === undefined || !isUncompressed(form, headers)) return undefined;
+    // Where the body is the message, one that says it is too large need not be read.
+    if (!form.isEnveloped && Number(headers["content-length"]) > this.options.limits.messageBytesMax) {
       return undefined;
     }
     return this.headOf(route, form, headers);
   }
 
-  /** What a Connect GET asks for; undefined where it is not for the fast path. */
+  /** What a Connect GET asks for; undefined where it is not for a fast path. */
   get(target: string, headers: IncomingHttpHeaders): AdmittedGet | undefined {
     const pathEnd = target.indexOf("?");
     if (pathEnd < 0 || headers["content-type"] !== undefined) return undefined;
     const route = this.routes.get(target.slice(0, pathEnd));
-    if (route?.method.desc.idempotency !== Idempotency.NO_SIDE_EFFECTS) return undefined;
+    if (route?.isUnary !== true || route.method.desc.idempotency !== Idempotency.NO_SIDE_EFFECTS) {
+      return undefined;
+    }
     const message = messageOf(target.slice(pathEnd + 1));
     if (message === undefined) return undefined;
     const head = this.headOf(route, message.form, headers);
     return head === undefined ? undefined : { head, bytes: message.bytes };
   }
 
-  private headOf(route: UnaryRoute, form: WireForm, headers: IncomingHttpHeaders): RequestHead | undefined {
+  private headOf(route: Route, form: WireForm, headers: IncomingHttpHeaders): RequestHead | undefined {
     const timeoutMs = timeoutOf(form, headers);
     if (timeoutMs === "malformed") return undefined;
     const { cors } = this.options;
@@ -67,6 +71,7 @@ export class Admission {
       route,
       form,
       headers,
+      requestId: requestIdOf(headers),
       timeoutMs,
       acceptsGzip: acceptsGzip(form, headers),
       corsHeaders: cors?.headersFor(headers),
@@ -74,16 +79,17 @@ export class Admission {
   }
 }
 
-function unaryRoutes(options: AdmissionOptions): Map<string, UnaryRoute> {
-  const routes = new Map<string, UnaryRoute>();
+function routesOf(options: AdmissionOptions): Map<string, Route> {
+  const routes = new Map<string, Route>();
   for (const [path, method] of options.registry.methods) {
-    if (method.desc.methodKind !== "unary") continue;
+    const { methodKind } = method.desc;
+    if (methodKind !== "unary" && methodKind !== "server_streaming") continue;
     const codec = createMethodCodec(
-      method.desc as DescMethodUnary,
+      method.desc as DescMethodUnary | DescMethodServerStreaming,
       options.limits.messageBytesMax,
       options.jsonOptions,
     );
-    routes.set(path, { method, codec });
+    routes.set(path, { method, isUnary: methodKind === "unary", codec, frames: new SharedFrames(codec) });
   }
   return routes;
 }

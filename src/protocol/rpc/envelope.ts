@@ -1,9 +1,11 @@
-/** The frame around each message of gRPC and gRPC-Web: a byte of flags, four of length. */
+/** The frame around each message of gRPC, gRPC-Web and Connect streams: a byte of flags, four of length. */
 
 export const ENVELOPE_HEAD_BYTES = 5;
 export const COMPRESSED_FLAG = 0b1;
 /** gRPC-Web: the envelope holds trailers. */
 export const TRAILER_FLAG = 0b1000_0000;
+/** Connect: the envelope is the stream's last, and holds its outcome. */
+export const END_STREAM_FLAG = 0b10;
 
 /** Makes an envelope of a message that has room for the head before it. */
 export function seal(framed: Buffer, flags: number): Buffer {

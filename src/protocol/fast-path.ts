@@ -1,32 +1,34 @@
 /**
- * The fast path: plain unary calls of any service, answered straight on Node's streams, in all wire forms.
+ * The fast paths: plain unary and server-streaming calls of any service, answered straight on Node's streams, in all wire forms.
  *
- * It looks at a request's head only, and takes what it is sure to answer as the stock adapter would. What it does not take (streaming
- * methods, compressed requests, unusual content types, malformed time limits, ...) it leaves untouched, for the stock adapter to answer or
- * refuse. So there is one place where such rules live.
+ * They look at a request's head only, and take what they are sure to answer as the stock adapter would. What they don't take (streams of
+ * requests, compressed requests, unusual content types, malformed time limits, ...) they leave untouched, for the stock adapter to answer
+ * or refuse. So there is one place where such rules live.
  */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import { constants, type ServerHttp2Stream } from "node:http2";
-import type { ServiceRegistry } from "../../service/calls.js";
-import { Admission, type AdmissionOptions } from "./admission.js";
-import { isUsableAuthority } from "./authority.js";
-import type { CallSettings } from "./call.js";
-import { Http1Call } from "./http1-call.js";
-import { Http2Call } from "./http2-call.js";
+import type { ServiceRegistry } from "../service/calls.js";
+import { Http1StreamingCall } from "./streaming/http1-call.js";
+import { Http2StreamingCall } from "./streaming/http2-call.js";
+import { Http1UnaryCall } from "./unary/http1-call.js";
+import { Http2UnaryCall } from "./unary/http2-call.js";
+import { Admission, type AdmissionOptions } from "./rpc/admission.js";
+import { isUsableAuthority } from "./rpc/authority.js";
+import type { CallSettings } from "./rpc/call.js";
 
-export interface UnaryFastPathOptions extends AdmissionOptions {
-  readonly registry: Pick<ServiceRegistry, "methods" | "unary">;
+export interface FastPathOptions extends AdmissionOptions {
+  readonly registry: Pick<ServiceRegistry, "methods" | "unary" | "stream" | "observer">;
   readonly log: CallSettings["log"];
 }
 
 /** Each returns whether the call was taken; if not, nothing of it was read or written. */
-export interface UnaryFastPath {
+export interface FastPath {
   handleHttp1(request: IncomingMessage, response: ServerResponse): boolean;
   /** The stream must have a listener for `error`, as every stream of a server must. */
   handleHttp2(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number): boolean;
 }
 
-export function createUnaryFastPath(options: UnaryFastPathOptions): UnaryFastPath {
+export function createFastPath(options: FastPathOptions): FastPath {
   const { registry, limits, jsonOptions, log } = options;
   const settings: CallSettings = { registry, messageBytesMax: limits.messageBytesMax, jsonOptions, log };
   const admission = new Admission(options);
@@ -40,13 +42,14 @@ export function createUnaryFastPath(options: UnaryFastPathOptions): UnaryFastPat
         const head = admission.post(url, headers);
         // gRPC needs HTTP/2; what becomes of it here is the stock adapter's affair.
         if (head === undefined || head.form.door === "grpc") return false;
-        new Http1Call(settings, head, request, response).read();
+        const Call = head.route.isUnary ? Http1UnaryCall : Http1StreamingCall;
+        new Call(settings, head, request, response).read();
         return true;
       }
       if (method !== "GET" || hasBody(headers)) return false;
       const get = admission.get(url, headers);
       if (get === undefined) return false;
-      new Http1Call(settings, get.head, request, response).answerTo(get.bytes);
+      new Http1UnaryCall(settings, get.head, request, response).answerTo(get.bytes);
       return true;
     },
 
@@ -59,13 +62,14 @@ export function createUnaryFastPath(options: UnaryFastPathOptions): UnaryFastPat
       if (method === "POST") {
         const head = admission.post(target, headers);
         if (head === undefined) return false;
-        new Http2Call(settings, head, stream).read();
+        const Call = head.route.isUnary ? Http2UnaryCall : Http2StreamingCall;
+        new Call(settings, head, stream).read();
         return true;
       }
       if (method !== "GET" || (flags & constants.NGHTTP2_FLAG_END_STREAM) === 0) return false;
       const get = admission.get(target, headers);
       if (get === undefined) return false;
-      new Http2Call(settings, get.head, stream).answerTo(get.bytes);
+      new Http2UnaryCall(settings, get.head, stream).answerTo(get.bytes);
       return true;
     },
   };

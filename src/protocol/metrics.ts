@@ -1,0 +1,53 @@
+/** GET /metrics: what Prometheus reads (https://prometheus.io/docs/instrumenting/exposition_formats/). */
+import { KvError } from "../kv/errors.js";
+import type { AccessControl } from "../service/caller.js";
+import { toConnectError } from "../service/errors.js";
+import type { Request, Response } from "./rest/body.js";
+import { Refusal, refusalOf } from "./rest/errors.js";
+import type { FaultLog } from "./rest/handler.js";
+import { send, sendRefusal } from "./rest/send.js";
+
+export interface MetricsOptions {
+  /** The metrics in version 0.0.4 of the text format. */
+  readonly metricsText: () => Promise<string>;
+  /** Who may read them: keys with admin on all buckets. Undefined: everyone. */
+  readonly access: Pick<AccessControl, "callerOf"> | undefined;
+  readonly log: FaultLog;
+}
+
+/** Never rejects. */
+export async function answerMetrics(
+  request: Request,
+  response: Response,
+  options: MetricsOptions,
+): Promise<void> {
+  try {
+    checkAccess(request, options.access);
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      throw new Refusal(405, "method_not_allowed", "The metrics take GET.", { allow: "GET, HEAD" });
+    }
+    send(request, response, {
+      status: 200,
+      headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8", "cache-control": "no-store" },
+      body: await options.metricsText(),
+    });
+  } catch (error) {
+    const refusal =
+      refusalOf(error) ??
+      refusalOf(
+        toConnectError(error, request.headers["x-request-id"]?.toString(), (fault) =>
+          options.log.error({ err: fault }, "the metrics can't be had"),
+        ),
+      );
+    if (refusal !== undefined) sendRefusal(request, response, refusal);
+  }
+}
+
+function checkAccess(request: Request, access: MetricsOptions["access"]): void {
+  const caller = access?.callerOf({ header: (name) => request.headers[name]?.toString() });
+  if (caller === undefined || caller.may("admin", "*")) return;
+  throw new KvError(
+    "permission_denied",
+    "This API key may not read the metrics; that takes the scope admin on *.",
+  );
+}

@@ -1,0 +1,211 @@
+/**
+ * The OpenAPI 3.1 document of the REST paths (https://spec.openapis.org/oas/v3.1.1.html), from the contract's descriptors, their
+ * google.api.http rules and their comments. Made when the code is generated (scripts/write-openapi.mjs); the service only hands it out.
+ */
+import { createFileRegistry, type DescMethod } from "@bufbuild/protobuf";
+import type { FileDescriptorSet } from "@bufbuild/protobuf/wkt";
+import type { BoundMethod } from "../../service/calls.js";
+import { formatPathTemplate } from "../rest/path-template.js";
+import type { Route } from "../rest/router.js";
+import { createRouter, type Endpoint } from "../rest/routes.js";
+import { emptyAnswer } from "../rest/shape.js";
+import { SHAPES } from "../rest/shapes.js";
+import { type Comments, descriptionOf, readComments } from "./comments.js";
+import { errorAnswers } from "./error-answers.js";
+import { type Form, type FormAnswer, FORMS, formSchemas } from "./forms.js";
+import { described, type Json, MessageSchemas, TEXT } from "./schemas.js";
+
+const INFO = `The REST paths of ironflow-kv. Revisions and sizes are JSON numbers, times RFC 3339, values base64.
+
+\`HEAD\` works wherever \`GET\` does, except on watches; \`OPTIONS\` lists the methods of a path. A path or method that is not here answers 404
+or 405. Unknown query parameters are refused with 400.`;
+
+/** Makes the document. `files`: the contract with its source information. Throws where something has no description. */
+export function openApiDocument(files: FileDescriptorSet, version: string): Json {
+  const comments = readComments(files);
+  const schemas = new MessageSchemas(comments);
+  const methods = methodsOf(files);
+  const routes = createRouter({ methods }, shapesByName(methods)).routes;
+  const paths: Record<string, Record<string, Json>> = { ...PROBES };
+  for (const route of routes) {
+    const path = formatPathTemplate(route.template).replace(/=[^}]*/g, "");
+    (paths[path] ??= {})[route.httpMethod.toLowerCase()] = operationOf(route, comments, schemas);
+  }
+  const services = new Set(routes.map(({ target }) => target.method.service));
+  return {
+    openapi: "3.1.1",
+    info: {
+      title: "ironflow-kv",
+      version,
+      description: INFO,
+      license: { name: "Apache-2.0", identifier: "Apache-2.0" },
+    },
+    servers: [{ url: "/" }],
+    tags: [...services].map(({ name, typeName }) =>
+      described({ name }, descriptionOf(comments.get(typeName) ?? "")),
+    ),
+    security: [{ apiKey: [] }, {}],
+    paths,
+    components: {
+      securitySchemes: {
+        apiKey: {
+          type: "http",
+          scheme: "bearer",
+          description: "An API key. Not needed where the service has none.",
+        },
+      },
+      parameters: { Environment: ENVIRONMENT },
+      schemas: { ...formSchemas((name) => schemas.describe(name)), ...schemas.components },
+    },
+  };
+}
+
+const ENVIRONMENT: Json = {
+  name: "X-Ironflow-Environment",
+  in: "header",
+  description: "There is one environment so far.",
+  schema: { type: "string", enum: ["default"] },
+};
+
+const PROBES = {
+  "/healthz": probe("Whether the process is alive.", { 200: "It is." }),
+  "/readyz": probe("Whether the service takes calls and its storage answers.", {
+    200: "It is ready.",
+    503: "It is not: it stops, or the storage does not answer.",
+  }),
+};
+
+function probe(summary: string, answers: Readonly<Record<number, string>>): Record<string, Json> {
+  const responses = Object.entries(answers).map(([status, description]) => [
+    status,
+    { description, content: { "text/plain": { schema: TEXT } } },
+  ]);
+  return {
+    get: { summary, tags: ["Probes"], security: [], responses: Object.fromEntries(responses) as Json },
+  };
+}
+
+/** The methods of the contract, as the router wants them; nothing is called here. */
+function methodsOf(files: FileDescriptorSet): Map<string, BoundMethod> {
+  const methods = new Map<string, BoundMethod>();
+  const handler = (): Promise<never> => Promise.reject(new Error("The document calls nothing."));
+  for (const service of createFileRegistry(files)) {
+    if (service.kind !== "service") continue;
+    for (const desc of service.methods) {
+      const path = `/${service.typeName}/${desc.name}`;
+      methods.set(path, { path, service, desc, handler });
+    }
+  }
+  return methods;
+}
+
+/** The shapes by these descriptors: they have the comments, and are others than those of the generated code. */
+function shapesByName(methods: ReadonlyMap<string, BoundMethod>) {
+  const byName = new Map([...SHAPES].map(([method, shape]) => [nameOf(method), shape]));
+  return new Map(
+    [...methods.values()].flatMap(({ desc }) => {
+      const shape = byName.get(nameOf(desc));
+      return shape === undefined ? [] : [[desc, shape] as const];
+    }),
+  );
+}
+
+function nameOf(method: DescMethod): string {
+  return `${method.parent.typeName}.${method.name}`;
+}
+
+function operationOf({ target }: Route<Endpoint>, comments: Comments, schemas: MessageSchemas): Json {
+  const { method, body } = target;
+  const name = nameOf(method.desc);
+  const form = FORMS[name] ?? {};
+  const description = descriptionOf(comments.get(name) ?? "");
+  if (description === "") throw new Error(`${name} has no comment`);
+  const requestBody =
+    body.kind === "none" ? undefined : { required: body.kind === "json", content: bodyOf(target, form, schemas) };
+  return {
+    operationId: `${method.service.name}_${method.desc.name}`,
+    tags: [method.service.name],
+    summary: description.split(/(?<=\.)\s|\n/)[0] ?? "",
+    description,
+    parameters: parametersOf(target, form, schemas),
+    ...(requestBody === undefined ? {} : { requestBody }),
+    responses: {
+      ...answersOf(target, form, schemas),
+      ...errorAnswers(target, comments, form),
+    },
+  };
+}
+
+function parametersOf({ method, paths, parameters }: Endpoint, form: Form, schemas: MessageSchemas): Json[] {
+  const { input } = method.desc;
+  const inPath = paths.map(({ variable }) => ({
+    name: variable.fieldPath,
+    in: "path",
+    required: true,
+    description: schemas.describe(`${input.typeName}.${variable.fieldPath}`) ?? "",
+    schema: TEXT,
+  }));
+  const inQuery = [...parameters].map(([name, { repeats }]) => {
+    const field = input.fields.find((one) => one.name === name);
+    const [schema, description] = form.parameters?.[name] ?? [
+      field && schemas.parameter(field),
+      field && schemas.describe(`${input.typeName}.${name}`),
+    ];
+    if (schema === undefined || description === undefined) {
+      throw new Error(`${input.typeName}: the parameter ${name} is not described; do so in openapi/forms.ts`);
+    }
+    const isList = repeats === true && schema.type !== "array";
+    return { name, in: "query", description, schema: isList ? { type: "array", items: schema } : schema };
+  });
+  const inHeaders = Object.entries(form.headers ?? {}).map(([name, description]) => ({
+    name,
+    in: "header",
+    description,
+    schema: TEXT,
+  }));
+  return [...inPath, ...inQuery, ...inHeaders, { $ref: "#/components/parameters/Environment" }];
+}
+
+function bodyOf(endpoint: Endpoint, form: Form, schemas: MessageSchemas): Json {
+  const { body, shape, method, paths } = endpoint;
+  if (body.kind === "bytes") return { "*/*": {} };
+  if (form.body === undefined && shape.readBody !== undefined) throw undescribed(method, "body");
+  const inPath = new Set(paths.map(({ variable }) => variable.fieldPath));
+  return { "application/json": { schema: form.body ?? schemas.request(method.desc.input, inPath) } };
+}
+
+function answersOf({ method, shape }: Endpoint, form: Form, schemas: MessageSchemas): Json {
+  if (form.answers !== undefined) {
+    const answers = Object.entries(form.answers).map(([status, answer]) => [status, answerOf(answer)]);
+    return Object.fromEntries(answers) as Json;
+  }
+  if (shape.answer === emptyAnswer) return { 204: { description: "Done." } };
+  if (shape.answer !== undefined) throw undescribed(method, "answer");
+  const schema = schemas.answer(method.desc.output);
+  return { 200: { description: "Done.", content: { "application/json": { schema } } } };
+}
+
+function answerOf({ description, headers, content }: FormAnswer): Json {
+  const media = (schemas: Readonly<Record<string, Json>>): Json =>
+    Object.fromEntries(
+      Object.entries(schemas).map(([type, schema]) => [
+        type,
+        Object.keys(schema).length === 0 ? {} : { schema },
+      ]),
+    );
+  return {
+    description,
+    ...(headers === undefined ? {} : { headers: headersOf(headers) }),
+    ...(content === undefined ? {} : { content: media(content) }),
+  };
+}
+
+function headersOf(headers: Readonly<Record<string, string>>): Json {
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, description]) => [name, { description, schema: TEXT }]),
+  );
+}
+
+function undescribed(method: BoundMethod, part: string): Error {
+  return new Error(`${method.path} has a REST ${part} of its own; describe it in openapi/forms.ts`);
+}

@@ -1,0 +1,303 @@
+/** The OpenAPI document: valid, fresh, complete, and what the service really answers. */
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { fromBinary } from "@bufbuild/protobuf";
+import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { Validator } from "@seriousme/openapi-schema-validator";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openApiDocument } from "../../src/protocol/openapi/document.js";
+import { FORMS } from "../../src/protocol/openapi/forms.js";
+import { createRouter } from "../../src/protocol/rest/routes.js";
+import { bindMethods } from "../../src/service/methods.js";
+import { send1, type TestAnswer, type TestRequest } from "../support/http-client.js";
+import { startTestService, type TestService } from "../support/service.js";
+
+const ROOT = join(import.meta.dirname, "../..");
+const API_KEY = "the-key-of-the-openapi-test";
+
+interface Operation {
+  readonly requestBody?: { readonly content: Content };
+  readonly responses: Readonly<Record<string, { readonly headers?: object; readonly content?: Content }>>;
+}
+type Content = Readonly<Record<string, { readonly schema?: object }>>;
+type Paths = Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+
+const document = JSON.parse(readFileSync(join(ROOT, "web/openapi.json"), "utf8")) as {
+  readonly paths: Paths;
+};
+
+/** The JSON Schema validator that the OpenAPI validator brings; the one at the root is an older one of the linter's. */
+interface SchemaValidator {
+  addSchema(schema: object, key: string): this;
+  validate(schema: object, value: unknown): boolean;
+  errorsText(): string;
+}
+const requireOfValidator = createRequire(
+  createRequire(import.meta.url).resolve("@seriousme/openapi-schema-validator"),
+);
+const { Ajv2020 } = requireOfValidator("ajv/dist/2020.js") as {
+  readonly Ajv2020: new (options: object) => SchemaValidator;
+};
+const addFormats = requireOfValidator("ajv-formats") as {
+  readonly default: (validator: SchemaValidator) => void;
+};
+const schemas = new Ajv2020({ strict: false });
+addFormats.default(schemas);
+schemas.addSchema(withoutOtherMembers(document) as object, "api");
+
+/** The document as strict as it can be read: a member that it does not name is a mistake here. Clients should be more tolerant. */
+function withoutOtherMembers(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutOtherMembers);
+  if (typeof value !== "object" || value === null) return value;
+  const copy = Object.fromEntries(
+    Object.entries(value).map(([name, member]) => [name, withoutOtherMembers(member)]),
+  );
+  const isObjectSchema = copy.type === "object" && "properties" in copy;
+  return isObjectSchema ? { additionalProperties: false, ...copy } : copy;
+}
+
+/** Fails where the value is not of the schema at this place of the document. */
+function expectFits(place: readonly (string | number)[], value: unknown): void {
+  const pointer = place.map((part) => String(part).replaceAll("~", "~0").replaceAll("/", "~1")).join("/");
+  const isValid = schemas.validate({ $ref: `api#/${encodeURI(pointer)}` }, value);
+  expect(isValid ? "" : `${pointer}: ${schemas.errorsText()} ${JSON.stringify(value)}`).toBe("");
+}
+
+const operations = Object.entries(document.paths).flatMap(([path, item]) =>
+  Object.keys(item).map((method) => `${method.toUpperCase()} ${path}`),
+);
+
+describe("the OpenAPI document", () => {
+  it("is valid", async () => {
+    expect(await new Validator().validate(document)).toEqual({ valid: true });
+  });
+
+  it("is what the contract says now", () => {
+    const buf = join(ROOT, "node_modules/.bin/buf");
+    const files = execFileSync(buf, ["build", "--as-file-descriptor-set", "--output", "-"], {
+      cwd: ROOT,
+      maxBuffer: 64 << 20,
+    });
+    const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { version: string };
+    const made = openApiDocument(fromBinary(FileDescriptorSetSchema, files), version);
+    expect(document, "run npm run generate").toEqual(JSON.parse(JSON.stringify(made)));
+  });
+
+  it("has every route of the service, and no other", () => {
+    const methods = bindMethods({ store: {} as never, apiKeys: {} as never, health: {} as never });
+    const routes = createRouter({ methods }).routes.map(
+      ({ httpMethod, template }) =>
+        `${httpMethod} ${template.segments.map((segment) => (segment.kind === "literal" ? `/${segment.text}` : "/{}")).join("")}`,
+    );
+    const described = operations.map((operation) => operation.replace(/\{[^}]*\}/g, "{}"));
+    expect(described.filter((operation) => operation.includes(" /api/")).sort()).toEqual(routes.sort());
+  });
+
+  it.each(["key-value-shapes.ts", "bucket-shapes.ts", "api-key-shapes.ts"])(
+    "has every request header that %s reads",
+    (file) => {
+      const source = readFileSync(join(ROOT, "src/protocol/rest", file), "utf8");
+      const read = [...source.matchAll(/(?<!\/)\bheaders(?:\["([a-z-]+)"\]|\.([a-z]+))/g)].map(
+        ([, quoted, plain]) => quoted ?? plain ?? "",
+      );
+      const described = Object.values(FORMS).flatMap(({ headers = {} }) =>
+        Object.keys(headers).map((name) => name.toLowerCase()),
+      );
+      // OpenAPI has other places for these two.
+      for (const name of read) expect([...described, "accept", "content-type"]).toContain(name);
+    },
+  );
+});
+
+/** What later requests need of earlier answers. */
+type Known = Record<string, string>;
+type Step = readonly [
+  operation: string,
+  path: string | ((known: Known) => string),
+  status: number,
+  request?: TestRequest,
+];
+
+const B = "/api/v1/kv/buckets";
+const KEY = `${B}/{bucket}/keys/{key}`;
+const json = (value: unknown): TestRequest => ({ body: JSON.stringify(value) });
+const headers = (fields: Record<string, string>): TestRequest => ({ headers: fields });
+
+/** Requests in their order, on one service. */
+const STEPS: readonly Step[] = [
+  ["GET /healthz", "/healthz", 200],
+  ["GET /readyz", "/readyz", 200],
+  [`POST ${B}`, B, 201, json({ name: "b", history: 5 })],
+  [
+    `POST ${B}`,
+    B,
+    201,
+    json({ name: "c", description: "d", ttl_seconds: 60, max_value_size: 10, max_bytes: 4096 }),
+  ],
+  [`POST ${B}`, B, 409, json({ name: "b" })],
+  [`POST ${B}`, B, 400, json({ name: "b", unknown: 1 })],
+  [`POST ${B}`, B, 415, { body: "{}", headers: { "content-type": "text/csv" } }],
+  [`GET ${B}`, B, 200],
+  [`GET ${B}`, `${B}?limit=1`, 200],
+  [`GET ${B}`, `${B}?limit=x`, 400],
+  [`GET ${B}`, B, 401, headers({ authorization: "Bearer wrong-wrong-wrong-wrong" })],
+  [`GET ${B}/{bucket}`, `${B}/c`, 200],
+  [`GET ${B}/{bucket}`, `${B}/none`, 404],
+  [`PATCH ${B}/{bucket}`, `${B}/b`, 200, json({ description: "changed", ttl_seconds: 90.5 })],
+  [`PATCH ${B}/{bucket}`, `${B}/none`, 404, json({ description: "changed" })],
+  [`PUT ${KEY}`, `${B}/b/keys/a/b`, 200, { body: "value" }],
+  [`PUT ${KEY}`, `${B}/b/keys/a/b`, 412, { body: "value", headers: { "if-none-match": "*" } }],
+  [`PUT ${KEY}`, `${B}/b/keys/a/b`, 412, { body: "value", headers: { "if-match": "7" } }],
+  [`PUT ${KEY}`, `${B}/b/keys/a/b`, 400, { body: "value", headers: { "if-match": "x" } }],
+  [
+    `PUT ${KEY}`,
+    `${B}/b/keys/a/b`,
+    200,
+    { body: "v", headers: { "if-match": '"1"', "content-type": "text/plain" } },
+  ],
+  [`PUT ${KEY}`, `${B}/c/keys/k`, 413, { body: "more than ten bytes" }],
+  [`GET ${KEY}`, `${B}/b/keys/a%2Fb`, 200],
+  [`GET ${KEY}`, `${B}/b/keys/a%2Fb?raw=true`, 200],
+  [`GET ${KEY}`, `${B}/b/keys/a%2Fb`, 304, headers({ "if-none-match": '"2"' })],
+  [`GET ${KEY}`, `${B}/b/keys/a%2Fb`, 412, headers({ "if-match": '"1"' })],
+  [`GET ${KEY}`, `${B}/b/keys/none`, 404],
+  [`GET ${KEY}`, `${B}/b/keys/a%2Fb?revision=99`, 400],
+  [`GET ${B}/{bucket}/keys`, `${B}/b/keys?filter=*`, 200],
+  [`GET ${B}/{bucket}/keys`, `${B}/none/keys`, 404],
+  [`DELETE ${KEY}`, `${B}/b/keys/a/b`, 412, headers({ "if-match": "1" })],
+  [`DELETE ${KEY}`, `${B}/b/keys/a/b`, 204],
+  [`GET ${B}/{bucket}/history/{key}`, `${B}/b/history/a/b`, 200],
+  [`GET ${B}/{bucket}/history/{key}`, `${B}/b/history/none`, 404],
+  [`GET ${B}/{bucket}/watch`, `${B}/b/watch`, 426],
+  [`GET ${B}/{bucket}/watch`, `${B}/none/watch`, 404, headers({ accept: "text/event-stream" })],
+  [
+    "POST /api/v1/api-keys",
+    "/api/v1/api-keys",
+    200,
+    json({ name: "n", scopes: [{ accesses: ["ACCESS_READ"], buckets: "*" }], expires_in: "60s" }),
+  ],
+  ["POST /api/v1/api-keys", "/api/v1/api-keys", 400, json({ name: "" })],
+  ["GET /api/v1/api-keys", "/api/v1/api-keys", 200],
+  ["GET /api/v1/api-keys/{id}", ({ id }) => `/api/v1/api-keys/${id ?? ""}`, 200],
+  [
+    "POST /api/v1/api-keys/{id}/rotate",
+    ({ id }) => `/api/v1/api-keys/${id ?? ""}/rotate`,
+    200,
+    json({ overlap: "9s" }),
+  ],
+  [`DELETE ${KEY}`, `${B}/b/keys/k`, 403, { headers: { authorization: "Bearer {secret}" } }],
+  ["DELETE /api/v1/api-keys/{id}", ({ id }) => `/api/v1/api-keys/${id ?? ""}`, 204],
+  ["GET /api/v1/api-keys/{id}", ({ id }) => `/api/v1/api-keys/${id ?? ""}`, 404],
+  ["POST /api/v1/watch-tickets", "/api/v1/watch-tickets", 200, json({ bucket: "b" })],
+  [`DELETE ${B}/{bucket}`, `${B}/c`, 204],
+  [`DELETE ${B}/{bucket}`, `${B}/c`, 404],
+];
+
+describe("what the service answers", () => {
+  let service: TestService;
+  beforeAll(async () => {
+    service = await startTestService({ "api-key": API_KEY });
+  });
+  afterAll(() => service.remove());
+
+  it("is what the document says, for each operation", async () => {
+    const known: Known = {};
+    for (const [operation, path, status, request = {}] of STEPS) {
+      const [method = "", template = ""] = operation.split(" ");
+      const sent = typeof path === "string" ? path : path(known);
+      const { authorization = `Bearer ${API_KEY}` } = request.headers ?? {};
+      const answer = await send1(service.url, method, sent, {
+        ...request,
+        headers: { ...request.headers, authorization: authorization.replace("{secret}", known.secret ?? "") },
+      });
+      expect(`${operation} ${answer.status} ${answer.status === status ? "" : answer.text}`).toBe(
+        `${operation} ${status} `,
+      );
+      const place = ["paths", template, method.toLowerCase()];
+      expectDescribed(place, answer);
+      if (
+        request.body !== undefined &&
+        status < 300 &&
+        document.paths[template]?.[method.toLowerCase()]?.requestBody?.content["application/json"]
+      ) {
+        expectFits(
+          [...place, "requestBody", "content", "application/json", "schema"],
+          JSON.parse(String(request.body)),
+        );
+      }
+      const { api_key: apiKey, secret } = (answer.json ?? {}) as {
+        api_key?: { id: string };
+        secret?: string;
+      };
+      if (apiKey !== undefined) known.id = apiKey.id;
+      if (secret !== undefined) known.secret = secret;
+    }
+    const streams = [`GET ${B}/{bucket}/watch`];
+    const answered = new Set([
+      ...streams,
+      ...STEPS.filter(([, , status]) => status < 300).map(([operation]) => operation),
+    ]);
+    expect(operations.filter((operation) => !answered.has(operation))).toEqual([]);
+  });
+
+  it("is what the document says, for each frame of a watch", async () => {
+    await send1(service.url, "POST", B, {
+      ...json({ name: "w" }),
+      headers: { authorization: `Bearer ${API_KEY}` },
+    });
+    await send1(service.url, "PUT", `${B}/w/keys/k`, {
+      body: "v",
+      headers: { authorization: `Bearer ${API_KEY}` },
+    });
+    const abort = new AbortController();
+    const answer = await fetch(`${service.url}${B}/w/watch?snapshot_end=true&progress=100ms`, {
+      headers: { accept: "text/event-stream", authorization: `Bearer ${API_KEY}` },
+      signal: abort.signal,
+    });
+    expect(answer.headers.get("content-type")).toBe("text/event-stream");
+    const types = new Set<string>();
+    for await (const frame of framesOf(answer)) {
+      expectFits(["components", "schemas", "WatchFrame"], frame);
+      types.add(frame.type);
+      if (frame.type === "progress" && !types.has("error"))
+        await send1(service.url, "DELETE", `${B}/w`, { headers: { authorization: `Bearer ${API_KEY}` } });
+    }
+    expect([...types].sort()).toEqual(["error", "kv_update", "progress", "snapshot_end"]);
+    abort.abort();
+  });
+});
+
+/** The status is described, with the headers that the answer has to have, and the body fits. */
+function expectDescribed(place: readonly string[], answer: TestAnswer): void {
+  const [, path = "", method = ""] = place;
+  const described = document.paths[path]?.[method]?.responses[answer.status];
+  expect(described, `${method} ${path} ${answer.status}`).toBeDefined();
+  const hasRevision = answer.status !== 412 || answer.headers.etag !== undefined;
+  for (const name of Object.keys(described?.headers ?? {})) {
+    if (hasRevision)
+      expect(answer.headers, `${method} ${path} ${answer.status}`).toHaveProperty(name.toLowerCase());
+  }
+  const type = answer.headers["content-type"]?.split(";")[0] ?? "";
+  const content = described?.content ?? {};
+  if (answer.bytes.length === 0 && Object.keys(content).length === 0) return;
+  const name = type in content ? type : "*/*";
+  expect(Object.keys(content), `${method} ${path} ${answer.status} ${type}`).toContain(name);
+  if (content[name]?.schema === undefined) return;
+  const value = name === "application/json" ? answer.json : answer.text;
+  expectFits([...place, "responses", answer.status, "content", name, "schema"], value);
+}
+
+async function* framesOf(answer: Response): AsyncGenerator<{ readonly type: string }> {
+  let text = "";
+  const decoder = new TextDecoder();
+  for await (const chunk of answer.body ?? []) {
+    text += decoder.decode(chunk, { stream: true });
+    const lines = text.split("\n");
+    text = lines.pop() ?? "";
+    for (const line of lines) {
+      if (line.startsWith("data: ")) yield JSON.parse(line.slice(6)) as { readonly type: string };
+    }
+  }
+}
