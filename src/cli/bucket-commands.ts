@@ -130,6 +130,8 @@ function bucketLines(info: BucketInfo): string[] {
     ["max bytes", limit(info.maxBytes)],
     ["revision", String(info.revision)],
     ["replicas", info.replicas],
+    ["storage", info.storage],
+    ["durability", info.durability],
     ["created", formatTime(info.createdAt)],
   ]);
 }

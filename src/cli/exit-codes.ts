@@ -1,8 +1,10 @@
 /** The exit codes of the client's verbs. `--help` lists them, and scripts rely on them: a code never changes its meaning. */
 import { CommanderError } from "commander";
+import { BackupRefusedError } from "../backup/refused.js";
 import { KvError } from "../client/index.js";
 import type { KvErrorCode } from "../client/index.js";
 import { OutputClosedError } from "./io.js";
+import { StoppedError } from "./stopped.js";
 
 export const EXIT = {
   ok: 0,
@@ -25,7 +27,7 @@ Exit codes:
   1  failed for another reason, or not confirmed
   2  wrong usage: an unknown option, a malformed name, key, filter or number
   3  not found: the bucket, the key, or the revision
-  4  conflict: it exists already, or the revision is another
+  4  conflict: it exists already, or the revision is another; a bucket or file is not as an import or export needs it
   5  the service can't be reached, or did not answer in time
   6  the API key is missing, unknown, or not good for this
   7  a limit is reached: the value is too large, the bucket is full, too many calls
@@ -46,6 +48,8 @@ const EXIT_BY_CODE: Readonly<Partial<Record<KvErrorCode, number>>> = {
 };
 
 export function exitCodeOf(error: unknown): number {
+  if (error instanceof StoppedError) return exitCodeOf(error.cause);
+  if (error instanceof BackupRefusedError) return EXIT.conflict;
   if (error instanceof KvError) return EXIT_BY_CODE[error.code] ?? EXIT.failed;
   if (error instanceof OutputClosedError) return EXIT.ok;
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;

@@ -17,6 +17,8 @@ export function bucketJson(info: BucketInfo): Json {
     created_at: info.createdAt.toISOString(),
     revision: Number(info.revision),
     replicas: info.replicas,
+    storage: info.storage,
+    durability: info.durability,
   };
 }
 

@@ -2,12 +2,15 @@
 import { Command, CommanderError } from "commander";
 import { KvError } from "../client/index.js";
 import type { Setting } from "../config-settings.js";
+import { addBackupCommands } from "./backup-commands.js";
 import { addBucketCommands, type RunVerb } from "./bucket-commands.js";
 import { EXIT, EXIT_CODES_HELP, exitCodeOf } from "./exit-codes.js";
 import { type CliIo, Output, OutputClosedError } from "./io.js";
+import { addKeyCommands } from "./key-commands.js";
 import { addReadCommands } from "./read-commands.js";
 import { addServeCommand, type ServeFlags } from "./serve-command.js";
 import { addClientOptions, givenFlags, openSession } from "./session.js";
+import { StoppedError } from "./stopped.js";
 import { printable } from "./text.js";
 import { addWatchCommand } from "./watch-command.js";
 import { addWriteCommands } from "./write-commands.js";
@@ -46,6 +49,8 @@ export function buildProgram(parts: ProgramParts): Program {
   addReadCommands(program, run);
   addWriteCommands(program, run);
   addWatchCommand(program, run);
+  addBackupCommands(program, run);
+  addKeyCommands(program, run);
   return {
     async run(args) {
       try {
@@ -76,9 +81,10 @@ function baseProgram({ io, version }: ProgramParts): Command {
 }
 
 /** One line on standard error; with `--json` the error's JSON of the REST paths. Commander has written its own errors already. */
-function report(io: CliIo, error: unknown, json: boolean): void {
-  if (error instanceof CommanderError || error instanceof OutputClosedError) return;
-  const sentence = error instanceof Error ? error.message : String(error);
+function report(io: CliIo, thrown: unknown, json: boolean): void {
+  if (thrown instanceof CommanderError || thrown instanceof OutputClosedError) return;
+  const sentence = thrown instanceof Error ? thrown.message : String(thrown);
+  const error = thrown instanceof StoppedError ? thrown.cause : thrown;
   if (!json) {
     io.stderr.write(`ironflow-kv: ${printable(sentence)}\n`);
     return;

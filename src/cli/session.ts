@@ -1,7 +1,13 @@
 /** One run of a client's verb: its options, its client, and where its output goes. */
 import { createInterface } from "node:readline/promises";
 import { type Command, Option } from "commander";
-import { type Client, type ClientOptions, createClient, type KeyValue } from "../client/index.js";
+import {
+  type ApiKeys,
+  type Client,
+  type ClientOptions,
+  createClient,
+  type KeyValue,
+} from "../client/index.js";
 import { type CliIo, Output } from "./io.js";
 import { type Colour, paint } from "./text.js";
 import { parseTimeoutMs } from "./units.js";
@@ -16,6 +22,7 @@ interface ClientFlags {
 
 export interface Session {
   readonly kv: KeyValue;
+  readonly apiKeys: ApiKeys;
   readonly output: Output;
   readonly io: CliIo;
   /** Print JSON. */
@@ -75,6 +82,7 @@ export function openSession(command: Command, io: CliIo, output: Output): Sessio
   });
   return {
     kv: client.kv(),
+    apiKeys: client.apiKeys(),
     output,
     io,
     json,

@@ -69,6 +69,11 @@ export function paint(text: string, colour: Colour, isColoured: boolean): string
   return isColoured ? `\u001b[${SGR[colour]}m${text}\u001b[0m` : text;
 }
 
+/** `1 key`, `2,000 keys`. */
+export function countOf(count: number, one: string, many = `${one}s`): string {
+  return `${count.toLocaleString("en-US")} ${count === 1 ? one : many}`;
+}
+
 /** `2026-01-31 12:34:56` of the local time. */
 export function formatTime(date: Date): string {
   const two = (part: number): string => String(part).padStart(2, "0");

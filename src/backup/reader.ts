@@ -1,0 +1,80 @@
+/** Reads a backup from bytes in pieces of any size. */
+import { damaged, firstLineBytes, type Frame, FRAME_HEAD_BYTES, parseFrame, recordBytes } from "./format.js";
+import type { Ledger } from "./ledger.js";
+
+/**
+ * The frames of a backup, each taken by the ledger first. Throws BackupError where the file is no whole backup: what came before that is
+ * as it was written.
+ */
+export async function* readFrames(chunks: AsyncIterable<Uint8Array>, ledger: Ledger): AsyncGenerator<Frame> {
+  const buffer = new Incoming(chunks);
+  let lineBytes: number | undefined;
+  while ((lineBytes = firstLineBytes(buffer.peekAll(), buffer.isEnded)) === undefined) await buffer.more();
+  buffer.take(lineBytes);
+  for (;;) {
+    const at = ledger.bytes;
+    if (!(await buffer.has(FRAME_HEAD_BYTES))) break;
+    const length = FRAME_HEAD_BYTES + recordBytes(buffer.peek(FRAME_HEAD_BYTES), at);
+    if (!(await buffer.has(length))) break;
+    const frame = parseFrame(buffer.take(length), at);
+    ledger.take(frame);
+    yield frame;
+  }
+  if (buffer.length > 0 && ledger.isComplete) throw damaged(ledger.bytes);
+  ledger.finish();
+}
+
+/** What has come and was not taken yet. */
+class Incoming {
+  isEnded = false;
+  private pieces: Buffer[] = [];
+  private bytes = 0;
+  private readonly source: AsyncIterator<Uint8Array>;
+
+  constructor(chunks: AsyncIterable<Uint8Array>) {
+    this.source = chunks[Symbol.asyncIterator]();
+  }
+
+  get length(): number {
+    return this.bytes;
+  }
+
+  /** Whether there are so many bytes, after waiting for them. */
+  async has(count: number): Promise<boolean> {
+    while (this.bytes < count && !this.isEnded) await this.more();
+    return this.bytes >= count;
+  }
+
+  async more(): Promise<void> {
+    const result = await this.source.next();
+    if (result.done === true) {
+      this.isEnded = true;
+      return;
+    }
+    const { buffer, byteOffset, byteLength } = result.value;
+    this.pieces.push(Buffer.from(buffer, byteOffset, byteLength));
+    this.bytes += byteLength;
+  }
+
+  peekAll(): Buffer {
+    return this.peek(this.bytes);
+  }
+
+  /** The next bytes, which must be there. */
+  peek(count: number): Buffer {
+    const [first] = this.pieces;
+    if (first !== undefined && first.length >= count) return first.subarray(0, count);
+    const joined = Buffer.concat(this.pieces);
+    this.pieces = [joined];
+    return joined.subarray(0, count);
+  }
+
+  take(count: number): Buffer {
+    const taken = this.peek(count);
+    const [first] = this.pieces;
+    if (first === undefined || first.length === count) this.pieces.shift();
+    else this.pieces[0] = first.subarray(count);
+    this.bytes -= count;
+    return taken;
+  }
+}

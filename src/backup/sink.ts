@@ -1,0 +1,129 @@
+/**
+ * Where a backup is written to. A file is written under another name, `<file>.partial`, and gets its own when it is complete and on disk:
+ * so what bears the name is whole, and what an interrupted export leaves behind can be gone on with.
+ */
+import { once } from "node:events";
+import { createWriteStream } from "node:fs";
+import { open, rename, rm, truncate } from "node:fs/promises";
+import { dirname } from "node:path";
+import type { Writable } from "node:stream";
+import { finished, pipeline } from "node:stream/promises";
+import { createGzip } from "node:zlib";
+import { BackupError, FIRST_LINE } from "./format.js";
+import { Ledger } from "./ledger.js";
+import { readFrames } from "./reader.js";
+import { readBackupFile } from "./source.js";
+
+export interface BackupSink {
+  write(bytes: Uint8Array): Promise<void>;
+  /** The backup is complete: returns when it is on disk under its name. */
+  commit(): Promise<void>;
+  /** It is not: keeps what there is. */
+  park(): Promise<void>;
+}
+
+/** A sink, and what is in it already. */
+export interface OpenSink {
+  readonly sink: BackupSink;
+  readonly ledger: Ledger;
+}
+
+export function partialName(file: string): string {
+  return `${file}.partial`;
+}
+
+/** Begins a file. What an earlier export left behind is gone. */
+export async function createFile(file: string, isCompressed: boolean): Promise<OpenSink> {
+  const sink = new FileSink(file, partialName(file), isCompressed, 0);
+  await sink.write(FIRST_LINE);
+  return { sink, ledger: new Ledger() };
+}
+
+/**
+ * Goes on with what an interrupted export left behind, after its last whole record. Throws BackupError where that is not to be trusted.
+ */
+export async function resumeFile(file: string, isCompressed: boolean): Promise<OpenSink> {
+  const ledger = new Ledger();
+  const partial = partialName(file);
+  // A compressed file can't be gone on with where it was cut: what is good of it is copied.
+  const sink = isCompressed ? new FileSink(file, `${partial}.next`, true, 0) : undefined;
+  await sink?.write(FIRST_LINE);
+  try {
+    for await (const frame of readFrames(readBackupFile(partial, { isTolerant: true }), ledger)) {
+      await sink?.write(frame.bytes);
+    }
+  } catch (error) {
+    const isCut = error instanceof BackupError && (error.problem === "cut" || error.problem === "damaged");
+    if (!isCut) {
+      await sink?.discard();
+      throw error;
+    }
+  }
+  if (sink !== undefined) return { sink, ledger };
+  if (ledger.header === undefined) return await createFile(file, false);
+  await truncate(partial, ledger.bytes);
+  return { sink: new FileSink(file, partial, false, ledger.bytes), ledger };
+}
+
+class FileSink implements BackupSink {
+  private readonly head: Writable;
+  private readonly done: Promise<void>;
+
+  constructor(
+    private readonly file: string,
+    /** Where it is written until it is complete. */
+    private readonly path: string,
+    isCompressed: boolean,
+    start: number,
+  ) {
+    const output = createWriteStream(path, { flags: start > 0 ? "r+" : "w", start, flush: true });
+    if (isCompressed) {
+      const gzip = createGzip();
+      this.head = gzip;
+      this.done = pipeline(gzip, output);
+    } else {
+      this.head = output;
+      this.done = finished(output);
+    }
+    // Whoever writes next, or ends it, is told.
+    this.done.catch(() => undefined);
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    if (this.head.destroyed) await this.done;
+    if (!this.head.write(bytes)) await Promise.race([once(this.head, "drain"), this.done]);
+  }
+
+  async commit(): Promise<void> {
+    await this.end();
+    await rename(this.path, this.file);
+    await rm(partialName(this.file), { force: true });
+    await syncDirectory(dirname(this.file));
+  }
+
+  async park(): Promise<void> {
+    await this.end();
+    if (this.path !== partialName(this.file)) await rename(this.path, partialName(this.file));
+  }
+
+  async discard(): Promise<void> {
+    this.head.destroy();
+    await this.done.catch(() => undefined);
+    await rm(this.path, { force: true });
+  }
+
+  private async end(): Promise<void> {
+    this.head.end();
+    await this.done;
+  }
+}
+
+/** Makes a new name in it durable. */
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path);
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}

@@ -1,0 +1,141 @@
+/** `key list|create|revoke|rotate`. */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { Access, ApiKeyInfo, ApiKeyScope, NewApiKey } from "../client/index.js";
+import type { RunVerb } from "./bucket-commands.js";
+import { addClientOptions, type Session } from "./session.js";
+import { formatTime, pairs, table } from "./text.js";
+import { parseDurationMs } from "./units.js";
+
+const ACCESSES: readonly Access[] = ["read", "write", "watch", "admin"];
+
+export function addKeyCommands(program: Command, run: RunVerb): void {
+  const group = addClientOptions(
+    program.command("key").description("make, list, renew and take back API keys"),
+  );
+
+  addClientOptions(group.command("list").alias("ls").description("list the API keys")).action(
+    (_flags: unknown, command: Command) =>
+      run(command, async (session) => {
+        const keys = await session.apiKeys.list(session);
+        await session.print({ api_keys: keys.map(keyJson), count: keys.length }, () => keyTable(keys));
+      }),
+  );
+
+  addClientOptions(
+    group.command("create").description("make an API key, and print its secret: it is shown only now"),
+  )
+    .requiredOption("-n, --name <text>", "free text for people")
+    .addOption(
+      new Option(
+        "--scope <scope>",
+        "what it may do, such as read,write:sessions-*; give several to allow more",
+      )
+        .argParser(parseScope)
+        .makeOptionMandatory(),
+    )
+    .addOption(
+      new Option("--expires <duration>", "how long it is good, such as 30d; default: for ever").argParser(
+        parseDurationMs,
+      ),
+    )
+    .action((flags: { name: string; scope: readonly ApiKeyScope[]; expires?: number }, command: Command) =>
+      run(command, async (session) => {
+        const options = {
+          name: flags.name,
+          scopes: flags.scope,
+          expiresInSeconds: (flags.expires ?? 0) / 1_000,
+        };
+        await printSecret(session, await session.apiKeys.create(options, session));
+      }),
+    );
+
+  addClientOptions(
+    group.command("revoke <id>").alias("rm").description("take an API key back, for good; its watches end"),
+  ).action((id: string, _flags: unknown, command: Command) =>
+    run(command, async (session) => {
+      await session.apiKeys.revoke(id, session);
+      await session.print({ revoked: id }, () => (session.output.isTerminal ? [`revoked ${id}`] : []));
+    }),
+  );
+
+  addClientOptions(
+    group
+      .command("rotate <id>")
+      .description("give an API key a new secret, and print it: it is shown only now"),
+  )
+    .addOption(
+      new Option(
+        "--overlap <duration>",
+        "how long the secret before stays good, such as 1h; default: not at all",
+      ).argParser(parseDurationMs),
+    )
+    .action((id: string, flags: { overlap?: number }, command: Command) =>
+      run(command, async (session) => {
+        const options = { overlapSeconds: (flags.overlap ?? 0) / 1_000 };
+        await printSecret(session, await session.apiKeys.rotate(id, options, session));
+      }),
+    );
+}
+
+/** `read,write:sessions-*`: kinds of access, and the buckets. Adds to the ones before. */
+function parseScope(text: string, before: readonly ApiKeyScope[] | undefined): readonly ApiKeyScope[] {
+  const at = text.indexOf(":");
+  const accesses = text.slice(0, Math.max(0, at)).split(",");
+  if (at < 0 || at === text.length - 1 || !accesses.every(isAccess)) {
+    throw new InvalidArgumentError(
+      `Write it as ACCESS,...:BUCKETS with ${ACCESSES.join(", ")}, such as read,write:sessions-* or admin:*.`,
+    );
+  }
+  return [...(before ?? []), { accesses, buckets: text.slice(at + 1) }];
+}
+
+function isAccess(text: string): text is Access {
+  return ACCESSES.some((access) => access === text);
+}
+
+/** A program gets the bare secret; a person also what it is. */
+async function printSecret(session: Session, key: NewApiKey): Promise<void> {
+  await session.print({ ...keyJson(key), secret: key.secret }, () =>
+    session.output.isTerminal ? [...keyLines(key), "", key.secret] : [key.secret],
+  );
+}
+
+function keyJson(key: ApiKeyInfo): Readonly<Record<string, unknown>> {
+  return {
+    id: key.id,
+    name: key.name,
+    scopes: key.scopes,
+    created_at: key.createdAt.toISOString(),
+    expires_at: key.expiresAt?.toISOString(),
+    rotated_at: key.rotatedAt?.toISOString(),
+    previous_secret_expires_at: key.previousSecretExpiresAt?.toISOString(),
+  };
+}
+
+function keyTable(keys: readonly ApiKeyInfo[]): string[] {
+  const rows = keys.map((key) => [
+    key.id,
+    scopesText(key),
+    formatTime(key.createdAt),
+    expiryText(key),
+    key.name,
+  ]);
+  return table(["ID", "SCOPES", "CREATED", "EXPIRES", "NAME"], rows);
+}
+
+function keyLines(key: ApiKeyInfo): string[] {
+  return pairs([
+    ["id", key.id],
+    ["name", key.name],
+    ["scopes", scopesText(key)],
+    ["expires", expiryText(key)],
+  ]);
+}
+
+function scopesText({ scopes }: ApiKeyInfo): string {
+  return scopes.map(({ accesses, buckets }) => `${accesses.join(",")}:${buckets}`).join(" ");
+}
+
+function expiryText({ expiresAt }: ApiKeyInfo): string {
+  return expiresAt === undefined ? "-" : formatTime(expiresAt);
+}
