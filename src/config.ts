@@ -7,6 +7,7 @@
 import { isIP } from "node:net";
 import { availableParallelism } from "node:os";
 import { DEFAULT_LIMITS, type Limits } from "./kv/limits.js";
+import { type CertificateRule, parseCertificateRules } from "./auth/certificates.js";
 import { LIMIT_SETTINGS } from "./config-limits.js";
 import { ConfigError, flagOf, parseBoolean, parseCount, parseEnum, type Setting } from "./config-settings.js";
 
@@ -25,10 +26,17 @@ export interface Config {
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "silent";
   readonly apiKey: string | undefined;
   readonly allowAnonymous: boolean;
-  readonly allowedOrigins: readonly string[] | "*";
+  readonly allowedOrigins: readonly string[] | "*" | undefined;
   readonly tlsCert: string | undefined;
   readonly tlsKey: string | undefined;
+  readonly tlsClientCa: string | undefined;
+  readonly tlsClientAuth: "required" | "optional";
+  readonly tlsClientScopes: readonly CertificateRule[] | undefined;
   readonly fastPath: boolean;
+  readonly reflection: boolean;
+  readonly metricsPort: number | undefined;
+  readonly metricsHost: string;
+  readonly metricsPerBucket: boolean;
   /** Processes on the port. */
   readonly workers: number;
   readonly limits: Limits;
@@ -128,8 +136,7 @@ export const SETTINGS: readonly Setting[] = [
     env: "ALLOWED_ORIGINS",
     field: "allowedOrigins",
     value: "list",
-    default: "*",
-    doc: "Web origins that may call from a browser, comma-separated; * for all.",
+    doc: "Web origins that may call from a browser, exactly, comma-separated; * for all. Default: the service's own, and pages of localhost.",
     parse: parseOrigins,
   },
   {
@@ -139,7 +146,35 @@ export const SETTINGS: readonly Setting[] = [
     doc: "A PEM certificate chain: the port speaks TLS. Needs TLS_KEY.",
     parse: text,
   },
-  { env: "TLS_KEY", field: "tlsKey", value: "path", doc: "The PEM private key of TLS_CERT.", parse: text },
+  {
+    env: "TLS_KEY",
+    field: "tlsKey",
+    value: "path",
+    doc: "The PEM private key of TLS_CERT. These files are read again when they change.",
+    parse: text,
+  },
+  {
+    env: "TLS_CLIENT_CA",
+    field: "tlsClientCa",
+    value: "path",
+    doc: "The PEM certificates of who signs the certificates of clients: clients are asked for one.",
+    parse: text,
+  },
+  {
+    env: "TLS_CLIENT_AUTH",
+    field: "tlsClientAuth",
+    value: "mode",
+    default: "required",
+    doc: "required: who shows no certificate of TLS_CLIENT_CA is not let in. optional: they need an API key.",
+    parse: (value) => parseEnum(value, ["required", "optional"]),
+  },
+  {
+    env: "TLS_CLIENT_SCOPES",
+    field: "tlsClientScopes",
+    value: "rules",
+    doc: "What the holders of certificates may do without a key, by the common name: entries such as orders-*=read,write:orders-*, with a semicolon between them; all that match count. Of read, write, watch and admin.",
+    parse: parseCertificateRules,
+  },
   {
     env: "WORKERS",
     field: "workers",
@@ -154,6 +189,37 @@ export const SETTINGS: readonly Setting[] = [
     value: "boolean",
     default: "true",
     doc: "Answer plain unary calls on the fast path; false sends all through the stock Connect adapter.",
+    parse: parseBoolean,
+  },
+  {
+    env: "REFLECTION",
+    field: "reflection",
+    value: "boolean",
+    default: "true",
+    doc: "Let clients ask for the contract's descriptors (gRPC server reflection), as grpcurl and buf curl do.",
+    parse: parseBoolean,
+  },
+  {
+    env: "METRICS_PORT",
+    field: "metricsPort",
+    value: "number",
+    doc: "Serve GET /metrics on this port too, without a key; 0 takes a free one. Default: on PORT only, to keys with admin on all buckets.",
+    parse: (value) => parseCount(value, 0, 65_535),
+  },
+  {
+    env: "METRICS_HOST",
+    field: "metricsHost",
+    value: "address",
+    default: "127.0.0.1",
+    doc: "The address to listen on for METRICS_PORT.",
+    parse: text,
+  },
+  {
+    env: "METRICS_PER_BUCKET",
+    field: "metricsPerBucket",
+    value: "boolean",
+    default: "false",
+    doc: "Show the size of each bucket in the metrics, not only of all together: two series a bucket.",
     parse: parseBoolean,
   },
 ];
@@ -201,6 +267,12 @@ function checkTogether(config: Config, environment: Readonly<Record<string, stri
   if ((config.tlsCert === undefined) !== (config.tlsKey === undefined)) {
     throw new ConfigError("TLS_CERT and TLS_KEY go together; set both or none.");
   }
+  if (config.tlsClientCa !== undefined && config.tlsCert === undefined) {
+    throw new ConfigError("TLS_CLIENT_CA is for a port that speaks TLS; set TLS_CERT and TLS_KEY too.");
+  }
+  if (config.tlsClientScopes !== undefined && config.tlsClientCa === undefined) {
+    throw new ConfigError("TLS_CLIENT_SCOPES is about certificates that TLS_CLIENT_CA signs; set that too.");
+  }
   if (config.natsCreds !== undefined && config.natsUrl === undefined) {
     throw new ConfigError("NATS_CREDS is for an outside server; set NATS_URL too.");
   }
@@ -213,7 +285,8 @@ function checkTogether(config: Config, environment: Readonly<Record<string, stri
       "MESSAGE_BYTES_MAX must be at least a third more than VALUE_BYTES_MAX, and 8192 (JSON carries values in base64).",
     );
   }
-  if (config.apiKey === undefined && !config.allowAnonymous && !isLoopback(config.host)) {
+  const hasKeys = config.apiKey !== undefined || config.tlsClientScopes !== undefined;
+  if (!hasKeys && !config.allowAnonymous && !isLoopback(config.host)) {
     throw new ConfigError(
       `HOST is ${config.host}, which others can reach, and no API key is set; set IRONFLOW_API_KEY, or ALLOW_ANONYMOUS=true to let everyone in.`,
     );

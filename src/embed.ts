@@ -1,21 +1,25 @@
 /** Starts the whole service in this process: the `serve` command and programs that embed it (`ironflow-kv/server`) both call this. */
-import { readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { pino, type Logger } from "pino";
-import { createAuthenticate } from "./auth/api-key.js";
-import { type Config, loadConfig } from "./config.js";
-import { connectNats } from "./nats/connect.js";
-import { startEmbedded } from "./nats/embedded.js";
+import { type Auth, startAuth } from "./auth/auth.js";
+import { type Config, isLoopback, loadConfig } from "./config.js";
+import { serveMetrics } from "./metrics-server.js";
+import { ConnectionFacts } from "./nats/connection-facts.js";
 import { createJetStreamStore } from "./nats/store.js";
+import { createSystemBuckets } from "./nats/system-bucket.js";
 import { WatchHubs } from "./nats/watch-hub.js";
 import { createDoors } from "./protocol/doors.js";
+import type { MetricsOptions } from "./protocol/metrics.js";
 import { type Listener, listen } from "./server.js";
+import { Health } from "./service/health.js";
 import { createRegistry } from "./service/registry.js";
+import { followTls, loadTls } from "./tls-files.js";
+import { connectStorage, type Storage } from "./storage.js";
+import { createTelemetry } from "./telemetry/telemetry.js";
 
 export { ConfigError } from "./config.js";
 export type { Config } from "./config.js";
 
-/** How long GET /readyz waits for the storage. */
-const READY_TIMEOUT_MS = 2_000;
 const NEVER = new AbortController().signal;
 
 /** A running service. */
@@ -23,6 +27,8 @@ export interface Service {
   /** Such as http://127.0.0.1:9123. */
   readonly url: string;
   readonly port: number;
+  /** The port of METRICS_PORT; undefined: there is none. */
+  readonly metricsPort: number | undefined;
   /**
    * Stops: takes no new calls, ends watches with the revision to resume from, lets calls in flight finish (DRAIN_TIMEOUT_MS at most),
    * then lets go of the storage. More than once is harmless.
@@ -37,6 +43,8 @@ export interface StartOptions {
   readonly environment?: Readonly<Record<string, string | undefined>>;
   /** Default: JSON lines on standard output at LOG_LEVEL. */
   readonly logger?: Logger;
+  /** NATS_URL is the embedded server of another process of this service, which runs as DURABILITY says. Default: false. */
+  readonly isEmbeddedElsewhere?: boolean;
   /** Called when the service can't go on, such as when its nats-server can't be kept running. */
   readonly onFatal?: (error: Error) => void;
 }
@@ -53,7 +61,7 @@ export async function startService(options: StartOptions = {}): Promise<Service>
     for (const step of undo.splice(0).reverse()) await step();
   };
   try {
-    return await start(config, log, undo, stopAll, options.onFatal);
+    return await start(config, log, undo, stopAll, options);
   } catch (error) {
     await stopAll();
     throw error;
@@ -65,98 +73,138 @@ async function start(
   log: Logger,
   undo: (() => Promise<unknown>)[],
   stopAll: () => Promise<void>,
-  onFatal: ((error: Error) => void) | undefined,
+  { onFatal, isEmbeddedElsewhere = false }: StartOptions,
 ): Promise<Service> {
-  const nats = await connectStorage(config, log, undo, onFatal);
+  const nats = await connectStorage({ config, log, undo, isEmbeddedElsewhere, onFatal });
   const { connection, isClustered, maxPayloadBytes } = nats;
   const watches = new WatchHubs({ connection, isClustered, limits: config.limits, log });
   const store = createJetStreamStore({
     connection,
     isClustered,
+    // The embedded server lets nobody else in, but the workers share it.
+    isExclusive: config.natsUrl === undefined && config.workers === 1,
     maxPayloadBytes,
     limits: config.limits,
     watches,
     replicas: config.replicas,
+    durability: nats.durability,
     log,
   });
   undo.push(() => store.close());
+  const health = new Health(() =>
+    store.ping({ deadlineMs: performance.now() + config.limits.readyTimeoutMs, signal: NEVER }),
+  );
+  const auth = await connectAuth(config, log, undo, nats);
+  const telemetry = createTelemetry({ log, isWorker: config.workers > 1 });
   const registry = createRegistry({
     store,
     limits: config.limits,
-    authenticate: createAuthenticate(config.apiKey),
-    onFault: (error, method) =>
-      log.error({ err: error, method: method.path }, "a call failed by a fault of the service"),
+    access: auth.access,
+    apiKeys: auth.keys,
+    health,
+    reflection: config.reflection,
+    observer: telemetry.observer,
   });
-  const readiness = (): Promise<void> =>
-    store.ping({ deadlineMs: performance.now() + READY_TIMEOUT_MS, signal: NEVER });
-  const doors = createDoors({ registry, readiness, config, log });
+  const metrics = { metricsText: () => telemetry.metricsText(), access: auth.access, log };
+  const doors = createDoors({ registry, health, metrics, needsNoKey: () => auth.needsNoKey, config, log });
+  const tls = await loadTls(config);
   const listener = await listen({
     host: config.host,
     port: config.port,
     limits: config.limits,
-    tls: await readTls(config),
+    tls,
+    clientCertificates: config.tlsClientAuth,
     handlers: doors,
   }).catch((error: unknown) => {
-    throw new Error(listenSentence(error, config), { cause: error });
+    throw new Error(listenSentence(error, config.host, config.port, "PORT"), { cause: error });
   });
-  undo.push(() => drain(listener, watches, doors, config));
-  log.info({ url: listener.url, durability: config.durability }, "ironflow-kv is ready");
+  telemetry.addFacts(
+    {
+      connections: () => listener.connections,
+      watches: () => watches.stats(),
+      nats: new ConnectionFacts(connection, log),
+      sizes: () =>
+        store.sizes({ deadlineMs: performance.now() + config.limits.readyTimeoutMs, signal: NEVER }),
+    },
+    config.metricsPerBucket,
+  );
+  undo.push(() => drain(listener, watches, health, config));
+  if (tls !== undefined) {
+    const following = followTls(tls, {
+      config,
+      intervalMs: config.limits.tlsReloadIntervalMs,
+      log,
+      use: (material) => listener.useTls(material),
+    });
+    undo.push(() => Promise.resolve(following.stop()));
+  }
+  // Opened last and closed first of the two: a worker counts as started when its first port is open.
+  const metricsPort = await openMetricsPort(config, metrics, undo);
+  log.info({ url: listener.url, durability: nats.durability }, "ironflow-kv is ready");
   let stopping: Promise<void> | undefined;
-  return { url: listener.url, port: listener.port, stop: () => (stopping ??= stopAll()) };
+  return { url: listener.url, port: listener.port, metricsPort, stop: () => (stopping ??= stopAll()) };
+}
+
+/** Opens METRICS_PORT, where it is set. */
+async function openMetricsPort(
+  config: Config,
+  metrics: MetricsOptions,
+  undo: (() => Promise<unknown>)[],
+): Promise<number | undefined> {
+  const { metricsHost: host, metricsPort: port } = config;
+  if (port === undefined) return undefined;
+  const server = await serveMetrics({ host, port }, metrics).catch((error: unknown) => {
+    throw new Error(listenSentence(error, host, port, "METRICS_PORT"), { cause: error });
+  });
+  undo.push(() => Promise.resolve(server.stop()));
+  return server.port;
+}
+
+/** Loads the API keys. */
+async function connectAuth(
+  config: Config,
+  log: Logger,
+  undo: (() => Promise<unknown>)[],
+  nats: Storage,
+): Promise<Auth> {
+  const buckets = createSystemBuckets({ ...nats, replicas: config.replicas, log });
+  undo.push(() => buckets.close());
+  const auth = await startAuth({
+    bucket: (bucket) => buckets.bucket(bucket),
+    adminKey: config.apiKey,
+    certificateRules: config.tlsClientScopes,
+    limits: config.limits,
+    log,
+  });
+  undo.push(() => {
+    auth.close();
+    return Promise.resolve();
+  });
+  if (auth.needsNoKey && !isLoopback(config.host)) {
+    log.warn(
+      "there is no API key, and ALLOW_ANONYMOUS is set: whoever reaches this address may do everything",
+    );
+  }
+  return auth;
 }
 
 /** Why the port can't be opened, and what to do. */
-function listenSentence(error: unknown, { host, port }: Config): string {
+function listenSentence(error: unknown, host: string, port: number, setting: string): string {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === "EADDRINUSE")
-    return `Port ${port} of ${host} is in use; set PORT to another, or stop what listens there.`;
-  if (code === "EACCES") return `Port ${port} of ${host} needs more rights; set PORT to 1024 or more.`;
-  if (code === "EADDRNOTAVAIL") return `HOST is ${host}, which is no address of this machine.`;
+    return `Port ${port} of ${host} is in use; set ${setting} to another, or stop what listens there.`;
+  if (code === "EACCES") return `Port ${port} of ${host} needs more rights; set ${setting} to 1024 or more.`;
+  if (code === "EADDRNOTAVAIL")
+    return `${setting.replace("PORT", "HOST")} is ${host}, which is no address of this machine.`;
   return `Port ${port} of ${host} can't be opened: ${message}.`;
 }
 
 /** Watches end first, with their resume revision; they would never end by themselves. */
-async function drain(
-  listener: Listener,
-  watches: WatchHubs,
-  doors: { stop(): void },
-  config: Config,
-): Promise<void> {
-  doors.stop();
+async function drain(listener: Listener, watches: WatchHubs, health: Health, config: Config): Promise<void> {
+  health.stop();
+  listener.announceStop();
+  await sleep(config.limits.shutdownDelayMs);
   listener.stopAccepting();
-  await watches.close();
-  await listener.drain(config.limits.drainTimeoutMs);
-}
-
-async function connectStorage(
-  config: Config,
-  log: Logger,
-  undo: (() => Promise<unknown>)[],
-  onFatal: ((error: Error) => void) | undefined,
-): Promise<Awaited<ReturnType<typeof connectNats>>> {
-  let target: Parameters<typeof connectNats>[0];
-  if (config.natsUrl === undefined) {
-    if (config.durability === "relaxed") {
-      log.warn("DURABILITY is relaxed: a power failure may lose the last acknowledged writes");
-    }
-    const embedded = await startEmbedded({
-      dataDir: config.dataDir,
-      durability: config.durability,
-      serverBin: config.natsServerBin,
-      log,
-      ...(onFatal === undefined ? {} : { onFatal }),
-    });
-    undo.push(() => embedded.stop());
-    target = { servers: embedded.url, user: embedded.user, pass: embedded.pass };
-  } else {
-    target = { servers: config.natsUrl, credsFile: config.natsCreds };
-  }
-  const nats = await connectNats({ ...target, name: "ironflow-kv" });
-  undo.push(() => nats.connection.close());
-  return nats;
-}
-
-async function readTls(config: Config): Promise<{ cert: string; key: string } | undefined> {
-  if (config.tlsCert === undefined || config.tlsKey === undefined) return undefined;
-  return { cert: await readFile(config.tlsCert, "utf8"), key: await readFile(config.tlsKey, "utf8") };
+  health.close();
+  await Promise.all([watches.close(), listener.drain(config.limits.drainTimeoutMs)]);
 }

@@ -29,11 +29,8 @@ async function serve(flags: Flags): Promise<number> {
 async function runService(flags: Flags): Promise<number> {
   const config = loadConfig(process.env, flags);
   // Loaded here, so that the client's verbs start without the service's code.
-  const [{ startService }, { startWorkers, workerSettings }, { pino }] = await Promise.all([
-    import("./embed.js"),
-    import("./workers.js"),
-    import("pino"),
-  ]);
+  const [{ startService }, { isWorkerOfEmbedded, startWorkers, workerSettings }, { pino }] =
+    await Promise.all([import("./embed.js"), import("./workers.js"), import("pino")]);
   const logger = pino({
     level: config.logLevel,
     ...(process.stdout.isTTY
@@ -59,6 +56,7 @@ async function runService(flags: Flags): Promise<number> {
         : startService({
             settings: config.workers > 1 ? { ...flags, ...workerSettings(config) } : flags,
             environment: process.env,
+            isEmbeddedElsewhere: isWorkerOfEmbedded(process.env),
             logger,
             onFatal: reject,
           });

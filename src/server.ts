@@ -16,12 +16,20 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import { createServer as createNetServer, type Server as NetServer, type Socket } from "node:net";
-import { createServer as createTlsServer } from "node:tls";
+import { createServer as createTlsServer, type SecureContextOptions, Server as TlsServer } from "node:tls";
 import { once } from "node:events";
 import type { Duplex } from "node:stream";
 import type { Limits } from "./kv/limits.js";
 import { peekProtocol } from "./protocol/peek.js";
-import { keepSessionAlive } from "./protocol/session-ping.js";
+import { closeGracefully } from "./protocol/session-close.js";
+import { guardSession } from "./protocol/session-guard.js";
+import { endStalledConnections } from "./protocol/stalled-writes.js";
+
+/**
+ * How long connections that are open and idle when the listener stops are kept: a request that is on its way to us is still answered, and
+ * the answer says that the connection closes.
+ */
+const GOODBYE_MS = 100;
 
 /** What the requests are handed to. None of these may throw. */
 export interface RequestHandlers {
@@ -40,13 +48,23 @@ export type StreamArguments = [
   rawHeaders: string[],
 ];
 
+/** PEM texts. */
+export interface TlsMaterial {
+  readonly cert: string;
+  readonly key: string;
+  /** Who signs the certificates of clients; absent: they are not asked for one. */
+  readonly clientCa?: string;
+}
+
 export interface ListenOptions {
   readonly host: string;
   /** 0 takes a free port. */
   readonly port: number;
   readonly limits: Limits;
-  /** PEM texts; undefined: cleartext. */
-  readonly tls: { readonly cert: string; readonly key: string } | undefined;
+  /** Undefined: cleartext. */
+  readonly tls: TlsMaterial | undefined;
+  /** Whether clients must show a certificate of `clientCa`, or may. Default: required. */
+  readonly clientCertificates?: "required" | "optional" | undefined;
   readonly handlers: RequestHandlers;
 }
 
@@ -54,6 +72,12 @@ export interface Listener {
   readonly port: number;
   /** Such as http://127.0.0.1:9123. */
   readonly url: string;
+  /** How many connections are open. */
+  readonly connections: number;
+  /** From now on answers over HTTP/1.1 ask their clients to leave the connection; it is used no more then. */
+  announceStop(): void;
+  /** New connections use these files from now on; those that are open stay as they are. Only where it listens with TLS. */
+  useTls(material: TlsMaterial): void;
   /** Takes no more connections, and tells those that are open to go when their calls are done. */
   stopAccepting(): void;
   /** Resolves when the last connection is gone; those left after `deadlineMs` are cut. */
@@ -73,7 +97,14 @@ class PortServer implements Listener {
   private readonly http1: Http1Server;
   private readonly http2: Http2Server;
   private readonly acceptor: NetServer;
+  private readonly stalling: { stop(): void };
+  /** HTTP/1.1 answers that are not complete. */
+  private readonly responses = new Set<ServerResponse>();
+  /** Connections that have not said what they speak. */
+  private readonly silent = new Set<Socket>();
+  private isStopping = false;
   private isDraining = false;
+  private isGoodbyeOver = false;
 
   constructor(private readonly options: ListenOptions) {
     this.http1 = makeHttp1Server(options.limits);
@@ -81,6 +112,8 @@ class PortServer implements Listener {
     this.acceptor = this.makeAcceptor();
     this.acceptor.maxConnections = options.limits.connectionsMax;
     this.attachHandlers(options.handlers);
+    // Of the streams on an HTTP/2 connection its session takes care, one by one.
+    this.stalling = endStalledConnections(this.sockets, options.limits);
   }
 
   get port(): number {
@@ -94,6 +127,10 @@ class PortServer implements Listener {
     return `${tls === undefined ? "http" : "https"}://${name}:${this.port}`;
   }
 
+  get connections(): number {
+    return this.sockets.size;
+  }
+
   async open(): Promise<void> {
     this.acceptor.listen({ host: this.options.host, port: this.options.port, backlog: 1_024 });
     await once(this.acceptor, "listening");
@@ -101,12 +138,23 @@ class PortServer implements Listener {
     this.http1.emit("listening");
   }
 
+  announceStop(): void {
+    if (this.isStopping) return;
+    this.isStopping = true;
+    for (const response of this.responses) askToClose(response);
+  }
+
+  useTls(material: TlsMaterial): void {
+    if (this.acceptor instanceof TlsServer) this.acceptor.setSecureContext(contextOf(material));
+  }
+
   stopAccepting(): void {
+    this.announceStop();
     if (this.isDraining) return;
     this.isDraining = true;
     this.acceptor.close();
-    for (const session of this.sessions) session.close();
-    this.http1.closeIdleConnections();
+    for (const session of this.sessions) void closeGracefully(session);
+    setTimeout(() => this.endGoodbye(), GOODBYE_MS);
   }
 
   async drain(deadlineMs: number): Promise<void> {
@@ -116,7 +164,14 @@ class PortServer implements Listener {
     const deadline = setTimeout(() => this.cut(), deadlineMs);
     await Promise.all(gone);
     clearTimeout(deadline);
+    this.stalling.stop();
     this.http1.close();
+  }
+
+  private endGoodbye(): void {
+    this.isGoodbyeOver = true;
+    for (const socket of this.silent) socket.destroy();
+    this.http1.closeIdleConnections();
   }
 
   private cut(): void {
@@ -125,20 +180,22 @@ class PortServer implements Listener {
   }
 
   private makeAcceptor(): NetServer {
-    const { tls, limits } = this.options;
+    const { tls, limits, clientCertificates } = this.options;
     if (tls === undefined) {
       return createNetServer(
         { noDelay: true, keepAlive: true, keepAliveInitialDelay: limits.pingIntervalMs },
         (socket) => {
           this.track(socket);
+          this.silent.add(socket);
           peekProtocol(socket, limits.peekTimeoutMs, (protocol) => this.handOver(socket, protocol));
         },
       );
     }
     const acceptor = createTlsServer(
       {
-        cert: tls.cert,
-        key: tls.key,
+        ...contextOf(tls),
+        requestCert: tls.clientCa !== undefined,
+        rejectUnauthorized: tls.clientCa !== undefined && clientCertificates !== "optional",
         ALPNProtocols: ["h2", "http/1.1"],
         handshakeTimeout: limits.peekTimeoutMs,
         noDelay: true,
@@ -155,13 +212,16 @@ class PortServer implements Listener {
 
   private track(socket: Socket): void {
     this.sockets.add(socket);
-    socket.on("close", () => this.sockets.delete(socket));
+    socket.on("close", () => {
+      this.sockets.delete(socket);
+      this.silent.delete(socket);
+    });
     // Without a listener a reset by the peer would end the process.
     socket.on("error", () => undefined);
   }
 
   private handOver(socket: Socket, protocol: "http1" | "http2"): void {
-    if (this.isDraining) return void socket.destroy();
+    this.silent.delete(socket);
     if (protocol === "http2") {
       // The session reads the socket's handle itself and takes what was unshifted: resuming would lose bytes.
       this.http2.emit("connection", socket);
@@ -195,31 +255,44 @@ class PortServer implements Listener {
       // A body that was answered before its end would block the connection's next request.
       if (!request.complete) request.resume();
     });
-    response.once("close", () => this.afterResponse());
-    if (this.isDraining) response.setHeader("connection", "close");
+    this.responses.add(response);
+    response.once("close", () => this.afterResponse(response));
+    if (this.isStopping) askToClose(response);
   }
 
   private addSession(session: ServerHttp2Session): void {
     this.sessions.add(session);
     session.once("close", () => this.sessions.delete(session));
-    keepSessionAlive(session, this.options.limits);
+    guardSession(session, this.options.limits);
+    if (this.isDraining) void closeGracefully(session);
   }
 
-  private afterResponse(): void {
-    if (this.isDraining) setImmediate(() => this.http1.closeIdleConnections());
+  private afterResponse(response: ServerResponse): void {
+    this.responses.delete(response);
+    // One whose headers were out before could not ask, such as a watch by SSE.
+    if (this.isGoodbyeOver) setImmediate(() => this.http1.closeIdleConnections());
   }
+}
+
+function askToClose(response: ServerResponse): void {
+  if (!response.headersSent) response.setHeader("connection", "close");
+}
+
+function contextOf({ cert, key, clientCa }: TlsMaterial): SecureContextOptions {
+  return { cert, key, ...(clientCa === undefined ? {} : { ca: clientCa }) };
 }
 
 function makeHttp1Server(limits: Limits): Http1Server {
   const server = createHttp1Server({
     maxHeaderSize: limits.headerBytesMax,
-    headersTimeout: limits.headersTimeoutMs,
+    // Node refuses one that is longer than the time for the whole.
+    headersTimeout: Math.min(limits.headersTimeoutMs, limits.requestTimeoutMs),
     requestTimeout: limits.requestTimeoutMs,
     keepAliveTimeout: limits.idleTimeoutMs,
     connectionsCheckingInterval: Math.max(100, Math.min(5_000, limits.headersTimeoutMs / 2)),
     noDelay: true,
   });
-  // The time to read a request is bounded above; how long an answer may take is the call's deadline.
+  // Reading a request is bounded above, making its answer by the call's deadline, taking it by endStalledConnections.
   server.timeout = 0;
   return server;
 }

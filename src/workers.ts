@@ -7,12 +7,20 @@ import { once } from "node:events";
 import type { Logger } from "pino";
 import type { Config } from "./config.js";
 import { startEmbedded } from "./nats/embedded.js";
+import { answerWorkers } from "./telemetry/worker-metrics.js";
 
 /** A worker that lived less than this failed to start. */
 const SHORT_LIFE_MS = 5_000;
 /** So many failed starts in a row end the service. */
 const FAILED_STARTS_MAX = 5;
 const REPLACE_DELAY_MS = 100;
+/** Tells a worker that NATS_URL is the embedded server. */
+const EMBEDDED_MARK = "WORKER_OF_EMBEDDED_NATS";
+
+/** Whether this process is a worker that shares the embedded server of the first. */
+export function isWorkerOfEmbedded(environment: Readonly<Record<string, string | undefined>>): boolean {
+  return cluster.isWorker && environment[EMBEDDED_MARK] === "1";
+}
 
 export interface WorkersOptions {
   readonly config: Config;
@@ -29,6 +37,7 @@ export function workerSettings(config: Config): Record<string, string> {
     "watches-max": share(config.limits.watchesMax),
     "watches-per-api-key-max": share(config.limits.watchesPerApiKeyMax),
     "connections-max": share(config.limits.connectionsMax),
+    "calls-per-second-max": share(config.limits.callsPerSecondMax),
   };
 }
 
@@ -41,11 +50,13 @@ export async function startWorkers(options: WorkersOptions): Promise<{ stop(): P
           dataDir: config.dataDir,
           durability: config.durability,
           serverBin: config.natsServerBin,
+          hungTimeoutMs: config.limits.natsHungTimeoutMs,
           log,
           onFatal: options.onFatal,
         })
       : undefined;
-  const environment = embedded === undefined ? {} : { NATS_URL: urlWithCredentials(embedded) };
+  const environment =
+    embedded === undefined ? {} : { NATS_URL: urlWithCredentials(embedded), [EMBEDDED_MARK]: "1" };
   const crew = new Crew(options, environment);
   const stop = async (): Promise<void> => {
     await crew.stop();
@@ -70,6 +81,7 @@ class Crew {
     private readonly environment: Record<string, string>,
   ) {
     cluster.setupPrimary({ args: [...options.args] });
+    answerWorkers();
   }
 
   async start(): Promise<void> {

@@ -12,8 +12,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   service: ["service", "kv", "gen"],
   auth: ["auth", "service", "kv", "gen"],
   protocol: ["protocol", "service", "kv", "gen"],
+  telemetry: ["telemetry", "service", "kv"],
   client: ["client", "gen"],
-  cli: ["cli", "client"],
+  backup: ["backup", "client", "gen"],
+  cli: ["cli", "client", "backup"],
 };
 
 /** Types alone may be imported from the files in src/ that declare settings and the listener's shape. */

@@ -1,10 +1,13 @@
 /** The keys of one bucket. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { KeyValueService, type PutRequestSchema } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import { BackupService } from "../../gen/ironflow/kv/v1/backup_service_pb.js";
+import { Consistency } from "../../gen/ironflow/kv/v1/types_pb.js";
 import type { Caller, CallOptions } from "./caller.js";
 import { type Revision, revisionOf, wellFormed } from "./convert.js";
 import { Entry } from "./entry.js";
 import { KvError, KvNotFoundError } from "./errors.js";
+import { IMPORTED_OPERATION, type ImportedEntry, type ImportResult } from "./imported-entry.js";
 import { encodeValue, type Storable } from "./value.js";
 import { startWatch } from "./watch.js";
 import type { ChangeEvent, Watch, WatchEvent, WatchOptions } from "./watch-events.js";
@@ -15,17 +18,34 @@ export interface WriteResult {
   readonly revision: bigint;
 }
 
-export interface PutOptions extends CallOptions {
+export interface WriteOptions extends CallOptions {
+  /**
+   * 1 to 128 visible ASCII characters that stand for this very request, for retries of your own across processes: within a minute, the
+   * same one again is not applied again, and another one is refused (`idempotency_key_reused`). Default: one that makes the SDK's own
+   * retries harmless.
+   */
+  readonly idempotencyKey?: string | undefined;
+}
+
+export interface PutOptions extends WriteOptions {
   /** The media type to keep. Default: by the value, see {@link Bucket.put}. Empty: none. */
   readonly contentType?: string | undefined;
 }
 
-export interface GetOptions extends CallOptions {
+export interface ReadOptions extends CallOptions {
+  /**
+   * `strong`, the default: the read sees every write acknowledged before it. `eventual`: any copy of the bucket may answer, also one that
+   * lags behind; cheaper on a cluster.
+   */
+  readonly consistency?: "strong" | "eventual" | undefined;
+}
+
+export interface GetOptions extends ReadOptions {
   /** The value that was written at exactly this revision. Default: the newest. */
   readonly revision?: Revision | undefined;
 }
 
-export interface DeleteOptions extends CallOptions {
+export interface DeleteOptions extends WriteOptions {
   /** Delete only if the key's newest revision is this one; else KvConflictError. Default: always. */
   readonly ifRevision?: Revision | undefined;
 }
@@ -39,7 +59,8 @@ type Condition = NonNullable<MessageInitShape<typeof PutRequestSchema>["precondi
  * Reads, writes and watches one bucket. Making one sends nothing, and does not check that the bucket exists.
  *
  * Every method may throw KvInvalidArgumentError, KvNotFoundError (no such bucket), KvUnavailableError, KvUnauthenticatedError and
- * KvPermissionDeniedError; reads KvTimeoutError, and writes KvUnknownOutcomeError when their time ran out or the connection broke.
+ * KvPermissionDeniedError; reads KvTimeoutError, and writes KvUnknownOutcomeError where their time ran out, or the connection broke, before
+ * it could be found out what became of them: writes are sent again until then, and applied once.
  */
 export class Bucket {
   constructor(
@@ -74,9 +95,10 @@ export class Bucket {
   /** The newest value of a key, or the one of a revision. Throws KvNotFoundError, and for a revision KvOutOfRangeError. */
   async get(key: string, options: GetOptions = {}): Promise<Entry> {
     const revision = options.revision === undefined ? 0n : revisionOf(options.revision, "revision");
-    const request = { ...this.place(key), revision };
+    const request = { ...this.place(key), revision, consistency: consistencyOf(options) };
     const response = await this.caller.unary(KeyValueService.method.get, request, options);
     if (response.entry === undefined) throw new KvError("The answer has no entry.", { code: "internal" });
+    this.caller.noteRevision(this.name, response.entry.revision);
     return new Entry(response.entry);
   }
 
@@ -104,21 +126,46 @@ export class Bucket {
   }
 
   /** Every key that has a value and matches, in byte order. The time limit is for each page of 10,000. */
-  async listKeys(filters: Filters = [], options: CallOptions = {}): Promise<string[]> {
+  async listKeys(filters: Filters = [], options: ReadOptions = {}): Promise<string[]> {
     const keys: string[] = [];
     for await (const page of this.keyPages(filters, options)) for (const key of page) keys.push(key);
     return keys;
   }
 
   /** As `listKeys`, one by one and fetched page by page: for more keys than should be held at once. */
-  async *keys(filters: Filters = [], options: CallOptions = {}): AsyncGenerator<string, undefined> {
+  async *keys(filters: Filters = [], options: ReadOptions = {}): AsyncGenerator<string, undefined> {
     for await (const page of this.keyPages(filters, options)) yield* page;
   }
 
   /** The revisions of a key that are still kept, oldest first, deletes included. Throws KvNotFoundError when there are none. */
-  async history(key: string, options: CallOptions = {}): Promise<Entry[]> {
-    const response = await this.caller.unary(KeyValueService.method.getHistory, this.place(key), options);
+  async history(key: string, options: ReadOptions = {}): Promise<Entry[]> {
+    const request = { ...this.place(key), consistency: consistencyOf(options) };
+    const response = await this.caller.unary(KeyValueService.method.getHistory, request, options);
     return response.entries.map((entry) => new Entry(entry));
+  }
+
+  /**
+   * Writes entries as they stood in another bucket, deletes included, each under the next revision: the first under `afterRevision` + 1,
+   * where 0n stands for a bucket that was never written to. All of them, or a first part where one is refused or somebody else writes in
+   * between; call again with the rest. Sending the same again is safe: it throws KvConflictError, with the bucket's revision, where that is
+   * not `afterRevision`. At most 1,000 entries.
+   */
+  async importEntries(
+    entries: readonly ImportedEntry[],
+    afterRevision: bigint,
+    options: CallOptions = {},
+  ): Promise<ImportResult> {
+    const request = {
+      bucket: this.name,
+      afterRevision,
+      entries: entries.map(({ key, value, operation, contentType }) => ({
+        key: wellFormed(key, "The key"),
+        value: encodeValue(value, undefined).bytes,
+        operation: IMPORTED_OPERATION[operation],
+        contentType,
+      })),
+    };
+    return await this.caller.unary(BackupService.method.importEntries, request, options);
   }
 
   /**
@@ -145,21 +192,25 @@ export class Bucket {
       ...this.place(key),
       value: bytes,
       contentType,
+      idempotencyKey: options.idempotencyKey ?? this.caller.newIdempotencyKey(),
     };
     if (precondition !== undefined) request.precondition = precondition;
-    const response = await this.caller.unary(KeyValueService.method.put, request, options);
-    return { revision: response.revision };
+    const { revision } = await this.caller.unary(KeyValueService.method.put, request, options);
+    this.caller.noteRevision(this.name, revision);
+    return { revision };
   }
 
   private async remove(key: string, purge: boolean, options: DeleteOptions): Promise<WriteResult> {
     const ifRevision = options.ifRevision === undefined ? 0n : revisionOf(options.ifRevision, "ifRevision");
-    const request = { ...this.place(key), purge, ifRevision };
-    const response = await this.caller.unary(KeyValueService.method.delete, request, options);
-    return { revision: response.revision };
+    const idempotencyKey = options.idempotencyKey ?? this.caller.newIdempotencyKey();
+    const request = { ...this.place(key), purge, ifRevision, idempotencyKey };
+    const { revision } = await this.caller.unary(KeyValueService.method.delete, request, options);
+    this.caller.noteRevision(this.name, revision);
+    return { revision };
   }
 
-  private async *keyPages(filters: Filters, options: CallOptions): AsyncGenerator<string[], undefined> {
-    const request = { bucket: this.name, filters: listOf(filters) };
+  private async *keyPages(filters: Filters, options: ReadOptions): AsyncGenerator<string[], undefined> {
+    const request = { bucket: this.name, filters: listOf(filters), consistency: consistencyOf(options) };
     let pageToken = "";
     do {
       const page = { ...request, pageToken };
@@ -172,6 +223,10 @@ export class Bucket {
   private place(key: string): { bucket: string; key: string } {
     return { bucket: this.name, key: wellFormed(key, "The key") };
   }
+}
+
+function consistencyOf({ consistency }: ReadOptions): Consistency {
+  return consistency === "eventual" ? Consistency.EVENTUAL : Consistency.UNSPECIFIED;
 }
 
 function listOf(filters: Filters): string[] {

@@ -8,6 +8,7 @@ import type {
 } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import type { Transport } from "@connectrpc/connect";
+import { IdempotencyKeys, Sendings } from "./doubt.js";
 import type { KvError } from "./errors.js";
 import { type FailedCall, kvErrorOf } from "./failure.js";
 import { pauseMs, type RetryPolicy, sleep } from "./retry.js";
@@ -28,17 +29,41 @@ export interface CallerOptions {
   readonly retry: RetryPolicy;
 }
 
-/** The bucket and key that a request names, for the errors that the server did not make. */
+/** The bucket and key that a request names, for the errors that the server did not make; and what makes it harmless to send it again. */
 interface Place {
   readonly bucket?: string | undefined;
   readonly key?: string | undefined;
+  readonly idempotencyKey?: string | undefined;
 }
 
+const BUCKETS_SEEN_MAX = 10_000;
+
 export class Caller {
+  private readonly idempotencyKeys = new IdempotencyKeys();
+  /** The newest revision that was seen of each bucket. */
+  private readonly seen = new Map<string, bigint>();
+
   constructor(private readonly options: CallerOptions) {}
 
   get retry(): RetryPolicy {
     return this.options.retry;
+  }
+
+  /** A new idempotency key; none where nothing is sent twice. */
+  newIdempotencyKey(): string {
+    return this.options.retry.attempts > 1 ? this.idempotencyKeys.next() : "";
+  }
+
+  /** Takes note of a revision: whatever is sent from now on gets a later one. */
+  noteRevision(bucket: string, revision: bigint): void {
+    if (revision <= (this.seen.get(bucket) ?? 0n)) return;
+    if (this.seen.size >= BUCKETS_SEEN_MAX) this.seen.clear();
+    this.seen.set(bucket, revision);
+  }
+
+  /** The bucket is gone: one that is made under its name begins again. */
+  forgetRevision(bucket: string): void {
+    this.seen.delete(bucket);
   }
 
   /** Calls until it succeeds, can't be retried, or the time or the attempts are used up. */
@@ -51,13 +76,17 @@ export class Caller {
     const { signal } = options;
     const call = failedCallOf(method.idempotency, request);
     const deadlineMs = performance.now() + timeoutOf(options.timeoutMs ?? this.options.timeoutMs);
+    const isKeyed = (request.idempotencyKey ?? "") !== "";
+    const sendings = new Sendings(isKeyed, this.seen.get(request.bucket ?? "") ?? 0n);
     for (let failures = 1; ; failures++) {
-      const result = await this.attempt(method, request, call, signal, deadlineMs - performance.now());
+      const headers = sendings.headers(this.options.headers, failures - 1);
+      const limitMs = deadlineMs - performance.now();
+      const result = await this.attempt(method, request, headers, call, signal, limitMs);
       if ("message" in result) return result.message;
       const { failure } = result;
       const pause = pauseMs(retry, failures, failure.retryAfterMs);
       const isLast = failures >= retry.attempts || performance.now() + pause >= deadlineMs;
-      if (!failure.retryable || isLast) throw failure;
+      if (!sendings.failed(failure) || isLast) throw sendings.last(failure);
       await sleep(pause, signal);
     }
   }
@@ -80,12 +109,13 @@ export class Caller {
   private async attempt<Input extends DescMessage, Output extends DescMessage>(
     method: DescMethodUnary<Input, Output>,
     request: MessageInitShape<Input>,
+    headers: Headers,
     call: FailedCall,
     signal: AbortSignal | undefined,
     timeoutMs: number,
   ): Promise<{ message: MessageShape<Output> } | { failure: KvError }> {
     signal?.throwIfAborted();
-    const { transport, headers } = this.options;
+    const { transport } = this.options;
     // The transport takes 0 for "no limit"; a limit that has just run out is one millisecond.
     const limitMs = Math.max(1, Math.ceil(timeoutMs));
     try {

@@ -1,6 +1,7 @@
 /** Where the SDK begins: `createClient`. */
 import type { Transport } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
+import { ApiKeys } from "./api-keys.js";
 import { Caller, timeoutOf } from "./caller.js";
 import { KeyValue } from "./key-value.js";
 import { type RetryOptions, retryPolicyOf } from "./retry.js";
@@ -15,7 +16,7 @@ export interface ClientOptions {
   readonly apiKey?: string | undefined;
   /** The time for a call with its retries, in milliseconds. Default: 10,000. */
   readonly timeoutMs?: number | undefined;
-  /** How calls are retried; `false`: not at all. Only what can't apply a write twice is. */
+  /** How calls are retried; `false`: not at all. Writes carry an idempotency key, so that none is applied twice. */
   readonly retry?: RetryOptions | false | undefined;
   /** Headers to send with every call. */
   readonly headers?: HeadersInit | undefined;
@@ -29,6 +30,8 @@ export interface ClientOptions {
 export interface Client {
   /** Buckets and their keys. */
   kv(): KeyValue;
+  /** API keys. */
+  apiKeys(): ApiKeys;
 }
 
 /** Makes a client. Sends nothing. Throws TypeError or RangeError for malformed options. */
@@ -43,7 +46,8 @@ export function createClient(options: ClientOptions = {}): Client {
     retry: retryPolicyOf(options.retry),
   });
   const keyValue = new KeyValue(caller);
-  return { kv: () => keyValue };
+  const apiKeys = new ApiKeys(caller);
+  return { kv: () => keyValue, apiKeys: () => apiKeys };
 }
 
 function fetchTransport(options: ClientOptions): Transport {

@@ -5,11 +5,22 @@
  * takes `signal` and `timeoutMs`, retries what can't be applied twice, and throws a {@link KvError}.
  */
 export {
+  type Access,
+  type ApiKeyInfo,
+  ApiKeys,
+  type ApiKeyScope,
+  type CreateApiKeyOptions,
+  type NewApiKey,
+  type WatchTicket,
+} from "./api-keys.js";
+export {
   Bucket,
   type DeleteOptions,
   type Filters,
   type GetOptions,
   type PutOptions,
+  type ReadOptions,
+  type WriteOptions,
   type WriteResult,
 } from "./bucket.js";
 export type { CallOptions } from "./caller.js";
@@ -17,6 +28,7 @@ export { type Client, type ClientOptions, createClient } from "./client.js";
 export type { Revision } from "./convert.js";
 export { Entry, type Operation } from "./entry.js";
 export * from "./errors.js";
+export type { ImportedEntry, ImportResult } from "./imported-entry.js";
 export { type BucketInfo, type BucketSettings, type CreateBucketOptions, KeyValue } from "./key-value.js";
 export type { RetryOptions } from "./retry.js";
 export type { Storable } from "./value.js";

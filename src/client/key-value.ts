@@ -1,7 +1,7 @@
 /** Buckets: made, described, changed and removed. */
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import { BucketService } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
-import type { Bucket as BucketMessage } from "../../gen/ironflow/kv/v1/types_pb.js";
+import { type Bucket as BucketMessage, Durability, Storage } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { Bucket } from "./bucket.js";
 import type { Caller, CallOptions } from "./caller.js";
 import { dateOf, durationOf, millisecondsOfDuration, uint32Of, uint64Of, wellFormed } from "./convert.js";
@@ -46,6 +46,9 @@ export interface BucketInfo {
   readonly revision: bigint;
   /** How many copies the storage keeps. */
   readonly replicas: number;
+  readonly storage: "file" | "memory";
+  /** What an acknowledged write survives: `synced`, a power failure; `relaxed`, not quite; `unknown`, as the NATS server is configured. */
+  readonly durability: "synced" | "relaxed" | "unknown";
 }
 
 /** The fields that both requests share. */
@@ -111,6 +114,7 @@ export class KeyValue {
   async deleteBucket(name: string, callOptions: CallOptions = {}): Promise<void> {
     const request = { bucket: wellFormed(name, "The bucket's name") };
     await this.caller.unary(BucketService.method.deleteBucket, request, callOptions);
+    this.caller.forgetRevision(name);
   }
 }
 
@@ -126,6 +130,13 @@ function settingFields(settings: BucketSettings): SettingFields {
   return fields;
 }
 
+const DURABILITY: Readonly<Record<Durability, BucketInfo["durability"]>> = {
+  [Durability.UNSPECIFIED]: "unknown",
+  [Durability.SYNCED]: "synced",
+  [Durability.RELAXED]: "relaxed",
+  [Durability.UNKNOWN]: "unknown",
+};
+
 function infoOf(bucket: BucketMessage | undefined): BucketInfo {
   if (bucket === undefined) throw new KvError("The answer has no bucket.", { code: "internal" });
   return {
@@ -140,5 +151,7 @@ function infoOf(bucket: BucketMessage | undefined): BucketInfo {
     createdAt: dateOf(bucket.createdAt),
     revision: bucket.revision,
     replicas: bucket.replicas,
+    storage: bucket.storage === Storage.MEMORY ? "memory" : "file",
+    durability: DURABILITY[bucket.durability],
   };
 }

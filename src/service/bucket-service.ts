@@ -39,10 +39,12 @@ export function bucketHandlers(store: Store): Handlers<typeof BucketService> {
     },
 
     async listBuckets(request, context) {
-      const page = await store.listBuckets({ limit: request.limit, pageToken: request.pageToken }, context);
+      const { caller } = context;
+      const page = { limit: request.limit, pageToken: request.pageToken };
+      const buckets = await store.listBuckets(page, context, (bucket) => caller.sees(bucket));
       return create(ListBucketsResponseSchema, {
-        buckets: page.items.map(bucketMessage),
-        nextPageToken: page.nextPageToken,
+        buckets: buckets.items.map(bucketMessage),
+        nextPageToken: buckets.nextPageToken,
       });
     },
 

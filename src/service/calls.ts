@@ -6,6 +6,8 @@
  */
 import type { DescMessage, DescMethod, DescService, MessageShape } from "@bufbuild/protobuf";
 import type { CallScope } from "../kv/store.js";
+import type { Caller } from "./caller.js";
+import type { CallObserver } from "./observer.js";
 
 /** The wire form that a call came in by; a label of metrics and logs. */
 export type Door = "grpc" | "grpc-web" | "connect" | "rest" | "websocket" | "sse";
@@ -21,14 +23,19 @@ export interface CallInput {
   readonly signal: AbortSignal;
   /** Names the connection that the call came by, for limits per connection. */
   readonly connection: object;
+  /** Of a watch: the ticket that it brings in place of a key. */
+  readonly ticket?: string | undefined;
+  /** The client's IP address, as far as it is known. A getter where finding it costs. */
+  readonly remoteAddress?: string | undefined;
+  /** The common name of the client's certificate, where one was verified. A getter where finding it costs. */
+  readonly clientName?: string | undefined;
 }
 
 /** What a handler sees of its call. */
 export interface CallContext extends CallScope {
   readonly door: Door;
   readonly connection: object;
-  /** Who calls: the API key's id, or "anonymous". */
-  readonly principal: string;
+  readonly caller: Caller;
   header(name: string): string | undefined;
 }
 
@@ -38,6 +45,12 @@ export type UnaryHandler<
   Output extends DescMessage = DescMessage,
 > = (request: MessageShape<Input>, context: CallContext) => Promise<MessageShape<Output>>;
 
+/** What a handler sends, one by one. A message is never changed once it was handed out: doors may share its encoded form. */
+export interface MessageStream<Item> extends AsyncIterableIterator<Item> {
+  /** A message that is at hand, without waiting, for doors that send many at once. Where there is none `next()` waits, or tells the end. */
+  poll?(): Item | undefined;
+}
+
 /** Starts one stream: resolves when it is in place, so that a refusal is told apart from a stream that ends early. */
 export type StreamHandler<
   Input extends DescMessage = DescMessage,
@@ -45,16 +58,27 @@ export type StreamHandler<
 > = (
   request: MessageShape<Input>,
   context: CallContext,
-) => Promise<AsyncIterableIterator<MessageShape<Output>>>;
+) => Promise<MessageStream<MessageShape<Output>>>;
 
-/** The handlers of one service: one for each of its methods, unary or server-streaming. */
+/** As {@link StreamHandler}, for a method whose requests stream in as well. */
+export type DuplexHandler<
+  Input extends DescMessage = DescMessage,
+  Output extends DescMessage = DescMessage,
+> = (
+  requests: AsyncIterable<MessageShape<Input>>,
+  context: CallContext,
+) => Promise<MessageStream<MessageShape<Output>>>;
+
+/** The handlers of one service: one for each of its methods, of the method's kind. */
 export type Handlers<Service extends DescService> = {
-  readonly [Name in keyof Service["method"]]: Service["method"][Name] extends {
-    methodKind: "server_streaming";
-  }
-    ? StreamHandler<Service["method"][Name]["input"], Service["method"][Name]["output"]>
-    : UnaryHandler<Service["method"][Name]["input"], Service["method"][Name]["output"]>;
+  readonly [Name in keyof Service["method"]]: HandlerOf<Service["method"][Name]>;
 };
+
+type HandlerOf<Method extends DescMethod> = Method extends { methodKind: "server_streaming" }
+  ? StreamHandler<Method["input"], Method["output"]>
+  : Method extends { methodKind: "bidi_streaming" }
+    ? DuplexHandler<Method["input"], Method["output"]>
+    : UnaryHandler<Method["input"], Method["output"]>;
 
 /** One method of the contract, bound to what answers it. */
 export interface BoundMethod {
@@ -62,7 +86,9 @@ export interface BoundMethod {
   readonly path: string;
   readonly service: DescService;
   readonly desc: DescMethod;
-  readonly handler: UnaryHandler | StreamHandler;
+  readonly handler: UnaryHandler | StreamHandler | DuplexHandler;
+  /** Answered without a key. Default: no. */
+  readonly isPublic?: boolean;
 }
 
 /** Every method that the service answers, and the pipeline to call it by. */
@@ -80,5 +106,13 @@ export interface ServiceRegistry {
     method: BoundMethod,
     input: CallInput,
     request: MessageShape<DescMessage>,
-  ): Promise<AsyncIterableIterator<MessageShape<DescMessage>>>;
+  ): Promise<MessageStream<MessageShape<DescMessage>>>;
+  /** Runs a call with streams both ways; as {@link stream}. */
+  duplex(
+    method: BoundMethod,
+    input: CallInput,
+    requests: AsyncIterable<MessageShape<DescMessage>>,
+  ): Promise<MessageStream<MessageShape<DescMessage>>>;
+  /** Where doors tell how many bytes they moved for a call. Default: nobody counts. */
+  readonly observer?: Pick<CallObserver, "transferred"> | undefined;
 }

@@ -6,16 +6,24 @@ import {
   BucketSchema,
   type Entry as EntryMessage,
   EntrySchema,
+  Durability as DurabilityEnum,
   Operation as OperationEnum,
+  Storage,
 } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { invalidArgument } from "../kv/errors.js";
-import type { BucketInfo, Entry, Operation } from "../kv/store.js";
+import type { BucketInfo, Durability, Entry, Operation } from "../kv/store.js";
 
 const OPERATION: Readonly<Record<Operation, OperationEnum>> = {
   put: OperationEnum.PUT,
   delete: OperationEnum.DELETE,
   purge: OperationEnum.PURGE,
   expire: OperationEnum.EXPIRE,
+};
+
+const DURABILITY: Readonly<Record<Durability, DurabilityEnum>> = {
+  synced: DurabilityEnum.SYNCED,
+  relaxed: DurabilityEnum.RELAXED,
+  unknown: DurabilityEnum.UNKNOWN,
 };
 
 /** The message of an entry. */
@@ -43,6 +51,8 @@ export function bucketMessage(info: BucketInfo): Bucket {
     createdAt: timestampOf(info.createdAt.getTime(), 0),
     revision: info.revision,
     replicas: info.replicas,
+    storage: info.storage === "memory" ? Storage.MEMORY : Storage.FILE,
+    durability: DURABILITY[info.durability],
   });
   if (info.ttlMs > 0) message.ttl = durationOf(info.ttlMs);
   return message;

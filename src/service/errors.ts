@@ -12,9 +12,11 @@ export const CODE_BY_KIND: Readonly<Record<KvErrorKind, Code>> = {
   invalid_update_mask: Code.InvalidArgument,
   bucket_not_found: Code.NotFound,
   key_not_found: Code.NotFound,
+  api_key_not_found: Code.NotFound,
   bucket_exists: Code.AlreadyExists,
   key_exists: Code.AlreadyExists,
   revision_mismatch: Code.Aborted,
+  idempotency_key_reused: Code.FailedPrecondition,
   revision_compacted: Code.OutOfRange,
   revision_in_future: Code.OutOfRange,
   bucket_full: Code.ResourceExhausted,
@@ -34,21 +36,27 @@ export const CODE_BY_KIND: Readonly<Record<KvErrorKind, Code>> = {
   internal: Code.Internal,
 };
 
-/** What the client is told of a fault of ours: nothing but that it is one. The cause goes to the log. */
-const OPAQUE_SENTENCE = "The service failed to answer this call; the fault is logged there.";
+/** What a client is told of a fault of ours: that it is one, and where in the log its cause stands. */
+export function opaqueSentence(requestId: string | undefined): string {
+  return requestId === undefined
+    ? "The service failed to answer this call; the fault is logged there."
+    : `The service failed to answer this call; the fault is logged there under the request id ${requestId}.`;
+}
 
 /** Takes what could not be foreseen: called once per unknown error, with its cause. */
 export type FaultLog = (error: unknown) => void;
 
 /** The error that a client sees. Everything that is not a KvError, or is `internal`, is logged and made opaque. */
-export function toConnectError(error: unknown, onFault: FaultLog): ConnectError {
+export function toConnectError(
+  error: unknown,
+  requestId: string | undefined,
+  onFault: FaultLog,
+): ConnectError {
   if (error instanceof ConnectError) return error;
   if (error instanceof KvError && error.kind !== "internal") return connectErrorOf(error, error.message);
   onFault(error);
-  return connectErrorOf(
-    error instanceof KvError ? error : new KvError("internal", OPAQUE_SENTENCE),
-    OPAQUE_SENTENCE,
-  );
+  const sentence = opaqueSentence(requestId);
+  return connectErrorOf(error instanceof KvError ? error : new KvError("internal", sentence), sentence);
 }
 
 function connectErrorOf(error: KvError, sentence: string): ConnectError {
@@ -59,7 +67,12 @@ function connectErrorOf(error: KvError, sentence: string): ConnectError {
     revision: error.revision ?? 0n,
   });
   if (error.retryAfterMs !== undefined) detail.retryAfter = durationOf(error.retryAfterMs);
-  return new ConnectError(sentence, CODE_BY_KIND[error.kind], undefined, [
+  return new ConnectError(sentence, CODE_BY_KIND[error.kind], retryHeader(error.retryAfterMs), [
     { desc: ErrorDetailSchema, value: detail },
   ]);
+}
+
+/** A header of Connect's answers, a trailer of gRPC's. REST makes its own from the detail. */
+function retryHeader(retryAfterMs: number | undefined): Record<string, string> | undefined {
+  return retryAfterMs === undefined ? undefined : { "retry-after": String(Math.ceil(retryAfterMs / 1_000)) };
 }

@@ -10,10 +10,10 @@ import {
   WatchRequest_Start,
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { WatchRequest } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
-import type { Precondition } from "../../gen/ironflow/kv/v1/types_pb.js";
+import { Consistency as ConsistencyEnum, type Precondition } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { invalidArgument } from "../kv/errors.js";
-import type { Condition, Store, WatchOptions } from "../kv/store.js";
-import type { Handlers } from "./calls.js";
+import type { Condition, Consistency, Store, WatchOptions, WriteOptions } from "../kv/store.js";
+import type { CallContext, Handlers } from "./calls.js";
 import { entryMessage, millisecondsOf, millisecondsOfTimestamp } from "./convert.js";
 import { WatchStream } from "./watch-stream.js";
 
@@ -21,7 +21,8 @@ import { WatchStream } from "./watch-stream.js";
 export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService> {
   return {
     async get(request, context) {
-      const entry = await store.get(request.bucket, request.key, request.revision, context);
+      const { bucket, key, revision } = request;
+      const entry = await store.get(bucket, key, revision, context, consistencyOf(request.consistency));
       const response = create(GetResponseSchema);
       response.entry = entryMessage(entry);
       return response;
@@ -33,7 +34,12 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
         request.bucket,
         request.key,
         request.value,
-        { condition: conditionOf(request.precondition), contentType: request.contentType },
+        {
+          condition: conditionOf(request.precondition),
+          contentType: request.contentType,
+          idempotencyKey: request.idempotencyKey,
+          sentBefore: sentBeforeOf(request, context),
+        },
         context,
       );
       return response;
@@ -45,7 +51,12 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
       response.revision = await store.delete(
         request.bucket,
         request.key,
-        { purge: request.purge, condition },
+        {
+          purge: request.purge,
+          condition,
+          idempotencyKey: request.idempotencyKey,
+          sentBefore: sentBeforeOf(request, context),
+        },
         context,
       );
       return response;
@@ -53,12 +64,14 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
 
     async listKeys(request, context) {
       const page = { limit: request.limit, pageToken: request.pageToken };
-      const keys = await store.listKeys(request.bucket, request.filters, page, context);
+      const consistency = consistencyOf(request.consistency);
+      const keys = await store.listKeys(request.bucket, request.filters, page, context, consistency);
       return create(ListKeysResponseSchema, { keys: [...keys.items], nextPageToken: keys.nextPageToken });
     },
 
     async getHistory(request, context) {
-      const entries = await store.history(request.bucket, request.key, context);
+      const consistency = consistencyOf(request.consistency);
+      const entries = await store.history(request.bucket, request.key, context, consistency);
       return create(GetHistoryResponseSchema, { entries: entries.map(entryMessage) });
     },
 
@@ -66,6 +79,35 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
       return new WatchStream(await store.watch(request.bucket, watchOptionsOf(request), context));
     },
   };
+}
+
+function consistencyOf(consistency: ConsistencyEnum): Consistency {
+  switch (consistency) {
+    case ConsistencyEnum.UNSPECIFIED:
+    case ConsistencyEnum.STRONG:
+      return "strong";
+    case ConsistencyEnum.EVENTUAL:
+      return "eventual";
+    default:
+      throw invalidArgument(`consistency is ${consistency as number}; it takes 0 to 2 (see Consistency).`);
+  }
+}
+
+/** Headers that tell of earlier sendings: how many there were (as gRPC's clients say it), and a revision that was seen before the first. */
+const PREVIOUS_ATTEMPTS_HEADER = "grpc-previous-rpc-attempts";
+const SEEN_REVISION_HEADER = "ironflow-seen-revision";
+
+function sentBeforeOf(
+  request: { readonly idempotencyKey: string },
+  context: CallContext,
+): WriteOptions["sentBefore"] {
+  if (request.idempotencyKey === "" || context.header(PREVIOUS_ATTEMPTS_HEADER) === undefined)
+    return undefined;
+  const seen = context.header(SEEN_REVISION_HEADER) ?? "0";
+  if (!/^\d{1,19}$/.test(seen)) {
+    throw invalidArgument(`The header ${SEEN_REVISION_HEADER} is malformed; it takes a revision.`);
+  }
+  return { after: BigInt(seen) };
 }
 
 function conditionOf(precondition: Precondition | undefined): Condition {

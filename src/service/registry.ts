@@ -1,76 +1,49 @@
-/** Binds the contract's methods to their handlers and runs every call through the one pipeline: auth, time, limits, errors, metrics. */
-import type { DescMethod, DescService } from "@bufbuild/protobuf";
-import { BucketService } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
-import { KeyValueService } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
+/** Runs every call through the one pipeline: auth, time, limits, errors, metrics. */
+import type { DescMethod } from "@bufbuild/protobuf";
+import type { ConnectError } from "@connectrpc/connect";
 import { KvError } from "../kv/errors.js";
 import type { Limits } from "../kv/limits.js";
-import type { Store } from "../kv/store.js";
-import { bucketHandlers } from "./bucket-service.js";
+import { NOBODY } from "./access-rules.js";
 import type {
   BoundMethod,
   CallContext,
   CallInput,
-  Handlers,
+  DuplexHandler,
   ServiceRegistry,
   StreamHandler,
   UnaryHandler,
 } from "./calls.js";
+import { type AccessControl, type Caller, unauthenticated } from "./caller.js";
 import { toConnectError } from "./errors.js";
-import { keyValueHandlers } from "./key-value-service.js";
+import { bindMethods, type Services } from "./methods.js";
+import type { CallObserver, CallRecord } from "./observer.js";
+import { CallRates } from "./rate-limits.js";
 import { LimitedStream, WatchCounts } from "./watch-limits.js";
 
-/** Tells who calls; throws `unauthenticated` or `permission_denied`. */
-export type Authenticate = (input: CallInput, method: BoundMethod) => string;
-
-/** Sees how each call ended: for logs and metrics. `error` is undefined when it went well. */
-export type CallObserver = (call: {
-  readonly method: BoundMethod;
-  readonly input: CallInput;
-  readonly durationMs: number;
-  readonly error: unknown;
-}) => void;
-
-export interface RegistryOptions {
-  readonly store: Store;
+export interface RegistryOptions extends Services {
   readonly limits: Limits;
-  readonly authenticate: Authenticate;
-  /** Logs a fault of ours with its cause: once per fault. */
-  readonly onFault: (error: unknown, method: BoundMethod) => void;
+  readonly access: AccessControl;
   /** Default: nobody looks. */
-  readonly observe?: CallObserver | undefined;
+  readonly observer?: CallObserver | undefined;
 }
 
-/** The registry of both services on a store. */
+/** The registry of every service, on a store. */
 export function createRegistry(options: RegistryOptions): ServiceRegistry {
-  const methods = new Map<string, BoundMethod>();
-  bind(methods, BucketService, bucketHandlers(options.store));
-  bind(methods, KeyValueService, keyValueHandlers(options.store));
-  return new Pipeline(methods, options);
-}
-
-/** Adds every method of a service. A method without a handler does not compile, so none can be left out. */
-function bind<Service extends DescService>(
-  methods: Map<string, BoundMethod>,
-  service: Service,
-  handlers: Handlers<Service>,
-): void {
-  const byName = handlers as Readonly<Record<string, BoundMethod["handler"]>>;
-  for (const desc of service.methods) {
-    const handler = byName[desc.localName];
-    if (handler === undefined) throw new Error(`${service.typeName}.${desc.name} has no handler`);
-    const path = `/${service.typeName}/${desc.name}`;
-    methods.set(path, { path, service, desc, handler });
-  }
+  return new Pipeline(bindMethods(options), options);
 }
 
 class Pipeline implements ServiceRegistry {
+  readonly observer: CallObserver | undefined;
   private readonly watches: WatchCounts;
+  private readonly rates: CallRates | undefined;
 
   constructor(
     readonly methods: ReadonlyMap<string, BoundMethod>,
     private readonly options: RegistryOptions,
   ) {
     this.watches = new WatchCounts(options.limits);
+    this.observer = options.observer;
+    this.rates = options.limits.callsPerSecondMax > 0 ? new CallRates(options.limits) : undefined;
   }
 
   async unary(
@@ -79,15 +52,20 @@ class Pipeline implements ServiceRegistry {
     request: Parameters<UnaryHandler>[0],
   ): ReturnType<UnaryHandler> {
     const startMs = performance.now();
+    const record = this.observer?.begin(method, input, startMs);
+    let response: Awaited<ReturnType<UnaryHandler>>;
     try {
       expectKind(method, "unary");
-      const context = this.contextOf(method, input, startMs);
-      const response = await (method.handler as UnaryHandler)(request, context);
-      this.options.observe?.({ method, input, durationMs: performance.now() - startMs, error: undefined });
-      return response;
+      const context = this.contextOf(this.callerOf(method, input), input, startMs, record);
+      const handler = method.handler as UnaryHandler;
+      response = await (record?.within === undefined
+        ? handler(request, context)
+        : record.within(() => handler(request, context)));
     } catch (error) {
-      throw this.failure(method, input, startMs, error);
+      throw this.failure(method, input, record, error);
     }
+    record?.end(undefined);
+    return response;
   }
 
   async stream(
@@ -95,39 +73,94 @@ class Pipeline implements ServiceRegistry {
     input: CallInput,
     request: Parameters<StreamHandler>[0],
   ): ReturnType<StreamHandler> {
+    return this.open(method, "server_streaming", input, request, (context) =>
+      (method.handler as StreamHandler)(request, context),
+    );
+  }
+
+  async duplex(
+    method: BoundMethod,
+    input: CallInput,
+    requests: Parameters<DuplexHandler>[0],
+  ): ReturnType<DuplexHandler> {
+    return this.open(method, "bidi_streaming", input, undefined, (context) =>
+      (method.handler as DuplexHandler)(requests, context),
+    );
+  }
+
+  private async open(
+    method: BoundMethod,
+    kind: DescMethod["methodKind"],
+    input: CallInput,
+    request: Parameters<StreamHandler>[0] | undefined,
+    start: (context: CallContext) => ReturnType<StreamHandler>,
+  ): ReturnType<StreamHandler> {
     const startMs = performance.now();
+    const record = this.observer?.begin(method, input, startMs);
     try {
-      expectKind(method, "server_streaming");
-      const context = this.contextOf(method, input, startMs);
+      expectKind(method, kind);
+      const caller =
+        input.ticket === undefined
+          ? this.callerOf(method, input)
+          : await this.callerOfTicket(input.ticket, input, request, startMs);
+      const context = this.contextOf(caller, input, startMs, record);
       const release = this.watches.take(context);
       try {
-        const stream = await (method.handler as StreamHandler)(request, context);
-        return new LimitedStream(stream, release, {
-          failed: (error) => this.failure(method, input, startMs, error),
-          ended: () =>
-            this.options.observe?.({
-              method,
-              input,
-              durationMs: performance.now() - startMs,
-              error: undefined,
-            }),
+        const stream = await (record?.within === undefined
+          ? start(context)
+          : record.within(() => start(context)));
+        const limited = new LimitedStream(stream, release, {
+          failed: (error) => this.failure(method, input, record, error),
+          ended: () => record?.end(undefined),
         });
+        limited.whenOver(caller.onEnded(() => limited.cut(unauthenticated())));
+        return limited;
       } catch (error) {
         release();
         throw error;
       }
     } catch (error) {
-      throw this.failure(method, input, startMs, error);
+      throw this.failure(method, input, record, error);
     }
   }
 
-  private contextOf(method: BoundMethod, input: CallInput, startMs: number): CallContext {
-    return new InputContext(input, this.options.authenticate(input, method), startMs, this.options.limits);
+  private callerOf(method: BoundMethod, input: CallInput): Caller {
+    return method.isPublic === true ? NOBODY : this.options.access.callerOf(input);
   }
 
-  private failure(method: BoundMethod, input: CallInput, startMs: number, error: unknown): unknown {
-    const failure = toConnectError(error, (fault) => this.options.onFault(fault, method));
-    this.options.observe?.({ method, input, durationMs: performance.now() - startMs, error: failure });
+  /** A ticket is good for a watch of the bucket that it was given for. */
+  private callerOfTicket(
+    ticket: string,
+    input: CallInput,
+    request: Parameters<StreamHandler>[0] | undefined,
+    startMs: number,
+  ): Promise<Caller> {
+    const { bucket = "" } = (request ?? {}) as { readonly bucket?: string };
+    const scope = { deadlineMs: startMs + this.options.limits.callTimeoutMs, signal: input.signal };
+    return this.options.access.callerOfTicket(ticket, bucket, scope);
+  }
+
+  private contextOf(
+    caller: Caller,
+    input: CallInput,
+    startMs: number,
+    record: CallRecord | undefined,
+  ): CallContext {
+    if (record !== undefined) record.caller = caller;
+    if (caller !== NOBODY) this.rates?.take(caller, input);
+    return new InputContext(input, caller, startMs, this.options.limits);
+  }
+
+  private failure(
+    method: BoundMethod,
+    input: CallInput,
+    record: CallRecord | undefined,
+    error: unknown,
+  ): ConnectError {
+    const failure = toConnectError(error, input.header("x-request-id"), (fault) =>
+      this.observer?.fault(fault, method, input),
+    );
+    record?.end(failure);
     return failure;
   }
 }
@@ -138,7 +171,7 @@ class InputContext implements CallContext {
 
   constructor(
     private readonly input: CallInput,
-    readonly principal: string,
+    readonly caller: Caller,
     startMs: number,
     limits: Limits,
   ) {

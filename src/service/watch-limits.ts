@@ -1,46 +1,45 @@
 /** How many watches one connection and one caller may hold at once. (The total in the process is the store's.) */
 import { KvError } from "../kv/errors.js";
 import type { Limits } from "../kv/limits.js";
-import type { CallContext } from "./calls.js";
+import { ANONYMOUS } from "./caller.js";
+import type { CallContext, MessageStream } from "./calls.js";
 
 /** Counts the watches that are open. */
 export class WatchCounts {
   private readonly byConnection = new WeakMap<object, number>();
-  private readonly byPrincipal = new Map<string, number>();
+  private readonly byCaller = new Map<string, number>();
 
   constructor(private readonly limits: Limits) {}
 
   /** Takes a place, or throws `too_many_watches`. Call what it returns when the watch is over; more than once is harmless. */
   take(context: CallContext): () => void {
-    const { connection, principal } = context;
+    const { connection } = context;
+    const { id } = context.caller;
     const onConnection = this.byConnection.get(connection) ?? 0;
     if (onConnection >= this.limits.watchesPerConnectionMax) {
       throw tooMany(
         `This connection has ${onConnection} watches; at most ${this.limits.watchesPerConnectionMax} are allowed.`,
       );
     }
-    const ofPrincipal = this.byPrincipal.get(principal) ?? 0;
-    if (principal !== ANONYMOUS && ofPrincipal >= this.limits.watchesPerApiKeyMax) {
+    const ofCaller = this.byCaller.get(id) ?? 0;
+    if (id !== ANONYMOUS && ofCaller >= this.limits.watchesPerApiKeyMax) {
       throw tooMany(
-        `This API key has ${ofPrincipal} watches; at most ${this.limits.watchesPerApiKeyMax} are allowed.`,
+        `This API key has ${ofCaller} watches; at most ${this.limits.watchesPerApiKeyMax} are allowed.`,
       );
     }
     this.byConnection.set(connection, onConnection + 1);
-    this.byPrincipal.set(principal, ofPrincipal + 1);
+    this.byCaller.set(id, ofCaller + 1);
     let taken = true;
     return () => {
       if (!taken) return;
       taken = false;
       this.byConnection.set(connection, (this.byConnection.get(connection) ?? 1) - 1);
-      const left = (this.byPrincipal.get(principal) ?? 1) - 1;
-      if (left > 0) this.byPrincipal.set(principal, left);
-      else this.byPrincipal.delete(principal);
+      const left = (this.byCaller.get(id) ?? 1) - 1;
+      if (left > 0) this.byCaller.set(id, left);
+      else this.byCaller.delete(id);
     };
   }
 }
-
-/** The caller where no API key is configured. */
-export const ANONYMOUS = "anonymous";
 
 function tooMany(sentence: string): KvError {
   return new KvError("too_many_watches", sentence, { retryAfterMs: 1_000 });
@@ -54,22 +53,45 @@ export interface StreamEnd {
 }
 
 /** A stream that gives its place back however it ends, and whose failures are the client's. */
-export class LimitedStream<Item> implements AsyncIterableIterator<Item> {
+export class LimitedStream<Item> implements MessageStream<Item> {
   private isOver = false;
+  private readonly releases: (() => void)[];
+  /** Why it was ended from outside. */
+  private cutBy: unknown;
 
   constructor(
-    private readonly stream: AsyncIterableIterator<Item>,
-    private readonly release: () => void,
+    private readonly stream: MessageStream<Item>,
+    release: () => void,
     private readonly end: StreamEnd,
-  ) {}
+  ) {
+    this.releases = [release];
+  }
+
+  /** Something more to do when it is over. */
+  whenOver(release: () => void): void {
+    if (this.isOver) release();
+    else this.releases.push(release);
+  }
+
+  /** Ends it from outside: its reader gets the error, at once if it waits. */
+  cut(error: unknown): void {
+    if (this.isOver) return;
+    this.cutBy = error;
+    void this.stream.return?.().catch(() => undefined);
+  }
 
   [Symbol.asyncIterator](): this {
     return this;
   }
 
+  poll(): Item | undefined {
+    return this.cutBy === undefined ? this.stream.poll?.() : undefined;
+  }
+
   async next(): Promise<IteratorResult<Item>> {
     try {
       const result = await this.stream.next();
+      if (this.cutBy !== undefined) throw this.cutBy;
       if (result.done === true) this.finish();
       return result;
     } catch (error) {
@@ -84,6 +106,10 @@ export class LimitedStream<Item> implements AsyncIterableIterator<Item> {
     this.finish();
     await this.stream.return?.();
     return { done: true, value: undefined };
+  }
+
+  private release(): void {
+    for (const release of this.releases.splice(0)) release();
   }
 
   private finish(): void {

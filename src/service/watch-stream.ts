@@ -9,13 +9,14 @@ import {
   WatchResponseSchema,
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { Watch, WatchEvent } from "../kv/store.js";
+import type { MessageStream } from "./calls.js";
 import { entryMessage, timestampOf } from "./convert.js";
 
 /** Watchers of one bucket share their events: each is converted once, and doors may keep its encoded form by its identity. */
 const messageByEvent = new WeakMap<WatchEvent, WatchResponse>();
 
 /** Iterates a store's watch as responses; `return()` ends the watch at once. */
-export class WatchStream implements AsyncIterableIterator<WatchResponse> {
+export class WatchStream implements MessageStream<WatchResponse> {
   constructor(private readonly watch: Watch) {}
 
   [Symbol.asyncIterator](): this {
@@ -25,6 +26,11 @@ export class WatchStream implements AsyncIterableIterator<WatchResponse> {
   async next(): Promise<IteratorResult<WatchResponse>> {
     const result = await this.watch.next();
     return result.done === true ? result : { done: false, value: messageOf(result.value) };
+  }
+
+  poll(): WatchResponse | undefined {
+    const event = this.watch.poll?.();
+    return event === undefined ? undefined : messageOf(event);
   }
 
   async return(): Promise<IteratorResult<WatchResponse>> {

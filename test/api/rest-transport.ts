@@ -101,14 +101,17 @@ async function callUnary(
     case "DeleteBucket":
       await send("DELETE", bucket, signal);
       return {};
-    case "Get":
-      return { entry: entryOf(await send("GET", key + query({ revision: input.revision }), signal)) };
+    case "Get": {
+      const parameters = { revision: input.revision, consistency: consistencyOf(input) };
+      return { entry: entryOf(await send("GET", key + query(parameters), signal)) };
+    }
     case "Put": {
       const answer = await send("PUT", key, signal, conditionHeaders(input), input.value);
       return { revision: BigInt(answer.revision) };
     }
     case "Delete": {
       const headers: Record<string, string> = input.ifRevision ? { "If-Match": `"${input.ifRevision}"` } : {};
+      if (input.idempotencyKey) headers["Idempotency-Key"] = input.idempotencyKey;
       await send("DELETE", key + (input.purge ? "?purge=true" : ""), signal, headers);
       return {};
     }
@@ -116,7 +119,8 @@ async function callUnary(
       const parameters = (input.filters ?? []).map(
         (filter: string) => `filter=${encodeURIComponent(filter)}`,
       );
-      const rest = query({ limit: input.limit, page_token: input.pageToken }).slice(1);
+      const page = { limit: input.limit, page_token: input.pageToken };
+      const rest = query({ ...page, consistency: consistencyOf(input) }).slice(1);
       const answer = await send(
         "GET",
         `${bucket}/keys?${[...parameters, rest].filter(Boolean).join("&")}`,
@@ -125,7 +129,8 @@ async function callUnary(
       return { keys: answer.keys, nextPageToken: answer.next_page_token ?? "" };
     }
     case "GetHistory": {
-      const answer = await send("GET", key.replace("/keys/", "/history/"), signal);
+      const target = key.replace("/keys/", "/history/") + query({ consistency: consistencyOf(input) });
+      const answer = await send("GET", target, signal);
       return { entries: answer.entries.map((entry: any) => entryOf({ ...entry, key: input.key })) };
     }
     default:
@@ -203,9 +208,14 @@ function entryOf(json: any): any {
 function conditionHeaders(input: any): Record<string, string> {
   const headers: Record<string, string> = { "Content-Type": input.contentType || "application/octet-stream" };
   const condition = input.precondition?.condition;
+  if (input.idempotencyKey) headers["Idempotency-Key"] = input.idempotencyKey;
   if (condition?.case === "ifAbsent") headers["If-None-Match"] = "*";
   if (condition?.case === "ifRevision") headers["If-Match"] = `"${condition.value}"`;
   return headers;
+}
+
+function consistencyOf(input: any): string | undefined {
+  return [undefined, "strong", "eventual"][input.consistency ?? 0];
 }
 
 function query(parameters: Record<string, unknown>): string {

@@ -22,9 +22,11 @@ describe("errors of the service", () => {
     invalid_update_mask: sdk.KvInvalidArgumentError,
     bucket_not_found: sdk.KvNotFoundError,
     key_not_found: sdk.KvNotFoundError,
+    api_key_not_found: sdk.KvNotFoundError,
     bucket_exists: sdk.KvBucketExistsError,
     key_exists: sdk.KvKeyExistsError,
     revision_mismatch: sdk.KvConflictError,
+    idempotency_key_reused: sdk.KvError,
     revision_compacted: sdk.KvOutOfRangeError,
     revision_in_future: sdk.KvOutOfRangeError,
     bucket_full: sdk.KvResourceExhaustedError,
@@ -203,20 +205,78 @@ describe("connections that fail", () => {
     expect((await read).text()).toBe("v");
   });
 
-  it("does not repeat a write that was sent and cut off, and says that its outcome is not known", async () => {
-    proxy.holdAnswers();
-    const write = refusal(open().put("k", "v"), sdk.KvUnknownOutcomeError, {
-      code: "unknown",
-      reason: "outcome_unknown",
-      retryable: false,
-      bucket: direct.name,
-      key: "k",
-    });
+  const OUTCOME_UNKNOWN = { code: "unknown", reason: "outcome_unknown", retryable: false, key: "k" };
+  /** Resolves when the key was written. */
+  async function written(): Promise<void> {
     for await (const event of direct.watch("k")) if (event.type === "put") break;
+  }
+
+  it("does not repeat a write that was cut off where it is told not to, and says that its outcome is not known", async () => {
+    proxy.holdAnswers();
+    const put = open({ retry: false }).put("k", "v");
+    const write = refusal(put, sdk.KvUnknownOutcomeError, { ...OUTCOME_UNKNOWN, bucket: direct.name });
+    await written();
     proxy.cut();
     await write;
     expect(counting.calls).toBe(1);
     expect(await direct.history("k")).toHaveLength(1);
+  });
+
+  const writes: [string, string[], (bucket: sdk.Bucket, revision: bigint) => Promise<sdk.WriteResult>][] = [
+    ["put", ["put", "put"], (bucket) => bucket.put("k", "new")],
+    ["update", ["put", "put"], (bucket, revision) => bucket.update("k", "new", revision)],
+    ["delete", ["put", "delete"], (bucket) => bucket.delete("k")],
+    ["purge", ["purge"], (bucket) => bucket.purge("k")],
+  ];
+
+  it.each(writes)(
+    "sends a write again that was cut off after it was applied, and it is applied once: %s",
+    async (_, operations, call) => {
+      const { revision } = await direct.put("k", "old");
+      proxy.holdAnswers();
+      const result = call(open(), revision);
+      while ((await direct.history("k")).at(-1)?.revision === revision);
+      proxy.cut();
+      await counting.untilFailures(1);
+      proxy.passAnswers();
+      proxy.cut();
+      expect(await result).toEqual({ revision: revision + 1n });
+      expect((await direct.history("k")).map((entry) => entry.operation)).toEqual(operations);
+    },
+  );
+
+  it("sends a create again that was cut off after it was applied, and leaves what somebody wrote since", async () => {
+    proxy.holdAnswers();
+    const result = open().create("k", "mine");
+    await written();
+    await direct.put("k", "theirs");
+    proxy.cut();
+    await counting.untilFailures(1);
+    proxy.passAnswers();
+    proxy.cut();
+    expect(await result).toEqual({ revision: 1n });
+    expect((await direct.get("k")).text()).toBe("theirs");
+  });
+
+  it("says that the outcome is not known where a write was cut off and the service can't be reached after that", async () => {
+    proxy.holdAnswers();
+    const retry = { attempts: 3, baseDelayMs: 1 };
+    const write = refusal(open({ retry }).put("k", "v"), sdk.KvUnknownOutcomeError, OUTCOME_UNKNOWN);
+    await written();
+    await proxy.refuse();
+    await write;
+    expect(counting.calls).toBe(3);
+  });
+
+  it("takes an idempotency key for writes that are repeated by others", async () => {
+    const options = { idempotencyKey: "order-7" };
+    const first = await direct.put("k", "v", options);
+    expect(await open().put("k", "v", options)).toEqual(first);
+    await refusal(open().put("k", "w", options), sdk.KvError, {
+      code: "failed_precondition",
+      reason: "idempotency_key_reused",
+      revision: first.revision,
+    });
   });
 
   it("gives up after the attempts that were asked for", async () => {

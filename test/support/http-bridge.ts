@@ -8,6 +8,7 @@ import { BucketService } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
 import { KeyValueService } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { DEFAULT_LIMITS, type Limits } from "../../src/kv/limits.js";
 import { createCors } from "../../src/protocol/cors.js";
+import { createPageGuard } from "../../src/protocol/page-guard.js";
 import { createRestHandler } from "../../src/protocol/rest/handler.js";
 import { createWatchUpgrade } from "../../src/protocol/watch/websocket.js";
 import type { BoundMethod, CallInput, ServiceRegistry } from "../../src/service/calls.js";
@@ -47,6 +48,7 @@ export function recordingRegistry(answers: Answers): ServiceRegistry & { readonl
       (await answer(method, input, request)) as MessageShape<DescMessage>,
     stream: async (method, input, request) =>
       (await answer(method, input, request)) as AsyncIterableIterator<MessageShape<DescMessage>>,
+    duplex: () => Promise.reject(new Error("unused")),
   };
 }
 
@@ -79,7 +81,7 @@ export async function startBridge(
     createWatchUpgrade({
       registry,
       limits,
-      cors,
+      pageGuard: createPageGuard(cors, () => false),
       log,
       answerWithoutUpgrade: (request, response) => rest.handle(request, response),
     }),

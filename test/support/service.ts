@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pino } from "pino";
+import { type Logger, pino } from "pino";
 import { type Service, startService } from "../../src/embed.js";
 
 export interface TestService extends Service {
@@ -14,15 +14,19 @@ export interface TestService extends Service {
 }
 
 /** Starts a service. Settings by flag, such as `{ "api-key": "..." }`; `data-dir` of an earlier one keeps its data. */
-export async function startTestService(settings: Record<string, string> = {}): Promise<TestService> {
+export async function startTestService(
+  settings: Record<string, string> = {},
+  logger: Logger = pino({ level: process.env.TEST_LOG_LEVEL ?? "error" }, pino.destination(2)),
+): Promise<TestService> {
   const dataDir = settings["data-dir"] ?? (await mkdtemp(join(tmpdir(), "ironflow-service-")));
   const service = await startService({
     settings: { port: "0", durability: "relaxed", ...settings, "data-dir": dataDir },
-    logger: pino({ level: process.env.TEST_LOG_LEVEL ?? "error" }, pino.destination(2)),
+    logger,
   });
   return {
     url: service.url,
     port: service.port,
+    metricsPort: service.metricsPort,
     dataDir,
     stop: () => service.stop(),
     async remove() {

@@ -1,0 +1,20 @@
+// Writes web/openapi.json from the contract, with its comments, which the generated code does not have. Run after a build.
+import { execFileSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { fromBinary } from "@bufbuild/protobuf";
+import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { openApiDocument } from "../dist/src/protocol/openapi/document.js";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const { version } = JSON.parse(readFileSync(`${root}package.json`, "utf8"));
+const files = execFileSync(
+  `${root}node_modules/.bin/buf`,
+  ["build", "--as-file-descriptor-set", "--output", "-"],
+  {
+    cwd: root,
+    maxBuffer: 64 << 20,
+  },
+);
+const document = openApiDocument(fromBinary(FileDescriptorSetSchema, files), version);
+writeFileSync(`${root}web/openapi.json`, `${JSON.stringify(document, null, 2)}\n`);

@@ -1,0 +1,148 @@
+/** API keys: made, listed, renewed and taken back. */
+import {
+  Access as AccessEnum,
+  type ApiKey as ApiKeyMessage,
+  ApiKeyService,
+} from "../../gen/ironflow/kv/v1/api_key_service_pb.js";
+import type { Caller, CallOptions } from "./caller.js";
+import { dateOf, durationOf, wellFormed } from "./convert.js";
+import { KvError } from "./errors.js";
+
+/** What a key may do with a bucket; none includes another. `admin` on `*` also manages API keys. */
+export type Access = "read" | "write" | "watch" | "admin";
+
+/** Some kinds of access to some buckets. */
+export interface ApiKeyScope {
+  readonly accesses: readonly Access[];
+  /** A bucket's name in which `*` stands for any run of characters. */
+  readonly buckets: string;
+}
+
+export interface CreateApiKeyOptions {
+  /** Free text for people. */
+  readonly name: string;
+  readonly scopes: readonly ApiKeyScope[];
+  /** How long the key is good, in seconds. 0, the default: for ever. */
+  readonly expiresInSeconds?: number | undefined;
+}
+
+/** An API key, without its secret. */
+export interface ApiKeyInfo {
+  readonly id: string;
+  readonly name: string;
+  readonly scopes: readonly ApiKeyScope[];
+  readonly createdAt: Date;
+  /** Undefined: never. */
+  readonly expiresAt: Date | undefined;
+  /** Undefined: never. */
+  readonly rotatedAt: Date | undefined;
+  /** Until when the secret before the last rotation is good; undefined: it is not. */
+  readonly previousSecretExpiresAt: Date | undefined;
+}
+
+/** A key with its secret, which the service does not tell again. */
+export interface NewApiKey extends ApiKeyInfo {
+  readonly secret: string;
+}
+
+/** A ticket for one watch of one bucket: `.../watch?ticket=...`, once. */
+export interface WatchTicket {
+  readonly ticket: string;
+  readonly expiresAt: Date;
+}
+
+const ACCESSES: Readonly<Record<Access, AccessEnum>> = {
+  read: AccessEnum.READ,
+  write: AccessEnum.WRITE,
+  watch: AccessEnum.WATCH,
+  admin: AccessEnum.ADMIN,
+};
+const ACCESS_NAMES = new Map(Object.entries(ACCESSES).map(([name, access]) => [access, name as Access]));
+
+/** API keys. All but `createWatchTicket` need a key with admin on `*`. */
+export class ApiKeys {
+  constructor(private readonly caller: Caller) {}
+
+  /** Makes a key. Throws KvPermissionDeniedError where it would allow more than the caller's own. */
+  async create(options: CreateApiKeyOptions, callOptions: CallOptions = {}): Promise<NewApiKey> {
+    const response = await this.caller.unary(
+      ApiKeyService.method.createApiKey,
+      {
+        name: wellFormed(options.name, "name"),
+        scopes: options.scopes.map(({ accesses, buckets }) => ({
+          accesses: accesses.map((access) => ACCESSES[access]),
+          buckets: wellFormed(buckets, "buckets"),
+        })),
+        expiresIn: durationOf((options.expiresInSeconds ?? 0) * 1_000, "expiresInSeconds"),
+      },
+      callOptions,
+    );
+    return { ...infoOf(response.apiKey), secret: response.secret };
+  }
+
+  /** Throws KvNotFoundError. */
+  async get(id: string, callOptions: CallOptions = {}): Promise<ApiKeyInfo> {
+    const request = { id: wellFormed(id, "id") };
+    return infoOf((await this.caller.unary(ApiKeyService.method.getApiKey, request, callOptions)).apiKey);
+  }
+
+  /** All keys, in the order of their ids. */
+  async list(callOptions: CallOptions = {}): Promise<ApiKeyInfo[]> {
+    const keys: ApiKeyInfo[] = [];
+    let pageToken = "";
+    do {
+      const page = await this.caller.unary(ApiKeyService.method.listApiKeys, { pageToken }, callOptions);
+      keys.push(...page.apiKeys.map(infoOf));
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+    return keys;
+  }
+
+  /** Takes a key back, for good; its watches end. Throws KvNotFoundError. */
+  async revoke(id: string, callOptions: CallOptions = {}): Promise<void> {
+    await this.caller.unary(ApiKeyService.method.revokeApiKey, { id: wellFormed(id, "id") }, callOptions);
+  }
+
+  /** Gives a key a new secret; the one before stays good for `overlapSeconds` (default: 0). Throws KvNotFoundError. */
+  async rotate(
+    id: string,
+    options: { readonly overlapSeconds?: number | undefined } = {},
+    callOptions: CallOptions = {},
+  ): Promise<NewApiKey> {
+    const response = await this.caller.unary(
+      ApiKeyService.method.rotateApiKey,
+      {
+        id: wellFormed(id, "id"),
+        overlap: durationOf((options.overlapSeconds ?? 0) * 1_000, "overlapSeconds"),
+      },
+      callOptions,
+    );
+    return { ...infoOf(response.apiKey), secret: response.secret };
+  }
+
+  /** A ticket for one watch of a bucket by WebSocket or SSE, for a page that is not to have the key. */
+  async createWatchTicket(bucket: string, callOptions: CallOptions = {}): Promise<WatchTicket> {
+    const request = { bucket: wellFormed(bucket, "The bucket's name") };
+    const response = await this.caller.unary(ApiKeyService.method.createWatchTicket, request, callOptions);
+    return { ticket: response.ticket, expiresAt: dateOf(response.expiresAt) };
+  }
+}
+
+function infoOf(key: ApiKeyMessage | undefined): ApiKeyInfo {
+  if (key === undefined) throw new KvError("The answer has no API key.", { code: "internal" });
+  const optional = (time: ApiKeyMessage["expiresAt"]): Date | undefined =>
+    time === undefined ? undefined : dateOf(time);
+  return {
+    id: key.id,
+    name: key.name,
+    scopes: key.scopes.map(({ accesses, buckets }) => ({
+      // A newer service may know more kinds.
+      accesses: accesses.flatMap((access) => ACCESS_NAMES.get(access) ?? []),
+      buckets,
+    })),
+    createdAt: dateOf(key.createdAt),
+    expiresAt: optional(key.expiresAt),
+    rotatedAt: optional(key.rotatedAt),
+    previousSecretExpiresAt: optional(key.previousSecretExpiresAt),
+  };
+}

@@ -1,0 +1,33 @@
+/** GET /metrics on a port of its own (METRICS_PORT): open to whoever reaches it, which is for the network to decide. */
+import { once } from "node:events";
+import { createServer } from "node:http";
+import { answerMetrics, type MetricsOptions } from "./protocol/metrics.js";
+
+export interface MetricsServer {
+  readonly port: number;
+  stop(): void;
+}
+
+/** Opens the port. Rejects with the system's error when it can't. */
+export async function serveMetrics(
+  address: { readonly host: string; readonly port: number },
+  options: Omit<MetricsOptions, "access">,
+): Promise<MetricsServer> {
+  const server = createServer((request, response) => {
+    if (request.url === "/metrics") {
+      void answerMetrics(request, response, { ...options, access: undefined });
+    } else {
+      response.writeHead(404).end();
+    }
+  });
+  server.listen(address);
+  await once(server, "listening");
+  const bound = server.address();
+  return {
+    port: bound === null || typeof bound === "string" ? address.port : bound.port,
+    stop() {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}

@@ -1,0 +1,38 @@
+/** BackupService: one handler per RPC, each of one shape: check, call, convert. */
+import { create } from "@bufbuild/protobuf";
+import {
+  type BackupService,
+  type ImportedEntry as ImportedEntryMessage,
+  ImportEntriesResponseSchema,
+} from "../../gen/ironflow/kv/v1/backup_service_pb.js";
+import { Operation } from "../../gen/ironflow/kv/v1/types_pb.js";
+import { invalidArgument } from "../kv/errors.js";
+import { quote } from "../kv/names.js";
+import type { ImportedEntry, Store } from "../kv/store.js";
+import type { Handlers } from "./calls.js";
+
+/** The handlers of BackupService on a store. */
+export function backupHandlers(store: Store): Handlers<typeof BackupService> {
+  return {
+    async importEntries(request, context) {
+      const entries = request.entries.map(importedEntryOf);
+      const result = await store.importEntries(request.bucket, request.afterRevision, entries, context);
+      return create(ImportEntriesResponseSchema, result);
+    },
+  };
+}
+
+function importedEntryOf({ key, value, operation, contentType }: ImportedEntryMessage): ImportedEntry {
+  switch (operation) {
+    case Operation.PUT:
+      return { key, value, operation: "put", contentType };
+    case Operation.DELETE:
+      return { key, value, operation: "delete", contentType };
+    case Operation.PURGE:
+      return { key, value, operation: "purge", contentType };
+    default:
+      throw invalidArgument(
+        `The operation of the entry of the key ${quote(key)} is ${operation as number}; it takes PUT, DELETE or PURGE.`,
+      );
+  }
+}

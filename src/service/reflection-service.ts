@@ -1,0 +1,86 @@
+/**
+ * gRPC server reflection: https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
+ *
+ * Of two versions with the same messages: v1, and v1alpha, which older clients speak.
+ */
+import { create, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
+import {
+  type ServerReflection as ReflectionV1,
+  type ServerReflectionRequest,
+  ServerReflectionResponseSchema,
+} from "../../gen/grpc/reflection/v1/reflection_pb.js";
+import type { ServerReflection as ReflectionV1Alpha } from "../../gen/grpc/reflection/v1alpha/reflection_pb.js";
+import type { DuplexHandler, Handlers } from "./calls.js";
+import type { Descriptors } from "./descriptors.js";
+
+type Reflection = typeof ReflectionV1 | typeof ReflectionV1Alpha;
+type Answer = NonNullable<MessageInitShape<typeof ServerReflectionResponseSchema>["messageResponse"]>;
+
+/** The handlers of either version. */
+export function reflectionHandlers<Service extends Reflection>(
+  service: Service,
+  descriptors: Descriptors,
+): Handlers<Service>;
+export function reflectionHandlers(service: Reflection, descriptors: Descriptors): unknown {
+  // The messages of both versions have the same fields: typed as v1's, made as their own.
+  const schema = service.method.serverReflectionInfo.output as typeof ServerReflectionResponseSchema;
+  const serverReflectionInfo: DuplexHandler = (requests) =>
+    Promise.resolve(answers(requests as AsyncIterable<ServerReflectionRequest>, descriptors, schema));
+  return { serverReflectionInfo };
+}
+
+async function* answers(
+  requests: AsyncIterable<ServerReflectionRequest>,
+  descriptors: Descriptors,
+  schema: typeof ServerReflectionResponseSchema,
+): AsyncGenerator<MessageShape<typeof ServerReflectionResponseSchema>> {
+  for await (const request of requests) {
+    yield create(schema, {
+      validHost: request.host,
+      originalRequest: request,
+      messageResponse: answerTo(request, descriptors),
+    });
+  }
+}
+
+/** A question without an answer does not end the stream: what is wrong with it is the answer. */
+function answerTo({ messageRequest: request }: ServerReflectionRequest, descriptors: Descriptors): Answer {
+  switch (request.case) {
+    case "listServices":
+      return {
+        case: "listServicesResponse",
+        value: { service: descriptors.services.map((name) => ({ name })) },
+      };
+    case "fileByFilename":
+      return fileAnswer(descriptors, descriptors.fileByName(request.value));
+    case "fileContainingSymbol":
+      return fileAnswer(descriptors, descriptors.fileBySymbolName(request.value));
+    case "fileContainingExtension": {
+      const { containingType, extensionNumber } = request.value;
+      return fileAnswer(descriptors, descriptors.fileByExtension(containingType, extensionNumber));
+    }
+    case "allExtensionNumbersOfType": {
+      const numbers = descriptors.extensionNumbers(request.value);
+      if (numbers === undefined) return failure(Code.NotFound, "There is no message of this name.");
+      return {
+        case: "allExtensionNumbersResponse",
+        value: { baseTypeName: request.value, extensionNumber: [...numbers] },
+      };
+    }
+    case undefined:
+      return failure(Code.InvalidArgument, "The request asks for nothing; set one of its fields.");
+  }
+}
+
+function fileAnswer(descriptors: Descriptors, file: ReturnType<Descriptors["fileByName"]>): Answer {
+  if (file === undefined) return failure(Code.NotFound, "Nothing of this name is served.");
+  return {
+    case: "fileDescriptorResponse",
+    value: { fileDescriptorProto: descriptors.withImports(file) },
+  };
+}
+
+function failure(code: Code, sentence: string): Answer {
+  return { case: "errorResponse", value: { errorCode: code, errorMessage: sentence } };
+}

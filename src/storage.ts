@@ -1,0 +1,76 @@
+/** The service's NATS: the embedded server started, or an outside one found, and what acknowledged writes survive there. */
+import type { Logger } from "pino";
+import type { Config } from "./config.js";
+import type { Durability } from "./kv/store.js";
+import { type ConnectedNats, connectNats, type ConnectOptions } from "./nats/connect.js";
+import { startEmbedded } from "./nats/embedded.js";
+
+export interface StorageOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  /** Whether NATS_URL is the embedded server of another process of this service. */
+  readonly isEmbeddedElsewhere: boolean;
+  /** Gets what is to be undone when the service stops, the last first. */
+  readonly undo: (() => Promise<unknown>)[];
+  /** Called when the embedded server can't be kept running. */
+  readonly onFatal?: ((error: Error) => void) | undefined;
+}
+
+export interface Storage extends ConnectedNats {
+  readonly durability: Durability;
+}
+
+/** Connects; resolves when JetStream answers. Rejects with an Error whose message is one line for people. */
+export async function connectStorage(options: StorageOptions): Promise<Storage> {
+  const { config, log, undo } = options;
+  const durability = durabilityOf(options);
+  if (durability === "relaxed" && !options.isEmbeddedElsewhere) {
+    log.warn("DURABILITY is relaxed: a power failure may lose the last acknowledged writes");
+  }
+  const target =
+    config.natsUrl === undefined
+      ? await startServer(options)
+      : { servers: config.natsUrl, credsFile: config.natsCreds };
+  const nats = await connectNats({
+    ...target,
+    name: "ironflow-kv",
+    readyTimeoutMs: config.limits.natsConnectTimeoutMs,
+  });
+  undo.push(() => nats.connection.close());
+  const { info } = nats.connection;
+  if (config.replicas > 1 && !nats.isClustered && info?.jetstream === true) {
+    throw new Error(
+      `REPLICAS is ${config.replicas}, and the server at NATS_URL is alone; that takes a cluster.`,
+    );
+  }
+  if (durability === "unknown") log.warn(unknownSentence(config.replicas));
+  return { ...nats, durability };
+}
+
+async function startServer({ config, log, undo, onFatal }: StorageOptions): Promise<ConnectOptions> {
+  const embedded = await startEmbedded({
+    dataDir: config.dataDir,
+    durability: config.durability,
+    serverBin: config.natsServerBin,
+    hungTimeoutMs: config.limits.natsHungTimeoutMs,
+    log,
+    ...(onFatal === undefined ? {} : { onFatal }),
+  });
+  undo.push(() => embedded.stop());
+  return { servers: embedded.url, user: embedded.user, pass: embedded.pass };
+}
+
+/** The embedded server was asked whether it does as DURABILITY says; an outside one does not tell its clients what it does. */
+function durabilityOf({ config, isEmbeddedElsewhere }: StorageOptions): Durability {
+  if (config.natsUrl !== undefined && !isEmbeddedElsewhere) return "unknown";
+  return config.durability === "safe" ? "synced" : "relaxed";
+}
+
+function unknownSentence(replicas: number): string {
+  const what = "whether the server at NATS_URL syncs each write to disk can't be seen from here";
+  const who =
+    replicas === 1
+      ? "a power failure may lose acknowledged writes, of which REPLICAS=1 keeps no other copy"
+      : "a power failure of most of its cluster at once may lose acknowledged writes";
+  return `${what}: unless its sync_interval is always, ${who}`;
+}

@@ -1,0 +1,41 @@
+/** What operators see of a service, put together. */
+import cluster from "node:cluster";
+import type { Logger } from "pino";
+import { Registry } from "prom-client";
+import { CallMetrics } from "./call-metrics.js";
+import { TelemetryObserver } from "./call-observer.js";
+import { processMetrics } from "./process-metrics.js";
+import { addServiceMetrics, type ServiceFacts } from "./service-metrics.js";
+import { findTracer } from "./tracing.js";
+import { shareMetrics } from "./worker-metrics.js";
+
+export interface Telemetry {
+  /** For the pipeline and the doors. */
+  readonly observer: TelemetryObserver;
+  /** The metrics as Prometheus reads them, of all workers where there are several. */
+  metricsText(): Promise<string>;
+  /** Adds what is known of the service besides its calls. */
+  addFacts(facts: Omit<ServiceFacts, "faults">, perBucket: boolean): void;
+}
+
+export interface TelemetryOptions {
+  readonly log: Logger;
+  /** Whether this process is one of several that `workers.ts` has started. */
+  readonly isWorker: boolean;
+}
+
+/** A service's telemetry. An OpenTelemetry SDK must be registered before. */
+export function createTelemetry({ log, isWorker }: TelemetryOptions): Telemetry {
+  const registry = new Registry();
+  const registries = [registry, processMetrics()];
+  const observer = new TelemetryObserver({ metrics: new CallMetrics(registry), log, tracer: findTracer() });
+  return {
+    observer,
+    metricsText:
+      isWorker && cluster.worker !== undefined
+        ? shareMetrics(cluster.worker, registries)
+        : async () => (await Promise.all(registries.map((one) => one.metrics()))).join("\n"),
+    addFacts: (facts, perBucket) =>
+      addServiceMetrics(registry, { ...facts, faults: () => observer.faults }, perBucket),
+  };
+}

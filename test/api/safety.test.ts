@@ -1,0 +1,144 @@
+/** Sending a write again, choosing how fresh a read must be, and what happens while the storage is away, through every door. */
+import { Code } from "@connectrpc/connect";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Consistency, Durability, Storage } from "../../gen/ironflow/kv/v1/types_pb.js";
+import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
+import { freshName, startTestService, type TestService } from "../support/service.js";
+import { ALL_DOORS } from "./doors.js";
+import { bytes, clientsOf, refusal, text } from "./support.js";
+
+let server: TestNatsServer;
+let service: TestService;
+beforeAll(async () => {
+  server = await startNatsServer();
+  // Calls that waited would wait for an hour.
+  const noTimeLimit = { "call-timeout-ms": "3600000", "call-timeout-ms-max": "3600000" };
+  service = await startTestService({ "nats-url": server.url, ...noTimeLimit });
+});
+afterAll(async () => {
+  await service.remove();
+  await server.remove();
+});
+
+describe.each(ALL_DOORS)("over $name", (door) => {
+  async function setUp() {
+    const clients = clientsOf(door, service.url);
+    const bucket = freshName();
+    const created = await clients.buckets.createBucket({ name: bucket, history: 5 });
+    return { ...clients, bucket, created };
+  }
+
+  it("a write that is sent again with its idempotency key is applied once", async () => {
+    const { kv, bucket } = await setUp();
+    const put = { bucket, key: "k", value: bytes("v"), idempotencyKey: "put-1" };
+    const remove = { bucket, key: "k", idempotencyKey: "delete-1" };
+    expect((await kv.put(put)).revision).toBe(1n);
+    expect((await kv.put(put)).revision).toBe(1n);
+    await kv.delete(remove);
+    await kv.put({ bucket, key: "k", value: bytes("later") });
+    await kv.delete(remove);
+    expect((await kv.put(put)).revision).toBe(1n);
+    expect(text((await kv.get({ bucket, key: "k" })).entry?.value)).toBe("later");
+    expect((await kv.getHistory({ bucket, key: "k" })).entries.map((entry) => entry.revision)).toEqual([
+      1n,
+      2n,
+      3n,
+    ]);
+  });
+
+  it("an idempotency key is good for one request", async () => {
+    const { kv, bucket } = await setUp();
+    await kv.put({ bucket, key: "k", value: bytes("v"), idempotencyKey: "once" });
+    const detail = await refusal(
+      kv.put({ bucket, key: "k", value: bytes("w"), idempotencyKey: "once" }),
+      Code.FailedPrecondition,
+      "idempotency_key_reused",
+    );
+    if (door.hasDetails) expect(detail).toMatchObject({ bucket, key: "k", revision: 1n });
+    const malformed = kv.delete({ bucket, key: "k", idempotencyKey: "x".repeat(129) });
+    await refusal(malformed, Code.InvalidArgument, "invalid_argument");
+  });
+
+  it("reads take a consistency", async () => {
+    const { kv, bucket } = await setUp();
+    await kv.put({ bucket, key: "k", value: bytes("v") });
+    for (const consistency of [Consistency.STRONG, Consistency.EVENTUAL]) {
+      expect(text((await kv.get({ bucket, key: "k", consistency })).entry?.value)).toBe("v");
+      expect(text((await kv.get({ bucket, key: "k", revision: 1n, consistency })).entry?.value)).toBe("v");
+      expect((await kv.getHistory({ bucket, key: "k", consistency })).entries).toHaveLength(1);
+      expect((await kv.listKeys({ bucket, consistency })).keys).toEqual(["k"]);
+    }
+    if (!door.isWholeContract) return;
+    await refusal(kv.get({ bucket, key: "k", consistency: 7 as number as Consistency }), Code.InvalidArgument, "invalid_argument");
+  });
+
+  it("a bucket says where it is kept, and what its writes survive", async () => {
+    const { buckets, bucket, created } = await setUp();
+    // REST's form of a bucket is fixed.
+    if (!door.isWholeContract) return;
+    const expected = { replicas: 1, storage: Storage.FILE, durability: Durability.UNKNOWN };
+    expect(created.bucket).toMatchObject(expected);
+    expect((await buckets.getBucket({ bucket })).bucket).toMatchObject(expected);
+  });
+});
+
+describe("the embedded server", () => {
+  it.each([
+    ["safe", Durability.SYNCED],
+    ["relaxed", Durability.RELAXED],
+  ])("with DURABILITY=%s has buckets that say so", async (mode, durability) => {
+    const embedded = await startTestService({ durability: mode });
+    const [door] = ALL_DOORS;
+    if (door === undefined) throw new Error("no door");
+    const { buckets } = clientsOf(door, embedded.url);
+    const { bucket } = await buckets.createBucket({ name: "b" });
+    expect(bucket).toMatchObject({ storage: Storage.FILE, durability });
+    await embedded.remove();
+  });
+});
+
+describe("while the storage is away", () => {
+  const bucket = freshName();
+
+  it(
+    "every call through every door is UNAVAILABLE at once, and all goes on when it is back",
+    { timeout: 60_000 },
+    async () => {
+      const clients = ALL_DOORS.map((door) => ({ door, ...clientsOf(door, service.url) }));
+      const [first] = clients;
+      if (first === undefined) throw new Error("no door");
+      await first.buckets.createBucket({ name: bucket, history: 64 });
+      await first.kv.put({ bucket, key: "k", value: bytes("v") });
+      await server.stop("SIGKILL");
+      await untilReadinessIs(503);
+      await Promise.all(
+        clients.flatMap(({ buckets, kv }) => [
+          unavailable(buckets.createBucket({ name: freshName() })),
+          unavailable(buckets.getBucket({ bucket })),
+          unavailable(buckets.listBuckets({})),
+          unavailable(buckets.updateBucket({ bucket, history: 2 })),
+          unavailable(buckets.deleteBucket({ bucket })),
+          unavailable(kv.get({ bucket, key: "k" })),
+          unavailable(kv.get({ bucket, key: "k", consistency: Consistency.EVENTUAL })),
+          unavailable(kv.put({ bucket, key: "k", value: bytes("late") })),
+          unavailable(kv.put({ bucket, key: "k", value: bytes("late"), idempotencyKey: "late" })),
+          unavailable(kv.delete({ bucket, key: "k" })),
+          unavailable(kv.listKeys({ bucket })),
+          unavailable(kv.getHistory({ bucket, key: "k" })),
+        ]),
+      );
+      await server.start();
+      await untilReadinessIs(200);
+      for (const { kv } of clients) await kv.put({ bucket, key: "k", value: bytes("back") });
+      const { entries } = await first.kv.getHistory({ bucket, key: "k" });
+      expect(entries.map((entry) => text(entry.value))).toEqual(["v", ...clients.map(() => "back")]);
+    },
+  );
+
+  const unavailable = (call: Promise<unknown>): Promise<unknown> =>
+    refusal(call, Code.Unavailable, "unavailable");
+  async function untilReadinessIs(status: number): Promise<void> {
+    while ((await fetch(`${service.url}/readyz`)).status !== status)
+      await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+});

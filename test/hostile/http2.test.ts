@@ -1,0 +1,275 @@
+/** HTTP/2 as no client library speaks it: floods, streams that never end, answers that nobody takes. The rest goes on meanwhile. */
+import { once } from "node:events";
+import { type ClientHttp2Session, connect as connectHttp2, constants } from "node:http2";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startTestService, type TestService } from "../support/service.js";
+import {
+  ACK,
+  CANCEL,
+  END_HEADERS,
+  END_STREAM,
+  ENHANCE_YOUR_CALM,
+  Frame,
+  frame,
+  headerBlock,
+  RawSession,
+  setting,
+  uint32,
+} from "./http2-frames.js";
+
+const BUCKETS = "/api/v1/kv/buckets";
+const GRPC_GET = "/ironflow.kv.v1.KeyValueService/Get";
+/** A value larger than the first window of a stream. */
+const BIG = Buffer.alloc(300_000, "x");
+
+let service: TestService;
+beforeAll(async () => {
+  service = await startTestService({
+    "request-timeout-ms": "800",
+    "answer-timeout-ms": "800",
+    "idle-timeout-ms": "1000",
+    "stream-resets-per-second-max": "20",
+  });
+  await fetch(service.url + BUCKETS, { method: "POST", body: '{"name":"b"}' });
+  await fetch(`${service.url}${BUCKETS}/b/keys/big`, { method: "PUT", body: BIG });
+});
+afterAll(() => service.remove());
+
+async function expectAlive(): Promise<void> {
+  expect((await fetch(`${service.url}${BUCKETS}/b`)).status).toBe(200);
+}
+
+function head(method: string, path: string, fields: Record<string, string> = {}): Buffer {
+  return headerBlock({ ":method": method, ":scheme": "http", ":authority": "x", ":path": path, ...fields });
+}
+const grpcHead = head("POST", GRPC_GET, { "content-type": "application/grpc" });
+
+/** Sends what `make` makes until the server hangs up, or `count` times. */
+async function flood(
+  session: RawSession,
+  count: number,
+  make: (index: number) => Uint8Array[],
+): Promise<number> {
+  let sent = 0;
+  for (; sent < count && !session.isClosed; sent++) {
+    if (!session.write(...make(sent))) await session.drained();
+    else if (sent % 200 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  return sent;
+}
+
+const streamId = (index: number): number => 1 + 2 * index;
+
+describe("a flood over HTTP/2", () => {
+  it.each([
+    ["opened and canceled (CVE-2023-44487)", CANCEL],
+    ["opened and reset without an error", 0],
+  ])("ends the connection of 10,000 streams that are %s", async (_name, code) => {
+    const session = await RawSession.open(service.port);
+    await flood(session, 10_000, (index) => [
+      frame(Frame.HEADERS, END_HEADERS, streamId(index), grpcHead),
+      frame(Frame.RST_STREAM, 0, streamId(index), uint32(code)),
+    ]);
+    await session.closed();
+    expect(session.goAwayCode).toBe(ENHANCE_YOUR_CALM);
+    await expectAlive();
+  });
+
+  it("takes a few hundred canceled calls for what they are", async () => {
+    const session = connectHttp2(service.url);
+    const streams = Array.from({ length: 300 }, () =>
+      session.request({ ":method": "POST", ":path": GRPC_GET, "content-type": "application/grpc" }),
+    );
+    for (const stream of streams) {
+      stream.on("error", () => undefined);
+      stream.close(constants.NGHTTP2_CANCEL);
+    }
+    expect(await statusOf(session, "/healthz")).toBe(200);
+    session.destroy();
+  });
+
+  it.each<[string, (index: number) => Uint8Array[]]>([
+    [
+      "resets that the server is made to send",
+      (index) => [
+        frame(Frame.HEADERS, END_HEADERS, streamId(index), grpcHead),
+        frame(Frame.WINDOW_UPDATE, 0, streamId(index), uint32(0)),
+      ],
+    ],
+    [
+      "CONTINUATION (CVE-2024-27983)",
+      (index) =>
+        index === 0
+          ? [frame(Frame.HEADERS, 0, 1, grpcHead)]
+          : [frame(Frame.CONTINUATION, 0, 1, headerBlock({ [`x-${index}`]: "y".repeat(1_000) }))],
+    ],
+    [
+      "empty CONTINUATION",
+      (index) => [index === 0 ? frame(Frame.HEADERS, 0, 1, grpcHead) : frame(Frame.CONTINUATION, 0, 1)],
+    ],
+    [
+      "empty DATA",
+      (index) => [index === 0 ? frame(Frame.HEADERS, END_HEADERS, 1, grpcHead) : frame(Frame.DATA, 0, 1)],
+    ],
+    [
+      "streams beyond those allowed",
+      (index) => [frame(Frame.HEADERS, END_HEADERS, streamId(index), grpcHead)],
+    ],
+  ])("ends the connection of 20,000 %s", async (_name, make) => {
+    const session = await RawSession.open(service.port);
+    await flood(session, 20_000, make);
+    await session.closed();
+    await expectAlive();
+  });
+
+  it.each<[string, () => Uint8Array[]]>([
+    ["PING", () => [frame(Frame.PING, 0, 0, Buffer.alloc(8))]],
+    ["SETTINGS", () => [frame(Frame.SETTINGS, 0, 0, setting(3, 100))]],
+  ])("ends the connection of %s whose answers nobody reads", async (_name, make) => {
+    const session = await RawSession.open(service.port);
+    session.socket.pause();
+    // The answers fill the buffers of both kernels first.
+    while (!session.isClosed) {
+      session.write(...Array.from({ length: 1_000 }, make).flat());
+      await session.drained();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await expectAlive();
+  });
+
+  it.each<[string, () => Uint8Array[]]>([
+    ["PING", () => [frame(Frame.PING, 0, 0, Buffer.alloc(8))]],
+    ["SETTINGS", () => [frame(Frame.SETTINGS, 0, 0, setting(3, 100))]],
+    ["PRIORITY", () => [frame(Frame.PRIORITY, 0, 1, Buffer.from([0, 0, 0, 0, 16]))]],
+    ["WINDOW_UPDATE", () => [frame(Frame.WINDOW_UPDATE, 0, 0, uint32(1))]],
+    ["frames of no known kind", () => [frame(0x77, 0, 0, Buffer.alloc(100))]],
+  ])("answers others while 50,000 %s come in", async (_name, make) => {
+    const session = await RawSession.open(service.port);
+    const flooding = flood(session, 50_000, make);
+    await expectAlive();
+    await flooding;
+    session.close();
+  });
+});
+
+describe("a slow client over HTTP/2", () => {
+  it.each([
+    ["gRPC", GRPC_GET, { "content-type": "application/grpc" }],
+    [
+      "compressed gRPC, on the stock adapter",
+      GRPC_GET,
+      { "content-type": "application/grpc", "grpc-encoding": "gzip" },
+    ],
+    ["Connect", GRPC_GET, { "content-type": "application/json" }],
+  ])("loses a %s request that it does not end, and keeps the connection", async (_name, path, headers) => {
+    const session = connectHttp2(service.url);
+    const stream = session.request({ ":method": "POST", ":path": path, ...headers });
+    stream.on("error", () => undefined);
+    stream.write(Buffer.from([0, 0]));
+    await once(stream, "close");
+    expect(stream.rstCode).toBe(constants.NGHTTP2_CANCEL);
+    expect(await statusOf(session, "/healthz")).toBe(200);
+    session.destroy();
+  });
+
+  it("loses an answer that it does not take, and keeps the connection", async () => {
+    // Nothing may be sent on a stream until it is told otherwise.
+    const session = await RawSession.open(service.port, setting(4, 0));
+    session.write(
+      frame(Frame.HEADERS, END_HEADERS | END_STREAM, 1, head("GET", `${BUCKETS}/b/keys/big?raw=true`)),
+    );
+    const reset = await session.until(({ type }) => type === Frame.RST_STREAM);
+    expect(reset?.payload.readUInt32BE(0)).toBe(CANCEL);
+    session.write(frame(Frame.PING, 0, 0, Buffer.alloc(8)));
+    await session.until(({ type, flags }) => type === Frame.PING && flags === ACK);
+    expect(session.isClosed).toBe(false);
+    session.close();
+  });
+
+  it("is let go when it begins headers and never ends them", async () => {
+    const session = await RawSession.open(service.port);
+    session.write(frame(Frame.HEADERS, 0, 1, grpcHead));
+    await session.closed();
+    await expectAlive();
+  });
+
+  it("is let go when it says hello and nothing more", async () => {
+    const session = await RawSession.open(service.port);
+    await session.closed();
+  });
+});
+
+describe("a request over HTTP/2", () => {
+  it.each([
+    ["33 KB in two headers", { a: "x".repeat(16_500), b: "x".repeat(16_500) }],
+    ["200 headers", Object.fromEntries(Array.from({ length: 200 }, (_, index) => [`x-${index}`, "y"]))],
+  ])("is refused with %s, and the connection stays", async (_name, headers) => {
+    const session = connectHttp2(service.url);
+    await once(session, "remoteSettings");
+    const stream = session.request({ ":path": "/healthz", ...headers });
+    stream.on("error", () => undefined);
+    await new Promise((resolve) => stream.on("close", resolve));
+    expect(stream.rstCode).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    expect(await statusOf(session, "/healthz")).toBe(200);
+    session.destroy();
+  });
+
+  it.each([
+    ["more", "3"],
+    ["less", "9"],
+  ])("is refused whose body has %s than its content-length", async (_name, length) => {
+    const session = await RawSession.open(service.port);
+    session.write(
+      frame(
+        Frame.HEADERS,
+        END_HEADERS,
+        1,
+        head("PUT", `${BUCKETS}/b/keys/length`, { "content-length": length }),
+      ),
+      frame(Frame.DATA, END_STREAM, 1, Buffer.from("12345")),
+    );
+    const reset = await session.until(({ type }) => type === Frame.RST_STREAM);
+    expect(reset?.payload.readUInt32BE(0)).toBe(constants.NGHTTP2_PROTOCOL_ERROR);
+    session.close();
+    expect((await fetch(`${service.url}${BUCKETS}/b/keys/length`)).status).toBe(404);
+  });
+
+  it.each<[string, Record<string, string>]>([
+    ["transfer-encoding", { "transfer-encoding": "chunked" }],
+    ["connection", { connection: "close" }],
+    ["a name in capitals", { "X-Big": "1" }],
+    ["two paths", { ":path ": "/" }],
+  ])("is refused with %s, which RFC 9113 section 8.2 forbids", async (_name, fields) => {
+    const session = await RawSession.open(service.port);
+    session.write(frame(Frame.HEADERS, END_HEADERS | END_STREAM, 1, head("GET", "/healthz", fields)));
+    const reset = await session.until(({ type }) => type === Frame.RST_STREAM || type === Frame.HEADERS);
+    expect(reset?.type).toBe(Frame.RST_STREAM);
+    session.close();
+    await expectAlive();
+  });
+});
+
+/** nghttp2 drops the field, and the request goes on without it. */
+it.each(["a\nif-match: 7", "a\r\n\r\nGET / HTTP/1.1", "a\0b"])("a header of the value %j is never seen", async (value) => {
+  const session = await RawSession.open(service.port);
+  const fields = head("PUT", `${BUCKETS}/b/keys/dropped`, { "content-type": value, "x-ironflow-environment": value });
+  session.write(
+    frame(Frame.HEADERS, END_HEADERS, 1, fields),
+    frame(Frame.DATA, END_STREAM, 1, Buffer.from("v")),
+  );
+  await session.until(({ type, streamId: id }) => type === Frame.HEADERS && id === 1);
+  session.close();
+  const read = await fetch(`${service.url}${BUCKETS}/b/keys/dropped?raw=true`);
+  expect([read.status, read.headers.get("content-type"), await read.text()]).toEqual([
+    200,
+    "application/octet-stream",
+    "v",
+  ]);
+});
+
+async function statusOf(session: ClientHttp2Session, path: string): Promise<unknown> {
+  const stream = session.request({ ":path": path });
+  const [headers] = (await once(stream, "response")) as [Record<string, unknown>];
+  stream.resume();
+  return headers[":status"];
+}
