@@ -44,6 +44,12 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
     "How long a new bucket remembers the writes it took, in milliseconds: sent again with their idempotency key, they are not applied again. Each takes some 150 bytes of the NATS server's memory.",
   ],
   [
+    "natsHungTimeoutMs",
+    SECOND_MS,
+    HOUR_MS,
+    "How long the embedded nats-server may be silent before it is ended and started again, in milliseconds.",
+  ],
+  [
     "natsConnectTimeoutMs",
     100,
     HOUR_MS,

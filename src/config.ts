@@ -120,7 +120,7 @@ export const SETTINGS: readonly Setting[] = [
     env: "IRONFLOW_API_KEY",
     field: "apiKey",
     value: "key",
-    doc: "The key that every call must bring as 'Authorization: Bearer <key>'; at least 16 characters. Default: no key is needed.",
+    doc: "The first API key, which may do everything: every call must bring it, or a key made with it, as 'Authorization: Bearer <key>'. At least 16 characters. Default: none; no call needs a key until one is made.",
     secret: true,
     parse: parseApiKey,
   },

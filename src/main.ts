@@ -41,8 +41,11 @@ async function runService(flags: Flags): Promise<number> {
   let starting: Promise<{ stop(): Promise<void> }> | undefined;
   await new Promise<void>((resolve, reject) => {
     const stop = (why: string): void => {
-      // A second signal does not wait.
-      for (const name of ["SIGTERM", "SIGINT"] as const) process.on(name, () => process.exit(EXIT_FAILED));
+      // A second signal does not wait. A worker gets one from its first process, perhaps beside one that was sent to all, and goes with it.
+      const onSecond = (): void => {
+        if (!isWorker) process.exit(EXIT_FAILED);
+      };
+      for (const name of ["SIGTERM", "SIGINT"] as const) process.on(name, onSecond);
       logger.info(`${why}: stopping`);
       Promise.resolve(starting?.then((running) => running.stop())).then(resolve, reject);
     };

@@ -21,6 +21,7 @@ import { once } from "node:events";
 import type { Duplex } from "node:stream";
 import type { Limits } from "./kv/limits.js";
 import { peekProtocol } from "./protocol/peek.js";
+import { isMalformed } from "./protocol/request-shape.js";
 import { closeGracefully } from "./protocol/session-close.js";
 import { guardSession } from "./protocol/session-guard.js";
 import { endStalledConnections } from "./protocol/stalled-writes.js";
@@ -234,13 +235,18 @@ class PortServer implements Listener {
   private attachHandlers(handlers: RequestHandlers): void {
     this.http1.on("request", (request, response) => {
       this.prepare(request, response);
+      if (this.refusesMalformed(request)) return;
       handlers.onHttp1(request, response);
     });
     this.http1.on("checkContinue", (request, response) => {
       this.prepare(request, response);
+      if (this.refusesMalformed(request)) return;
       handlers.onHttp1Continue(request, response);
     });
-    this.http1.on("upgrade", (request, socket, head) => handlers.onUpgrade(request, socket, head));
+    this.http1.on("upgrade", (request, socket, head) => {
+      if (this.refusesMalformed(request)) return;
+      handlers.onUpgrade(request, socket, head);
+    });
     this.http2.on("session", (session) => this.addSession(session));
     this.http2.on("sessionError", () => undefined);
     this.http2.on("stream", (...[stream, headers, flags, rawHeaders]: StreamArguments) => {
@@ -248,6 +254,14 @@ class PortServer implements Listener {
       stream.on("error", () => undefined);
       handlers.onHttp2(stream, headers, flags, rawHeaders);
     });
+  }
+
+  /** Ends the connection, as Node does for what it refuses itself: requests behind this one may be part of a trick. */
+  private refusesMalformed(request: IncomingMessage): boolean {
+    const { socket } = request;
+    if (!socket.writableEnded && !isMalformed(request)) return false;
+    if (!socket.writableEnded) socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+    return true;
   }
 
   private prepare(request: IncomingMessage, response: ServerResponse): void {
@@ -285,6 +299,8 @@ function contextOf({ cert, key, clientCa }: TlsMaterial): SecureContextOptions {
 function makeHttp1Server(limits: Limits): Http1Server {
   const server = createHttp1Server({
     maxHeaderSize: limits.headerBytesMax,
+    // Node would refuse one without, and then answer the next on its connection all the same; isMalformed sees to it.
+    requireHostHeader: false,
     // Node refuses one that is longer than the time for the whole.
     headersTimeout: Math.min(limits.headersTimeoutMs, limits.requestTimeoutMs),
     requestTimeout: limits.requestTimeoutMs,

@@ -9,7 +9,7 @@ import { type Caller, unauthenticated } from "../service/caller.js";
 import type { CallInput } from "../service/calls.js";
 import type { KeyRecord } from "./key-record.js";
 import { adminCaller, anonymousCaller, SecretCaller } from "./secret-caller.js";
-import { bearerOf, hashOf, isSameHash } from "./secrets.js";
+import { bearerOf, hashOf } from "./secrets.js";
 
 /** Timers of Node can't wait longer than some 24 days. */
 const TIMER_MS_MAX = 86_400_000;
@@ -24,6 +24,8 @@ export class KeyRing {
   private readonly everyone = anonymousCaller();
   private isOpen: boolean;
   private expiryTimer: NodeJS.Timeout | undefined;
+  /** When the timer looks for secrets whose time is up. */
+  private nextExpiryMs = Infinity;
 
   /** `knowsCertificates`: some callers are known by their certificates, and all others need a key. */
   constructor(adminKey: string | undefined, knowsCertificates = false) {
@@ -47,10 +49,11 @@ export class KeyRing {
   /** Who has the secret of this hash. Throws `unauthenticated`, `unavailable`. */
   callerOfHash(hash: string): Caller {
     if (this.needsNoKey) return this.everyone;
-    if (this.admin !== undefined && isSameHash(hash, this.admin.hash)) return this.admin;
+    const given = Buffer.from(hash);
+    if (this.admin?.hasHash(given) === true) return this.admin;
     if (!this.isLoaded) throw notLoaded();
     const caller = this.callers.get(hash);
-    if (caller === undefined || !isSameHash(hash, caller.hash) || caller.expiresAtMs <= Date.now()) {
+    if (caller?.hasHash(given) !== true || caller.expiresAtMs <= Date.now()) {
       throw unauthenticated();
     }
     return caller;
@@ -59,6 +62,11 @@ export class KeyRing {
   get(id: string): KeyRecord | undefined {
     if (!this.isLoaded) throw notLoaded();
     return this.records.get(id);
+  }
+
+  /** How many keys there are, expired ones too. */
+  get size(): number {
+    return this.records.size;
   }
 
   /** All keys, expired ones too, in the order of their ids. */
@@ -84,7 +92,6 @@ export class KeyRing {
     if (previousHash !== undefined) {
       this.add(record, previousHash, Math.min(expiresAtMs, previousExpiresAtMs ?? 0));
     }
-    this.endExpired();
   }
 
   /** The key is gone: its secrets end. */
@@ -107,6 +114,7 @@ export class KeyRing {
     // The same object for as long as the secret is good: what the caller has open hangs on it.
     if (known !== undefined) known.expiresAtMs = expiresAtMs;
     else this.callers.set(hash, new SecretCaller(record.id, record.scopes, hash, expiresAtMs));
+    this.expectExpiry(expiresAtMs);
   }
 
   private end(hash: string): void {
@@ -114,18 +122,22 @@ export class KeyRing {
     this.callers.delete(hash);
   }
 
+  private expectExpiry(expiresAtMs: number): void {
+    if (expiresAtMs >= this.nextExpiryMs) return;
+    this.nextExpiryMs = expiresAtMs;
+    clearTimeout(this.expiryTimer);
+    const waitMs = Math.max(0, Math.min(expiresAtMs - Date.now(), TIMER_MS_MAX));
+    this.expiryTimer = setTimeout(() => this.endExpired(), waitMs).unref();
+  }
+
   /** Ends the secrets whose time is up, and comes back for the next one. */
   private endExpired(): void {
-    clearTimeout(this.expiryTimer);
+    this.nextExpiryMs = Infinity;
     const nowMs = Date.now();
-    let nextMs = Infinity;
     for (const { hash, expiresAtMs } of [...this.callers.values()]) {
       if (expiresAtMs <= nowMs) this.end(hash);
-      else nextMs = Math.min(nextMs, expiresAtMs);
+      else this.expectExpiry(expiresAtMs);
     }
-    if (nextMs === Infinity) return;
-    this.expiryTimer = setTimeout(() => this.endExpired(), Math.min(nextMs - nowMs, TIMER_MS_MAX));
-    this.expiryTimer.unref();
   }
 }
 

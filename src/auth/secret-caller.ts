@@ -1,8 +1,10 @@
 /** The caller that a secret stands for: of an API key, of IRONFLOW_API_KEY, or everyone where no key is needed. */
+import { timingSafeEqual } from "node:crypto";
 import { type Access, ANONYMOUS, type Caller, type Scope } from "../service/caller.js";
 import { ALL_SCOPES, allows, allowsAny } from "./scopes.js";
 
 export class SecretCaller implements Caller {
+  private readonly hashBytes: Buffer;
   private readonly listeners = new Set<() => void>();
   private hasEnded = false;
 
@@ -13,7 +15,14 @@ export class SecretCaller implements Caller {
     readonly hash: string,
     /** Milliseconds since 1970; Infinity: never. */
     public expiresAtMs: number = Infinity,
-  ) {}
+  ) {
+    this.hashBytes = Buffer.from(hash);
+  }
+
+  /** Whether this is the hash of the caller's secret, in a time that does not tell where it differs. */
+  hasHash(given: Buffer): boolean {
+    return given.length === this.hashBytes.length && timingSafeEqual(given, this.hashBytes);
+  }
 
   may(access: Access, bucket: string): boolean {
     return this.scopes === ALL_SCOPES || allows(this.scopes, access, bucket);

@@ -43,7 +43,7 @@ export class StoredApiKeys implements ApiKeys {
         "The first key must have admin on *, or nobody could make another one; with it every call needs a key.",
       );
     }
-    if (ring.all().length >= limits.apiKeysMax) {
+    if (ring.size >= limits.apiKeysMax) {
       throw new KvError(
         "storage_exhausted",
         `There are ${limits.apiKeysMax} API keys, which is the most; revoke those that are not needed.`,
@@ -177,6 +177,8 @@ function checkNotWider(scopes: ApiKeyInfo["scopes"], caller: Caller): void {
   );
 }
 
+/** What is no id is not shown: it may be a secret that was taken for one. */
 function notFound(id: string): KvError {
-  return new KvError("api_key_not_found", `There is no API key with the id ${quote(id)}.`);
+  const shown = isKeyId(id) ? `with the id ${id}` : "with this id";
+  return new KvError("api_key_not_found", `There is no API key ${shown}.`);
 }

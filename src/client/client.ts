@@ -3,6 +3,7 @@ import type { Transport } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
 import { ApiKeys } from "./api-keys.js";
 import { Caller, timeoutOf } from "./caller.js";
+import { cancelableFetch } from "./cancelable-fetch.js";
 import { KeyValue } from "./key-value.js";
 import { type RetryOptions, retryPolicyOf } from "./retry.js";
 
@@ -55,7 +56,7 @@ function fetchTransport(options: ClientOptions): Transport {
   return createConnectTransport({
     baseUrl,
     useBinaryFormat: true,
-    ...(options.fetch === undefined ? {} : { fetch: options.fetch }),
+    fetch: cancelableFetch(options.fetch ?? ((input, init) => globalThis.fetch(input, init))),
   });
 }
 

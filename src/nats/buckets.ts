@@ -17,7 +17,7 @@ import { outcomeUnknown, toKvError } from "./errors.js";
 import { askJetStream, type StreamInfo } from "./jetstream-api.js";
 import type { LiveKeys } from "./live-keys.js";
 import type { ReadCache } from "./read-cache.js";
-import { existing, type Place } from "./newest.js";
+import { existing, type MessageReader, type Place } from "./newest.js";
 import { pageLimit, readPageToken, writePageToken } from "./page-token.js";
 import type { Requests } from "./requests.js";
 import { changeBucket } from "./settling.js";
@@ -25,6 +25,7 @@ import { bucketInfoOf, streamConfigOf, updatedConfig } from "./stream-config.js"
 
 export interface BucketsOptions {
   readonly requests: Requests;
+  readonly reader: MessageReader;
   readonly liveKeys: LiveKeys;
   /** Absent: every read asks the storage. */
   readonly cache: ReadCache | undefined;
@@ -79,7 +80,7 @@ export class Buckets {
 
   async get(bucket: string, scope: CallScope): Promise<BucketInfo> {
     const place = placeOf(bucket);
-    return this.describe(place, await existing(this.options.requests, place, scope), scope);
+    return this.describe(place, await this.options.reader.stream(place, scope), scope);
   }
 
   async list(

@@ -4,13 +4,11 @@ import { invalidArgument, KvError } from "../kv/errors.js";
 import { type BucketOwner, escapeKey, streamName, subjectPrefix } from "../kv/names.js";
 import type { CallScope, Consistency, Entry } from "../kv/store.js";
 import { keyNotFound } from "./errors.js";
-import { existing, type MessageReader, type Place, type StoredMessage } from "./newest.js";
+import type { MessageReader, Place, StoredMessage } from "./newest.js";
 import type { ReadCache } from "./read-cache.js";
 import { entryOfKey } from "./records.js";
-import type { Requests } from "./requests.js";
 
 export interface EntriesOptions {
-  readonly requests: Requests;
   readonly reader: MessageReader;
   /** Absent: every read asks the storage. */
   readonly cache?: ReadCache | undefined;
@@ -73,10 +71,10 @@ export class Entries {
     consistency: Consistency,
   ): Promise<StoredMessage | undefined> {
     if (revision < 0n) throw invalidArgument("The revision is negative.", aboutOf(place));
-    const { reader, requests } = this.options;
+    const { reader } = this.options;
     let message = await reader.at(place, revision, scope, consistency);
     if (message === undefined) {
-      const newest = BigInt((await existing(requests, place, scope)).state.last_seq);
+      const newest = BigInt((await reader.stream(place, scope)).state.last_seq);
       if (revision > newest) throw inFuture(place, revision, newest);
       // It may have been written between the two looks.
       message = await reader.at(place, revision, scope);

@@ -33,6 +33,12 @@ export interface StreamInfo {
   /** Kept as the text that it is: it tells two streams of one name apart. */
   readonly created: string;
   readonly config: StreamConfig;
+  /** Absent where the server is not part of a cluster. */
+  readonly cluster?: {
+    readonly leader?: string;
+    /** The followers; `active`: nanoseconds since the leader heard of it. */
+    readonly replicas?: readonly { readonly active: number }[];
+  };
   readonly state: {
     readonly messages: number;
     readonly bytes: number;
@@ -74,15 +80,23 @@ export function parseAnswer(data: Uint8Array): object {
 }
 
 /** As {@link askJetStream}, for what changes nothing: a leader that dies owes its answers for ever, so that they are asked for again. */
-export async function readJetStream<Answer>(
+export function readJetStream<Answer>(
   requests: Requests,
   operation: string,
   body: object | undefined,
   scope: CallScope,
 ): Promise<Answer> {
+  return untilAnswered(scope, (shorter) => askJetStream<Answer>(requests, operation, body, shorter));
+}
+
+/** Asks, for what changes nothing, and asks again when there is silence. */
+export async function untilAnswered<Answer>(
+  scope: CallScope,
+  ask: (shorter: CallScope) => Promise<Answer>,
+): Promise<Answer> {
   for (;;) {
     try {
-      return await askJetStream<Answer>(requests, operation, body, within(scope, LEADER_ANSWER_TIMEOUT_MS));
+      return await ask(within(scope, LEADER_ANSWER_TIMEOUT_MS));
     } catch (error) {
       const isSilent = error instanceof Unanswered && error.reason === "deadline";
       if (!isSilent || performance.now() >= scope.deadlineMs) throw error;

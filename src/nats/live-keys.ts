@@ -45,7 +45,10 @@ export class LiveKeys {
     const limit = pageLimit(page.limit, this.options.limits.keysPageMax);
     const listing = `keys ${bucket} ${JSON.stringify(filters.map((filter) => filter.text).sort())}`;
     const after = readPageToken(page.pageToken, listing);
-    const info = await existing(this.options.requests, place, scope);
+    const { requests, reader } = this.options;
+    const info = await (consistency === "strong"
+      ? reader.stream(place, scope)
+      : existing(requests, place, scope));
     const keys = await this.keys(place, serverSubjects(filters), info, scope, consistency);
     const isAll = filters.every((filter) => filter === MATCH_ALL);
     const items: string[] = [];

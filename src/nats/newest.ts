@@ -1,9 +1,17 @@
 /** Reads single messages of a bucket: the newest of a key, or the one at a revision. */
 import { bucketNotFound, JetStreamError, JetStreamCode, toKvError, unavailable } from "./errors.js";
-import { LEADER_ANSWER_TIMEOUT_MS, readJetStream, streamInfo, within } from "./jetstream-api.js";
+import {
+  LEADER_ANSWER_TIMEOUT_MS,
+  readJetStream,
+  type StreamInfo,
+  streamInfo,
+  untilAnswered,
+  within,
+} from "./jetstream-api.js";
+import { Leadership } from "./leadership.js";
 import { HeaderBlock, type HeaderLookup } from "./messages.js";
 import type { ReadGate } from "./read-gate.js";
-import { type Requests, Unanswered } from "./requests.js";
+import { type Reply, type Requests, Unanswered } from "./requests.js";
 import { parseTimestamp } from "./timestamps.js";
 import type { KvErrorFacts } from "../kv/errors.js";
 import type { CallScope, Consistency } from "../kv/store.js";
@@ -26,12 +34,21 @@ export interface Place {
 
 /** Reads messages, each time seeing every write acknowledged before, unless `eventual` says otherwise. Throws `KvError`. */
 export class MessageReader {
+  private readonly leadership: Leadership;
+
   constructor(
     private readonly requests: Requests,
     /** On a cluster a direct get may be answered by a replica that lags: only its leader has seen every write. */
     private readonly isClustered: boolean,
     private readonly gate: ReadGate,
-  ) {}
+  ) {
+    this.leadership = new Leadership(requests);
+  }
+
+  /** What is known of the stream; sees every write acknowledged before. Throws `bucket_not_found` where there is none. */
+  stream(place: Place, scope: CallScope): Promise<StreamInfo> {
+    return this.isClustered ? this.leadership.info(place, scope) : existing(this.requests, place, scope);
+  }
 
   /** The newest message of a subject; undefined when there is none. */
   newest(
@@ -78,7 +95,7 @@ export class MessageReader {
     let reply;
     try {
       const payload = body === "" ? NO_BYTES : Buffer.from(body);
-      reply = await this.gate.pass(() => this.requests.one(request, payload, undefined, scope));
+      reply = await this.gate.pass(() => this.askAnyCopy(request, payload, scope));
     } catch (error) {
       if (!isNoResponders(error)) throw toKvError(error, { bucket: place.bucket });
       // Either there is no such stream, or one that another program made without direct gets, or JetStream is starting.
@@ -92,7 +109,26 @@ export class MessageReader {
     });
   }
 
+  /** The copy that is asked may be cut off, or stopped: then another one is, some time. */
+  private async askAnyCopy(request: string, payload: Uint8Array, scope: CallScope): Promise<Reply> {
+    if (!this.isClustered) return this.requests.one(request, payload, undefined, scope);
+    return untilAnswered(scope, (shorter) => this.requests.one(request, payload, undefined, shorter));
+  }
+
   private async fromLeader(place: Place, body: object, scope: CallScope): Promise<StoredMessage | undefined> {
+    if (!this.isClustered) return this.fromOneLeader(place, body, scope);
+    for (;;) {
+      const untilMs = await this.leadership.goodUntilMs(place, scope);
+      const message = await this.fromOneLeader(place, body, scope);
+      if (performance.now() < untilMs) return message;
+    }
+  }
+
+  private async fromOneLeader(
+    place: Place,
+    body: object,
+    scope: CallScope,
+  ): Promise<StoredMessage | undefined> {
     try {
       const { message } = await this.gate.pass(() =>
         readJetStream<{ readonly message: LeaderMessage }>(

@@ -58,6 +58,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
   const liveKeys = new LiveKeys({ requests, reader, isClustered, limits, log });
   const history = new History(requests, reader, isClustered);
   const buckets = new Buckets({
+    reader,
     requests,
     liveKeys,
     facts,
@@ -66,7 +67,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     replicas: options.replicas ?? 1,
     durability: options.durability ?? "unknown",
   });
-  const entries = new Entries({ requests, reader, cache });
+  const entries = new Entries({ reader, cache });
   const writes = new EntryWrites({ requests, reader, writer, facts, limits, maxPayloadBytes });
   const imports = new Imports({ requests, facts, cache, limits, maxPayloadBytes });
   return {

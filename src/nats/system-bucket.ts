@@ -7,7 +7,7 @@ import { BucketFactsCache } from "./bucket-facts.js";
 import { Entries } from "./entries.js";
 import { EntryWrites } from "./entry-writes.js";
 import { toKvError } from "./errors.js";
-import { askJetStream } from "./jetstream-api.js";
+import { askJetStream, streamInfo } from "./jetstream-api.js";
 import { MessageReader } from "./newest.js";
 import { ReadGate } from "./read-gate.js";
 import { Requests } from "./requests.js";
@@ -44,23 +44,27 @@ export function createSystemBuckets(options: SystemBucketsOptions): SystemBucket
   const reader = new MessageReader(requests, isClustered, new ReadGate(limits, isClustered));
   const writer = new Writer(requests, reader, isClustered);
   const facts = new BucketFactsCache(requests);
-  const entries = new Entries({ requests, reader, owner: OWNER });
+  const entries = new Entries({ reader, owner: OWNER });
   const writes = new EntryWrites({ requests, reader, writer, facts, limits, maxPayloadBytes, owner: OWNER });
   const watches = new WatchHubs({ connection, isClustered, limits, log, owner: OWNER });
 
-  const create = async (config: BucketConfig, scope: CallScope): Promise<void> => {
+  const ensure = async (config: BucketConfig, scope: CallScope): Promise<void> => {
     const stream = streamConfigOf(config, limits, replicas, OWNER);
+    const kindOf = (error: unknown): KvErrorKind => toKvError(error, {}).kind;
     try {
-      await askJetStream(requests, `STREAM.CREATE.${stream.name}`, stream, scope);
-    } catch (cause) {
-      const error = toKvError(cause, { bucket: config.name });
-      if (error.kind !== "bucket_exists") throw error;
+      await streamInfo(requests, stream.name, scope);
+    } catch (missing) {
+      if (kindOf(missing) !== "bucket_not_found") throw toKvError(missing, {});
+      await askJetStream(requests, `STREAM.CREATE.${stream.name}`, stream, scope).catch((error: unknown) => {
+        // Another copy of the service was faster.
+        if (kindOf(error) !== "bucket_exists") throw toKvError(error, {});
+      });
     }
   };
 
   return {
     bucket: (config) => ({
-      ensure: (scope) => create(config, scope),
+      ensure: (scope) => ensure(config, scope),
       get: (key, scope) => entries.get(config.name, key, 0n, scope).catch(hidePlace),
       put: (key, value, condition, scope) =>
         writes.put(config.name, key, value, { condition }, scope).catch(hidePlace),

@@ -21,7 +21,7 @@ const QUIET_MS_MAX = 500;
 const RETRY_MS = 5;
 const RETRIES_MAX = 20;
 /** How long a client may take to answer the ping. */
-const ROUND_TRIP_MS_MAX = 1_000;
+const ROUND_TRIP_MS_MAX = 5_000;
 
 /** Asks the client to leave, then ends the session when its streams have ended. Never rejects. */
 export async function closeGracefully(session: ServerHttp2Session): Promise<void> {

@@ -14,7 +14,12 @@ const LOOKS_PER_REQUEST = 4;
 
 export type SessionGuardLimits = Pick<
   Limits,
-  "requestTimeoutMs" | "answerTimeoutMs" | "streamResetsPerSecondMax" | "pingIntervalMs" | "idleTimeoutMs"
+  | "headersTimeoutMs"
+  | "requestTimeoutMs"
+  | "answerTimeoutMs"
+  | "streamResetsPerSecondMax"
+  | "pingIntervalMs"
+  | "idleTimeoutMs"
 >;
 
 export function guardSession(session: ServerHttp2Session, limits: SessionGuardLimits): void {
@@ -30,7 +35,16 @@ export function guardSession(session: ServerHttp2Session, limits: SessionGuardLi
     });
   });
   keepSessionAlive(session, limits, () => streams.size > 0);
+  expectSettings(session, limits.headersTimeoutMs);
   endSlowStreams(session, streams, limits);
+}
+
+/** The first frame must be SETTINGS (RFC 9113 section 3.4); half a preface is no session. */
+function expectSettings(session: ServerHttp2Session, timeoutMs: number): void {
+  const tooLate = setTimeout(() => session.destroy(), timeoutMs);
+  const stop = (): void => clearTimeout(tooLate);
+  session.once("remoteSettings", stop);
+  session.once("close", stop);
 }
 
 /** Streams are looked at now and then, so that a call that is soon over costs nothing. */

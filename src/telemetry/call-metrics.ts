@@ -122,4 +122,3 @@ export class CallMetrics {
     return [...this.counts.values()].flatMap((byDoor) => Object.values(byDoor).flatMap(read));
   }
 }
-

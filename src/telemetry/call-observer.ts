@@ -3,6 +3,7 @@ import type { ConnectError } from "@connectrpc/connect";
 import { codeToString } from "@connectrpc/connect/protocol-connect";
 import type { Tracer } from "@opentelemetry/api";
 import type { Logger } from "pino";
+import { KvError } from "../kv/errors.js";
 import type { BoundMethod, CallInput, Door } from "../service/calls.js";
 import type { Caller } from "../service/caller.js";
 import type { CallObserver, CallRecord } from "../service/observer.js";
@@ -40,7 +41,7 @@ export class TelemetryObserver implements CallObserver {
     this.faults++;
     this.options.log.error(
       {
-        err: error,
+        err: withoutKey(error),
         method: method.path.slice(1),
         door: input.door,
         request_id: input.header("x-request-id"),
@@ -49,6 +50,13 @@ export class TelemetryObserver implements CallObserver {
       "a call failed by a fault of the service",
     );
   }
+}
+
+/** The log shows all that an error carries, and a store's error carries the key that it is about. */
+function withoutKey(error: unknown): unknown {
+  if (!(error instanceof KvError) || error.key === undefined) return error;
+  const { kind, message, bucket, revision, cause, stack } = error;
+  return Object.assign(new KvError(kind, message, { bucket, revision, cause }), { stack });
 }
 
 class Call implements CallRecord {

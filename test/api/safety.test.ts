@@ -69,7 +69,12 @@ describe.each(ALL_DOORS)("over $name", (door) => {
       expect((await kv.listKeys({ bucket, consistency })).keys).toEqual(["k"]);
     }
     if (!door.isWholeContract) return;
-    await refusal(kv.get({ bucket, key: "k", consistency: 7 as number as Consistency }), Code.InvalidArgument, "invalid_argument");
+    const outOfRange: unknown = 7;
+    await refusal(
+      kv.get({ bucket, key: "k", consistency: outOfRange as Consistency }),
+      Code.InvalidArgument,
+      "invalid_argument",
+    );
   });
 
   it("a bucket says where it is kept, and what its writes survive", async () => {

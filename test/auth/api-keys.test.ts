@@ -1,4 +1,8 @@
 /** API keys on real copies of the service that share one NATS server. */
+import { jetstreamManager } from "@nats-io/jetstream";
+import { connect } from "@nats-io/transport-node";
+import { Writable } from "node:stream";
+import { pino } from "pino";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import {
   type ApiKeyScope,
@@ -8,8 +12,10 @@ import {
   KvPermissionDeniedError,
   type NewApiKey,
 } from "../../src/client/index.js";
+import { startService } from "../../src/embed.js";
 import { type TestNatsServer, startNatsServer } from "../support/nats-server.js";
 import { freshName, startTestService, type TestService } from "../support/service.js";
+import { open1 } from "../support/sse-client.js";
 
 const ROOT_KEY = "the-root-key-of-tests";
 const REFUSED = "This service needs an API key that is good; send it as 'Authorization: Bearer <key>'.";
@@ -307,3 +313,91 @@ describe("a service without IRONFLOW_API_KEY", () => {
     await untilRefused(second.secret, one);
   });
 });
+
+describe("the service's own buckets", () => {
+  it("can't be reached by any name", async () => {
+    await root.apiKeys().createWatchTicket(bucket);
+    for (const name of ["SYS_api_keys", "api_keys", "KV_SYS_api_keys", "SYS_watch_tickets"]) {
+      const own = root.kv().bucket(name);
+      await expect(root.kv().getBucketInfo(name)).rejects.toThrow(KvNotFoundError);
+      await expect(own.get("k")).rejects.toThrow(KvNotFoundError);
+      await expect(own.put("k", "v")).rejects.toThrow(KvNotFoundError);
+      await expect(own.watch().next()).rejects.toThrow(KvNotFoundError);
+      await expect(root.kv().deleteBucket(name)).rejects.toThrow(KvNotFoundError);
+    }
+    expect((await root.kv().listBuckets()).map(({ name }) => name)).not.toContain("SYS_api_keys");
+  });
+});
+
+describe("secrets", () => {
+  it("are in no log, metric, error or stored value", async () => {
+    const lines: string[] = [];
+    const sink = new Writable({
+      write(chunk: Buffer, _encoding, done) {
+        lines.push(chunk.toString());
+        done();
+      },
+    });
+    const seen = await startService({
+      settings: { port: "0", "nats-url": nats.url, "api-key": ROOT_KEY },
+      logger: pino({ level: "trace" }, sink),
+    });
+    onTestFinished(() => seen.stop());
+    const owner = createClient({ serverUrl: seen.url, apiKey: ROOT_KEY, retry: false });
+    const scopes = [allow(`read,watch:${bucket}`)];
+    const made = await owner.apiKeys().create({ name: "n", scopes });
+    const rotated = await owner.apiKeys().rotate(made.id, { overlapSeconds: 60 });
+    const guest = createClient({ serverUrl: seen.url, apiKey: rotated.secret, retry: false });
+    const { ticket } = await guest.apiKeys().createWatchTicket(bucket);
+    const path = `/api/v1/kv/buckets/${bucket}/watch?ticket=${ticket}`;
+    (await open1(seen.url, path)).leave();
+    const failures = [await open1(seen.url, path), await open1(seen.url, `${path}&nonsense=1`)];
+    for (const { body } of failures) for await (const chunk of body) lines.push(String(chunk));
+    lines.push(
+      String(
+        await guest
+          .kv()
+          .bucket(bucket)
+          .put("k", "v")
+          .catch((error: unknown) => error),
+      ),
+    );
+    lines.push(
+      String(
+        await owner
+          .apiKeys()
+          .get(ROOT_KEY)
+          .catch((error: unknown) => error),
+      ),
+    );
+    const headers = { authorization: `Bearer ${ROOT_KEY}` };
+    lines.push(await (await fetch(`${seen.url}/metrics`, { headers })).text());
+    lines.push(
+      await storedText(nats.url, "KV_SYS_api_keys"),
+      await storedText(nats.url, "KV_SYS_watch_tickets"),
+    );
+    await seen.stop();
+    const everything = lines.join("\n");
+    expect(everything).toContain(made.id);
+    for (const secret of [ROOT_KEY, made.secret, rotated.secret, ticket]) {
+      expect(everything).not.toContain(secret);
+    }
+  });
+});
+
+/** What a stream holds, as text. */
+async function storedText(url: string, stream: string): Promise<string> {
+  const connection = await connect({ servers: url });
+  try {
+    const manager = await jetstreamManager(connection);
+    const { state } = await manager.streams.info(stream);
+    let text = "";
+    for (let seq = state.first_seq; seq <= state.last_seq; seq++) {
+      const message = await manager.streams.getMessage(stream, { seq }).catch(() => null);
+      if (message !== null) text += `${message.subject} ${message.string()}\n`;
+    }
+    return text;
+  } finally {
+    await connection.close();
+  }
+}

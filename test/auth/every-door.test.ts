@@ -100,8 +100,8 @@ afterAll(() => service.remove());
 /** What a caller brings whose key is good for nothing. */
 const BAD_CREDENTIALS: readonly (readonly [string, () => string | undefined])[] = [
   ["no key", () => undefined],
-  ["a wrong key", () => "Bearer ifkey_0123456789"],
   ["a revoked key", () => `Bearer ${keys.revoked}`],
+  ["a wrong key", () => "Bearer ifkey_0123456789"],
   ["an expired key", () => `Bearer ${keys.expired}`],
   ["another scheme", () => `Basic ${Buffer.from(`x:${ROOT_KEY}`).toString("base64")}`],
   ["a key without its scheme", () => ROOT_KEY],
@@ -155,7 +155,7 @@ describe("every method", () => {
 
   const [firstDoor] = CONTRACT_DOORS;
   const refusals = CONTRACT_DOORS.flatMap((door) =>
-    BAD_CREDENTIALS.filter((_, index) => isExtended || door === firstDoor || index % 2 === 0).map(
+    (isExtended || door === firstDoor ? BAD_CREDENTIALS : BAD_CREDENTIALS.slice(0, 2)).map(
       ([what, credential]) => [door.name, what, door, credential] as const,
     ),
   );
@@ -171,7 +171,7 @@ describe("every method", () => {
     },
   );
 
-  const doors = CONTRACT_DOORS.filter((_, index) => isExtended || index % 3 === 0);
+  const doors = CONTRACT_DOORS.filter((_, index) => isExtended || index % 5 === 0);
   const grants = doors.flatMap((door) => SCOPES.map((scope) => [door.name, scope, door] as const));
   it.each(grants)("through %s takes a key with %s for what it allows", async (name, scope, door) => {
     const transport = door.connect(service.url);
@@ -227,7 +227,7 @@ describe("every REST route", () => {
         ...(["POST", "PUT", "PATCH"].includes(httpMethod) ? { body: bodyOf(desc, bucket) } : {}),
       });
     for (const [what, credential] of BAD_CREDENTIALS) {
-      for (const send of [send1, send2]) {
+      for (const send of what === "no key" ? [send1, send2] : [send1]) {
         const answer = await ask(MINE, credential(), send);
         expect(answer.status, what).toBe(401);
         expect(answer.json).toEqual({

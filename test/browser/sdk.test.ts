@@ -120,6 +120,23 @@ describe.skipIf(CHROMIUM === undefined)("the SDK in a browser", () => {
     });
   });
 
+  it("shows the REST paths at /docs, within the page's own policy", async () => {
+    const docs = await browser.newPage();
+    const problems: string[] = [];
+    docs.on("pageerror", (error) => problems.push(String(error)));
+    docs.on("console", (message) => {
+      if (message.type() === "error") problems.push(message.text());
+    });
+    await docs.goto(`${service.url}/docs#KeyValueService_Put`);
+    const put = docs.locator("#KeyValueService_Put");
+    await put.getByText("Idempotency-Key").waitFor();
+    await docs.fill("#find", "api-keys");
+    await put.waitFor({ state: "hidden" });
+    await docs.getByText("Makes a key.", { exact: true }).waitFor();
+    expect(problems).toEqual([]);
+    await docs.close();
+  });
+
   it("shows the dashboard, which follows a bucket", async () => {
     const dashboard = await browser.newPage();
     const problems: string[] = [];

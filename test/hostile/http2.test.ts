@@ -250,22 +250,28 @@ describe("a request over HTTP/2", () => {
 });
 
 /** nghttp2 drops the field, and the request goes on without it. */
-it.each(["a\nif-match: 7", "a\r\n\r\nGET / HTTP/1.1", "a\0b"])("a header of the value %j is never seen", async (value) => {
-  const session = await RawSession.open(service.port);
-  const fields = head("PUT", `${BUCKETS}/b/keys/dropped`, { "content-type": value, "x-ironflow-environment": value });
-  session.write(
-    frame(Frame.HEADERS, END_HEADERS, 1, fields),
-    frame(Frame.DATA, END_STREAM, 1, Buffer.from("v")),
-  );
-  await session.until(({ type, streamId: id }) => type === Frame.HEADERS && id === 1);
-  session.close();
-  const read = await fetch(`${service.url}${BUCKETS}/b/keys/dropped?raw=true`);
-  expect([read.status, read.headers.get("content-type"), await read.text()]).toEqual([
-    200,
-    "application/octet-stream",
-    "v",
-  ]);
-});
+it.each(["a\nif-match: 7", "a\r\n\r\nGET / HTTP/1.1", "a\0b"])(
+  "a header of the value %j is never seen",
+  async (value) => {
+    const session = await RawSession.open(service.port);
+    const fields = head("PUT", `${BUCKETS}/b/keys/dropped`, {
+      "content-type": value,
+      "x-ironflow-environment": value,
+    });
+    session.write(
+      frame(Frame.HEADERS, END_HEADERS, 1, fields),
+      frame(Frame.DATA, END_STREAM, 1, Buffer.from("v")),
+    );
+    await session.until(({ type, streamId: id }) => type === Frame.HEADERS && id === 1);
+    session.close();
+    const read = await fetch(`${service.url}${BUCKETS}/b/keys/dropped?raw=true`);
+    expect([read.status, read.headers.get("content-type"), await read.text()]).toEqual([
+      200,
+      "application/octet-stream",
+      "v",
+    ]);
+  },
+);
 
 async function statusOf(session: ClientHttp2Session, path: string): Promise<unknown> {
   const stream = session.request({ ":path": path });

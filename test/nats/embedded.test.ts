@@ -121,6 +121,19 @@ describe("a server of our own", () => {
     expect(server.pid).not.toBe(pid);
   });
 
+  it("is ended and started again when it hangs, and the client finds it", async () => {
+    const server = await start(newDirectory(), { hungTimeoutMs: 1_000 });
+    const connection = await connectTo(server);
+    await write(connection, "kept");
+    const { pid } = server;
+    const back = untilStatus(connection, "reconnect");
+    kill(pid, "SIGSTOP");
+    await back;
+    expect(await readBack(connection)).toBe("kept");
+    expect(server.pid).not.toBe(pid);
+    expect(await isAlive(pid)).toBe(false);
+  });
+
   it("leaves no process, handle or timer behind, twenty times over", async () => {
     const dataDir = newDirectory();
     await (await startEmbedded({ dataDir, durability: "safe" })).stop();

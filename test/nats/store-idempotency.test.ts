@@ -1,5 +1,6 @@
 /** Writes that are sent more than once with an idempotency key: applied once, whichever copy of the service takes them. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { KvError } from "../../src/kv/errors.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import type { CallScope, Store, WriteOptions } from "../../src/kv/store.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
@@ -104,11 +105,13 @@ describe.each(WRITES)("the same request again: %s", (_, send) => {
   it.each([KEY, RETRY])(
     "is applied once when the first was not answered, and its outcome was told to be unknown",
     async (again) => {
+      const aborter = new AbortController();
       const lost = link.loseAnswersTo("Nats-Msg-Id");
-      const outcome = refusal(send(faulty.store, KEY, scope(300)));
+      const outcome = refusal(send(faulty.store, KEY, scope(60_000, aborter.signal)));
       await lost;
       link.isDown = true;
       link.cut();
+      aborter.abort();
       expect((await outcome).kind).toBe("outcome_unknown");
       while ((await newest()) < 2n);
       await theirs();
@@ -120,11 +123,13 @@ describe.each(WRITES)("the same request again: %s", (_, send) => {
   );
 
   it("is applied when the first never arrived", async () => {
+    const aborter = new AbortController();
     const lost = link.loseRequest("Nats-Msg-Id");
-    const outcome = refusal(send(faulty.store, KEY, scope(300)));
+    const outcome = refusal(send(faulty.store, KEY, scope(60_000, aborter.signal)));
     await lost;
     link.isDown = true;
     link.cut();
+    aborter.abort();
     expect((await outcome).kind).toBe("outcome_unknown");
     expect(await send(sound.store, RETRY)).toBe(2n);
     link.heal();
@@ -264,18 +269,17 @@ describe("a write that is refused because the storage is away", () => {
       for (let round = 0; round < 20; round++) {
         await connected();
         const writes: Promise<void>[] = [];
-        const put = (index: number): void => {
+        const put = async (index: number): Promise<void> => {
           const key = `r${round}.${index}`;
-          const write = faulty.store.put(bucket, key, bytes(key), {}, scope());
-          writes.push(
-            write.then(
-              () => void applied.set(key, "applied"),
-              (error: { kind: string }) => void applied.set(key, error.kind),
-            ),
-          );
+          try {
+            await faulty.store.put(bucket, key, bytes(key), {}, scope());
+            applied.set(key, "applied");
+          } catch (error) {
+            applied.set(key, (error as KvError).kind);
+          }
         };
         for (let index = 0; index < 20; index++) {
-          put(index);
+          writes.push(put(index));
           if (index === round) link.cut();
           if (index % 4 === round % 4) await new Promise(setImmediate);
         }

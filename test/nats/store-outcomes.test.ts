@@ -219,11 +219,13 @@ describe("a write whose answer is lost with the connection", () => {
   it.each(bucketChanges)(
     "is not known if it was about a bucket, and NATS stays away: %s",
     async (name, call) => {
+      const aborter = new AbortController();
       const lost = link.loseAnswersTo(subjectOf(name));
-      const outcome = refusal(call(scope(300)));
+      const outcome = refusal(call(scope(60_000, aborter.signal)));
       await lost;
       link.isDown = true;
       link.cut();
+      aborter.abort();
       expect((await outcome).kind).toBe("outcome_unknown");
     },
   );

@@ -100,7 +100,7 @@ describe("the health of a service whose storage goes away", () => {
   it("changes to NOT_SERVING and back, for Check, Watch and /readyz; /healthz stays", async () => {
     const client = new HealthClient();
     const watches = KNOWN.map((name) => client.watch(name));
-    const next = async (): Promise<unknown[]> =>
+    const next = async (): Promise<unknown> =>
       (await Promise.all(watches.map((watch) => once(watch, "data")))).flat();
     const all = (state: string): unknown[] => KNOWN.map(() => ({ status: state }));
 

@@ -15,7 +15,11 @@ import {
   toBinary,
   toJson,
 } from "@bufbuild/protobuf";
-import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import {
+  type FileDescriptorProto,
+  FileDescriptorProtoSchema,
+  FileDescriptorSetSchema,
+} from "@bufbuild/protobuf/wkt";
 import { type Client, credentials, Metadata, type MethodDefinition, status } from "@grpc/grpc-js";
 import { makeClientConstructor, type ServiceError } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -97,6 +101,20 @@ async function ask(
   }
 }
 
+/** Each file behind those that it imports, as the library wants them. */
+function importsFirst(files: readonly FileDescriptorProto[]): FileDescriptorProto[] {
+  const sorted = new Set<FileDescriptorProto>();
+  const add = (file: FileDescriptorProto): void => {
+    for (const name of file.dependency) {
+      const imported = files.find((one) => one.name === name);
+      if (imported !== undefined) add(imported);
+    }
+    sorted.add(file);
+  };
+  for (const file of files) add(file);
+  return [...sorted];
+}
+
 describe.each([
   ["v1", ServerReflection],
   ["v1alpha", ServerReflectionAlpha],
@@ -117,16 +135,14 @@ describe.each([
     const files = answer.value.fileDescriptorProto.map((bytes) =>
       fromBinary(FileDescriptorProtoSchema, bytes),
     );
-    const [first] = files;
-    if (first === undefined) throw new Error("no files");
-    const registry = createFileRegistry(first, (name) => files.find((file) => file.name === name));
+    const registry = createFileRegistry(create(FileDescriptorSetSchema, { file: importsFirst(files) }));
     const createBucket = registry.getService("ironflow.kv.v1.BucketService")?.method.createBucket;
     if (createBucket === undefined) throw new Error("no such method");
     const { path, requestSerialize, responseDeserialize } = methodOf(createBucket);
     const client = connect();
     const request = create(createBucket.input, {
       name: `by-${reflection.typeName.split(".").at(-2) ?? ""}`,
-    } as never);
+    });
     const response = await new Promise<MessageShape<DescMessage>>((resolve, reject) => {
       client.makeUnaryRequest(
         path,

@@ -1,9 +1,9 @@
 /** The fast path answers as the stock adapter does: the same calls, well-formed and not, sent to both. */
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { type RawRequest, RawClient } from "./unary-client.js";
+import { type RawRequest, RawClient } from "./raw-client.js";
 import { getRequest, postRequest } from "./unary-requests.js";
-import { type TestServer, startTestServer } from "./unary-service.js";
+import { type TestServer, startTestServer } from "./rpc-service.js";
 
 let fast: TestServer;
 let stock: TestServer;
@@ -33,13 +33,13 @@ async function compare(request: RawRequest): Promise<void> {
   expect(answer).toEqual(expected);
 }
 
-it("answers POSTs as the stock adapter does", async () => {
+it("answers POSTs as the stock adapter does", { timeout: 120_000 }, async () => {
   await fc.assert(fc.asyncProperty(postRequest, compare), { numRuns: 1_200, seed });
   // Most of them came the fast way; else nothing was compared.
   expect(fast.taken).toBeGreaterThan(600);
 });
 
-it("answers GETs as the stock adapter does", async () => {
+it("answers GETs as the stock adapter does", { timeout: 120_000 }, async () => {
   const takenBefore = fast.taken;
   await fc.assert(fc.asyncProperty(getRequest, compare), { numRuns: 400, seed });
   expect(fast.taken - takenBefore).toBeGreaterThan(100);

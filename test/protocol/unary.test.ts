@@ -8,7 +8,7 @@ import { connect as connectSocket, type Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { GetRequestSchema, GetResponseSchema } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { CallInput } from "../../src/service/calls.js";
-import { MESSAGE_BYTES_MAX, type TestServer, startTestServer } from "./unary-service.js";
+import { MESSAGE_BYTES_MAX, type TestServer, startTestServer } from "./rpc-service.js";
 
 const GET = "/ironflow.kv.v1.KeyValueService/Get";
 const MESSAGE = toBinary(GetRequestSchema, create(GetRequestSchema, { key: "a" }));

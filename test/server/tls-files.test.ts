@@ -223,15 +223,16 @@ describe.skipIf(!hasOpenssl)("clients with certificates", () => {
 });
 
 describe("settings of client certificates", () => {
-  it.each([
+  const malformed = ["a", "a=read", "a=:b", "=read:b", "a=read,fly:b", "a=read:b c", "a=read:b;"];
+  it.each<[Record<string, string>, string]>([
     [{ "tls-client-ca": "ca.pem" }, "TLS_CLIENT_CA is for a port that speaks TLS"],
     [{ "tls-client-scopes": "a=read:*" }, "set that too"],
-    ...["a", "a=read", "a=:b", "=read:b", "a=read,fly:b", "a=read:b c", "a=read:b;"].map(
-      (rules) =>
-        [{ "tls-client-scopes": rules }, "TLS_CLIENT_SCOPES is .*; it takes entries such as"] as const,
-    ),
+    ...malformed.map((rules): [Record<string, string>, string] => [
+      { "tls-client-scopes": rules },
+      "TLS_CLIENT_SCOPES is .*; it takes entries such as",
+    ]),
   ])("%j is refused", async (given, sentence) => {
-    await expect(startTestService(given as Record<string, string>)).rejects.toThrow(new RegExp(sentence));
+    await expect(startTestService(given)).rejects.toThrow(new RegExp(sentence));
   });
 });
 

@@ -41,6 +41,14 @@ export class FakeWatch implements AsyncIterableIterator<WatchResponse> {
     return { done: false, value: event };
   }
 
+  poll(): WatchResponse | undefined {
+    const [event] = this.waiting;
+    if (this.isReturned || event === undefined || event instanceof Error) return undefined;
+    this.waiting.shift();
+    this.taken++;
+    return event;
+  }
+
   return(): Promise<IteratorResult<WatchResponse>> {
     this.isReturned = true;
     this.signals.emit("return");

@@ -168,7 +168,10 @@ export abstract class RpcCall implements CallInput {
 
   private logFault(error: unknown, sentence: string): void {
     const { route, requestId } = this.head;
-    this.settings.log.error({ err: error, method: route.method.path.slice(1), request_id: requestId }, sentence);
+    this.settings.log.error(
+      { err: error, method: route.method.path.slice(1), request_id: requestId },
+      sentence,
+    );
   }
 
   private makeController(): AbortController {
@@ -180,7 +183,8 @@ export abstract class RpcCall implements CallInput {
   }
 
   private limitTime(timeoutMs: number): void {
-    const expire = (): void => this.expire(new ConnectError("the operation timed out", Code.DeadlineExceeded));
+    const expire = (): void =>
+      this.expire(new ConnectError("the operation timed out", Code.DeadlineExceeded));
     const leftMs = this.startMs + timeoutMs - performance.now();
     if (leftMs <= 0) expire();
     else this.timer = setTimeout(expire, Math.min(leftMs, TIMER_MS_MAX));

@@ -78,7 +78,7 @@ export abstract class StreamingCall extends RpcCall {
       const frames: Buffer[] = [];
       let bytes = 0;
       try {
-        for (let message: Message | undefined = result.value; message !== undefined; ) {
+        for (let message: Message | undefined = result.value; message !== undefined;) {
           const frame = route.frames.of(message, form.isBinary, acceptsGzip);
           const ready = frame instanceof Promise ? await frame : frame;
           frames.push(ready);

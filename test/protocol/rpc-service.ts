@@ -10,13 +10,16 @@ import {
   type GetRequest,
   GetResponseSchema,
   KeyValueService,
+  type WatchRequest,
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { ErrorDetailSchema } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import { createConnectAdapter } from "../../src/protocol/connect.js";
 import { createFastPath } from "../../src/protocol/fast-path.js";
+import { REQUEST_ID_HEADER, requestIdOf } from "../../src/protocol/request-id.js";
 import { type Listener, listen } from "../../src/server.js";
-import type { BoundMethod, CallInput, ServiceRegistry } from "../../src/service/calls.js";
+import type { BoundMethod, CallInput, MessageStream, ServiceRegistry } from "../../src/service/calls.js";
+import { answerStream } from "./stream-answers.js";
 
 /** Small, so that going over it is cheap. */
 export const MESSAGE_BYTES_MAX = 4_000;
@@ -27,10 +30,20 @@ export type TestHandler = (
   request: MessageShape<DescMessage>,
 ) => Promise<MessageShape<DescMessage>>;
 
+/** As {@link TestHandler}, for streams. */
+export type TestStreamHandler = (
+  call: CallInput,
+  request: WatchRequest,
+) => MessageStream<MessageShape<DescMessage>>;
+
 /** Both services; every method answers by `answerByKey` unless `handler` is set. */
 export class TestRegistry implements ServiceRegistry {
   readonly methods = new Map<string, BoundMethod>();
   handler: TestHandler | undefined;
+  /** Default: `answerStream`. */
+  streamHandler: TestStreamHandler | undefined;
+  /** What a stream waits for before it is in place. */
+  placeStream: (() => Promise<void>) | undefined;
 
   constructor() {
     for (const service of [BucketService, KeyValueService]) {
@@ -51,13 +64,13 @@ export class TestRegistry implements ServiceRegistry {
     return answerByKey(method, call, request as GetRequest);
   }
 
-  async stream(): Promise<never> {
-    await Promise.resolve();
-    throw new ConnectError("no streams here", Code.Unimplemented);
+  async stream(_method: BoundMethod, call: CallInput, request: MessageShape<DescMessage>) {
+    await this.placeStream?.();
+    return (this.streamHandler ?? answerStream)(call, request as WatchRequest);
   }
 
   duplex(): Promise<never> {
-    return this.stream();
+    return Promise.reject(new ConnectError("not here", Code.Unimplemented));
   }
 }
 
@@ -112,7 +125,12 @@ export async function startTestServer(isFast: boolean): Promise<TestServer> {
   const limits = { ...DEFAULT_LIMITS, messageBytesMax: MESSAGE_BYTES_MAX };
   const logged: unknown[] = [];
   const log = { error: (...entry: unknown[]) => void logged.push(entry) };
-  const stock = createConnectAdapter({ registry, limits, log });
+  const adapter = createConnectAdapter({ registry, limits, log });
+  // The doors give every answer its request's id; the fast path does so itself.
+  const stock: typeof adapter = (request, response) => {
+    response.setHeader(REQUEST_ID_HEADER, requestIdOf(request.headers));
+    adapter(request, response);
+  };
   const fast = createFastPath({ registry, limits, log });
   let taken = 0;
   const listener: Listener = await listen({

@@ -33,6 +33,9 @@ const FRAMING = new Set([
   ":status",
 ]);
 
+/** Each request has an id of its own where the client gives none: then answers would differ by it. */
+const REQUEST_ID = { "x-request-id": "the-request" };
+
 /** Sends requests to one port of this machine. */
 export class RawClient {
   private session: ClientHttp2Session | undefined;
@@ -54,7 +57,7 @@ export class RawClient {
       agent: false,
       method: request.method,
       path: request.target,
-      headers: { ...request.headers, ...framingOf(request) },
+      headers: { ...REQUEST_ID, ...request.headers, ...framingOf(request) },
     });
     for (const piece of request.body ?? []) call.write(piece);
     call.end();
@@ -77,7 +80,7 @@ export class RawClient {
       this.session.on("error", () => undefined);
     }
     const stream = this.session.request(
-      { ":method": request.method, ":path": request.target, ...request.headers },
+      { ":method": request.method, ":path": request.target, ...REQUEST_ID, ...request.headers },
       { endStream: body === undefined },
     );
     let headers: IncomingHttpHeaders = {};

@@ -1,0 +1,17 @@
+/** What Node's HTTP/1 parser lets through although RFC 9112 forbids it. */
+import type { IncomingMessage } from "node:http";
+
+/**
+ * Whether a request must be refused: one without a version (HTTP/0.9), or that does not have exactly one `Host` (RFC 9112 section 3.2):
+ * another server on the way may have judged it by the other one.
+ */
+export function isMalformed(request: IncomingMessage): boolean {
+  if (request.httpVersionMajor !== 1) return true;
+  const { rawHeaders } = request;
+  let hosts = 0;
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index];
+    if (name?.length === 4 && name.toLowerCase() === "host") hosts++;
+  }
+  return request.httpVersionMinor === 0 ? hosts > 1 : hosts !== 1;
+}

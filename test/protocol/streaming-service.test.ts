@@ -1,0 +1,213 @@
+/** Streams of the contract on a whole service: when a watch is seen to be in place, and what becomes of clients that go, hang or lag. */
+import { create, toBinary } from "@bufbuild/protobuf";
+import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
+import { once } from "node:events";
+import { connect as connectSocket, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, describe, expect, it } from "vitest";
+import {
+  KeyValueService,
+  WatchRequest_Start as Start,
+  WatchRequestSchema,
+  type WatchResponse,
+} from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import { ErrorDetailSchema } from "../../gen/ironflow/kv/v1/types_pb.js";
+import { CONTRACT_DOORS } from "../api/doors.js";
+import { clientsOf, line } from "../api/support.js";
+import { END_HEADERS, END_STREAM, Frame, frame, headerBlock, RawSession } from "../hostile/http2-frames.js";
+import { scrape } from "../support/metrics.js";
+import { startTestService, type TestService } from "../support/service.js";
+
+const WATCH = "/ironflow.kv.v1.KeyValueService/Watch";
+/** All but the one that differs in unary calls only. */
+const DOORS = CONTRACT_DOORS.filter(({ name }) => !name.includes("GET"));
+
+let service: TestService;
+let kv: Client<typeof KeyValueService>;
+afterEach(() => service.remove());
+
+async function start(settings: Record<string, string> = {}): Promise<void> {
+  service = await startTestService(settings);
+  const [door] = DOORS;
+  if (door === undefined) throw new Error("no door");
+  const clients = clientsOf(door, service.url);
+  kv = clients.kv;
+  await clients.buckets.createBucket({ name: "b" });
+}
+
+function put(key: string, value: Uint8Array = Buffer.from("1")): Promise<unknown> {
+  return kv.put({ bucket: "b", key, value });
+}
+
+/** A watch of what happens from now on. */
+class Watching {
+  readonly isPlaced: Promise<unknown>;
+  private readonly controller = new AbortController();
+  private readonly events: AsyncIterator<WatchResponse>;
+  private waiting: Promise<IteratorResult<WatchResponse>>;
+
+  constructor(client: Client<typeof KeyValueService>) {
+    let place: (headers: unknown) => void = () => undefined;
+    this.isPlaced = new Promise((resolve) => (place = resolve));
+    const options = { onHeader: place, signal: this.controller.signal };
+    this.events = client.watch({ bucket: "b", start: Start.NOW }, options)[Symbol.asyncIterator]();
+    this.waiting = this.events.next();
+    this.waiting.catch(() => undefined);
+  }
+
+  /** Only the first event is read before this is called. */
+  async next(): Promise<WatchResponse> {
+    const result = await this.waiting;
+    if (result.done === true) throw new Error("the watch ended");
+    this.waiting = this.events.next();
+    this.waiting.catch(() => undefined);
+    return result.value;
+  }
+
+  drop(): void {
+    this.controller.abort();
+  }
+}
+
+async function untilWatches(count: number): Promise<void> {
+  while ((await scrape(service.url)).value("ironflow_watches") !== count) await sleep(10);
+}
+
+describe("a watch from now on", () => {
+  it("is known to be in place by its headers, through every door, and is freed when its client goes", async () => {
+    await start();
+    const watches = DOORS.map((door) => new Watching(clientsOf(door, service.url).kv));
+    await Promise.all(watches.map(({ isPlaced }) => isPlaced));
+    await put("k");
+    const seen = await Promise.all(watches.map((watch) => watch.next()));
+    expect(seen.map(line)).toEqual(DOORS.map(() => "put k=1 @1"));
+    await untilWatches(DOORS.length);
+    for (const watch of watches) watch.drop();
+    await untilWatches(0);
+  });
+
+  it("over HTTP/1.1 stays while nothing happens, when idle connections are long closed", async () => {
+    await start({ "idle-timeout-ms": "1000", "ping-interval-ms": "1000", "headers-timeout-ms": "1000" });
+    const watches = DOORS.filter(({ name }) => name.includes("HTTP/1.1")).map(
+      (door) => new Watching(clientsOf(door, service.url).kv),
+    );
+    await Promise.all(watches.map(({ isPlaced }) => isPlaced));
+    // The service's own clock: twice it closes a connection that is kept and not used.
+    for (let times = 0; times < 2; times++) await closedForIdleness();
+    await put("k");
+    const seen = await Promise.all(watches.map((watch) => watch.next()));
+    expect(seen.map(line)).toEqual(watches.map(() => "put k=1 @1"));
+    for (const watch of watches) watch.drop();
+  });
+});
+
+async function closedForIdleness(): Promise<void> {
+  const socket = await openSocket();
+  socket.write("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n");
+  socket.resume();
+  await once(socket, "close");
+}
+
+async function openSocket(): Promise<Socket> {
+  const socket = connectSocket(service.port, "127.0.0.1");
+  socket.on("error", () => undefined);
+  await once(socket, "connect");
+  return socket;
+}
+
+describe("a client that is connected and dead", () => {
+  async function openWatch(): Promise<RawSession> {
+    const session = await RawSession.open(service.port);
+    const message = toBinary(WatchRequestSchema, create(WatchRequestSchema, { bucket: "b" }));
+    const body = Buffer.concat([Buffer.from([0, 0, 0, 0, message.length]), message]);
+    const head = headerBlock({
+      ":method": "POST",
+      ":scheme": "http",
+      ":authority": "localhost",
+      ":path": WATCH,
+      "content-type": "application/grpc",
+    });
+    session.write(
+      frame(Frame.SETTINGS, 1, 0),
+      frame(Frame.HEADERS, END_HEADERS, 1, head),
+      frame(Frame.DATA, END_STREAM, 1, body),
+    );
+    return session;
+  }
+
+  it("is found by a ping that it does not answer", async () => {
+    await start({ "ping-interval-ms": "1000" });
+    const session = await openWatch();
+    expect(await session.until(({ type }) => type === Frame.PING)).toBeDefined();
+    await session.closed();
+    await untilWatches(0);
+  });
+
+  it("is found so too where its connection is full", async () => {
+    await start({ "ping-interval-ms": "1000" });
+    for (let index = 0; index < 40; index++) await put(`k${index}`, Buffer.alloc(500_000));
+    const session = await openWatch();
+    session.write(frame(Frame.WINDOW_UPDATE, 0, 0, WINDOW), frame(Frame.WINDOW_UPDATE, 0, 1, WINDOW));
+    expect(await session.until(({ type }) => type === Frame.DATA)).toBeDefined();
+    session.socket.pause();
+    await untilWatches(0);
+    session.close();
+  });
+});
+
+/** As much as HTTP/2 allows: what blocks then is the connection. */
+const WINDOW = Buffer.from([0x7f, 0xff, 0x00, 0x00]);
+
+describe("a watcher that does not read", () => {
+  const COUNT = 40;
+
+  it("is ended, with the revision to go on from, and holds up nobody else", async () => {
+    await start({ "watch-queue-events-max": "4" });
+    const [grpc, , , , , , connect1] = DOORS.map((door) => clientsOf(door, service.url).kv);
+    if (grpc === undefined || connect1 === undefined) throw new Error("no doors");
+    const lagging = [new Watching(grpc), new Watching(connect1)];
+    const reading = new Watching(grpc);
+    await Promise.all([...lagging, reading].map(({ isPlaced }) => isPlaced));
+    for (let index = 1; index <= COUNT; index++) {
+      await put(`k${index}`, Buffer.alloc(500_000));
+      expect(revisionOf(await reading.next())).toBe(BigInt(index));
+      const waitingBytes = (await scrape(service.url)).value("ironflow_watch_queue_bytes");
+      expect(waitingBytes).toBeLessThanOrEqual(2 * 5 * 500_100);
+    }
+    await untilWatches(1);
+    for (const watch of lagging) await expectLag(watch);
+    reading.drop();
+  });
+
+  /** Reads what was sent before the end, in order, and goes on from where it says. */
+  async function expectLag(watch: Watching): Promise<void> {
+    let last = 0n;
+    let failure: unknown;
+    while (failure === undefined) {
+      const event = await watch.next().catch((error: unknown) => {
+        failure = error;
+        return undefined;
+      });
+      if (event === undefined) break;
+      expect(revisionOf(event)).toBe(last + 1n);
+      last = revisionOf(event);
+    }
+    const error = ConnectError.from(failure);
+    expect(error.code).toBe(Code.ResourceExhausted);
+    expect(error.findDetails(ErrorDetailSchema)[0]).toMatchObject({
+      reason: "slow_watcher",
+      revision: last + 1n,
+    });
+    expect(last).toBeLessThan(BigInt(COUNT));
+    for await (const event of kv.watch({ bucket: "b", startRevision: last + 1n })) {
+      if (event.event.case === "snapshotEnd") break;
+      expect(revisionOf(event)).toBe(last + 1n);
+      last = revisionOf(event);
+    }
+    expect(last).toBe(BigInt(COUNT));
+  }
+});
+
+function revisionOf({ event }: WatchResponse): bigint {
+  return event.case === "change" ? (event.value.entry?.revision ?? 0n) : 0n;
+}

@@ -1,0 +1,223 @@
+/** Stopping: what clients that are connected see of it, on each version of HTTP, and how long it may take. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { Agent, type IncomingMessage, request, type ServerResponse } from "node:http";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, describe, expect, it } from "vitest";
+import { WebSocket } from "ws";
+import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
+import { type Listener, listen } from "../../src/server.js";
+import {
+  ACK,
+  END_HEADERS,
+  END_STREAM,
+  Frame,
+  frame,
+  headerBlock,
+  RawSession,
+} from "../hostile/http2-frames.js";
+import { startNatsServer } from "../support/nats-server.js";
+import { startTestService } from "../support/service.js";
+
+const ROOT = join(import.meta.dirname, "../..");
+
+const cleanUp: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const step of cleanUp.splice(0).reverse()) await step();
+});
+
+/** A listener whose requests the test answers. */
+async function startListener(): Promise<{ listener: Listener; waiting: ServerResponse[] }> {
+  const waiting: ServerResponse[] = [];
+  const refuse = (): never => {
+    throw new Error("not expected");
+  };
+  const listener = await listen({
+    host: "127.0.0.1",
+    port: 0,
+    limits: DEFAULT_LIMITS,
+    tls: undefined,
+    handlers: {
+      onHttp1(incoming, response) {
+        if (incoming.url === "/wait") waiting.push(response);
+        else response.end("ok");
+      },
+      onHttp1Continue: refuse,
+      onUpgrade: refuse,
+      onHttp2: refuse,
+    },
+  });
+  cleanUp.push(() => listener.drain(0));
+  return { listener, waiting };
+}
+
+/** One connection that is kept from request to request. */
+function keptConnection(): Agent {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  cleanUp.push(() => agent.destroy());
+  return agent;
+}
+
+async function get(url: string, agent: Agent): Promise<IncomingMessage & { readonly isReused: boolean }> {
+  const outgoing = request(url, { agent }).end();
+  const [answer] = (await once(outgoing, "response")) as [IncomingMessage];
+  answer.resume();
+  await once(answer, "end");
+  return Object.assign(answer, { isReused: outgoing.reusedSocket });
+}
+
+describe("a client of HTTP/1.1", () => {
+  it("is asked to leave its kept connection by the next answer", async () => {
+    const { listener } = await startListener();
+    const agent = keptConnection();
+    expect((await get(listener.url, agent)).headers.connection).toBe("keep-alive");
+    listener.announceStop();
+    const next = await get(listener.url, agent);
+    expect([next.isReused, next.headers.connection]).toEqual([true, "close"]);
+    // Not on the connection before; new ones are still taken.
+    expect((await get(listener.url, agent)).isReused).toBe(false);
+  });
+
+  it("is asked to leave by an answer that it waits for, and gets it whole", async () => {
+    const { listener, waiting } = await startListener();
+    const answer = get(`${listener.url}/wait`, keptConnection());
+    await expect.poll(() => waiting.length).toBe(1);
+    const drained = listener.drain(60_000);
+    waiting[0]?.end("at last");
+    expect((await answer).headers.connection).toBe("close");
+    await drained;
+  });
+
+  it("is cut off when the time to drain is over", async () => {
+    const { listener, waiting } = await startListener();
+    const outgoing = request(`${listener.url}/wait`, { agent: false }).end();
+    const failed = once(outgoing, "error");
+    await expect.poll(() => waiting.length).toBe(1);
+    outgoing.on("response", () => expect.unreachable());
+    await listener.drain(50);
+    await failed;
+  });
+});
+
+describe("a client of HTTP/2", () => {
+  it("is first asked to open no more streams, gets an answer to those that were on their way, and is then sent off", async () => {
+    const service = await startTestService();
+    cleanUp.push(() => service.remove());
+    const client = await RawSession.open(service.port);
+    cleanUp.push(() => client.close());
+    await client.until(({ type, flags }) => type === Frame.SETTINGS && flags === 0);
+    client.write(frame(Frame.SETTINGS, ACK, 0));
+    const stopping = service.stop();
+    const answered = new Set<string>();
+    const answerPing = async (): Promise<void> => {
+      const ping = await client.until(
+        ({ type, flags, payload }) =>
+          type === Frame.PING && flags === 0 && !answered.has(payload.toString("hex")),
+      );
+      const payload = ping?.payload ?? Buffer.alloc(8);
+      answered.add(payload.toString("hex"));
+      client.write(frame(Frame.PING, ACK, 0, payload));
+    };
+    const goAways = (): number[][] =>
+      client.received
+        .filter(({ type }) => type === Frame.GOAWAY)
+        .map(({ payload }) => [payload.readUInt32BE(0), payload.readUInt32BE(4)]);
+
+    await answerPing();
+    await client.until(({ type }) => type === Frame.GOAWAY);
+    expect(goAways()).toEqual([[2 ** 31 - 1, 0]]);
+    const head = headerBlock({ ":method": "GET", ":scheme": "http", ":path": "/healthz", ":authority": "x" });
+    client.write(frame(Frame.HEADERS, END_HEADERS | END_STREAM, 1, head));
+    await client.until(
+      ({ type, flags, streamId }) => streamId === 1 && type === Frame.DATA && flags === END_STREAM,
+    );
+    await answerPing();
+    await client.closed();
+    expect(goAways().slice(0, 2)).toEqual([
+      [2 ** 31 - 1, 0],
+      [1, 0],
+    ]);
+    await stopping;
+  });
+});
+
+describe("a watch", () => {
+  it("over WebSocket ends with the revision to resume from, and code 1001", async () => {
+    const service = await startTestService();
+    cleanUp.push(() => service.remove());
+    const bucket = `${service.url}/api/v1/kv/buckets/b`;
+    await fetch(`${service.url}/api/v1/kv/buckets`, { method: "POST", body: '{"name":"b"}' });
+    await fetch(`${bucket}/keys/k`, { method: "PUT", body: "v" });
+    const socket = new WebSocket(`${bucket.replace("http", "ws")}/watch`);
+    const frames: unknown[] = [];
+    socket.on("message", (data: Buffer) => frames.push(JSON.parse(data.toString())));
+    await once(socket, "message");
+    const closed = once(socket, "close");
+    await service.stop();
+    const [code] = (await closed) as [number];
+    expect(code).toBe(1001);
+    expect(frames.at(-1)).toEqual({
+      type: "error",
+      message: expect.stringContaining("Resume with start_revision=2.") as unknown,
+    });
+  });
+});
+
+describe("the service", () => {
+  it("stops also when the storage is away, and its watches say from where to resume", async () => {
+    const nats = await startNatsServer();
+    cleanUp.push(() => nats.remove());
+    const service = await startTestService({ "nats-url": nats.url, "drain-timeout-ms": "2000" });
+    cleanUp.push(() => service.remove());
+    await fetch(`${service.url}/api/v1/kv/buckets`, { method: "POST", body: '{"name":"b"}' });
+    const watch = await fetch(`${service.url}/api/v1/kv/buckets/b/watch`, {
+      headers: { accept: "text/event-stream" },
+    });
+    await nats.stop();
+    await service.stop();
+    expect(await watch.text()).toContain("Resume with start_revision=1.");
+  }, 60_000);
+
+  it("takes calls for SHUTDOWN_DELAY_MS after SIGTERM while it is not ready, and stops at once on a second signal", async () => {
+    const { child, url } = await startProcess({ "shutdown-delay-ms": "3600000" });
+    const bucket = `${url}/api/v1/kv/buckets/b`;
+    await fetch(`${url}/api/v1/kv/buckets`, { method: "POST", body: '{"name":"b"}' });
+    expect((await fetch(`${url}/readyz`)).status).toBe(200);
+    child.kill("SIGTERM");
+    await expect.poll(async () => (await fetch(`${url}/readyz`)).status, { timeout: 20_000 }).toBe(503);
+    expect((await fetch(`${url}/healthz`)).status).toBe(200);
+    const put = await fetch(`${bucket}/keys/k`, { method: "PUT", body: "v" });
+    expect([put.status, put.headers.get("connection")]).toEqual([200, "close"]);
+    child.kill("SIGTERM");
+    expect(await once(child, "exit")).toEqual([1, null]);
+  }, 60_000);
+});
+
+/** The built command. */
+async function startProcess(
+  settings: Readonly<Record<string, string>>,
+): Promise<{ child: ChildProcess; url: string }> {
+  const dataDir = await mkdtemp(join(tmpdir(), "ironflow-stop-"));
+  cleanUp.push(() => rm(dataDir, { recursive: true, force: true }));
+  const flags = Object.entries({ port: "0", "data-dir": dataDir, ...settings }).flatMap(([name, value]) => [
+    `--${name}`,
+    value,
+  ]);
+  const child = spawn(process.execPath, ["dist/src/main.js", "serve", ...flags], {
+    cwd: ROOT,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  cleanUp.push(() => child.kill("SIGKILL"));
+  let said = "";
+  const url = await new Promise<string>((resolve, reject) => {
+    child.stdout.on("data", (chunk: Buffer) => {
+      said += chunk.toString();
+      const found = /"url":"([^"]+)"/.exec(said)?.[1];
+      if (found !== undefined) resolve(found);
+    });
+    child.once("exit", () => reject(new Error(`it ended: ${said}`)));
+  });
+  return { child, url };
+}
