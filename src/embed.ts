@@ -136,7 +136,10 @@ async function start(
       log,
       use: (material) => listener.useTls(material),
     });
-    undo.push(() => Promise.resolve(following.stop()));
+    undo.push(() => {
+      following.stop();
+      return Promise.resolve();
+    });
   }
   // Opened last and closed first of the two: a worker counts as started when its first port is open.
   const metricsPort = await openMetricsPort(config, metrics, undo);
@@ -153,10 +156,13 @@ async function openMetricsPort(
 ): Promise<number | undefined> {
   const { metricsHost: host, metricsPort: port } = config;
   if (port === undefined) return undefined;
-  const server = await serveMetrics({ host, port }, metrics).catch((error: unknown) => {
+  const server = await serveMetrics({ host, port }, config.limits, metrics).catch((error: unknown) => {
     throw new Error(listenSentence(error, host, port, "METRICS_PORT"), { cause: error });
   });
-  undo.push(() => Promise.resolve(server.stop()));
+  undo.push(() => {
+    server.stop();
+    return Promise.resolve();
+  });
   return server.port;
 }
 

@@ -1,6 +1,7 @@
 /** GET /metrics on a port of its own (METRICS_PORT): open to whoever reaches it, which is for the network to decide. */
 import { once } from "node:events";
 import { createServer } from "node:http";
+import type { Limits } from "./kv/limits.js";
 import { answerMetrics, type MetricsOptions } from "./protocol/metrics.js";
 
 export interface MetricsServer {
@@ -11,15 +12,26 @@ export interface MetricsServer {
 /** Opens the port. Rejects with the system's error when it can't. */
 export async function serveMetrics(
   address: { readonly host: string; readonly port: number },
+  limits: Limits,
   options: Omit<MetricsOptions, "access">,
 ): Promise<MetricsServer> {
-  const server = createServer((request, response) => {
-    if (request.url === "/metrics") {
-      void answerMetrics(request, response, { ...options, access: undefined });
-    } else {
-      response.writeHead(404).end();
-    }
-  });
+  const { headerBytesMax, headersTimeoutMs, requestTimeoutMs, idleTimeoutMs, connectionsMax } = limits;
+  const server = createServer(
+    {
+      maxHeaderSize: headerBytesMax,
+      headersTimeout: headersTimeoutMs,
+      requestTimeout: requestTimeoutMs,
+      keepAliveTimeout: idleTimeoutMs,
+    },
+    (request, response) => {
+      if (request.url === "/metrics") {
+        void answerMetrics(request, response, { ...options, access: undefined });
+      } else {
+        response.writeHead(404).end();
+      }
+    },
+  );
+  server.maxConnections = connectionsMax;
   server.listen(address);
   await once(server, "listening");
   const bound = server.address();

@@ -4,7 +4,7 @@
  */
 import { KvError } from "../kv/errors.js";
 import type { CallScope, SystemBucket } from "../kv/store.js";
-import { type Caller, unauthenticated } from "../service/caller.js";
+import { ANONYMOUS, type Caller, unauthenticated } from "../service/caller.js";
 import type { KeyRing } from "./key-ring.js";
 import { hashOfCaller } from "./secret-caller.js";
 import { hashOf, newTicket } from "./secrets.js";
@@ -29,10 +29,17 @@ export class WatchTickets {
     caller: Caller,
     scope: CallScope,
   ): Promise<{ readonly ticket: string; readonly expiresAtMs: number }> {
+    const callerHash = hashOfCaller(caller);
+    if (callerHash === "" && caller.id !== ANONYMOUS) {
+      throw new KvError(
+        "permission_denied",
+        "A ticket stands for an API key; this caller has a certificate.",
+      );
+    }
     await this.ensureBucket(scope);
     const ticket = newTicket();
     const expiresAtMs = Date.now() + this.lifeMs;
-    const stored: StoredTicket = { bucket, callerHash: hashOfCaller(caller), expiresAtMs };
+    const stored: StoredTicket = { bucket, callerHash, expiresAtMs };
     await this.bucket.put(hashOf(ticket), Buffer.from(JSON.stringify(stored)), "if_absent", scope);
     return { ticket, expiresAtMs };
   }

@@ -26,6 +26,8 @@ const OVERHEAD_BYTES = 16;
 
 /** How many times in a row a call may fail without any of it being applied. */
 const FAILURES_MAX = 10;
+/** The same, where others were quicker to write. */
+const CONFLICTS_MAX = 200;
 const FAILURE_PAUSE_MS = 500;
 
 export interface BatchWriterOptions {
@@ -106,8 +108,9 @@ export class BatchWriter {
           await this.send(rest.slice(half));
           return;
         }
-        if (!isOpen(error) || ++failures > FAILURES_MAX) throw error;
-        if (!(error instanceof KvConflictError)) await delay(FAILURE_PAUSE_MS, undefined, this.options);
+        const isConflict = error instanceof KvConflictError;
+        if (!isOpen(error) || ++failures > (isConflict ? CONFLICTS_MAX : FAILURES_MAX)) throw error;
+        if (!isConflict) await delay(FAILURE_PAUSE_MS, undefined, { signal: this.options.signal });
         const imported = await this.settle(rest);
         if (imported > 0) failures = 0;
         rest = rest.slice(imported);
@@ -125,7 +128,7 @@ export class BatchWriter {
   /** How many of the entries of a call that may have been applied were: those that stand under the revisions that they were to get. */
   private async settle(entries: readonly ImportedEntry[]): Promise<number> {
     const first = this.revision + 1n;
-    const { revision } = await this.kv.getBucketInfo(this.bucket, this.options);
+    const revision = await this.currentRevision();
     if (revision < first) return 0;
     const kept = await this.entriesFrom(first, first + BigInt(entries.length));
     let count = 0;
@@ -143,8 +146,13 @@ export class BatchWriter {
         `Somebody else writes to the bucket ${JSON.stringify(this.bucket)} while it is imported.`,
       );
     }
-    this.applied(entries, count, revision);
+    // Nothing of ours is under way: whatever came since is somebody else's.
+    this.applied(entries, count, this.isShared ? await this.currentRevision() : revision);
     return count;
+  }
+
+  private async currentRevision(): Promise<bigint> {
+    return (await this.kv.getBucketInfo(this.bucket, this.options)).revision;
   }
 
   /** What is kept of the revisions of a range, its end not included. */

@@ -27,6 +27,8 @@ export async function* readBackup(
   options: SourceOptions = {},
 ): AsyncGenerator<Uint8Array> {
   const { start, all } = await peek(counted(input, options.onBytes), GZIP_MAGIC.length);
+  if (start.equals(GZIP_MAGIC.subarray(0, 1)))
+    throw new BackupError("cut", "The compressed file is cut off.");
   if (!start.subarray(0, GZIP_MAGIC.length).equals(GZIP_MAGIC)) {
     yield* all;
     return;

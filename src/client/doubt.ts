@@ -4,7 +4,13 @@ import { type KvError, KvUnknownOutcomeError } from "./errors.js";
 /** How long a write whose outcome is open is sent again, in milliseconds: half of what the service remembers it for. */
 const IN_DOUBT_MS_MAX = 30_000;
 /** Refusals that the service only gives once it knows that no earlier sending was applied. */
-const SETTLED = new Set(["key_exists", "revision_mismatch", "bucket_full", "idempotency_key_reused"]);
+const SETTLED = new Set([
+  "key_exists",
+  "revision_mismatch",
+  "bucket_full",
+  "storage_exhausted",
+  "idempotency_key_reused",
+]);
 
 /** Makes idempotency keys that nobody else makes. */
 export class IdempotencyKeys {

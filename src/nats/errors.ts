@@ -42,7 +42,11 @@ const KIND_OF_CODE: ReadonlyMap<number, KvErrorKind> = new Map<number, KvErrorKi
   [10047, "storage_exhausted"],
   [10122, "storage_exhausted"],
   [10167, "storage_exhausted"],
-  // JetStream off, starting, without a leader or quorum.
+  // JetStream off, starting, without a leader or quorum, or with too few nodes that are known yet.
+  [10004, "unavailable"],
+  [10005, "unavailable"],
+  [10006, "unavailable"],
+  [10007, "unavailable"],
   [10008, "unavailable"],
   [10009, "unavailable"],
   [10118, "unavailable"],

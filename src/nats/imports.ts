@@ -1,10 +1,12 @@
 /**
  * Entries as they stood in another bucket, written one after the other.
  *
- * All of a call are sent at once. Each is written only if the bucket's revision is the one just before its own, so what is applied
- * is always a first part of the call, in its order, and a call that is sent twice is applied once: where the outcome is not known, the
- * bucket's revision tells it.
+ * All of a call are sent at once. The first is written only if the bucket's revision is the one that the caller names, each further one
+ * only if the bucket's newest message is the one before it, by its id: by the revision alone, somebody else's write could stand in for one
+ * of ours. So what is applied is always a first part of the call, in its order and without a gap, and a call that is sent twice is applied
+ * once.
  */
+import { randomBytes } from "node:crypto";
 import { invalidArgument, KvError } from "../kv/errors.js";
 import type { Limits } from "../kv/limits.js";
 import { quote } from "../kv/names.js";
@@ -18,6 +20,7 @@ import { RawHeaders } from "./messages.js";
 import { existing, isNoResponders, whyNoResponders } from "./newest.js";
 import type { ReadCache } from "./read-cache.js";
 import { type Reply, type Requests, Unanswered } from "./requests.js";
+import { MESSAGE_ID_HEADER } from "./write.js";
 
 export interface ImportsOptions {
   readonly requests: Requests;
@@ -35,7 +38,9 @@ interface Message {
   readonly headerLines: string;
 }
 
-const EXPECTED_HEADER = "Nats-Expected-Last-Sequence";
+const EXPECTED_SEQUENCE_HEADER = "Nats-Expected-Last-Sequence";
+const EXPECTED_ID_HEADER = "Nats-Expected-Last-Msg-Id";
+const CALL_ID_BYTES = 12;
 
 export class Imports {
   constructor(private readonly options: ImportsOptions) {}
@@ -103,10 +108,14 @@ export class Imports {
     scope: CallScope,
   ): Promise<ImportResult> {
     const { requests } = this.options;
+    const callId = randomBytes(CALL_ID_BYTES).toString("base64url");
     const sent = messages.map((message, index) => {
-      const condition = `${EXPECTED_HEADER}: ${(afterRevision + BigInt(index)).toString()}\r\n`;
-      const headers = new RawHeaders(condition + message.headerLines);
-      return requests.one(message.place.subject, message.data, headers, scope);
+      const condition =
+        index === 0
+          ? `${EXPECTED_SEQUENCE_HEADER}: ${afterRevision.toString()}`
+          : `${EXPECTED_ID_HEADER}: ${callId}.${index - 1}`;
+      const lines = `${MESSAGE_ID_HEADER}: ${callId}.${index}\r\n${condition}\r\n${message.headerLines}`;
+      return requests.one(message.place.subject, message.data, new RawHeaders(lines), scope);
     });
     const outcomes = await Promise.allSettled(sent);
     let imported = 0;

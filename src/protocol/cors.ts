@@ -1,4 +1,5 @@
 /** Which web pages may call, and read the answers (CORS: https://fetch.spec.whatwg.org/#http-cors-protocol). For every door. */
+import { cors as connect } from "@connectrpc/connect";
 import type { IncomingHttpHeaders } from "node:http";
 import { isLoopbackOrigin } from "./loopback.js";
 
@@ -45,8 +46,9 @@ export interface Cors {
 }
 
 const METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+/** Those of the protocols, as their library lists them, and ours. */
 const REQUEST_HEADERS = [
-  "Content-Type",
+  ...connect.allowedHeaders,
   "Authorization",
   "Accept",
   "If-Match",
@@ -59,26 +61,14 @@ const REQUEST_HEADERS = [
   "X-Request-Id",
   "Traceparent",
   "Tracestate",
-  "Connect-Protocol-Version",
-  "Connect-Timeout-Ms",
-  "Connect-Accept-Encoding",
-  "Connect-Content-Encoding",
-  "Grpc-Timeout",
-  "X-Grpc-Web",
-  "X-User-Agent",
 ].join(", ");
 const RESPONSE_HEADERS = [
+  ...connect.exposedHeaders,
   "ETag",
   "Location",
   "Retry-After",
   "WWW-Authenticate",
   "X-Request-Id",
-  "Grpc-Status",
-  "Grpc-Message",
-  "Grpc-Status-Details-Bin",
-  "Grpc-Encoding",
-  "Content-Encoding",
-  "Connect-Content-Encoding",
 ].join(", ");
 /** Two hours: the most that Chromium keeps a preflight for. */
 const MAX_AGE_SECONDS = "7200";

@@ -24,7 +24,10 @@ export function keepSessionAlive(
   const timer = setInterval(() => {
     if (!hasStreams() || session.destroyed) return;
     if (!isAnswered) {
-      session.destroy();
+      // Where it was this process that had no time, the answer has come and is read first.
+      setImmediate(() => {
+        if (!isAnswered) session.destroy();
+      });
       return;
     }
     isAnswered = false;

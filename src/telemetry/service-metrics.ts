@@ -123,7 +123,7 @@ class RecentSizes {
   private get(): Promise<readonly BucketSize[] | undefined> {
     if (this.asked === undefined || performance.now() - this.askedMs > SIZES_AGE_MS_MAX) {
       this.askedMs = performance.now();
-      this.asked = this.ask().catch(() => undefined);
+      this.asked = this.ask().catch(() => (this.asked = undefined));
     }
     return this.asked;
   }

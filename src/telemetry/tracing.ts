@@ -33,7 +33,7 @@ export class CallSpan {
   private readonly span: Span;
   private readonly context: Context;
 
-  constructor(tracer: Tracer, method: BoundMethod, input: CallInput) {
+  constructor(tracer: Tracer, method: BoundMethod, input: Pick<CallInput, "door" | "header">) {
     const parent = parentOf(input);
     const attributes = {
       "rpc.system": input.door === "connect" ? "connect_rpc" : "grpc",
@@ -76,7 +76,7 @@ function isOurFault(code: Code): boolean {
   }
 }
 
-function parentOf(input: CallInput): Context {
+function parentOf(input: Pick<CallInput, "header">): Context {
   const parent = parseTraceParent(input.header("traceparent"));
   if (parent === undefined) return ROOT_CONTEXT;
   const state = input.header("tracestate");

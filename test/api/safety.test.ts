@@ -1,7 +1,9 @@
 /** Sending a write again, choosing how fresh a read must be, and what happens while the storage is away, through every door. */
 import { Code } from "@connectrpc/connect";
+import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Consistency, Durability, Storage } from "../../gen/ironflow/kv/v1/types_pb.js";
+import { startService } from "../../src/embed.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import { ALL_DOORS } from "./doors.js";
@@ -84,6 +86,27 @@ describe.each(ALL_DOORS)("over $name", (door) => {
     const expected = { replicas: 1, storage: Storage.FILE, durability: Durability.UNKNOWN };
     expect(created.bucket).toMatchObject(expected);
     expect((await buckets.getBucket({ bucket })).bucket).toMatchObject(expected);
+  });
+});
+
+describe("an outside server", () => {
+  /** Starts a service; returns what it says at the level of warnings. */
+  async function warningsOf(settings: Record<string, string>): Promise<string[]> {
+    const warnings: string[] = [];
+    const logger = pino({ level: "warn" }, { write: (line) => void warnings.push(line) });
+    const started = await startService({ settings: { port: "0", ...settings }, logger });
+    await started.stop();
+    return warnings.map((line) => (JSON.parse(line) as { msg: string }).msg);
+  }
+
+  it("is warned of in one line, as it may lose acknowledged writes with the power", async () => {
+    expect(await warningsOf({ "nats-url": server.url })).toEqual([
+      expect.stringMatching(/can't be seen from here: unless its sync_interval is always, a power failure/),
+    ]);
+  });
+
+  it("that is alone is no place for REPLICAS=3", async () => {
+    await expect(warningsOf({ "nats-url": server.url, replicas: "3" })).rejects.toThrow(/^REPLICAS is 3, /);
   });
 });
 

@@ -237,11 +237,9 @@ describe("a rotated key", () => {
           () => true,
           () => false,
         );
-    await expect
-      .poll(
-        async () => (await Promise.all(rotated.map(({ secret }) => isGood(secret)))).filter(Boolean).length,
-      )
-      .toBe(1);
+    const good = async (): Promise<number> =>
+      (await Promise.all(rotated.map(({ secret }) => isGood(secret)))).filter(Boolean).length;
+    await vi.waitFor(async () => expect(await good()).toBe(1), WAIT);
   });
 });
 

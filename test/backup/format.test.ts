@@ -110,7 +110,9 @@ describe("what is not whole", () => {
   it("is told of records that are left out, doubled or exchanged, though each is as it was", async () => {
     const indices = FRAMES.map((_, index) => index);
     const without = indices.map((left) => FRAMES.filter((_, index) => index !== left));
-    const doubled = indices.map((twice) => FRAMES.flatMap((frame, index) => (index === twice ? [frame, frame] : [frame])));
+    const doubled = indices.map((twice) =>
+      FRAMES.flatMap((frame, index) => (index === twice ? [frame, frame] : [frame])),
+    );
     const exchanged = indices.slice(1).map((second) => {
       const frames = [...FRAMES];
       [frames[second - 1], frames[second]] = [frames[second], frames[second - 1]] as [never, never];
@@ -136,7 +138,9 @@ describe("what is not whole", () => {
   });
 
   it("is told of what follows the end", async () => {
-    expect((await inspected(Buffer.concat([FILE, Buffer.of(0)]))).problem).toMatchObject({ problem: "damaged" });
+    expect((await inspected(Buffer.concat([FILE, Buffer.of(0)]))).problem).toMatchObject({
+      problem: "damaged",
+    });
     expect((await inspected(Buffer.concat([FILE, FILE]))).problem).toMatchObject({ problem: "damaged" });
   });
 

@@ -223,6 +223,12 @@ describe("subjects and streams", () => {
     },
   );
 
+  it("keep the service's own buckets apart from those of users, whatever these are called", () => {
+    expect(streamName("x", "SYS_")).toBe("KV_SYS_x");
+    expect(subjectPrefix("x", "SYS_")).toBe("$KV.SYS_x.");
+    for (const name of ["x", "SYS_x", "APP_x", "KV_SYS_x"]) expect(streamName(name)).toBe(`KV_APP_${name}`);
+  });
+
   it.each(["KV_SYS_x", "KV_x", "APP_x", "KV_APP_", "KV_APP_a.b", "OBJ_APP_x", "kv_app_x", ""])(
     "%j is no user's bucket",
     (stream) => {

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll } from "vitest";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { describeBucketContract } from "./store-contract-buckets.js";
+import { describeImportContract } from "./store-contract-imports.js";
 import { describeListContract } from "./store-contract-lists.js";
 import { describeReadContract } from "./store-contract-reads.js";
 import { describeWriteContract } from "./store-contract-writes.js";
@@ -26,4 +27,5 @@ for (const [name, options] of [
   describeReadContract(name, () => open.store);
   describeWriteContract(name, () => open.store);
   describeListContract(name, () => open.store);
+  describeImportContract(name, () => open.store);
 }

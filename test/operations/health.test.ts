@@ -15,7 +15,9 @@ let nats: TestNatsServer;
 let service: TestService;
 beforeAll(async () => {
   nats = await startNatsServer();
-  service = await startTestService({ "nats-url": nats.url, "api-key": "a-key-that-probes-lack" });
+  // A machine that is slow is not away: losing NATS is noticed by its connection, not by this time.
+  const settings = { "nats-url": nats.url, "ready-timeout-ms": "20000" };
+  service = await startTestService({ ...settings, "api-key": "a-key-that-probes-lack" });
 });
 afterAll(async () => {
   await service.remove();
@@ -126,7 +128,8 @@ describe("the health of a service whose storage goes away", () => {
 
 describe("the health of a service that stops", () => {
   it("is NOT_SERVING while it drains, and watches end as others do", async () => {
-    const stopping = await startTestService({ "nats-url": nats.url, "shutdown-delay-ms": "300" });
+    const settings = { "nats-url": nats.url, "ready-timeout-ms": "20000", "shutdown-delay-ms": "100" };
+    const stopping = await startTestService(settings);
     const [grpc] = CONTRACT_DOORS;
     if (grpc === undefined) throw new Error("no doors");
     const health = createClient(Health, grpc.connect(stopping.url));

@@ -15,7 +15,7 @@ const ROOT = join(import.meta.dirname, "../..");
 const IS_EXTENDED = process.env.EXTENDED === "1";
 const RESTARTS = IS_EXTENDED ? 50 : 3;
 /** Long enough for the balancer to see it, and for each kept connection of HTTP/1.1 to hear of it by an answer. */
-const SHUTDOWN_DELAY_MS = 1_000;
+const SHUTDOWN_DELAY_MS = 2_000;
 const LOOPS_PER_CLIENT = 4;
 /** So many calls, at least, go on between two restarts. */
 const CALLS_BETWEEN = 200;
@@ -27,7 +27,9 @@ interface Copy {
 
 let nats: TestNatsServer;
 let balancer: Balancer;
+/** In the order of their start. */
 const copies: Copy[] = [];
+const running = new Set<ChildProcess>();
 beforeAll(async () => {
   nats = await startNatsServer();
   balancer = await Balancer.start();
@@ -35,7 +37,7 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(async () => {
   balancer.stop();
-  for (const { child } of copies) if (child.exitCode === null) child.kill("SIGKILL");
+  for (const child of running) child.kill("SIGKILL");
   await nats.remove();
 });
 
@@ -57,6 +59,8 @@ async function startCopy(): Promise<Copy> {
       stdio: ["ignore", "pipe", "inherit"],
     },
   );
+  running.add(child);
+  child.once("exit", () => running.delete(child));
   let said = "";
   const port = await new Promise<number>((resolve, reject) => {
     child.stdout.on("data", (chunk: Buffer) => {
@@ -74,15 +78,16 @@ async function addCopy(copy: Copy): Promise<void> {
   await balancer.add(copy.port);
 }
 
-/** Stops the older copy, waits until it is gone, and starts another. */
+/** Stops the older copy while another one starts, and waits until both is done. */
 async function restartOne(): Promise<void> {
   const oldest = copies.shift();
   if (oldest === undefined) throw new Error("there is no copy");
+  const exited = once(oldest.child, "exit") as Promise<[number | null]>;
   oldest.child.kill("SIGTERM");
-  const [code] = (await once(oldest.child, "exit")) as [number | null];
+  const [newest, [code]] = await Promise.all([startCopy(), exited]);
   expect(code).toBe(0);
   balancer.remove(oldest.port);
-  await addCopy(await startCopy());
+  await addCopy(newest);
 }
 
 /** All revisions that a watch has seen, by an SDK that goes on where it was when a copy stops. */
@@ -115,12 +120,15 @@ describe("rolling restarts under load", () => {
       const follower = new Follower(kv.bucket("load"));
       const load = new Load(loadClients(balancer.url, "load"), LOOPS_PER_CLIENT);
       const startedMs = performance.now();
-      for (let round = 1; round <= RESTARTS; round++) {
-        const before = load.calls;
-        await restartOne();
-        await expect.poll(() => load.calls, { timeout: 120_000 }).toBeGreaterThan(before + CALLS_BETWEEN);
+      try {
+        for (let round = 1; round <= RESTARTS; round++) {
+          const before = load.calls;
+          await restartOne();
+          await expect.poll(() => load.calls, { timeout: 120_000 }).toBeGreaterThan(before + CALLS_BETWEEN);
+        }
+      } finally {
+        await load.stop();
       }
-      await load.stop();
       const newest = (await kv.getBucketInfo("load")).revision;
       await expect.poll(() => follower.seen.at(-1), { timeout: 60_000 }).toBe(newest);
       await follower.stop();

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CONTRACT_DOORS } from "../api/doors.js";
 import { bytes, clientsOf, line } from "../api/support.js";
+import { scrape } from "../support/metrics.js";
 import { freePort } from "../support/nats-server.js";
 
 const ROOT = join(import.meta.dirname, "../..");
@@ -16,12 +17,16 @@ if (grpc === undefined) throw new Error("no doors");
 
 let dataDir: string;
 let url: string;
+let metricsUrl: string;
 let first: ChildProcess;
 beforeAll(async () => {
   dataDir = await mkdtemp(join(tmpdir(), "ironflow-workers-"));
   const port = await freePort();
   url = `http://127.0.0.1:${port}`;
-  const args = ["dist/src/main.js", "serve", "--workers", "2", "--port", String(port), "--data-dir", dataDir];
+  const metricsPort = await freePort();
+  metricsUrl = `http://127.0.0.1:${metricsPort}`;
+  const ports = ["--port", String(port), "--metrics-port", String(metricsPort)];
+  const args = ["dist/src/main.js", "serve", "--workers", "2", ...ports, "--data-dir", dataDir];
   first = spawn(process.execPath, args, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
   await untilSaid(first, "all workers are ready");
 });
@@ -78,6 +83,22 @@ describe.runIf(process.platform === "linux")("two workers", () => {
       while (lines.length < 4) lines.push(line((await watch.next()).value as never));
       expect(lines).toEqual(["put k0=v @1", "put k1=v @2", "put k2=v @3", "put k3=v @4"]);
       await watch.return?.();
+    }
+  });
+
+  it("show the metrics of all together, whichever of them is asked, and by both ports", async () => {
+    const labels = { method: "ironflow.kv.v1.KeyValueService/Put", code: "ok" };
+    for (let round = 0; round < 4; round++) {
+      // Each on a connection of its own, so that another worker answers.
+      for (const place of [url, metricsUrl]) {
+        const seen = async (): Promise<unknown> => {
+          const { value } = await scrape(place);
+          return ["calls_total", "store_entries", "nats_connected"].map((name) =>
+            value(`ironflow_${name}`, name === "calls_total" ? labels : {}),
+          );
+        };
+        await expect.poll(seen, { timeout: 20_000 }).toEqual([4, 4, 1]);
+      }
     }
   });
 

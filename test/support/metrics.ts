@@ -9,7 +9,8 @@ export interface Scrape {
 }
 
 export async function scrape(url: string, key?: string): Promise<Scrape> {
-  const headers: Record<string, string> = key === undefined ? {} : { authorization: `Bearer ${key}` };
+  const headers: Record<string, string> = { connection: "close" };
+  if (key !== undefined) headers.authorization = `Bearer ${key}`;
   const answer = await fetch(`${url}/metrics`, { headers });
   const text = await answer.text();
   if (answer.status !== 200) throw new Error(`${answer.status}: ${text}`);

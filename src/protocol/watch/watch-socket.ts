@@ -111,7 +111,10 @@ export class WatchSocket {
 
   private onPing(): void {
     if (!this.isAnswered) {
-      this.webSocket.terminate();
+      // Where it was this process that had no time, the answer has come and is read first.
+      setImmediate(() => {
+        if (!this.isAnswered) this.webSocket.terminate();
+      });
       return;
     }
     this.isAnswered = false;

@@ -654,9 +654,12 @@ export const WatchResponse_ProgressSchema: GenMessage<WatchResponse_Progress> =
  * A write may carry an `idempotency_key`: 1 to 128 visible ASCII characters, best random, such as a UUID, and good for one
  * request in one bucket. The same request with the same key is applied once, and each sending gets the first one's
  * answer, for the time of IDEMPOTENCY_WINDOW_MS (one minute unless set). A request that was refused, or a delete that
- * found nothing, leaves nothing behind: sent again, it is decided anew. Say `grpc-previous-rpc-attempts: <count>` in the
- * headers of every sending after one whose outcome is open: then a write is also never applied twice where the storage
- * has lost its memory of it in a crash; where that can't be told, the answer is UNKNOWN.
+ * found nothing, leaves nothing behind: sent again, it is decided anew.
+ *
+ * A crash of the storage may cut down its memory of what it took. So send the header `grpc-previous-rpc-attempts: <count>`
+ * with every sending after one whose outcome is open, as clients of gRPC do, and `ironflow-seen-revision: <revision>`
+ * where a revision of the bucket was seen before the first: then no write is applied twice for that, and the answer is
+ * UNKNOWN where it can't be told.
  *
  * Errors that every call here may return, besides those it lists:
  *   * INVALID_ARGUMENT: a malformed bucket, key, filter or number; the sentence says what would be right. Do not retry.

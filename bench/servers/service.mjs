@@ -1,0 +1,13 @@
+// Our service in a process that tells what it uses, after a garbage collection: started by `startMeasuredService` with an IPC channel.
+import { startService } from "../../dist/src/embed.js";
+
+const service = await startService({ environment: process.env });
+process.on("message", () => {
+  // Twice: what finalizers let go of in the first goes in the second.
+  globalThis.gc();
+  globalThis.gc();
+  const { user, system } = process.cpuUsage();
+  process.send({ cpuMs: (user + system) / 1_000, ...process.memoryUsage() });
+});
+process.once("SIGTERM", () => void service.stop().then(() => process.exit(0)));
+process.send({ port: service.port });

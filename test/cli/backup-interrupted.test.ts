@@ -1,0 +1,148 @@
+/** Exports and imports that are stopped or cut off on their way, and gone on with. */
+import { once } from "node:events";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { createClient, type KeyValue } from "../../src/client/index.js";
+import { CuttableProxy } from "../client/cuttable-proxy.js";
+import { freshName, startTestService, type TestService } from "../support/service.js";
+import { type Contents, contentsOf, fill, numbered } from "./backup-support.js";
+import { runBuilt, start } from "./support.js";
+
+const ENTRIES = 4_000;
+
+// Whole services, and the built program: slow where the machine has other things to do.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
+
+let service: TestService;
+let kv: KeyValue;
+let directory: string;
+let file: string;
+let bucket: string;
+let before: Contents;
+
+beforeAll(async () => {
+  service = await startTestService();
+  kv = createClient({ serverUrl: service.url }).kv();
+  directory = await mkdtemp(join(tmpdir(), "ironflow-interrupted-"));
+  file = join(directory, "backup");
+  bucket = (await kv.createBucket({ name: freshName(), history: 2 })).name;
+  await fill(kv, bucket, numbered(ENTRIES, 250));
+  before = await contentsOf(kv, bucket);
+  expect(await runBuilt(["export", "--output", file], { env: direct() })).toMatchObject({ exitCode: 0 });
+});
+afterAll(async () => {
+  await service.remove();
+  await rm(directory, { recursive: true, force: true });
+});
+
+const direct = (): Record<string, string> => ({ IRONFLOW_SERVER: service.url });
+
+/** Resolves when the import has written so many entries. */
+async function untilWritten(count: number): Promise<void> {
+  for (;;) {
+    const info = await kv.getBucketInfo(bucket).catch(() => undefined);
+    if (info !== undefined && info.revision >= BigInt(count)) return;
+  }
+}
+
+describe("an export", () => {
+  it.each(["SIGINT", "SIGKILL"] as const)("that %s ends goes on where it stopped", async (signal) => {
+    const proxy = await CuttableProxy.to(service);
+    // The answers stop in the middle of the entries: that is where it is when the signal comes.
+    proxy.holdAnswers(700_000);
+    const part = join(directory, signal);
+    const child = start(["export", "--output", part], { IRONFLOW_SERVER: proxy.url });
+    const exited = once(child, "exit");
+    const said = text(child.stderr);
+    // All that passes has been written, but for what waits for more.
+    await expect
+      .poll(async () => (await readFile(`${part}.partial`).catch(() => Buffer.alloc(0))).length, {
+        timeout: 20_000,
+      })
+      .toBeGreaterThan(400_000);
+    child.kill(signal);
+    expect(await exited).toEqual(signal === "SIGINT" ? [130, null] : [null, "SIGKILL"]);
+    const words = `ironflow-kv: Interrupted. What was read is kept; go on with: ironflow-kv export --output ${part} --resume\n`;
+    expect(await said).toBe(signal === "SIGINT" ? words : "");
+    await proxy.refuse();
+    await expect(readFile(part)).rejects.toThrow(/ENOENT/);
+
+    const resumed = await runBuilt(["export", "--output", part, "--resume"], { env: direct() });
+    expect(resumed).toMatchObject({ exitCode: 0, stderr: "" });
+    expect(await runBuilt(["verify", part])).toMatchObject({ exitCode: 0 });
+    const entriesOf = (backup: Buffer): Buffer => backup.subarray(200, -200);
+    expect(entriesOf(await readFile(part)).equals(entriesOf(await readFile(file)))).toBe(true);
+  });
+
+  it("goes on by itself when the connection breaks", async () => {
+    const proxy = await CuttableProxy.to(service);
+    const part = join(directory, "cut");
+    for (const passing of [100_000, 500_000, 900_000]) {
+      proxy.holdAnswers(passing);
+      const exporting = runBuilt(["export", "--output", part, "--force"], {
+        env: { IRONFLOW_SERVER: proxy.url },
+      });
+      await expect
+        .poll(async () => (await readFile(`${part}.partial`).catch(() => Buffer.alloc(0))).length, {
+          timeout: 20_000,
+        })
+        .toBeGreaterThan(0);
+      proxy.passAnswers();
+      proxy.cut();
+      expect(await exporting).toMatchObject({ exitCode: 0 });
+      expect(await runBuilt(["verify", part])).toMatchObject({ exitCode: 0 });
+      const entriesOf = (backup: Buffer): Buffer => backup.subarray(200, -200);
+      expect(entriesOf(await readFile(part)).equals(entriesOf(await readFile(file)))).toBe(true);
+    }
+    await proxy.refuse();
+  });
+});
+
+describe("an import", () => {
+  it.each(["SIGINT", "SIGKILL"] as const)(
+    "that %s ends goes on where it stopped, and doubles nothing",
+    async (signal) => {
+      await kv.deleteBucket(bucket);
+      const proxy = await CuttableProxy.to(service);
+      const child = start(["import", file], { IRONFLOW_SERVER: proxy.url });
+      const exited = once(child, "exit");
+      const said = text(child.stderr);
+      await untilWritten(500);
+      // What is sent from now on is written, and the import does not hear of it.
+      proxy.holdAnswers();
+      child.kill(signal);
+      expect(await exited).toEqual(signal === "SIGINT" ? [130, null] : [null, "SIGKILL"]);
+      if (signal === "SIGINT") {
+        expect(await said).toMatch(
+          /^ironflow-kv: Interrupted\. So far: .* has the first [\d,]+ entries; go on with: ironflow-kv import .* --resume\n$/,
+        );
+      }
+      await proxy.refuse();
+      expect((await kv.getBucketInfo(bucket)).description).toMatch(/^Not complete: /);
+      const resumed = await runBuilt(["import", file, "--resume"], { env: direct() });
+      expect(resumed).toMatchObject({ exitCode: 0, stderr: "" });
+      expect(await contentsOf(kv, bucket)).toEqual(before);
+      expect((await kv.getBucketInfo(bucket)).revision).toBe(BigInt(ENTRIES));
+    },
+  );
+
+  it("doubles nothing when answers are lost and connections break", async () => {
+    await kv.deleteBucket(bucket);
+    const proxy = await CuttableProxy.to(service);
+    const importing = runBuilt(["import", file], { env: { IRONFLOW_SERVER: proxy.url } });
+    for (const count of [300, 1_200, 2_400]) {
+      await untilWritten(count);
+      proxy.holdAnswers();
+      const { revision } = await kv.getBucketInfo(bucket);
+      if (revision < BigInt(ENTRIES)) proxy.cut();
+      proxy.passAnswers();
+    }
+    expect(await importing).toMatchObject({ exitCode: 0 });
+    await proxy.refuse();
+    expect(await contentsOf(kv, bucket)).toEqual(before);
+    expect((await kv.getBucketInfo(bucket)).revision).toBe(BigInt(ENTRIES));
+  });
+});

@@ -1,0 +1,53 @@
+/** Acknowledgements lost between the service and the storage: nothing is applied twice, and nothing is told that is not so. */
+import { setTimeout as delay } from "node:timers/promises";
+import { createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { BucketService } from "../../src/contract.js";
+import { type FaultyLink, openFaultyLink } from "../nats/faulty-link.js";
+import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
+import { type Deployment, deploy } from "./deployment.js";
+import { IS_FULL, NOTHING_WRONG, report, SEED, times } from "./report.js";
+import { HISTORY, randomFrom, Workload } from "./workload.js";
+
+let nats: TestNatsServer;
+let link: FaultyLink;
+let service: Deployment;
+
+beforeAll(async () => {
+  nats = await startNatsServer();
+  link = await openFaultyLink(nats.port);
+  service = await deploy({ NATS_URL: link.url });
+  const buckets = createClient(BucketService, createGrpcTransport({ baseUrl: service.url }));
+  await buckets.createBucket({ name: "faults", history: HISTORY });
+}, 60_000);
+
+afterAll(async () => {
+  link.heal();
+  await service.remove();
+  await link.close();
+  await nats.remove();
+}, 60_000);
+
+it(
+  "applies nothing twice and reports nothing wrongly",
+  async () => {
+    const workload = new Workload({ urls: [service.url], bucket: "faults", seed: SEED, keys: 16 });
+    const random = randomFrom(SEED + 11);
+    const rounds = times(100, 6);
+    for (let round = 0; round < rounds; round++) {
+      await workload.untilWritten();
+      // What the client sends from here on arrives, or not; no answer comes back.
+      await (random(2) === 0 ? link.loseAnswersTo("$KV.APP_faults") : link.loseRequest("$KV.APP_faults"));
+      await delay(random(200));
+      link.heal();
+      link.cut();
+    }
+    await workload.untilWritten();
+    const findings = await workload.finish();
+    report(`acknowledgements lost ${rounds} times`, findings);
+    expect(findings).toMatchObject(NOTHING_WRONG);
+    expect(findings.acknowledged).toBeGreaterThan(rounds);
+  },
+  IS_FULL ? 600_000 : 120_000,
+);

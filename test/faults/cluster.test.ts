@@ -1,0 +1,128 @@
+/** Three nats-servers, three copies of everything, three copies of the service: nodes die, stop, or lose sight of the others. */
+import { setTimeout as delay } from "node:timers/promises";
+import { createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { jetstreamManager } from "@nats-io/jetstream";
+import { connect, type NatsConnection } from "@nats-io/transport-node";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { BucketService } from "../../src/contract.js";
+import { startNatsCluster, type TestCluster } from "../support/nats-cluster.js";
+import { type Deployment, deploy } from "./deployment.js";
+import { IS_FULL, NOTHING_WRONG, percentiles, report, SEED, times } from "./report.js";
+import { HISTORY, randomFrom, reasonOf, Workload } from "./workload.js";
+
+let cluster: TestCluster;
+let services: Deployment[];
+let connection: NatsConnection;
+
+beforeAll(async () => {
+  cluster = await startNatsCluster(3);
+  const servers = cluster.servers.map(({ url }) => url);
+  connection = await connect({ servers, maxReconnectAttempts: -1 });
+  services = await Promise.all(servers.map(() => deploy({ NATS_URL: servers.join(","), REPLICAS: "3" })));
+  const buckets = createClient(BucketService, createGrpcTransport({ baseUrl: services[0]?.url ?? "" }));
+  for (;;) {
+    const reason = await buckets.createBucket({ name: "faults", history: HISTORY }).then(() => "made", reasonOf);
+    if (reason === "made" || reason === "bucket_exists") break;
+    // A cluster that has just come up may not know all its nodes.
+    expect(reason).toBe("unavailable");
+    await delay(100);
+  }
+}, 120_000);
+
+afterAll(async () => {
+  cluster.heal();
+  await Promise.all(services.map((service) => service.remove()));
+  await connection.close();
+  await cluster.remove();
+}, 120_000);
+
+/** The number of the node that leads the bucket; undefined while none does. */
+async function leader(): Promise<number | undefined> {
+  try {
+    const manager = await jetstreamManager(connection, { timeout: 1_000, checkAPI: false });
+    const info = await manager.streams.info("KV_APP_faults");
+    const name = info.cluster?.leader;
+    return name === undefined ? undefined : Number(name.slice(1));
+  } catch {
+    return undefined;
+  }
+}
+
+async function anyLeader(): Promise<number> {
+  for (;;) {
+    const node = await leader();
+    if (node !== undefined) return node;
+    await delay(100);
+  }
+}
+
+/** Resolves when every node answers and has what the leader has. */
+async function whole(): Promise<void> {
+  for (;;) {
+    try {
+      const manager = await jetstreamManager(connection, { timeout: 1_000, checkAPI: false });
+      const { cluster: state } = await manager.streams.info("KV_APP_faults");
+      const replicas = state?.replicas ?? [];
+      if (state?.leader !== undefined && replicas.length === 2 && replicas.every(({ current }) => current))
+        return;
+    } catch {
+      // No leader yet.
+    }
+    await delay(200);
+  }
+}
+
+/** Each strikes, lets it last, and undoes it. */
+const strikes: Record<string, (lastMs: number) => Promise<void>> = {
+  async "leader killed"(lastMs) {
+    const server = cluster.servers[await anyLeader()];
+    await server?.stop("SIGKILL");
+    await delay(lastMs);
+    await server?.start();
+  },
+  async "follower paused"(lastMs) {
+    const server = cluster.servers[((await anyLeader()) + 1) % 3];
+    if (server === undefined) return;
+    process.kill(server.pid, "SIGSTOP");
+    await delay(lastMs);
+    process.kill(server.pid, "SIGCONT");
+  },
+  async "leader cut off"(lastMs) {
+    cluster.cutOff(await anyLeader());
+    await delay(lastMs);
+    cluster.heal();
+  },
+  async "follower cut off"(lastMs) {
+    cluster.cutOff(((await anyLeader()) + 1) % 3);
+    await delay(lastMs);
+    cluster.heal();
+  },
+};
+
+it(
+  "loses nothing and answers nothing stale through elections, pauses and partitions",
+  async () => {
+    const urls = services.map(({ url }) => url);
+    const workload = new Workload({ urls, bucket: "faults", seed: SEED });
+    const random = randomFrom(SEED + 3);
+    const pausesMs: number[] = [];
+    const names = Object.keys(strikes);
+    const rounds = times(32, names.length);
+    for (let round = 0; round < rounds; round++) {
+      await whole();
+      await workload.untilWritten();
+      const strike = strikes[names[round % names.length] ?? ""]?.(1_000 + random(times(5_000, 1_000)));
+      // The pause that a client sees: from the strike to the first write that was sent after it and acknowledged.
+      pausesMs.push(await workload.untilWritten());
+      await strike;
+      pausesMs.push(await workload.untilWritten());
+    }
+    await whole();
+    const findings = await workload.finish();
+    report(`cluster of three, ${rounds} faults`, findings, `without writes: ${percentiles(pausesMs)}`);
+    expect(findings).toMatchObject(NOTHING_WRONG);
+    expect(findings.acknowledged).toBeGreaterThan(rounds);
+  },
+  IS_FULL ? 1_800_000 : 180_000,
+);

@@ -1,0 +1,75 @@
+/** Processes killed at random under load: what was acknowledged is there afterwards, and every answer was right. */
+import { setTimeout as delay } from "node:timers/promises";
+import { createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { BucketService } from "../../src/contract.js";
+import { type Deployment, deploy, isAlive, natsServerOf } from "./deployment.js";
+import { IS_FULL, NOTHING_WRONG, percentiles, report, SEED, times } from "./report.js";
+import { HISTORY, randomFrom, Workload } from "./workload.js";
+
+let service: Deployment;
+
+beforeEach(async () => {
+  service = await deploy();
+  const buckets = createClient(BucketService, createGrpcTransport({ baseUrl: service.url }));
+  await buckets.createBucket({ name: "faults", history: HISTORY });
+}, 60_000);
+
+afterEach(async () => {
+  await service.remove();
+}, 60_000);
+
+const TIMEOUT_MS = IS_FULL ? 1_200_000 : 120_000;
+
+function killNats(): void {
+  const pid = natsServerOf(service.pid);
+  if (pid !== undefined) process.kill(pid, "SIGKILL");
+}
+
+async function restart(): Promise<readonly number[]> {
+  const pids = await service.kill();
+  service.start();
+  return pids;
+}
+
+/** Processes of a killed service that are still there when the next one is ready. */
+const leftOver = (pids: readonly number[]): number => pids.filter(isAlive).length;
+
+it.each<[string, number, () => Promise<readonly number[]>]>([
+  ["nats-server killed", times(50, 2), () => Promise.resolve(killNats()).then(() => [])],
+  ["service killed", times(50, 2), restart],
+  [
+    "both killed at once",
+    times(20, 1),
+    () => {
+      killNats();
+      return restart();
+    },
+  ],
+])(
+  "%s %i times",
+  async (name, count, strike) => {
+    const workload = new Workload({ urls: [service.url], bucket: "faults", seed: SEED });
+    const random = randomFrom(SEED + 7);
+    const pausesMs: number[] = [];
+    let left = 0;
+    await workload.untilWritten();
+    for (let round = 0; round < count; round++) {
+      await delay(100 + random(400));
+      const pids = await strike();
+      pausesMs.push(await workload.untilWritten());
+      left += leftOver(pids);
+    }
+    const findings = await workload.finish();
+    report(
+      `${name} ${count} times`,
+      findings,
+      `left over ${left}`,
+      `until writes work: ${percentiles(pausesMs)}`,
+    );
+    expect({ ...findings, left }).toMatchObject({ ...NOTHING_WRONG, left: 0 });
+    expect(findings.acknowledged).toBeGreaterThan(count);
+  },
+  TIMEOUT_MS,
+);

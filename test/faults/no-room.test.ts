@@ -1,0 +1,145 @@
+/** No room: a full bucket, a full disk, too large a value. The documented error each time, reads go on, and what was acknowledged stays. */
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Client, createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { BucketService } from "../../src/contract.js";
+import { type Deployment, deploy } from "./deployment.js";
+import { report } from "./report.js";
+import { reasonOf, type Service, serviceAt } from "./workload.js";
+
+const DISK_BYTES = 64 * 1_048_576;
+const KIB = 1_024;
+
+/** Mounting takes rights that few have. */
+function mountSmallDisk(): string | undefined {
+  const folder = mkdtempSync(join(tmpdir(), "ironflow-disk-"));
+  try {
+    execFileSync("mount", ["-t", "tmpfs", "-o", `size=${DISK_BYTES}`, "tmpfs", folder], { stdio: "ignore" });
+    return folder;
+  } catch {
+    rmSync(folder, { recursive: true });
+    return undefined;
+  }
+}
+
+let service: Deployment;
+let buckets: Client<typeof BucketService>;
+let keys: Service;
+
+function open(): void {
+  buckets = createClient(BucketService, createGrpcTransport({ baseUrl: service.url }));
+  keys = serviceAt(service.url);
+}
+
+/** Writes until it is refused; gives the reason, and what was acknowledged. */
+async function fill(
+  bucket: string,
+  valueBytes: number,
+): Promise<{ reason: string | undefined; acknowledged: string[] }> {
+  const acknowledged: string[] = [];
+  for (let count = 0; ; count++) {
+    try {
+      await keys.put({ bucket, key: `k${count}`, value: Buffer.alloc(valueBytes, `${count} `) });
+      acknowledged.push(`k${count}`);
+    } catch (error) {
+      return { reason: reasonOf(error), acknowledged };
+    }
+  }
+}
+
+/** How many of these are not there with the value that was written. */
+async function countLost(
+  bucket: string,
+  acknowledged: readonly string[],
+  valueBytes: number,
+): Promise<number> {
+  let lost = 0;
+  for (const [count, key] of acknowledged.entries()) {
+    const { entry } = await keys.get({ bucket, key });
+    if (!Buffer.alloc(valueBytes, `${count} `).equals(entry?.value ?? Buffer.alloc(0))) lost++;
+  }
+  return lost;
+}
+
+describe("a full bucket, and values that are too large", () => {
+  beforeAll(async () => {
+    service = await deploy({ DURABILITY: "relaxed" });
+    open();
+  }, 60_000);
+  afterAll(() => service.remove(), 60_000);
+
+  it("refuses with bucket_full, keeps all that was acknowledged, and goes on after a purge", async () => {
+    await buckets.createBucket({ name: "small", maxBytes: BigInt(256 * KIB) });
+    const { reason, acknowledged } = await fill("small", 4 * KIB);
+    const lost = await countLost("small", acknowledged, 4 * KIB);
+    report("bucket full", undefined, `${reason} after ${acknowledged.length} writes`, `lost ${lost}`);
+    expect({ reason, lost }).toEqual({ reason: "bucket_full", lost: 0 });
+    await keys.delete({ bucket: "small", key: "k0", purge: true });
+    await keys.put({ bucket: "small", key: "again", value: Buffer.alloc(KIB) });
+  }, 60_000);
+
+  it("refuses with value_too_large, and keeps the value before", async () => {
+    await buckets.createBucket({ name: "narrow", maxValueSize: 1_000 });
+    await keys.put({ bucket: "narrow", key: "k", value: Buffer.from("before") });
+    for (const bytes of [1_001, 100_000, 1_048_577]) {
+      const refusal: unknown = await keys
+        .put({ bucket: "narrow", key: "k", value: Buffer.alloc(bytes) })
+        .then(
+          () => undefined,
+          (error: unknown) => error,
+        );
+      expect(reasonOf(refusal)).toBe("value_too_large");
+    }
+    const { entry } = await keys.get({ bucket: "narrow", key: "k" });
+    expect(Buffer.from(entry?.value ?? []).toString()).toBe("before");
+  }, 60_000);
+});
+
+describe("a full disk", () => {
+  const folder = mountSmallDisk();
+  afterAll(() => {
+    if (folder === undefined) return;
+    execFileSync("umount", ["-l", folder]);
+    rmSync(folder, { recursive: true });
+  });
+
+  it.skipIf(folder === undefined)(
+    "refuses with a documented error, serves reads, keeps all that was acknowledged, and goes on when there is room (needs the right to mount)",
+    async () => {
+      const [disk = ""] = [folder];
+      // Room to give back later; the storage may have all the rest.
+      writeFileSync(join(disk, "reserve"), Buffer.alloc(16 * 1_048_576));
+      service = await deploy({ DATA_DIR: join(disk, "data") });
+      open();
+      try {
+        await buckets.createBucket({ name: "disk" });
+        const { reason, acknowledged } = await fill("disk", 256 * KIB);
+        const lost = await countLost("disk", acknowledged, 256 * KIB);
+        rmSync(join(disk, "reserve"));
+        let tries = 0;
+        for (let isWell = false; !isWell; tries++) {
+          isWell = await keys.put({ bucket: "disk", key: "again", value: Buffer.alloc(KIB) }).then(
+            () => true,
+            () => false,
+          );
+        }
+        const lostAfter = await countLost("disk", acknowledged, 256 * KIB);
+        report(
+          "disk full",
+          undefined,
+          `${reason} after ${acknowledged.length} writes`,
+          `lost ${lost}, ${lostAfter} once there was room (write ${tries} went well)`,
+        );
+        expect({ lost, lostAfter }).toEqual({ lost: 0, lostAfter: 0 });
+        expect(["storage_exhausted", "bucket_full"]).toContain(reason);
+      } finally {
+        await service.remove();
+      }
+    },
+    120_000,
+  );
+});

@@ -1,0 +1,35 @@
+/** How long a run is, from which numbers it is made, and the lines that it prints. */
+import type { Findings } from "./workload.js";
+
+/** `npm run test:faults`: the figures of docs/durability.md. Otherwise a short form that a test run can afford. */
+export const IS_FULL = process.env.FAULTS === "full";
+/** Set FAULTS_SEED to repeat a run. */
+export const SEED = Number(process.env.FAULTS_SEED ?? 1);
+
+export function times(full: number, short: number): number {
+  return IS_FULL ? full : short;
+}
+
+/** Prints a row. */
+export function report(scenario: string, findings: Findings | undefined, ...more: string[]): void {
+  const figures =
+    findings === undefined
+      ? []
+      : [
+          `${findings.operations} calls, ${findings.acknowledged} writes acknowledged, ${findings.unknown} unknown`,
+          `lost ${findings.lost}, twice ${findings.appliedTwice}, reported wrongly ${findings.reportedWrongly}`,
+          `violations ${findings.violations}`,
+        ];
+  console.log(`faults | ${scenario} | ${[...figures, ...more].join(" | ")}`);
+}
+
+/** `p50 1.2 s, p99 3.4 s` */
+export function percentiles(timesMs: readonly number[]): string {
+  const sorted = [...timesMs].sort((left, right) => left - right);
+  const at = (share: number): string =>
+    ((sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0) / 1_000).toFixed(2);
+  return `p50 ${at(0.5)} s, p99 ${at(0.99)} s`;
+}
+
+/** What every scenario must find. */
+export const NOTHING_WRONG = { lost: 0, appliedTwice: 0, reportedWrongly: 0, violations: 0 };

@@ -1,0 +1,107 @@
+/** Limits that are no door's own: what happens beyond them, and that the rest goes on. */
+import { once } from "node:events";
+import { connect as connectHttp2, constants } from "node:http2";
+import { connect } from "node:net";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { send1 } from "../support/http-client.js";
+import { startTestService, type TestService } from "../support/service.js";
+
+const BUCKETS = "/api/v1/kv/buckets";
+
+describe("beyond a limit", () => {
+  let service: TestService;
+  beforeAll(async () => {
+    service = await startTestService({
+      "connections-max": "5",
+      "streams-per-connection-max": "3",
+      "buckets-max": "2",
+    });
+    await send1(service.url, "POST", BUCKETS, { body: '{"name":"b"}' });
+  });
+  afterAll(() => service.remove());
+
+  it("connections are closed, and let in again when others have gone", async () => {
+    const sockets = Array.from({ length: 5 }, () => connect(service.port, "127.0.0.1"));
+    await Promise.all(sockets.map((socket) => once(socket, "connect")));
+    await expect
+      .poll(() =>
+        send1(service.url, "GET", "/healthz").then(
+          () => "answered",
+          () => "closed",
+        ),
+      )
+      .toBe("closed");
+    for (const socket of sockets) socket.destroy();
+    await expect
+      .poll(
+        () =>
+          send1(service.url, "GET", "/healthz").then(
+            ({ status }) => status,
+            () => "closed",
+          ),
+        { timeout: 20_000 },
+      )
+      .toBe(200);
+  });
+
+  it("streams of one HTTP/2 connection are refused, and the others go on", async () => {
+    const session = connectHttp2(service.url);
+    // Node's client would wait by itself once it knows the limit.
+    const open = () => {
+      const stream = session.request(
+        { ":path": `${BUCKETS}/b/watch`, accept: "text/event-stream" },
+        { endStream: true },
+      );
+      stream.on("error", () => undefined);
+      return stream;
+    };
+    const watches = [open(), open(), open()];
+    const refused = open();
+    await new Promise((resolve) => refused.on("close", resolve));
+    expect(refused.rstCode).toBe(constants.NGHTTP2_REFUSED_STREAM);
+    const answers = await Promise.all(watches.map((watch) => once(watch, "data")));
+    expect(String(answers[0]?.[0])).toBe(":\n\n");
+    session.destroy();
+  });
+
+  it("no more buckets are made, until one is deleted", async () => {
+    const create = async (name: string): Promise<unknown[]> => {
+      const { status, json } = await send1(service.url, "POST", BUCKETS, { body: JSON.stringify({ name }) });
+      return [status, json];
+    };
+    expect((await create("second"))[0]).toBe(201);
+    expect(await create("third")).toMatchObject([507, { code: "storage_exhausted" }]);
+    expect((await create("third"))[1]).toMatchObject({
+      error: expect.stringContaining("BUCKETS_MAX") as string,
+    });
+    await send1(service.url, "DELETE", `${BUCKETS}/second`);
+    expect((await create("third"))[0]).toBe(201);
+  });
+});
+
+describe("large values", () => {
+  let service: TestService;
+  const count = 120;
+  const value = Buffer.alloc(1_048_576, "x");
+  beforeAll(async () => {
+    service = await startTestService();
+    await send1(service.url, "POST", BUCKETS, { body: '{"name":"b"}' });
+    for (let index = 0; index < count; index++) {
+      await send1(service.url, "PUT", `${BUCKETS}/b/keys/k${index}`, { body: value });
+    }
+  }, 60_000);
+  afterAll(() => service.remove());
+
+  /** NATS cuts a connection for which too much waits; writes under way would then have an unknown outcome. */
+  it("may be read by all at once, and no write is lost for it", async () => {
+    const reads = Array.from({ length: count }, (_, index) =>
+      send1(service.url, "GET", `${BUCKETS}/b/keys/k${index}?raw=true`),
+    );
+    const writes = Array.from({ length: 20 }, (_, index) =>
+      send1(service.url, "PUT", `${BUCKETS}/b/keys/w${index}`, { body: "w" }),
+    );
+    const sizes = (await Promise.all(reads)).map(({ status, bytes }) => `${status} ${bytes.length}`);
+    expect(new Set(sizes)).toEqual(new Set([`200 ${value.length}`]));
+    expect(new Set((await Promise.all(writes)).map(({ status }) => status))).toEqual(new Set([200]));
+  });
+});
