@@ -147,7 +147,7 @@ export async function startMeasuredService(natsUrl, env = {}) {
   return {
     port,
     pid: child.pid,
-    /** `process.memoryUsage()` and `cpuMs`. */
+    /** `process.memoryUsage()`, `cpuMs`, and how many `timers` and `sockets` there are. */
     async usage() {
       const answer = once(child, "message");
       child.send("usage");

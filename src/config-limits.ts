@@ -21,6 +21,12 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
     "The largest request message, in bytes, also after decompression.",
   ],
   [
+    "diskReserveBytes",
+    0,
+    1_048_576 * MEGABYTE,
+    "What is to stay free on the disk of the embedded server, in bytes; of a small disk a tenth at most. Values are refused while it is not. 0: the disk is not looked at.",
+  ],
+  [
     "readCacheBytesMax",
     0,
     16_384 * MEGABYTE,

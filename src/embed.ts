@@ -88,6 +88,7 @@ async function start(
     watches,
     replicas: config.replicas,
     durability: nats.durability,
+    disk: nats.disk,
     log,
   });
   undo.push(() => store.close());

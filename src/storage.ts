@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { Config } from "./config.js";
 import type { Durability } from "./kv/store.js";
 import { type ConnectedNats, connectNats, type ConnectOptions } from "./nats/connect.js";
+import { DiskGuard } from "./nats/disk-guard.js";
 import { startEmbedded } from "./nats/embedded.js";
 
 export interface StorageOptions {
@@ -17,6 +18,8 @@ export interface StorageOptions {
 }
 
 export interface Storage extends ConnectedNats {
+  /** Whether the disk has room for values; undefined where it can't be seen from here. */
+  readonly disk: DiskGuard | undefined;
   readonly durability: Durability;
 }
 
@@ -44,7 +47,17 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
     );
   }
   if (durability === "unknown") log.warn(unknownSentence(config.replicas));
-  return { ...nats, durability };
+  return { ...nats, durability, disk: await guardDisk(options) };
+}
+
+/** The disk of the embedded server, whichever process of this service runs it. */
+async function guardDisk(options: StorageOptions): Promise<DiskGuard | undefined> {
+  const { config, log, undo } = options;
+  if (config.natsUrl !== undefined && !options.isEmbeddedElsewhere) return undefined;
+  const { diskReserveBytes: reserveBytes } = config.limits;
+  const guard = await DiskGuard.start({ folder: config.dataDir, reserveBytes, log });
+  undo.push(() => Promise.resolve(guard.stop()));
+  return guard;
 }
 
 async function startServer({ config, log, undo, onFatal }: StorageOptions): Promise<ConnectOptions> {

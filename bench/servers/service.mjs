@@ -7,7 +7,14 @@ process.on("message", () => {
   globalThis.gc();
   globalThis.gc();
   const { user, system } = process.cpuUsage();
-  process.send({ cpuMs: (user + system) / 1_000, ...process.memoryUsage() });
+  const resources = process.getActiveResourcesInfo();
+  const count = (name) => resources.filter((resource) => resource === name).length;
+  process.send({
+    cpuMs: (user + system) / 1_000,
+    ...process.memoryUsage(),
+    timers: count("Timeout"),
+    sockets: count("TCPSocketWrap"),
+  });
 });
 process.once("SIGTERM", () => void service.stop().then(() => process.exit(0)));
 process.send({ port: service.port });

@@ -1,10 +1,8 @@
-// Watches through the service while what is underneath breaks: counts what was missed, doubled or reordered. Every figure should be 0
-// but the times.
+// Watches through the service while what is underneath breaks: counts what was missed, doubled or reordered, and what is left over. Every
+// figure should be 0 but the times, the counts of what was done, and the memory, which should be about the same before and after.
 //
-//   node bench/watch/faults.mjs            20 crashes, 500 drops, 20,000 watches
+//   node bench/watch/faults.mjs            20 crashes, 500 drops, 20,000 watches; some minutes, at most 20
 //   node bench/watch/faults.mjs --quick    a tenth of that
-import { readdirSync, readFileSync } from "node:fs";
-import { connect as connectHttp2 } from "node:http2";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { create, toBinary } from "@bufbuild/protobuf";
@@ -12,19 +10,35 @@ import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { BucketService, KeyValueService, WatchRequestSchema } from "../../dist/src/contract.js";
 import { grpcFrame } from "../load.mjs";
-import { startNats, startService, stopAll } from "../processes.mjs";
+import { startMeasuredService, startNats, stopAll } from "../processes.mjs";
+import { RawWatchers } from "./raw-watchers.mjs";
 
 const isQuick = process.argv.includes("--quick");
 const [WATCHERS, WRITERS, CRASHES, DROPS, CHURN] = isQuick
   ? [100, 8, 2, 50, 2_000]
   : [100, 8, 20, 500, 20_000];
+/** What takes longer than this for any one step is given up, and said. */
+const STEP_MS = 60_000;
+const WHOLE_MS = 20 * 60_000;
+const CHURN_PER_CONNECTION = 250;
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
+const tooLong = setTimeout(() => giveUp(new Error("it takes too long")), WHOLE_MS);
 const nats = await startNats("safe");
-const service = await startService(nats.url, { WATCHES_PER_CONNECTION_MAX: "1000", LOG_LEVEL: "silent" });
+const service = await startMeasuredService(nats.url, { LOG_LEVEL: "silent" });
 const transport = createGrpcTransport({ baseUrl: `http://127.0.0.1:${service.port}` });
 const buckets = createClient(BucketService, transport);
 const kv = createClient(KeyValueService, transport);
+
+/** Resolves as soon as it is true; false when that takes too long. */
+async function until(isTrue, stepMs = 5) {
+  const deadlineMs = performance.now() + STEP_MS;
+  while (!(await isTrue())) {
+    if (performance.now() > deadlineMs) return false;
+    await pause(stepMs);
+  }
+  return true;
+}
 
 /** Follows a bucket from revision 1; resumes after its last revision whenever the stream ends or is dropped. */
 class Follower {
@@ -72,7 +86,7 @@ class Follower {
 async function follow(bucket, disturb) {
   await buckets.createBucket({ name: bucket, history: 64 });
   const followers = Array.from({ length: WATCHERS }, () => new Follower());
-  for (const follower of followers) void follower.run(bucket);
+  const following = followers.map((follower) => follower.run(bucket));
   let isWriting = true;
   let acknowledged = 0;
   let lastAckMs = performance.now();
@@ -92,10 +106,9 @@ async function follow(bucket, disturb) {
   isWriting = false;
   await Promise.all(writing);
   const newest = (await buckets.getBucket({ bucket })).bucket.revision;
-  const deadlineMs = performance.now() + 30_000;
-  while (followers.some((follower) => follower.last < newest) && performance.now() < deadlineMs)
-    await pause(20);
+  await until(() => followers.every((follower) => follower.last >= newest));
   for (const follower of followers) follower.stop();
+  await Promise.all(following);
   const sum = (count) => followers.reduce((total, follower) => total + count(follower), 0);
   return {
     acknowledged,
@@ -111,15 +124,21 @@ async function follow(bucket, disturb) {
 /** Crashes NATS at random; measures from the first write acknowledged afterwards to the slowest watcher's first event. */
 async function crashes(followers, lastAckMs) {
   let longestSilenceMs = 0;
+  let stuck = 0;
   for (let n = 0; n < CRASHES; n++) {
     await pause(300 + Math.random() * 900);
     await nats.crash();
     const backMs = performance.now();
-    while (lastAckMs() < backMs) await pause(1);
-    while (followers.some((follower) => follower.lastEventMs < backMs)) await pause(1);
+    const isWell =
+      (await until(() => lastAckMs() >= backMs, 1)) &&
+      (await until(() => followers.every((follower) => follower.lastEventMs >= backMs), 1));
+    if (!isWell) stuck++;
     longestSilenceMs = Math.max(longestSilenceMs, performance.now() - backMs);
   }
-  return { "longest silence after NATS is back, ms": Math.round(longestSilenceMs) };
+  return {
+    [`crashes after which not all went on within ${STEP_MS / 1_000} s`]: stuck,
+    "longest silence after NATS is back, ms": Math.round(longestSilenceMs),
+  };
 }
 
 async function drops(followers) {
@@ -130,59 +149,110 @@ async function drops(followers) {
   return {};
 }
 
-/** Opens and drops watches: half by resetting the stream, half by cutting the connection, which nobody reads. */
+/** How clients go, in turn. Each is sent a snapshot of half a megabyte. */
+const LEAVES = {
+  async "reset while HTTP/2 holds it back"(open) {
+    const watchers = await open({ window: 0 });
+    watchers.reset();
+    await watchers.ping();
+    watchers.close();
+  },
+  async "cut while HTTP/2 holds it back"(open) {
+    (await open({ window: 0 })).close();
+  },
+  async "cut while its connection is full"(open) {
+    const watchers = await open({});
+    watchers.pause();
+    // The server fills what the kernels have room for.
+    await pause(50);
+    watchers.close();
+  },
+  async "cut in the middle of reading"(open) {
+    const watchers = await open({});
+    await watchers.ping();
+    watchers.close();
+  },
+};
+
+/** Opens and drops watches in every way; then nothing may be left. */
 async function churn() {
   const bucket = "churn";
   await buckets.createBucket({ name: bucket });
   for (let n = 0; n < 50; n++) await kv.put({ bucket, key: `k${n}`, value: new Uint8Array(10_000) });
-  const frame = grpcFrame(toBinary(WatchRequestSchema, create(WatchRequestSchema, { bucket })));
-  const files = () => readdirSync(`/proc/${service.pid}/fd`).length;
-  const megabytes = () =>
-    Math.round(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${service.pid}/status`, "utf8"))[1]) / 1024);
-  const before = { files: files(), megabytes: megabytes() };
-  const perConnection = 250;
-  for (let opened = 0; opened < CHURN; opened += perConnection) {
-    const session = connectHttp2(`http://127.0.0.1:${service.port}`);
-    session.on("error", () => undefined);
-    const streams = Array.from({ length: perConnection }, () => {
-      const stream = session.request({
-        ":method": "POST",
-        ":path": "/ironflow.kv.v1.KeyValueService/Watch",
-        "content-type": "application/grpc",
-        te: "trailers",
-      });
-      stream.on("error", () => undefined);
-      stream.end(frame);
-      return stream;
-    });
-    await Promise.all(streams.map((stream) => new Promise((resolve) => stream.once("response", resolve))));
-    if ((opened / perConnection) % 2 === 0) for (const stream of streams) stream.close(8);
-    session.destroy();
+  const request = grpcFrame(toBinary(WatchRequestSchema, create(WatchRequestSchema, { bucket })));
+  const open = async (options) => {
+    const watchers = await RawWatchers.open(service.port, request, CHURN_PER_CONNECTION, options);
+    await watchers.placed();
+    return watchers;
+  };
+  const ways = Object.values(LEAVES);
+  // The first of all make room in memory that is kept.
+  for (const leave of ways) await leave(open);
+  const before = await settled(bucket);
+  for (let opened = 0, n = 0; opened < CHURN; opened += CHURN_PER_CONNECTION, n++) {
+    await ways[n % ways.length](open);
   }
-  await pause(3_000);
-  const connection = await connect({ servers: nats.url });
-  const manager = await jetstreamManager(connection);
-  let consumers = 0;
-  for await (const _ of manager.consumers.list(`KV_APP_${bucket}`)) consumers++;
-  await connection.close();
+  const after = await settled(bucket);
+  const megabytes = ({ heapUsed, external }) => Number(((heapUsed + external) / 1e6).toFixed(1));
   return {
     opened: CHURN,
-    "consumers left": consumers,
-    "files and sockets left": files() - before.files,
-    "memory before and after, MB": `${before.megabytes}, ${megabytes()}`,
+    "watches left": after.watches,
+    "consumers left on the NATS server": after.consumers,
+    "sockets left": after.sockets - before.sockets,
+    "timers left": after.timers - before.timers,
+    "memory before, MB": megabytes(before),
+    "memory after, MB": megabytes(after),
   };
 }
 
+/** What there is once nothing changes any more: a hub goes a moment after its last watcher. */
+async function settled(bucket) {
+  const connection = await connect({ servers: nats.url });
+  const manager = await jetstreamManager(connection);
+  const counts = async () => {
+    let consumers = 0;
+    for await (const _ of manager.consumers.list(`KV_APP_${bucket}`)) consumers++;
+    return { watches: await openWatches(), consumers };
+  };
+  await until(async () => {
+    const { watches, consumers } = await counts();
+    return watches + consumers === 0;
+  }, 100);
+  await pause(1_000);
+  const found = { ...(await counts()), ...(await service.usage()) };
+  await connection.close();
+  return found;
+}
+
+async function openWatches() {
+  // Not kept, so that it is not among the sockets that are counted.
+  const headers = { connection: "close" };
+  const text = await (await fetch(`http://127.0.0.1:${service.port}/metrics`, { headers })).text();
+  return Number(/^ironflow_watches (\d+)$/m.exec(text)?.[1]);
+}
+
+async function giveUp(error) {
+  console.error(error);
+  await stopAll();
+  process.exit(1);
+}
+
+const table = {};
 try {
-  const table = {};
   table[`${WATCHERS} watchers, ${WRITERS} writers, NATS killed ${CRASHES} times`] = await follow(
     "crashes",
     crashes,
   );
   table[`the same, ${DROPS} drops and resumes`] = await follow("drops", drops);
-  for (const [title, figures] of Object.entries(table)) console.log(title, figures);
-  console.log(`${CHURN} watches opened and dropped`, await churn());
+  table[`${CHURN} watches opened and dropped`] = await churn();
+} catch (error) {
+  await giveUp(error);
 } finally {
-  await stopAll();
+  for (const [title, figures] of Object.entries(table)) {
+    console.log(title);
+    console.table(figures);
+  }
 }
+clearTimeout(tooLong);
+await stopAll();
 process.exit();

@@ -14,6 +14,8 @@ const WINDOW_STEP = 1 << 28;
 export class RawWatchers {
   /** Messages by stream. */
   events = [];
+  /** Answers to pings. */
+  pongs = 0;
   #failure;
   #rest = Buffer.alloc(0);
   /** Bytes of the message that is being received, by stream: still to come, or of its head. */
@@ -84,6 +86,21 @@ export class RawWatchers {
     for (const wake of this.#waiting.splice(0)) wake();
   }
 
+  /** Gives every watch up, as clients do that go on with others on the connection. */
+  reset() {
+    const cancel = uint32(8);
+    this.socket.write(
+      Buffer.concat(this.events.map((_, index) => frame(RST_STREAM, 0, 1 + 2 * index, cancel))),
+    );
+  }
+
+  /** Resolves when the server has worked on all that was sent before. */
+  async ping() {
+    this.socket.write(frame(PING, 0, 0, Buffer.alloc(8)));
+    const { pongs } = this;
+    await this.#until(() => this.pongs > pongs);
+  }
+
   /** Reads nothing more. */
   pause() {
     this.socket.pause();
@@ -112,7 +129,8 @@ export class RawWatchers {
     else if (type === HEADERS && (flags & END_STREAM) === 0) this.#headers++;
     else if (type === SETTINGS && (flags & ACK) === 0)
       this.socket.write(frame(SETTINGS, ACK, 0, Buffer.alloc(0)));
-    else if (type === PING && (flags & ACK) === 0) this.socket.write(frame(PING, ACK, 0, payload));
+    else if (type === PING && (flags & ACK) !== 0) this.pongs++;
+    else if (type === PING) this.socket.write(frame(PING, ACK, 0, payload));
     else if (type === HEADERS || type === RST_STREAM || type === GOAWAY) {
       this.socket.destroy(new Error("the server ended a watch"));
     }

@@ -37,6 +37,8 @@ export interface Limits {
   readonly importedEntriesMax: number;
   /** The largest value, in bytes. The storage must take messages 16 KiB larger than this. */
   readonly valueBytesMax: number;
+  /** What is to stay free on the disk of the embedded server, in bytes: values are refused while it is not. 0: it is not looked at. */
+  readonly diskReserveBytes: number;
   /** The most bytes of entries kept in memory, where this process alone uses the storage; 0: none, every read asks it. */
   readonly readCacheBytesMax: number;
   /** The largest request message, also after decompression: a value with its key and framing, a third larger in JSON. */
@@ -131,6 +133,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   bucketsPageMax: 1_000,
   importedEntriesMax: 1_000,
   valueBytesMax: 1_048_576,
+  diskReserveBytes: 64 * 1_048_576,
   readCacheBytesMax: 64 * 1_048_576,
   messageBytesMax: 1_572_864,
   headerBytesMax: 32_768,

@@ -4,6 +4,7 @@ import type { Limits } from "../kv/limits.js";
 import { type BucketOwner, quote, streamName } from "../kv/names.js";
 import type { CallScope, Condition, DeleteOptions, PutOptions, WriteOptions } from "../kv/store.js";
 import type { BucketFactsCache } from "./bucket-facts.js";
+import type { DiskGuard } from "./disk-guard.js";
 import { aboutOf, type KeyPlace, placeOf } from "./entries.js";
 import { outcomeUnknown, toKvError } from "./errors.js";
 import { identityOf, RecentWrites, type WriteIdentity } from "./idempotency.js";
@@ -23,12 +24,16 @@ export interface EntryWritesOptions {
   readonly limits: Limits;
   /** The largest message that the storage takes, headers included. */
   readonly maxPayloadBytes: number;
+  /** Tells whether there is room for values. Default: there is. */
+  readonly disk?: Pick<DiskGuard, "hasRoom"> | undefined;
   /** Whose buckets these are. Default: users'. */
   readonly owner?: BucketOwner | undefined;
 }
 
 const CONTENT_TYPE = /^[\x20-\x7e]*$/;
 const NO_BYTES = new Uint8Array(0);
+/** What a purge makes room for its own marker against. */
+const FULL: ReadonlySet<string> = new Set(["bucket_full", "storage_exhausted"]);
 export const DELETE_LINE = `${OPERATION_HEADER}: DEL\r\n`;
 export const PURGE_LINES = `${OPERATION_HEADER}: PURGE\r\nNats-Rollup: sub\r\n`;
 
@@ -59,6 +64,8 @@ export class EntryWrites {
     const condition = options.condition ?? "always";
     const request = ["put", key, headerLines, textOf(condition)];
     return this.once(place, options, request, value, async (identity) => {
+      // An earlier sending may have been applied: that is looked for first.
+      if (identity?.sentBefore === undefined) this.checkRoom(place);
       const write = writeOf(place, value, headerLines, identity);
       if (condition === "always") return accepted(await this.write(write, scope));
       if (condition === "if_absent") return this.putIfAbsent(place, write, scope);
@@ -120,7 +127,7 @@ export class EntryWrites {
     try {
       return await send();
     } catch (error) {
-      if (!isPurge || !(error instanceof KvError) || error.kind !== "bucket_full") throw error;
+      if (!isPurge || !(error instanceof KvError) || !FULL.has(error.kind)) throw error;
       await this.makeRoom(place, newest.sequence, scope);
       return await send();
     }
@@ -187,6 +194,15 @@ export class EntryWrites {
       // A cluster also refuses while another write of the key is under way: then the newest may still be ours.
       checkRevision(place, expected, await this.options.reader.newest(place, place.subject, scope));
     }
+  }
+
+  private checkRoom(place: KeyPlace): void {
+    if (this.options.disk?.hasRoom !== false) return;
+    throw new KvError(
+      "storage_exhausted",
+      "The storage's disk is nearly full: values are refused until there is room. Reads, deletes and purges go on.",
+      aboutOf(place),
+    );
   }
 
   /** The service's own limit; the bucket's is among its facts. */

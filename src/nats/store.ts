@@ -4,6 +4,7 @@ import type { Limits } from "../kv/limits.js";
 import type { CallScope, Durability, Store, Watch, WatchOptions } from "../kv/store.js";
 import { BucketFactsCache } from "./bucket-facts.js";
 import { Buckets } from "./buckets.js";
+import type { DiskGuard } from "./disk-guard.js";
 import { Entries } from "./entries.js";
 import { EntryWrites } from "./entry-writes.js";
 import { toKvError } from "./errors.js";
@@ -35,6 +36,8 @@ export interface JetStreamStoreOptions {
   readonly isClustered: boolean;
   /** Whether nobody but this store writes to the server: reads may then be answered from memory. Default: false. */
   readonly isExclusive?: boolean;
+  /** Tells whether the storage has room for values. Default: it has. */
+  readonly disk?: Pick<DiskGuard, "hasRoom"> | undefined;
   readonly limits: Limits;
   readonly watches: Watches;
   /** Copies that the storage keeps of a new bucket. Default: 1. */
@@ -68,7 +71,10 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     durability: options.durability ?? "unknown",
   });
   const entries = new Entries({ reader, cache });
-  const writes = new EntryWrites({ requests, reader, writer, facts, limits, maxPayloadBytes });
+  const writes = new EntryWrites({
+    ...{ requests, reader, writer, facts, limits, maxPayloadBytes },
+    disk: options.disk,
+  });
   const imports = new Imports({ requests, facts, cache, limits, maxPayloadBytes });
   return {
     createBucket: (config, scope) => buckets.create(config, scope),

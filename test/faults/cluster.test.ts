@@ -22,7 +22,9 @@ beforeAll(async () => {
   services = await Promise.all(servers.map(() => deploy({ NATS_URL: servers.join(","), REPLICAS: "3" })));
   const buckets = createClient(BucketService, createGrpcTransport({ baseUrl: services[0]?.url ?? "" }));
   for (;;) {
-    const reason = await buckets.createBucket({ name: "faults", history: HISTORY }).then(() => "made", reasonOf);
+    const reason = await buckets
+      .createBucket({ name: "faults", history: HISTORY })
+      .then(() => "made", reasonOf);
     if (reason === "made" || reason === "bucket_exists") break;
     // A cluster that has just come up may not know all its nodes.
     expect(reason).toBe("unavailable");

@@ -110,8 +110,7 @@ export abstract class RpcCall implements CallInput {
 
   /** Made on demand: most calls end without anyone asking for it. */
   get signal(): AbortSignal {
-    this.controller ??= this.makeController();
-    return this.controller.signal;
+    return (this.controller ?? this.makeController()).signal;
   }
 
   addOwnHeaders(fields: Fields): void {
@@ -174,7 +173,8 @@ export abstract class RpcCall implements CallInput {
     );
   }
 
-  private makeController(): AbortController {
+  /** Starts the time, where there is a limit. */
+  protected makeController(): AbortController {
     const controller = new AbortController();
     this.controller = controller;
     if (this.isOver) controller.abort(new ConnectError("The call is over.", Code.Canceled));

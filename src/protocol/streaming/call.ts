@@ -50,18 +50,19 @@ export abstract class StreamingCall extends RpcCall {
     const { settings, head } = this;
     try {
       const request = this.body.end();
-      // Making the signal starts the time: unlike a unary call, a stream has to end when it is over, also where nobody listens.
-      if (this.timeoutMs !== undefined) void this.signal;
-      if (this.isOver) return;
+      // A stream has to end when its time is up also where nobody looks at the signal.
+      if (head.timeoutMs !== undefined) this.makeController();
+      if (this.hasEnded()) return;
       this.messages = await settings.registry.stream(head.route.method, this, request);
-      // The client went away meanwhile.
-      if (this.isOver) this.release();
-      else {
-        // Not only with the first message: a client that watches from now on learns that its watch is in place.
-        this.sendHeaders();
-        await this.pump(this.messages);
-        if (!this.isOver) await this.end(undefined);
+      if (this.hasEnded()) {
+        // The client left meanwhile.
+        this.release();
+        return;
       }
+      // Not only with the first message: a client that watches from now on learns that its watch is in place.
+      this.sendHeaders();
+      await this.pump(this.messages);
+      if (!this.hasEnded()) await this.end(undefined);
     } catch (error) {
       await this.fail(error);
     }
@@ -69,32 +70,36 @@ export abstract class StreamingCall extends RpcCall {
 
   /** The next message is asked for only when there is room: what a slow client lets pile up is in the stream's queue, which is bounded. */
   private async pump(messages: MessageStream<Message>): Promise<void> {
-    const { route, form, acceptsGzip } = this.head;
     for (;;) {
       if (this.isFull) await this.drained();
-      if (this.isOver) return;
+      if (this.hasEnded()) return;
       const result = await messages.next();
-      if (this.isOver || result.done === true) return;
-      const frames: Buffer[] = [];
-      let bytes = 0;
-      try {
-        for (let message: Message | undefined = result.value; message !== undefined;) {
-          const frame = route.frames.of(message, form.isBinary, acceptsGzip);
-          const ready = frame instanceof Promise ? await frame : frame;
-          frames.push(ready);
-          bytes += ready.length;
-          message = bytes < BATCH_BYTES_MAX ? messages.poll?.() : undefined;
-        }
-      } finally {
-        // Also those before one that can't be encoded.
-        if (!this.isOver && bytes > 0) this.send(frames, bytes);
-      }
+      if (this.hasEnded() || result.done === true) return;
+      await this.sendBatch(messages, result.value);
     }
   }
 
-  private send(frames: readonly Buffer[], bytes: number): void {
-    this.countSent(bytes);
-    this.write(frames);
+  /** Sends a message, and those that are at hand behind it. */
+  private async sendBatch(messages: MessageStream<Message>, first: Message): Promise<void> {
+    const { route, form, acceptsGzip } = this.head;
+    const frames: Buffer[] = [];
+    let bytes = 0;
+    try {
+      let message: Message | undefined = first;
+      while (message !== undefined) {
+        const frame = route.frames.of(message, form.isBinary, acceptsGzip);
+        const ready = frame instanceof Promise ? await frame : frame;
+        frames.push(ready);
+        bytes += ready.length;
+        message = bytes < BATCH_BYTES_MAX ? messages.poll?.() : undefined;
+      }
+    } finally {
+      // Also those before one that can't be encoded.
+      if (!this.hasEnded() && bytes > 0) {
+        this.countSent(bytes);
+        this.write(frames);
+      }
+    }
   }
 
   private sendHeaders(): void {
@@ -106,14 +111,18 @@ export abstract class StreamingCall extends RpcCall {
   private async end(error: ConnectError | undefined): Promise<void> {
     this.finish();
     try {
-      const ending = ENDINGS[this.door](this, error);
       this.sendHeaders();
-      const ready = ending instanceof Promise ? await ending : ending;
-      this.countSent("envelope" in ready ? ready.envelope.length : 0);
-      this.writeEnding(ready);
+      const ending = await ENDINGS[this.door](this, error);
+      this.countSent("envelope" in ending ? ending.envelope.length : 0);
+      this.writeEnding(ending);
     } catch (fault) {
       this.giveUp(fault);
     }
+  }
+
+  /** As `isOver`, which may change wherever something is waited for. */
+  private hasEnded(): boolean {
+    return this.isOver;
   }
 
   private drained(): Promise<void> {

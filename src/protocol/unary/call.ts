@@ -1,5 +1,5 @@
 /** One unary call: its way from the request's message to the answer. */
-import { type CallSettings, type RequestHead, RpcCall } from "../rpc/call.js";
+import { RpcCall } from "../rpc/call.js";
 import type { WireForm } from "../rpc/wire-form.js";
 import type { Answer, AnswerMaker } from "./answer.js";
 import { connectAnswers } from "./answer-connect.js";
@@ -14,10 +14,6 @@ const ANSWERS: Readonly<Record<WireForm["door"], AnswerMaker>> = {
 
 /** A call on some kind of stream, which the subclasses know. */
 export abstract class UnaryCall extends RpcCall {
-  constructor(settings: CallSettings, head: RequestHead) {
-    super(settings, head);
-  }
-
   /** Notices when the client goes away. */
   protected abstract listen(): void;
   /** Writes the answer; only ever called once. May throw where a header is not fit to be sent. */
