@@ -200,6 +200,8 @@ class PortServer implements Listener {
         ALPNProtocols: ["h2", "http/1.1"],
         handshakeTimeout: limits.peekTimeoutMs,
         noDelay: true,
+        keepAlive: true,
+        keepAliveInitialDelay: limits.pingIntervalMs,
       },
       (socket) => {
         this.track(socket);

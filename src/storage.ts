@@ -56,7 +56,10 @@ async function guardDisk(options: StorageOptions): Promise<DiskGuard | undefined
   if (config.natsUrl !== undefined && !options.isEmbeddedElsewhere) return undefined;
   const { diskReserveBytes: reserveBytes } = config.limits;
   const guard = await DiskGuard.start({ folder: config.dataDir, reserveBytes, log });
-  undo.push(() => Promise.resolve(guard.stop()));
+  undo.push(() => {
+    guard.stop();
+    return Promise.resolve();
+  });
   return guard;
 }
 

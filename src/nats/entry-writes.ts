@@ -65,7 +65,7 @@ export class EntryWrites {
     const request = ["put", key, headerLines, textOf(condition)];
     return this.once(place, options, request, value, async (identity) => {
       // An earlier sending may have been applied: that is looked for first.
-      if (identity?.sentBefore === undefined) this.checkRoom(place);
+      if (identity?.sentBefore === undefined) checkRoom(place, this.options.disk);
       const write = writeOf(place, value, headerLines, identity);
       if (condition === "always") return accepted(await this.write(write, scope));
       if (condition === "if_absent") return this.putIfAbsent(place, write, scope);
@@ -196,15 +196,6 @@ export class EntryWrites {
     }
   }
 
-  private checkRoom(place: KeyPlace): void {
-    if (this.options.disk?.hasRoom !== false) return;
-    throw new KvError(
-      "storage_exhausted",
-      "The storage's disk is nearly full: values are refused until there is room. Reads, deletes and purges go on.",
-      aboutOf(place),
-    );
-  }
-
   /** The service's own limit; the bucket's is among its facts. */
   private checkValueSize(place: KeyPlace, bytes: number): void {
     const most = valueBytesMaxOf(this.options);
@@ -273,6 +264,16 @@ function checkRevision(place: KeyPlace, expected: bigint, newest: StoredMessage 
     "revision_mismatch",
     `The newest revision of the key ${quote(place.key)} is not ${expected.toString()}: ${found}.`,
     { ...aboutOf(place), revision: current },
+  );
+}
+
+/** Values are refused while the disk is nearly full. */
+export function checkRoom(place: KeyPlace, disk: Pick<DiskGuard, "hasRoom"> | undefined): void {
+  if (disk?.hasRoom !== false) return;
+  throw new KvError(
+    "storage_exhausted",
+    "The storage's disk is nearly full: values are refused until there is room. Reads, deletes and purges go on.",
+    aboutOf(place),
   );
 }
 

@@ -1,10 +1,12 @@
 /**
  * Entries as they stood in another bucket, written one after the other.
  *
- * All of a call are sent at once. The first is written only if the bucket's revision is the one that the caller names, each further one
- * only if the bucket's newest message is the one before it, by its id: by the revision alone, somebody else's write could stand in for one
- * of ours. So what is applied is always a first part of the call, in its order and without a gap, and a call that is sent twice is applied
- * once.
+ * What is applied of a call is always a first part of it, in its order and without a gap; and a call that is sent twice is applied once.
+ * The condition for that is the bucket's revision, and it is not enough for entries that are sent without waiting for the ones before
+ * them: somebody else's write could stand in for one of ours. Therefore each but the first names the message before it, by its id.
+ *
+ * On a cluster that condition must not be used: where it fails, the copies of the bucket stop, all of them (nats-server 2.14.0, seen).
+ * There every entry waits for the one before it.
  */
 import { randomBytes } from "node:crypto";
 import { invalidArgument, KvError } from "../kv/errors.js";
@@ -12,20 +14,30 @@ import type { Limits } from "../kv/limits.js";
 import { quote } from "../kv/names.js";
 import type { CallScope, ImportedEntry, ImportResult } from "../kv/store.js";
 import type { BucketFactsCache } from "./bucket-facts.js";
+import type { DiskGuard } from "./disk-guard.js";
 import { type KeyPlace, placeOf } from "./entries.js";
-import { contentTypeLine, DELETE_LINE, PURGE_LINES, tooLarge, valueBytesMaxOf } from "./entry-writes.js";
+import {
+  checkRoom,
+  contentTypeLine,
+  DELETE_LINE,
+  PURGE_LINES,
+  tooLarge,
+  valueBytesMaxOf,
+} from "./entry-writes.js";
 import { JetStreamError, kindOf, outcomeUnknown, toKvError } from "./errors.js";
 import { parseAnswer } from "./jetstream-api.js";
 import { RawHeaders } from "./messages.js";
 import { existing, isNoResponders, whyNoResponders } from "./newest.js";
 import type { ReadCache } from "./read-cache.js";
-import { type Reply, type Requests, Unanswered } from "./requests.js";
+import { type Requests, Unanswered } from "./requests.js";
 import { MESSAGE_ID_HEADER } from "./write.js";
 
 export interface ImportsOptions {
   readonly requests: Requests;
+  readonly isClustered: boolean;
   readonly facts: BucketFactsCache;
   readonly cache: ReadCache | undefined;
+  readonly disk: Pick<DiskGuard, "hasRoom"> | undefined;
   readonly limits: Limits;
   /** The largest message that the storage takes, headers included. */
   readonly maxPayloadBytes: number;
@@ -41,6 +53,8 @@ interface Message {
 const EXPECTED_SEQUENCE_HEADER = "Nats-Expected-Last-Sequence";
 const EXPECTED_ID_HEADER = "Nats-Expected-Last-Msg-Id";
 const CALL_ID_BYTES = 12;
+/** The part of a call's time after which no further entry is begun: what was done is to be told. */
+const TIME_FRACTION = 0.5;
 
 export class Imports {
   constructor(private readonly options: ImportsOptions) {}
@@ -78,6 +92,7 @@ export class Imports {
         headerLines: entry.operation === "purge" ? PURGE_LINES : DELETE_LINE,
       };
     }
+    checkRoom(place, this.options.disk);
     const most = valueBytesMaxOf(this.options);
     if (entry.value.length > most) throw tooLarge(place, entry.value.length, most, "the service");
     return { place, data: entry.value, headerLines: contentTypeLine(entry.contentType, this.options.limits) };
@@ -107,20 +122,12 @@ export class Imports {
     afterRevision: bigint,
     scope: CallScope,
   ): Promise<ImportResult> {
-    const { requests } = this.options;
-    const callId = randomBytes(CALL_ID_BYTES).toString("base64url");
-    const sent = messages.map((message, index) => {
-      const condition =
-        index === 0
-          ? `${EXPECTED_SEQUENCE_HEADER}: ${afterRevision.toString()}`
-          : `${EXPECTED_ID_HEADER}: ${callId}.${index - 1}`;
-      const lines = `${MESSAGE_ID_HEADER}: ${callId}.${index}\r\n${condition}\r\n${message.headerLines}`;
-      return requests.one(message.place.subject, message.data, new RawHeaders(lines), scope);
-    });
-    const outcomes = await Promise.allSettled(sent);
+    const { requests, isClustered } = this.options;
+    const refusals = isClustered
+      ? await this.oneByOne(messages, afterRevision, scope)
+      : await this.allAtOnce(messages, afterRevision, scope);
     let imported = 0;
-    for (const outcome of outcomes) {
-      const refusal = outcome.status === "rejected" ? (outcome.reason as unknown) : refusalOf(outcome.value);
+    for (const refusal of refusals) {
       if (refusal === undefined) {
         imported++;
         continue;
@@ -138,6 +145,53 @@ export class Imports {
     return { imported, revision: afterRevision + BigInt(imported) };
   }
 
+  /** Sends the messages; gives for each why it was not stored, undefined where it was. */
+  private allAtOnce(
+    messages: readonly Message[],
+    afterRevision: bigint,
+    scope: CallScope,
+  ): Promise<unknown[]> {
+    const callId = randomBytes(CALL_ID_BYTES).toString("base64url");
+    const sent = messages.map((message, index) => {
+      const condition =
+        index === 0
+          ? `${EXPECTED_SEQUENCE_HEADER}: ${afterRevision.toString()}`
+          : `${EXPECTED_ID_HEADER}: ${callId}.${index - 1}`;
+      return this.refusalOf(message, `${MESSAGE_ID_HEADER}: ${callId}.${index}\r\n${condition}`, scope);
+    });
+    return Promise.all(sent);
+  }
+
+  /** The same up to the first that was not stored, or for as long as there is time to answer. */
+  private async oneByOne(
+    messages: readonly Message[],
+    afterRevision: bigint,
+    scope: CallScope,
+  ): Promise<unknown[]> {
+    const startMs = performance.now();
+    const stopMs = startMs + (scope.deadlineMs - startMs) * TIME_FRACTION;
+    const refusals: unknown[] = [];
+    for (const message of messages) {
+      const expected = afterRevision + BigInt(refusals.length);
+      const condition = `${EXPECTED_SEQUENCE_HEADER}: ${expected.toString()}`;
+      const refusal = await this.refusalOf(message, condition, scope);
+      refusals.push(refusal);
+      if (refusal !== undefined || performance.now() >= stopMs) break;
+    }
+    return refusals;
+  }
+
+  private async refusalOf(message: Message, conditionLines: string, scope: CallScope): Promise<unknown> {
+    const headers = new RawHeaders(`${conditionLines}\r\n${message.headerLines}`);
+    try {
+      const { data } = await this.options.requests.one(message.place.subject, message.data, headers, scope);
+      parseAnswer(data);
+      return undefined;
+    } catch (error) {
+      return error;
+    }
+  }
+
   private async mismatch(place: KeyPlace, afterRevision: bigint, scope: CallScope): Promise<KvError> {
     const current = BigInt((await existing(this.options.requests, place, scope)).state.last_seq);
     return new KvError(
@@ -145,15 +199,5 @@ export class Imports {
       `The revision of the bucket ${quote(place.bucket)} is not ${afterRevision.toString()}: it is ${current.toString()}.`,
       { bucket: place.bucket, revision: current },
     );
-  }
-}
-
-/** Why a message was not stored; undefined: it was. */
-function refusalOf(reply: Reply): unknown {
-  try {
-    parseAnswer(reply.data);
-    return undefined;
-  } catch (error) {
-    return error;
   }
 }

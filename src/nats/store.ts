@@ -75,7 +75,10 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     ...{ requests, reader, writer, facts, limits, maxPayloadBytes },
     disk: options.disk,
   });
-  const imports = new Imports({ requests, facts, cache, limits, maxPayloadBytes });
+  const imports = new Imports({
+    ...{ requests, isClustered, facts, cache, limits, maxPayloadBytes },
+    disk: options.disk,
+  });
   return {
     createBucket: (config, scope) => buckets.create(config, scope),
     getBucket: (bucket, scope) => buckets.get(bucket, scope),

@@ -55,10 +55,7 @@ export interface MessageStream<Item> extends AsyncIterableIterator<Item> {
 export type StreamHandler<
   Input extends DescMessage = DescMessage,
   Output extends DescMessage = DescMessage,
-> = (
-  request: MessageShape<Input>,
-  context: CallContext,
-) => Promise<MessageStream<MessageShape<Output>>>;
+> = (request: MessageShape<Input>, context: CallContext) => Promise<MessageStream<MessageShape<Output>>>;
 
 /** As {@link StreamHandler}, for a method whose requests stream in as well. */
 export type DuplexHandler<

@@ -128,8 +128,8 @@ async function post(
   try {
     const stream = session.request({ ":method": "POST", ":path": path, ...headers });
     let grpcStatus: string | undefined;
-    const note = (fields: Record<string, unknown>): void => {
-      if (fields["grpc-status"] !== undefined) grpcStatus = String(fields["grpc-status"]);
+    const note = (fields: Record<string, string | undefined>): void => {
+      grpcStatus ??= fields["grpc-status"];
     };
     stream.on("trailers", note);
     // An answer that comes before the end of the body resets what is left of it.
@@ -137,7 +137,7 @@ async function post(
       if (stream.rstCode !== constants.NGHTTP2_NO_ERROR) throw error;
     });
     stream.end(body);
-    const [response] = (await once(stream, "response")) as [Record<string, unknown>];
+    const [response] = (await once(stream, "response")) as [Record<string, string | undefined>];
     note(response);
     let text = "";
     stream.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));

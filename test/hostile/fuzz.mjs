@@ -13,8 +13,8 @@ const { status } = spawnSync(
   [
     `${root}node_modules/vitest/vitest.mjs`,
     "run",
-    "--disable-console-intercept",
     "test/hostile/fuzz.test.ts",
+    "--disable-console-intercept",
   ],
   { cwd: root, stdio: "inherit", env: { ...process.env, FUZZ_CASES: cases, FUZZ_SEED: seed } },
 );

@@ -13,6 +13,7 @@ const SEED = Number(process.env.FUZZ_SEED ?? 1);
 const AT_ONCE = 32;
 /** How long a connection is left open for an answer when it is not closed. */
 const PATIENCE_MS = 100;
+const MOMENT_MS = 10;
 const CANARY = "/api/v1/kv/buckets/canary/keys/k";
 const MEGABYTE = 1_048_576;
 
@@ -65,18 +66,26 @@ async function send({ bytes }: Input, random: Random): Promise<void> {
   const closed = new Promise<void>((resolve) => socket.on("close", () => resolve()));
   socket.on("error", () => undefined);
   // Some read nothing of what comes.
-  if (!random.chance(0.1)) socket.resume();
+  const answered = random.chance(0.1) ? closed : new Promise((resolve) => socket.once("data", resolve));
   const cut = random.chance(0.3) ? random.below(bytes.length) : bytes.length;
   socket.write(bytes.subarray(0, cut));
   if (cut < bytes.length) {
     await new Promise((resolve) => setImmediate(resolve));
     socket.write(bytes.subarray(cut));
   }
-  if (random.chance(0.1)) socket.resetAndDestroy();
-  else if (random.chance(0.8)) socket.end();
   const patience = setTimeout(() => socket.destroy(), PATIENCE_MS);
+  const manners = random.below(10);
+  if (manners === 0) socket.resetAndDestroy();
+  else if (manners === 1) socket.end();
+  else await moment(answered, closed).then(() => socket.end());
   await closed;
   clearTimeout(patience);
+}
+
+/** HTTP/2 greets before it answers: what comes within a moment of the first bytes counts as the answer. */
+async function moment(answered: Promise<unknown>, closed: Promise<void>): Promise<void> {
+  await Promise.race([answered, closed]);
+  await Promise.race([new Promise((resolve) => setTimeout(resolve, MOMENT_MS)), closed]);
 }
 
 async function expectAlive(when: string): Promise<void> {

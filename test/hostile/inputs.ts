@@ -130,7 +130,13 @@ function http2Frames({ method, path, headers, body }: Call, random: Random): Buf
   const cut = random.below(block.length);
   const data = random.below(body.length + 1);
   return [
-    frame(Frame.SETTINGS, 0, 0, setting(1 + random.below(6), random.below(70_000))),
+    frame(
+      Frame.SETTINGS,
+      0,
+      0,
+      // The size of a window, which may have any value, or something else, which may not.
+      random.chance(0.9) ? setting(4, random.below(70_000)) : setting(random.below(8), random.below(70_000)),
+    ),
     ...(random.chance(0.8)
       ? [frame(Frame.HEADERS, END_HEADERS, 1, block)]
       : [

@@ -3,9 +3,15 @@ import { create, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { once } from "node:events";
 import { type ClientRequest, type IncomingMessage, request as httpRequest } from "node:http";
-import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2 } from "node:http2";
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect as connectHttp2,
+  constants,
+} from "node:http2";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { WatchRequestSchema, WatchResponseSchema } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import type { RpcCall } from "../../src/protocol/rpc/call.js";
 import { change, FakeWatch } from "../support/fake-watch.js";
 import { type TestServer, startTestServer } from "./rpc-service.js";
 
@@ -269,6 +275,17 @@ describe("a stream", () => {
     const stream = openHttp2(GRPC, { "grpc-timeout": "1n" });
     const [trailers] = (await once(stream.resume(), "trailers")) as [Record<string, unknown>];
     expect(trailers).toMatchObject({ "grpc-status": String(Code.DeadlineExceeded) });
+  });
+
+  it("is cut, not ended, where its headers can't be sent", async () => {
+    server.registry.streamHandler = (call) => {
+      (call as RpcCall).ownHeaders = new Headers({ connection: "close" });
+      return watch;
+    };
+    const stream = openHttp2();
+    await new Promise((resolve) => stream.once("close", resolve));
+    expect(stream.rstCode).toBe(constants.NGHTTP2_INTERNAL_ERROR);
+    await watch.returned();
   });
 
   it("says nothing of a fault to the client, and logs it", async () => {

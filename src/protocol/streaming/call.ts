@@ -104,8 +104,8 @@ export abstract class StreamingCall extends RpcCall {
 
   private sendHeaders(): void {
     if (this.hasHeaders) return;
-    this.hasHeaders = true;
     this.writeHeaders(envelopedHeaders(this));
+    this.hasHeaders = true;
   }
 
   private async end(error: ConnectError | undefined): Promise<void> {
