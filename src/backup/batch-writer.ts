@@ -67,6 +67,11 @@ export class BatchWriter {
     await this.sending;
   }
 
+  /** Throws where somebody else wrote to the bucket. */
+  async checkUndisturbed(): Promise<void> {
+    if ((await this.currentRevision()) !== this.revision) throw this.disturbed();
+  }
+
   /** Whether the bucket's newest revision is this entry. */
   async isNewest(entry: ImportedEntry): Promise<boolean> {
     try {
@@ -92,14 +97,16 @@ export class BatchWriter {
   private async send(batch: readonly ImportedEntry[]): Promise<void> {
     let rest = batch;
     let failures = 0;
+    // Whether an earlier call with the same entries may have been applied, or may be yet.
+    let isInDoubt = false;
     while (rest.length > 0) {
       try {
-        const { imported, revision } = await this.kv
-          .bucket(this.bucket)
-          .importEntries(rest, this.revision, this.options);
+        const bucket = this.kv.bucket(this.bucket);
+        const { imported, revision } = await bucket.importEntries(rest, this.revision, this.options);
         this.applied(rest, imported, revision);
         rest = rest.slice(imported);
         failures = 0;
+        isInDoubt = false;
       } catch (error) {
         this.options.signal.throwIfAborted();
         if (isTooMuchAtOnce(error) && rest.length > 1) {
@@ -110,6 +117,11 @@ export class BatchWriter {
         }
         const isConflict = error instanceof KvConflictError;
         if (!isOpen(error) || ++failures > (isConflict ? CONFLICTS_MAX : FAILURES_MAX)) throw error;
+        if (isConflict && !isInDoubt) {
+          this.skipForeign(error.currentRevision);
+          continue;
+        }
+        isInDoubt = true;
         if (!isConflict) await delay(FAILURE_PAUSE_MS, undefined, { signal: this.options.signal });
         const imported = await this.settle(rest);
         if (imported > 0) failures = 0;
@@ -125,7 +137,16 @@ export class BatchWriter {
     this.options.onWritten?.(count, bytes);
   }
 
-  /** How many of the entries of a call that may have been applied were: those that stand under the revisions that they were to get. */
+  /** Somebody else wrote up to this revision. */
+  private skipForeign(revision: bigint): void {
+    if (!this.isShared) throw this.disturbed();
+    this.revision = revision;
+  }
+
+  /**
+   * How many of the entries of a call that may have been applied were: those that stand under the revisions that they were to get. The call
+   * may still be applied later, in place of the next one or not at all.
+   */
   private async settle(entries: readonly ImportedEntry[]): Promise<number> {
     const first = this.revision + 1n;
     const revision = await this.currentRevision();
@@ -137,18 +158,19 @@ export class BatchWriter {
       if (found !== undefined && isSame(found, entry)) count = index + 1;
       else if (found !== undefined) break;
     }
-    const next = first + BigInt(count);
-    // What was replaced since left no trace: it may have been one of ours, or somebody else's.
-    const isCertain = count === entries.length || next > revision || kept.has(next);
-    if (!isCertain || (!this.isShared && next <= revision)) {
-      this.applied(entries, count, next - 1n);
-      throw new BackupRefusedError(
-        `Somebody else writes to the bucket ${JSON.stringify(this.bucket)} while it is imported.`,
-      );
+    this.applied(entries, count, this.revision + BigInt(count));
+    if (this.revision < revision) {
+      // What was replaced since left no trace: it may have been one of ours, or somebody else's.
+      if (count < entries.length && !kept.has(this.revision + 1n)) throw this.disturbed();
+      this.skipForeign(revision);
     }
-    // Nothing of ours is under way: whatever came since is somebody else's.
-    this.applied(entries, count, this.isShared ? await this.currentRevision() : revision);
     return count;
+  }
+
+  private disturbed(): BackupRefusedError {
+    return new BackupRefusedError(
+      `Somebody else writes to the bucket ${JSON.stringify(this.bucket)} while it is imported.`,
+    );
   }
 
   private async currentRevision(): Promise<bigint> {

@@ -140,6 +140,7 @@ export class ImportTarget {
     await this.writer.flush();
     if (this.plan.kind !== "shared") {
       if (this.seen < this.skip) throw this.foreign();
+      await this.writer.checkUndisturbed();
       await this.kv.updateBucket(this.name, settingsOf(this.begin), this.options);
     }
     this.state = state;

@@ -147,8 +147,8 @@ export class Bucket {
   /**
    * Writes entries as they stood in another bucket, deletes included, each under the next revision: the first under `afterRevision` + 1,
    * where 0n stands for a bucket that was never written to. All of them, or a first part where one is refused or somebody else writes in
-   * between; call again with the rest. Sending the same again is safe: it throws KvConflictError, with the bucket's revision, where that is
-   * not `afterRevision`. At most 1,000 entries.
+   * between; call again with the rest. Throws KvConflictError, with the bucket's revision, where that is not `afterRevision`: so sending the
+   * same again is safe. At most 1,000 entries.
    */
   async importEntries(
     entries: readonly ImportedEntry[],
@@ -165,7 +165,10 @@ export class Bucket {
         contentType,
       })),
     };
-    return await this.caller.unary(BackupService.method.importEntries, request, options);
+    return await this.caller.unary(BackupService.method.importEntries, request, {
+      ...options,
+      tellsDoubt: true,
+    });
   }
 
   /**

@@ -21,6 +21,12 @@ export interface CallOptions {
   readonly timeoutMs?: number | undefined;
 }
 
+/** What the SDK's own calls may ask for besides. */
+interface InnerCallOptions extends CallOptions {
+  /** Throw KvUnknownOutcomeError where the outcome is open, although the contract says that sending it again is harmless. */
+  readonly tellsDoubt?: boolean | undefined;
+}
+
 /** What every call of a client shares. */
 export interface CallerOptions {
   readonly transport: Transport;
@@ -70,11 +76,13 @@ export class Caller {
   async unary<Input extends DescMessage, Output extends DescMessage>(
     method: DescMethodUnary<Input, Output>,
     request: MessageInitShape<Input> & Place,
-    options: CallOptions = {},
+    options: InnerCallOptions = {},
   ): Promise<MessageShape<Output>> {
     const { retry } = this.options;
-    const { signal } = options;
-    const call = failedCallOf(method.idempotency, request);
+    const { signal, tellsDoubt } = options;
+    const idempotency =
+      tellsDoubt === true ? MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN : method.idempotency;
+    const call = failedCallOf(idempotency, request);
     const deadlineMs = performance.now() + timeoutOf(options.timeoutMs ?? this.options.timeoutMs);
     const isKeyed = (request.idempotencyKey ?? "") !== "";
     const sendings = new Sendings(isKeyed, this.seen.get(request.bucket ?? "") ?? 0n);

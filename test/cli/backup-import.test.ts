@@ -6,6 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { createClient, type ImportedEntry, type KeyValue } from "../../src/client/index.js";
+import { CuttableProxy } from "../client/cuttable-proxy.js";
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import { contentsOf, fill, lineOf, numbered, put } from "./backup-support.js";
 import { run, type Run, type RunOptions } from "./support.js";
@@ -147,17 +148,27 @@ describe("an import", () => {
     const bucket = await newBucket(1, numbered(3_000));
     await exported([bucket]);
     await kv.deleteBucket(bucket);
-    const importing = cli(["import", file]);
-    for (;;) {
-      const info = await kv.getBucketInfo(bucket).catch(() => undefined);
-      if (info !== undefined && info.revision > 0n) break;
-    }
-    await kv.bucket(bucket).put("other", "0");
+    const proxy = await CuttableProxy.to(service);
+    const importing = cli(["import", file], { env: { IRONFLOW_SERVER: proxy.url } });
+    const untilWritten = async (): Promise<bigint> => {
+      for (;;) {
+        const info = await kv.getBucketInfo(bucket).catch(() => undefined);
+        if (info !== undefined && info.revision > 0n) return info.revision;
+      }
+    };
+    // It stands still, as it waits for an answer.
+    await untilWritten();
+    proxy.holdAnswers();
+    const { revision } = await kv.bucket(bucket).put("other", "0");
+    proxy.cut();
+    proxy.passAnswers();
     const { exitCode, stderr } = await importing;
+    await proxy.refuse();
     expect(exitCode).toBe(4);
     expect(stderr).toMatch(
       /Somebody else writes to the bucket .* So far: .* has the first [\d,]+ entries; go on with: /,
     );
+    expect(revision).toBeLessThanOrEqual(3_001n);
     expect((await kv.getBucketInfo(bucket)).description).toMatch(/^Not complete: /);
     await refusal(["import", file], 4, /what an interrupted import of this backup left/);
     await refusal(["import", file, "--resume"], 4, /somebody else wrote to it/);

@@ -80,10 +80,12 @@ async function run(mode) {
   const counts = /^\d+ passed, \d+ failed.*$/m.exec(output)?.[0];
   const isGood = code === 0 && total !== undefined && counts !== undefined;
   if (!isGood) console.log(output);
-  const taken = [...output.matchAll(/^fast path: (\d+) calls$/gm)].reduce(
-    (sum, match) => sum + Number(match[1]),
-    0,
-  );
-  const summary = `${total ?? "no total"}; ${counts ?? `the runner ended with code ${code}`}; ${taken} calls took the fast path`;
+  const taken = { unary: 0, streaming: 0 };
+  for (const [, unary, streaming] of output.matchAll(/^fast path: (\d+) unary, (\d+) streaming$/gm)) {
+    taken.unary += Number(unary);
+    taken.streaming += Number(streaming);
+  }
+  const counted = `${taken.unary} unary and ${taken.streaming} streaming calls took the fast path`;
+  const summary = `${total ?? "no total"}; ${counts ?? `the runner ended with code ${code}`}; ${counted}`;
   return { mode, isGood, summary };
 }

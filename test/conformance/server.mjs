@@ -40,7 +40,7 @@ const stock = createStockHandler({
 });
 const fastPath =
   mode === "fast" ? createFastPath({ registry: fastRegistry(), limits, jsonOptions, log }) : undefined;
-let taken = 0;
+const taken = { unary: 0, streaming: 0 };
 
 const listener = await listen({
   host: "127.0.0.1",
@@ -55,13 +55,12 @@ const listener = await listen({
   handlers: {
     onHttp1(incoming, response) {
       noteQuery(incoming.method, incoming.url, incoming.headers);
-      if (fastPath?.handleHttp1(incoming, response)) taken++;
-      else stock(incoming, response);
+      if (!fastPath?.handleHttp1(incoming, response)) stock(incoming, response);
     },
     onHttp2(stream, headers, flags, rawHeaders) {
       noteQuery(headers[":method"], headers[":path"], headers);
-      if (fastPath?.handleHttp2(stream, headers, flags)) taken++;
-      else stock(new Http2ServerRequest(stream, headers, {}, rawHeaders), new Http2ServerResponse(stream));
+      if (fastPath?.handleHttp2(stream, headers, flags)) return;
+      stock(new Http2ServerRequest(stream, headers, {}, rawHeaders), new Http2ServerResponse(stream));
     },
     onHttp1Continue: (incoming, response) => stock(incoming, response),
     onUpgrade: (_request, socket) => socket.destroy(),
@@ -75,7 +74,7 @@ writeResponse({
 });
 process.once("SIGTERM", () => {
   // The script adds these lines up.
-  if (mode === "fast") console.error(`fast path: ${taken} calls`);
+  if (mode === "fast") console.error(`fast path: ${taken.unary} unary, ${taken.streaming} streaming`);
   process.exit(0);
 });
 
@@ -126,7 +125,17 @@ function fastRegistry() {
       responseTrailer: call.ownTrailers,
     });
   };
-  return { methods, unary: run, stream: run };
+  return {
+    methods,
+    unary(...call) {
+      taken.unary++;
+      return run(...call);
+    },
+    stream(...call) {
+      taken.streaming++;
+      return run(...call);
+    },
+  };
 }
 
 function noteQuery(method, target, headers) {
