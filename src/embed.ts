@@ -116,6 +116,7 @@ async function start(
     tls,
     clientCertificates: config.tlsClientAuth,
     handlers: doors,
+    onFault: (error) => log.error({ err: error }, "a request could not be handled"),
   }).catch((error: unknown) => {
     throw new Error(listenSentence(error, config.host, config.port, "PORT"), { cause: error });
   });

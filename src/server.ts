@@ -32,7 +32,7 @@ import { endStalledConnections } from "./protocol/stalled-writes.js";
  */
 const GOODBYE_MS = 100;
 
-/** What the requests are handed to. None of these may throw. */
+/** What the requests are handed to. What one of these throws ends its request. */
 export interface RequestHandlers {
   onHttp1(request: IncomingMessage, response: ServerResponse): void;
   /** A request that waits for "100 Continue" before its body: whoever takes the body says so, or refuses. */
@@ -67,6 +67,8 @@ export interface ListenOptions {
   /** Whether clients must show a certificate of `clientCa`, or may. Default: required. */
   readonly clientCertificates?: "required" | "optional" | undefined;
   readonly handlers: RequestHandlers;
+  /** Takes what a handler threw: a bug. Default: nobody looks. */
+  readonly onFault?: ((error: unknown) => void) | undefined;
 }
 
 export interface Listener {
@@ -238,24 +240,36 @@ class PortServer implements Listener {
     this.http1.on("request", (request, response) => {
       this.prepare(request, response);
       if (this.refusesMalformed(request)) return;
-      handlers.onHttp1(request, response);
+      this.guarded(request.socket, () => handlers.onHttp1(request, response));
     });
     this.http1.on("checkContinue", (request, response) => {
       this.prepare(request, response);
       if (this.refusesMalformed(request)) return;
-      handlers.onHttp1Continue(request, response);
+      this.guarded(request.socket, () => handlers.onHttp1Continue(request, response));
     });
     this.http1.on("upgrade", (request, socket, head) => {
       if (this.refusesMalformed(request)) return;
-      handlers.onUpgrade(request, socket, head);
+      this.guarded(socket, () => handlers.onUpgrade(request, socket, head));
     });
     this.http2.on("session", (session) => this.addSession(session));
     this.http2.on("sessionError", () => undefined);
     this.http2.on("stream", (...[stream, headers, flags, rawHeaders]: StreamArguments) => {
       // A reset by the client is its way to cancel; the handlers see `close`.
       stream.on("error", () => undefined);
-      handlers.onHttp2(stream, headers, flags, rawHeaders);
+      // Reset already: its headers and the reset came together.
+      if (stream.destroyed) return;
+      this.guarded(stream, () => handlers.onHttp2(stream, headers, flags, rawHeaders));
     });
+  }
+
+  /** Whatever one request brings about, it must not end the process: that would end all others. */
+  private guarded(carrier: Duplex, handle: () => void): void {
+    try {
+      handle();
+    } catch (error) {
+      this.options.onFault?.(error);
+      carrier.destroy();
+    }
   }
 
   /** Ends the connection, as Node does for what it refuses itself: requests behind this one may be part of a trick. */

@@ -164,8 +164,11 @@ async function newBucket(service) {
 /** Has the service watch the bucket: on a machine that has much else to do, the first try may take too long and is refused. */
 async function watched(kv, bucket, tries = 5) {
   for (let left = tries; ; left--) {
+    const controller = new AbortController();
     try {
-      for await (const _ of kv.watch({ bucket })) return;
+      for await (const _ of kv.watch({ bucket }, { signal: controller.signal })) break;
+      controller.abort();
+      return;
     } catch (error) {
       if (left === 0) throw error;
     }

@@ -293,7 +293,12 @@ describe("a backup that is not whole", () => {
   });
 
   it.each([
-    ["damaged", 1, (whole: Buffer) => whole.fill((whole[1_000] ?? 0) ^ 1, 1_000, 1_001), /damaged at byte/],
+    [
+      "damaged",
+      1,
+      (whole: Buffer) => whole.fill("V", whole.indexOf("value 7"), whole.indexOf("value 7") + 1),
+      /damaged at byte/,
+    ],
     ["of a newer format", 1, (whole: Buffer) => whole.fill("2", 19, 20), /newer version of ironflow-kv/],
     ["of an older format", 1, (whole: Buffer) => whole.fill("0", 19, 20), /older version of ironflow-kv/],
     ["no backup", 1, () => Buffer.from("hello, world"), /no backup of ironflow-kv/],

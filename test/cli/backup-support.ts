@@ -58,3 +58,25 @@ export function numbered(count: number, valueBytes = 20): ImportedEntry[] {
 export function tombstone(key: string): ImportedEntry {
   return { key, value: new Uint8Array(0), operation: "delete", contentType: "" };
 }
+
+/** Where the first record of a backup ends. */
+export function headerEndOf(backup: Buffer): number {
+  return frameEnd(backup, backup.indexOf("\n") + 1);
+}
+
+/** Whether two backups have the same buckets and entries. Their ids and times differ, and the sum of the whole with these. */
+export function isSameBackup(one: Buffer, other: Buffer): boolean {
+  return bodyOf(one).equals(bodyOf(other));
+}
+
+/** What stands between the header and the footer. */
+function bodyOf(backup: Buffer): Buffer {
+  const start = headerEndOf(backup);
+  let footer = start;
+  for (let at = start; at < backup.length; at = frameEnd(backup, at)) footer = at;
+  return backup.subarray(start, footer);
+}
+
+function frameEnd(backup: Buffer, start: number): number {
+  return start + 8 + backup.readUInt32BE(start);
+}

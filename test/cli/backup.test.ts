@@ -7,7 +7,17 @@ import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { createClient, type ImportedEntry, type KeyValue } from "../../src/client/index.js";
 import { freshName, startTestService, type TestService } from "../support/service.js";
-import { type Contents, contentsOf, fill, lineOf, numbered, put, tombstone } from "./backup-support.js";
+import {
+  type Contents,
+  contentsOf,
+  fill,
+  headerEndOf,
+  isSameBackup,
+  lineOf,
+  numbered,
+  put,
+  tombstone,
+} from "./backup-support.js";
 import { run, type Run, type RunOptions, runBuilt } from "./support.js";
 
 const API_KEY = "the-right-key-of-tests";
@@ -216,7 +226,7 @@ describe("an export", () => {
     for (const name of [`${file}.gz`, `${file}-too`]) {
       const compressed = await readFile(name);
       expect(compressed.length).toBeLessThan(plain.length / 2);
-      expect(sameButHeader(gunzipSync(compressed), plain)).toBe(true);
+      expect(isSameBackup(gunzipSync(compressed), plain)).toBe(true);
     }
     const before = await contentsOf(kv, bucket);
     expect(await restored(bucket, `${file}.gz`)).toEqual(before);
@@ -279,7 +289,7 @@ describe("an export", () => {
       await succeed(["export", bucket, empty, "--output", resumed, "--resume"]);
       const content = await readFile(resumed);
       await rm(resumed);
-      if (length < headerEnd(whole)) expect(sameButHeader(content, whole)).toBe(true);
+      if (length < headerEndOf(whole)) expect(isSameBackup(content, whole)).toBe(true);
       else expect(content.equals(whole), `${length} bytes`).toBe(true);
     };
     for (const length of [0, 1, 20, 21, 25, whole.length - 1, whole.length]) await check(length);
@@ -296,7 +306,7 @@ describe("an export", () => {
     for (const length of [1, 10, 30, Math.floor(whole.length / 2), whole.length - 1]) {
       await writeFile(`${resumed}.partial`, whole.subarray(0, length));
       await succeed(["export", bucket, "--output", resumed, "--resume"]);
-      expect(sameButHeader(gunzipSync(await readFile(resumed)), gunzipSync(whole))).toBe(true);
+      expect(isSameBackup(gunzipSync(await readFile(resumed)), gunzipSync(whole))).toBe(true);
       await rm(resumed);
     }
     const plain = gunzipSync(whole);
@@ -338,17 +348,3 @@ describe("an export", () => {
     expect(stdout).toMatch(/^exported 1 bucket/);
   });
 });
-
-/** Where the first record of a backup ends. */
-function headerEnd(backup: Buffer): number {
-  const line = backup.indexOf("\n") + 1;
-  return line + 8 + backup.readUInt32BE(line);
-}
-
-/** Whether two backups have the same, apart from their ids, times and the sums of these. */
-function sameButHeader(one: Buffer, other: Buffer): boolean {
-  const body = (backup: Buffer): Buffer => backup.subarray(headerEnd(backup), -FOOTER_SUM_BYTES);
-  return body(one).equals(body(other));
-}
-
-const FOOTER_SUM_BYTES = 80;

@@ -152,6 +152,33 @@ describe("a flood over HTTP/2", () => {
   });
 });
 
+it.each([
+  ["REST", "PUT", `${BUCKETS}/b/keys/k`, "text/plain"],
+  ["gRPC", "POST", GRPC_GET, "application/grpc"],
+  ["a stream", "POST", "/ironflow.kv.v1.KeyValueService/Watch", "application/grpc"],
+  ["no door", "POST", "/nobody", "text/plain"],
+])(
+  "a stream that was reset before anyone looked at it does no harm to %s",
+  async (_name, method, path, type) => {
+    const session = await RawSession.open(service.port);
+    let opened = 0;
+    for (const fields of [{}, { expect: "100-continue" }, { origin: "https://evil.example" }]) {
+      for (const flags of [END_HEADERS, END_HEADERS | END_STREAM]) {
+        const id = streamId(opened++);
+        session.write(
+          frame(Frame.HEADERS, flags, id, head(method, path, { "content-type": type, ...fields })),
+          frame(Frame.RST_STREAM, 0, id, uint32(CANCEL)),
+        );
+      }
+    }
+    session.write(frame(Frame.PING, 0, 0, Buffer.alloc(8)));
+    await session.until((received) => received.type === Frame.PING && received.flags === ACK);
+    expect(session.isClosed).toBe(false);
+    session.close();
+    await expectAlive();
+  },
+);
+
 describe("a slow client over HTTP/2", () => {
   it.each([
     ["gRPC", GRPC_GET, { "content-type": "application/grpc" }],

@@ -71,7 +71,7 @@ describe.runIf(process.platform === "linux")("the service", () => {
       if (round === 2) filesAfterFirst = openFiles();
     }
     expect(openFiles()).toBeLessThanOrEqual(filesAfterFirst + 3);
-  });
+  }, 120_000);
 
   it("lets a call in flight finish when it stops", async () => {
     const service = await start();

@@ -437,6 +437,8 @@ export type WatchRequest = Message<"ironflow.kv.v1.WatchRequest"> & {
 
   /**
    * Send a `progress` mark at least this often: 100 milliseconds to 1 hour. Absent, the default: none.
+   * Over HTTP/1.1 it also keeps a watch through proxies that close streams on which nothing comes; over HTTP/2 the
+   * service pings.
    *
    * @generated from field: google.protobuf.Duration progress_interval = 8;
    */
@@ -753,6 +755,9 @@ export const KeyValueService: GenService<{
    *
    * By default the present values come first, in the order of their revisions, then `snapshot_end`, then each change as
    * it happens.
+   *
+   * The headers of the answer come as soon as the watch is in place, before there is an event (of a request that is not
+   * compressed, as clients send them unless told): every change from then on will be seen, also with START_NOW.
    *
    * To resume after the stream ended, watch again with `start_revision` = the last revision received + 1.
    *
