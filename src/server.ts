@@ -2,24 +2,14 @@
  * The listener: one port for everything. It tells HTTP/2 from HTTP/1.1 by a connection's first bytes (or ALPN under TLS), hands each
  * request to its handler, keeps connections alive or ends them, and drains on shutdown. It knows nothing of what is served.
  */
-import {
-  createServer as createHttp1Server,
-  type IncomingMessage,
-  type Server as Http1Server,
-  type ServerResponse,
-} from "node:http";
-import {
-  createServer as createHttp2Server,
-  type Http2Server,
-  type IncomingHttpHeaders,
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-} from "node:http2";
+import type { IncomingMessage, Server as Http1Server, ServerResponse } from "node:http";
+import type { Http2Server, IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import { createServer as createNetServer, type Server as NetServer, type Socket } from "node:net";
 import { createServer as createTlsServer, type SecureContextOptions, Server as TlsServer } from "node:tls";
 import { once } from "node:events";
 import type { Duplex } from "node:stream";
 import type { Limits } from "./kv/limits.js";
+import { makeHttp1Server, makeHttp2Server } from "./protocol/node-servers.js";
 import { peekProtocol } from "./protocol/peek.js";
 import { isMalformed } from "./protocol/request-shape.js";
 import { closeGracefully } from "./protocol/session-close.js";
@@ -310,33 +300,4 @@ function askToClose(response: ServerResponse): void {
 
 function contextOf({ cert, key, clientCa }: TlsMaterial): SecureContextOptions {
   return { cert, key, ...(clientCa === undefined ? {} : { ca: clientCa }) };
-}
-
-function makeHttp1Server(limits: Limits): Http1Server {
-  const server = createHttp1Server({
-    maxHeaderSize: limits.headerBytesMax,
-    // Node would refuse one without, and then answer the next on its connection all the same; isMalformed sees to it.
-    requireHostHeader: false,
-    // Node refuses one that is longer than the time for the whole.
-    headersTimeout: Math.min(limits.headersTimeoutMs, limits.requestTimeoutMs),
-    requestTimeout: limits.requestTimeoutMs,
-    keepAliveTimeout: limits.idleTimeoutMs,
-    connectionsCheckingInterval: Math.max(100, Math.min(5_000, limits.headersTimeoutMs / 2)),
-    noDelay: true,
-  });
-  // Reading a request is bounded above, making its answer by the call's deadline, taking it by endStalledConnections.
-  server.timeout = 0;
-  return server;
-}
-
-function makeHttp2Server(limits: Limits): Http2Server {
-  return createHttp2Server({
-    settings: {
-      maxConcurrentStreams: limits.streamsPerConnectionMax,
-      maxHeaderListSize: limits.headerBytesMax,
-      initialWindowSize: 1_048_576,
-      enablePush: false,
-    },
-    maxSessionMemory: 64,
-  });
 }

@@ -31,8 +31,8 @@ it("answers streaming calls as the stock adapter does", { timeout: 120_000 }, as
       const [answer, expected] = await Promise.all([fastClient.send(request), stockClient.send(request)]);
       expect(answer).toEqual(expected);
     }),
-    { numRuns: 600, seed },
+    { numRuns: 400, seed },
   );
   // Most of them came the fast way; else nothing was compared.
-  expect(fast.taken).toBeGreaterThan(250);
+  expect(fast.taken).toBeGreaterThan(150);
 });

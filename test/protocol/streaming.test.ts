@@ -11,7 +11,7 @@ import {
 } from "node:http2";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { WatchRequestSchema, WatchResponseSchema } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
-import type { RpcCall } from "../../src/protocol/rpc/call.js";
+import type { CallInput } from "../../src/service/calls.js";
 import { change, FakeWatch } from "../support/fake-watch.js";
 import { type TestServer, startTestServer } from "./rpc-service.js";
 
@@ -279,7 +279,7 @@ describe("a stream", () => {
 
   it("is cut, not ended, where its headers can't be sent", async () => {
     server.registry.streamHandler = (call) => {
-      (call as RpcCall).ownHeaders = new Headers({ connection: "close" });
+      (call as CallInput & { ownHeaders?: Headers }).ownHeaders = new Headers({ connection: "close" });
       return watch;
     };
     const stream = openHttp2();

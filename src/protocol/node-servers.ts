@@ -1,0 +1,33 @@
+/** Node's own servers for both protocols, with our limits. Neither listens: connections are handed to them. */
+import { createServer as createHttp1Server, type Server as Http1Server } from "node:http";
+import { createServer as createHttp2Server, type Http2Server } from "node:http2";
+import type { Limits } from "../kv/limits.js";
+
+export function makeHttp1Server(limits: Limits): Http1Server {
+  const server = createHttp1Server({
+    maxHeaderSize: limits.headerBytesMax,
+    // Node would refuse one without, and then answer the next on its connection all the same; isMalformed sees to it.
+    requireHostHeader: false,
+    // Node refuses one that is longer than the time for the whole.
+    headersTimeout: Math.min(limits.headersTimeoutMs, limits.requestTimeoutMs),
+    requestTimeout: limits.requestTimeoutMs,
+    keepAliveTimeout: limits.idleTimeoutMs,
+    connectionsCheckingInterval: Math.max(100, Math.min(5_000, limits.headersTimeoutMs / 2)),
+    noDelay: true,
+  });
+  // Reading a request is bounded above, making its answer by the call's deadline, taking it by endStalledConnections.
+  server.timeout = 0;
+  return server;
+}
+
+export function makeHttp2Server(limits: Limits): Http2Server {
+  return createHttp2Server({
+    settings: {
+      maxConcurrentStreams: limits.streamsPerConnectionMax,
+      maxHeaderListSize: limits.headerBytesMax,
+      initialWindowSize: 1_048_576,
+      enablePush: false,
+    },
+    maxSessionMemory: 64,
+  });
+}

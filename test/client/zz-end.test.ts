@@ -1,0 +1,38 @@
+/** A watch that is left lets go of its connection, whatever the runtime has forgotten meanwhile. */
+import { createConnectTransport } from "@connectrpc/connect-web";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { createClient } from "../../src/client/index.js";
+import { freshName, startTestService, type TestService } from "../support/service.js";
+import { CuttableProxy } from "./cuttable-proxy.js";
+
+let service: TestService;
+beforeAll(async () => {
+  service = await startTestService();
+});
+afterAll(() => service.remove());
+
+/** Tidies memory up: Node's fetch holds a request's signal weakly. */
+function collectGarbage(): void {
+  setFlagsFromString("--expose-gc");
+  (runInNewContext("gc") as () => void)();
+}
+
+it.each(["return", "signal"] as const)("is closed by %s, also after a garbage collection", async (how) => {
+  const { name } = await createClient({ serverUrl: service.url }).kv().createBucket({ name: freshName() });
+  const proxy = await CuttableProxy.to(service);
+  const bucket = createClient({ transport: createConnectTransport({ baseUrl: proxy.url, useBinaryFormat: true }) }).kv().bucket(name);
+  const leaving = new AbortController();
+  const watch = bucket.watch([], { marks: true, signal: leaving.signal });
+  expect((await watch.next()).value).toMatchObject({ type: "snapshot_end" });
+  expect(proxy.connections).toBe(1);
+  collectGarbage();
+  // Weak references stay good until the current turn ends.
+  await new Promise((resolve) => setImmediate(resolve));
+  collectGarbage();
+  if (how === "return") await watch.return();
+  else leaving.abort();
+  await proxy.untilEmpty();
+  await proxy.refuse();
+});
