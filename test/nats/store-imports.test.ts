@@ -2,13 +2,10 @@
 import { setImmediate } from "node:timers/promises";
 import { Kvm } from "@nats-io/kv";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
-import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { newBucketName, scope } from "./store-contract.js";
 import { type OpenStore, openStore } from "./store-support.js";
-
-// It takes as many rounds as it takes until the writes of two connections meet.
-vi.setConfig({ testTimeout: 120_000 });
 
 let server: TestNatsServer;
 let open: OpenStore;
@@ -29,6 +26,7 @@ it("writes a first part of the entries without a gap, and says how many", async 
   const bucket = newBucketName();
   await store.createBucket({ name: bucket }, scope());
   const foreign = await new Kvm(other).open(`APP_${bucket}`);
+  // It takes as many rounds as it takes until the writes of two connections meet.
   // So large that the server does not read all of a call at once.
   const value = new Uint8Array(8_192);
   const imported: bigint[] = [];

@@ -81,10 +81,11 @@ describe("beyond a limit", () => {
 
 describe("large values", () => {
   let service: TestService;
-  const count = 120;
+  const count = 100;
   const value = Buffer.alloc(1_048_576, "x");
   beforeAll(async () => {
-    service = await startTestService();
+    // A loaded machine may need long for a hundred megabytes.
+    service = await startTestService({ "call-timeout-ms": "60000" });
     await send1(service.url, "POST", BUCKETS, { body: '{"name":"b"}' });
     for (let index = 0; index < count; index++) {
       await send1(service.url, "PUT", `${BUCKETS}/b/keys/k${index}`, { body: value });
