@@ -117,7 +117,6 @@ describe("a restore", () => {
       for (const bucket of ["deep", "empty", "kinds"]) {
         expect(await contentsOf(to, bucket)).toEqual(await contentsOf(from, bucket));
       }
-      expect((await to.bucket("kinds").get("large")).value).toEqual((await kinds.get("large")).value);
       expect(await to.bucket("kinds").listKeys()).toEqual(await kinds.listKeys());
 
       // And once more: a backup of what was restored has the same entries.
