@@ -92,8 +92,10 @@ class WatchDoor {
       call,
       call.request,
     )) as AsyncIterableIterator<WatchResponse>;
-    if (socket.destroyed) {
+    // Also where the client has only closed its side: the handshake would give up without a word.
+    if (!socket.readable || !socket.writable) {
       await events.return?.();
+      socket.destroy();
       return;
     }
     this.handshake.handleUpgrade(request, socket, head, (webSocket) => {
