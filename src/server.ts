@@ -92,7 +92,7 @@ class PortServer implements Listener {
   private readonly acceptor: NetServer;
   private readonly stalling: { stop(): void };
   /** HTTP/1.1 answers that are not complete. */
-  private readonly responses = new Set<ServerResponse>();
+  private readonly responses = new WeakMap<Socket, Set<ServerResponse>>();
   /** Connections that have not said what they speak. */
   private readonly silent = new Set<Socket>();
   private isStopping = false;
@@ -134,7 +134,7 @@ class PortServer implements Listener {
   announceStop(): void {
     if (this.isStopping) return;
     this.isStopping = true;
-    for (const response of this.responses) askToClose(response);
+    for (const socket of this.sockets) for (const response of this.responsesOf(socket)) askToClose(response);
   }
 
   useTls(material: TlsMaterial): void {
@@ -200,8 +200,8 @@ class PortServer implements Listener {
         this.handOver(socket, socket.alpnProtocol === "h2" ? "http2" : "http1");
       },
     );
-    // A failed handshake concerns that client alone; its socket is gone already.
-    acceptor.on("tlsClientError", () => undefined);
+    // A failed handshake concerns that client alone. Where its time is up, Node leaves the connection open.
+    acceptor.on("tlsClientError", (_error, socket) => socket.destroy());
     return acceptor;
   }
 
@@ -210,6 +210,7 @@ class PortServer implements Listener {
     socket.on("close", () => {
       this.sockets.delete(socket);
       this.silent.delete(socket);
+      setImmediate(() => this.forsake(socket));
     });
     // Without a listener a reset by the peer would end the process.
     socket.on("error", () => undefined);
@@ -239,6 +240,8 @@ class PortServer implements Listener {
     });
     this.http1.on("upgrade", (request, socket, head) => {
       if (this.refusesMalformed(request)) return;
+      // Behind an answer that is not complete there is no place for what follows.
+      if (this.responsesOf(request.socket).size > 0) return void socket.destroy();
       this.guarded(socket, () => handlers.onUpgrade(request, socket, head));
     });
     this.http2.on("session", (session) => this.addSession(session));
@@ -275,8 +278,12 @@ class PortServer implements Listener {
       // A body that was answered before its end would block the connection's next request.
       if (!request.complete) request.resume();
     });
-    this.responses.add(response);
-    response.once("close", () => this.afterResponse(response));
+    const responses = this.responsesOf(request.socket).add(response);
+    response.once("close", () => {
+      responses.delete(response);
+      // One whose headers were out before could not ask, such as a watch by SSE.
+      if (this.isGoodbyeOver) setImmediate(() => this.http1.closeIdleConnections());
+    });
     if (this.isStopping) askToClose(response);
   }
 
@@ -287,10 +294,21 @@ class PortServer implements Listener {
     if (this.isDraining) void closeGracefully(session);
   }
 
-  private afterResponse(response: ServerResponse): void {
-    this.responses.delete(response);
-    // One whose headers were out before could not ask, such as a watch by SSE.
-    if (this.isGoodbyeOver) setImmediate(() => this.http1.closeIdleConnections());
+  private responsesOf(socket: Socket): Set<ServerResponse> {
+    let responses = this.responses.get(socket);
+    if (responses === undefined) {
+      responses = new Set();
+      this.responses.set(socket, responses);
+    }
+    return responses;
+  }
+
+  /** Node says `close` of the answer that is being written, but not of those that wait behind it (pipelining). */
+  private forsake(socket: Socket): void {
+    for (const response of this.responsesOf(socket)) {
+      response.destroy();
+      response.emit("close");
+    }
   }
 }
 

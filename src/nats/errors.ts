@@ -16,6 +16,7 @@ export class JetStreamError extends Error {
 
 /** JetStream's codes that are asked for by name. */
 export const JetStreamCode = {
+  clusterNotAvailable: 10008,
   streamNotFound: 10059,
   messageNotFound: 10037,
   storeFailed: 10077,
@@ -47,7 +48,7 @@ const KIND_OF_CODE: ReadonlyMap<number, KvErrorKind> = new Map<number, KvErrorKi
   [10005, "unavailable"],
   [10006, "unavailable"],
   [10007, "unavailable"],
-  [10008, "unavailable"],
+  [JetStreamCode.clusterNotAvailable, "unavailable"],
   [10009, "unavailable"],
   [10118, "unavailable"],
   [10119, "unavailable"],

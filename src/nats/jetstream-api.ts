@@ -1,6 +1,7 @@
 /** JetStream's JSON API: one request, one JSON answer, refusals as {@link JetStreamError}. */
+import { setTimeout as delay } from "node:timers/promises";
 import type { CallScope } from "../kv/store.js";
-import { JetStreamError } from "./errors.js";
+import { JetStreamCode, JetStreamError } from "./errors.js";
 import { type Requests, Unanswered } from "./requests.js";
 
 /** The configuration of a stream, as far as it is used here. Unknown fields are kept by those who update it. */
@@ -89,7 +90,7 @@ export function readJetStream<Answer>(
   return untilAnswered(scope, (shorter) => askJetStream<Answer>(requests, operation, body, shorter));
 }
 
-/** Asks, for what changes nothing, and asks again when there is silence. */
+/** Asks, for what changes nothing, and asks again when there is silence, or a cluster that is choosing its leader. */
 export async function untilAnswered<Answer>(
   scope: CallScope,
   ask: (shorter: CallScope) => Promise<Answer>,
@@ -99,13 +100,16 @@ export async function untilAnswered<Answer>(
       return await ask(within(scope, LEADER_ANSWER_TIMEOUT_MS));
     } catch (error) {
       const isSilent = error instanceof Unanswered && error.reason === "deadline";
-      if (!isSilent || performance.now() >= scope.deadlineMs) throw error;
+      const isLeaderless = error instanceof JetStreamError && error.code === JetStreamCode.clusterNotAvailable;
+      if (isLeaderless) await delay(LEADERLESS_PAUSE_MS);
+      if (!(isSilent || isLeaderless) || performance.now() >= scope.deadlineMs) throw error;
     }
   }
 }
 
 /** A cluster without a leader says nothing, or says so only after a while. */
 export const LEADER_ANSWER_TIMEOUT_MS = 1_000;
+const LEADERLESS_PAUSE_MS = 100;
 
 /** The scope, cut to so many milliseconds from now. */
 export function within(scope: CallScope, timeMs: number): CallScope {

@@ -1,6 +1,7 @@
 /** Keeps HTTP/2 sessions that are in use, finds clients that are gone without a word, and ends sessions that nobody uses. */
 import type { ServerHttp2Session } from "node:http2";
 import type { Limits } from "../kv/limits.js";
+import { PingRounds } from "./ping-rounds.js";
 
 /** How long a client may take to see that an idle session was closed. */
 const GOODBYE_MS = 1_000;
@@ -14,7 +15,7 @@ export function keepSessionAlive(
   limits: Pick<Limits, "pingIntervalMs" | "idleTimeoutMs">,
   hasStreams: () => boolean,
 ): void {
-  let isAnswered = true;
+  const rounds = new PingRounds(limits.pingIntervalMs);
   session.setTimeout(limits.idleTimeoutMs, () => {
     if (hasStreams()) return;
     session.close();
@@ -23,17 +24,9 @@ export function keepSessionAlive(
   });
   const timer = setInterval(() => {
     if (!hasStreams() || session.destroyed) return;
-    if (!isAnswered) {
-      // Where it was this process that had no time, the answer has come and is read first.
-      setImmediate(() => {
-        if (!isAnswered) session.destroy();
-      });
-      return;
-    }
-    isAnswered = false;
-    session.ping(() => {
-      isAnswered = true;
-    });
+    const verdict = rounds.next();
+    if (verdict === "gone") session.destroy();
+    else if (verdict === "ping") session.ping(() => rounds.answered());
   }, limits.pingIntervalMs);
   timer.unref();
   session.once("close", () => clearInterval(timer));

@@ -174,6 +174,15 @@ function webSocketFrame(random: Random): Buffer {
   ]);
 }
 
+/** What may follow a request on its connection. */
+const FOLLOWERS = [
+  http1("GET", "/healthz", {}, Buffer.alloc(0)),
+  http1("GET", `${BUCKET}/watch`, { accept: "text/event-stream" }, Buffer.alloc(0)),
+  http1("GET", `${BUCKET}/watch`, UPGRADE, Buffer.alloc(0)),
+  http1("POST", WATCH, { "content-type": "application/connect+json" }, envelope(JSON_MESSAGE)),
+  http1("POST", GET, { "content-type": "application/json", expect: "100-continue" }, JSON_MESSAGE),
+];
+
 /** Makes the next input: a door, a request of it, and what is done to its bytes. */
 export function makeInput(random: Random): Input {
   const kind = random.pick([
@@ -207,9 +216,12 @@ export function makeInput(random: Random): Input {
   if (kind === "http1") {
     const write = random.chance(0.7) ? http1 : chunked;
     const bytes = write(method, path, headers, body);
-    // Sometimes another request right behind it.
-    const more = random.chance(0.2) ? http1("GET", "/healthz", {}, Buffer.alloc(0)) : Buffer.alloc(0);
-    return { door: `${door} over HTTP/1.1`, bytes: maybeMutate(Buffer.concat([bytes, more]), random) };
+    // Sometimes others right behind it.
+    const more = Array.from({ length: random.chance(0.3) ? 1 + random.below(3) : 0 }, () =>
+      random.pick(FOLLOWERS),
+    );
+    const all = Buffer.concat([bytes, ...more]);
+    return { door: `${door} over HTTP/1.1`, bytes: maybeMutate(all, random) };
   }
   const frames = http2Frames(request, random);
   if (kind === "http2-frames") shuffleSome(frames, random);

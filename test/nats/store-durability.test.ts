@@ -1,4 +1,5 @@
 /** What an acknowledged write survives: the death of the server, and of a cluster's leader. */
+import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { freePort, startNatsServer, type TestNatsServer } from "../support/nats-server.js";
@@ -10,6 +11,8 @@ import { type OpenStore, openStore } from "./store-support.js";
 class Load {
   readonly acknowledged = new Map<string, bigint>();
   readonly kinds = new Set<string>();
+  /** A second run of a test finds the keys of the first one in its bucket. */
+  private readonly name = randomUUID();
   private isOver = false;
   private readonly writers: Promise<void>[] = [];
 
@@ -35,7 +38,7 @@ class Load {
 
   private async write(store: Store, id: string): Promise<void> {
     for (let count = 0; !this.isOver; count++) {
-      const key = `${id}.${count}`;
+      const key = `${this.name}.${id}.${count}`;
       try {
         this.acknowledged.set(key, await store.put(this.bucket, key, bytes(key), {}, scope()));
       } catch (error) {

@@ -4,6 +4,7 @@ import type { WebSocket } from "ws";
 import type { WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { Limits } from "../../kv/limits.js";
 import type { BoundMethod, ServiceRegistry } from "../../service/calls.js";
+import { PingRounds } from "../ping-rounds.js";
 import { REQUEST_ID_HEADER } from "../request-id.js";
 import type { HttpCall } from "../rest/call.js";
 import { refusalOf } from "../rest/errors.js";
@@ -23,7 +24,7 @@ const POLICY_CLOSE_CODE = 1008;
 
 export class WatchSocket {
   private isClosed = false;
-  private isAnswered = true;
+  private readonly pings: PingRounds;
   private isCorked = false;
   private clientFrames = 0;
   private unblock: (() => void) | undefined;
@@ -41,14 +42,16 @@ export class WatchSocket {
       readonly limits: Pick<Limits, "pingIntervalMs" | "webSocketMessagesMax">;
       readonly log: FaultLog;
     },
-  ) {}
+  ) {
+    this.pings = new PingRounds(options.limits.pingIntervalMs);
+  }
 
   start(): void {
     const { webSocket } = this;
     webSocket.on("close", () => this.close());
     // A frame that breaks the protocol or is too large: `close` follows.
     webSocket.on("error", () => this.close());
-    webSocket.on("pong", () => (this.isAnswered = true));
+    webSocket.on("pong", () => this.pings.answered());
     webSocket.on("ping", () => this.onClientFrame());
     webSocket.on("message", () => this.onClientFrame());
     this.connection.on("drain", () => this.unblock?.());
@@ -110,14 +113,9 @@ export class WatchSocket {
   }
 
   private onPing(): void {
-    if (!this.isAnswered) {
-      // Where it was this process that had no time, the answer has come and is read first.
-      setImmediate(() => {
-        if (!this.isAnswered) this.webSocket.terminate();
-      });
-      return;
-    }
-    this.isAnswered = false;
+    const verdict = this.pings.next();
+    if (verdict === "gone") this.webSocket.terminate();
+    if (verdict !== "ping") return;
     this.clientFrames = 0;
     this.webSocket.ping();
   }
