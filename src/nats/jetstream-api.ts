@@ -100,7 +100,8 @@ export async function untilAnswered<Answer>(
       return await ask(within(scope, LEADER_ANSWER_TIMEOUT_MS));
     } catch (error) {
       const isSilent = error instanceof Unanswered && error.reason === "deadline";
-      const isLeaderless = error instanceof JetStreamError && error.code === JetStreamCode.clusterNotAvailable;
+      const isLeaderless =
+        error instanceof JetStreamError && error.code === JetStreamCode.clusterNotAvailable;
       if (isLeaderless) await delay(LEADERLESS_PAUSE_MS);
       if (!(isSilent || isLeaderless) || performance.now() >= scope.deadlineMs) throw error;
     }

@@ -121,7 +121,9 @@ function operationOf({ target }: Route<Endpoint>, comments: Comments, schemas: M
   const description = descriptionOf(comments.get(name) ?? "");
   if (description === "") throw new Error(`${name} has no comment`);
   const requestBody =
-    body.kind === "none" ? undefined : { required: body.kind === "json", content: bodyOf(target, form, schemas) };
+    body.kind === "none"
+      ? undefined
+      : { required: body.kind === "json", content: bodyOf(target, form, schemas) };
   return {
     operationId: `${method.service.name}_${method.desc.name}`,
     tags: [method.service.name],
