@@ -6,6 +6,7 @@ import {
   type Message,
   ScalarType,
   toBinary,
+  toJsonString,
 } from "@bufbuild/protobuf";
 import {
   DurationSchema,
@@ -24,6 +25,7 @@ import {
   WatchResponseSchema,
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { createBinaryEncoder } from "../../src/protocol/rpc/binary-encoder.js";
+import { createJsonEncoder } from "../../src/protocol/rpc/json-encoder.js";
 
 const text = fc.oneof(
   fc.string({ unit: "binary" }),
@@ -97,8 +99,55 @@ describe.each([...ANSWERS, PutRequestSchema, UpdateBucketRequestSchema, Duration
         { numRuns: 150 },
       );
     });
+
+    it("is written as JSON as the library does, or left to it", () => {
+      const encode = createJsonEncoder(desc);
+      fc.assert(
+        fc.property(messageOf(desc), (message) => {
+          const text = encode(message);
+          if (text !== undefined) expect(text).toBe(toJsonString(desc, message));
+        }),
+        { numRuns: 150 },
+      );
+    });
   },
 );
+
+const time = fc.record({
+  seconds: fc.oneof(
+    fc.bigInt({ min: -62_135_596_800n, max: 253_402_300_799n }),
+    fc.constantFrom(0n, -1n, -62_135_596_800n, 253_402_300_799n, -62_135_596_801n, 253_402_300_800n),
+  ),
+  nanos: fc.oneof(
+    fc.integer({ min: -5, max: 999_999_999 }),
+    fc.constantFrom(0, 5_000_000, 5_000, 1_000_000_000),
+  ),
+});
+
+describe("JSON of an entry", () => {
+  const encode = createJsonEncoder(GetResponseSchema);
+  const entry = fc.record({
+    key: text,
+    value: fc.uint8Array({ maxLength: 50 }),
+    revision: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+    operation: fc.integer({ min: 0, max: 6 }),
+    createdAt: fc.option(time, { nil: undefined }),
+  });
+
+  it("is the library's, and refused where the library refuses", () => {
+    fc.assert(
+      fc.property(entry, (fields) => {
+        const message = create(GetResponseSchema, { entry: fields });
+        const { seconds, nanos } = fields.createdAt ?? { seconds: 0n, nanos: 0 };
+        const isWritten =
+          seconds >= -62_135_596_800n && seconds <= 253_402_300_799n && nanos >= 0 && nanos <= 999_999_999;
+        expect(encode(message)).toBe(isWritten ? toJsonString(GetResponseSchema, message) : undefined);
+        if (!isWritten) expect(() => toJsonString(GetResponseSchema, message)).toThrow();
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
 
 describe("what is left to the library", () => {
   it.each<[what: string, desc: DescMessage, message: Message]>([
@@ -125,5 +174,14 @@ describe("what is left to the library", () => {
     ["a big number too large", DurationSchema, create(DurationSchema, { seconds: 2n ** 63n })],
   ])("%s", (_what, desc, message) => {
     expect(createBinaryEncoder(desc)(message, 0)).toBeUndefined();
+  });
+
+  it.each<[what: string, desc: DescMessage, message: Message]>([
+    ["a type with maps or special messages", ValueSchema, create(ValueSchema)],
+    ["a message of another type", GetResponseSchema, create(PutRequestSchema)],
+    ["text that is none", PutRequestSchema, { ...create(PutRequestSchema), key: 7 } as Message],
+    ["bytes that are none", PutRequestSchema, { ...create(PutRequestSchema), value: "x" } as Message],
+  ])("in JSON: %s", (_what, desc, message) => {
+    expect(createJsonEncoder(desc)(message)).toBeUndefined();
   });
 });

@@ -7,19 +7,14 @@ import { type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf
 import { FeatureSet_FieldPresence as Presence } from "@bufbuild/protobuf/wkt";
 import { BackwardWriter } from "./backward-writer.js";
 import type { Message } from "./codec.js";
+import { FieldReader, fieldsOf, SPECIAL_TYPES, UNFORESEEN } from "./field-reader.js";
 
 /** Encodes one message behind `headBytes` free bytes; undefined where the library has to, or would refuse. */
 export type BinaryEncoder = (message: Message, headBytes: number) => Buffer | undefined;
 
-type Fields = Readonly<Record<string, unknown>>;
 /** Writes a value that is set, without its tag. */
 type WriteValue = (writer: BackwardWriter, value: unknown) => void;
 
-/** Thrown for what only the library knows how to encode, or to refuse. */
-const UNFORESEEN = new Error("not encoded here");
-
-/** Messages that are stored in another form than their fields. */
-const SPECIAL_TYPES = /^google\.protobuf\.(?:\w+Value|Struct|Any)$/;
 const INT64_MIN = -(2n ** 63n);
 const INT64_MAX = 2n ** 63n - 1n;
 const UINT64_MAX = 2n ** 64n - 1n;
@@ -58,53 +53,33 @@ class MessageEncoder {
   }
 
   write(target: BackwardWriter, message: unknown): void {
-    if (!isMessage(message) || message.$typeName !== this.desc.typeName) throw UNFORESEEN;
-    if (message.$unknown !== undefined) throw UNFORESEEN;
-    for (const field of this.fields) field.write(target, message);
+    const fields = fieldsOf(message, this.desc);
+    if (fields.$unknown !== undefined) throw UNFORESEEN;
+    for (const field of this.fields) field.write(target, fields);
   }
 }
 
 class FieldEncoder {
-  private readonly name: string;
-  private readonly oneof: string | undefined;
+  private readonly reader: FieldReader;
   private readonly tag: number;
-  private readonly isList: boolean;
-  private readonly isImplicit: boolean;
-  /** For implicit presence: the value that is not written. */
-  private readonly zero: unknown;
 
   constructor(
     field: DescField,
     private readonly writeValue: WriteValue,
   ) {
-    this.name = field.localName;
-    this.oneof = field.oneof?.localName;
-    this.isList = field.fieldKind === "list";
-    this.isImplicit = field.presence === Presence.IMPLICIT;
-    this.zero = field.fieldKind === "enum" ? field.enum.values[0]?.number : zeroOf(field.scalar);
+    this.reader = new FieldReader(field);
     this.tag = (field.number << 3) | (isVarint(field) ? VARINT : LENGTH_DELIMITED);
   }
 
-  write(target: BackwardWriter, message: Fields): void {
-    if (this.oneof !== undefined) {
-      const chosen = message[this.oneof] as { case?: unknown; value?: unknown } | undefined;
-      if (typeof chosen !== "object") throw UNFORESEEN;
-      if (chosen.case === this.name) this.writeTagged(target, chosen.value);
+  write(target: BackwardWriter, message: Readonly<Record<string, unknown>>): void {
+    const value = this.reader.read(message);
+    if (value === undefined) return;
+    if (!this.reader.isList) {
+      this.writeTagged(target, value);
       return;
     }
-    const value = message[this.name];
-    if (this.isList) {
-      if (!Array.isArray(value)) throw UNFORESEEN;
-      for (let index = value.length - 1; index >= 0; index--) this.writeTagged(target, value[index]);
-    } else if (this.isImplicit) {
-      if (!this.isZero(value)) this.writeTagged(target, value);
-    } else if (value !== undefined && Object.hasOwn(message, this.name)) {
-      this.writeTagged(target, value);
-    }
-  }
-
-  private isZero(value: unknown): boolean {
-    return value === this.zero || (value instanceof Uint8Array && value.length === 0);
+    const items = value as readonly unknown[];
+    for (let index = items.length - 1; index >= 0; index--) this.writeTagged(target, items[index]);
   }
 
   private writeTagged(target: BackwardWriter, value: unknown): void {
@@ -184,22 +159,3 @@ const SCALAR_WRITERS: Readonly<Partial<Record<ScalarType, WriteValue>>> = {
     target.bigVarint(value);
   },
 };
-
-function isMessage(value: unknown): value is Fields & { $typeName: string; $unknown?: unknown } {
-  return typeof value === "object" && value !== null && "$typeName" in value;
-}
-
-/** The value of a scalar that is not written; empty bytes are told by their length. */
-function zeroOf(type: ScalarType | undefined): unknown {
-  switch (type) {
-    case ScalarType.STRING:
-      return "";
-    case ScalarType.BOOL:
-      return false;
-    case ScalarType.INT64:
-    case ScalarType.UINT64:
-      return 0n;
-    default:
-      return 0;
-  }
-}

@@ -8,6 +8,7 @@ import type {
   MessageShape,
 } from "@bufbuild/protobuf";
 import { createBinaryEncoder } from "./binary-encoder.js";
+import { createJsonEncoder } from "./json-encoder.js";
 import { createMethodSerializationLookup } from "@connectrpc/connect/protocol";
 
 export type Message = MessageShape<DescMessage>;
@@ -38,13 +39,24 @@ export function createMethodCodec(
   const jsonInput = lookup.getI(false);
   const jsonOutput = lookup.getO(false);
   const encodeBinary = createBinaryEncoder(method.output);
+  // Options may ask for another form of JSON.
+  const encodeJson = jsonOptions === undefined ? createJsonEncoder(method.output) : () => undefined;
   return {
     decode: (isBinary, bytes) => (isBinary ? binaryInput : jsonInput).parse(bytes),
     encode(isBinary, message, headBytes) {
-      const quick = isBinary ? encodeBinary(message, headBytes) : undefined;
+      const quick = isBinary
+        ? encodeBinary(message, headBytes)
+        : textBehindHead(encodeJson(message), headBytes);
       return quick ?? behindHead((isBinary ? binaryOutput : jsonOutput).serialize(message), headBytes);
     },
   };
+}
+
+function textBehindHead(text: string | undefined, headBytes: number): Buffer | undefined {
+  if (text === undefined) return undefined;
+  const framed = Buffer.allocUnsafe(headBytes + Buffer.byteLength(text));
+  framed.write(text, headBytes);
+  return framed;
 }
 
 function behindHead(bytes: Uint8Array, headBytes: number): Buffer {
