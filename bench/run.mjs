@@ -23,6 +23,8 @@ const isQuick = process.argv.includes("--quick");
 const ROUNDS = isQuick ? 1 : option("rounds", 3);
 const DURATION_MS = (isQuick ? 0.5 : option("seconds", 1.5)) * 1000;
 const SIZES = [128, 16_384];
+/** Before its first round everything answers that long, unmeasured: Node compiles what is called often. */
+const WARM_UP_MS = isQuick ? 100 : 1_000;
 const KEY_PATH = "/api/v1/kv/buckets/bench/keys/key";
 const SERVICE = "/ironflow.kv.v1.KeyValueService";
 /** With a nats-server of its own, which lets it answer reads from memory. */
@@ -86,12 +88,16 @@ async function untilTaken(target, tries = 10) {
 }
 
 const rows = [];
+/** Titles whose contestants are warm. */
+const warm = new Set();
 /** By title and name, at 128 in flight and 128 B: what each round gave. */
 const byRound = new Map();
 
 /** Measures several things in turn, round by round, so that whatever else the machine does meets all of them alike. */
 async function compare(title, inFlight, size, contestants) {
   const samples = new Map(contestants.map(([name]) => [name, []]));
+  if (!warm.has(title)) for (const [, measure] of contestants) await measure.warmUp?.();
+  warm.add(title);
   for (let round = 0; round < ROUNDS; round++) {
     for (const [name, measure] of contestants) samples.get(name).push(await measure());
   }
@@ -157,8 +163,12 @@ try {
   }
   const put = (port, size) =>
     fetch(`http://127.0.0.1:${port}${KEY_PATH}`, { method: "PUT", body: new Uint8Array(size) });
-  const on = (server, target, inFlight) => () =>
-    load({ ...target, port: server.port }, inFlight, DURATION_MS);
+  const on = (server, target, inFlight) => {
+    const at = { ...target, port: server.port };
+    const measure = () => load(at, inFlight, DURATION_MS);
+    measure.warmUp = () => load(at, 128, WARM_UP_MS);
+    return measure;
+  };
 
   for (const size of isQuick ? [128] : SIZES) {
     await put(ours.port, size);

@@ -55,10 +55,10 @@ export interface EmbeddedNats {
 
 /** Another process may take the free port before the server does. */
 const FIRST_TRIES_MAX = 3;
-/** Starts that fail in a row, with growing waits (3 s in all), before the server is given up. */
+/** Starts that fail in a row, with growing waits (2.5 s in all), before the server is given up. */
 const RESTART_TRIES_MAX = 6;
 const RESTART_WAIT_MS = 100;
-const RESTART_WAIT_MAX_MS = 5_000;
+const RESTART_WAIT_MAX_MS = 1_000;
 /** Milliseconds that it must have run for the next end to count as the first. */
 const STABLE_AFTER_MS = 30_000;
 const HUNG_TIMEOUT_MS = 30_000;

@@ -92,14 +92,21 @@ export class MessageReader {
     leaderBody: object,
     scope: CallScope,
   ): Promise<StoredMessage | undefined> {
-    let reply;
+    let reply: Reply | undefined;
+    let failure: unknown;
+    const turn = this.gate.enter();
+    if (turn !== undefined) await turn;
     try {
-      const payload = body === "" ? NO_BYTES : Buffer.from(body);
-      reply = await this.gate.pass(() => this.askAnyCopy(request, payload, scope));
+      reply = await this.askAnyCopy(request, body === "" ? NO_BYTES : Buffer.from(body), scope);
     } catch (error) {
-      if (!isNoResponders(error)) throw toKvError(error, { bucket: place.bucket });
+      failure = error;
+    } finally {
+      this.gate.leave();
+    }
+    if (reply === undefined) {
+      if (!isNoResponders(failure)) throw toKvError(failure, { bucket: place.bucket });
       // Either there is no such stream, or one that another program made without direct gets, or JetStream is starting.
-      if (await this.allowsDirect(place, scope)) throw unavailable({ bucket: place.bucket }, error);
+      if (await this.allowsDirect(place, scope)) throw unavailable({ bucket: place.bucket }, failure);
       return this.fromLeader(place, leaderBody, scope);
     }
     if (reply.status === 0) return messageOf(reply.headers, reply.data);
@@ -110,7 +117,7 @@ export class MessageReader {
   }
 
   /** The copy that is asked may be cut off, or stopped: then another one is, some time. */
-  private async askAnyCopy(request: string, payload: Uint8Array, scope: CallScope): Promise<Reply> {
+  private askAnyCopy(request: string, payload: Uint8Array, scope: CallScope): Promise<Reply> {
     if (!this.isClustered) return this.requests.one(request, payload, undefined, scope);
     return untilAnswered(scope, (shorter) => this.requests.one(request, payload, undefined, shorter));
   }
@@ -129,14 +136,14 @@ export class MessageReader {
     body: object,
     scope: CallScope,
   ): Promise<StoredMessage | undefined> {
+    const turn = this.gate.enter();
+    if (turn !== undefined) await turn;
     try {
-      const { message } = await this.gate.pass(() =>
-        readJetStream<{ readonly message: LeaderMessage }>(
-          this.requests,
-          `STREAM.MSG.GET.${place.stream}`,
-          body,
-          scope,
-        ),
+      const { message } = await readJetStream<{ readonly message: LeaderMessage }>(
+        this.requests,
+        `STREAM.MSG.GET.${place.stream}`,
+        body,
+        scope,
       );
       const time = parseTimestamp(message.time);
       return {
@@ -152,6 +159,8 @@ export class MessageReader {
     } catch (error) {
       if (error instanceof JetStreamError && error.code === JetStreamCode.messageNotFound) return undefined;
       throw toKvError(error, { bucket: place.bucket });
+    } finally {
+      this.gate.leave();
     }
   }
 

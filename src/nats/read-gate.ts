@@ -20,16 +20,16 @@ export class ReadGate {
     this.free = Math.max(1, Math.floor(PENDING_BYTES_MAX / answerBytesMax));
   }
 
-  /** Reads when there is room. Who waits longest goes first. */
-  async pass<Result>(read: () => Promise<Result>): Promise<Result> {
-    if (this.free > 0) this.free--;
-    else await new Promise<void>((resolve) => this.waiting.push(resolve));
-    try {
-      return await read();
-    } finally {
-      const next = this.waiting.shift();
-      if (next === undefined) this.free++;
-      else next();
-    }
+  /** Takes a place. Undefined where there was one; else resolves when there is, for who waits longest first. Give it back by {@link leave}. */
+  enter(): Promise<void> | undefined {
+    if (this.free === 0) return new Promise((resolve) => this.waiting.push(resolve));
+    this.free--;
+    return undefined;
+  }
+
+  leave(): void {
+    const next = this.waiting.shift();
+    if (next === undefined) this.free++;
+    else next();
   }
 }

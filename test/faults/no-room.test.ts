@@ -1,4 +1,4 @@
-/** No room: a full bucket, a full disk, too large a value. The documented error each time, reads go on, and what was acknowledged stays. */
+/** No room: a full bucket, a full disk, too large a value, no more consumers. The documented error each time, reads go on, and what was acknowledged stays. */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { type Client, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { BucketService } from "../../src/contract.js";
+import { BucketService, WatchRequest_Start, type WatchResponse } from "../../src/contract.js";
+import { startNatsServer } from "../support/nats-server.js";
 import { type Deployment, deploy } from "./deployment.js";
 import { report } from "./report.js";
 import { reasonOf, type Service, serviceAt } from "./workload.js";
@@ -142,4 +143,38 @@ describe("a full disk", () => {
     },
     120_000,
   );
+});
+
+describe("an account that may have one consumer on a stream", () => {
+  it("has watches, refuses with storage_exhausted one that needs a consumer of its own, and goes on", async () => {
+    const user = "someone";
+    const nats = await startNatsServer({
+      config: `accounts { A { jetstream { max_consumers: 1 }, users [{ user: ${user}, password: ${user} }] } }`,
+    });
+    service = await deploy({ NATS_URL: nats.url.replace("://", `://${user}:${user}@`) });
+    open();
+    const leave = new AbortController();
+    const watch = async (start: WatchRequest_Start): Promise<unknown> => {
+      const events = keys.watch({ bucket: "watched", start }, { signal: leave.signal });
+      const { value } = (await events[Symbol.asyncIterator]().next()) as { value?: WatchResponse };
+      return value?.event.case;
+    };
+    try {
+      await buckets.createBucket({ name: "watched", history: 5 });
+      for (const value of ["1", "2"])
+        await keys.put({ bucket: "watched", key: "k", value: Buffer.from(value) });
+      expect(await watch(WatchRequest_Start.SNAPSHOT)).toBe("change");
+      // The history of a bucket is read by another consumer than what is new.
+      const refusal = await watch(WatchRequest_Start.HISTORY).catch(reasonOf);
+      report("no more consumers", undefined, String(refusal));
+      expect(refusal).toBe("storage_exhausted");
+      expect(await watch(WatchRequest_Start.SNAPSHOT)).toBe("change");
+      await keys.put({ bucket: "watched", key: "k", value: Buffer.from("3") });
+      expect((await keys.get({ bucket: "watched", key: "k" })).entry?.revision).toBe(3n);
+    } finally {
+      leave.abort();
+      await service.remove();
+      await nats.remove();
+    }
+  }, 120_000);
 });

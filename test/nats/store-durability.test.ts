@@ -144,6 +144,33 @@ describe("a cluster of three", () => {
     }
   });
 
+  it("takes the entries of a backup as they stood, and none where somebody else has written since", async () => {
+    const [store, other] = stores.map((open) => open.store);
+    if (store === undefined || other === undefined) throw new Error("no store");
+    const bucket = `restored-${randomUUID()}`;
+    await store.createBucket({ name: bucket, history: 5 }, scope());
+    const operations = ["put", "put", "delete", "put", "purge"] as const;
+    const entries = Array.from({ length: 100 }, (_, index) => {
+      const operation = operations[index % 5] ?? "put";
+      const value = bytes(operation === "put" ? String(index) : "");
+      return { key: `k${index % 7}`, value, operation, contentType: "" };
+    });
+    const { imported, revision } = await store.importEntries(bucket, 0n, entries, scope());
+    expect({ imported, revision }).toEqual({ imported: 100, revision: 100n });
+    for (const key of new Set(entries.map((entry) => entry.key))) {
+      const last = entries.findLastIndex((entry) => entry.key === key);
+      const history = await other.history(bucket, key, scope());
+      expect(history.at(-1)).toMatchObject({
+        revision: BigInt(last + 1),
+        operation: entries[last]?.operation,
+      });
+    }
+    await other.put(bucket, "foreign", bytes("1"), {}, scope());
+    const late = store.importEntries(bucket, revision, entries, scope());
+    await expect(late).rejects.toMatchObject({ kind: "revision_mismatch" });
+    expect((await other.getBucket(bucket, scope())).revision).toBe(101n);
+  });
+
   it("loses no acknowledged write with its leader, and writes none twice", async () => {
     const load = new Load(
       stores.map((open) => open.store),
