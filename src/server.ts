@@ -250,7 +250,7 @@ class PortServer implements Listener {
       // A reset by the client is its way to cancel; the handlers see `close`.
       stream.on("error", () => undefined);
       // Reset already: its headers and the reset came together.
-      if (stream.destroyed) return;
+      if (stream.destroyed || stream.closed) return;
       this.guarded(stream, () => handlers.onHttp2(stream, headers, flags, rawHeaders));
     });
   }

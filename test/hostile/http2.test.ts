@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { type ClientHttp2Session, connect as connectHttp2, constants } from "node:http2";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { pino } from "pino";
 import { startTestService, type TestService } from "../support/service.js";
 import {
   ACK,
@@ -275,6 +276,36 @@ describe("a request over HTTP/2", () => {
     await expectAlive();
   });
 });
+
+it.each([
+  ["a method", head("POST", GRPC_GET, { "content-type": "application/grpc", expect: "100-continue" })],
+  ["a resource", head("PUT", `${BUCKETS}/b/keys/k`, { expect: "100-continue" })],
+])(
+  "a call of %s that waits to go on, and is broken off at once, is no fault of ours",
+  async (_name, fields) => {
+    const logged: string[] = [];
+    const logger = pino({ level: "error" }, { write: (line) => void logged.push(line) });
+    const own = await startTestService({}, logger);
+    try {
+      const session = await RawSession.open(own.port);
+      for (let index = 0; index < 50; index++)
+        session.write(
+          Buffer.concat([
+            frame(Frame.HEADERS, END_HEADERS, streamId(index), fields),
+            frame(Frame.DATA, 0, streamId(index), Buffer.from("some")),
+            frame(Frame.RST_STREAM, 0, streamId(index), uint32(CANCEL)),
+          ]),
+        );
+      session.write(frame(Frame.PING, 0, 0, Buffer.alloc(8)));
+      await session.until(({ type, flags }) => type === Frame.PING && flags === ACK);
+      session.close();
+      expect((await fetch(`${own.url}/healthz`)).status).toBe(200);
+      expect(logged).toEqual([]);
+    } finally {
+      await own.remove();
+    }
+  },
+);
 
 /** nghttp2 drops the field, and the request goes on without it. */
 it.each(["a\nif-match: 7", "a\r\n\r\nGET / HTTP/1.1", "a\0b"])(
