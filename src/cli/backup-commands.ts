@@ -1,10 +1,9 @@
-/** `export`, `import`, `verify`. */
+/** `export`, `import`, `verify`. What they run is loaded when they do: `serve` starts without it. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { RunVerb } from "./bucket-commands.js";
-import { type ExportFlags, runExport } from "./export-command.js";
-import { type ImportFlags, runImport } from "./import-command.js";
+import type { ExportFlags } from "./export-command.js";
+import type { ImportFlags } from "./import-command.js";
 import { addClientOptions } from "./session.js";
-import { runVerify } from "./verify-command.js";
 
 export function addBackupCommands(program: Command, run: RunVerb): void {
   addClientOptions(
@@ -15,7 +14,9 @@ export function addBackupCommands(program: Command, run: RunVerb): void {
     .addOption(new Option("--resume", "go on with an export that was interrupted").conflicts("force"))
     .option("--force", "replace the file, or what an interrupted export left")
     .action((buckets: string[], flags: ExportFlags, command: Command) =>
-      run(command, (session) => runExport(session, command, buckets, flags)),
+      run(command, async (session) =>
+        (await import("./export-command.js")).runExport(session, command, buckets, flags),
+      ),
     );
 
   addClientOptions(
@@ -34,7 +35,9 @@ export function addBackupCommands(program: Command, run: RunVerb): void {
     )
     .option("--salvage", "take what there is of a backup that is cut off or damaged")
     .action((file: string, buckets: string[], flags: ImportFlags, command: Command) =>
-      run(command, (session) => runImport(session, command, file, buckets, flags)),
+      run(command, async (session) =>
+        (await import("./import-command.js")).runImport(session, command, file, buckets, flags),
+      ),
     );
 
   addClientOptions(
@@ -42,7 +45,7 @@ export function addBackupCommands(program: Command, run: RunVerb): void {
       .command("verify <file>")
       .description("check a backup, without a server, and show what it has; -: from standard input"),
   ).action((file: string, _flags: unknown, command: Command) =>
-    run(command, (session) => runVerify(session, file)),
+    run(command, async (session) => (await import("./verify-command.js")).runVerify(session, file)),
   );
 }
 
