@@ -3,18 +3,18 @@
  * request to its handler, keeps connections alive or ends them, and drains on shutdown. It knows nothing of what is served.
  */
 import type { IncomingMessage, Server as Http1Server, ServerResponse } from "node:http";
-import type { Http2Server, IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import { createServer as createNetServer, type Server as NetServer, type Socket } from "node:net";
 import { createServer as createTlsServer, type SecureContextOptions, Server as TlsServer } from "node:tls";
 import { once } from "node:events";
 import type { Duplex } from "node:stream";
+import { ErrorCode } from "./http2/codes.js";
+import { Http2Server } from "./http2/server.js";
+import { endStalledConnections } from "./http2/stalled-writes.js";
+import type { RequestStream } from "./http2/stream.js";
 import type { Limits } from "./kv/limits.js";
-import { makeHttp1Server, makeHttp2Server } from "./protocol/node-servers.js";
+import { makeHttp1Server } from "./protocol/node-servers.js";
 import { peekProtocol } from "./protocol/peek.js";
 import { isMalformed } from "./protocol/request-shape.js";
-import { closeGracefully } from "./protocol/session-close.js";
-import { guardSession } from "./protocol/session-guard.js";
-import { endStalledConnections } from "./protocol/stalled-writes.js";
 
 /**
  * How long connections that are open and idle when the listener stops are kept: a request that is on its way to us is still answered, and
@@ -28,16 +28,8 @@ export interface RequestHandlers {
   /** A request that waits for "100 Continue" before its body: whoever takes the body says so, or refuses. */
   onHttp1Continue(request: IncomingMessage, response: ServerResponse): void;
   onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
-  onHttp2(...call: StreamArguments): void;
+  onHttp2(stream: RequestStream): void;
 }
-
-/** What Node tells of a new HTTP/2 stream. */
-export type StreamArguments = [
-  stream: ServerHttp2Stream,
-  headers: IncomingHttpHeaders,
-  flags: number,
-  rawHeaders: string[],
-];
 
 /** PEM texts. */
 export interface TlsMaterial {
@@ -86,7 +78,6 @@ export async function listen(options: ListenOptions): Promise<Listener> {
 
 class PortServer implements Listener {
   private readonly sockets = new Set<Socket>();
-  private readonly sessions = new Set<ServerHttp2Session>();
   private readonly http1: Http1Server;
   private readonly http2: Http2Server;
   private readonly acceptor: NetServer;
@@ -101,11 +92,11 @@ class PortServer implements Listener {
 
   constructor(private readonly options: ListenOptions) {
     this.http1 = makeHttp1Server(options.limits);
-    this.http2 = makeHttp2Server(options.limits);
+    this.http2 = new Http2Server(options.limits, (stream) => this.takeStream(stream));
     this.acceptor = this.makeAcceptor();
     this.acceptor.maxConnections = options.limits.connectionsMax;
     this.attachHandlers(options.handlers);
-    // Of the streams on an HTTP/2 connection its session takes care, one by one.
+    // Of the streams on an HTTP/2 connection care is taken one by one.
     this.stalling = endStalledConnections(this.sockets, options.limits);
   }
 
@@ -146,7 +137,7 @@ class PortServer implements Listener {
     if (this.isDraining) return;
     this.isDraining = true;
     this.acceptor.close();
-    for (const session of this.sessions) void closeGracefully(session);
+    this.http2.leaveGently();
     setTimeout(() => this.endGoodbye(), GOODBYE_MS);
   }
 
@@ -158,6 +149,7 @@ class PortServer implements Listener {
     await Promise.all(gone);
     clearTimeout(deadline);
     this.stalling.stop();
+    this.http2.stop();
     this.http1.close();
   }
 
@@ -168,7 +160,6 @@ class PortServer implements Listener {
   }
 
   private cut(): void {
-    for (const session of this.sessions) session.destroy();
     for (const socket of this.sockets) socket.destroy();
   }
 
@@ -219,8 +210,7 @@ class PortServer implements Listener {
   private handOver(socket: Socket, protocol: "http1" | "http2"): void {
     this.silent.delete(socket);
     if (protocol === "http2") {
-      // The session reads the socket's handle itself and takes what was unshifted: resuming would lose bytes.
-      this.http2.emit("connection", socket);
+      this.http2.accept(socket);
     } else {
       this.http1.emit("connection", socket);
       socket.resume();
@@ -244,19 +234,16 @@ class PortServer implements Listener {
       if (this.responsesOf(request.socket).size > 0) return void socket.destroy();
       this.guarded(socket, () => handlers.onUpgrade(request, socket, head));
     });
-    this.http2.on("session", (session) => this.addSession(session));
-    this.http2.on("sessionError", () => undefined);
-    this.http2.on("stream", (...[stream, headers, flags, rawHeaders]: StreamArguments) => {
-      // A reset by the client is its way to cancel; the handlers see `close`.
-      stream.on("error", () => undefined);
-      // Reset already: its headers and the reset came together.
-      if (stream.destroyed || stream.closed) return;
-      this.guarded(stream, () => handlers.onHttp2(stream, headers, flags, rawHeaders));
-    });
+  }
+
+  private takeStream(stream: RequestStream): void {
+    this.guarded({ destroy: () => stream.reset(ErrorCode.internalError) }, () =>
+      this.options.handlers.onHttp2(stream),
+    );
   }
 
   /** Whatever one request brings about, it must not end the process: that would end all others. */
-  private guarded(carrier: Duplex, handle: () => void): void {
+  private guarded(carrier: { destroy(): unknown }, handle: () => void): void {
     try {
       handle();
     } catch (error) {
@@ -285,13 +272,6 @@ class PortServer implements Listener {
       if (this.isGoodbyeOver) setImmediate(() => this.http1.closeIdleConnections());
     });
     if (this.isStopping) askToClose(response);
-  }
-
-  private addSession(session: ServerHttp2Session): void {
-    this.sessions.add(session);
-    session.once("close", () => this.sessions.delete(session));
-    guardSession(session, this.options.limits);
-    if (this.isDraining) void closeGracefully(session);
   }
 
   private responsesOf(socket: Socket): Set<ServerResponse> {

@@ -33,10 +33,10 @@ import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import type { Logger } from "pino";
 import type { Limits } from "../kv/limits.js";
 import type { BoundMethod, CallInput, Door, ServiceRegistry } from "../service/calls.js";
+import { connectionOf as connectionOfStream } from "../http2/node-stream.js";
 import { counted } from "./counted.js";
 import { clientNameOf, remoteAddressOf } from "./peer.js";
 import { REQUEST_ID_HEADER } from "./request-id.js";
-import { stopRequest } from "./unread-body.js";
 import { isUsableAuthority } from "./rpc/authority.js";
 
 type Request = IncomingMessage | Http2ServerRequest;
@@ -178,7 +178,7 @@ function doorOf(contentType: string | undefined): Door {
 }
 
 function connectionOf(request: Request): object {
-  return "stream" in request ? (request.stream.session ?? request.stream) : request.socket;
+  return "stream" in request ? connectionOfStream(request) : request.socket;
 }
 
 function authorityOf(request: Request): string | undefined {
@@ -197,16 +197,11 @@ function limitTimeout(headers: Headers): void {
 
 /** What is left of a request once it is answered must not block the connection. Of requests that were not read at all Node takes care. */
 function dropRest(request: Request, response: Response): void {
-  if ("stream" in request) {
-    const { stream } = request;
-    // The library's answers always have this step, also those without trailers.
-    stream.once("wantTrailers", () => stopRequest(stream));
-  } else {
-    // Reads and drops it: the client may not look at the answer before it has sent everything.
-    response.once("finish", () => {
-      if (!request.readableEnded) request.resume();
-    });
-  }
+  if ("stream" in request) return;
+  // Reads and drops it: the client may not look at the answer before it has sent everything.
+  response.once("finish", () => {
+    if (!request.readableEnded) request.resume();
+  });
 }
 
 function refuse(response: Response, status: 400 | 404): void {

@@ -1,10 +1,12 @@
 /** Who gets which request: the one place that knows all doors. Each door only translates between its wire form and the service. */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import type { Duplex } from "node:stream";
 import type { Logger } from "pino";
 import type { Config } from "../config.js";
-import type { RequestHandlers, StreamArguments } from "../server.js";
+import { nodeCallOf } from "../http2/node-stream.js";
+import type { RequestStream } from "../http2/stream.js";
+import type { RequestHandlers } from "../server.js";
 import type { ServiceRegistry } from "../service/calls.js";
 import type { Health } from "../service/health.js";
 import { createConnectAdapter } from "./connect.js";
@@ -82,15 +84,11 @@ export function createDoors(options: DoorsOptions): RequestHandlers {
     onHttp1Continue(request: IncomingMessage, response: ServerResponse) {
       dispatch(request, response, true);
     },
-    onHttp2(...[stream, headers, flags, rawHeaders]: StreamArguments) {
-      const { origin, ":authority": authority = headers.host } = headers;
-      if (pageGuard(origin, authority) === undefined && fast?.handleHttp2(stream, headers, flags) === true)
-        return;
-      dispatch(
-        new Http2ServerRequest(stream, headers, {}, rawHeaders),
-        new Http2ServerResponse(stream),
-        headers.expect?.toLowerCase() === "100-continue",
-      );
+    onHttp2(stream: RequestStream) {
+      const { headers } = stream;
+      const authority = headers[":authority"]?.toString() ?? headers.host;
+      if (pageGuard(headers.origin, authority) === undefined && fast?.handleHttp2(stream) === true) return;
+      dispatch(...nodeCallOf(stream), headers.expect?.toLowerCase() === "100-continue");
     },
     onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer) {
       upgrade(request, socket, head);

@@ -1,12 +1,12 @@
 /**
- * The fast paths: plain unary and server-streaming calls of any service, answered straight on Node's streams, in all wire forms.
+ * The fast paths: plain unary and server-streaming calls of any service, answered straight on their connections, in all wire forms.
  *
  * They look at a request's head only, and take what they are sure to answer as the stock adapter would. What they don't take (streams of
  * requests, compressed requests, unusual content types, malformed time limits, ...) they leave untouched, for the stock adapter to answer
  * or refuse. So there is one place where such rules live.
  */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
-import { constants, type ServerHttp2Stream } from "node:http2";
+import type { RequestStream } from "../http2/stream.js";
 import type { ServiceRegistry } from "../service/calls.js";
 import { Http1StreamingCall } from "./streaming/http1-call.js";
 import { Http2StreamingCall } from "./streaming/http2-call.js";
@@ -24,8 +24,7 @@ export interface FastPathOptions extends AdmissionOptions {
 /** Each returns whether the call was taken; if not, nothing of it was read or written. */
 export interface FastPath {
   handleHttp1(request: IncomingMessage, response: ServerResponse): boolean;
-  /** The stream must have a listener for `error`, as every stream of a server must. */
-  handleHttp2(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number): boolean;
+  handleHttp2(stream: RequestStream): boolean;
 }
 
 export function createFastPath(options: FastPathOptions): FastPath {
@@ -53,7 +52,8 @@ export function createFastPath(options: FastPathOptions): FastPath {
       return true;
     },
 
-    handleHttp2(stream, headers, flags) {
+    handleHttp2(stream) {
+      const { headers } = stream;
       const method = headers[":method"];
       const target = textOf(headers[":path"]);
       if (!isUsableAuthority(textOf(headers[":authority"] ?? headers.host))) return false;
@@ -66,7 +66,7 @@ export function createFastPath(options: FastPathOptions): FastPath {
         new Call(settings, head, stream).read();
         return true;
       }
-      if (method !== "GET" || (flags & constants.NGHTTP2_FLAG_END_STREAM) === 0) return false;
+      if (method !== "GET" || !stream.isReceived) return false;
       const get = admission.get(target, headers);
       if (get === undefined) return false;
       new Http2UnaryCall(settings, get.head, stream).answerTo(get.bytes);

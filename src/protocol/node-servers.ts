@@ -1,6 +1,5 @@
-/** Node's own servers for both protocols, with our limits. Neither listens: connections are handed to them. */
+/** Node's own server of HTTP/1.1, with our limits. It does not listen: connections are handed to it. */
 import { createServer as createHttp1Server, type Server as Http1Server } from "node:http";
-import { createServer as createHttp2Server, type Http2Server } from "node:http2";
 import type { Limits } from "../kv/limits.js";
 
 export function makeHttp1Server(limits: Limits): Http1Server {
@@ -18,16 +17,4 @@ export function makeHttp1Server(limits: Limits): Http1Server {
   // Reading a request is bounded above, making its answer by the call's deadline, taking it by endStalledConnections.
   server.timeout = 0;
   return server;
-}
-
-export function makeHttp2Server(limits: Limits): Http2Server {
-  return createHttp2Server({
-    settings: {
-      maxConcurrentStreams: limits.streamsPerConnectionMax,
-      maxHeaderListSize: limits.headerBytesMax,
-      initialWindowSize: 1_048_576,
-      enablePush: false,
-    },
-    maxSessionMemory: 64,
-  });
 }

@@ -9,12 +9,12 @@ import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { parseTimeout as parseConnectTimeout } from "@connectrpc/connect/protocol-connect";
 import { parseTimeout as parseGrpcTimeout } from "@connectrpc/connect/protocol-grpc";
 import { readFileSync } from "node:fs";
-import { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { pathToFileURL } from "node:url";
 import { createConformanceService } from "./service.mjs";
 
 const [descriptorFile, mode, compiled] = process.argv.slice(2);
 const { DEFAULT_LIMITS } = await load("kv/limits.js");
+const { nodeCallOf } = await load("http2/node-stream.js");
 const { createStockHandler } = await load("protocol/connect.js");
 const { createFastPath } = await load("protocol/fast-path.js");
 const { listen } = await load("server.js");
@@ -57,10 +57,10 @@ const listener = await listen({
       noteQuery(incoming.method, incoming.url, incoming.headers);
       if (!fastPath?.handleHttp1(incoming, response)) stock(incoming, response);
     },
-    onHttp2(stream, headers, flags, rawHeaders) {
+    onHttp2(stream) {
+      const { headers } = stream;
       noteQuery(headers[":method"], headers[":path"], headers);
-      if (fastPath?.handleHttp2(stream, headers, flags)) return;
-      stock(new Http2ServerRequest(stream, headers, {}, rawHeaders), new Http2ServerResponse(stream));
+      if (!fastPath?.handleHttp2(stream)) stock(...nodeCallOf(stream));
     },
     onHttp1Continue: (incoming, response) => stock(incoming, response),
     onUpgrade: (_request, socket) => socket.destroy(),

@@ -1,6 +1,6 @@
 /** Who answers no ping is gone, unless it was this process that had no time. */
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { PingRounds } from "../../src/protocol/ping-rounds.js";
+import { PingRounds } from "../../src/http2/ping-rounds.js";
 
 const INTERVAL_MS = 1_000;
 let rounds: PingRounds;

@@ -4,7 +4,6 @@
  */
 import { create, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { BucketService } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
 import {
   type GetRequest,
@@ -13,6 +12,7 @@ import {
   type WatchRequest,
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { ErrorDetailSchema } from "../../gen/ironflow/kv/v1/types_pb.js";
+import { nodeCallOf } from "../../src/http2/node-stream.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import { createConnectAdapter } from "../../src/protocol/connect.js";
 import { createFastPath } from "../../src/protocol/fast-path.js";
@@ -143,9 +143,9 @@ export async function startTestServer(isFast: boolean): Promise<TestServer> {
         if (isFast && fast.handleHttp1(request, response)) taken++;
         else stock(request, response);
       },
-      onHttp2(stream, headers, flags, rawHeaders) {
-        if (isFast && fast.handleHttp2(stream, headers, flags)) taken++;
-        else stock(new Http2ServerRequest(stream, headers, {}, rawHeaders), new Http2ServerResponse(stream));
+      onHttp2(stream) {
+        if (isFast && fast.handleHttp2(stream)) taken++;
+        else stock(...nodeCallOf(stream));
       },
       onHttp1Continue: stock,
       onUpgrade: (_request, socket) => socket.destroy(),

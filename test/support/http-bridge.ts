@@ -1,11 +1,17 @@
 /** The HTTP doors on a bare server and a registry that records what it is asked: for tests of the translation alone. */
 import { create, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { once } from "node:events";
-import { createServer, type Server } from "node:http";
-import { createServer as createHttp2Server, type Http2Server } from "node:http2";
-import type { AddressInfo, Socket } from "node:net";
+import { createServer } from "node:http";
+import {
+  type AddressInfo,
+  createServer as createNetServer,
+  type Server as NetServer,
+  type Socket,
+} from "node:net";
 import { BucketService } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
 import { KeyValueService } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import { nodeCallOf } from "../../src/http2/node-stream.js";
+import { Http2Server } from "../../src/http2/server.js";
 import { DEFAULT_LIMITS, type Limits } from "../../src/kv/limits.js";
 import { createCors } from "../../src/protocol/cors.js";
 import { createPageGuard } from "../../src/protocol/page-guard.js";
@@ -86,7 +92,11 @@ export async function startBridge(
       answerWithoutUpgrade: (request, response) => rest.handle(request, response),
     }),
   );
-  const http2 = createHttp2Server((request, response) => rest.handle(request, response));
+  const sessions = new Http2Server(limits, (stream) => rest.handle(...nodeCallOf(stream)));
+  const http2 = createNetServer((socket) => {
+    socket.on("error", () => undefined);
+    sessions.accept(socket);
+  });
   const sockets = new Set<Socket>();
   for (const server of [http1, http2]) server.on("connection", (socket: Socket) => sockets.add(socket));
   const [port, http2Port] = [await listen(http1), await listen(http2)];
@@ -98,17 +108,18 @@ export async function startBridge(
     faults,
     async close() {
       for (const socket of sockets) socket.destroy();
+      sessions.stop();
       await Promise.all([closed(http1), closed(http2)]);
     },
   };
 }
 
-async function listen(server: Server | Http2Server): Promise<number> {
+async function listen(server: NetServer): Promise<number> {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return (server.address() as AddressInfo).port;
 }
 
-async function closed(server: Server | Http2Server): Promise<void> {
+async function closed(server: NetServer): Promise<void> {
   await new Promise<void>((resolve) => server.close(() => resolve()));
 }

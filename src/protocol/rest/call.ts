@@ -2,6 +2,7 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { IncomingHttpHeaders } from "node:http";
 import type { CallInput, Door } from "../../service/calls.js";
+import { connectionOf } from "../../http2/node-stream.js";
 import { clientNameOf, remoteAddressOf } from "../peer.js";
 import type { Request } from "./body.js";
 
@@ -57,9 +58,7 @@ export class HttpCall<Input extends DescMessage = DescMessage> implements CallIn
   }
 
   get connection(): object {
-    return "stream" in this.incoming
-      ? (this.incoming.stream.session ?? this.incoming.stream)
-      : this.incoming.socket;
+    return "stream" in this.incoming ? connectionOf(this.incoming) : this.incoming.socket;
   }
 
   get remoteAddress(): string | undefined {

@@ -1,6 +1,5 @@
 /** Writes answers, on HTTP/1.1 and HTTP/2 alike. */
 import type { OutgoingHttpHeaders } from "node:http";
-import { stopRequest } from "../unread-body.js";
 import type { Request, Response } from "./body.js";
 import type { HeaderFields, Refusal } from "./errors.js";
 import type { Answer } from "./shape.js";
@@ -13,7 +12,6 @@ export function send(request: Request, response: Response, answer: Answer): void
   if (body !== undefined) {
     headers["content-length"] = typeof body === "string" ? Buffer.byteLength(body) : body.length;
   }
-  if ("stream" in response) leaveBodyUnread(response);
   writeHead(response, status, headers);
   if (body === undefined || request.method === "HEAD") response.end();
   else response.end(body);
@@ -34,13 +32,4 @@ export function writeHead(response: Response, status: number, headers: OutgoingH
 /** CORS may have set `Vary: Origin` already, which our own must not replace. */
 function keepOriginVary(response: Response, headers: HeaderFields): void {
   if (headers.vary !== undefined && response.hasHeader("vary")) headers.vary = `Origin, ${headers.vary}`;
-}
-
-/** On HTTP/1.1 Node reads and drops it, so that the client gets to see the answer; the request's time limit ends that. */
-function leaveBodyUnread(response: Exclude<Response, { req: unknown; assignSocket: unknown }>): void {
-  const { stream } = response;
-  // The stream's own event: that of the compatibility layer comes only when the stream is closed.
-  stream.once("finish", () => {
-    if (!stream.endAfterHeaders) stopRequest(stream);
-  });
 }

@@ -1,55 +1,41 @@
 /** A unary call on an HTTP/2 stream. */
-import { constants, type ServerHttp2Stream } from "node:http2";
+import { ErrorCode } from "../../http2/codes.js";
+import type { RequestStream } from "../../http2/stream.js";
 import type { CallSettings, RequestHead } from "../rpc/call.js";
-import { followStream, readRequest, sendTrailersLast } from "../rpc/http2-events.js";
-import { stopRequest } from "../unread-body.js";
 import type { Answer } from "./answer.js";
 import { UnaryCall } from "./call.js";
 
 export class Http2UnaryCall extends UnaryCall {
-  private readsBody = false;
-
   constructor(
     settings: CallSettings,
     head: RequestHead,
-    private readonly stream: ServerHttp2Stream,
+    private readonly stream: RequestStream,
   ) {
     super(settings, head);
   }
 
   get connection(): object {
-    return this.stream.session ?? this.stream;
+    return this.stream.connection;
   }
 
   /** Reads the request's body; answers when it is complete. */
   read(): void {
     this.listen();
-    this.readsBody = true;
-    readRequest(this.stream);
+    if (this.stream.isReceived) this.received();
   }
 
   protected listen(): void {
-    followStream(this.stream, this);
+    this.stream.listener = this;
   }
 
-  protected write(answer: Answer): void {
-    const { stream } = this;
-    if (stream.destroyed || stream.closed) return;
-    const { status, headers, body, trailers } = answer;
+  protected write({ status, headers, body, trailers }: Answer): void {
     const isEmpty = body === undefined || body.length === 0;
-    if (trailers !== undefined) {
-      sendTrailersLast(stream, trailers);
-      stream.respond(headers, { waitForTrailers: true });
-    } else {
-      stream.respond(status === 200 ? headers : { ...headers, ":status": status }, { endStream: isEmpty });
-      // The client may still be sending.
-      if (this.readsBody && !stream.readableEnded) stream.once("finish", () => stopRequest(stream));
-    }
-    if (isEmpty) stream.end();
-    else stream.end(body);
+    const isEnd = isEmpty && trailers === undefined;
+    this.stream.respond(status, headers, isEnd);
+    if (!isEnd) this.stream.end(body, trailers);
   }
 
   protected cut(): void {
-    this.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    this.stream.reset(ErrorCode.internalError);
   }
 }

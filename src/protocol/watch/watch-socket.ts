@@ -4,7 +4,7 @@ import type { WebSocket } from "ws";
 import type { WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { Limits } from "../../kv/limits.js";
 import type { BoundMethod, ServiceRegistry } from "../../service/calls.js";
-import { PingRounds } from "../ping-rounds.js";
+import { PingRounds } from "../../http2/ping-rounds.js";
 import { REQUEST_ID_HEADER } from "../request-id.js";
 import type { HttpCall } from "../rest/call.js";
 import { refusalOf } from "../rest/errors.js";

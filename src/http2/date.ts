@@ -1,0 +1,12 @@
+/** The time as the header `date` has it (RFC 9110 section 5.6.7), made once a second. */
+let second = 0;
+let text = "";
+
+export function dateText(): string {
+  const now = Math.floor(Date.now() / 1_000);
+  if (now !== second) {
+    second = now;
+    text = new Date(now * 1_000).toUTCString();
+  }
+  return text;
+}

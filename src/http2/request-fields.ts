@@ -1,0 +1,145 @@
+/** What the fields of a request must be: https://www.rfc-editor.org/rfc/rfc9113 sections 8.2, 8.3 and 8.5. */
+import type { IncomingHttpHeaders } from "node:http";
+import { ErrorCode, Http2Violation } from "./codes.js";
+
+/** RFC 9110 section 5.6.2, without capitals. */
+const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
+const METHOD = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+/** No controls but the tab, and no white space around it. */
+const BAD_VALUE = /[^\t\x20-\x7e\x80-\xff]|^[\t ]|[\t ]$/;
+const PATH = /^(?:\/[\x21-\x7e\x80-\xff]*|\*)$/;
+const AUTHORITY = /^[!$%&'()*+,\-.0-9:;=@A-Z[\]_a-z~]*$/;
+const SCHEME = /^[A-Za-z][A-Za-z0-9+.-]*$/;
+const DIGITS = /^[0-9]{1,15}$/;
+
+/** Those of HTTP/1.1 that concern a connection. HTTP/2 has none of them, in neither direction. */
+export const OF_CONNECTIONS: ReadonlySet<string> = new Set([
+  "connection",
+  "keep-alive",
+  "proxy-connection",
+  "transfer-encoding",
+  "upgrade",
+]);
+/** Of a second field of these names Node takes the first, also with HTTP/1.1. */
+const SINGLE = new Set([
+  "age",
+  "authorization",
+  "content-encoding",
+  "content-language",
+  "content-length",
+  "content-location",
+  "content-md5",
+  "content-range",
+  "content-type",
+  "date",
+  "dnt",
+  "etag",
+  "expires",
+  "from",
+  "host",
+  "if-match",
+  "if-modified-since",
+  "if-none-match",
+  "if-range",
+  "if-unmodified-since",
+  "last-modified",
+  "location",
+  "max-forwards",
+  "proxy-authorization",
+  "range",
+  "referer",
+  "retry-after",
+  "tk",
+  "upgrade-insecure-requests",
+  "user-agent",
+  "x-content-type-options",
+]);
+
+const PSEUDO: Readonly<Record<string, RegExp>> = {
+  ":method": METHOD,
+  ":scheme": SCHEME,
+  ":path": PATH,
+  ":authority": AUTHORITY,
+};
+
+/** The headers of a request, in the form that Node gives them. Throws where the request is malformed. */
+export function requestHeaders(fields: readonly string[], streamId: number): IncomingHttpHeaders {
+  const headers = headersOf(fields, PSEUDO, streamId);
+  const isConnect = headers[":method"] === "CONNECT";
+  const { ":method": method, ":path": path } = headers;
+  // Nothing here tunnels, but a CONNECT is well-formed all the same.
+  const isComplete = isConnect
+    ? path === undefined && headers[":scheme"] === undefined && headers[":authority"] !== undefined
+    : method !== undefined &&
+      path !== undefined &&
+      headers[":scheme"] !== undefined &&
+      (headers[":authority"] ?? headers.host) !== undefined;
+  if (!isComplete) throw malformed("A request lacks one of its pseudo-header fields.", streamId);
+  if (path === "*" && method !== "OPTIONS") throw malformed("The path is *.", streamId);
+  return headers;
+}
+
+/** The trailers of a request. Throws where they are malformed. */
+export function requestTrailers(fields: readonly string[], streamId: number): IncomingHttpHeaders {
+  return headersOf(fields, {}, streamId);
+}
+
+/** How long the body is to be, where the headers say so. */
+export function contentLengthOf(headers: IncomingHttpHeaders, streamId: number): number | undefined {
+  const text = headers["content-length"];
+  if (text === undefined) return undefined;
+  if (!DIGITS.test(text)) throw malformed("The content-length is no number.", streamId);
+  return Number(text);
+}
+
+function headersOf(
+  fields: readonly string[],
+  pseudo: Readonly<Record<string, RegExp>>,
+  streamId: number,
+): IncomingHttpHeaders {
+  const headers = Object.create(null) as Record<string, string | string[] | undefined>;
+  let arePseudoOver = false;
+  for (let index = 0; index < fields.length; index += 2) {
+    const name = fields[index] ?? "";
+    const value = fields[index + 1] ?? "";
+    if (name.charCodeAt(0) === COLON) {
+      if (arePseudoOver || pseudo[name]?.test(value) !== true || headers[name] !== undefined) {
+        throw malformed("A pseudo-header field is not in its place, or is not what it should be.", streamId);
+      }
+      headers[name] = value;
+      continue;
+    }
+    arePseudoOver = true;
+    if (!NAME.test(name) || BAD_VALUE.test(value)) throw malformed("A field is malformed.", streamId);
+    if (OF_CONNECTIONS.has(name) || (name === "te" && value.toLowerCase() !== "trailers")) {
+      throw malformed(`HTTP/2 has no ${name}.`, streamId);
+    }
+    add(headers, name, value, streamId);
+  }
+  return headers;
+}
+
+const COLON = 58;
+
+function add(
+  headers: Record<string, string | string[] | undefined>,
+  name: string,
+  value: string,
+  streamId: number,
+): void {
+  const before = headers[name];
+  if (name === "set-cookie") {
+    headers[name] = Array.isArray(before) ? [...before, value] : [value];
+  } else if (before === undefined) {
+    headers[name] = value;
+  } else if (name === "content-length" || name === "host") {
+    // Two that differ are the beginning of a trick, and two that don't are of no use.
+    throw malformed(`There are two fields ${name}.`, streamId);
+  } else if (!SINGLE.has(name)) {
+    headers[name] = `${String(before)}${name === "cookie" ? "; " : ", "}${value}`;
+  }
+}
+
+function malformed(message: string, streamId: number): Http2Violation {
+  return new Http2Violation(ErrorCode.protocolError, message, streamId);
+}
