@@ -1,0 +1,54 @@
+/** A server of HTTP/2 for tests: it answers a request as the test says, or with the request's body and headers. */
+import { createServer } from "node:net";
+import { once } from "node:events";
+import type { AddressInfo, Socket } from "node:net";
+import { Http2Server } from "../../src/http2/server.js";
+import type { RequestStream } from "../../src/http2/stream.js";
+import { DEFAULT_LIMITS, type Limits } from "../../src/kv/limits.js";
+
+export interface EchoServer {
+  readonly url: string;
+  readonly port: number;
+  stop(): Promise<void>;
+}
+
+export async function startEcho(
+  answer: (stream: RequestStream) => void = echo,
+  limits: Partial<Limits> = {},
+): Promise<EchoServer> {
+  const http2 = new Http2Server({ ...DEFAULT_LIMITS, ...limits }, answer);
+  const sockets = new Set<Socket>();
+  const server = createServer({ noDelay: true }, (socket) => {
+    sockets.add(socket);
+    socket.on("error", () => undefined);
+    http2.accept(socket);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  return {
+    port,
+    url: `http://127.0.0.1:${port}`,
+    async stop() {
+      http2.stop();
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
+
+/** Sends each piece back as soon as it comes; the request's own headers come back with `echo-` before their names. */
+export function echo(stream: RequestStream): void {
+  const fields: Record<string, string> = {};
+  for (const [name, value] of Object.entries(stream.headers)) {
+    if (name.startsWith("x-")) fields[`echo-${name}`] = String(value);
+  }
+  stream.respond(200, fields, false);
+  stream.listener = {
+    receive: (chunk) => stream.write(chunk),
+    received: () => stream.end(undefined, { "echo-end": "1" }),
+    abandon: () => undefined,
+  };
+  if (stream.isReceived) stream.listener.received();
+}
