@@ -142,7 +142,7 @@ try {
   const relaxed = await startNats("relaxed");
   const safe = await startNats("safe");
   const ours = await startService(relaxed.url);
-  const stock = await startService(relaxed.url, { FAST_PATH: "false" });
+  const stock = await startServer("stock-service.mjs", relaxed.url);
   const oursSafe = await startService(safe.url);
   const embedded = await startService(undefined, { DURABILITY: "relaxed" });
   const workers = await startService(relaxed.url, { WORKERS: "2" });

@@ -92,7 +92,11 @@ class PortServer implements Listener {
 
   constructor(private readonly options: ListenOptions) {
     this.http1 = makeHttp1Server(options.limits);
-    this.http2 = new Http2Server(options.limits, (stream) => this.takeStream(stream));
+    this.http2 = new Http2Server(
+      options.limits,
+      (stream) => this.takeStream(stream),
+      (error) => options.onFault?.(error),
+    );
     this.acceptor = this.makeAcceptor();
     this.acceptor.maxConnections = options.limits.connectionsMax;
     this.attachHandlers(options.handlers);

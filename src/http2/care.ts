@@ -58,10 +58,10 @@ export class ConnectionCare {
     const { connection } = this;
     if (connection.isClosed) return;
     const { headersTimeoutMs } = connection.limits;
-    const { hasSettings, block } = connection.incoming;
+    const { hasSettings, blockSinceMs } = connection.incoming;
     // The first frame must be SETTINGS (RFC 9113 section 3.4); half a preface is no connection.
     const isSlow = hasSettings
-      ? block !== undefined && nowMs - block.sinceMs >= headersTimeoutMs
+      ? blockSinceMs !== undefined && nowMs - blockSinceMs >= headersTimeoutMs
       : this.isOld(nowMs);
     if (isSlow) connection.destroy();
     else if (connection.streams.size === 0) this.lookIdle(nowMs);

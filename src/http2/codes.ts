@@ -46,16 +46,3 @@ export const FRAME_BYTES_MAX = 16_384;
 export const WINDOW_BYTES = 65_535;
 /** The largest window, and the largest stream id. */
 export const INT31_MAX = 2 ** 31 - 1;
-
-/** What a peer did wrong. It ends the connection, or with `streamId` that stream alone. */
-export class Http2Violation extends Error {
-  override readonly name = "Http2Violation";
-
-  constructor(
-    readonly code: number,
-    message: string,
-    readonly streamId?: number,
-  ) {
-    super(message);
-  }
-}

@@ -3,7 +3,8 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { Socket } from "node:net";
 import type { Limits } from "../kv/limits.js";
 import { Budget } from "./budget.js";
-import { ErrorCode, FrameType, Http2Violation, INT31_MAX, WINDOW_BYTES } from "./codes.js";
+import { ErrorCode, FrameType, INT31_MAX, WINDOW_BYTES } from "./codes.js";
+import { Http2Violation } from "./violations.js";
 import { FrameReader } from "./frame-reader.js";
 import { Incoming } from "./incoming.js";
 import { Sender } from "./sender.js";
@@ -21,6 +22,14 @@ export type ConnectionLimits = Pick<
   | "pingIntervalMs"
   | "idleTimeoutMs"
 >;
+
+export interface ConnectionHandlers {
+  /** Takes a request. */
+  onStream(stream: RequestStream): void;
+  onClosed(): void;
+  /** Takes what a listener of a stream threw: a bug. */
+  onFault(error: unknown): void;
+}
 
 /** Resets are counted over so many seconds: cancelling a few hundred calls at once is nothing unusual. */
 const RESET_WINDOW_SECONDS = 30;
@@ -54,12 +63,11 @@ export class Connection implements StreamConnection {
   constructor(
     readonly socket: Socket,
     readonly limits: ConnectionLimits,
-    private readonly onStream: (stream: RequestStream) => void,
-    onClosed: () => void,
+    private readonly handlers: ConnectionHandlers,
   ) {
     const { streamResetsPerSecondMax: perSecond } = limits;
     this.resets = new Budget(perSecond * RESET_WINDOW_SECONDS, perSecond);
-    this.sender = new Sender(socket);
+    this.sender = new Sender(socket, (run) => this.guarded(run));
     this.incoming = new Incoming(this);
     this.reader = new FrameReader((...frame) => {
       this.incoming.take(...frame);
@@ -69,7 +77,7 @@ export class Connection implements StreamConnection {
       this.isClosed = true;
       for (const stream of this.streams.values()) stream.close();
       this.streams.clear();
-      onClosed();
+      handlers.onClosed();
     });
     const settings = ownSettings(limits);
     this.sender.output.head(FrameType.settings, 0, 0, settings.length);
@@ -92,7 +100,7 @@ export class Connection implements StreamConnection {
     stream.isReceived = isEnd;
     stream.contentLeft = length;
     this.streams.set(id, stream);
-    this.onStream(stream);
+    this.handlers.onStream(stream);
   }
 
   /** Notes bytes of the body of a stream, or of one that is no more. Throws where the client sent more than it may. */
@@ -194,14 +202,25 @@ export class Connection implements StreamConnection {
   private receive(chunk: Buffer): void {
     if (this.isFailed) return;
     this.lastActiveMs = performance.now();
-    try {
+    this.guarded(() => {
       this.reader.push(chunk);
       if (this.sender.waitingBytes > UNTAKEN_BYTES_MAX) {
         throw new Http2Violation(ErrorCode.enhanceYourCalm, "What is sent is not taken.");
       }
+    });
+  }
+
+  /** Whatever goes wrong on one connection, it must not end the process: that would end all others. */
+  private guarded(run: () => void): void {
+    try {
+      run();
     } catch (error) {
-      if (!(error instanceof Http2Violation)) throw error;
-      this.fail(error.code);
+      if (error instanceof Http2Violation) {
+        this.fail(error.code);
+      } else {
+        this.handlers.onFault(error);
+        this.destroy();
+      }
     }
   }
 

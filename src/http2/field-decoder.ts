@@ -1,5 +1,6 @@
 /** Decodes the header blocks of one connection: HPACK, https://www.rfc-editor.org/rfc/rfc7541. */
-import { ErrorCode, Http2Violation } from "./codes.js";
+import { ErrorCode } from "./codes.js";
+import { Http2Violation } from "./violations.js";
 import { decodeHuffman } from "./huffman.js";
 import { STATIC_COUNT, STATIC_NAMES, STATIC_VALUES } from "./static-table.js";
 

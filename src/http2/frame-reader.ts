@@ -1,5 +1,6 @@
 /** Cuts what comes in on a connection into frames: https://www.rfc-editor.org/rfc/rfc9113 sections 3.4 and 4.1. */
-import { ErrorCode, FRAME_BYTES_MAX, FRAME_HEAD_BYTES, Http2Violation } from "./codes.js";
+import { ErrorCode, FRAME_BYTES_MAX, FRAME_HEAD_BYTES } from "./codes.js";
+import { Http2Violation } from "./violations.js";
 
 const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 

@@ -1,5 +1,6 @@
 /** Puts together a header block that comes in several frames: RFC 9113 section 6.10. */
-import { ErrorCode, Flag, Http2Violation } from "./codes.js";
+import { ErrorCode, Flag } from "./codes.js";
+import { Http2Violation } from "./violations.js";
 
 /** A block that is allowed fits in three. More, also of empty ones, are an attack (CVE-2024-27983). */
 const FRAMES_MAX = 16;

@@ -5,8 +5,15 @@
 import { FRAME_HEAD_BYTES, FrameType } from "./codes.js";
 
 const BUFFER_BYTES = 16_384;
+/** Less than this is not worth keeping. */
+const SPARE_BYTES_MIN = 1_024;
 /** Copying more than this costs more than another piece in the write. */
 const COPY_BYTES_MAX = 4_096;
+
+/** What is left of a buffer, for whichever connection writes next: thousands of idle ones must not hold one each. */
+const NO_BYTES: Buffer = Buffer.alloc(0);
+const NO_SPARE = { buffer: NO_BYTES, start: 0 };
+let spare = NO_SPARE;
 
 export class Output {
   /** What waits. */
@@ -21,10 +28,13 @@ export class Output {
   room(bytes: number): Buffer {
     if (this.buffer.length - this.end < bytes) {
       this.close();
-      // Not from a pool: a piece of it may wait for long, and would hold what is around it.
-      this.buffer = Buffer.allocUnsafeSlow(Math.max(BUFFER_BYTES, bytes));
-      this.start = 0;
-      this.end = 0;
+      const { buffer, start } = spare;
+      const isFit = buffer.length - start >= bytes;
+      // Not from Node's pool: a piece may wait for long, and would hold what is around it.
+      this.buffer = isFit ? buffer : Buffer.allocUnsafeSlow(Math.max(BUFFER_BYTES, bytes));
+      this.start = isFit ? start : 0;
+      this.end = this.start;
+      if (isFit) spare = NO_SPARE;
     }
     return this.buffer;
   }
@@ -72,6 +82,10 @@ export class Output {
     const { pieces } = this;
     this.pieces = [];
     this.bytes = 0;
+    if (this.buffer.length - this.end >= SPARE_BYTES_MIN) spare = { buffer: this.buffer, start: this.end };
+    this.buffer = NO_BYTES;
+    this.start = 0;
+    this.end = 0;
     return pieces;
   }
 
@@ -81,8 +95,6 @@ export class Output {
     this.start = this.end;
   }
 }
-
-const NO_BYTES = Buffer.alloc(0);
 
 export function writeHead(
   buffer: Buffer,

@@ -1,6 +1,7 @@
 /** What the fields of a request must be: https://www.rfc-editor.org/rfc/rfc9113 sections 8.2, 8.3 and 8.5. */
 import type { IncomingHttpHeaders } from "node:http";
-import { ErrorCode, Http2Violation } from "./codes.js";
+import { ErrorCode } from "./codes.js";
+import { Http2Violation } from "./violations.js";
 
 /** RFC 9110 section 5.6.2, without capitals. */
 const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;

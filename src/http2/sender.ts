@@ -26,11 +26,15 @@ export class Sender {
   private mustResizeTable = false;
   private readonly flushLater = (): void => {
     this.isScheduled = false;
-    this.flush();
+    this.guarded(() => this.flush());
   };
 
-  constructor(private readonly socket: Socket) {
-    socket.on("drain", () => this.flush());
+  /** `guarded` runs what may call a listener of a stream. */
+  constructor(
+    private readonly socket: Socket,
+    private readonly guarded: (run: () => void) => void,
+  ) {
+    socket.on("drain", () => guarded(() => this.flush()));
   }
 
   /** What waits for the client to take it, beside the bodies in their streams. */

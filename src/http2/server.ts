@@ -13,15 +13,16 @@ export class Http2Server {
   constructor(
     private readonly limits: ConnectionLimits,
     private readonly onStream: (stream: RequestStream) => void,
+    private readonly onFault: (error: unknown) => void = () => undefined,
   ) {
     this.caring = careFor(this.connections, limits);
   }
 
   /** Takes a connection, of which nothing was read, or what was read is put back. */
   accept(socket: Socket): void {
-    const connection = new Connection(socket, this.limits, this.onStream, () =>
-      this.connections.delete(connection),
-    );
+    const { onStream, onFault } = this;
+    const onClosed = (): void => void this.connections.delete(connection);
+    const connection = new Connection(socket, this.limits, { onStream, onClosed, onFault });
     const care = new ConnectionCare(connection);
     connection.onPong = () => care.answered();
     this.connections.set(connection, care);

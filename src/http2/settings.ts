@@ -1,6 +1,7 @@
 /** The settings of both sides: https://www.rfc-editor.org/rfc/rfc9113 section 6.5. */
 import type { Limits } from "../kv/limits.js";
-import { ErrorCode, FRAME_BYTES_MAX, Http2Violation, INT31_MAX, Setting } from "./codes.js";
+import { ErrorCode, FRAME_BYTES_MAX, INT31_MAX, Setting } from "./codes.js";
+import { Http2Violation } from "./violations.js";
 import { TABLE_BYTES_MAX } from "./field-decoder.js";
 
 /** What a client may send on a stream before we have read it. */

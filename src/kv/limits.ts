@@ -69,10 +69,7 @@ export interface Limits {
   readonly connectionsMax: number;
   /** The most streams at once on one HTTP/2 connection. */
   readonly streamsPerConnectionMax: number;
-  /**
-   * The most streams that a client may reset on one HTTP/2 connection, per second over half a minute. Node's own limit, which leaves the
-   * connection open and dead, is at 33.
-   */
+  /** The most streams that a client may reset on one HTTP/2 connection, per second over half a minute. */
   readonly streamResetsPerSecondMax: number;
   /** The most calls per second for one API key, or for one address where no key is given; 0: no limit. */
   readonly callsPerSecondMax: number;

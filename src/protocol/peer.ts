@@ -2,10 +2,7 @@
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 
-/**
- * The socket of what a call names as its connection: the socket itself over HTTP/1.1, the session over HTTP/2 (whose stand-in for a socket
- * answers what is asked here), or a stream whose session is gone.
- */
+/** The socket of what a call names as its connection: the socket itself over HTTP/1.1, a connection that has one over HTTP/2. */
 function socketOf(connection: object): Partial<Socket> {
   return (connection as { readonly socket?: Socket }).socket ?? connection;
 }

@@ -1,6 +1,7 @@
 /** HTTP/2 frames by hand (RFC 9113 section 4.1), for what no client library sends. Header blocks are HPACK literals without compression. */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
 
 export const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 
@@ -100,6 +101,17 @@ export class RawSession {
   static async open(port: number, settings: Uint8Array = Buffer.alloc(0)): Promise<RawSession> {
     const socket = connect(port, "127.0.0.1");
     await once(socket, "connect");
+    return RawSession.greet(socket, settings);
+  }
+
+  /** The same under TLS, whatever the certificate. */
+  static async openTls(port: number): Promise<RawSession> {
+    const socket = connectTls({ port, host: "127.0.0.1", ALPNProtocols: ["h2"], rejectUnauthorized: false });
+    await once(socket, "secureConnect");
+    return RawSession.greet(socket);
+  }
+
+  private static greet(socket: Socket, settings: Uint8Array = Buffer.alloc(0)): RawSession {
     const session = new RawSession(socket);
     session.write(PREFACE, frame(Frame.SETTINGS, 0, 0, settings));
     return session;

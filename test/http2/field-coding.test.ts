@@ -1,7 +1,8 @@
 /** HPACK: the examples of RFC 7541 appendix C, blocks that must be refused, and what our own encoder makes. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ErrorCode, Http2Violation } from "../../src/http2/codes.js";
+import { ErrorCode } from "../../src/http2/codes.js";
+import { Http2Violation } from "../../src/http2/violations.js";
 import { FieldDecoder } from "../../src/http2/field-decoder.js";
 import { fieldBytesMax, writeField, writeStatus } from "../../src/http2/field-encoder.js";
 

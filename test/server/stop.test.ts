@@ -18,6 +18,7 @@ import {
   headerBlock,
   RawSession,
 } from "../hostile/http2-frames.js";
+import { hasOpenssl, makeCertificate } from "../support/certificates.js";
 import { startNatsServer } from "../support/nats-server.js";
 import { startTestService } from "../support/service.js";
 
@@ -101,47 +102,69 @@ describe("a client of HTTP/1.1", () => {
   });
 });
 
-describe("a client of HTTP/2", () => {
-  it("is first asked to open no more streams, gets an answer to those that were on their way, and is then sent off", async () => {
-    const service = await startTestService();
-    cleanUp.push(() => service.remove());
-    const client = await RawSession.open(service.port);
-    cleanUp.push(() => client.close());
-    await client.until(({ type, flags }) => type === Frame.SETTINGS && flags === 0);
-    client.write(frame(Frame.SETTINGS, ACK, 0));
-    const stopping = service.stop();
-    const answered = new Set<string>();
-    const answerPing = async (): Promise<void> => {
-      const ping = await client.until(
-        ({ type, flags, payload }) =>
-          type === Frame.PING && flags === 0 && !answered.has(payload.toString("hex")),
-      );
-      const payload = ping?.payload ?? Buffer.alloc(8);
-      answered.add(payload.toString("hex"));
-      client.write(frame(Frame.PING, ACK, 0, payload));
-    };
-    const goAways = (): number[][] =>
-      client.received
-        .filter(({ type }) => type === Frame.GOAWAY)
-        .map(({ payload }) => [payload.readUInt32BE(0), payload.readUInt32BE(4)]);
+type StopCase = [string, () => Promise<Record<string, string>>, (port: number) => Promise<RawSession>];
 
-    await answerPing();
-    await client.until(({ type }) => type === Frame.GOAWAY);
-    expect(goAways()).toEqual([[2 ** 31 - 1, 0]]);
-    const head = headerBlock({ ":method": "GET", ":scheme": "http", ":path": "/healthz", ":authority": "x" });
-    client.write(frame(Frame.HEADERS, END_HEADERS | END_STREAM, 1, head));
-    await client.until(
-      ({ type, flags, streamId }) => streamId === 1 && type === Frame.DATA && flags === END_STREAM,
-    );
-    await answerPing();
-    await client.closed();
-    expect(goAways().slice(0, 2)).toEqual([
-      [2 ** 31 - 1, 0],
-      [1, 0],
-    ]);
-    await stopping;
-  });
+describe("a client of HTTP/2", () => {
+  it.each(
+    [
+      ["in cleartext", () => Promise.resolve({}), (port: number) => RawSession.open(port)],
+      ["under TLS", certificateSettings, (port: number) => RawSession.openTls(port)],
+    ].slice(0, hasOpenssl ? 2 : 1) as StopCase[],
+  )(
+    "%s is first asked to open no more streams, gets an answer to those that were on their way, and is then sent off",
+    async (_name, settings, open) => {
+      const service = await startTestService(await settings());
+      cleanUp.push(() => service.remove());
+      const client = await open(service.port);
+      cleanUp.push(() => client.close());
+      await client.until(({ type, flags }) => type === Frame.SETTINGS && flags === 0);
+      client.write(frame(Frame.SETTINGS, ACK, 0));
+      const stopping = service.stop();
+      const answered = new Set<string>();
+      const answerPing = async (): Promise<void> => {
+        const ping = await client.until(
+          ({ type, flags, payload }) =>
+            type === Frame.PING && flags === 0 && !answered.has(payload.toString("hex")),
+        );
+        const payload = ping?.payload ?? Buffer.alloc(8);
+        answered.add(payload.toString("hex"));
+        client.write(frame(Frame.PING, ACK, 0, payload));
+      };
+      const goAways = (): number[][] =>
+        client.received
+          .filter(({ type }) => type === Frame.GOAWAY)
+          .map(({ payload }) => [payload.readUInt32BE(0), payload.readUInt32BE(4)]);
+
+      await answerPing();
+      await client.until(({ type }) => type === Frame.GOAWAY);
+      expect(goAways()).toEqual([[2 ** 31 - 1, 0]]);
+      const head = headerBlock({
+        ":method": "GET",
+        ":scheme": "http",
+        ":path": "/healthz",
+        ":authority": "x",
+      });
+      client.write(frame(Frame.HEADERS, END_HEADERS | END_STREAM, 1, head));
+      await client.until(
+        ({ type, flags, streamId }) => streamId === 1 && type === Frame.DATA && flags === END_STREAM,
+      );
+      await answerPing();
+      await client.closed();
+      expect(goAways().slice(0, 2)).toEqual([
+        [2 ** 31 - 1, 0],
+        [1, 0],
+      ]);
+      await stopping;
+    },
+  );
 });
+
+async function certificateSettings(): Promise<Record<string, string>> {
+  const folder = await mkdtemp(join(tmpdir(), "ironflow-stop-"));
+  cleanUp.push(() => rm(folder, { recursive: true, force: true }));
+  const { certFile, keyFile } = makeCertificate(folder, "stop");
+  return { "tls-cert": certFile, "tls-key": keyFile };
+}
 
 describe("a watch", () => {
   it("over WebSocket ends with the revision to resume from, and code 1001", async () => {
