@@ -265,10 +265,13 @@ class PortServer implements Listener {
   }
 
   private prepare(request: IncomingMessage, response: ServerResponse): void {
-    response.once("finish", () => {
-      // A body that was answered before its end would block the connection's next request.
-      if (!request.complete) request.resume();
-    });
+    const { "content-length": length, "transfer-encoding": coding } = request.headers;
+    if (length !== undefined || coding !== undefined) {
+      response.once("finish", () => {
+        // A body that was answered before its end would block the connection's next request.
+        if (!request.complete) request.resume();
+      });
+    }
     const responses = this.responsesOf(request.socket).add(response);
     response.once("close", () => {
       responses.delete(response);

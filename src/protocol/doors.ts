@@ -49,12 +49,15 @@ export function createDoors(options: DoorsOptions): RequestHandlers {
 
   const dispatch = (request: Request, response: Response, awaitsContinue = false): void => {
     const { path } = splitTarget(request.url ?? "/");
-    response.setHeader(REQUEST_ID_HEADER, requestIdOf(request.headers));
+    const requestId = requestIdOf(request.headers);
     const refusal = pageGuard(request.headers.origin, authorityOf(request));
+    if (refusal === undefined && rest.handles(path)) {
+      rest.handle(request, response, awaitsContinue);
+      return;
+    }
+    response.setHeader(REQUEST_ID_HEADER, requestId);
     if (refusal !== undefined) {
       refuse(response, refusal);
-    } else if (rest.handles(path)) {
-      rest.handle(request, response, awaitsContinue);
     } else if (path === "/healthz" || path === "/readyz") {
       void answerHealth(path, response, options.health);
     } else if (path === "/metrics") {

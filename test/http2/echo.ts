@@ -9,6 +9,10 @@ import { DEFAULT_LIMITS, type Limits } from "../../src/kv/limits.js";
 export interface EchoServer {
   readonly url: string;
   readonly port: number;
+  /** What listeners of streams threw. */
+  readonly faults: readonly unknown[];
+  /** Asks the clients to leave. */
+  leave(): void;
   stop(): Promise<void>;
 }
 
@@ -16,7 +20,8 @@ export async function startEcho(
   answer: (stream: RequestStream) => void = echo,
   limits: Partial<Limits> = {},
 ): Promise<EchoServer> {
-  const http2 = new Http2Server({ ...DEFAULT_LIMITS, ...limits }, answer);
+  const faults: unknown[] = [];
+  const http2 = new Http2Server({ ...DEFAULT_LIMITS, ...limits }, answer, (fault) => void faults.push(fault));
   const sockets = new Set<Socket>();
   const server = createServer({ noDelay: true }, (socket) => {
     sockets.add(socket);
@@ -27,6 +32,8 @@ export async function startEcho(
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   return {
+    faults,
+    leave: () => http2.leaveGently(),
     port,
     url: `http://127.0.0.1:${port}`,
     async stop() {

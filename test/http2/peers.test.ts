@@ -75,6 +75,25 @@ describe("bodies", () => {
     );
   });
 
+  it("of several connections at once are not mixed up", async () => {
+    const { url } = (server = await startEcho());
+    const answers = Array.from({ length: 20 }, async (_, connection) => {
+      const session = open(url);
+      for (let turn = 0; turn < 10; turn++) {
+        const bodies = Array.from({ length: 5 }, (_body, index) =>
+          pattern(index * 700 + turn, connection + index),
+        );
+        const headers = { "x-connection": String(connection) };
+        const echoes = await Promise.all(bodies.map((body) => send(session, body, headers)));
+        echoes.forEach((echoed, index) => {
+          expect(echoed.body.equals(bodies[index] ?? Buffer.alloc(0))).toBe(true);
+          expect(echoed.headers["echo-x-connection"]).toBe(String(connection));
+        });
+      }
+    });
+    await Promise.all(answers);
+  });
+
   it("of 20 MB come back whole on one stream", async () => {
     const { url } = (server = await startEcho());
     const body = pattern(20_000_000, 1);
@@ -154,6 +173,55 @@ describe("headers", () => {
     sessions.push(session);
     const { headers } = await send(session, Buffer.from("body"), long);
     expect([headers["echo-x-a"], headers["echo-x-b"]]).toEqual([long["x-a"], long["x-b"]]);
+  });
+});
+
+describe("a connection", () => {
+  it("ends by itself when its handler fails, and takes no other one with it", async () => {
+    const fault = new Error("a fault");
+    const { url } = (server = await startEcho((stream) => {
+      if (stream.headers[":path"] === "/") {
+        echo(stream);
+        return;
+      }
+      stream.listener = {
+        receive() {
+          throw fault;
+        },
+        received: () => undefined,
+        abandon: () => undefined,
+      };
+    }));
+    const [good, bad] = [open(url), open(url)];
+    expect((await send(good, Buffer.from("before"))).body.toString()).toBe("before");
+    const stream = bad.request({ ":method": "POST", ":path": "/bad" });
+    stream.on("error", () => undefined);
+    bad.on("error", () => undefined);
+    const closed = once(bad, "close");
+    stream.end("body");
+    await closed;
+    expect(server.faults).toEqual([fault]);
+    expect((await send(good, Buffer.from("after"))).body.toString()).toBe("after");
+  });
+
+  it("that is to leave answers what is under way, and is closed then", async () => {
+    let finish = (): void => expect.unreachable();
+    const { url } = (server = await startEcho((stream) => {
+      finish = () => {
+        stream.respond(200, {}, false);
+        stream.end(Buffer.from("at last"));
+      };
+    }));
+    const session = open(url);
+    const answer = answerOf(session.request({ ":path": "/" }));
+    await once(session, "remoteSettings");
+    const asked = once(session, "goaway");
+    const closed = once(session, "close");
+    server.leave();
+    expect((await asked).slice(0, 2)).toEqual([0, 2 ** 31 - 1]);
+    finish();
+    expect((await answer).body.toString()).toBe("at last");
+    await closed;
   });
 });
 

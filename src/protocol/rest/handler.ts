@@ -6,7 +6,7 @@ import { create, fromJson, type JsonValue, type Message, toJson } from "@bufbuil
 import type { Limits } from "../../kv/limits.js";
 import type { ServiceRegistry } from "../../service/calls.js";
 import { type Cors, createCors } from "../cors.js";
-import { REQUEST_ID_HEADER } from "../request-id.js";
+import { REQUEST_ID_HEADER, requestIdOf } from "../request-id.js";
 import { serveEventStream } from "../watch/sse.js";
 import { allowedMethods, bindCall, findRoute } from "./bind.js";
 import { checkBodyHeaders, parseJsonObject, readBody, type Request, type Response } from "./body.js";
@@ -54,6 +54,7 @@ export function createRestHandler(options: RestHandlerOptions): RestHandler {
     handles: (path) => path === "/api" || path.startsWith("/api/"),
     handle(request, response, awaitsContinue = false) {
       try {
+        if (request.method === "OPTIONS") response.setHeader(REQUEST_ID_HEADER, requestIdOf(request.headers));
         if (cors.apply(request, response)) return;
       } catch (error) {
         door.fail(request, response, error);

@@ -1,5 +1,6 @@
 /** Writes answers, on HTTP/1.1 and HTTP/2 alike. */
 import type { OutgoingHttpHeaders } from "node:http";
+import { REQUEST_ID_HEADER } from "../request-id.js";
 import type { Request, Response } from "./body.js";
 import type { HeaderFields, Refusal } from "./errors.js";
 import type { Answer } from "./shape.js";
@@ -23,8 +24,13 @@ export function sendRefusal(request: Request, response: Response, refusal: Refus
   send(request, response, { status: refusal.status, headers, body: refusal.body });
 }
 
-/** The two kinds of response declare this method separately, so that a union of them can't be called. */
+/**
+ * Writes a status and headers, which it adds the request's id to: headers that were set one by one before cost Node more than all others.
+ * (The two kinds of response declare `writeHead` separately, so that a union of them can't be called.)
+ */
 export function writeHead(response: Response, status: number, headers: OutgoingHttpHeaders): void {
+  const requestId = response.req.headers[REQUEST_ID_HEADER];
+  if (requestId !== undefined) headers[REQUEST_ID_HEADER] = requestId;
   if ("stream" in response) response.writeHead(status, headers);
   else response.writeHead(status, headers);
 }
