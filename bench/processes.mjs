@@ -126,7 +126,7 @@ export async function startService(natsUrl, env = {}) {
   const port = await freePort();
   const storage = natsUrl === undefined ? { DATA_DIR: await temporaryFolder() } : { NATS_URL: natsUrl };
   const startMs = performance.now();
-  const child = start(process.execPath, ["--max-semi-space-size=32", "dist/src/main.js", "serve"], {
+  const child = start(process.execPath, ["dist/src/main.js", "serve"], {
     PORT: String(port),
     ...storage,
     LOG_LEVEL: "warn",

@@ -1,8 +1,6 @@
-#!/usr/bin/env -S node --max-semi-space-size=32
+#!/usr/bin/env node
 /**
  * The command `ironflow-kv`: `serve`, and the client's verbs. Signals, exit codes, and nothing else.
- *
- * The flag above: what a call makes is short-lived, and a larger nursery lets it die there (docs/performance.md has the figure).
  */
 import cluster from "node:cluster";
 import { readFileSync } from "node:fs";
