@@ -3,10 +3,14 @@
  * request to its handler, keeps connections alive or ends them, and drains on shutdown. It knows nothing of what is served.
  */
 import type { IncomingMessage, Server as Http1Server, ServerResponse } from "node:http";
-import { createServer as createNetServer, type Server as NetServer, type Socket } from "node:net";
-import { createServer as createTlsServer, type SecureContextOptions, Server as TlsServer } from "node:tls";
+import type { Server as NetServer, Socket } from "node:net";
+import { Server as TlsServer } from "node:tls";
 import { once } from "node:events";
 import type { Duplex } from "node:stream";
+import { contextOf, makeAcceptor, type TlsMaterial } from "./acceptor.js";
+import { Lanes } from "./http1/lanes.js";
+import type { PlainRequest } from "./http1/plain-request.js";
+import type { PlainResponse } from "./http1/plain-response.js";
 import { ErrorCode } from "./http2/codes.js";
 import { Http2Server } from "./http2/server.js";
 import { endStalledConnections } from "./http2/stalled-writes.js";
@@ -28,15 +32,9 @@ export interface RequestHandlers {
   /** A request that waits for "100 Continue" before its body: whoever takes the body says so, or refuses. */
   onHttp1Continue(request: IncomingMessage, response: ServerResponse): void;
   onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** A plain request over HTTP/1.1. False: it is to come by `onHttp1`, and nothing was written. Absent: all of them are. */
+  onPlain?(request: PlainRequest, response: PlainResponse): boolean;
   onHttp2(stream: RequestStream): void;
-}
-
-/** PEM texts. */
-export interface TlsMaterial {
-  readonly cert: string;
-  readonly key: string;
-  /** Who signs the certificates of clients; absent: they are not asked for one. */
-  readonly clientCa?: string;
 }
 
 export interface ListenOptions {
@@ -81,6 +79,7 @@ class PortServer implements Listener {
   private readonly http1: Http1Server;
   private readonly http2: Http2Server;
   private readonly acceptor: NetServer;
+  private readonly lanes: Lanes;
   private readonly stalling: { stop(): void };
   /** HTTP/1.1 answers that are not complete. */
   private readonly responses = new WeakMap<Socket, Set<ServerResponse>>();
@@ -102,6 +101,12 @@ class PortServer implements Listener {
     this.attachHandlers(options.handlers);
     // Of the streams on an HTTP/2 connection care is taken one by one.
     this.stalling = endStalledConnections(this.sockets, options.limits);
+    this.lanes = new Lanes({
+      idleTimeoutMs: options.limits.idleTimeoutMs,
+      isStopping: () => this.isStopping,
+      take: (request, response) => this.takePlain(request, response),
+      leave: (socket) => this.toNode(socket),
+    });
   }
 
   get port(): number {
@@ -153,6 +158,7 @@ class PortServer implements Listener {
     await Promise.all(gone);
     clearTimeout(deadline);
     this.stalling.stop();
+    this.lanes.stop();
     this.http2.stop();
     this.http1.close();
   }
@@ -160,6 +166,7 @@ class PortServer implements Listener {
   private endGoodbye(): void {
     this.isGoodbyeOver = true;
     for (const socket of this.silent) socket.destroy();
+    this.lanes.endIdle(0);
     this.http1.closeIdleConnections();
   }
 
@@ -168,36 +175,16 @@ class PortServer implements Listener {
   }
 
   private makeAcceptor(): NetServer {
-    const { tls, limits, clientCertificates } = this.options;
-    if (tls === undefined) {
-      return createNetServer(
-        { noDelay: true, keepAlive: true, keepAliveInitialDelay: limits.pingIntervalMs },
-        (socket) => {
-          this.track(socket);
-          this.silent.add(socket);
-          peekProtocol(socket, limits.peekTimeoutMs, (protocol) => this.handOver(socket, protocol));
-        },
-      );
-    }
-    const acceptor = createTlsServer(
-      {
-        ...contextOf(tls),
-        requestCert: tls.clientCa !== undefined,
-        rejectUnauthorized: tls.clientCa !== undefined && clientCertificates !== "optional",
-        ALPNProtocols: ["h2", "http/1.1"],
-        handshakeTimeout: limits.peekTimeoutMs,
-        noDelay: true,
-        keepAlive: true,
-        keepAliveInitialDelay: limits.pingIntervalMs,
-      },
-      (socket) => {
-        this.track(socket);
-        this.handOver(socket, socket.alpnProtocol === "h2" ? "http2" : "http1");
-      },
-    );
-    // A failed handshake concerns that client alone. Where its time is up, Node leaves the connection open.
-    acceptor.on("tlsClientError", (_error, socket) => socket.destroy());
-    return acceptor;
+    const { limits } = this.options;
+    const whenTold = (socket: Socket): void => {
+      this.track(socket);
+      this.silent.add(socket);
+      peekProtocol(socket, limits.peekTimeoutMs, (protocol) => this.handOver(socket, protocol));
+    };
+    return makeAcceptor(this.options, whenTold, (socket, protocol) => {
+      this.track(socket);
+      this.handOver(socket, protocol);
+    });
   }
 
   private track(socket: Socket): void {
@@ -215,10 +202,24 @@ class PortServer implements Listener {
     this.silent.delete(socket);
     if (protocol === "http2") {
       this.http2.accept(socket);
+    } else if (this.options.handlers.onPlain === undefined) {
+      this.toNode(socket);
     } else {
-      this.http1.emit("connection", socket);
-      socket.resume();
+      this.lanes.open(socket);
     }
+  }
+
+  private takePlain(request: PlainRequest, response: PlainResponse): boolean {
+    let isTaken = true;
+    this.guarded(request.socket, () => {
+      isTaken = this.options.handlers.onPlain?.(request, response) === true;
+    });
+    return isTaken;
+  }
+
+  private toNode(socket: Socket): void {
+    this.http1.emit("connection", socket);
+    socket.resume();
   }
 
   private attachHandlers(handlers: RequestHandlers): void {
@@ -301,8 +302,4 @@ class PortServer implements Listener {
 
 function askToClose(response: ServerResponse): void {
   if (!response.headersSent) response.setHeader("connection", "close");
-}
-
-function contextOf({ cert, key, clientCa }: TlsMaterial): SecureContextOptions {
-  return { cert, key, ...(clientCa === undefined ? {} : { ca: clientCa }) };
 }

@@ -7,7 +7,7 @@ import { readFile } from "node:fs/promises";
 import { createSecureContext } from "node:tls";
 import type { Logger } from "pino";
 import type { Config } from "./config.js";
-import type { TlsMaterial } from "./server.js";
+import type { TlsMaterial } from "./acceptor.js";
 
 type TlsConfig = Pick<Config, "tlsCert" | "tlsKey" | "tlsClientCa">;
 

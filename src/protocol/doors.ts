@@ -4,6 +4,8 @@ import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import type { Duplex } from "node:stream";
 import type { Logger } from "pino";
 import type { Config } from "../config.js";
+import type { PlainRequest } from "../http1/plain-request.js";
+import type { PlainResponse } from "../http1/plain-response.js";
 import { nodeCallOf } from "../http2/node-stream.js";
 import type { RequestStream } from "../http2/stream.js";
 import type { RequestHandlers } from "../server.js";
@@ -83,6 +85,14 @@ export function createDoors(options: DoorsOptions): RequestHandlers {
       const { origin, host } = request.headers;
       if (pageGuard(origin, host) === undefined && fast?.handleHttp1(request, response) === true) return;
       dispatch(request, response);
+    },
+    onPlain(request: PlainRequest, response: PlainResponse) {
+      const { path } = splitTarget(request.url);
+      if (!rest.isPlain(path) || pageGuard(undefined, request.headers.host) !== undefined) return false;
+      requestIdOf(request.headers);
+      // They have all that this door makes use of.
+      rest.handle(request as unknown as IncomingMessage, response as unknown as ServerResponse);
+      return true;
     },
     onHttp1Continue(request: IncomingMessage, response: ServerResponse) {
       dispatch(request, response, true);

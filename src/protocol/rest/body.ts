@@ -35,6 +35,13 @@ export interface BodyLimits {
 
 /** The whole body. Rejects with a 413 as soon as it is over the limit, and with a 4xx when it breaks off or takes too long. */
 export function readBody(request: Request, limits: BodyLimits): Promise<Uint8Array> {
+  // That of a plain request came with it.
+  const { body } = request as { readonly body?: Buffer };
+  if (body !== undefined) {
+    return body.length > limits.bytesMax
+      ? Promise.reject(tooLarge(limits.bytesMax, limits.tooLargeCode))
+      : Promise.resolve(body);
+  }
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;

@@ -35,6 +35,8 @@ export interface RestHandlerOptions {
 export interface RestHandler {
   /** Whether a request's path (or target) is this door's: all under /api/. */
   handles(path: string): boolean;
+  /** Whether a path is this door's, and no watch's: its answer leaves in one piece. */
+  isPlain(path: string): boolean;
   /**
    * Answers a request; never throws. `awaitsContinue` says that the client waits for `100 Continue` and Node has not sent it (the event
    * `checkContinue`): it is sent when the body is wanted, so that a refusal comes before the body.
@@ -52,6 +54,7 @@ export function createRestHandler(options: RestHandlerOptions): RestHandler {
   const door = new RestDoor(router, options);
   return {
     handles: (path) => path === "/api" || path.startsWith("/api/"),
+    isPlain: (path) => path.startsWith("/api/") && !path.endsWith("/watch"),
     handle(request, response, awaitsContinue = false) {
       try {
         if (request.method === "OPTIONS") response.setHeader(REQUEST_ID_HEADER, requestIdOf(request.headers));

@@ -1,0 +1,129 @@
+/**
+ * A connection of HTTP/1.1 for as long as its requests are plain (`plain-request.ts`): these are answered past Node's own server, which takes
+ * several times as long for each. The first request that is anything else, or that nobody takes here, goes with its connection to Node's
+ * server, and stays there: malformed and slow ones, bodies in pieces, upgrades, pipelines.
+ */
+import type { Socket } from "node:net";
+import { headLengthOf, type PlainHead, type PlainRequest, readPlainHead } from "./plain-request.js";
+import { PlainResponse } from "./plain-response.js";
+
+export interface LaneOptions {
+  readonly idleTimeoutMs: number;
+  /** Whether connections are to end with their next answer. */
+  readonly isStopping: () => boolean;
+  /** Takes a request; false: it must go to Node's server, and nothing was written. */
+  readonly take: (request: PlainRequest, response: PlainResponse) => boolean;
+  /** Gives the connection to Node's server; what it sent last is put back. */
+  readonly leave: (socket: Socket) => void;
+  readonly onClosed: (lane: Lane) => void;
+}
+
+export class Lane {
+  /** When its last answer was complete. */
+  private idleSinceMs = performance.now();
+  /** The one that is being made. */
+  private response: PlainResponse | undefined;
+  /** What came in meanwhile. */
+  private held: Buffer | undefined;
+  private lastText = "";
+  private lastHead: PlainHead | undefined;
+  private readonly onData = (chunk: Buffer): void => this.receive(chunk);
+  private readonly onDrain = (): void => this.receiveHeld();
+  private readonly onClose = (): void => {
+    this.options.onClosed(this);
+    this.response?.close();
+  };
+
+  constructor(
+    private readonly socket: Socket,
+    private readonly options: LaneOptions,
+  ) {
+    socket.on("data", this.onData);
+    socket.on("drain", this.onDrain);
+    socket.on("close", this.onClose);
+    socket.resume();
+  }
+
+  /** Ends it where it has been without a request for so long. */
+  endIdle(forMs: number): void {
+    if (this.response === undefined && performance.now() - this.idleSinceMs >= forMs) this.socket.destroy();
+  }
+
+  private receive(chunk: Buffer): void {
+    if (this.isBusy) {
+      // A client that does not wait for its answers gets them in their order, and no more than it takes.
+      this.held = this.held === undefined ? chunk : Buffer.concat([this.held, chunk]);
+      this.socket.pause();
+      return;
+    }
+    const request = this.read(chunk);
+    if (request === undefined) {
+      this.leave(chunk);
+      return;
+    }
+    const { isStopping: isLast, idleTimeoutMs } = this.options;
+    const response = new PlainResponse(request, this.socket, {
+      isLast,
+      keepAliveSeconds: Math.floor(idleTimeoutMs / 1_000),
+      onEnd: (wasLast) => this.answered(wasLast),
+    });
+    this.response = response;
+    if (this.options.take(request, response)) return;
+    this.response = undefined;
+    this.leave(chunk);
+  }
+
+  private read(chunk: Buffer): PlainRequest | undefined {
+    const bodyStart = headLengthOf(chunk);
+    if (bodyStart === undefined) return undefined;
+    const text = chunk.toString("latin1", 0, bodyStart - 4);
+    // As one client's requests are much alike, the last one is not read again when it comes again.
+    if (text !== this.lastText) {
+      this.lastHead = readPlainHead(text);
+      this.lastText = text;
+    }
+    const head = this.lastHead;
+    if (head === undefined || chunk.length - bodyStart !== head.contentLength) return undefined;
+    const { method, url } = head;
+    // A copy of the headers, as whoever has the request may add to them.
+    return {
+      method,
+      url,
+      headers: { ...head.headers },
+      body: chunk.subarray(bodyStart),
+      socket: this.socket,
+      httpVersionMajor: 1,
+    };
+  }
+
+  private answered(wasLast: boolean): void {
+    this.response = undefined;
+    this.idleSinceMs = performance.now();
+    if (wasLast) this.socket.end();
+    // Not within the answer: many in a row would go deep.
+    else if (this.held !== undefined) setImmediate(this.onDrain);
+  }
+
+  private get isBusy(): boolean {
+    return this.response !== undefined || this.socket.writableNeedDrain;
+  }
+
+  private receiveHeld(): void {
+    const { held } = this;
+    if (held === undefined || this.isBusy || this.socket.destroyed) return;
+    this.held = undefined;
+    this.socket.resume();
+    this.receive(held);
+  }
+
+  private leave(chunk: Buffer): void {
+    const { socket } = this;
+    socket.off("data", this.onData);
+    socket.off("drain", this.onDrain);
+    socket.off("close", this.onClose);
+    socket.pause();
+    socket.unshift(chunk);
+    this.options.onClosed(this);
+    this.options.leave(socket);
+  }
+}
