@@ -1,0 +1,213 @@
+/** Requests over HTTP/1.1 that pass Node's server by, and how a connection gets back to it: what clients see is the same. */
+import fc from "fast-check";
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startTestService, type TestService } from "../support/service.js";
+
+const BUCKETS = "/api/v1/kv/buckets";
+const KEYS = `${BUCKETS}/b/keys`;
+
+let service: TestService;
+beforeAll(async () => {
+  service = await startTestService({ "idle-timeout-ms": "1000" });
+  await fetch(service.url + BUCKETS, { method: "POST", body: '{"name":"b"}' });
+  await fetch(`${service.url}${KEYS}/k`, { method: "PUT", body: "value" });
+  await fetch(`${service.url}${KEYS}/long`, { method: "PUT", body: "x".repeat(300_000) });
+});
+afterAll(() => service.remove());
+
+/** A connection that is written to and read from by hand. */
+class RawClient {
+  private text = "";
+  isClosed = false;
+
+  private constructor(readonly socket: Socket) {
+    socket.setEncoding("latin1");
+    socket.setMaxListeners(0);
+    socket.on("data", (chunk: string) => (this.text += chunk));
+    socket.on("error", () => undefined);
+    socket.on("close", () => (this.isClosed = true));
+  }
+
+  static async open(): Promise<RawClient> {
+    const socket = connect(service.port, "127.0.0.1");
+    await once(socket, "connect");
+    return new RawClient(socket);
+  }
+
+  /** The next answer, which says how long it is. */
+  async answer(): Promise<{ status: number; headers: Record<string, string>; body: string }> {
+    for (;;) {
+      const end = this.text.indexOf("\r\n\r\n");
+      if (end >= 0) {
+        const [first = "", ...lines] = this.text.slice(0, end).split("\r\n");
+        const headers = Object.fromEntries(
+          lines.map((line) => [
+            line.slice(0, line.indexOf(":")).toLowerCase(),
+            line.slice(line.indexOf(":") + 2),
+          ]),
+        );
+        const length = Number(headers["content-length"] ?? 0);
+        if (this.text.length >= end + 4 + length) {
+          const body = this.text.slice(end + 4, end + 4 + length);
+          this.text = this.text.slice(end + 4 + length);
+          return { status: Number(first.split(" ")[1]), headers, body };
+        }
+      }
+      if (this.isClosed) throw new Error(`closed after ${JSON.stringify(this.text)}`);
+      await Promise.race([once(this.socket, "data"), once(this.socket, "close")]);
+    }
+  }
+}
+
+function request(method: string, path: string, headers: Record<string, string> = {}, body = ""): string {
+  const lines = Object.entries({ Host: "x", ...headers }).map(([name, value]) => `${name}: ${value}\r\n`);
+  const length = body === "" ? "" : `Content-Length: ${Buffer.byteLength(body)}\r\n`;
+  return `${method} ${path} HTTP/1.1\r\n${lines.join("")}${length}\r\n${body}`;
+}
+
+const GET = request("GET", `${KEYS}/k`);
+
+/** What does not depend on the moment. */
+function comparable({ status, headers, body }: Awaited<ReturnType<RawClient["answer"]>>): unknown {
+  const lasting = Object.entries(headers).filter(([name]) => name !== "date" && name !== "x-request-id");
+  return { status, headers: Object.fromEntries(lasting), body };
+}
+
+describe("an answer", () => {
+  it.each<[string, string]>([
+    ["an entry", request("GET", `${KEYS}/k`)],
+    ["a value", request("GET", `${KEYS}/k?raw=true`)],
+    ["a long value", request("GET", `${KEYS}/long?raw=true`)],
+    ["a missing key", request("GET", `${KEYS}/nobody`)],
+    ["a key of two parts, and of letters that are not ASCII", request("GET", `${KEYS}/a/b%C3%A9`)],
+    ["keys", request("GET", `${KEYS}?filter=*`)],
+    ["a bucket that is there", request("POST", BUCKETS, {}, '{"name":"b"}')],
+    ["a malformed body", request("POST", BUCKETS, {}, "{")],
+    ["an entry that the client has", request("GET", `${KEYS}/k`, { "If-None-Match": '"1"' })],
+    ["a conflict", request("PUT", `${KEYS}/k`, { "If-Match": "999" }, "v")],
+    ["a key that is deleted", request("DELETE", `${KEYS}/nobody`)],
+    ["a method that is not allowed", request("POST", `${KEYS}/k`, {}, "v")],
+    ["no route", request("GET", "/api/v1/nobody")],
+  ])("is the same with %s past Node's server and from it", async (_name, text) => {
+    const [past, node] = [await RawClient.open(), await RawClient.open()];
+    past.socket.write(text);
+    // With this field a request is not plain; it means nothing else.
+    node.socket.write(text.replace("Host: x", "Host: x\r\nTE: trailers"));
+    expect(comparable(await past.answer())).toEqual(comparable(await node.answer()));
+    past.socket.destroy();
+    node.socket.destroy();
+  });
+});
+
+describe("a connection", () => {
+  it("answers one request after the other, plain or not, in any pieces, each once and in order", async () => {
+    const requests = fc.array(
+      fc.record({ number: fc.nat(9), isPlain: fc.boolean(), isPut: fc.boolean(), length: fc.nat(2_000) }),
+      { minLength: 1, maxLength: 8 },
+    );
+    const cuts = fc.array(fc.integer({ min: 1, max: 700 }), { minLength: 1, maxLength: 5 });
+    await fc.assert(
+      fc.asyncProperty(requests, cuts, fc.boolean(), async (all, lengths, isPatient) => {
+        const client = await RawClient.open();
+        const texts = all.map(({ number, isPlain, isPut, length }) =>
+          request(
+            isPut ? "PUT" : "GET",
+            `${KEYS}/${isPut ? `p${number}` : `absent${number}`}`,
+            isPlain ? {} : { TE: "trailers" },
+            isPut ? "x".repeat(length + 1) : "",
+          ),
+        );
+        const read = async (index: number): Promise<void> => {
+          const { status, body } = await client.answer();
+          expect(status).toBe(all[index]?.isPut === true ? 200 : 404);
+          if (status === 404) expect(body).toContain(`absent${all[index]?.number}`);
+        };
+        if (isPatient) {
+          for (const [index, text] of texts.entries()) {
+            client.socket.write(text);
+            await read(index);
+          }
+        } else {
+          const bytes = texts.join("");
+          for (let at = 0, turn = 0; at < bytes.length; turn++) {
+            const length = lengths[turn % lengths.length] ?? 1;
+            client.socket.write(bytes.slice(at, at + length));
+            await new Promise((resolve) => setImmediate(resolve));
+            at += length;
+          }
+          for (const index of texts.keys()) await read(index);
+        }
+        client.socket.destroy();
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("that asks again before it was answered is answered in order", async () => {
+    const client = await RawClient.open();
+    for (let index = 0; index < 20; index++) {
+      client.socket.write(request("GET", `${KEYS}/absent${index}`));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    for (let index = 0; index < 20; index++)
+      expect((await client.answer()).body).toContain(`absent${index}\\"`);
+    client.socket.destroy();
+  });
+
+  it("whose answers nobody takes gets no more of them than fit", async () => {
+    const client = await RawClient.open();
+    client.socket.pause();
+    const long = request("GET", `${KEYS}/long?raw=true`);
+    for (let index = 0; index < 200; index++) {
+      client.socket.write(long);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect((await fetch(`${service.url}${KEYS}/k`)).status).toBe(200);
+    client.socket.resume();
+    for (let index = 0; index < 200; index++) expect((await client.answer()).body).toHaveLength(300_000);
+    client.socket.destroy();
+  });
+
+  it("is closed when it has been idle for IDLE_TIMEOUT_MS", async () => {
+    const client = await RawClient.open();
+    client.socket.write(GET);
+    expect((await client.answer()).headers["keep-alive"]).toBe("timeout=1");
+    await once(client.socket, "close");
+  });
+
+  it("is closed by the client's wish", async () => {
+    const client = await RawClient.open();
+    client.socket.write(GET);
+    await client.answer();
+    client.socket.write(request("GET", `${KEYS}/k`, { Connection: "close" }));
+    expect((await client.answer()).headers.connection).toBe("close");
+    await once(client.socket, "close");
+  });
+
+  it("may become a WebSocket after plain requests", async () => {
+    const client = await RawClient.open();
+    client.socket.write(GET);
+    await client.answer();
+    client.socket.write(
+      request("GET", `${BUCKETS}/b/watch`, {
+        Connection: "Upgrade",
+        Upgrade: "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+      }),
+    );
+    expect((await client.answer()).status).toBe(101);
+    client.socket.destroy();
+  });
+
+  it("that ends in the middle of its call leaves the others alone", async () => {
+    for (let index = 0; index < 50; index++) {
+      const client = await RawClient.open();
+      client.socket.write(request("PUT", `${KEYS}/gone`, {}, "v"));
+      client.socket.destroy();
+    }
+    expect((await fetch(`${service.url}${KEYS}/k`)).status).toBe(200);
+  });
+});
