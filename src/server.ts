@@ -102,6 +102,7 @@ class PortServer implements Listener {
     // Of the streams on an HTTP/2 connection care is taken one by one.
     this.stalling = endStalledConnections(this.sockets, options.limits);
     this.lanes = new Lanes({
+      headersTimeoutMs: options.limits.headersTimeoutMs,
       idleTimeoutMs: options.limits.idleTimeoutMs,
       isStopping: () => this.isStopping,
       take: (request, response) => this.takePlain(request, response),
@@ -166,7 +167,7 @@ class PortServer implements Listener {
   private endGoodbye(): void {
     this.isGoodbyeOver = true;
     for (const socket of this.silent) socket.destroy();
-    this.lanes.endIdle(0);
+    this.lanes.endIdle();
     this.http1.closeIdleConnections();
   }
 

@@ -8,6 +8,9 @@ import { headLengthOf, type PlainHead, type PlainRequest, readPlainHead } from "
 import { PlainResponse } from "./plain-response.js";
 
 export interface LaneOptions {
+  /** How long it may take until the first request. */
+  readonly headersTimeoutMs: number;
+  /** How long it may take from an answer to the next request. */
   readonly idleTimeoutMs: number;
   /** Whether connections are to end with their next answer. */
   readonly isStopping: () => boolean;
@@ -19,8 +22,9 @@ export interface LaneOptions {
 }
 
 export class Lane {
-  /** When its last answer was complete. */
+  /** When its last answer was complete, or it was opened. */
   private idleSinceMs = performance.now();
+  private hasAnswered = false;
   /** The one that is being made. */
   private response: PlainResponse | undefined;
   /** What came in meanwhile. */
@@ -44,9 +48,19 @@ export class Lane {
     socket.resume();
   }
 
-  /** Ends it where it has been without a request for so long. */
-  endIdle(forMs: number): void {
-    if (this.response === undefined && performance.now() - this.idleSinceMs >= forMs) this.socket.destroy();
+  get isIdle(): boolean {
+    return this.response === undefined;
+  }
+
+  /** Ends it where it has been without a request for too long. */
+  look(nowMs: number): void {
+    const { headersTimeoutMs, idleTimeoutMs } = this.options;
+    if (this.isIdle && nowMs - this.idleSinceMs >= (this.hasAnswered ? idleTimeoutMs : headersTimeoutMs))
+      this.end();
+  }
+
+  end(): void {
+    this.socket.destroy();
   }
 
   private receive(chunk: Buffer): void {
@@ -98,6 +112,7 @@ export class Lane {
 
   private answered(wasLast: boolean): void {
     this.response = undefined;
+    this.hasAnswered = true;
     this.idleSinceMs = performance.now();
     if (wasLast) this.socket.end();
     // Not within the answer: many in a row would go deep.

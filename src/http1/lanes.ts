@@ -10,8 +10,8 @@ export class Lanes {
   private readonly timer: NodeJS.Timeout;
 
   constructor(private readonly options: Omit<LaneOptions, "onClosed">) {
-    const { idleTimeoutMs } = options;
-    this.timer = setInterval(() => this.endIdle(idleTimeoutMs), Math.min(LOOK_MS_MAX, idleTimeoutMs / 4));
+    const shortestMs = Math.min(options.idleTimeoutMs, options.headersTimeoutMs);
+    this.timer = setInterval(() => this.look(), Math.min(LOOK_MS_MAX, shortestMs / 4));
     this.timer.unref();
   }
 
@@ -20,12 +20,17 @@ export class Lanes {
     this.lanes.add(new Lane(socket, { ...this.options, onClosed }));
   }
 
-  /** Ends those that have been without a request for so long. */
-  endIdle(forMs: number): void {
-    for (const lane of this.lanes) lane.endIdle(forMs);
+  /** Ends those that no request is under way on. */
+  endIdle(): void {
+    for (const lane of this.lanes) if (lane.isIdle) lane.end();
   }
 
   stop(): void {
     clearInterval(this.timer);
+  }
+
+  private look(): void {
+    const nowMs = performance.now();
+    for (const lane of this.lanes) lane.look(nowMs);
   }
 }
