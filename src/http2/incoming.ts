@@ -94,7 +94,10 @@ export class Incoming {
     const isEnd = (flags & Flag.endStream) !== 0;
     if (stream === undefined) {
       if (this.connection.wasResetLately(streamId, isEnd)) return;
-      throw new Http2Violation(ErrorCode.streamClosed, "DATA on a closed stream.", streamId);
+      // Not counted as a reset: what was on its way when many streams were refused is no abuse.
+      this.countIdleTalk();
+      this.connection.refuse(streamId, ErrorCode.streamClosed);
+      return;
     }
     if (stream.isReceived) throw new Http2Violation(ErrorCode.streamClosed, "DATA behind the end.", streamId);
     if (stream.contentLeft !== undefined) {

@@ -5,7 +5,9 @@ import { pid as ownPid } from "node:process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type DataDirLock, lockDataDir } from "../../src/nats/data-dir-lock.js";
 import { StartError } from "../../src/nats/start-error.js";
-import { killParent, startParent } from "./parent-process.js";
+import { killParent, useParents } from "./parent-process.js";
+
+const startParent = useParents();
 
 let scratch: string;
 beforeAll(async () => {

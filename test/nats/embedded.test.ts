@@ -21,8 +21,10 @@ import { lockDataDir } from "../../src/nats/data-dir-lock.js";
 import { type EmbeddedNats, type EmbeddedOptions, startEmbedded } from "../../src/nats/embedded.js";
 import { packagedProgram } from "../../src/nats/embedded-program.js";
 import { StartError } from "../../src/nats/start-error.js";
-import { killParent, startParent } from "./parent-process.js";
+import { killParent, useParents } from "./parent-process.js";
 import { childrenOf, isAlive, listeningAddresses, processesNaming, untilGone } from "./processes.js";
+
+const startParent = useParents();
 
 let scratch: string;
 const cleanUp: (() => Promise<unknown>)[] = [];

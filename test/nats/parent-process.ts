@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import ts from "typescript";
-import { afterAll } from "vitest";
+import { afterAll, beforeAll } from "vitest";
 
 const ROOT = join(import.meta.dirname, "../..");
 
@@ -19,16 +19,20 @@ export interface ParentProcess {
   readonly pass: string;
 }
 
-let compiled: Promise<string> | undefined;
+/**
+ * Call once in a test file. What it returns starts a Node process, in a process group of its own, that calls startEmbedded and ignores
+ * Ctrl-C, and resolves when it has. (Per file, as test files that share a worker share this module too.)
+ */
+export function useParents(): (dataDir: string) => Promise<ParentProcess> {
+  let directory: string;
+  beforeAll(async () => {
+    directory = await compile();
+  });
+  afterAll(() => rm(directory, { recursive: true, force: true }));
+  return (dataDir) => startParent(join(directory, "parent.mjs"), dataDir);
+}
 
-afterAll(async () => {
-  if (compiled !== undefined) await rm(await compiled, { recursive: true, force: true });
-});
-
-/** Starts a Node process, in a process group of its own, that calls startEmbedded and ignores Ctrl-C. Resolves when it has. */
-export async function startParent(dataDir: string): Promise<ParentProcess> {
-  compiled ??= compile();
-  const script = join(await compiled, "parent.mjs");
+async function startParent(script: string, dataDir: string): Promise<ParentProcess> {
   const child = spawn(process.execPath, [script, dataDir], {
     detached: true,
     stdio: ["ignore", "pipe", "inherit"],
