@@ -6,10 +6,11 @@ import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-const MODULE = "github.com/summerwind/h2spec";
-const VERSION = "v2.2.1+incompatible";
+const PROGRAM = "github.com/summerwind/h2spec/cmd/h2spec";
 const ROOT = join(import.meta.dirname, "../..");
-const CACHE = join(ROOT, "node_modules/.cache/h2spec", VERSION);
+/** A Go module that says from which versions it is built. */
+const MODULE = join(import.meta.dirname, "h2spec");
+const CACHE = join(ROOT, "node_modules/.cache/h2spec");
 const RUNNER = join(CACHE, process.platform === "win32" ? "h2spec.exe" : "h2spec");
 const REPORT = join(CACHE, "report.xml");
 /** How long h2spec waits for what the rules demand. */
@@ -29,8 +30,9 @@ if (spawnSync("go", ["version"]).status !== 0) {
 }
 mkdirSync(CACHE, { recursive: true });
 if (!existsSync(RUNNER)) {
-  execFileSync("go", ["install", `${MODULE}/cmd/h2spec@${VERSION}`], {
-    env: { ...process.env, GOBIN: CACHE, GOFLAGS: "" },
+  execFileSync("go", ["build", "-o", RUNNER, PROGRAM], {
+    cwd: MODULE,
+    env: { ...process.env, GOFLAGS: "" },
     stdio: "inherit",
   });
 }
