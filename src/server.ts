@@ -9,7 +9,7 @@ import { once } from "node:events";
 import type { Duplex } from "node:stream";
 import { contextOf, makeAcceptor, type TlsMaterial } from "./acceptor.js";
 import { Lanes } from "./http1/lanes.js";
-import type { PlainRequest } from "./http1/plain-request.js";
+import { HEAD_BYTES_MAX, type PlainRequest } from "./http1/plain-request.js";
 import type { PlainResponse } from "./http1/plain-response.js";
 import { ErrorCode } from "./http2/codes.js";
 import { Http2Server } from "./http2/server.js";
@@ -102,6 +102,7 @@ class PortServer implements Listener {
     // Of the streams on an HTTP/2 connection care is taken one by one.
     this.stalling = endStalledConnections(this.sockets, options.limits);
     this.lanes = new Lanes({
+      headBytesMax: Math.min(HEAD_BYTES_MAX, options.limits.headerBytesMax),
       headersTimeoutMs: options.limits.headersTimeoutMs,
       idleTimeoutMs: options.limits.idleTimeoutMs,
       isStopping: () => this.isStopping,
@@ -168,6 +169,13 @@ class PortServer implements Listener {
     this.isGoodbyeOver = true;
     for (const socket of this.silent) socket.destroy();
     this.lanes.endIdle();
+    this.endIdleOfNode();
+  }
+
+  /** Node takes a connection for idle when its answer was made; while one is still being sent, all stay. */
+  private endIdleOfNode(): void {
+    for (const socket of this.sockets)
+      for (const response of this.responsesOf(socket)) if (response.writableEnded) return;
     this.http1.closeIdleConnections();
   }
 
@@ -278,7 +286,7 @@ class PortServer implements Listener {
     response.once("close", () => {
       responses.delete(response);
       // One whose headers were out before could not ask, such as a watch by SSE.
-      if (this.isGoodbyeOver) setImmediate(() => this.http1.closeIdleConnections());
+      if (this.isGoodbyeOver) setImmediate(() => this.endIdleOfNode());
     });
     if (this.isStopping) askToClose(response);
   }

@@ -8,6 +8,8 @@ import { headLengthOf, type PlainHead, type PlainRequest, readPlainHead } from "
 import { PlainResponse } from "./plain-response.js";
 
 export interface LaneOptions {
+  /** The longest head that is read here, in bytes. */
+  readonly headBytesMax: number;
   /** How long it may take until the first request. */
   readonly headersTimeoutMs: number;
   /** How long it may take from an answer to the next request. */
@@ -22,7 +24,7 @@ export interface LaneOptions {
 }
 
 export class Lane {
-  /** When its last answer was complete, or it was opened. */
+  /** When its last answer was taken, or it was opened. */
   private idleSinceMs = performance.now();
   private hasAnswered = false;
   /** The one that is being made. */
@@ -32,7 +34,11 @@ export class Lane {
   private lastText = "";
   private lastHead: PlainHead | undefined;
   private readonly onData = (chunk: Buffer): void => this.receive(chunk);
-  private readonly onDrain = (): void => this.receiveHeld();
+  private readonly onDrain = (): void => {
+    this.idleSinceMs = performance.now();
+    this.receiveHeld();
+  };
+  private readonly onHeld = (): void => this.receiveHeld();
   private readonly onClose = (): void => {
     this.options.onClosed(this);
     this.response?.close();
@@ -48,19 +54,17 @@ export class Lane {
     socket.resume();
   }
 
-  get isIdle(): boolean {
-    return this.response === undefined;
-  }
-
-  /** Ends it where it has been without a request for too long. */
+  /** Ends it where it has been without a request for too long. (How long an answer may take to be taken is looked after elsewhere.) */
   look(nowMs: number): void {
     const { headersTimeoutMs, idleTimeoutMs } = this.options;
-    if (this.isIdle && nowMs - this.idleSinceMs >= (this.hasAnswered ? idleTimeoutMs : headersTimeoutMs))
-      this.end();
+    const isIdle = this.response === undefined && this.socket.writableLength === 0;
+    if (isIdle && nowMs - this.idleSinceMs >= (this.hasAnswered ? idleTimeoutMs : headersTimeoutMs))
+      this.socket.destroy();
   }
 
-  end(): void {
-    this.socket.destroy();
+  /** Ends it where no request is under way, when the client has the last answer. */
+  endIdle(): void {
+    if (this.response === undefined) this.socket.destroySoon();
   }
 
   private receive(chunk: Buffer): void {
@@ -88,7 +92,7 @@ export class Lane {
   }
 
   private read(chunk: Buffer): PlainRequest | undefined {
-    const bodyStart = headLengthOf(chunk);
+    const bodyStart = headLengthOf(chunk, this.options.headBytesMax);
     if (bodyStart === undefined) return undefined;
     const text = chunk.toString("latin1", 0, bodyStart - 4);
     // As one client's requests are much alike, the last one is not read again when it comes again.
@@ -114,9 +118,9 @@ export class Lane {
     this.response = undefined;
     this.hasAnswered = true;
     this.idleSinceMs = performance.now();
-    if (wasLast) this.socket.end();
+    if (wasLast) this.socket.destroySoon();
     // Not within the answer: many in a row would go deep.
-    else if (this.held !== undefined) setImmediate(this.onDrain);
+    else if (this.held !== undefined) setImmediate(this.onHeld);
   }
 
   private get isBusy(): boolean {
@@ -125,7 +129,7 @@ export class Lane {
 
   private receiveHeld(): void {
     const { held } = this;
-    if (held === undefined || this.isBusy || this.socket.destroyed) return;
+    if (held === undefined || this.isBusy || !this.socket.writable) return;
     this.held = undefined;
     this.socket.resume();
     this.receive(held);

@@ -22,7 +22,7 @@ export class Lanes {
 
   /** Ends those that no request is under way on. */
   endIdle(): void {
-    for (const lane of this.lanes) if (lane.isIdle) lane.end();
+    for (const lane of this.lanes) lane.endIdle();
   }
 
   stop(): void {

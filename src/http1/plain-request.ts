@@ -27,7 +27,7 @@ export interface PlainHead {
 
 const HEAD_END = Buffer.from("\r\n\r\n");
 /** Longer heads are not worth a second look. */
-const HEAD_BYTES_MAX = 8_192;
+export const HEAD_BYTES_MAX = 8_192;
 const REQUEST_LINE = /^(GET|PUT|POST|DELETE) (\/[\x21-\x7e]*) HTTP\/1\.1$/;
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
@@ -46,9 +46,9 @@ const NOT_PLAIN = new Set([
 ]);
 
 /** Where the head in these bytes ends, its empty line included; undefined where it is not whole, or too long. */
-export function headLengthOf(bytes: Buffer): number | undefined {
+export function headLengthOf(bytes: Buffer, bytesMax: number): number | undefined {
   const end = bytes.indexOf(HEAD_END);
-  return end < 0 || end > HEAD_BYTES_MAX ? undefined : end + HEAD_END.length;
+  return end < 0 || end > bytesMax ? undefined : end + HEAD_END.length;
 }
 
 /** Reads a head, without its empty line. Undefined where it is not plain. */

@@ -1,4 +1,8 @@
-/** The answer to a plain request: of Node's ServerResponse just what is used of it there. It leaves in one write. */
+/**
+ * The answer to a plain request: of Node's ServerResponse just what is used of it there. The answers of one turn of the event loop leave at
+ * its end, one right behind the other, each in one write: where writes lie apart, the system may wake a client's process for each anew,
+ * which costs more than the write.
+ */
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import { dateText } from "../http2/date.js";
@@ -16,15 +20,26 @@ export interface PlainResponseOptions {
   /** Whether the connection ends with this answer. */
   readonly isLast: () => boolean;
   readonly keepAliveSeconds: number;
-  /** Told when the answer is complete. */
+  /** Told when the answer is written. */
   readonly onEnd: (isLast: boolean) => void;
+}
+
+/** Those whose answers are to be written in this turn. */
+let ended: PlainResponse[] = [];
+
+function writeEnded(): void {
+  const responses = ended;
+  ended = [];
+  for (const response of responses) response.write();
 }
 
 export class PlainResponse {
   headersSent = false;
-  private readonly headers: Record<string, Headers[string]> = {};
+  /** What was set before `writeHead`. */
+  private headers: Record<string, Headers[string]> | undefined;
   private isEnded = false;
   private head = "";
+  private body: string | Uint8Array | undefined;
   private isLast = false;
   private onClose: (() => void)[] = [];
 
@@ -39,11 +54,12 @@ export class PlainResponse {
   }
 
   setHeader(name: string, value: string): void {
+    this.headers ??= {};
     this.headers[name.toLowerCase()] = value;
   }
 
   hasHeader(name: string): boolean {
-    return Object.hasOwn(this.headers, name);
+    return this.headers?.[name] !== undefined;
   }
 
   /** Tells of the connection's end before that of the answer. */
@@ -54,38 +70,39 @@ export class PlainResponse {
   /** Names are in lower case. Throws a TypeError where a header can't be sent; nothing is sent then. */
   writeHead(status: number, headers: Headers): void {
     this.isLast = this.options.isLast();
-    let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Unknown"}\r\n`;
-    Object.assign(this.headers, headers);
-    for (const name in this.headers) {
-      const value = this.headers[name];
-      if (value === undefined) continue;
-      const text = String(value);
-      if (!VALUE.test(text)) throw new TypeError(`the header ${name} can't have this value`);
-      head += `${name}: ${text}\r\n`;
-    }
-    if (headers["content-length"] === undefined && status !== 204 && status !== 304)
-      head += "content-length: 0\r\n";
+    const lines = linesOf(this.headers === undefined ? headers : { ...this.headers, ...headers });
+    const hasLength = headers["content-length"] !== undefined || status === 204 || status === 304;
     const connection = this.isLast
       ? "close"
       : `keep-alive\r\nKeep-Alive: timeout=${this.options.keepAliveSeconds}`;
-    this.head = `${head}Date: ${dateText()}\r\nConnection: ${connection}\r\n\r\n`;
+    this.head =
+      `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Unknown"}\r\n${lines}${hasLength ? "" : "content-length: 0\r\n"}` +
+      `Date: ${dateText()}\r\nConnection: ${connection}\r\n\r\n`;
     this.headersSent = true;
   }
 
+  /** After `writeHead`. */
   end(body?: string | Uint8Array): void {
     if (this.isEnded) return;
     this.isEnded = true;
+    this.body = body;
     this.onClose = [];
-    const { socket, head } = this;
+    if (ended.length === 0) setImmediate(writeEnded);
+    ended.push(this);
+  }
+
+  /** To be called once, after `end`. */
+  write(): void {
+    const { socket, head, body } = this;
     if (typeof body === "string") {
-      socket.write(
-        isLatin1(body) ? head + body : Buffer.concat([Buffer.from(head, "latin1"), Buffer.from(body)]),
-        "latin1",
-      );
-    } else if (body === undefined || body.length <= COPY_BYTES_MAX) {
-      const bytes = Buffer.allocUnsafe(head.length + (body?.length ?? 0));
+      if (isLatin1(body)) socket.write(head + body, "latin1");
+      else socket.write(Buffer.concat([Buffer.from(head, "latin1"), Buffer.from(body)]));
+    } else if (body === undefined || body.length === 0) {
+      socket.write(head, "latin1");
+    } else if (body.length <= COPY_BYTES_MAX) {
+      const bytes = Buffer.allocUnsafe(head.length + body.length);
       bytes.write(head, "latin1");
-      if (body !== undefined) bytes.set(body, head.length);
+      bytes.set(body, head.length);
       socket.write(bytes);
     } else {
       socket.cork();
@@ -104,6 +121,18 @@ export class PlainResponse {
   close(): void {
     for (const listener of this.onClose.splice(0)) listener();
   }
+}
+
+function linesOf(headers: Headers): string {
+  let lines = "";
+  for (const name in headers) {
+    const value = headers[name];
+    if (value === undefined) continue;
+    const text = String(value);
+    if (!VALUE.test(text)) throw new TypeError(`the header ${name} can't have this value`);
+    lines += `${name}: ${text}\r\n`;
+  }
+  return lines;
 }
 
 /** Whether UTF-8 and Latin-1 write it alike: it is ASCII. */

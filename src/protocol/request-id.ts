@@ -18,7 +18,7 @@ let made = 0;
 export function requestIdOf(headers: IncomingHttpHeaders): string {
   const given = headers[REQUEST_ID_HEADER];
   if (typeof given === "string" && WELL_FORMED.test(given)) return given;
-  const id = prefix + (++made).toString(36);
+  const id = prefix + (++made).toString();
   headers[REQUEST_ID_HEADER] = id;
   return id;
 }

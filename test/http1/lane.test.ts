@@ -1,8 +1,11 @@
 /** Requests over HTTP/1.1 that pass Node's server by, and how a connection gets back to it: what clients see is the same. */
 import fc from "fast-check";
 import { once } from "node:events";
+import { Agent, type IncomingMessage, request as httpRequest } from "node:http";
 import { connect, type Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
+import { listen } from "../../src/server.js";
 import { startTestService, type TestService } from "../support/service.js";
 
 const BUCKETS = "/api/v1/kv/buckets";
@@ -30,8 +33,8 @@ class RawClient {
     socket.on("close", () => (this.isClosed = true));
   }
 
-  static async open(): Promise<RawClient> {
-    const socket = connect(service.port, "127.0.0.1");
+  static async open(port = service.port): Promise<RawClient> {
+    const socket = connect(port, "127.0.0.1");
     await once(socket, "connect");
     return new RawClient(socket);
   }
@@ -175,6 +178,44 @@ describe("a connection", () => {
     client.socket.write(GET);
     expect((await client.answer()).headers["keep-alive"]).toBe("timeout=1");
     await once(client.socket, "close");
+  });
+
+  it("is not idle while an answer is on its way, however long the client takes", async () => {
+    const body = "x".repeat(30_000_000);
+    const listener = await listen({
+      host: "127.0.0.1",
+      port: 0,
+      limits: { ...DEFAULT_LIMITS, idleTimeoutMs: 500 },
+      tls: undefined,
+      handlers: {
+        onPlain({ url }, response) {
+          const text = url === "/long" ? body : "ok";
+          response.writeHead(200, { "content-length": text.length });
+          response.end(text);
+          return true;
+        },
+        onHttp1: () => expect.unreachable(),
+        onHttp1Continue: () => expect.unreachable(),
+        onUpgrade: () => expect.unreachable(),
+        onHttp2: () => expect.unreachable(),
+      },
+    });
+    const agent = new Agent({ keepAlive: true });
+    const [slow] = (await once(httpRequest(`${listener.url}/long`, { agent }).end(), "response")) as [
+      IncomingMessage,
+    ];
+    // Two that are idle, one after the other, say when the time is up.
+    for (let times = 0; times < 2; times++) {
+      const idle = await RawClient.open(listener.port);
+      idle.socket.write(GET);
+      await idle.answer();
+      await once(idle.socket, "close");
+    }
+    let length = 0;
+    for await (const chunk of slow) length += (chunk as Buffer).length;
+    expect(length).toBe(body.length);
+    agent.destroy();
+    await listener.drain(0);
   });
 
   it("is closed by the client's wish", async () => {

@@ -3,10 +3,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { Agent, type IncomingMessage, request, type ServerResponse } from "node:http";
 import { mkdtemp, rm } from "node:fs/promises";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
+import type { PlainResponse } from "../../src/http1/plain-response.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import { type Listener, listen } from "../../src/server.js";
 import {
@@ -29,9 +31,21 @@ afterEach(async () => {
   for (const step of cleanUp.splice(0).reverse()) await step();
 });
 
-/** A listener whose requests the test answers. */
-async function startListener(): Promise<{ listener: Listener; waiting: ServerResponse[] }> {
-  const waiting: ServerResponse[] = [];
+const LONG = "x".repeat(30_000_000);
+
+/** A listener whose requests the test answers, past Node's server where it is told so. */
+async function startListener(
+  isPlain = false,
+): Promise<{ listener: Listener; waiting: ((text: string) => void)[] }> {
+  const waiting: ((text: string) => void)[] = [];
+  const answer = (url: string | undefined, response: ServerResponse | PlainResponse): void => {
+    const send = (text: string): void => {
+      response.writeHead(200, { "content-length": text.length });
+      response.end(text);
+    };
+    if (url === "/wait") waiting.push(send);
+    else send(url === "/long" ? LONG : "ok");
+  };
   const refuse = (): never => {
     throw new Error("not expected");
   };
@@ -41,9 +55,10 @@ async function startListener(): Promise<{ listener: Listener; waiting: ServerRes
     limits: DEFAULT_LIMITS,
     tls: undefined,
     handlers: {
-      onHttp1(incoming, response) {
-        if (incoming.url === "/wait") waiting.push(response);
-        else response.end("ok");
+      onHttp1: (incoming, response) => answer(incoming.url, response),
+      onPlain(incoming, response) {
+        if (isPlain) answer(incoming.url, response);
+        return isPlain;
       },
       onHttp1Continue: refuse,
       onUpgrade: refuse,
@@ -69,9 +84,12 @@ async function get(url: string, agent: Agent): Promise<IncomingMessage & { reado
   return Object.assign(answer, { isReused: outgoing.reusedSocket });
 }
 
-describe("a client of HTTP/1.1", () => {
+describe.each([
+  ["past Node's server", true],
+  ["of Node's server", false],
+])("a client of HTTP/1.1 %s", (_name, isPlain) => {
   it("is asked to leave its kept connection by the next answer", async () => {
-    const { listener } = await startListener();
+    const { listener } = await startListener(isPlain);
     const agent = keptConnection();
     expect((await get(listener.url, agent)).headers.connection).toBe("keep-alive");
     listener.announceStop();
@@ -82,17 +100,32 @@ describe("a client of HTTP/1.1", () => {
   });
 
   it("is asked to leave by an answer that it waits for, and gets it whole", async () => {
-    const { listener, waiting } = await startListener();
+    const { listener, waiting } = await startListener(isPlain);
     const answer = get(`${listener.url}/wait`, keptConnection());
     await expect.poll(() => waiting.length).toBe(1);
     const drained = listener.drain(60_000);
-    waiting[0]?.end("at last");
+    waiting[0]?.("at last");
     expect((await answer).headers.connection).toBe("close");
     await drained;
   });
 
+  it("gets the whole of an answer that it is still taking", async () => {
+    const { listener } = await startListener(isPlain);
+    const outgoing = request(`${listener.url}/long`, { agent: keptConnection() }).end();
+    const [answer] = (await once(outgoing, "response")) as [IncomingMessage];
+    const idle = connect(listener.port, "127.0.0.1").resume();
+    await once(idle, "connect");
+    const drained = listener.drain(60_000);
+    // Idle ones are closed when the time that they are given is over.
+    await once(idle, "close");
+    let length = 0;
+    for await (const chunk of answer) length += (chunk as Buffer).length;
+    expect(length).toBe(LONG.length);
+    await drained;
+  });
+
   it("is cut off when the time to drain is over", async () => {
-    const { listener, waiting } = await startListener();
+    const { listener, waiting } = await startListener(isPlain);
     const outgoing = request(`${listener.url}/wait`, { agent: false }).end();
     const failed = once(outgoing, "error");
     await expect.poll(() => waiting.length).toBe(1);
