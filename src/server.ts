@@ -11,6 +11,7 @@ import { contextOf, makeAcceptor, type TlsMaterial } from "./acceptor.js";
 import { Lanes } from "./http1/lanes.js";
 import { HEAD_BYTES_MAX, type PlainRequest } from "./http1/plain-request.js";
 import type { PlainResponse } from "./http1/plain-response.js";
+import { askToClose, Turns } from "./http1/turns.js";
 import { ErrorCode } from "./http2/codes.js";
 import { Http2Server } from "./http2/server.js";
 import { endStalledConnections } from "./http2/stalled-writes.js";
@@ -80,6 +81,7 @@ class PortServer implements Listener {
   private readonly http2: Http2Server;
   private readonly acceptor: NetServer;
   private readonly lanes: Lanes;
+  private readonly turns = new Turns();
   private readonly stalling: { stop(): void };
   /** HTTP/1.1 answers that are not complete. */
   private readonly responses = new WeakMap<Socket, Set<ServerResponse>>();
@@ -128,7 +130,10 @@ class PortServer implements Listener {
 
   async open(): Promise<void> {
     this.acceptor.listen({ host: this.options.host, port: this.options.port, backlog: 1_024 });
-    await once(this.acceptor, "listening");
+    await once(this.acceptor, "listening").catch((error: unknown) => {
+      this.stop();
+      throw error;
+    });
     // Node enforces headersTimeout and requestTimeout by a timer that it starts on this event of the HTTP server itself.
     this.http1.emit("listening");
   }
@@ -155,10 +160,19 @@ class PortServer implements Listener {
   async drain(deadlineMs: number): Promise<void> {
     this.stopAccepting();
     const gone: Promise<unknown>[] = [];
-    for (const socket of this.sockets) if (!socket.closed) gone.push(once(socket, "close"));
-    const deadline = setTimeout(() => this.cut(), deadlineMs);
+    // (Not by `once` of the events: it rejects where a connection ends with an error.)
+    for (const socket of this.sockets)
+      if (!socket.closed) gone.push(new Promise((resolve) => socket.once("close", resolve)));
+    const deadline = setTimeout(() => {
+      for (const socket of this.sockets) socket.destroy();
+    }, deadlineMs);
     await Promise.all(gone);
     clearTimeout(deadline);
+    this.stop();
+  }
+
+  /** Ends what goes on without connections. */
+  private stop(): void {
     this.stalling.stop();
     this.lanes.stop();
     this.http2.stop();
@@ -177,10 +191,6 @@ class PortServer implements Listener {
     for (const socket of this.sockets)
       for (const response of this.responsesOf(socket)) if (response.writableEnded) return;
     this.http1.closeIdleConnections();
-  }
-
-  private cut(): void {
-    for (const socket of this.sockets) socket.destroy();
   }
 
   private makeAcceptor(): NetServer {
@@ -233,14 +243,10 @@ class PortServer implements Listener {
 
   private attachHandlers(handlers: RequestHandlers): void {
     this.http1.on("request", (request, response) => {
-      this.prepare(request, response);
-      if (this.refusesMalformed(request)) return;
-      this.guarded(request.socket, () => handlers.onHttp1(request, response));
+      this.take(request, response, () => handlers.onHttp1(request, response));
     });
     this.http1.on("checkContinue", (request, response) => {
-      this.prepare(request, response);
-      if (this.refusesMalformed(request)) return;
-      this.guarded(request.socket, () => handlers.onHttp1Continue(request, response));
+      this.take(request, response, () => handlers.onHttp1Continue(request, response));
     });
     this.http1.on("upgrade", (request, socket, head) => {
       if (this.refusesMalformed(request)) return;
@@ -248,6 +254,16 @@ class PortServer implements Listener {
       if (this.responsesOf(request.socket).size > 0) return void socket.destroy();
       this.guarded(socket, () => handlers.onUpgrade(request, socket, head));
     });
+  }
+
+  private take(request: IncomingMessage, response: ServerResponse, handle: () => void): void {
+    const { socket } = request;
+    const earlier = this.responsesOf(socket);
+    const isAlone = earlier.size === 0;
+    if (Turns.isOver(earlier)) return;
+    this.prepare(request, response);
+    if (this.refusesMalformed(request)) return;
+    this.turns.take(socket, isAlone, response, () => this.guarded(socket, handle));
   }
 
   private takeStream(stream: RequestStream): void {
@@ -307,8 +323,4 @@ class PortServer implements Listener {
       response.emit("close");
     }
   }
-}
-
-function askToClose(response: ServerResponse): void {
-  if (!response.headersSent) response.setHeader("connection", "close");
 }

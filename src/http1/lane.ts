@@ -7,6 +7,8 @@ import type { Socket } from "node:net";
 import { headLengthOf, type PlainHead, type PlainRequest, readPlainHead } from "./plain-request.js";
 import { PlainResponse } from "./plain-response.js";
 
+const KNOWN_HEAD_BYTES_MAX = 1_024;
+
 export interface LaneOptions {
   /** The longest head that is read here, in bytes. */
   readonly headBytesMax: number;
@@ -68,6 +70,8 @@ export class Lane {
   }
 
   private receive(chunk: Buffer): void {
+    // Behind the last answer nothing is done any more (RFC 9112 section 9.6).
+    if (!this.socket.writable) return;
     if (this.isBusy) {
       // A client that does not wait for its answers gets them in their order, and no more than it takes.
       this.held = this.held === undefined ? chunk : Buffer.concat([this.held, chunk]);
@@ -95,12 +99,12 @@ export class Lane {
     const bodyStart = headLengthOf(chunk, this.options.headBytesMax);
     if (bodyStart === undefined) return undefined;
     const text = chunk.toString("latin1", 0, bodyStart - 4);
-    // As one client's requests are much alike, the last one is not read again when it comes again.
-    if (text !== this.lastText) {
-      this.lastHead = readPlainHead(text);
+    const head = text === this.lastText ? this.lastHead : readPlainHead(text);
+    // As one client's requests are much alike, the last one is not read again when it comes again. A long one is not worth its memory.
+    if (text.length <= KNOWN_HEAD_BYTES_MAX) {
+      this.lastHead = head;
       this.lastText = text;
     }
-    const head = this.lastHead;
     if (head === undefined || chunk.length - bodyStart !== head.contentLength) return undefined;
     const { method, url } = head;
     // A copy of the headers, as whoever has the request may add to them.

@@ -25,19 +25,18 @@ export interface PlainResponseOptions {
 }
 
 /** Those whose answers are to be written in this turn. */
-let ended: PlainResponse[] = [];
+let answered: PlainResponse[] = [];
 
-function writeEnded(): void {
-  const responses = ended;
-  ended = [];
+function writeAnswered(): void {
+  const responses = answered;
+  answered = [];
   for (const response of responses) response.write();
 }
 
 export class PlainResponse {
   headersSent = false;
-  /** What was set before `writeHead`. */
+  /** What was set before the answer. */
   private headers: Record<string, Headers[string]> | undefined;
-  private isEnded = false;
   private head = "";
   private body: string | Uint8Array | undefined;
   private isLast = false;
@@ -67,31 +66,41 @@ export class PlainResponse {
     this.onClose.push(listener);
   }
 
-  /** Names are in lower case. Throws a TypeError where a header can't be sent; nothing is sent then. */
-  writeHead(status: number, headers: Headers): void {
+  /**
+   * Answers. Names are in lower case; those of `setHeader` come besides, where `headers` has not the same. The request's id is a header of its
+   * own. Throws a TypeError where a header can't be sent; nothing is sent then.
+   */
+  answer(
+    status: number,
+    headers: Headers,
+    requestId: string | undefined,
+    body: string | Uint8Array | undefined,
+  ): void {
+    if (this.headersSent) return;
+    let lines = linesOf(headers, undefined);
+    if (this.headers !== undefined) lines += linesOf(this.headers, headers);
+    if (requestId !== undefined) lines += `x-request-id: ${checked("x-request-id", requestId)}\r\n`;
+    if (body !== undefined) {
+      const bytes = typeof body === "string" ? Buffer.byteLength(body) : body.length;
+      lines += `content-length: ${bytes}\r\n`;
+    } else if (status !== 204 && status !== 304) {
+      lines += "content-length: 0\r\n";
+    }
     this.isLast = this.options.isLast();
-    const lines = linesOf(this.headers === undefined ? headers : { ...this.headers, ...headers });
-    const hasLength = headers["content-length"] !== undefined || status === 204 || status === 304;
     const connection = this.isLast
       ? "close"
       : `keep-alive\r\nKeep-Alive: timeout=${this.options.keepAliveSeconds}`;
     this.head =
-      `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Unknown"}\r\n${lines}${hasLength ? "" : "content-length: 0\r\n"}` +
+      `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Unknown"}\r\n${lines}` +
       `Date: ${dateText()}\r\nConnection: ${connection}\r\n\r\n`;
-    this.headersSent = true;
-  }
-
-  /** After `writeHead`. */
-  end(body?: string | Uint8Array): void {
-    if (this.isEnded) return;
-    this.isEnded = true;
     this.body = body;
+    this.headersSent = true;
     this.onClose = [];
-    if (ended.length === 0) setImmediate(writeEnded);
-    ended.push(this);
+    if (answered.length === 0) setImmediate(writeAnswered);
+    answered.push(this);
   }
 
-  /** To be called once, after `end`. */
+  /** To be called once, after `answer`. */
   write(): void {
     const { socket, head, body } = this;
     if (typeof body === "string") {
@@ -123,16 +132,20 @@ export class PlainResponse {
   }
 }
 
-function linesOf(headers: Headers): string {
+/** The lines of headers, but of those that `others` has too. */
+function linesOf(headers: Headers, others: Headers | undefined): string {
   let lines = "";
   for (const name in headers) {
     const value = headers[name];
-    if (value === undefined) continue;
-    const text = String(value);
-    if (!VALUE.test(text)) throw new TypeError(`the header ${name} can't have this value`);
-    lines += `${name}: ${text}\r\n`;
+    if (value !== undefined && others?.[name] === undefined)
+      lines += `${name}: ${checked(name, String(value))}\r\n`;
   }
   return lines;
+}
+
+function checked(name: string, value: string): string {
+  if (!VALUE.test(value)) throw new TypeError(`the header ${name} can't have this value`);
+  return value;
 }
 
 /** Whether UTF-8 and Latin-1 write it alike: it is ASCII. */

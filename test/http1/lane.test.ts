@@ -189,9 +189,7 @@ describe("a connection", () => {
       tls: undefined,
       handlers: {
         onPlain({ url }, response) {
-          const text = url === "/long" ? body : "ok";
-          response.writeHead(200, { "content-length": text.length });
-          response.end(text);
+          response.answer(200, {}, undefined, url === "/long" ? body : "ok");
           return true;
         },
         onHttp1: () => expect.unreachable(),
@@ -242,6 +240,19 @@ describe("a connection", () => {
     expect((await client.answer()).status).toBe(101);
     client.socket.destroy();
   });
+
+  it.each(["watch", "watc%68", "%77atch"])(
+    "may become a watch by SSE after plain requests, as %s",
+    async (name) => {
+      const client = await RawClient.open();
+      client.socket.write(GET);
+      await client.answer();
+      client.socket.write(request("GET", `${BUCKETS}/b/${name}`, { Accept: "text/event-stream" }));
+      const { status, headers } = await client.answer();
+      expect([status, headers["content-type"]]).toEqual([200, "text/event-stream"]);
+      client.socket.destroy();
+    },
+  );
 
   it("that ends in the middle of its call leaves the others alone", async () => {
     for (let index = 0; index < 50; index++) {

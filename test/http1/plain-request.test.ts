@@ -16,6 +16,17 @@ it("reads what Node reads", () => {
   });
 });
 
+it("reads values without the blanks around them, and with those inside", () => {
+  const blanks = fc.string({ unit: fc.constantFrom(" ", "\t"), maxLength: 5 });
+  const words = fc.string({ unit: fc.constantFrom("a", "\xa0", " ", "\t"), maxLength: 20 });
+  fc.assert(
+    fc.property(blanks, words, blanks, (before, words, after) => {
+      const value = readPlainHead(`${HEAD}\r\nA:${before}${words}${after}`)?.headers.a;
+      expect(value).toBe(words.replace(/^[\t ]+/, "").replace(/[\t ]+$/, ""));
+    }),
+  );
+});
+
 describe("is not plain:", () => {
   it.each([
     ["another method", "PATCH / HTTP/1.1\r\nHost: x"],

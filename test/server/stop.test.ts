@@ -36,13 +36,15 @@ const LONG = "x".repeat(30_000_000);
 /** A listener whose requests the test answers, past Node's server where it is told so. */
 async function startListener(
   isPlain = false,
-): Promise<{ listener: Listener; waiting: ((text: string) => void)[] }> {
+): Promise<{ listener: Listener; waiting: ((text: string) => void)[]; urls: (string | undefined)[] }> {
+  const urls: (string | undefined)[] = [];
   const waiting: ((text: string) => void)[] = [];
   const answer = (url: string | undefined, response: ServerResponse | PlainResponse): void => {
     const send = (text: string): void => {
-      response.writeHead(200, { "content-length": text.length });
-      response.end(text);
+      if ("answer" in response) response.answer(200, {}, undefined, text);
+      else response.end(text);
     };
+    urls.push(url);
     if (url === "/wait") waiting.push(send);
     else send(url === "/long" ? LONG : "ok");
   };
@@ -66,7 +68,7 @@ async function startListener(
     },
   });
   cleanUp.push(() => listener.drain(0));
-  return { listener, waiting };
+  return { listener, waiting, urls };
 }
 
 /** One connection that is kept from request to request. */
@@ -122,6 +124,37 @@ describe.each([
     for await (const chunk of answer) length += (chunk as Buffer).length;
     expect(length).toBe(LONG.length);
     await drained;
+  });
+
+  it("gets nothing done behind its last answer, and that one whole", async () => {
+    const { listener, waiting, urls } = await startListener(isPlain);
+    const client = connect(listener.port, "127.0.0.1");
+    const ask = (url: string): void => void client.write(`GET ${url} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    ask("/wait");
+    await expect.poll(() => waiting.length).toBe(1);
+    listener.announceStop();
+    waiting[0]?.(LONG);
+    const [first] = (await once(client, "data")) as [Buffer];
+    client.pause();
+    ask("/late");
+    expect((await get(`${listener.url}/ok`, keptConnection())).statusCode).toBe(200);
+    let length = first.length;
+    for await (const chunk of client) length += (chunk as Buffer).length;
+    expect(length).toBeGreaterThan(LONG.length);
+    expect(urls).toEqual(["/wait", "/ok"]);
+  });
+
+  it("that asks on and on without reading has one answer made after the other", async () => {
+    const { listener, waiting, urls } = await startListener(isPlain);
+    const client = connect(listener.port, "127.0.0.1").resume();
+    client.on("error", () => undefined);
+    client.write("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1_000));
+    for (let count = 1; count <= 100; count++) {
+      await expect.poll(() => waiting.length, { interval: 1 }).toBe(1);
+      expect(urls).toHaveLength(count);
+      waiting.pop()?.("ok");
+    }
+    client.destroy();
   });
 
   it("is cut off when the time to drain is over", async () => {

@@ -14,7 +14,7 @@ import type { HttpCall } from "./call.js";
 import { badRequest, opaqueRefusal, Refusal, refusalOf } from "./errors.js";
 import { isJsonType, prefers } from "./headers.js";
 import { splitTarget, type Target } from "./percent.js";
-import type { Router } from "./router.js";
+import { literalText, type Router } from "./router.js";
 import { createRouter, type Endpoint } from "./routes.js";
 import { send, sendRefusal } from "./send.js";
 import { type Answer, jsonAnswer } from "./shape.js";
@@ -52,9 +52,10 @@ export function createRestHandler(options: RestHandlerOptions): RestHandler {
   const router = createRouter(options.registry);
   const cors = options.cors ?? createCors({ allowedOrigins: "*" });
   const door = new RestDoor(router, options);
+  const isStream = streamPaths(router);
   return {
     handles: (path) => path === "/api" || path.startsWith("/api/"),
-    isPlain: (path) => path.startsWith("/api/") && !path.endsWith("/watch"),
+    isPlain: (path) => path.startsWith("/api/") && !isStream(path),
     handle(request, response, awaitsContinue = false) {
       try {
         if (request.method === "OPTIONS") response.setHeader(REQUEST_ID_HEADER, requestIdOf(request.headers));
@@ -68,6 +69,19 @@ export function createRestHandler(options: RestHandlerOptions): RestHandler {
         .catch((error: unknown) => door.fail(request, response, error));
     },
   };
+}
+
+/** Whether a path may be one of a stream: it ends like one. */
+function streamPaths(router: Router<Endpoint>): (path: string) => boolean {
+  const streams = router.routes.filter(({ target }) => target.isStream);
+  const ends = new Set(
+    streams.map(({ template }) => {
+      const last = template.segments.at(-1);
+      return last?.kind === "literal" ? last.text : undefined;
+    }),
+  );
+  if (ends.has(undefined)) return () => true;
+  return (path) => ends.has(literalText(path.slice(path.lastIndexOf("/") + 1)));
 }
 
 class RestDoor {
@@ -94,8 +108,7 @@ class RestDoor {
     if (endpoint.body.kind !== "none") await this.readBody(endpoint, call, request, response, awaitsContinue);
     const result = await this.run(endpoint, call);
     const answer = endpoint.shape.answer?.(result, call, target.path) ?? plainAnswer(endpoint, result);
-    send(request, response, answer);
-    const sentBytes = Number(answer.headers["content-length"] ?? 0);
+    const sentBytes = send(request, response, answer);
     this.options.registry.observer?.transferred(endpoint.method, "rest", call.bodyBytes, sentBytes);
   }
 

@@ -1,21 +1,26 @@
 /** Writes answers, on HTTP/1.1 and HTTP/2 alike. */
 import type { OutgoingHttpHeaders } from "node:http";
+import { PlainResponse } from "../../http1/plain-response.js";
 import { REQUEST_ID_HEADER } from "../request-id.js";
 import type { Request, Response } from "./body.js";
 import type { HeaderFields, Refusal } from "./errors.js";
 import type { Answer } from "./shape.js";
 
-/** Writes a whole answer, whose headers it adds to. Nothing when the client is gone. */
-export function send(request: Request, response: Response, answer: Answer): void {
-  if (response.headersSent || response.destroyed) return;
+/** Writes a whole answer, whose headers it may add to, and returns its body's length. Nothing when the client is gone. */
+export function send(request: Request, response: Response | PlainResponse, answer: Answer): number {
+  if (response.headersSent || response.destroyed) return 0;
   const { status, body, headers } = answer;
   keepOriginVary(response, headers);
-  if (body !== undefined) {
-    headers["content-length"] = typeof body === "string" ? Buffer.byteLength(body) : body.length;
+  const bytes = body === undefined ? 0 : typeof body === "string" ? Buffer.byteLength(body) : body.length;
+  if (response instanceof PlainResponse) {
+    response.answer(status, headers, request.headers[REQUEST_ID_HEADER]?.toString(), body);
+    return bytes;
   }
+  if (body !== undefined) headers["content-length"] = bytes;
   writeHead(response, status, headers);
   if (body === undefined || request.method === "HEAD") response.end();
   else response.end(body);
+  return bytes;
 }
 
 /** Writes an error. */
@@ -36,6 +41,6 @@ export function writeHead(response: Response, status: number, headers: OutgoingH
 }
 
 /** CORS may have set `Vary: Origin` already, which our own must not replace. */
-function keepOriginVary(response: Response, headers: HeaderFields): void {
+function keepOriginVary(response: Response | PlainResponse, headers: HeaderFields): void {
   if (headers.vary !== undefined && response.hasHeader("vary")) headers.vary = `Origin, ${headers.vary}`;
 }

@@ -72,12 +72,12 @@ class EventStream {
 
   async run(): Promise<void> {
     const { response } = this;
-    response.on("close", () => this.close());
-    response.on("error", () => this.close());
-    response.on("drain", () => this.open());
-    if (isGone(response)) this.close();
     const keepAlive = setInterval(() => this.onPing(), this.options.limits.pingIntervalMs);
     try {
+      response.on("close", () => this.close());
+      response.on("error", () => this.close());
+      response.on("drain", () => this.open());
+      if (isGone(response)) this.close();
       writeHead(response, 200, {
         "content-type": "text/event-stream",
         "cache-control": "no-store",
@@ -91,9 +91,11 @@ class EventStream {
       this.writeError(error);
     } finally {
       clearInterval(keepAlive);
+      // First of all, whatever else may fail: an open watch counts against its limits.
+      const closed = this.events.return?.();
       this.flush();
       response.end();
-      await this.events.return?.();
+      await closed;
     }
   }
 
