@@ -153,6 +153,7 @@ try {
   const relaxed = await startNats("relaxed");
   const safe = await startNats("safe");
   const startsMs = await startTimes(relaxed.url);
+  const embeddedStartsMs = await startTimes(undefined);
   const ours = await startService(relaxed.url);
   const stock = await startServer("stock-service.mjs", relaxed.url);
   const oursSafe = await startService(safe.url);
@@ -263,6 +264,7 @@ try {
     "the same, embedded, ms": addedMs(EMBEDDED),
     "the most of a core that the load generator took": Math.max(...rows.map((row) => row.generatorCoreShare)),
     "start to first answer on a running NATS, ms": Math.round(median(startsMs)),
+    "start to first answer with an embedded NATS, ms": Math.round(median(embeddedStartsMs)),
     "resident memory of an idle server process, MB": idleMegabytes,
   };
   console.log("\nRatios and other figures (128 in flight, 128 B, unless said)");

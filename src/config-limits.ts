@@ -36,6 +36,12 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
   ["keysPageMax", 1, 100_000, "The most keys on one page of a listing."],
   ["bucketsPageMax", 1, 10_000, "The most buckets on one page of a listing."],
   ["bucketsMax", 1, 1_000_000, "The most buckets in the storage; no more are created then."],
+  [
+    "bucketsPerApiKeyMax",
+    1,
+    1_000_000,
+    "The most buckets that one API key may have made; those made with `IRONFLOW_API_KEY`, or without a key, only count among all.",
+  ],
   ["callTimeoutMs", 10, HOUR_MS, "The time for a call that brings no deadline, in milliseconds."],
   [
     "callTimeoutMsMax",

@@ -1,6 +1,6 @@
 /** The caller that a secret stands for: of an API key, of IRONFLOW_API_KEY, or everyone where no key is needed. */
 import { timingSafeEqual } from "node:crypto";
-import { type Access, ANONYMOUS, type Caller, type Scope } from "../service/caller.js";
+import { type Access, ANONYMOUS, type Caller, FIRST_KEY, type Scope } from "../service/caller.js";
 import { ALL_SCOPES, allows, allowsAny } from "./scopes.js";
 
 export class SecretCaller implements Caller {
@@ -48,7 +48,7 @@ export class SecretCaller implements Caller {
 
 /** Who has IRONFLOW_API_KEY, by its hash. */
 export function adminCaller(hash: string): SecretCaller {
-  return new SecretCaller("admin", ALL_SCOPES, hash);
+  return new SecretCaller(FIRST_KEY, ALL_SCOPES, hash);
 }
 
 /** Everyone, where no key is needed. */

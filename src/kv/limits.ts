@@ -25,6 +25,8 @@ export interface Limits {
   readonly ttlMsMax: number;
   /** The most buckets in the storage; no more are created then. */
   readonly bucketsMax: number;
+  /** The most buckets that one API key may have made; those of IRONFLOW_API_KEY, and without a key, only count among all. */
+  readonly bucketsPerApiKeyMax: number;
   /** The smallest `max_bytes` of a bucket. */
   readonly bucketBytesMin: number;
   /** The most filters in one request. */
@@ -124,6 +126,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   ttlMsMin: 1_000,
   ttlMsMax: 100 * 365 * 24 * 3_600_000,
   bucketsMax: 10_000,
+  bucketsPerApiKeyMax: 1_000,
   bucketBytesMin: 1_024,
   filtersMax: 32,
   keysPageMax: 10_000,

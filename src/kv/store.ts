@@ -180,8 +180,11 @@ export interface Watch extends AsyncIterableIterator<WatchEvent> {
 
 /** Buckets and their entries. */
 export interface Store {
-  /** Makes a bucket. Throws `bucket_exists`, `reserved_name`, `storage_exhausted`. */
-  createBucket(config: BucketConfig, scope: CallScope): Promise<BucketInfo>;
+  /**
+   * Makes a bucket. `createdBy`: the id of the API key whose buckets are counted; absent: they are not. Throws `bucket_exists`, `reserved_name`,
+   * `storage_exhausted`.
+   */
+  createBucket(config: BucketConfig, scope: CallScope, createdBy?: string): Promise<BucketInfo>;
   getBucket(bucket: string, scope: CallScope): Promise<BucketInfo>;
   /** In the order of names; only those that `shows` says yes to. Default: all. */
   listBuckets(

@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { KvError } from "../kv/errors.js";
 import type { Limits } from "../kv/limits.js";
-import { bucketOfStream, checkBucketName, isReservedBucketName, quote, streamName } from "../kv/names.js";
+import { checkBucketName, isReservedBucketName, quote, streamName } from "../kv/names.js";
 import type {
   BucketChange,
   BucketConfig,
@@ -13,11 +13,12 @@ import type {
   PageRequest,
 } from "../kv/store.js";
 import type { BucketFactsCache } from "./bucket-facts.js";
-import { outcomeUnknown, toKvError } from "./errors.js";
-import { askJetStream, type StreamInfo } from "./jetstream-api.js";
+import { outcomeUnknown } from "./errors.js";
+import type { StreamInfo } from "./jetstream-api.js";
 import type { LiveKeys } from "./live-keys.js";
 import type { ReadCache } from "./read-cache.js";
 import { existing, type MessageReader, type Place } from "./newest.js";
+import { PresentBuckets } from "./bucket-room.js";
 import { pageLimit, readPageToken, writePageToken } from "./page-token.js";
 import type { Requests } from "./requests.js";
 import { changeBucket } from "./settling.js";
@@ -37,12 +38,6 @@ export interface BucketsOptions {
   readonly durability: Durability;
 }
 
-interface StreamNames {
-  readonly streams: readonly string[] | null;
-  /** How many there are, on this page and others. */
-  readonly total: number;
-}
-
 const LISTING = "buckets";
 /** What a delete is answered with. */
 const GONE = {};
@@ -53,9 +48,13 @@ export class Buckets {
   /** The last change of each bucket by this process: changes read, then write, and must not overlap. */
   private readonly changes = new Map<string, Promise<unknown>>();
 
-  constructor(private readonly options: BucketsOptions) {}
+  private readonly present: PresentBuckets;
 
-  async create(bucket: BucketConfig, scope: CallScope): Promise<BucketInfo> {
+  constructor(private readonly options: BucketsOptions) {
+    this.present = new PresentBuckets(options.requests, options.limits);
+  }
+
+  async create(bucket: BucketConfig, scope: CallScope, createdBy?: string): Promise<BucketInfo> {
     const { requests, limits, replicas } = this.options;
     const { name } = bucket;
     checkBucketName(name);
@@ -66,8 +65,8 @@ export class Buckets {
         { bucket: name },
       );
     }
-    await this.checkRoom(scope);
-    const config = streamConfigOf(bucket, limits, replicas);
+    await this.present.checkRoom(createdBy, scope);
+    const config = streamConfigOf(bucket, limits, replicas, { createdBy });
     const request = {
       operation: `STREAM.CREATE.${config.name}`,
       body: config,
@@ -90,7 +89,7 @@ export class Buckets {
   ): Promise<Page<BucketInfo>> {
     const limit = pageLimit(page.limit, this.options.limits.bucketsPageMax);
     const after = readPageToken(page.pageToken, LISTING);
-    const names = (await this.names(scope)).filter(
+    const names = (await this.present.names(scope)).filter(
       (name) => (after === undefined || name > after) && shows(name),
     );
     const items: BucketInfo[] = [];
@@ -165,47 +164,6 @@ export class Buckets {
     } catch (error) {
       if (error instanceof KvError && error.kind === "bucket_not_found") return undefined;
       throw error;
-    }
-  }
-
-  /** Two that create at once may both take the last place: the limit is there against thousands. */
-  private async checkRoom(scope: CallScope): Promise<void> {
-    const { bucketsMax } = this.options.limits;
-    // With the streams of others, so that one request is enough while there is room.
-    if ((await this.streamNames(0, scope)).total < bucketsMax) return;
-    const count = (await this.names(scope)).length;
-    if (count < bucketsMax) return;
-    throw new KvError(
-      "storage_exhausted",
-      `There are ${count} buckets; at most ${bucketsMax} are allowed. Delete one, or raise BUCKETS_MAX.`,
-    );
-  }
-
-  /** The names of all buckets, sorted. */
-  private async names(scope: CallScope): Promise<string[]> {
-    const names = new Set<string>();
-    for (let offset = 0; ;) {
-      const answer = await this.streamNames(offset, scope);
-      const streams = answer.streams ?? [];
-      for (const stream of streams) {
-        const bucket = bucketOfStream(stream);
-        if (bucket !== undefined) names.add(bucket);
-      }
-      offset += streams.length;
-      if (streams.length === 0 || offset >= answer.total) return [...names].sort();
-    }
-  }
-
-  private async streamNames(offset: number, scope: CallScope): Promise<StreamNames> {
-    try {
-      return await askJetStream<StreamNames>(
-        this.options.requests,
-        "STREAM.NAMES",
-        { subject: "$KV.*.>", offset },
-        scope,
-      );
-    } catch (error) {
-      throw toKvError(error, {});
     }
   }
 

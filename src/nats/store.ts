@@ -80,7 +80,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     disk: options.disk,
   });
   return {
-    createBucket: (config, scope) => buckets.create(config, scope),
+    createBucket: (config, scope, createdBy) => buckets.create(config, scope, createdBy),
     getBucket: (bucket, scope) => buckets.get(bucket, scope),
     listBuckets: (page, scope, shows) => buckets.list(page, scope, shows),
     updateBucket: (bucket, change, scope) => buckets.update(bucket, change, scope),

@@ -8,6 +8,8 @@ import type { StreamConfig, StreamInfo } from "./jetstream-api.js";
 
 /** Names one act of creation: JetStream answers "done" to a second create with the same configuration, and this makes them differ. */
 export const CREATION_ID_KEY = "ironflow.creation_id";
+/** The id of the API key that made the bucket, for the limit of buckets for each; none where no key was needed, or the first one was used. */
+export const CREATED_BY_KEY = "ironflow.created_by";
 /** The exact `max_value_size`: the stream's own limit counts headers too. */
 const VALUE_SIZE_KEY = "ironflow.max_value_size";
 
@@ -27,7 +29,7 @@ export function streamConfigOf(
   bucket: BucketConfig,
   limits: Limits,
   replicas: number,
-  owner?: BucketOwner,
+  { owner, createdBy }: { readonly owner?: BucketOwner; readonly createdBy?: string | undefined } = {},
 ): StreamConfig {
   const { name } = bucket;
   return {
@@ -43,7 +45,10 @@ export function streamConfigOf(
         maxBytes: bucket.maxBytes ?? 0,
         history: bucket.history ?? 0,
       },
-      { [CREATION_ID_KEY]: randomUUID() },
+      {
+        [CREATION_ID_KEY]: randomUUID(),
+        ...(createdBy === undefined ? {} : { [CREATED_BY_KEY]: createdBy }),
+      },
       name,
       limits,
     ),

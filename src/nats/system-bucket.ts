@@ -49,7 +49,7 @@ export function createSystemBuckets(options: SystemBucketsOptions): SystemBucket
   const watches = new WatchHubs({ connection, isClustered, limits, log, owner: OWNER });
 
   const ensure = async (config: BucketConfig, scope: CallScope): Promise<void> => {
-    const stream = streamConfigOf(config, limits, replicas, OWNER);
+    const stream = streamConfigOf(config, limits, replicas, { owner: OWNER });
     const kindOf = (error: unknown): KvErrorKind => toKvError(error, {}).kind;
     try {
       await streamInfo(requests, stream.name, scope);

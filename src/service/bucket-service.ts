@@ -12,8 +12,14 @@ import {
 import { KvError } from "../kv/errors.js";
 import { quote } from "../kv/names.js";
 import type { BucketChange, Store } from "../kv/store.js";
+import { ANONYMOUS, type Caller, FIRST_KEY } from "./caller.js";
 import type { Handlers } from "./calls.js";
 import { bucketMessage, millisecondsOf, safeNumber } from "./convert.js";
+
+/** Whose buckets are counted: the operator's own key has all the storage, and so has everyone where no key is needed. */
+function counted({ id }: Caller): string | undefined {
+  return id === FIRST_KEY || id === ANONYMOUS ? undefined : id;
+}
 
 /** The handlers of BucketService on a store. */
 export function bucketHandlers(store: Store): Handlers<typeof BucketService> {
@@ -29,6 +35,7 @@ export function bucketHandlers(store: Store): Handlers<typeof BucketService> {
           history: request.history === 0 ? 1 : request.history,
         },
         context,
+        counted(context.caller),
       );
       return create(CreateBucketResponseSchema, { bucket: bucketMessage(info) });
     },

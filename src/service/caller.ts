@@ -16,7 +16,7 @@ export interface Scope {
 
 /** Who calls. */
 export interface Caller {
-  /** The API key's id; "admin" for IRONFLOW_API_KEY; {@link ANONYMOUS}. No secret: limits count by it, and logs may show it. */
+  /** The API key's id; {@link FIRST_KEY}; {@link ANONYMOUS}. No secret: limits count by it, and logs may show it. */
   readonly id: string;
   readonly scopes: readonly Scope[];
   /** Whether this kind of access to a bucket is allowed; `*`: to every bucket there is or will be. */
@@ -26,6 +26,9 @@ export interface Caller {
   /** Calls the listener once when the caller's secret is good no more, at once if it is so already. Returns what takes it back. */
   onEnded(listener: () => void): () => void;
 }
+
+/** The id of IRONFLOW_API_KEY. */
+export const FIRST_KEY = "admin";
 
 /** The id of everyone where no API key is needed. */
 export const ANONYMOUS = "anonymous";

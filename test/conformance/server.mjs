@@ -50,6 +50,9 @@ const listener = await listen({
     ? {
         cert: Buffer.from(request.serverCreds.cert).toString(),
         key: Buffer.from(request.serverCreds.key).toString(),
+        ...(request.clientTlsCert.length > 0
+          ? { clientCa: Buffer.from(request.clientTlsCert).toString() }
+          : {}),
       }
     : undefined,
   handlers: {

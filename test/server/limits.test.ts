@@ -2,11 +2,13 @@
 import { once } from "node:events";
 import { connect as connectHttp2, constants } from "node:http2";
 import { connect } from "node:net";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { createClient, type KeyValue } from "../../src/client/index.js";
 import { send1 } from "../support/http-client.js";
 import { startTestService, type TestService } from "../support/service.js";
 
 const BUCKETS = "/api/v1/kv/buckets";
+const OPERATOR = "the-key-of-the-operator";
 
 describe("beyond a limit", () => {
   let service: TestService;
@@ -76,6 +78,34 @@ describe("beyond a limit", () => {
     });
     await send1(service.url, "DELETE", `${BUCKETS}/second`);
     expect((await create("third"))[0]).toBe(201);
+  });
+});
+
+describe("an API key that has made as many buckets as it may", () => {
+  it("makes no more, until it deletes one; others do", async () => {
+    const service = await startTestService({ "api-key": OPERATOR, "buckets-per-api-key-max": "2" });
+    onTestFinished(() => service.remove());
+    const kvOf = (apiKey: string): KeyValue =>
+      createClient({ serverUrl: service.url, apiKey, retry: false }).kv();
+    const newKey = async (): Promise<string> => {
+      const keys = createClient({ serverUrl: service.url, apiKey: OPERATOR }).apiKeys();
+      return (await keys.create({ name: "of a team", scopes: [{ accesses: ["admin"], buckets: "*" }] }))
+        .secret;
+    };
+    const [first, second] = [kvOf(await newKey()), kvOf(await newKey())];
+    for (const name of ["a", "b"]) await first.createBucket({ name });
+    // What is there is found, whoever made it, and changes count for nobody.
+    await second.updateBucket("a", { description: "changed" });
+    const refusal = expect.stringContaining(
+      "2 buckets that are still there; at most 2 are allowed",
+    ) as string;
+    await expect(first.createBucket({ name: "c" })).rejects.toMatchObject({ message: refusal });
+    for (const name of ["d", "e"]) await second.createBucket({ name });
+    await expect(second.createBucket({ name: "f" })).rejects.toMatchObject({ reason: "storage_exhausted" });
+    for (const name of ["g", "h", "i"]) await kvOf(OPERATOR).createBucket({ name });
+    await kvOf(OPERATOR).deleteBucket("a");
+    await first.createBucket({ name: "c" });
+    await expect(first.createBucket({ name: "j" })).rejects.toMatchObject({ message: refusal });
   });
 });
 
