@@ -49,6 +49,23 @@ describe.each([
     stream.leave();
   });
 
+  it("sends what was there before a change, where that is asked for and the history has it", async () => {
+    const bucket = await newBucket();
+    const stream = await open(service.url, `${BUCKETS}/${bucket}/watch?previous=true&initial=false`);
+    await put(bucket, "a", "1");
+    await put(bucket, "a", "2");
+    await send1(service.url, "DELETE", `${BUCKETS}/${bucket}/keys/a`);
+    await put(bucket, "a", "3");
+    const events = await readEvents(stream.body, 4);
+    expect(events.map(({ data }) => (data as { previous?: unknown }).previous)).toEqual([
+      undefined,
+      { value: "MQ==", revision: 1, operation: "put" },
+      { value: "Mg==", revision: 2, operation: "put" },
+      { value: "", revision: 3, operation: "delete" },
+    ]);
+    stream.leave();
+  });
+
   it("goes on after Last-Event-ID, whatever the URL says of the start", async () => {
     const bucket = await newBucket();
     const first = await put(bucket, "a", "1");

@@ -121,8 +121,7 @@ export const KEY_VALUE_SHAPES = [
   }),
 
   shapeOf(KeyValueService.method.watch, {
-    // The frames have no place for the entry before a change.
-    withoutParameters: ["previous", "progress_interval"],
+    withoutParameters: ["progress_interval"],
     parameters: {
       key: { repeats: true, read: ({ request }, text) => request.filters.push(text) },
       filter: { repeats: true, read: ({ request }, text) => request.filters.push(text) },

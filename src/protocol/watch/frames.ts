@@ -2,7 +2,7 @@
 import type { Message } from "@bufbuild/protobuf";
 import { ConnectError } from "@connectrpc/connect";
 import type { WatchRequest, WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
-import { Operation } from "../../../gen/ironflow/kv/v1/types_pb.js";
+import { type Entry, Operation } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import type { HttpCall } from "../rest/call.js";
 import { detailOf, opaqueRefusal, refusalOf } from "../rest/errors.js";
 import { writeBase64, writeTime } from "../rest/json.js";
@@ -40,11 +40,11 @@ function encode(event: WatchResponse, bucket: string): Frame | undefined {
   // A bucket's name needs no escapes in JSON.
   switch (what.case) {
     case "change": {
-      const { entry } = what.value;
+      const { entry, previous } = what.value;
       if (entry === undefined) return undefined;
-      const isPut = entry.operation === Operation.PUT;
+      const before = previous === undefined ? "" : `,"previous":{${stateOf(previous)}}`;
       return new Frame(
-        `{"type":"kv_update","key":${JSON.stringify(entry.key)},"value":"${isPut ? writeBase64(entry.value) : ""}","revision":${entry.revision},"operation":"${isPut ? "put" : "delete"}","bucket":"${bucket}"}`,
+        `{"type":"kv_update","key":${JSON.stringify(entry.key)},${stateOf(entry)},"bucket":"${bucket}"${before}}`,
         entry.revision,
       );
     }
@@ -65,6 +65,11 @@ function encode(event: WatchResponse, bucket: string): Frame | undefined {
     case undefined:
       return undefined;
   }
+}
+
+function stateOf(entry: Entry): string {
+  const isPut = entry.operation === Operation.PUT;
+  return `"value":"${isPut ? writeBase64(entry.value) : ""}","revision":${entry.revision},"operation":"${isPut ? "put" : "delete"}"`;
 }
 
 /** The last frame of a watch that failed. Where the client can go on, the sentence says from where. */
