@@ -94,7 +94,7 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
     "The time to take an answer that waits, in milliseconds; a client that takes nothing for so long loses the call.",
   ],
   ["idleTimeoutMs", SECOND_MS, 24 * HOUR_MS, "How long an idle connection is kept, in milliseconds."],
-  ["connectionsMax", 1, 1_000_000, "The most connections at once."],
+  ["connectionsMax", 1, 1_000_000, "The most connections at once. With WORKERS, each worker has its share."],
   ["streamsPerConnectionMax", 1, 100_000, "The most streams at once on one HTTP/2 connection."],
   [
     "streamResetsPerSecondMax",
@@ -106,7 +106,7 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
     "callsPerSecondMax",
     0,
     1_000_000,
-    "The most calls per second for one API key, or for one address where no key is given; as many at once. 0: no limit.",
+    "The most calls per second for one API key, or for one address where no key is given; as many at once. 0: no limit. With WORKERS, each worker has its share.",
   ],
   [
     "drainTimeoutMs",
@@ -120,9 +120,19 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
     HOUR_MS,
     "How long the service still takes calls after the signal to stop, while GET /readyz answers 503, in milliseconds: the time that balancers need to see it.",
   ],
-  ["watchesMax", 1, 1_000_000, "The most watches at once in one process."],
+  [
+    "watchesMax",
+    1,
+    1_000_000,
+    "The most watches at once in one copy of the service. With WORKERS, each worker has its share.",
+  ],
   ["watchesPerConnectionMax", 1, 1_000_000, "The most watches at once on one connection."],
-  ["watchesPerApiKeyMax", 1, 1_000_000, "The most watches at once for one API key."],
+  [
+    "watchesPerApiKeyMax",
+    1,
+    1_000_000,
+    "The most watches at once for one API key. With WORKERS, each worker has its share.",
+  ],
   ["apiKeysMax", 1, 100_000, "The most API keys."],
   ["watchTicketMs", SECOND_MS, HOUR_MS, "How long a ticket for a watch is good, in milliseconds."],
   [

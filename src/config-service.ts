@@ -141,7 +141,7 @@ export const SETTINGS: readonly Setting[] = [
     field: "workers",
     value: "number",
     default: "1",
-    doc: "Processes that share the port and the NATS server, 1 to 64; auto: one for each core. A worker that dies is replaced.",
+    doc: "Processes that share the port and the NATS server, 1 to 64; auto: one for each core. A worker that dies is replaced. Limits on connections, watches and calls are divided among them.",
     parse: (value) => (value === "auto" ? Math.min(64, availableParallelism()) : parseCount(value, 1, 64)),
   },
   {
@@ -149,7 +149,7 @@ export const SETTINGS: readonly Setting[] = [
     field: "fastPath",
     value: "boolean",
     default: "true",
-    doc: "Answer plain unary calls on the fast path; false sends all through the stock Connect adapter.",
+    doc: "Answer plain unary and server-streaming calls on the fast path; false sends all through the stock Connect adapter.",
     parse: parseBoolean,
   },
   {

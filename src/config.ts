@@ -2,7 +2,7 @@
  * Settings: parsed once from the environment and the flags of `serve` (which win), checked, frozen.
  *
  * Each setting stands in one table with its documentation, so that `--help`, docs/settings.md and the code can't disagree (a test
- * compares them). An unknown or malformed setting stops the start with one line.
+ * compares them). A malformed setting stops the start with one line; so does an unknown flag or IRONFLOW_ variable.
  */
 import { isIP } from "node:net";
 import { DEFAULT_LIMITS, type Limits } from "./kv/limits.js";

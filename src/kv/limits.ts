@@ -1,6 +1,6 @@
 /**
  * Every limit of the service in one place: name with unit, default, reason. `config.ts` makes each one a setting
- * (`MAX_VALUE_BYTES`, `--max-value-bytes`), and docs/settings.md lists them.
+ * (`VALUE_BYTES_MAX`, `--value-bytes-max`), and docs/settings.md lists them.
  */
 export interface Limits {
   /** The longest key, in bytes of UTF-8. Fixed: escaped it must stay well under the 4,096 bytes of a NATS control line. */

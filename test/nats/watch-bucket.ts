@@ -1,4 +1,4 @@
-/** A bucket's stream as DESIGN.md section 5 lays it out, made without the store: what watches are tested against. */
+/** A bucket's stream as docs/ARCHITECTURE.md says that buckets are stored, made without the store: what watches are tested against. */
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { headers, type NatsConnection } from "@nats-io/transport-node";
 import { streamName, subjectOf, subjectPrefix } from "../../src/kv/names.js";

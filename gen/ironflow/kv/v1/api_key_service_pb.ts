@@ -410,7 +410,7 @@ export type CreateWatchTicketResponse = Message<"ironflow.kv.v1.CreateWatchTicke
   ticket: string;
 
   /**
-   * Until when it must be used: 30 seconds from now.
+   * Until when it must be used: 30 seconds from now unless set otherwise (WATCH_TICKET_MS).
    *
    * @generated from field: google.protobuf.Timestamp expires_at = 2;
    */
@@ -446,7 +446,7 @@ export enum Access {
   READ = 1,
 
   /**
-   * Put, Delete.
+   * Put, Delete, ImportEntries.
    *
    * @generated from enum value: ACCESS_WRITE = 2;
    */
@@ -460,7 +460,7 @@ export enum Access {
   WATCH = 3,
 
   /**
-   * CreateBucket, UpdateBucket, DeleteBucket; on `*` also the management of API keys.
+   * CreateBucket, UpdateBucket, DeleteBucket; on `*` also the management of API keys, and `GET /metrics`.
    *
    * @generated from enum value: ACCESS_ADMIN = 4;
    */
