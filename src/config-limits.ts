@@ -103,6 +103,18 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
     "The most streams that a client may reset on one HTTP/2 connection, per second over half a minute; a connection with more is closed.",
   ],
   [
+    "unfinishedBytesMax",
+    MEGABYTE,
+    2 ** 40,
+    "The most of request bodies that are not complete, together, on one HTTP/2 connection, in bytes; a stream beyond it is refused.",
+  ],
+  [
+    "untakenBytesMax",
+    MEGABYTE,
+    2 ** 40,
+    "How much of answers may wait to be taken on one HTTP/2 connection, in bytes; beyond it new streams are refused.",
+  ],
+  [
     "callsPerSecondMax",
     0,
     1_000_000,

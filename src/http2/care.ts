@@ -75,7 +75,7 @@ export class ConnectionCare {
   /** Without streams the connection is closed after the idle time (GOAWAY: clients connect again). */
   private lookIdle(nowMs: number): void {
     const { connection } = this;
-    const idleMs = nowMs - connection.lastActiveMs;
+    const idleMs = nowMs - connection.idleSinceMs;
     const { idleTimeoutMs } = connection.limits;
     if (idleMs < idleTimeoutMs) return;
     connection.leave();
@@ -92,6 +92,8 @@ export class ConnectionCare {
     for (const stream of connection.streams.values())
       if (this.isSlow(stream, nowMs)) stream.reset(ErrorCode.cancel);
     if (nowMs - this.pingedMs < connection.limits.pingIntervalMs) return;
+    // Where the client takes slowly what was sent before the ping, this may take long to reach it; what it sends says that it lives.
+    if (connection.receivedMs > this.pingedMs) this.pings.answered();
     this.pingedMs = nowMs;
     const verdict = this.pings.next();
     if (verdict === "gone") connection.destroy();

@@ -16,6 +16,8 @@ export type ConnectionLimits = Pick<
   | "headerBytesMax"
   | "streamsPerConnectionMax"
   | "streamResetsPerSecondMax"
+  | "unfinishedBytesMax"
+  | "untakenBytesMax"
   | "headersTimeoutMs"
   | "requestTimeoutMs"
   | "answerTimeoutMs"
@@ -35,8 +37,8 @@ export interface ConnectionHandlers {
 const RESET_WINDOW_SECONDS = 30;
 /** Answers to pings and settings that nobody takes, and the like: more of them end the connection. */
 const UNTAKEN_BYTES_MAX = 1_048_576;
-/** Of streams that we reset, the client may still send frames for a while. */
-const LATELY_RESET_MAX = 128;
+/** Of so many streams that we reset, at least, the client may still send frames for a while. */
+const LATELY_RESET_MIN = 128;
 /** How long a client may take to see that its connection was closed. */
 const GOODBYE_MS = 1_000;
 
@@ -46,14 +48,23 @@ export class Connection implements StreamConnection {
   readonly incoming: Incoming;
   /** The highest id of a stream that the client has opened. */
   lastStreamId = 0;
-  /** When bytes came in last, or nothing was open any more; for the one who looks after it. */
-  lastActiveMs = performance.now();
+  /** Since when no stream is open, where none is; for the one who looks after it. */
+  idleSinceMs = performance.now();
+  /** When bytes came in last. */
+  receivedMs = performance.now();
+  /** Of the bodies of requests that are not complete, what came so far. */
+  unfinishedBytes = 0;
+  /** Of all answers, what waits to be sent. */
+  queuedBytes = 0;
   isClosed = false;
   /** No more streams are taken. */
   isLeaving = false;
-  /** Told of the answer to each ping. */
-  onPong: (() => void) | undefined;
+  /** Told of the answer to each ping, by its number. */
+  onPong: ((ping: number) => void) | undefined;
+  private lastPing = 0;
   private isFailed = false;
+  /** The last stream that the client was told of as taken: that number never grows again (RFC 9113 section 6.8). */
+  private lastTakenId: number | undefined;
   private receiveWindow = CONNECTION_WINDOW_BYTES;
   private uncreditedBytes = 0;
   private readonly latelyReset = new Set<number>();
@@ -148,7 +159,7 @@ export class Connection implements StreamConnection {
   refuse(streamId: number, code: number): void {
     this.sender.numbers(FrameType.rstStream, 0, streamId, code);
     this.latelyReset.add(streamId);
-    if (this.latelyReset.size <= LATELY_RESET_MAX) return;
+    if (this.latelyReset.size <= Math.max(LATELY_RESET_MIN, this.limits.streamsPerConnectionMax)) return;
     for (const oldest of this.latelyReset) {
       this.latelyReset.delete(oldest);
       break;
@@ -160,13 +171,21 @@ export class Connection implements StreamConnection {
     return isLast ? this.latelyReset.delete(streamId) : this.latelyReset.has(streamId);
   }
 
+  /** The body of a request is complete, or is not wanted any more. */
+  finished(stream: RequestStream): void {
+    this.unfinishedBytes -= stream.unfinishedBytes;
+    stream.unfinishedBytes = 0;
+  }
+
   over(stream: RequestStream): void {
     if (!this.streams.delete(stream.id)) return;
     this.sender.forget(stream);
     if (stream.unreadBytes > 0) this.creditConnection(stream.unreadBytes);
+    this.finished(stream);
+    this.queuedBytes -= stream.queuedBytes;
     stream.close();
     if (this.streams.size > 0) return;
-    this.lastActiveMs = performance.now();
+    this.idleSinceMs = performance.now();
     if (this.isLeaving) this.end();
   }
 
@@ -177,9 +196,11 @@ export class Connection implements StreamConnection {
     throw new Http2Violation(ErrorCode.enhanceYourCalm, "Too many streams were reset.");
   }
 
-  /** Sends a ping; `onPong` is told of its answer. */
-  ping(): void {
-    this.sender.numbers(FrameType.ping, 0, 0, 0, 0);
+  /** Sends a ping, and returns its number; `onPong` is told of its answer. */
+  ping(): number {
+    this.lastPing++;
+    this.sender.numbers(FrameType.ping, 0, 0, 0, this.lastPing);
+    return this.lastPing;
   }
 
   /** Asks the client to open no more streams than those up to the last that is named; the highest number asks for nothing yet. */
@@ -191,7 +212,8 @@ export class Connection implements StreamConnection {
   leave(): void {
     if (this.isLeaving || this.isFailed) return;
     this.isLeaving = true;
-    this.goAway(this.lastStreamId);
+    this.lastTakenId = this.lastStreamId;
+    this.goAway(this.lastTakenId);
     if (this.streams.size === 0) this.end();
   }
 
@@ -201,7 +223,7 @@ export class Connection implements StreamConnection {
 
   private receive(chunk: Buffer): void {
     if (this.isFailed) return;
-    this.lastActiveMs = performance.now();
+    this.receivedMs = performance.now();
     this.guarded(() => {
       this.reader.push(chunk);
       if (this.sender.waitingBytes > UNTAKEN_BYTES_MAX) {
@@ -235,7 +257,7 @@ export class Connection implements StreamConnection {
   /** Ends the connection for what the client did. */
   private fail(code: number): void {
     this.isFailed = true;
-    this.goAway(this.lastStreamId, code);
+    this.goAway(this.lastTakenId ?? this.lastStreamId, code);
     for (const stream of [...this.streams.values()]) {
       stream.resetCode = code;
       this.over(stream);

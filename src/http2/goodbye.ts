@@ -53,10 +53,10 @@ async function roundTrip(connection: Connection): Promise<number | undefined> {
     const onClose = (): void => finish();
     const tooLate = setTimeout(finish, ROUND_TRIP_MS_MAX);
     connection.socket.once("close", onClose);
-    connection.onPong = () => {
-      before?.();
-      finish(performance.now() - startMs);
+    const ours = connection.ping();
+    connection.onPong = (ping) => {
+      before?.(ping);
+      if (ping === ours) finish(performance.now() - startMs);
     };
-    connection.ping();
   });
 }

@@ -7,6 +7,8 @@ const FRAMES_MAX = 16;
 
 /** A block whose end has not come. */
 export class HeaderBlock {
+  /** Whether the priority in its first frame is malformed. */
+  dependsOnItself = false;
   private readonly pieces: Buffer[] = [];
   private bytes = 0;
 

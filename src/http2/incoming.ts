@@ -11,11 +11,15 @@ import { Http2Violation, violation, wrongLength, wrongSize } from "./violations.
 /** Frames that say nothing: so many at once, and per second. */
 const IDLE_TALK_AT_ONCE = 10_000;
 const IDLE_TALK_PER_SECOND = 1_000;
+/** Settings that change the windows of all streams, which is work for each: so many at once, and per second. */
+const WINDOW_CHANGES_AT_ONCE = 100;
+const WINDOW_CHANGES_PER_SECOND = 5;
 
 export class Incoming {
   hasSettings = false;
   private readonly requests: RequestReader;
   private readonly idleTalk = new Budget(IDLE_TALK_AT_ONCE, IDLE_TALK_PER_SECOND);
+  private readonly windowChanges = new Budget(WINDOW_CHANGES_AT_ONCE, WINDOW_CHANGES_PER_SECOND);
 
   constructor(private readonly connection: Connection) {
     this.requests = new RequestReader(connection);
@@ -105,16 +109,31 @@ export class Incoming {
       if (stream.contentLeft < 0 || (isEnd && stream.contentLeft > 0)) throw wrongLength(streamId);
     }
     if (to === from && !isEnd) this.countIdleTalk();
-    if (isEnd) stream.isReceived = true;
+    if (isEnd) {
+      stream.isReceived = true;
+      this.connection.finished(stream);
+    } else if (stream.readsAtOnce) {
+      this.countUnfinished(stream, to - from);
+    }
     // Of padding nobody else takes note.
     stream.credit(stream.readsAtOnce ? end - start : end - start - (to - from));
     if (to > from) stream.listener?.receive(bytes.subarray(from, to));
     if (isEnd) stream.listener?.received();
   }
 
+  /** Whoever collects a body holds it until its end. Nothing was done of the request yet, and its client may send it again. */
+  private countUnfinished(stream: RequestStream, bytes: number): void {
+    stream.unfinishedBytes += bytes;
+    this.connection.unfinishedBytes += bytes;
+    if (this.connection.unfinishedBytes > this.connection.limits.unfinishedBytesMax)
+      throw new Http2Violation(ErrorCode.refusedStream, "Too much of too many bodies came.", stream.id);
+  }
+
   private priority(streamId: number, bytes: Buffer, start: number, end: number): void {
     if (streamId === 0) throw violation("PRIORITY of the connection.");
-    if (end - start !== 5) throw wrongSize("PRIORITY", streamId);
+    // Of a stream that nobody opened nothing may be said but the end of the connection (RFC 9113 section 6.4).
+    if (end - start !== 5)
+      throw wrongSize("PRIORITY", streamId > this.connection.lastStreamId ? undefined : streamId);
     if ((bytes.readUInt32BE(start) & INT31_MAX) === streamId)
       throw violation("A stream depends on itself.", streamId);
     this.countIdleTalk();
@@ -145,6 +164,8 @@ export class Incoming {
     const { sender, streams } = this.connection;
     const { initialWindow, hasSmallTable } = readSettings(bytes, start, end);
     if (hasSmallTable === true) sender.emptyTable();
+    if (initialWindow !== undefined && !this.windowChanges.take())
+      throw new Http2Violation(ErrorCode.enhanceYourCalm, "The windows change too often.");
     if (initialWindow !== undefined && !sender.useInitialWindow(initialWindow, streams.values())) {
       throw new Http2Violation(ErrorCode.flowControlError, "A window is too large.");
     }
@@ -155,7 +176,7 @@ export class Incoming {
     if (streamId !== 0) throw violation("PING on a stream.");
     if (end - start !== 8) throw wrongSize("PING");
     if ((flags & Flag.ack) !== 0) {
-      this.connection.onPong?.();
+      this.connection.onPong?.(bytes.readUInt32BE(start + 4));
       return;
     }
     const { sender } = this.connection;

@@ -40,9 +40,10 @@ export class RequestReader {
       const { headerBytesMax } = this.connection.limits;
       this.block = new HeaderBlock(streamId, flags, headerBytesMax + BLOCK_SURPLUS_BYTES, performance.now());
       this.block.add(bytes.subarray(from, to), flags);
-    } else {
-      this.fields(flags, streamId, bytes, from, to);
+      this.block.dependsOnItself = dependsOnItself;
+      return;
     }
+    this.fields(flags, streamId, bytes, from, to);
     // Only now: the table must stay the same as the client's.
     if (dependsOnItself) throw violation("A stream depends on itself.", streamId);
   }
@@ -55,6 +56,7 @@ export class RequestReader {
     if (whole === undefined) return;
     this.block = undefined;
     this.fields(block.flags, block.streamId, whole, 0, whole.length);
+    if (block.dependsOnItself) throw violation("A stream depends on itself.", block.streamId);
   }
 
   /** A header block is complete. */
@@ -79,6 +81,9 @@ export class RequestReader {
     }
     if (connection.streams.size >= connection.limits.streamsPerConnectionMax) {
       throw new Http2Violation(ErrorCode.refusedStream, "There are too many streams.", streamId);
+    }
+    if (connection.queuedBytes > connection.limits.untakenBytesMax) {
+      throw new Http2Violation(ErrorCode.refusedStream, "Too much waits to be taken.", streamId);
     }
     if (fields === undefined) throw tooLarge(streamId);
     const headers = this.headersOf(fields, streamId);
@@ -105,6 +110,7 @@ export class RequestReader {
     if (stream.contentLeft !== undefined && stream.contentLeft > 0) throw wrongLength(id);
     const trailers = requestTrailers(fields, id);
     stream.isReceived = true;
+    this.connection.finished(stream);
     stream.listener?.received(trailers);
   }
 }

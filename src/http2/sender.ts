@@ -198,6 +198,8 @@ function isWaiting(stream: RequestStream): boolean {
 function moveQueue(stream: RequestStream, output: Output, bytes: number): void {
   const { queue } = stream;
   stream.queuedBytes -= bytes;
+  stream.connection.queuedBytes -= bytes;
+  stream.takenBytes += bytes;
   let left = bytes;
   while (left > 0) {
     const piece = queue[stream.queueAt] ?? NO_BYTES;

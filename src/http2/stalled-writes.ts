@@ -10,12 +10,20 @@ const LOOK_INTERVAL_MS_MAX = 5_000;
 interface Writing {
   /** Bytes that were handed over and not sent yet. */
   readonly writableLength: number;
+  /** Bytes that were sent, where that is known. */
+  readonly takenBytes?: number;
 }
+
+/** Less than this within the time limit is no progress: a byte now and then would keep an answer in memory for ever. */
+const PROGRESS_BYTES = 16_384;
 
 /** To be asked about every stream again and again; one that is never written to costs nothing in between. */
 export class StalledWrites {
   readonly lookIntervalMs: number;
-  private readonly known = new WeakMap<Writing, { waitingBytes: number; sinceMs: number }>();
+  private readonly known = new WeakMap<
+    Writing,
+    { waitingBytes: number; takenBytes: number; sinceMs: number }
+  >();
 
   constructor(private readonly limits: Pick<Limits, "answerTimeoutMs">) {
     this.lookIntervalMs = Math.min(LOOK_INTERVAL_MS_MAX, limits.answerTimeoutMs / LOOKS_PER_LIMIT);
@@ -29,8 +37,14 @@ export class StalledWrites {
       return false;
     }
     const known = this.known.get(stream);
-    if (known?.waitingBytes !== waitingBytes) {
-      this.known.set(stream, { waitingBytes, sinceMs: nowMs });
+    const { takenBytes = 0 } = stream;
+    const isMoving =
+      stream.takenBytes === undefined
+        ? known?.waitingBytes !== waitingBytes
+        : known === undefined ||
+          takenBytes - known.takenBytes >= Math.min(PROGRESS_BYTES, known.waitingBytes);
+    if (known === undefined || isMoving) {
+      this.known.set(stream, { waitingBytes, takenBytes, sinceMs: nowMs });
       return false;
     }
     return nowMs - known.sinceMs >= this.limits.answerTimeoutMs * Math.max(1, waitingBytes / MEBIBYTE);

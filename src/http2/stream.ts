@@ -27,6 +27,8 @@ const FULL_BYTES = 65_536;
 /** What of a connection its streams use. */
 export interface StreamConnection {
   readonly sender: Sender;
+  /** Of all answers, what waits to be sent. */
+  queuedBytes: number;
   /** The body's bytes of a stream that is not `readsAtOnce` were read: the client may send as many more. */
   credit(stream: RequestStream, bytes: number): void;
   /** Sends RST_STREAM. */
@@ -56,6 +58,10 @@ export class RequestStream {
   unreadBytes = 0;
   /** Read, and not told to the client yet. */
   uncreditedBytes = 0;
+  /** Of the body, what came while its end has not, where whoever takes it holds it until then. */
+  unfinishedBytes = 0;
+  /** Of the answer, what was handed to the connection. */
+  takenBytes = 0;
   /** When somebody first looked whether it takes too long. */
   firstSeenMs: number | undefined;
 
@@ -169,5 +175,6 @@ export class RequestStream {
   private enqueue(bytes: Uint8Array): void {
     this.queue.push(bytes);
     this.queuedBytes += bytes.length;
+    this.connection.queuedBytes += bytes.length;
   }
 }

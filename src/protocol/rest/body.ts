@@ -1,12 +1,11 @@
 /** Reads a request's body, within its limit and only whole: a body that breaks off is never handed on. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import { Pieces } from "../pieces.js";
 import { Refusal, badRequest } from "./errors.js";
 
 export type Request = IncomingMessage | Http2ServerRequest;
 export type Response = ServerResponse | Http2ServerResponse;
-
-const EMPTY = new Uint8Array(0);
 
 /**
  * Throws what the headers alone decide, before anything is read: 413 for a `Content-Length` over the limit, 415 for a
@@ -43,17 +42,16 @@ export function readBody(request: Request, limits: BodyLimits): Promise<Uint8Arr
       : Promise.resolve(body);
   }
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let bytes = 0;
+    const pieces = new Pieces();
+    let isTooLarge = false;
     const timer = request.httpVersionMajor === 2 ? startTimer(limits.timeoutMs, reject) : undefined;
     request.on("data", (chunk: Buffer) => {
-      bytes += chunk.length;
-      if (bytes > limits.bytesMax) {
-        chunks.length = 0;
-        reject(tooLarge(limits.bytesMax, limits.tooLargeCode));
-      } else {
-        chunks.push(chunk);
-      }
+      if (isTooLarge) return;
+      pieces.add(chunk);
+      if (pieces.bytes <= limits.bytesMax) return;
+      isTooLarge = true;
+      pieces.drop();
+      reject(tooLarge(limits.bytesMax, limits.tooLargeCode));
     });
     // On HTTP/2 a reset is followed by `end`, as if the body were whole; `aborted` comes before that on both versions.
     const breakOff = (): void => {
@@ -65,9 +63,7 @@ export function readBody(request: Request, limits: BodyLimits): Promise<Uint8Arr
     request.on("close", breakOff);
     request.on("end", () => {
       clearTimeout(timer);
-      resolve(
-        chunks.length === 1 ? (chunks[0] ?? EMPTY) : chunks.length === 0 ? EMPTY : Buffer.concat(chunks),
-      );
+      resolve(pieces.takeAll());
     });
   });
 }

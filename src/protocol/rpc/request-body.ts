@@ -2,34 +2,13 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Message, MethodCodec } from "./codec.js";
 import { COMPRESSED_FLAG, ENVELOPE_HEAD_BYTES } from "./envelope.js";
+import { Pieces } from "../pieces.js";
 import type { WireForm } from "./wire-form.js";
 
 /** Takes a body piece by piece. Both methods throw ConnectError as soon as the request can't be answered. */
 export interface RequestBody {
   push(chunk: Buffer): void;
   end(): Message;
-}
-
-const NO_BYTES = Buffer.alloc(0);
-
-/** Pieces that are not looked at yet. One piece, the common case, is never copied. */
-class Pieces {
-  private pieces: Buffer[] = [];
-  bytes = 0;
-
-  add(chunk: Buffer): void {
-    this.pieces.push(chunk);
-    this.bytes += chunk.length;
-  }
-
-  /** Takes all of them out, as one. */
-  takeAll(): Buffer {
-    const [first = NO_BYTES] = this.pieces;
-    const all = this.pieces.length > 1 ? Buffer.concat(this.pieces, this.bytes) : first;
-    this.pieces = [];
-    this.bytes = 0;
-    return all;
-  }
 }
 
 /** A body that is the message itself: Connect unary. */
