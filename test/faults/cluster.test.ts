@@ -109,20 +109,29 @@ it(
     const workload = new Workload({ urls, bucket: "faults", seed: SEED });
     const random = randomFrom(SEED + 3);
     const pausesMs: number[] = [];
+    /** Where the leader was killed or cut off: another one has to be elected before a write goes through. */
+    const electionsMs: number[] = [];
     const names = Object.keys(strikes);
     const rounds = times(32, names.length);
     for (let round = 0; round < rounds; round++) {
       await whole();
       await workload.untilWritten();
-      const strike = strikes[names[round % names.length] ?? ""]?.(1_000 + random(times(5_000, 1_000)));
+      const name = names[round % names.length] ?? "";
+      const strike = strikes[name]?.(1_000 + random(times(5_000, 1_000)));
       // The pause that a client sees: from the strike to the first write that was sent after it and acknowledged.
-      pausesMs.push(await workload.untilWritten());
+      const pauseMs = await workload.untilWritten();
+      pausesMs.push(pauseMs);
+      if (name.startsWith("leader")) electionsMs.push(pauseMs);
       await strike;
       pausesMs.push(await workload.untilWritten());
     }
     await whole();
     const findings = await workload.finish();
-    report(`cluster of three, ${rounds} faults`, findings, `without writes: ${percentiles(pausesMs)}`);
+    report(
+      `cluster of three, ${rounds} faults`,
+      findings,
+      `without writes: ${percentiles(pausesMs)}; after the leader was lost: ${percentiles(electionsMs)}`,
+    );
     expect(findings).toMatchObject(NOTHING_WRONG);
     expect(findings.acknowledged).toBeGreaterThan(rounds);
   },

@@ -18,7 +18,7 @@ export function report(scenario: string, findings: Findings | undefined, ...more
       : [
           `${findings.operations} calls, ${findings.acknowledged} writes acknowledged, ${findings.unknown} unknown`,
           `lost ${findings.lost}, twice ${findings.appliedTwice}, reported wrongly ${findings.reportedWrongly}`,
-          `violations ${findings.violations}`,
+          `stale ${findings.stale} of ${findings.reads} reads, violations ${findings.violations}`,
         ];
   console.log(`faults | ${scenario} | ${[...figures, ...more].join(" | ")}`);
 }
@@ -32,4 +32,4 @@ export function percentiles(timesMs: readonly number[]): string {
 }
 
 /** What every scenario must find. */
-export const NOTHING_WRONG = { lost: 0, appliedTwice: 0, reportedWrongly: 0, violations: 0 };
+export const NOTHING_WRONG = { stale: 0, lost: 0, appliedTwice: 0, reportedWrongly: 0, violations: 0 };

@@ -40,6 +40,9 @@ export interface Findings {
   readonly operations: number;
   readonly acknowledged: number;
   readonly unknown: number;
+  readonly reads: number;
+  /** Reads that show a revision below one that was acknowledged before they began. */
+  readonly stale: number;
   /** Acknowledged and not there in the end. */
   readonly lost: number;
   readonly appliedTwice: number;
@@ -217,11 +220,30 @@ export class Workload {
       operations: this.writes.length + this.reads.length,
       acknowledged: this.writes.filter(({ outcome }) => outcome === "acknowledged").length,
       unknown: this.writes.filter(({ outcome }) => outcome === "unknown").length,
+      reads: this.reads.length,
+      stale: this.keys.reduce((sum, key) => sum + this.staleReadsOf(key), 0),
       lost,
       appliedTwice: [...seen.values()].filter(({ size }) => size > 1).length,
       reportedWrongly,
       violations: this.keys.filter((key) => !isLinearizable(this.callsOf(key, seen))).length,
     };
+  }
+
+  /** (The checker finds these too, and more; here each is counted.) */
+  private staleReadsOf(key: string): number {
+    const writes = this.writes
+      .filter((write) => write.key === key && write.outcome === "acknowledged")
+      .sort((left, right) => left.endedMs - right.endedMs);
+    const reads = this.reads
+      .filter((read) => read.key === key)
+      .sort((left, right) => left.beganMs - right.beganMs);
+    let [newest, next, stale] = [0, 0, 0];
+    for (const { beganMs, found } of reads) {
+      for (let write = writes[next]; write !== undefined && write.endedMs < beganMs; write = writes[++next])
+        newest = Math.max(newest, write.revision);
+      if (found !== undefined && found.revision < newest) stale++;
+    }
+    return stale;
   }
 
   private callsOf(key: string, seen: ReadonlyMap<string, ReadonlySet<number>>): Call[] {

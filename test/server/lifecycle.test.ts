@@ -4,9 +4,12 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Code } from "@connectrpc/connect";
+import { jetstreamManager } from "@nats-io/jetstream";
+import { connect } from "@nats-io/transport-node";
 import { afterEach, describe, expect, it } from "vitest";
 import { CONTRACT_DOORS } from "../api/doors.js";
 import { bytes, clientsOf, line, refusal, text } from "../api/support.js";
+import { startNatsServer } from "../support/nats-server.js";
 import { startTestService, type TestService } from "../support/service.js";
 
 const [grpc] = CONTRACT_DOORS;
@@ -71,6 +74,36 @@ describe.runIf(process.platform === "linux")("the service", () => {
       if (round === 2) filesAfterFirst = openFiles();
     }
     expect(openFiles()).toBeLessThanOrEqual(filesAfterFirst + 3);
+  }, 120_000);
+
+  it("starts and stops 20 times on a server of others, and leaves no consumer there", async () => {
+    const nats = await startNatsServer();
+    cleanUp.push(() => nats.remove());
+    const connection = await connect({ servers: nats.url });
+    cleanUp.push(() => connection.close());
+    const manager = await jetstreamManager(connection);
+    const leftovers = async (): Promise<string[]> => {
+      const names: string[] = [];
+      for await (const { config } of manager.streams.list())
+        for await (const consumer of manager.consumers.list(config.name))
+          names.push(`${config.name} ${consumer.name}`);
+      return names;
+    };
+    for (let round = 1; round <= 20; round++) {
+      const service = await start({ "nats-url": nats.url });
+      const { buckets, kv } = clientsOf(grpc, service.url);
+      if (round === 1) await buckets.createBucket({ name: "kept" });
+      const watch = kv.watch({ bucket: "kept" })[Symbol.asyncIterator]();
+      const untilEnd = async (): Promise<void> => {
+        while ((await watch.next()).done !== true);
+      };
+      const ending = untilEnd();
+      ending.catch(() => undefined);
+      await expect.poll(leftovers).toContainEqual(expect.stringMatching(/^KV_APP_kept /));
+      await service.stop();
+      await refusal(ending, Code.Unavailable, "shutting_down");
+      await expect.poll(leftovers).toEqual([]);
+    }
   }, 120_000);
 
   it("lets a call in flight finish when it stops", async () => {
