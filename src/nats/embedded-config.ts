@@ -16,6 +16,13 @@ export interface EmbeddedCredentials {
 
 /** The largest message, headers included; nats-server warns above 8 MB. */
 const MAX_PAYLOAD = "8MB";
+/** The server closes a connection with more unread bytes than this: well above the byte budgets of our reads. Its default is 64 MiB. */
+const MAX_PENDING = "256MB";
+/**
+ * No limit of its own (1 EiB): the disk guard alone judges whether the disk is full. By default the server takes 75 % of what is free at
+ * its start, and refuses everything, deletes too, once the streams hold more than that.
+ */
+const MAX_FILE_STORE = 2 ** 60;
 /**
  * `relaxed` syncs once a second: that bounds what a power failure takes, where the server's own default is two minutes, and costs a
  * few per cent of the writes per second.
@@ -48,10 +55,11 @@ export async function writeConfig(
 listen: "127.0.0.1:${port}"
 server_name: "ironflow-kv"
 max_payload: ${MAX_PAYLOAD}
+max_pending: ${MAX_PENDING}
 logtime: false
 authorization { users: [ { user: "${user}", password: "${pass}" } ] }
 accounts { $SYS { users: [ { user: "${systemUser}", password: "${systemPass}" } ] } }
-jetstream { store_dir: ".", sync_interval: ${SYNC_INTERVAL[durability]} }
+jetstream { store_dir: ".", max_file_store: ${MAX_FILE_STORE}, sync_interval: ${SYNC_INTERVAL[durability]} }
 `;
   await rm(file, { force: true });
   await writeFile(file, config, { mode: 0o600, flag: "wx" });
