@@ -6,7 +6,7 @@
  */
 import { invalidArgument } from "./errors.js";
 import { DEFAULT_LIMITS } from "./limits.js";
-import { checkKey, escapeText, quote } from "./names.js";
+import { checkKey, escapeText, quote, unescapeText } from "./names.js";
 
 /** One token of a filter: any, or text in its stored form, or a glob over the token's own characters. */
 type TokenPattern = "*" | { readonly stored: string } | { readonly pieces: readonly string[] };
@@ -108,13 +108,7 @@ function checkFilterText(text: string): void {
 function parseToken(token: string): TokenPattern {
   if (token === "*") return "*";
   if (!token.includes("*")) return { stored: token.replaceAll(">", "=3E") };
-  return { pieces: token.split("*").map(decodePiece) };
-}
-
-/** The characters that a stored piece of a token stands for. `>` inside a token is an ordinary character. */
-function decodePiece(piece: string): string {
-  if (piece === "") return "";
-  return decodeURIComponent(piece.replaceAll("%", "%25").replaceAll("=", "%"));
+  return { pieces: token.split("*").map((piece) => unescapeText(piece) ?? piece) };
 }
 
 function matchTokens(
@@ -127,7 +121,9 @@ function matchTokens(
     const token = tokens[index] ?? "";
     if (pattern === "*") return true;
     if ("stored" in pattern) return pattern.stored === token;
-    return matchGlob(pattern.pieces, decodePiece(token));
+    // A token that is no escape of ours belongs to another program's key, which is not shown.
+    const text = unescapeText(token);
+    return text !== undefined && matchGlob(pattern.pieces, text);
   });
 }
 

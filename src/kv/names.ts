@@ -101,11 +101,19 @@ export function subjectOf(bucket: string, key: string): string {
  */
 export function unescapeKey(stored: string): string | undefined {
   if (stored.length <= DEFAULT_LIMITS.keyBytesMax && PLAIN_KEY.test(stored)) return stored;
-  const latin1 = stored.replace(ESCAPED_BYTE, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
-  let key: string;
+  const key = unescapeText(stored);
   try {
-    key = decoder.decode(Buffer.from(latin1, "latin1"));
-    return escapeKey(key) === stored ? key : undefined;
+    return key !== undefined && escapeKey(key) === stored ? key : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The text of which this is the stored form, or a part of it; undefined when its escapes are not UTF-8. Never throws. */
+export function unescapeText(stored: string): string | undefined {
+  const latin1 = stored.replace(ESCAPED_BYTE, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
+  try {
+    return decoder.decode(Buffer.from(latin1, "latin1"));
   } catch {
     return undefined;
   }
