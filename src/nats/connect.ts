@@ -16,7 +16,7 @@ import {
   type TlsOptions,
 } from "@nats-io/transport-node";
 import { parseServerUrls, type ServerUrls } from "./server-urls.js";
-import { isNewEnough, OLDEST_SERVER_VERSION } from "./server-version.js";
+import { isSupported, OLDEST_SERVER_VERSION } from "./server-version.js";
 import { StartError } from "./start-error.js";
 
 export interface ConnectOptions {
@@ -43,7 +43,7 @@ export interface ConnectedNats {
   readonly isClustered: boolean;
   /** The largest message that the server takes, headers included. */
   readonly maxPayloadBytes: number;
-  /** Such as `2.14.0`. */
+  /** Such as `2.15.1`. */
   readonly serverVersion: string;
 }
 
@@ -77,7 +77,7 @@ export async function connectNats(options: ConnectOptions): Promise<ConnectedNat
     // A server that did not answer the first time was struck off the list; it may be back when this one is lost.
     connection.setServers([...urls.servers]);
     const version = connection.info?.version ?? "";
-    if (!isNewEnough(version)) {
+    if (!isSupported(version)) {
       throw new StartError(
         `The NATS server at ${where} is ${version}; ${OLDEST_SERVER_VERSION} or newer is needed.`,
       );

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import type { EmbeddedCredentials } from "./embedded-config.js";
-import { isNewEnough, OLDEST_SERVER_VERSION } from "./server-version.js";
+import { isSupported, OLDEST_SERVER_VERSION } from "./server-version.js";
 import { StartError } from "./start-error.js";
 
 export interface Readiness {
@@ -40,7 +40,7 @@ async function tryOnce(
   const account = await ask(port, user, pass, "$JS.API.INFO");
   if (account === undefined || account.answer.error !== undefined) return undefined;
   const { serverVersion } = account;
-  if (!isNewEnough(serverVersion)) {
+  if (!isSupported(serverVersion)) {
     throw new StartError(
       `The embedded nats-server is ${serverVersion}; ${OLDEST_SERVER_VERSION} or newer is needed.`,
     );

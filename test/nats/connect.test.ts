@@ -232,9 +232,9 @@ describe("a server that won't do", () => {
   });
 
   it("is too old", async () => {
-    const port = await oldServer("2.10.29");
+    const port = await oldServer("2.12.11");
     expect(await failureOf({ servers: `127.0.0.1:${port}` })).toBe(
-      `The NATS server at 127.0.0.1:${port} is 2.10.29; 2.11 or newer is needed.`,
+      `The NATS server at 127.0.0.1:${port} is 2.12.11; 2.14.0 or newer is needed.`,
     );
   });
 });

@@ -19,8 +19,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { connectNats } from "../../src/nats/connect.js";
 import { lockDataDir } from "../../src/nats/data-dir-lock.js";
 import { type EmbeddedNats, type EmbeddedOptions, startEmbedded } from "../../src/nats/embedded.js";
-import { packagedProgram } from "../../src/nats/embedded-program.js";
 import { StartError } from "../../src/nats/start-error.js";
+import { NATS_PROGRAM } from "../support/nats-program.js";
 import { killParent, useParents } from "./parent-process.js";
 import { childrenOf, isAlive, listeningAddresses, processesNaming, untilGone } from "./processes.js";
 
@@ -248,7 +248,7 @@ describe("a server that can't be started", () => {
 
   it("is refused where it does not sync each write, though it was told to", async () => {
     const serverBin = await fakeProgram(
-      `sed 's/sync_interval: always/sync_interval: "2m"/' "$2" > "$2.lazy"; exec ${packagedProgram() ?? ""} -c "$2.lazy"`,
+      `sed 's/sync_interval: always/sync_interval: "2m"/' "$2" > "$2.lazy"; exec ${NATS_PROGRAM.program} -c "$2.lazy"`,
     );
     await expect(start(newDirectory(), { serverBin })).rejects.toThrow("does not sync each write to disk");
     await start(newDirectory(), { serverBin, durability: "relaxed" });
@@ -256,7 +256,7 @@ describe("a server that can't be started", () => {
 
   it("is given up, with the reason, when it can't be started again", async () => {
     const serverBin = await fakeProgram(
-      `[ -e started ] && { echo "the disk is gone" >&2; exit 1; }; touch started; exec ${packagedProgram() ?? ""} "$@"`,
+      `[ -e started ] && { echo "the disk is gone" >&2; exit 1; }; touch started; exec ${NATS_PROGRAM.program} "$@"`,
     );
     const failures = [
       failureAfter({ serverBin }, () => Promise.resolve()),

