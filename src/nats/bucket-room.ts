@@ -4,7 +4,7 @@ import type { Limits } from "../kv/limits.js";
 import { bucketOfStream } from "../kv/names.js";
 import type { CallScope } from "../kv/store.js";
 import { toKvError } from "./errors.js";
-import { askJetStream, type StreamInfo } from "./jetstream-api.js";
+import { readJetStream, type StreamInfo } from "./jetstream-api.js";
 import type { Requests } from "./requests.js";
 import { CREATED_BY_KEY } from "./stream-config.js";
 
@@ -78,7 +78,7 @@ export class PresentBuckets {
 
   private async page<Item>(operation: string, offset: number, scope: CallScope): Promise<StreamPage<Item>> {
     try {
-      return await askJetStream<StreamPage<Item>>(
+      return await readJetStream<StreamPage<Item>>(
         this.requests,
         operation,
         { subject: KV_SUBJECTS, offset },

@@ -1,5 +1,4 @@
 /** Making, describing, changing and removing buckets. */
-import { isDeepStrictEqual } from "node:util";
 import { KvError } from "../kv/errors.js";
 import type { Limits } from "../kv/limits.js";
 import { checkBucketName, isReservedBucketName, quote, streamName } from "../kv/names.js";
@@ -13,7 +12,8 @@ import type {
   PageRequest,
 } from "../kv/store.js";
 import type { BucketFactsCache } from "./bucket-facts.js";
-import { outcomeUnknown } from "./errors.js";
+import { type BucketLock, BucketLocks, type LastChange } from "./bucket-lock.js";
+import { BucketUpdate } from "./bucket-update.js";
 import type { StreamInfo } from "./jetstream-api.js";
 import type { LiveKeys } from "./live-keys.js";
 import type { ReadCache } from "./read-cache.js";
@@ -22,7 +22,7 @@ import { PresentBuckets } from "./bucket-room.js";
 import { pageLimit, readPageToken, writePageToken } from "./page-token.js";
 import type { Requests } from "./requests.js";
 import { changeBucket } from "./settling.js";
-import { bucketInfoOf, streamConfigOf, updatedConfig } from "./stream-config.js";
+import { bucketInfoOf, streamConfigOf } from "./stream-config.js";
 
 export interface BucketsOptions {
   readonly requests: Requests;
@@ -31,6 +31,8 @@ export interface BucketsOptions {
   /** Absent: every read asks the storage. */
   readonly cache: ReadCache | undefined;
   readonly facts: BucketFactsCache;
+  /** Whether no other process changes buckets. */
+  readonly isExclusive: boolean;
   readonly limits: Limits;
   /** Copies that the storage keeps of a new bucket. */
   readonly replicas: number;
@@ -49,8 +51,10 @@ export class Buckets {
   private readonly changes = new Map<string, Promise<unknown>>();
 
   private readonly present: PresentBuckets;
+  private readonly locks: BucketLocks | undefined;
 
   constructor(private readonly options: BucketsOptions) {
+    this.locks = options.isExclusive ? undefined : new BucketLocks(options.requests, options.replicas);
     this.present = new PresentBuckets(options.requests, options.limits);
   }
 
@@ -109,48 +113,46 @@ export class Buckets {
 
   async update(bucket: string, change: BucketChange, scope: CallScope): Promise<BucketInfo> {
     const place = placeOf(bucket);
-    return this.oneAtATime(place.stream, async () => {
-      const { requests, limits, facts } = this.options;
-      const { config } = await existing(requests, place, scope);
-      const changed = updatedConfig(config, bucket, change, limits);
-      const request = {
-        operation: `STREAM.UPDATE.${place.stream}`,
-        body: changed,
-        settle: async () => {
-          const now = await existing(requests, place, scope);
-          if (isDeepStrictEqual(updatedConfig(now.config, bucket, change, limits), now.config)) return now;
-          // Somebody else changed it since: ours may be underneath.
-          if (!isDeepStrictEqual(now.config, config)) throw outcomeUnknown({ bucket });
-          return undefined;
-        },
-      };
-      const info = await this.changing(place.stream, () =>
-        changeBucket<StreamInfo>(requests, request, { bucket }, scope),
-      );
-      facts.forget(place.stream);
-      return this.describe(place, info, scope);
+    // Whatever the change, and before anything is written.
+    await existing(this.options.requests, place, scope);
+    const info = await this.oneAtATime(place.stream, async () => {
+      const lock = await this.locks?.acquire(bucket, scope);
+      const update = new BucketUpdate(this.options, place, change, lock);
+      return this.changing(place.stream, lock, async () => {
+        const info = await update.run(scope);
+        return { result: info, last: { id: update.id, created: info.created } };
+      });
     });
+    return this.describe(place, info, scope);
   }
 
   async delete(bucket: string, scope: CallScope): Promise<void> {
     const place = placeOf(bucket);
     const { requests } = this.options;
-    const { created } = await existing(requests, place, scope);
-    const request = {
-      operation: `STREAM.DELETE.${place.stream}`,
-      body: undefined,
-      // One that was made since, under the same name, is another one.
-      settle: () =>
-        existing(requests, place, scope).then(
-          (now) => (now.created === created ? undefined : GONE),
-          (error: unknown) => {
-            if (error instanceof KvError && error.kind === "bucket_not_found") return GONE;
-            throw error;
+    await existing(requests, place, scope);
+    await this.oneAtATime(place.stream, async () => {
+      const lock = await this.locks?.acquire(bucket, scope).catch(unlessFull);
+      await this.changing(place.stream, lock, async () => {
+        const { created } = await existing(requests, place, scope);
+        const request = {
+          operation: `STREAM.DELETE.${place.stream}`,
+          body: undefined,
+          // A bucket that was created since, under the same name, is another one.
+          settle: async () => {
+            await lock?.hold(scope);
+            return existing(requests, place, scope).then(
+              (now) => (now.created === created ? undefined : GONE),
+              (error: unknown) => {
+                if (error instanceof KvError && error.kind === "bucket_not_found") return GONE;
+                throw error;
+              },
+            );
           },
-        ),
-    };
-    await this.changing(place.stream, () => changeBucket<object>(requests, request, { bucket }, scope));
-    this.options.facts.forget(place.stream);
+        };
+        await changeBucket<object>(requests, request, { bucket }, scope);
+        return { result: undefined, last: undefined };
+      });
+    });
   }
 
   private async describe(place: Place, info: StreamInfo, scope: CallScope): Promise<BucketInfo> {
@@ -167,9 +169,23 @@ export class Buckets {
     }
   }
 
-  private changing<Answer>(stream: string, change: () => Promise<Answer>): Promise<Answer> {
-    const { cache } = this.options;
-    return cache === undefined ? change() : cache.duringBucket(stream, change);
+  /** Runs a change of the bucket under the lease, and keeps the lease where its outcome is unknown: what was sent may be applied yet. */
+  private async changing<Result>(
+    stream: string,
+    lock: BucketLock | undefined,
+    change: () => Promise<{ readonly result: Result; readonly last: LastChange | undefined }>,
+  ): Promise<Result> {
+    const { cache, facts } = this.options;
+    try {
+      const { result, last } = await (cache === undefined ? change() : cache.duringBucket(stream, change));
+      await lock?.release(last);
+      return result;
+    } catch (error) {
+      if (!(error instanceof KvError) || error.kind !== "outcome_unknown") await lock?.release();
+      throw error;
+    } finally {
+      facts.forget(stream);
+    }
   }
 
   private async oneAtATime<Result>(stream: string, task: () => Promise<Result>): Promise<Result> {
@@ -186,4 +202,9 @@ export class Buckets {
 
 function placeOf(bucket: string): Place {
   return { bucket, stream: streamName(bucket) };
+}
+
+/** A full storage must not keep buckets from being deleted: there the delete goes on without the lease. */
+function unlessFull(error: unknown): undefined {
+  if (!(error instanceof KvError) || error.kind !== "storage_exhausted") throw error;
 }

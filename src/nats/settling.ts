@@ -8,7 +8,7 @@ import { type Requests, Unanswered } from "./requests.js";
 
 export const RETRY_WAIT_MS = 50;
 /** A cluster takes its time to make a bucket. */
-const BUCKET_ANSWER_TIMEOUT_MS = 5_000;
+export const BUCKET_ANSWER_TIMEOUT_MS = 5_000;
 
 /** Whether a message with the same id is on its way into a cluster's log: then it is not known yet what becomes of it. */
 export function isUnderWay(error: unknown): boolean {

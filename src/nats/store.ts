@@ -66,6 +66,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     liveKeys,
     facts,
     cache,
+    isExclusive: options.isExclusive === true,
     limits,
     replicas: options.replicas ?? 1,
     durability: options.durability ?? "unknown",

@@ -10,6 +10,8 @@ import type { StreamConfig, StreamInfo } from "./jetstream-api.js";
 export const CREATION_ID_KEY = "ironflow.creation_id";
 /** The id of the API key that made the bucket, for the limit of buckets for each; none where no key was needed, or the first one was used. */
 export const CREATED_BY_KEY = "ironflow.created_by";
+/** Names the last change of the configuration, so that who made it can see whether it is in place. */
+export const CHANGE_ID_KEY = "ironflow.change_id";
 /** The exact `max_value_size`: the stream's own limit counts headers too. */
 const VALUE_SIZE_KEY = "ironflow.max_value_size";
 

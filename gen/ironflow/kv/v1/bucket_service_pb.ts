@@ -384,11 +384,14 @@ export const BucketService: GenService<{
   };
   /**
    * Changes a bucket's description or limits. Its entries stay, except those that a shorter `ttl` or `history` no
-   * longer covers: these are removed.
+   * longer covers: these are removed. Fields that the call does not name keep their values, also when several callers change
+   * different fields at the same time, through any copy of the service.
    *
    * Errors:
    *   * NOT_FOUND (`bucket_not_found`): there is no such bucket.
    *   * INVALID_ARGUMENT (`invalid_update_mask`): `update_mask` names an unknown field.
+   *   * UNAVAILABLE (`unavailable`): another copy of the service is changing the bucket; nothing was changed. Retry. A copy that
+   *     dies during a change blocks others for at most 10 seconds. The same holds for DeleteBucket.
    *
    * @generated from rpc ironflow.kv.v1.BucketService.UpdateBucket
    */
