@@ -2,7 +2,7 @@ import js from "@eslint/js";
 import tseslint from "typescript-eslint";
 
 export default tseslint.config(
-  { ignores: ["dist", "gen", "coverage", "data", "node_modules", "embedded", "**/*.mjs", "**/*.js"] },
+  { ignores: ["**/dist", "gen", "coverage", "data", "node_modules", "embedded", "**/*.mjs", "**/*.js"] },
   js.configs.recommended,
   ...tseslint.configs.strictTypeChecked,
   {
@@ -19,7 +19,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ["src/**"],
+    files: ["src/**", "packages/*/src/**"],
     rules: { "max-lines": ["error", { max: 260, skipBlankLines: true, skipComments: true }] },
   },
 );

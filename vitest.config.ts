@@ -1,8 +1,11 @@
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
+  // The sources of our packages, not their builds.
+  resolve: { conditions: ["source"] },
+  ssr: { resolve: { conditions: ["source"] } },
   test: {
-    include: ["test/**/*.test.ts"],
+    include: ["test/**/*.test.ts", "packages/*/test/**/*.test.ts"],
     testTimeout: 90_000,
     hookTimeout: 90_000,
     // Many tests wait for a server; modules are loaded once for each worker, as no test changes what another one reads.
@@ -10,6 +13,6 @@ export default defineConfig({
     isolate: false,
     // A machine that others load too is no reason to fail; the report names each test that needed its second chance.
     retry: process.env.CI === undefined ? 0 : 1,
-    coverage: { provider: "v8", include: ["src/**"], reporter: ["text-summary", "json-summary"] },
+    coverage: { provider: "v8", include: ["src/**", "packages/*/src/**"], reporter: ["text-summary", "json-summary"] },
   },
 });

@@ -1,5 +1,5 @@
-// Compiles src/ and gen/ to dist/, packs the command into few files, as loading each module on its own takes most of a start, and marks it
-// as a program.
+// Compiles packages/, src/ and gen/, bundles the command and the embeddable service (loading hundreds of modules takes most of a start), and marks
+// the command executable.
 import { execFileSync } from "node:child_process";
 import { chmodSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -20,15 +20,10 @@ const APART = new Set([
 ]);
 
 rmSync(`${root}dist`, { recursive: true, force: true });
-execFileSync(
-  process.execPath,
-  [`${root}node_modules/typescript/bin/tsc`, "-p", `${root}tsconfig.build.json`],
-  {
-    stdio: "inherit",
-  },
-);
+compile("packages/http2/tsconfig.json");
+compile("tsconfig.build.json");
 const bundle = await rolldown({
-  input: main,
+  input: [main, `${root}dist/src/embed.js`],
   platform: "node",
   external: (id) => id.startsWith("node:") || APART.has(id),
 });
@@ -40,6 +35,12 @@ const { output } = await bundle.write({
 await bundle.close();
 writeFileSync(`${root}dist/src/packed/LICENSES.txt`, licensesOf(output));
 chmodSync(main, 0o755);
+
+function compile(project) {
+  execFileSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, "-p", `${root}${project}`], {
+    stdio: "inherit",
+  });
+}
 
 /** The licences of the packages whose code is among what was packed. */
 function licensesOf(chunks) {

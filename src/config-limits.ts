@@ -103,16 +103,16 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
     "The most streams that a client may reset on one HTTP/2 connection, per second over half a minute; a connection with more is closed.",
   ],
   [
-    "unfinishedBytesMax",
+    "incompleteRequestBytesMax",
     MEGABYTE,
     2 ** 40,
-    "The most of request bodies that are not complete, together, on one HTTP/2 connection, in bytes; a stream beyond it is refused.",
+    "The most bytes of incomplete request bodies on one HTTP/2 connection; the stream that exceeds it is refused.",
   ],
   [
-    "untakenBytesMax",
+    "unsentResponseBytesMax",
     MEGABYTE,
     2 ** 40,
-    "How much of answers may wait to be taken on one HTTP/2 connection, in bytes; beyond it new streams are refused.",
+    "The most bytes of responses that wait for the client to read them on one HTTP/2 connection; beyond it new streams are refused.",
   ],
   [
     "callsPerSecondMax",
@@ -179,8 +179,15 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
   ],
 ];
 
+/** Former names, accepted with a warning for one version. */
+const FORMER_ENV: Partial<Record<keyof Limits, string>> = {
+  incompleteRequestBytesMax: "UNFINISHED_BYTES_MAX",
+  unsentResponseBytesMax: "UNTAKEN_BYTES_MAX",
+};
+
 export const LIMIT_SETTINGS: readonly Setting[] = TABLE.map(([field, least, most, doc]) => ({
   env: field.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase(),
+  ...(FORMER_ENV[field] === undefined ? {} : { formerEnv: FORMER_ENV[field] }),
   field,
   value: "number",
   default: String(DEFAULT_LIMITS[field]),

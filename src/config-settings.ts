@@ -9,6 +9,8 @@ export class ConfigError extends Error {
 export interface Setting {
   /** The environment variable, such as DATA_DIR. */
   readonly env: string;
+  /** A former name of the variable: accepted, with a warning. */
+  readonly formerEnv?: string;
   /** The field of `Config`, or of `Limits` where `limit` is set. */
   readonly field: string;
   /** What to write for the value in `--help`. */

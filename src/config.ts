@@ -40,6 +40,8 @@ export interface Config {
   /** Processes on the port. */
   readonly workers: number;
   readonly limits: Limits;
+  /** Sentences for the log, such as that a setting has a new name. */
+  readonly warnings: readonly string[];
 }
 
 /** Every setting, in the order of the documentation. */
@@ -53,15 +55,20 @@ export function loadConfig(
   environment: Readonly<Record<string, string | undefined>>,
   flags: Readonly<Record<string, string | undefined>> = {},
 ): Config {
-  const known = new Set(ALL_SETTINGS.map(flagOf));
+  const known = new Set(ALL_SETTINGS.flatMap(flagsOf));
   for (const flag of Object.keys(flags)) {
     if (!known.has(flag))
       throw new ConfigError(`There is no setting --${flag}; see 'ironflow-kv serve --help'.`);
   }
   const values: Record<string, unknown> = {};
   const limits: Record<string, unknown> = { ...DEFAULT_LIMITS };
+  const warnings: string[] = [];
   for (const setting of ALL_SETTINGS) {
-    const given = flags[flagOf(setting)] ?? nonEmpty(environment[setting.env]) ?? setting.default;
+    const given =
+      flags[flagOf(setting)] ??
+      nonEmpty(environment[setting.env]) ??
+      formerValue(setting, environment, flags, warnings) ??
+      setting.default;
     if (given === undefined) continue;
     const target = setting.limit === true ? limits : values;
     try {
@@ -71,9 +78,36 @@ export function loadConfig(
       throw new ConfigError(`${setting.env}${shown} ${error instanceof Error ? error.message : "malformed"}`);
     }
   }
-  const config = { ...values, limits: Object.freeze(limits) } as unknown as Config;
+  const config = {
+    ...values,
+    limits: Object.freeze(limits),
+    warnings: Object.freeze(warnings),
+  } as unknown as Config;
   checkTogether(config, environment);
   return Object.freeze(config);
+}
+
+/** The flags that set it, also by its former name. */
+function flagsOf(setting: Setting): string[] {
+  const { formerEnv } = setting;
+  return formerEnv === undefined
+    ? [flagOf(setting)]
+    : [flagOf(setting), flagOf({ ...setting, env: formerEnv })];
+}
+
+/** The value given by a setting's former name. */
+function formerValue(
+  setting: Setting,
+  environment: Readonly<Record<string, string | undefined>>,
+  flags: Readonly<Record<string, string | undefined>>,
+  warnings: string[],
+): string | undefined {
+  const { env, formerEnv } = setting;
+  if (formerEnv === undefined) return undefined;
+  const given = flags[flagOf({ ...setting, env: formerEnv })] ?? nonEmpty(environment[formerEnv]);
+  if (given !== undefined)
+    warnings.push(`${formerEnv} is now named ${env}: rename it, the next version refuses the old name.`);
+  return given;
 }
 
 function checkTogether(config: Config, environment: Readonly<Record<string, string | undefined>>): void {

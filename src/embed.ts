@@ -75,6 +75,7 @@ async function start(
   stopAll: () => Promise<void>,
   { onFatal, isEmbeddedElsewhere = false }: StartOptions,
 ): Promise<Service> {
+  for (const warning of config.warnings) log.warn(warning);
   const nats = await connectStorage({ config, log, undo, isEmbeddedElsewhere, onFatal });
   const { connection, isClustered, maxPayloadBytes } = nats;
   const watches = new WatchHubs({ connection, isClustered, limits: config.limits, log });

@@ -12,10 +12,7 @@ import { Lanes } from "./http1/lanes.js";
 import { HEAD_BYTES_MAX, type PlainRequest } from "./http1/plain-request.js";
 import type { PlainResponse } from "./http1/plain-response.js";
 import { askToClose, Turns } from "./http1/turns.js";
-import { ErrorCode } from "./http2/codes.js";
-import { Http2Server } from "./http2/server.js";
-import { endStalledConnections } from "./http2/stalled-writes.js";
-import type { RequestStream } from "./http2/stream.js";
+import { destroyStalledSockets, ErrorCode, Http2Server, type RequestStream } from "@ironflow-kv/http2";
 import type { Limits } from "./kv/limits.js";
 import { makeHttp1Server } from "./protocol/node-servers.js";
 import { peekProtocol } from "./protocol/peek.js";
@@ -93,16 +90,16 @@ class PortServer implements Listener {
 
   constructor(private readonly options: ListenOptions) {
     this.http1 = makeHttp1Server(options.limits);
-    this.http2 = new Http2Server(
-      options.limits,
-      (stream) => this.takeStream(stream),
-      (error) => options.onFault?.(error),
-    );
+    this.http2 = new Http2Server({
+      limits: options.limits,
+      onStream: (stream) => this.takeStream(stream),
+      onFault: (error) => options.onFault?.(error),
+    });
     this.acceptor = this.makeAcceptor();
     this.acceptor.maxConnections = options.limits.connectionsMax;
     this.attachHandlers(options.handlers);
     // Of the streams on an HTTP/2 connection care is taken one by one.
-    this.stalling = endStalledConnections(this.sockets, options.limits);
+    this.stalling = destroyStalledSockets(this.sockets, options.limits);
     this.lanes = new Lanes({
       headBytesMax: Math.min(HEAD_BYTES_MAX, options.limits.headerBytesMax),
       headersTimeoutMs: options.limits.headersTimeoutMs,
@@ -153,7 +150,7 @@ class PortServer implements Listener {
     if (this.isDraining) return;
     this.isDraining = true;
     this.acceptor.close();
-    this.http2.leaveGently();
+    this.http2.closeGracefully();
     setTimeout(() => this.endGoodbye(), GOODBYE_MS);
   }
 

@@ -11,9 +11,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   nats: ["nats", "kv"],
   service: ["service", "kv", "gen"],
   auth: ["auth", "service", "kv", "gen"],
-  http1: ["http1", "http2", "kv"],
-  http2: ["http2", "kv"],
-  protocol: ["protocol", "http1", "http2", "service", "kv", "gen"],
+  http1: ["http1", "kv"],
+  protocol: ["protocol", "http1", "service", "kv", "gen"],
   telemetry: ["telemetry", "service", "kv"],
   client: ["client", "gen"],
   backup: ["backup", "client", "gen"],
@@ -35,6 +34,15 @@ function importsOf(file: string): { target: string; isType: boolean }[] {
     isType: match[1] !== undefined,
   }));
 }
+
+describe("the packages", () => {
+  it("http2 imports nothing of ours but itself", () => {
+    const sources = readdirSync(join(ROOT, "packages/http2/src")).map((file) => `packages/http2/src/${file}`);
+    const targets = sources.flatMap((file) => importsOf(file).map(({ target }) => target));
+    expect(sources.length).toBeGreaterThan(20);
+    expect(targets.filter((target) => !target.startsWith("packages/http2/src/"))).toEqual([]);
+  });
+});
 
 describe("the arrows between the folders", () => {
   it.each(files.filter((file) => file.split("/").length > 2))("%s imports only what it may", (file) => {

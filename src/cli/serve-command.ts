@@ -1,5 +1,5 @@
 /** `serve`: one flag for each setting. */
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import type { Setting } from "../config-settings.js";
 import { givenFlags } from "./session.js";
 
@@ -20,6 +20,11 @@ export function addServeCommand(
     const standard = setting.default === undefined ? "" : `, default ${setting.default}`;
     command.option(`--${flag} <${setting.value}>`, `${setting.doc} (${setting.env}${standard})`);
     flagByOption.set(command.options.at(-1)?.attributeName() ?? flag, flag);
+    if (setting.formerEnv === undefined) continue;
+    const formerFlag = flagOf({ ...setting, env: setting.formerEnv });
+    const former = new Option(`--${formerFlag} <${setting.value}>`).hideHelp();
+    command.addOption(former);
+    flagByOption.set(former.attributeName(), formerFlag);
   }
   command.action(async (options: Record<string, string>) => {
     // Before the verb they are the client's options: a key that was meant to lock the service must not be lost silently.

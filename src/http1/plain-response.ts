@@ -5,7 +5,7 @@
  */
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
-import { dateText } from "../http2/date.js";
+import { dateText } from "@ironflow-kv/http2";
 import type { PlainRequest } from "./plain-request.js";
 
 /** RFC 9110 section 5.5; what else a value may not have, such as line ends, would begin another header. */

@@ -73,10 +73,10 @@ export interface Limits {
   readonly streamsPerConnectionMax: number;
   /** The most streams that a client may reset on one HTTP/2 connection, per second over half a minute. */
   readonly streamResetsPerSecondMax: number;
-  /** The most of bodies that are not complete, together, on one HTTP/2 connection, in bytes. */
-  readonly unfinishedBytesMax: number;
-  /** The most of answers that wait to be taken on one HTTP/2 connection before no more streams are opened, in bytes. */
-  readonly untakenBytesMax: number;
+  /** The most bytes of incomplete request bodies on one HTTP/2 connection. */
+  readonly incompleteRequestBytesMax: number;
+  /** The most bytes of responses that wait for the client on one HTTP/2 connection before new streams are refused. */
+  readonly unsentResponseBytesMax: number;
   /** The most calls per second for one API key, or for one address where no key is given; 0: no limit. */
   readonly callsPerSecondMax: number;
   /** Time for in-flight calls to finish when the service stops, in milliseconds. */
@@ -154,8 +154,8 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   connectionsMax: 10_000,
   streamsPerConnectionMax: 1_000,
   streamResetsPerSecondMax: 30,
-  unfinishedBytesMax: 134_217_728,
-  untakenBytesMax: 67_108_864,
+  incompleteRequestBytesMax: 134_217_728,
+  unsentResponseBytesMax: 67_108_864,
   callsPerSecondMax: 0,
   drainTimeoutMs: 10_000,
   shutdownDelayMs: 0,

@@ -33,7 +33,7 @@ import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import type { Logger } from "pino";
 import type { Limits } from "../kv/limits.js";
 import type { BoundMethod, CallInput, Door, ServiceRegistry } from "../service/calls.js";
-import { connectionOf as connectionOfStream } from "../http2/node-stream.js";
+import { connectionOf as connectionOfStream } from "./node-stream.js";
 import { counted } from "./counted.js";
 import { clientNameOf, remoteAddressOf } from "./peer.js";
 import { REQUEST_ID_HEADER } from "./request-id.js";

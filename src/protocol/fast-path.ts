@@ -6,7 +6,7 @@
  * or refuse. So there is one place where such rules live.
  */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
-import type { RequestStream } from "../http2/stream.js";
+import type { RequestStream } from "@ironflow-kv/http2";
 import type { ServiceRegistry } from "../service/calls.js";
 import { Http1StreamingCall } from "./streaming/http1-call.js";
 import { Http2StreamingCall } from "./streaming/http2-call.js";
@@ -66,7 +66,7 @@ export function createFastPath(options: FastPathOptions): FastPath {
         new Call(settings, head, stream).read();
         return true;
       }
-      if (method !== "GET" || !stream.isReceived) return false;
+      if (method !== "GET" || !stream.isRequestComplete) return false;
       const get = admission.get(target, headers);
       if (get === undefined) return false;
       new Http2UnaryCall(settings, get.head, stream).answerTo(get.bytes);

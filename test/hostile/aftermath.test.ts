@@ -16,7 +16,7 @@ import {
   PREFACE,
   RawSession,
   uint32,
-} from "./http2-frames.js";
+} from "../../packages/http2/test/raw-session.js";
 import { startTarget, type Target } from "./target.js";
 
 const SCALE = process.env.EXTENDED === "1" ? 10 : 0.2;

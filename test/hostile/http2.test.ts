@@ -16,7 +16,7 @@ import {
   RawSession,
   setting,
   uint32,
-} from "./http2-frames.js";
+} from "../../packages/http2/test/raw-session.js";
 
 const BUCKETS = "/api/v1/kv/buckets";
 const GRPC_GET = "/ironflow.kv.v1.KeyValueService/Get";

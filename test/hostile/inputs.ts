@@ -12,7 +12,7 @@ import {
   PREFACE,
   setting,
   uint32,
-} from "./http2-frames.js";
+} from "../../packages/http2/test/raw-session.js";
 import type { Random } from "./random.js";
 
 /** A request of one door, as bytes on a connection of its own. */

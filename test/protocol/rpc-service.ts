@@ -12,7 +12,7 @@ import {
   type WatchRequest,
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { ErrorDetailSchema } from "../../gen/ironflow/kv/v1/types_pb.js";
-import { nodeCallOf } from "../../src/http2/node-stream.js";
+import { nodeCallOf } from "../../src/protocol/node-stream.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import { createConnectAdapter } from "../../src/protocol/connect.js";
 import { createFastPath } from "../../src/protocol/fast-path.js";

@@ -19,7 +19,7 @@ import {
   frame,
   headerBlock,
   RawSession,
-} from "../hostile/http2-frames.js";
+} from "../../packages/http2/test/raw-session.js";
 import { hasOpenssl, makeCertificate } from "../support/certificates.js";
 import { startNatsServer } from "../support/nats-server.js";
 import { startTestService } from "../support/service.js";

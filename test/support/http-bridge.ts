@@ -10,8 +10,8 @@ import {
 } from "node:net";
 import { BucketService } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
 import { KeyValueService } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
-import { nodeCallOf } from "../../src/http2/node-stream.js";
-import { Http2Server } from "../../src/http2/server.js";
+import { nodeCallOf } from "../../src/protocol/node-stream.js";
+import { Http2Server } from "@ironflow-kv/http2";
 import { DEFAULT_LIMITS, type Limits } from "../../src/kv/limits.js";
 import { createCors } from "../../src/protocol/cors.js";
 import { createPageGuard } from "../../src/protocol/page-guard.js";
@@ -92,7 +92,7 @@ export async function startBridge(
       answerWithoutUpgrade: (request, response) => rest.handle(request, response),
     }),
   );
-  const sessions = new Http2Server(limits, (stream) => rest.handle(...nodeCallOf(stream)));
+  const sessions = new Http2Server({ limits, onStream: (stream) => rest.handle(...nodeCallOf(stream)) });
   const http2 = createNetServer((socket) => {
     socket.on("error", () => undefined);
     sessions.accept(socket);

@@ -2,7 +2,7 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { IncomingHttpHeaders } from "node:http";
 import type { CallInput, Door } from "../../service/calls.js";
-import { connectionOf } from "../../http2/node-stream.js";
+import { connectionOf } from "../node-stream.js";
 import { clientNameOf, remoteAddressOf } from "../peer.js";
 import type { Request } from "./body.js";
 

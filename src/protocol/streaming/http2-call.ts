@@ -1,6 +1,5 @@
 /** A server-streaming call on an HTTP/2 stream. */
-import { ErrorCode } from "../../http2/codes.js";
-import type { RequestStream } from "../../http2/stream.js";
+import { ErrorCode, type RequestStream } from "@ironflow-kv/http2";
 import type { CallSettings, RequestHead } from "../rpc/call.js";
 import type { Fields } from "../rpc/fields.js";
 import { StreamingCall } from "./call.js";
@@ -24,7 +23,7 @@ export class Http2StreamingCall extends StreamingCall {
   /** Reads the request's body; starts the stream when it is complete. */
   read(): void {
     this.stream.listener = this;
-    if (this.stream.isReceived) this.received();
+    if (this.stream.isRequestComplete) this.received();
   }
 
   drain(): void {

@@ -1,6 +1,5 @@
 /** A unary call on an HTTP/2 stream. */
-import { ErrorCode } from "../../http2/codes.js";
-import type { RequestStream } from "../../http2/stream.js";
+import { ErrorCode, type RequestStream } from "@ironflow-kv/http2";
 import type { CallSettings, RequestHead } from "../rpc/call.js";
 import type { Answer } from "./answer.js";
 import { UnaryCall } from "./call.js";
@@ -21,7 +20,7 @@ export class Http2UnaryCall extends UnaryCall {
   /** Reads the request's body; answers when it is complete. */
   read(): void {
     this.listen();
-    if (this.stream.isReceived) this.received();
+    if (this.stream.isRequestComplete) this.received();
   }
 
   protected listen(): void {

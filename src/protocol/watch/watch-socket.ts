@@ -4,7 +4,7 @@ import type { WebSocket } from "ws";
 import type { WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { Limits } from "../../kv/limits.js";
 import type { BoundMethod, ServiceRegistry } from "../../service/calls.js";
-import { PingRounds } from "../../http2/ping-rounds.js";
+import { PingMonitor } from "@ironflow-kv/http2";
 import { REQUEST_ID_HEADER } from "../request-id.js";
 import type { HttpCall } from "../rest/call.js";
 import { refusalOf } from "../rest/errors.js";
@@ -24,7 +24,7 @@ const POLICY_CLOSE_CODE = 1008;
 
 export class WatchSocket {
   private isClosed = false;
-  private readonly pings: PingRounds;
+  private readonly pings: PingMonitor;
   private isCorked = false;
   private clientFrames = 0;
   private unblock: (() => void) | undefined;
@@ -43,7 +43,7 @@ export class WatchSocket {
       readonly log: FaultLog;
     },
   ) {
-    this.pings = new PingRounds(options.limits.pingIntervalMs);
+    this.pings = new PingMonitor(options.limits.pingIntervalMs);
   }
 
   start(): void {

@@ -1,0 +1,226 @@
+/** One HTTP/2 connection: its streams, its flow control and how it ends. `frame-handler.ts` handles what arrives, `frame-writer.ts` sends. */
+import type { Socket } from "node:net";
+import { ErrorCode, FrameType, INT31_MAX, WINDOW_BYTES } from "./codes.js";
+import { Http2Error } from "./errors.js";
+import { FrameHandler } from "./frame-handler.js";
+import { FrameReader } from "./frame-reader.js";
+import { FrameWriter } from "./frame-writer.js";
+import type { Http2Limits } from "./limits.js";
+import { ReceiveFlow } from "./receive-flow.js";
+import { CONNECTION_WINDOW_BYTES, ownSettings, STREAM_WINDOW_BYTES } from "./settings.js";
+import { RequestStream, type StreamConnection, type StreamOptions } from "./stream.js";
+import { TokenBucket } from "./token-bucket.js";
+
+export interface ConnectionHandlers {
+  /** Receives each request. */
+  onStream(stream: RequestStream): void;
+  onClosed(): void;
+  /** Receives exceptions that handlers and listeners throw: bugs. */
+  onFault(error: unknown): void;
+}
+
+/** Resets are averaged over this long: canceling a few hundred calls at once is normal. */
+const RESET_WINDOW_SECONDS = 30;
+/** Unsent control frames, such as answers to PING and SETTINGS. More of them end the connection. */
+const UNSENT_CONTROL_BYTES_MAX = 1_048_576;
+/** Frames for at least this many streams that we reset are ignored: they were in flight. */
+const RECENTLY_RESET_MIN = 128;
+/** Time for the client to read why its connection closes. */
+const LINGER_MS = 1_000;
+
+export class Connection implements StreamConnection {
+  readonly streams = new Map<number, RequestStream>();
+  readonly writer: FrameWriter;
+  readonly handler: FrameHandler;
+  /** The highest stream id that the client has opened. */
+  lastStreamId = 0;
+  /** Since when no stream is open. */
+  idleSinceMs = performance.now();
+  /** When bytes last arrived. */
+  receivedMs = performance.now();
+  isClosed = false;
+  /** Called with the number of each ping that is answered. */
+  onPong: ((ping: number) => void) | undefined;
+  private acceptsStreams = true;
+  private isFailed = false;
+  private lastPing = 0;
+  /** The last stream id that a GOAWAY named as processed: later ones must not name a higher one (RFC 9113 section 6.8). */
+  private lastProcessedId: number | undefined;
+  private incompleteBytes = 0;
+  private unsentBytes = 0;
+  private readonly flow = new ReceiveFlow(CONNECTION_WINDOW_BYTES);
+  private readonly recentlyReset = new Set<number>();
+  private readonly resets: TokenBucket;
+  private readonly reader: FrameReader;
+
+  constructor(
+    readonly socket: Socket,
+    readonly limits: Http2Limits,
+    private readonly handlers: ConnectionHandlers,
+  ) {
+    const { streamResetsPerSecondMax: perSecond } = limits;
+    this.resets = new TokenBucket(perSecond * RESET_WINDOW_SECONDS, perSecond);
+    this.writer = new FrameWriter(socket, (run) => this.guarded(run));
+    this.handler = new FrameHandler(this);
+    this.reader = new FrameReader((...frame) => {
+      this.handler.handle(...frame);
+      return !this.isFailed;
+    });
+    socket.once("close", () => this.closed());
+    const settings = ownSettings(limits);
+    this.writer.output.head(FrameType.settings, 0, 0, settings.length);
+    this.writer.output.add(settings);
+    this.writer.numbers(FrameType.windowUpdate, 0, 0, CONNECTION_WINDOW_BYTES - WINDOW_BYTES);
+    socket.on("data", (chunk: Buffer) => this.receive(chunk));
+    socket.resume();
+  }
+
+  /** Whether no more streams are accepted: the last GOAWAY said so. */
+  get isDraining(): boolean {
+    return !this.acceptsStreams;
+  }
+
+  /** Unsent bytes of all responses. */
+  get unsentResponseBytes(): number {
+    return this.unsentBytes;
+  }
+
+  /** Opens a stream and hands it to the server. */
+  open(options: Omit<StreamOptions, "receiveWindowBytes" | "sendWindowBytes">): void {
+    const stream = new RequestStream(this, {
+      ...options,
+      receiveWindowBytes: STREAM_WINDOW_BYTES,
+      sendWindowBytes: this.writer.initialWindow,
+    });
+    this.streams.set(options.id, stream);
+    this.handlers.onStream(stream);
+  }
+
+  /** Counts the bytes of a DATA frame. Throws a connection error if the client exceeded the window. */
+  countReceived(bytes: number): void {
+    if (!this.flow.receive(bytes))
+      throw new Http2Error(ErrorCode.flowControlError, "The connection's window was exceeded.");
+  }
+
+  consume(bytes: number): void {
+    const increment = this.flow.consume(bytes);
+    if (increment > 0) this.writer.numbers(FrameType.windowUpdate, 0, 0, increment);
+  }
+
+  countIncomplete(bytes: number): boolean {
+    this.incompleteBytes += bytes;
+    return this.incompleteBytes <= this.limits.incompleteRequestBytesMax;
+  }
+
+  countUnsent(bytes: number): void {
+    this.unsentBytes += bytes;
+  }
+
+  sendReset(streamId: number, code: number): void {
+    this.writer.numbers(FrameType.rstStream, 0, streamId, code);
+    this.recentlyReset.add(streamId);
+    if (this.recentlyReset.size <= Math.max(RECENTLY_RESET_MIN, this.limits.streamsPerConnectionMax)) return;
+    const [oldest] = this.recentlyReset;
+    if (oldest !== undefined) this.recentlyReset.delete(oldest);
+  }
+
+  /** True if the stream was reset recently: ignore frames still in flight. `isLast`: the client sends no more on it. */
+  wasResetRecently(streamId: number, isLast: boolean): boolean {
+    return isLast ? this.recentlyReset.delete(streamId) : this.recentlyReset.has(streamId);
+  }
+
+  remove(stream: RequestStream): void {
+    if (!this.streams.delete(stream.id)) return;
+    this.writer.forget(stream);
+    if (stream.unconsumedBytes > 0) this.consume(stream.unconsumedBytes);
+    this.incompleteBytes -= stream.heldBytes;
+    this.unsentBytes -= stream.queue.bytes;
+    if (this.streams.size === 0) this.idleSinceMs = performance.now();
+  }
+
+  closeIfDrained(): void {
+    if (this.streams.size === 0 && this.isDraining) this.end();
+  }
+
+  /** Counts a stream that was reset instead of answered. Throws a connection error if there are too many. */
+  countReset(): void {
+    if (this.resets.take()) return;
+    // RFC 9113 section 10.5: suspicious use may end the connection with this code.
+    throw new Http2Error(ErrorCode.enhanceYourCalm, "Too many streams were reset.");
+  }
+
+  /** Sends a ping and returns its number; `onPong` is called with it. */
+  ping(): number {
+    this.lastPing++;
+    this.writer.numbers(FrameType.ping, 0, 0, 0, this.lastPing);
+    return this.lastPing;
+  }
+
+  /** Sends GOAWAY. Streams above `lastStreamId` are not processed; the default refuses none and only announces the shutdown. */
+  goAway(lastStreamId: number = INT31_MAX, code: number = ErrorCode.noError): void {
+    this.writer.numbers(FrameType.goAway, 0, 0, lastStreamId, code);
+  }
+
+  /** Accepts no more streams and closes once the open ones are closed. */
+  drain(): void {
+    if (this.isDraining || this.isFailed) return;
+    this.acceptsStreams = false;
+    this.lastProcessedId = this.lastStreamId;
+    this.goAway(this.lastProcessedId);
+    this.closeIfDrained();
+  }
+
+  destroy(): void {
+    this.socket.destroy();
+  }
+
+  private receive(chunk: Buffer): void {
+    if (this.isFailed) return;
+    this.receivedMs = performance.now();
+    this.guarded(() => {
+      this.reader.push(chunk);
+      if (this.writer.waitingBytes > UNSENT_CONTROL_BYTES_MAX)
+        throw new Http2Error(ErrorCode.enhanceYourCalm, "The client does not read its control frames.");
+    });
+  }
+
+  /** Keeps a fault within its connection: an exception here would end the process. */
+  private guarded(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      if (error instanceof Http2Error) {
+        this.fail(error.code);
+      } else {
+        this.handlers.onFault(error);
+        this.destroy();
+      }
+    }
+  }
+
+  private closed(): void {
+    this.isClosed = true;
+    for (const stream of [...this.streams.values()]) stream.close();
+    this.handlers.onClosed();
+  }
+
+  /** Ends the connection with a connection error (RFC 9113 section 5.4.1). */
+  private fail(code: number): void {
+    this.isFailed = true;
+    this.goAway(this.lastProcessedId ?? this.lastStreamId, code);
+    for (const stream of [...this.streams.values()]) stream.abort(code);
+    this.end();
+    this.destroySoon();
+  }
+
+  /** Sends what is left and closes. The client gets a moment: closing with unread input would reset the connection and drop it. */
+  private end(): void {
+    if (this.isClosed || this.socket.writableEnded) return;
+    this.writer.flush();
+    this.socket.end(() => this.destroySoon());
+  }
+
+  private destroySoon(): void {
+    setTimeout(() => this.destroy(), LINGER_MS).unref();
+  }
+}

@@ -1,0 +1,117 @@
+/** Turns header blocks into requests and trailers: RFC 9113 sections 6.2, 6.10 and 8.1. */
+import type { IncomingHttpHeaders } from "node:http";
+import { ErrorCode, Flag, INT31_MAX } from "./codes.js";
+import type { Connection } from "./connection.js";
+import { contentLengthError, frameSizeError, Http2Error, protocolError } from "./errors.js";
+import { FieldDecoder } from "./field-decoder.js";
+import { HeaderBlock } from "./header-block.js";
+import { withoutPadding } from "./padding.js";
+import { contentLengthOf, requestHeaders, requestTrailers } from "./request-fields.js";
+import type { RequestStream } from "./stream.js";
+
+/** The most fields in one block. Node has the same limit. */
+const FIELDS_MAX = 128;
+/** A compressed block is at most this much longer than its fields. */
+const BLOCK_SURPLUS_BYTES = 16_384;
+
+export class RequestReader {
+  /** The incomplete header block, if any. */
+  block: HeaderBlock | undefined;
+  private lastFields: readonly string[] | undefined;
+  private lastHeaders: IncomingHttpHeaders = {};
+  private readonly decoder: FieldDecoder;
+
+  constructor(private readonly connection: Connection) {
+    this.decoder = new FieldDecoder({ bytesMax: connection.limits.headerBytesMax, fieldsMax: FIELDS_MAX });
+  }
+
+  /** Handles HEADERS. */
+  headers(flags: number, streamId: number, bytes: Buffer, start: number, end: number): void {
+    if (streamId % 2 === 0) throw protocolError(`HEADERS on stream ${streamId}.`);
+    const [contentStart, to] = withoutPadding(flags, bytes, start, end);
+    let from = contentStart;
+    let dependsOnItself = false;
+    if ((flags & Flag.priority) !== 0) {
+      if (to - from < 5) throw frameSizeError("HEADERS");
+      dependsOnItself = (bytes.readUInt32BE(from) & INT31_MAX) === streamId;
+      from += 5;
+    }
+    if ((flags & Flag.endHeaders) === 0) {
+      const { headerBytesMax } = this.connection.limits;
+      this.block = new HeaderBlock(streamId, flags, headerBytesMax + BLOCK_SURPLUS_BYTES, performance.now());
+      this.block.add(bytes.subarray(from, to), flags);
+      this.block.dependsOnItself = dependsOnItself;
+      return;
+    }
+    this.fields(flags, streamId, bytes, from, to);
+    // Only after decoding: the dynamic table must stay in step with the client's.
+    if (dependsOnItself) throw protocolError("The stream depends on itself.", streamId);
+  }
+
+  /** Handles CONTINUATION. */
+  continuation(flags: number, piece: Buffer): void {
+    const { block } = this;
+    if (block === undefined) throw protocolError("CONTINUATION without a header block.");
+    const whole = block.add(piece, flags);
+    if (whole === undefined) return;
+    this.block = undefined;
+    this.fields(block.flags, block.streamId, whole, 0, whole.length);
+    if (block.dependsOnItself) throw protocolError("The stream depends on itself.", block.streamId);
+  }
+
+  /** A header block is complete. */
+  private fields(flags: number, streamId: number, bytes: Buffer, start: number, end: number): void {
+    const { connection } = this;
+    const fields = this.decoder.decode(bytes, start, end);
+    const isEnd = (flags & Flag.endStream) !== 0;
+    const stream = connection.streams.get(streamId);
+    if (stream !== undefined) {
+      this.trailers(stream, fields, isEnd);
+      return;
+    }
+    if (streamId <= connection.lastStreamId) {
+      if (connection.wasResetRecently(streamId, isEnd)) return;
+      throw new Http2Error(ErrorCode.streamClosed, "HEADERS on a closed stream.");
+    }
+    connection.lastStreamId = streamId;
+    if (connection.isDraining) {
+      // The last GOAWAY named a lower stream.
+      connection.sendReset(streamId, ErrorCode.refusedStream);
+      return;
+    }
+    if (connection.streams.size >= connection.limits.streamsPerConnectionMax) {
+      throw new Http2Error(ErrorCode.refusedStream, "Too many concurrent streams.", streamId);
+    }
+    if (connection.unsentResponseBytes > connection.limits.unsentResponseBytesMax) {
+      throw new Http2Error(ErrorCode.refusedStream, "Too many unsent response bytes.", streamId);
+    }
+    if (fields === undefined) throw tooLarge(streamId);
+    const headers = this.headersOf(fields, streamId);
+    const contentLength = contentLengthOf(headers, streamId);
+    if (isEnd && contentLength !== undefined && contentLength > 0) throw contentLengthError(streamId);
+    connection.open({ id: streamId, headers, rawHeaders: fields, isRequestComplete: isEnd, contentLength });
+  }
+
+  /** Parses the fields once for consecutive requests with equal blocks, which are common on one connection. */
+  private headersOf(fields: readonly string[], streamId: number): IncomingHttpHeaders {
+    if (fields !== this.lastFields) {
+      this.lastHeaders = requestHeaders(fields, streamId);
+      this.lastFields = fields;
+    }
+    // A copy: handlers may add to it.
+    return Object.assign(Object.create(null) as IncomingHttpHeaders, this.lastHeaders);
+  }
+
+  private trailers(stream: RequestStream, fields: readonly string[] | undefined, isEnd: boolean): void {
+    const { id } = stream;
+    if (stream.isRequestComplete)
+      throw new Http2Error(ErrorCode.streamClosed, "HEADERS after END_STREAM.", id);
+    if (!isEnd) throw protocolError("Trailers without END_STREAM.", id);
+    if (fields === undefined) throw tooLarge(id);
+    stream.receiveTrailers(requestTrailers(fields, id));
+  }
+}
+
+function tooLarge(streamId: number): Http2Error {
+  return new Http2Error(ErrorCode.enhanceYourCalm, "The header list is too large.", streamId);
+}

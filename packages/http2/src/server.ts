@@ -1,0 +1,50 @@
+/** The HTTP/2 side of a listener: accepts connections that speak it and hands out their requests. */
+import type { Socket } from "node:net";
+import { Connection } from "./connection.js";
+import { ConnectionMonitor, monitorConnections } from "./connection-monitor.js";
+import { closeGracefully } from "./graceful-shutdown.js";
+import type { Http2Limits } from "./limits.js";
+import type { RequestStream } from "./stream.js";
+
+export interface Http2ServerOptions {
+  readonly limits: Http2Limits;
+  /** Receives each request. Attach a listener before returning: the body may follow at once. */
+  onStream(stream: RequestStream): void;
+  /** Called with exceptions that handlers and listeners throw; their connection is closed. Default: ignored. */
+  onFault?(error: unknown): void;
+}
+
+export class Http2Server {
+  private readonly connections = new Map<Connection, ConnectionMonitor>();
+  private readonly monitoring: { stop(): void };
+  private isClosing = false;
+
+  constructor(private readonly options: Http2ServerOptions) {
+    this.monitoring = monitorConnections(this.connections, options.limits);
+  }
+
+  /** Accepts a connection from which nothing was read, or what was read was put back. */
+  accept(socket: Socket): void {
+    const { options } = this;
+    const connection = new Connection(socket, options.limits, {
+      onStream: (stream) => options.onStream(stream),
+      onClosed: () => void this.connections.delete(connection),
+      onFault: (error) => options.onFault?.(error),
+    });
+    const monitor = new ConnectionMonitor(connection);
+    connection.onPong = () => monitor.answered();
+    this.connections.set(connection, monitor);
+    if (this.isClosing) void closeGracefully(connection);
+  }
+
+  /** Closes all connections, and those accepted later, once their calls are done. */
+  closeGracefully(): void {
+    this.isClosing = true;
+    for (const connection of this.connections.keys()) void closeGracefully(connection);
+  }
+
+  /** Stops the timers. Connections stay as they are. */
+  stop(): void {
+    this.monitoring.stop();
+  }
+}
