@@ -13,6 +13,10 @@ export default defineConfig({
     isolate: false,
     // A machine that others load too is no reason to fail; the report names each test that needed its second chance.
     retry: process.env.CI === undefined ? 0 : 1,
-    coverage: { provider: "v8", include: ["src/**", "packages/*/src/**"], reporter: ["text-summary", "json-summary"] },
+    coverage: {
+      provider: "v8",
+      include: ["src/**", "packages/*/src/**"],
+      reporter: ["text-summary", "json-summary"],
+    },
   },
 });

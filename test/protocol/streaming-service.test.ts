@@ -18,7 +18,14 @@ import {
 import { ErrorDetailSchema } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { CONTRACT_DOORS } from "../api/doors.js";
 import { clientsOf, line } from "../api/support.js";
-import { END_HEADERS, END_STREAM, Frame, frame, headerBlock, RawSession } from "../../packages/http2/test/raw-session.js";
+import {
+  END_HEADERS,
+  END_STREAM,
+  Frame,
+  frame,
+  headerBlock,
+  RawSession,
+} from "../../packages/http2/test/raw-session.js";
 import { scrape } from "../support/metrics.js";
 import { startTestService, type TestService } from "../support/service.js";
 
