@@ -1,6 +1,7 @@
 /** What writes need to know of a bucket, remembered for a moment. That a bucket does not exist is never remembered. */
 import type { CallScope } from "../kv/store.js";
 import { existing, type Place } from "./newest.js";
+import { serverTimeMs } from "./jetstream-api.js";
 import type { Requests } from "./requests.js";
 import { valueSizeOf } from "./stream-config.js";
 
@@ -11,6 +12,10 @@ export interface BucketFacts {
   readonly replicas: number;
   /** Milliseconds for which the storage remembers the writes it took. */
   readonly windowMs: number;
+  /** The bucket's ttl in milliseconds; 0 for none. */
+  readonly ageMsMax: number;
+  /** How far the storage's clock is ahead of ours, in milliseconds. */
+  readonly clockAheadMs: number;
   /** A revision that was certainly written; later ones may be too. */
   newestSeen: number;
   readonly readAtMs: number;
@@ -24,6 +29,8 @@ export interface BucketFacts {
 const GOOD_FOR_MS = 1_000;
 /** From this age on they are read anew beside the calls that use them, so that a busy bucket's calls never wait for it. */
 const REFRESH_AFTER_MS = 500;
+/** The same where any age will do. */
+const LATEST_REFRESH_AFTER_MS = 30_000;
 const REFRESH_TIMEOUT_MS = 1_000;
 const BUCKETS_MAX = 10_000;
 const NANOS_PER_MS = 1_000_000;
@@ -38,15 +45,27 @@ export class BucketFactsCache {
   recent(place: Place): BucketFacts | undefined {
     const facts = this.byStream.get(place.stream);
     if (facts === undefined) return undefined;
-    const nowMs = performance.now();
-    const ageMs = nowMs - facts.readAtMs;
+    const ageMs = performance.now() - facts.readAtMs;
     if (ageMs >= GOOD_FOR_MS) return undefined;
-    if (ageMs >= REFRESH_AFTER_MS && !facts.isBeingRead) {
-      facts.isBeingRead = true;
-      const scope = { deadlineMs: nowMs + REFRESH_TIMEOUT_MS, signal: NEVER_ABORTED };
-      // Who asks when they are too old gets the failure, or finds it gone.
-      this.read(place, scope).catch(() => undefined);
-    }
+    if (ageMs >= REFRESH_AFTER_MS) this.refresh(place, facts);
+    return facts;
+  }
+
+  private refresh(place: Place, facts: BucketFacts): void {
+    if (facts.isBeingRead) return;
+    facts.isBeingRead = true;
+    const scope = { deadlineMs: performance.now() + REFRESH_TIMEOUT_MS, signal: NEVER_ABORTED };
+    // Who asks when they are too old gets the failure, or finds it gone.
+    this.read(place, scope)
+      .catch(() => undefined)
+      .finally(() => (facts.isBeingRead = false));
+  }
+
+  /** What is remembered, however old: for what a change of the bucket may reach late. It is read anew beside the call. */
+  latest(place: Place): BucketFacts | undefined {
+    const facts = this.byStream.get(place.stream);
+    if (facts !== undefined && performance.now() - facts.readAtMs >= LATEST_REFRESH_AFTER_MS)
+      this.refresh(place, facts);
     return facts;
   }
 
@@ -58,6 +77,8 @@ export class BucketFactsCache {
       maxValueSize: valueSizeOf(info.config),
       replicas: info.config.num_replicas ?? 1,
       windowMs: (info.config.duplicate_window ?? 0) / NANOS_PER_MS,
+      ageMsMax: (info.config.max_age ?? 0) / NANOS_PER_MS,
+      clockAheadMs: serverTimeMs(info) - Date.now(),
       newestSeen: info.state.last_seq,
       readAtMs,
       isBeingRead: false,

@@ -4,12 +4,14 @@ import { invalidArgument, KvError } from "../kv/errors.js";
 import { type BucketOwner, escapeKey, streamName, subjectPrefix } from "../kv/names.js";
 import type { CallScope, Consistency, Entry } from "../kv/store.js";
 import { keyNotFound } from "./errors.js";
+import type { Expiry } from "./expiry.js";
 import type { MessageReader, Place, StoredMessage } from "./newest.js";
 import type { ReadCache } from "./read-cache.js";
 import { entryOfKey } from "./records.js";
 
 export interface EntriesOptions {
   readonly reader: MessageReader;
+  readonly expiry: Expiry;
   /** Absent: every read asks the storage. */
   readonly cache?: ReadCache | undefined;
   /** Whose buckets these are. Default: users'. */
@@ -48,6 +50,11 @@ export class Entries {
         ? await this.newest(place, scope, consistency)
         : await this.atRevision(place, revision, scope, consistency);
     if (found === undefined) throw keyNotFound(bucket, key);
+    if (!("key" in found)) {
+      const expired = this.options.expiry.hasExpired(place, found, scope);
+      if (expired !== false && (await expired))
+        throw revision === 0n ? keyNotFound(bucket, key) : compacted(place, revision);
+    }
     const entry = "key" in found ? found : entryOfMessage(key, found);
     if (entry.operation !== "put") throw keyNotFound(bucket, key);
     return entry;

@@ -7,10 +7,11 @@ import type { BucketFactsCache } from "./bucket-facts.js";
 import type { DiskGuard } from "./disk-guard.js";
 import { aboutOf, type KeyPlace, placeOf } from "./entries.js";
 import { outcomeUnknown, toKvError } from "./errors.js";
+import type { Expiry } from "./expiry.js";
 import { identityOf, RecentWrites, type WriteIdentity } from "./idempotency.js";
 import { askJetStream } from "./jetstream-api.js";
 import type { MessageReader, StoredMessage } from "./newest.js";
-import { CONTENT_TYPE_HEADER, operationOf, OPERATION_HEADER } from "./records.js";
+import { CONTENT_TYPE_HEADER, MARKER_REASON_HEADER, operationOf, OPERATION_HEADER } from "./records.js";
 import { type Requests, Unanswered } from "./requests.js";
 import { HEADER_BYTES_MAX } from "./stream-config.js";
 import type { Write } from "./write.js";
@@ -21,6 +22,7 @@ export interface EntryWritesOptions {
   readonly reader: MessageReader;
   readonly writer: Writer;
   readonly facts: BucketFactsCache;
+  readonly expiry: Expiry;
   readonly limits: Limits;
   /** The largest message that the storage takes, headers included. */
   readonly maxPayloadBytes: number;
@@ -34,7 +36,10 @@ const CONTENT_TYPE = /^[\x20-\x7e]*$/;
 const NO_BYTES = new Uint8Array(0);
 /** What a purge makes room for its own marker against. */
 const FULL: ReadonlySet<string> = new Set(["bucket_full", "storage_exhausted"]);
-export const DELETE_LINE = `${OPERATION_HEADER}: DEL\r\n`;
+/** The reason keeps the storage from leaving an expiry marker when the tombstone ages out (nats-server 2.15, `isSubjectDeleteMarker`). */
+export const DELETE_LINE = `${OPERATION_HEADER}: DEL\r\n${MARKER_REASON_HEADER}: Remove\r\n`;
+/** What a delete's fingerprint is made of. Fixed: copies of the service of different versions compare it. */
+const REQUEST_DELETE_LINE = `${OPERATION_HEADER}: DEL\r\n`;
 export const PURGE_LINES = `${OPERATION_HEADER}: PURGE\r\nNats-Rollup: sub\r\n`;
 
 export class EntryWrites {
@@ -81,7 +86,12 @@ export class EntryWrites {
     }
     if (condition !== "always") checkCondition(place, condition.ifRevision);
     const headerLines = options.purge === true ? PURGE_LINES : DELETE_LINE;
-    const request = ["delete", key, headerLines, textOf(condition)];
+    const request = [
+      "delete",
+      key,
+      options.purge === true ? PURGE_LINES : REQUEST_DELETE_LINE,
+      textOf(condition),
+    ];
     return this.once(place, options, request, NO_BYTES, (identity) =>
       this.deleteOnce(place, writeOf(place, NO_BYTES, headerLines, identity), condition, scope),
     );
@@ -113,11 +123,12 @@ export class EntryWrites {
   ): Promise<bigint> {
     const isPurge = write.headerLines === PURGE_LINES;
     const newest = await this.options.reader.newest(place, place.subject, scope);
-    const isMismatch = condition !== "always" && (newest?.sequence ?? 0n) !== condition.ifRevision;
-    if (isMismatch || newest === undefined || isGone(newest, isPurge)) {
+    const live = await this.options.expiry.unlessExpired(place, newest, scope);
+    const isMismatch = condition !== "always" && (live?.sequence ?? 0n) !== condition.ifRevision;
+    if (isMismatch || newest === undefined || live === undefined || isGone(live, isPurge)) {
       const revision = await this.appliedBefore(write, newest, scope);
       if (revision !== undefined) return revision;
-      if (condition !== "always") checkRevision(place, condition.ifRevision, newest);
+      if (condition !== "always") checkRevision(place, condition.ifRevision, live);
       return 0n;
     }
     const send = (): Promise<bigint> =>
@@ -171,10 +182,11 @@ export class EntryWrites {
       const outcome = await this.write({ ...write, expected }, scope);
       if (outcome !== MISMATCH) return outcome;
       const newest = await this.options.reader.newest(place, place.subject, scope);
-      if (newest !== undefined && operationOf(newest.headers) === "put") {
+      const live = await this.options.expiry.unlessExpired(place, newest, scope);
+      if (live !== undefined && operationOf(live.headers) === "put") {
         throw new KvError("key_exists", `The key ${quote(place.key)} has a value.`, {
           ...aboutOf(place),
-          revision: newest.sequence,
+          revision: live.sequence,
         });
       }
       expected = newest?.sequence ?? 0n;
@@ -188,12 +200,21 @@ export class EntryWrites {
     scope: CallScope,
   ): Promise<bigint> {
     checkCondition(place, expected);
+    await this.checkNotExpired(place, expected, scope);
     for (;;) {
       const outcome = await this.write({ ...write, expected }, scope);
       if (outcome !== MISMATCH) return outcome;
       // A cluster also refuses while another write of the key is under way: then the newest may still be ours.
       checkRevision(place, expected, await this.options.reader.newest(place, place.subject, scope));
     }
+  }
+
+  /** The storage would still accept a write over a revision that has expired and that reads do not show any more. */
+  private async checkNotExpired(place: KeyPlace, expected: bigint, scope: CallScope): Promise<void> {
+    if ((this.options.facts.latest(place)?.ageMsMax ?? 0) === 0) return;
+    const newest = await this.options.reader.newest(place, place.subject, scope);
+    if (newest?.sequence !== expected) return;
+    checkRevision(place, expected, await this.options.expiry.unlessExpired(place, newest, scope));
   }
 
   /** The service's own limit; the bucket's is among its facts. */

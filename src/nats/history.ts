@@ -4,6 +4,7 @@ import { quote } from "../kv/names.js";
 import type { CallScope, Consistency, Entry } from "../kv/store.js";
 import { entryOfMessage, type KeyPlace, placeOf } from "./entries.js";
 import { JetStreamError, toKvError } from "./errors.js";
+import type { Expiry } from "./expiry.js";
 import { existing, isNoResponders, messageOf, type MessageReader, type StoredMessage } from "./newest.js";
 import type { Requests } from "./requests.js";
 
@@ -18,6 +19,7 @@ export class History {
     private readonly requests: Requests,
     private readonly reader: MessageReader,
     private readonly isClustered: boolean,
+    private readonly expiry: Expiry,
   ) {}
 
   async of(
@@ -29,10 +31,14 @@ export class History {
     const place = placeOf(bucket, key);
     const asksLeader = this.isClustered && consistency === "strong";
     const messages = asksLeader ? await this.oneByOne(place, scope) : await this.inBatches(place, scope);
-    if (messages.length === 0) {
+    const kept: StoredMessage[] = [];
+    for (const message of messages) {
+      if ((await this.expiry.unlessExpired(place, message, scope)) !== undefined) kept.push(message);
+    }
+    if (kept.length === 0) {
       throw new KvError("key_not_found", `Nothing is kept of the key ${quote(key)}.`, { bucket, key });
     }
-    return messages.map((message) => entryOfMessage(key, message));
+    return kept.map((message) => entryOfMessage(key, message));
   }
 
   /** By the stream's leader, which has seen every write. */

@@ -33,6 +33,8 @@ export interface StreamConfig {
 export interface StreamInfo {
   /** Kept as the text that it is: it tells two streams of one name apart. */
   readonly created: string;
+  /** The server's time of this answer. */
+  readonly ts?: string;
   readonly config: StreamConfig;
   /** Absent where the server is not part of a cluster. */
   readonly cluster?: {
@@ -47,6 +49,11 @@ export interface StreamInfo {
     readonly last_seq: number;
     readonly num_subjects?: number;
   };
+}
+
+/** The time by the server's clock when it answered, in milliseconds since 1970. */
+export function serverTimeMs({ ts }: StreamInfo): number {
+  return ts === undefined ? Date.now() : Date.parse(ts);
 }
 
 interface Refusal {

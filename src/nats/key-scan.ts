@@ -8,8 +8,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import { createInbox, type Msg, nuid } from "@nats-io/transport-node";
 import type { CallScope, Consistency } from "../kv/store.js";
 import { JetStreamError, toKvError, unavailable } from "./errors.js";
+import { expiresAtMs } from "./expiry.js";
 import { askJetStream, readJetStream } from "./jetstream-api.js";
-import { headersOf } from "./messages.js";
+import { type HeaderLookup, headersOf } from "./messages.js";
 import type { Log } from "./log.js";
 import type { MessageReader, Place } from "./newest.js";
 import { operationOf } from "./records.js";
@@ -17,8 +18,11 @@ import { type Requests, Unanswered } from "./requests.js";
 import { parseDelivery } from "./watch/delivery.js";
 import { coveringSubject } from "./watch/covering-subject.js";
 
-/** Every subject that has a message, in no order, and whether its newest is a value. */
-export type ScannedSubjects = ReadonlyMap<string, boolean>;
+/**
+ * Every subject that has a message, in no order, and when its newest expires if that is a value: milliseconds since 1970 by the storage's
+ * clock, Infinity for never; 0 for a tombstone.
+ */
+export type ScannedSubjects = ReadonlyMap<string, number>;
 
 interface ConsumerInfo {
   readonly num_pending: number;
@@ -51,18 +55,24 @@ export interface ScanOptions {
   readonly log: Log;
 }
 
+/** When the value that these headers belong to expires; 0 for a tombstone. `ageMsMax`: the bucket's ttl. */
+export function liveUntilMs(headers: HeaderLookup, timeMs: number, ageMsMax: number): number {
+  return operationOf(headers) === "put" ? expiresAtMs(headers, timeMs, ageMsMax) : 0;
+}
+
 /** Scans the subjects (full, with wildcards), and perhaps others beside them; `eventual`, as the copy that answers has them. Throws `KvError`. */
 export async function scanSubjects(
   options: ScanOptions,
   place: Place,
   subjects: readonly string[],
+  ageMsMax: number,
   scope: CallScope,
   consistency: Consistency = "strong",
 ): Promise<ScannedSubjects> {
   const mayLag = options.isClustered && consistency === "strong";
   for (;;) {
     const newest = mayLag ? await newestOf(options.reader, place, subjects, scope) : 0;
-    const scanned = await scanOnce(options, place, subjects, newest, scope);
+    const scanned = await scanOnce(options, place, subjects, ageMsMax, newest, scope);
     if (scanned !== undefined) return scanned;
     await delay(CHECK_INTERVAL_MS);
   }
@@ -73,11 +83,12 @@ async function scanOnce(
   { requests, log }: ScanOptions,
   place: Place,
   subjects: readonly string[],
+  ageMsMax: number,
   mustReach: number,
   scope: CallScope,
 ): Promise<ScannedSubjects | undefined> {
   const consumer = `ironflow_${nuid.next()}`;
-  const scan = new Scan(requests, mustReach, scope);
+  const scan = new Scan(requests, ageMsMax, mustReach, scope);
   try {
     const config = { ...CONSUMER_CONFIG, name: consumer, deliver_subject: scan.inbox };
     const filter = { filter_subject: coveringSubject(subjects) };
@@ -128,7 +139,7 @@ async function newestOf(
 class Scan {
   readonly inbox = createInbox();
   readonly done: Promise<ScannedSubjects | undefined>;
-  private readonly subjects = new Map<string, boolean>();
+  private readonly subjects = new Map<string, number>();
   private received = 0;
   private reached = 0;
   /** Called when the server sent nothing for a while: it had nothing more, or is slow to read its files. Only it can tell. */
@@ -139,6 +150,7 @@ class Scan {
 
   constructor(
     requests: Requests,
+    private readonly ageMsMax: number,
     private readonly mustReach: number,
     scope: CallScope,
   ) {
@@ -184,7 +196,7 @@ class Scan {
       this.fail(unavailable({}, new Error("the scan's messages have a gap")));
       return;
     }
-    this.subjects.set(message.subject, operationOf(headers) === "put");
+    this.subjects.set(message.subject, liveUntilMs(headers, delivery.timeMs, this.ageMsMax));
     this.reached = delivery.streamSequence;
     if (delivery.pending === 0 && this.reached >= this.mustReach) this.finish(this.subjects);
   }

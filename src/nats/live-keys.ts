@@ -3,16 +3,22 @@ import { MATCH_ALL, matchesAny, parseFilters, serverSubjects } from "../kv/filte
 import type { Limits } from "../kv/limits.js";
 import { escapeKey, streamName, subjectPrefix, unescapeKey } from "../kv/names.js";
 import type { CallScope, Consistency, Page, PageRequest } from "../kv/store.js";
-import type { StreamInfo } from "./jetstream-api.js";
+import { serverTimeMs, type StreamInfo } from "./jetstream-api.js";
 import { subjectsOf } from "./key-census.js";
-import { type ScannedSubjects, type ScanOptions, scanSubjects } from "./key-scan.js";
+import { liveUntilMs, type ScannedSubjects, type ScanOptions, scanSubjects } from "./key-scan.js";
 import { existing, type Place } from "./newest.js";
 import { pageLimit, readPageToken, writePageToken } from "./page-token.js";
-import { operationOf } from "./records.js";
 import { coveringSubject } from "./watch/covering-subject.js";
 
 /** Keys in byte order, as the bucket was at one moment. */
 type SortedKeys = readonly string[];
+
+interface CachedScan {
+  readonly state: string;
+  readonly keys: SortedKeys;
+  /** When the first of the keys expires, by the storage's clock. */
+  readonly validUntilMs: number;
+}
 
 /** Keys kept for the next page or count, over all buckets: some hundred bytes each. */
 const CACHED_KEYS_MAX = 500_000;
@@ -20,9 +26,10 @@ const CACHED_KEYS_MAX = 500_000;
 const CACHED_SCANS_MAX = 2_000;
 /** Requests at once for keys that a scan passed over. */
 const LOOKUPS_MAX = 256;
+const NANOS_PER_MS = 1_000_000;
 
 export class LiveKeys {
-  private readonly cache = new Map<string, { readonly state: string; readonly keys: SortedKeys }>();
+  private readonly cache = new Map<string, CachedScan>();
   private cachedKeys = 0;
 
   constructor(private readonly options: ScanOptions & { readonly limits: Limits }) {}
@@ -73,24 +80,28 @@ export class LiveKeys {
     if (info.state.messages === 0) return [];
     const name = `${place.stream} ${subjects.join(" ")}`;
     const state = stateOf(info);
-    const cached = this.cached(name, state) ?? this.cached(`${place.stream} >`, state);
+    const nowMs = serverTimeMs(info);
+    const ageMsMax = (info.config.max_age ?? 0) / NANOS_PER_MS;
+    const cached = this.cached(name, state, nowMs) ?? this.cached(`${place.stream} >`, state, nowMs);
     if (cached !== undefined) return cached;
     const fullSubjects = subjects.map((subject) => subjectPrefix(place.bucket) + subject);
     if (consistency === "eventual") {
-      return liveKeysOf(place, await scanSubjects(this.options, place, fullSubjects, scope, consistency));
+      const scanned = await scanSubjects(this.options, place, fullSubjects, ageMsMax, scope, consistency);
+      return liveKeysOf(place, scanned, nowMs).keys;
     }
     for (let isLastTry = false; ; isLastTry = true) {
-      const scanned = await scanSubjects(this.options, place, fullSubjects, scope);
+      const scanned = await scanSubjects(this.options, place, fullSubjects, ageMsMax, scope);
       const after = await existing(this.options.requests, place, scope);
       // What was scanned while something changed is good for this answer, with what it passed over, but not for the next one.
       if (stateOf(after) !== state) {
-        return liveKeysOf(place, await this.withPassedOver(place, fullSubjects, scanned, scope));
+        const whole = await this.withPassedOver(place, fullSubjects, scanned, ageMsMax, scope);
+        return liveKeysOf(place, whole, serverTimeMs(after)).keys;
       }
-      const keys = liveKeysOf(place, scanned);
+      const live = liveKeysOf(place, scanned, serverTimeMs(after));
       // The stream's own count of subjects proves that none was missed; the scan relies on the server's count of what is to come.
       if (isLastTry || !subjects.includes(">") || after.state.num_subjects === scanned.size) {
-        this.keep(name, state, keys);
-        return keys;
+        this.keep(name, { state, ...live });
+        return live.keys;
       }
     }
   }
@@ -100,6 +111,7 @@ export class LiveKeys {
     place: Place,
     subjects: readonly string[],
     scanned: ScannedSubjects,
+    ageMsMax: number,
     scope: CallScope,
   ): Promise<ScannedSubjects> {
     const { requests, reader } = this.options;
@@ -110,27 +122,27 @@ export class LiveKeys {
     while (passedOver.length > 0) {
       const lookUp = async (subject: string): Promise<void> => {
         const message = await reader.newest(place, subject, scope);
-        if (message !== undefined) whole.set(subject, operationOf(message.headers) === "put");
+        if (message !== undefined) whole.set(subject, liveUntilMs(message.headers, message.timeMs, ageMsMax));
       };
       await Promise.all(passedOver.splice(-LOOKUPS_MAX).map(lookUp));
     }
     return whole;
   }
 
-  private cached(name: string, state: string): SortedKeys | undefined {
+  private cached(name: string, state: string, nowMs: number): SortedKeys | undefined {
     const cached = this.cache.get(name);
-    if (cached?.state !== state) return undefined;
+    if (cached?.state !== state || nowMs >= cached.validUntilMs) return undefined;
     // The most recently used stand last.
     this.cache.delete(name);
     this.cache.set(name, cached);
     return cached.keys;
   }
 
-  private keep(name: string, state: string, keys: SortedKeys): void {
+  private keep(name: string, scan: CachedScan): void {
     this.drop(name);
-    if (keys.length > CACHED_KEYS_MAX) return;
-    this.cache.set(name, { state, keys });
-    this.cachedKeys += keys.length;
+    if (scan.keys.length > CACHED_KEYS_MAX) return;
+    this.cache.set(name, scan);
+    this.cachedKeys += scan.keys.length;
     for (const oldest of this.cache.keys()) {
       if (this.cachedKeys <= CACHED_KEYS_MAX && this.cache.size <= CACHED_SCANS_MAX) return;
       this.drop(oldest);
@@ -143,14 +155,19 @@ export class LiveKeys {
   }
 }
 
-function liveKeysOf(place: Place, scanned: ScannedSubjects): string[] {
+/** The keys that are live at this time, and until when that holds if nothing is written. */
+function liveKeysOf(place: Place, scanned: ScannedSubjects, nowMs: number): Omit<CachedScan, "state"> {
   const prefixLength = subjectPrefix(place.bucket).length;
   const keys: string[] = [];
-  for (const [subject, isLive] of scanned) {
-    const key = isLive ? unescapeKey(subject.slice(prefixLength)) : undefined;
-    if (key !== undefined) keys.push(key);
+  let validUntilMs = Infinity;
+  for (const [subject, untilMs] of scanned) {
+    if (untilMs <= nowMs) continue;
+    const key = unescapeKey(subject.slice(prefixLength));
+    if (key === undefined) continue;
+    keys.push(key);
+    if (untilMs < validUntilMs) validUntilMs = untilMs;
   }
-  return keys.sort(compareBytes);
+  return { keys: keys.sort(compareBytes), validUntilMs };
 }
 
 /** Changes with every change of what is stored: a write raises the newest sequence, a removal lowers the number of messages. */

@@ -16,6 +16,7 @@ import type { StreamConfig } from "./jetstream-api.js";
 import type { KeyPlace } from "./entries.js";
 import { existing, type StoredMessage } from "./newest.js";
 import { entryOfKey } from "./records.js";
+import { LIFETIME_HEADER } from "./expiry.js";
 import type { Requests } from "./requests.js";
 
 /** Asks the storage for the newest message of a key; undefined where there is none. */
@@ -40,8 +41,6 @@ interface Fill {
 const OVERHEAD_BYTES = 300;
 /** Larger values cost more to send than to ask for. */
 const VALUE_BYTES_MAX = 65_536;
-/** The header of a message with a life time of its own (ADR-43). */
-const LIFE_TIME_HEADER = "Nats-TTL";
 /** Keys and buckets whose writes ended without a known outcome. More of them: nothing is kept any more. */
 const UNKNOWN_MAX = 10_000;
 
@@ -146,7 +145,7 @@ export class ReadCache {
   }
 
   private keep({ stream, subject, key }: KeyPlace, message: StoredMessage): void {
-    if (message.data.length > VALUE_BYTES_MAX || message.headers.get(LIFE_TIME_HEADER) !== "") return;
+    if (message.data.length > VALUE_BYTES_MAX || message.headers.get(LIFETIME_HEADER) !== "") return;
     const bytes = OVERHEAD_BYTES + 2 * subject.length + message.data.length;
     if (bytes > this.bytesMax) return;
     this.drop(subject);

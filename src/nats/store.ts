@@ -8,6 +8,7 @@ import type { DiskGuard } from "./disk-guard.js";
 import { Entries } from "./entries.js";
 import { EntryWrites } from "./entry-writes.js";
 import { toKvError } from "./errors.js";
+import { Expiry } from "./expiry.js";
 import { History } from "./history.js";
 import { Imports } from "./imports.js";
 import { askJetStream } from "./jetstream-api.js";
@@ -59,7 +60,8 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
   const writer = new Writer(requests, reader, isClustered, cache);
   const facts = new BucketFactsCache(requests);
   const liveKeys = new LiveKeys({ requests, reader, isClustered, limits, log });
-  const history = new History(requests, reader, isClustered);
+  const expiry = new Expiry(facts);
+  const history = new History(requests, reader, isClustered, expiry);
   const buckets = new Buckets({
     reader,
     requests,
@@ -71,9 +73,9 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     replicas: options.replicas ?? 1,
     durability: options.durability ?? "unknown",
   });
-  const entries = new Entries({ reader, cache });
+  const entries = new Entries({ reader, expiry, cache });
   const writes = new EntryWrites({
-    ...{ requests, reader, writer, facts, limits, maxPayloadBytes },
+    ...{ requests, reader, writer, facts, expiry, limits, maxPayloadBytes },
     disk: options.disk,
   });
   const imports = new Imports({

@@ -24,6 +24,8 @@ const NANOS_PER_MS = 1_000_000;
  * clients for JavaScript take a marker for a put of an empty value while it lives.
  */
 const EXPIRY_MARKER_MS = 300_000;
+/** The same where it would raise the lifetimes that other programs give their entries: long enough for a live watch to see it. */
+const SHORT_MARKER_MS = 10_000;
 const INT32_MAX = 2_147_483_647;
 
 /** The configuration of a new bucket's stream. Throws `invalid_argument`. */
@@ -36,6 +38,7 @@ export function streamConfigOf(
   const { name } = bucket;
   return {
     ...FIXED_CONFIG,
+    ...markerConfig(bucket.ttlMs ?? 0, bucket.history ?? 0),
     name: streamName(name, owner),
     subjects: [`${subjectPrefix(name, owner)}>`],
     num_replicas: replicas,
@@ -64,7 +67,10 @@ export function updatedConfig(
   change: BucketChange,
   limits: Limits,
 ): StreamConfig {
-  return { ...current, ...changedConfig(change, current.metadata ?? {}, bucket, limits) };
+  const changed = { ...current, ...changedConfig(change, current.metadata ?? {}, bucket, limits) };
+  if (change.ttlMs === undefined && change.history === undefined) return changed;
+  const ttlMs = (changed.max_age ?? 0) / NANOS_PER_MS;
+  return { ...changed, ...markerConfig(ttlMs, changed.max_msgs_per_subject ?? 1) };
 }
 
 /** What the service knows of a bucket from its stream; the number of live keys is found elsewhere. */
@@ -159,7 +165,17 @@ function ageConfig(ttlMs: number, windowMsMax: number): Partial<StreamConfig> {
   return {
     max_age: ttlMs * NANOS_PER_MS,
     duplicate_window: windowMs * NANOS_PER_MS,
-    subject_delete_marker_ttl: ttlMs === 0 ? 0 : EXPIRY_MARKER_MS * NANOS_PER_MS,
+  };
+}
+
+/**
+ * Markers where entries expire: by the bucket's ttl, or by a lifetime that another program gave them. In a history of several revisions
+ * the storage raises shorter lifetimes to the marker's (nats-server 2.15, `processJetStreamMsg`).
+ */
+function markerConfig(ttlMs: number, history: number): Partial<StreamConfig> {
+  const markerMs = ttlMs === 0 && history > 1 ? SHORT_MARKER_MS : EXPIRY_MARKER_MS;
+  return {
+    subject_delete_marker_ttl: markerMs * NANOS_PER_MS,
     // Markers need both; other programs make buckets without the first.
     allow_msg_ttl: true,
     allow_rollup_hdrs: true,

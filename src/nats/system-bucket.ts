@@ -6,6 +6,7 @@ import type { BucketConfig, CallScope, SystemBucket } from "../kv/store.js";
 import { BucketFactsCache } from "./bucket-facts.js";
 import { Entries } from "./entries.js";
 import { EntryWrites } from "./entry-writes.js";
+import { Expiry } from "./expiry.js";
 import { toKvError } from "./errors.js";
 import { askJetStream, streamInfo } from "./jetstream-api.js";
 import { MessageReader } from "./newest.js";
@@ -44,8 +45,12 @@ export function createSystemBuckets(options: SystemBucketsOptions): SystemBucket
   const reader = new MessageReader(requests, isClustered, new ReadGate(limits, isClustered));
   const writer = new Writer(requests, reader, isClustered);
   const facts = new BucketFactsCache(requests);
-  const entries = new Entries({ reader, owner: OWNER });
-  const writes = new EntryWrites({ requests, reader, writer, facts, limits, maxPayloadBytes, owner: OWNER });
+  const expiry = new Expiry(facts);
+  const entries = new Entries({ reader, expiry, owner: OWNER });
+  const writes = new EntryWrites({
+    ...{ requests, reader, writer, facts, expiry, limits, maxPayloadBytes },
+    owner: OWNER,
+  });
   const watches = new WatchHubs({ connection, isClustered, limits, log, owner: OWNER });
 
   const ensure = async (config: BucketConfig, scope: CallScope): Promise<void> => {

@@ -2,7 +2,8 @@
 import { createInbox, type NatsConnection } from "@nats-io/transport-node";
 import { KvError, type KvErrorKind } from "../../kv/errors.js";
 import { JetStreamError, kindOf, toKvError, unavailable } from "../errors.js";
-import { parseAnswer, type StreamInfo } from "../jetstream-api.js";
+import { parseAnswer, type StreamConfig, type StreamInfo } from "../jetstream-api.js";
+import { CREATION_ID_KEY } from "../stream-config.js";
 
 /** What a stream is and holds, as its leader knows it. Sequences are safe integers: 2^53 writes take centuries. */
 export interface StreamState {
@@ -16,7 +17,7 @@ export interface StreamState {
   readonly history: number;
   /** How long messages live; 0: for ever. */
   readonly ageMsMax: number;
-  /** How long the marker that an expired message leaves behind lives; 0: none is left. */
+  /** How long the marker that an expired message leaves behind lives; 0: none is left, or no entry is known to expire. */
   readonly markerMs: number;
   /** The server's time. */
   readonly nowMs: number;
@@ -69,7 +70,7 @@ export class StreamApi {
       lastSequence: state.last_seq,
       history: config.max_msgs_per_subject ?? 1,
       ageMsMax: (config.max_age ?? 0) / NANOS_PER_MS,
-      markerMs: (config.subject_delete_marker_ttl ?? 0) / NANOS_PER_MS,
+      markerMs: mayExpire(config) ? (config.subject_delete_marker_ttl ?? 0) / NANOS_PER_MS : 0,
       nowMs: ts === undefined ? Date.now() : Date.parse(ts),
     };
   }
@@ -157,6 +158,14 @@ export class StreamApi {
       throw EXPECTED_KINDS.has(kindOf(cause)) ? toKvError(cause, about) : unavailable(about, cause);
     }
   }
+}
+
+/**
+ * Whether entries of the stream are known to expire. Buckets of ours without a ttl have markers only for entries that another program gives
+ * a lifetime: a watch that resumes after the marker's life may miss such an expiry (docs/durability.md).
+ */
+function mayExpire({ max_age, metadata }: StreamConfig): boolean {
+  return (max_age ?? 0) > 0 || metadata?.[CREATION_ID_KEY] === undefined;
 }
 
 /** A name that no other consumer has. */

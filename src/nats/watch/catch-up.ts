@@ -42,6 +42,10 @@ export interface CatchUpPlan {
   readonly bucketCreatedAtMs: number;
   /** Revisions that the bucket keeps of each key. */
   readonly historyDepth: number;
+  /** How long entries live, in milliseconds; 0: for ever. */
+  readonly ageMsMax: number;
+  /** When the watch began, by the storage's clock. */
+  readonly nowMs: number;
 }
 
 /** How long a reader waits for a watcher that does not take what it gets. */
@@ -238,7 +242,8 @@ export class CatchUp {
     const isPastSnapshot = change.revision > plan.upTo;
     if (isPastSnapshot) this.markEnd();
     if (watcher.isOver || change.revision <= watcher.position || (this.inSnapshot && isPastSnapshot)) return;
-    const isShown = matchesAny(watcher.filters, change.storedKey) && !(this.inSnapshot && change.isTombstone);
+    const isGone = change.isTombstone || change.expiresAtMs(plan.ageMsMax) <= plan.nowMs;
+    const isShown = matchesAny(watcher.filters, change.storedKey) && !(this.inSnapshot && isGone);
     if (isShown) watcher.offer(change, this.inSnapshot ? "snapshot" : "reader");
     else watcher.advance(change.revision);
   }

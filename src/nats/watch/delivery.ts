@@ -1,7 +1,8 @@
 /** What JetStream says of a message it delivers: the tokens of the subject that an acknowledgement would go to (ADR-15). */
 import type { Msg } from "@nats-io/transport-node";
+import { expiresAtMs } from "../expiry.js";
 import { entryOf, operationOf } from "../records.js";
-import type { Entry, WatchEvent } from "../../kv/store.js";
+import type { Entry, Operation, WatchEvent } from "../../kv/store.js";
 
 /** A delivered message's place in its stream and in its consumer, and when it was stored. */
 export interface Delivery {
@@ -59,9 +60,16 @@ export class Change {
 
   /** Whether it leaves the key without a value. */
   get isTombstone(): boolean {
-    return (
-      (this.message === undefined ? this.decoded?.operation : operationOf(this.message.headers)) !== "put"
-    );
+    return this.operation !== "put";
+  }
+
+  get operation(): Operation | undefined {
+    return this.message === undefined ? this.decoded?.operation : operationOf(this.message.headers);
+  }
+
+  /** When the value expires, in milliseconds since 1970 by the storage's clock; Infinity: never. Only before it is decoded. */
+  expiresAtMs(ageMsMax: number): number {
+    return expiresAtMs(this.message?.headers, this.delivery.timeMs, ageMsMax);
   }
 
   /** The entry; undefined where no key of ours is stored so. */

@@ -5,6 +5,7 @@ import type { CallScope, WatchOptions } from "../../kv/store.js";
 import { bucketNotFound } from "../errors.js";
 import type { StreamState } from "./api.js";
 import { CatchUp, type CatchUpPlan, type LiveSide } from "./catch-up.js";
+import { DeletedKeys } from "./deleted-keys.js";
 import type { Change } from "./delivery.js";
 import { canceled, compacted, inFuture, madeAgain, shuttingDown } from "./endings.js";
 import { FilterIndex } from "./filter-index.js";
@@ -31,6 +32,7 @@ export class Hub implements LiveSide {
   private readonly recent: RecentChanges;
   private readonly watchers = new Set<Watcher>();
   private readonly catchUps = new Map<Watcher, CatchUp>();
+  private readonly deleted = new DeletedKeys();
   private readonly previous: PreviousEntries;
   private readonly started: Promise<void>;
   private opening = 0;
@@ -234,6 +236,8 @@ export class Hub implements LiveSide {
       created: state.created,
       bucketCreatedAtMs: state.createdAtMs,
       historyDepth: state.history,
+      ageMsMax: state.ageMsMax,
+      nowMs: state.nowMs,
     };
     const catchUp = new CatchUp(this, this.source, watcher, plan);
     if (catchUp.skip()) return;
@@ -242,6 +246,7 @@ export class Hub implements LiveSide {
   }
 
   private publish(change: Change): void {
+    if (this.deleted.isRepeated(change)) return;
     this.recent.add(change);
     this.index.visit(change.storedKey, (watcher) => watcher.offer(change));
   }
