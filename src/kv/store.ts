@@ -17,6 +17,8 @@ export interface CallScope {
   readonly deadlineMs: number;
   /** Aborted when the caller gave up. Read lazily: making it may cost. */
   readonly signal: AbortSignal;
+  /** Whether the caller gave up, without making the signal. Default: what the signal says. */
+  readonly isCanceled?: boolean | undefined;
 }
 
 /** What a bucket is made with. */

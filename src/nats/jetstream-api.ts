@@ -127,6 +127,9 @@ export function within(scope: CallScope, timeMs: number): CallScope {
     get signal() {
       return scope.signal;
     },
+    get isCanceled() {
+      return scope.isCanceled;
+    },
   };
 }
 

@@ -114,13 +114,11 @@ async function scanOnce(
     };
     const scanned = await scan.done;
     scan.stop();
-    await deleteConsumer(requests, place, consumer, scope, log);
+    await deleteConsumer(requests, place, consumer, log);
     return scanned;
   } catch (error) {
     scan.stop();
-    // The caller is not to wait for this, nor to keep it from happening.
-    const ownScope = { deadlineMs: performance.now() + DELETE_TIMEOUT_MS, signal: NEVER_ABORTED };
-    void deleteConsumer(requests, place, consumer, ownScope, log);
+    void deleteConsumer(requests, place, consumer, log);
     throw toKvError(error, { bucket: place.bucket });
   }
 }
@@ -203,13 +201,9 @@ class Scan {
 }
 
 /** Never fails: it was not made, or went with its stream, or goes by itself when it has been inactive for a while. */
-async function deleteConsumer(
-  requests: Requests,
-  place: Place,
-  consumer: string,
-  scope: CallScope,
-  log: Log,
-): Promise<void> {
+async function deleteConsumer(requests: Requests, place: Place, consumer: string, log: Log): Promise<void> {
+  // A caller who is gone must not keep this from happening.
+  const scope = { deadlineMs: performance.now() + DELETE_TIMEOUT_MS, signal: NEVER_ABORTED };
   try {
     await askJetStream(requests, `CONSUMER.DELETE.${place.stream}.${consumer}`, undefined, scope);
   } catch (error) {

@@ -6,6 +6,7 @@
  * Deadlines are looked at every few milliseconds, signals after a while: they are not even made for a call that is answered soon.
  */
 import { createInbox, type Msg, type NatsConnection, type Subscription } from "@nats-io/transport-node";
+import { isCanceled } from "../kv/call-scope.js";
 import type { CallScope } from "../kv/store.js";
 import { HeaderBlock, headersOf, type RawHeaders } from "./messages.js";
 
@@ -150,12 +151,20 @@ export class Requests {
 
   /**
    * Sends all that was asked for since the last time. Once per turn of the event loop, not per call: the client writes to its socket
-   * as soon as the current microtask ends, and a system call for every few requests is the dearest part of them.
+   * as soon as the current microtask ends, and a system call for every few requests is the dearest part of them. What nobody waits for
+   * any more is not sent.
    */
   private flush(): void {
+    const nowMs = performance.now();
     for (const { token, subject, payload, headers } of this.outbox.splice(0)) {
       const pending = this.pending.get(token);
       if (pending === undefined) continue;
+      const isLate = nowMs >= pending.deadlineMs;
+      if (isLate || isCanceled(pending.scope)) {
+        this.pending.delete(token);
+        pending.reject(new Unanswered(isLate ? "deadline" : "canceled", false));
+        continue;
+      }
       const reply = this.inboxPrefix + token.toString();
       try {
         this.connection.publish(subject, payload, headers === undefined ? { reply } : { reply, headers });

@@ -159,7 +159,8 @@ function inputOf(context: HandlerContext): CallInput {
     // The library's names are the same words.
     door: context.protocolName as Door,
     header: (name) => context.requestHeader.get(name) ?? undefined,
-    timeoutMs: context.timeoutMs(),
+    // The timer and the clock that the library counts by may differ in their last millisecond.
+    timeoutMs: isExpired(context.signal) ? 0 : context.timeoutMs(),
     signal: context.signal,
     connection: context.values.get(CONNECTION),
     get remoteAddress() {
@@ -169,6 +170,10 @@ function inputOf(context: HandlerContext): CallInput {
       return clientNameOf(this.connection);
     },
   };
+}
+
+function isExpired({ aborted, reason }: AbortSignal): boolean {
+  return aborted && ConnectError.from(reason).code === Code.DeadlineExceeded;
 }
 
 /** By the content types of the three protocols; of Connect are also GETs, which have none. */

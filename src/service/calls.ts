@@ -21,6 +21,10 @@ export interface CallInput {
   readonly timeoutMs: number | undefined;
   /** Aborted when the client went away or the service stops. A getter where making it costs. */
   readonly signal: AbortSignal;
+  /** Whether the client went away, without making the signal. Default: what the signal says. */
+  readonly isCanceled?: boolean | undefined;
+  /** When the request's headers arrived, in milliseconds of `performance.now()`: `timeoutMs` counts from there. Default: now. */
+  readonly arrivedMs?: number | undefined;
   /** Names the connection that the call came by, for limits per connection. */
   readonly connection: object;
   /** Of a watch: the ticket that it brings in place of a key. */

@@ -1,6 +1,7 @@
 /** Runs every call through the one pipeline: auth, time, limits, errors, metrics. */
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { ConnectError } from "@connectrpc/connect";
+import { isCanceled } from "../kv/call-scope.js";
 import { KvError } from "../kv/errors.js";
 import type { Limits } from "../kv/limits.js";
 import { NOBODY } from "./access-rules.js";
@@ -57,6 +58,8 @@ class Pipeline implements ServiceRegistry {
     try {
       expectKind(method, "unary");
       const context = this.contextOf(this.callerOf(method, input), input, startMs, record);
+      // The request may have taken its time to arrive, or to be decompressed.
+      checkIsAwaited(context, startMs);
       const handler = method.handler as UnaryHandler;
       response = await (record?.within === undefined
         ? handler(request, context)
@@ -175,8 +178,11 @@ class InputContext implements CallContext {
     startMs: number,
     limits: Limits,
   ) {
-    const timeoutMs = input.timeoutMs ?? limits.callTimeoutMs;
-    this.deadlineMs = startMs + Math.min(timeoutMs, limits.callTimeoutMsMax);
+    const { timeoutMs, arrivedMs = startMs } = input;
+    const longestMs = startMs + limits.callTimeoutMsMax;
+    // The service's own limit leaves out the time that a large body takes.
+    this.deadlineMs =
+      timeoutMs === undefined ? startMs + limits.callTimeoutMs : Math.min(arrivedMs + timeoutMs, longestMs);
   }
 
   get door(): CallInput["door"] {
@@ -185,12 +191,22 @@ class InputContext implements CallContext {
   get signal(): AbortSignal {
     return this.input.signal;
   }
+  get isCanceled(): boolean {
+    return isCanceled(this.input);
+  }
   get connection(): object {
     return this.input.connection;
   }
   header(name: string): string | undefined {
     return this.input.header(name);
   }
+}
+
+/** Throws where nobody waits for the call any more: it does not begin. */
+function checkIsAwaited(context: CallContext, nowMs: number): void {
+  if (nowMs >= context.deadlineMs)
+    throw new KvError("deadline_exceeded", "The time for this call ran out before it began.");
+  if (isCanceled(context)) throw new KvError("canceled", "The caller gave up before the call began.");
 }
 
 function expectKind(method: BoundMethod, kind: DescMethod["methodKind"]): void {

@@ -52,7 +52,7 @@ export class HttpCall<Input extends DescMessage = DescMessage> implements CallIn
       const controller = new AbortController();
       this.controller = controller;
       this.closing.once("close", () => controller.abort());
-      if (this.isGone()) controller.abort();
+      if (this.isCanceled) controller.abort();
     }
     return this.controller.signal;
   }
@@ -68,7 +68,7 @@ export class HttpCall<Input extends DescMessage = DescMessage> implements CallIn
     return clientNameOf(this.connection);
   }
 
-  private isGone(): boolean {
+  get isCanceled(): boolean {
     return "stream" in this.incoming ? this.incoming.stream.destroyed : this.incoming.socket.destroyed;
   }
 

@@ -87,6 +87,12 @@ export abstract class RpcCall implements CallInput {
   get timeoutMs(): number | undefined {
     return this.head.timeoutMs;
   }
+  get arrivedMs(): number | undefined {
+    return this.timeoutMs === undefined ? undefined : this.startMs;
+  }
+  get isCanceled(): boolean {
+    return this.isOver;
+  }
   get remoteAddress(): string | undefined {
     return remoteAddressOf(this.connection);
   }
