@@ -120,6 +120,8 @@ class FileSink implements BackupSink {
 
 /** Makes a new name in it durable. */
 async function syncDirectory(path: string): Promise<void> {
+  // Windows syncs no directories; NTFS keeps names in its journal.
+  if (process.platform === "win32") return;
   const directory = await open(path);
   try {
     await directory.sync();

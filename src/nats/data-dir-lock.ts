@@ -8,12 +8,15 @@
  * two starters both win. So owners have generations instead, `owner.1.sock`, `owner.2.sock`, and so on: whoever finds the newest dead
  * claims the next name with link(2), which only one can, and only then removes the older ones. The newest name is never removed, so
  * that a slow starter can't claim a number that was used already without seeing a newer one when it looks again.
+ *
+ * Node has no Unix sockets on Windows. There the lock is a named pipe whose name is made from the directory's path: it vanishes with its
+ * owner, so a name is claimed by listening on it.
  */
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { type FileHandle, link, mkdir, open, readdir, realpath, rm } from "node:fs/promises";
-import { connect, createServer, type Server } from "node:net";
+import type { Server } from "node:net";
 import { join } from "node:path";
-import { pid } from "node:process";
+import { close, codeOf, inUse, listen, probe } from "./data-dir-owner.js";
 import { StartError } from "./start-error.js";
 
 export interface DataDirLock {
@@ -25,13 +28,18 @@ export interface DataDirLock {
 const NAME = /^owner\.(\d+)\.sock$/;
 /** Tries to claim a name while others claim theirs; each lost try means that someone else made progress. */
 const TRIES_MAX = 100;
-/** Milliseconds to wait for the owner to say its pid. It may be busy; that it lives is known without. */
-const PID_TIMEOUT_MS = 300;
 /** Bytes in the path of a socket: 108 with the closing NUL on Linux, 104 on macOS. */
 const SOCKET_PATH_BYTES_MAX = 100;
 
-/** Makes the directory if there is none, and locks it. Throws StartError, which names the directory and the owner's pid. */
-export async function lockDataDir(dataDir: string): Promise<DataDirLock> {
+/**
+ * Makes the directory if there is none, and locks it. Throws StartError, which names the directory and the owner's pid. `pipePathOf`: the
+ * named pipe of a directory, where named pipes are to be used.
+ */
+export async function lockDataDir(
+  dataDir: string,
+  pipePathOf = process.platform === "win32" ? windowsPipePath : undefined,
+): Promise<DataDirLock> {
+  if (pipePathOf !== undefined) return lockByPipe(dataDir, pipePathOf);
   const { directory, handle } = await openDirectory(dataDir);
   const pathOf = (name: string): string => {
     const path = join(directory, name);
@@ -61,11 +69,43 @@ export async function lockDataDir(dataDir: string): Promise<DataDirLock> {
   };
 }
 
+/** The pipe of a directory, whose path Windows compares without regard to case. */
+export function windowsPipePath(directory: string): string {
+  const hash = createHash("sha256").update(directory.toLowerCase()).digest("hex");
+  return `\\\\.\\pipe\\ironflow-kv-${hash}`;
+}
+
+async function lockByPipe(dataDir: string, pipePathOf: (directory: string) => string): Promise<DataDirLock> {
+  let directory: string;
+  try {
+    directory = await makeDirectory(dataDir);
+  } catch (error) {
+    throw unusable(dataDir, error);
+  }
+  const path = pipePathOf(directory);
+  for (let tries = 0; tries < TRIES_MAX; tries++) {
+    try {
+      const server = await listen(path);
+      return { directory, release: () => close(server) };
+    } catch (error) {
+      if (codeOf(error) !== "EADDRINUSE") throw unusable(dataDir, error);
+    }
+    const owner = await probe(path);
+    if (owner !== "dead") throw inUse(directory, owner.pid);
+  }
+  throw claimedByMany(directory);
+}
+
+/** Resolves with its path, absolute and without symbolic links. */
+async function makeDirectory(dataDir: string): Promise<string> {
+  // Only we need to see what users store.
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  return realpath(dataDir);
+}
+
 async function openDirectory(dataDir: string): Promise<{ directory: string; handle: FileHandle }> {
   try {
-    // Only we need to see what users store.
-    await mkdir(dataDir, { recursive: true, mode: 0o700 });
-    const directory = await realpath(dataDir);
+    const directory = await makeDirectory(dataDir);
     return { directory, handle: await open(directory, "r") };
   } catch (error) {
     throw unusable(dataDir, error);
@@ -88,7 +128,11 @@ async function claim(directory: string, newName: string, pathOf: (name: string) 
     await Promise.all(older.map((generation) => rm(join(directory, nameOf(generation)), { force: true })));
     return;
   }
-  throw new StartError(
+  throw claimedByMany(directory);
+}
+
+function claimedByMany(directory: string): StartError {
+  return new StartError(
     `The data directory ${JSON.stringify(directory)} is claimed by many services at once.`,
   );
 }
@@ -115,53 +159,6 @@ async function linkIfFree(existing: string, wanted: string): Promise<boolean> {
   }
 }
 
-/** Whether the owner of a name lives. Only a refused connection says that it does not. */
-function probe(path: string): Promise<"dead" | { readonly pid: string | undefined }> {
-  return new Promise((resolve) => {
-    const socket = connect({ path });
-    let answer = "";
-    const finish = (result: "dead" | { readonly pid: string | undefined }): void => {
-      clearTimeout(timer);
-      socket.destroy();
-      resolve(result);
-    };
-    const alive = (): void => finish({ pid: /^\d+\n/.test(answer) ? answer.trim() : undefined });
-    const timer = setTimeout(alive, PID_TIMEOUT_MS);
-    socket.on("data", (chunk) => {
-      answer += chunk.toString();
-      if (answer.endsWith("\n")) alive();
-    });
-    socket.on("end", alive);
-    socket.on("error", (error) => {
-      const isDead = ["ECONNREFUSED", "ENOENT"].includes(codeOf(error) ?? "");
-      if (isDead) finish("dead");
-      else alive();
-    });
-  });
-}
-
-function listen(path: string): Promise<Server> {
-  return new Promise((resolve, reject) => {
-    const server = createServer((socket) => {
-      socket.on("error", () => undefined);
-      socket.end(`${pid}\n`);
-    });
-    server.on("error", reject);
-    server.listen({ path, exclusive: true }, () => resolve(server.unref()));
-  });
-}
-
-async function close(server: Server): Promise<void> {
-  await new Promise((resolve) => server.close(resolve));
-}
-
-function inUse(directory: string, owner: string | undefined): StartError {
-  const who = owner === undefined ? "another service" : `the service with pid ${owner}`;
-  return new StartError(
-    `The data directory ${JSON.stringify(directory)} is in use by ${who}; stop that one, or set DATA_DIR to another directory.`,
-  );
-}
-
 const REASONS: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
   EPERM: "permission denied, or its file system has no sockets and links",
@@ -179,8 +176,4 @@ function unusable(dataDir: string, error: unknown): StartError {
     `The data directory ${JSON.stringify(dataDir)} can't be used: ${reason}. Set DATA_DIR to a directory on a local disk that may be written to.`,
     error,
   );
-}
-
-function codeOf(error: unknown): string | undefined {
-  return (error as NodeJS.ErrnoException | null)?.code;
 }

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import type { Socket } from "node:net";
+import { env } from "node:process";
 import { createInterface } from "node:readline";
 import { StartError } from "./start-error.js";
 
@@ -50,33 +51,21 @@ export interface ServerProcess {
 export interface ServerProcessOptions {
   readonly program: string;
   readonly configFile: string;
+  /** Gets the server's pid, but on Windows. */
   readonly pidFile: string;
   readonly directory: string;
   /** Gets each line of its log. */
   onLine(line: string): void;
 }
 
-/** Starts it in a session of its own, so that a Ctrl-C in the terminal reaches us alone. Throws StartError. */
-export function spawnServer(options: ServerProcessOptions): ServerProcess {
-  const command = [
-    "-c",
-    GUARD,
-    "nats-server-guard",
-    options.pidFile,
-    options.program,
-    "-c",
-    options.configFile,
-  ];
-  const child = spawn(SHELL, command, {
-    cwd: options.directory,
-    detached: true,
-    stdio: ["ignore", "ignore", "pipe", "pipe"],
-  });
+/** Starts it so that a Ctrl-C in the terminal reaches us alone. Throws StartError. `os` is for tests. */
+export function spawnServer(options: ServerProcessOptions, os = process.platform): ServerProcess {
+  const child = os === "win32" ? spawnOnWindows(options) : spawnGuarded(options);
   const { pid } = child;
   if (pid === undefined) {
     child.once("error", () => undefined);
     throw new StartError(
-      `The embedded nats-server can't be started in ${JSON.stringify(options.directory)}: ${SHELL} or the directory is missing.`,
+      `The embedded nats-server can't be started in ${JSON.stringify(options.directory)}: ${child.spawnfile} or the directory is missing.`,
     );
   }
   const lines: string[] = [];
@@ -90,12 +79,12 @@ export function spawnServer(options: ServerProcessOptions): ServerProcess {
       options.onLine(line);
     });
   }
-  const guardPipe = child.stdio[3] as Socket;
-  guardPipe.on("error", () => undefined).resume();
+  const guardPipe = child.stdio[3] as Socket | undefined;
+  guardPipe?.on("error", () => undefined).resume();
   const exited = exitOf(child);
   // The watcher goes when the pipe ends; "close" comes when it is gone too, and the log is read.
   const closed = once(child, "close");
-  void exited.then(() => guardPipe.end());
+  void exited.then(() => guardPipe?.end());
   return {
     pid,
     exited: exited.then(async (how) => {
@@ -111,6 +100,39 @@ export function spawnServer(options: ServerProcessOptions): ServerProcess {
     },
     kill: () => void child.kill("SIGKILL"),
   };
+}
+
+/** In a session of its own, under the watcher. */
+function spawnGuarded(options: ServerProcessOptions): ChildProcess {
+  const command = [
+    "-c",
+    GUARD,
+    "nats-server-guard",
+    options.pidFile,
+    options.program,
+    "-c",
+    options.configFile,
+  ];
+  return spawn(SHELL, command, {
+    cwd: options.directory,
+    detached: true,
+    stdio: ["ignore", "ignore", "pipe", "pipe"],
+  });
+}
+
+/**
+ * Windows ends it with us, in whatever way we end: libuv puts each child that is not detached into a job object that is closed with its
+ * owner (libuv src/win/process.c), so nothing is ever left over and no pid file is needed. `windowsHide` gives it a console of its own, so
+ * it does not get our Ctrl-C. It has no signals there: to stop it is to kill it, which loses nothing that it acknowledged.
+ */
+function spawnOnWindows(options: ServerProcessOptions): ChildProcess {
+  const environment = Object.fromEntries(Object.entries(env).filter(([name]) => name !== "IRONFLOW_API_KEY"));
+  return spawn(options.program, ["-c", options.configFile], {
+    cwd: options.directory,
+    env: environment,
+    windowsHide: true,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
 }
 
 /** The last line that is no ordinary word of the log, without what stands before its text. */

@@ -4,6 +4,7 @@ import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Consistency, Durability, Storage } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { startService } from "../../src/embed.js";
+import { needsServer } from "../support/nats-program.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import { ALL_DOORS } from "./doors.js";
@@ -79,7 +80,7 @@ describe.each(ALL_DOORS)("over $name", (door) => {
     );
   });
 
-  it("a bucket says where it is kept, and what its writes survive", async () => {
+  it("a bucket says where it is kept, and what its writes survive", needsServer("2.15.1"), async () => {
     const { buckets, bucket, created } = await setUp();
     // REST's form of a bucket is fixed.
     if (!door.isWholeContract) return;
@@ -99,11 +100,15 @@ describe("an outside server", () => {
     return warnings.map((line) => (JSON.parse(line) as { msg: string }).msg);
   }
 
-  it("is warned of in one line, as it may lose acknowledged writes with the power", async () => {
-    expect(await warningsOf({ "nats-url": server.url })).toEqual([
-      expect.stringMatching(/can't be seen from here: unless its sync_interval is always, a power failure/),
-    ]);
-  });
+  it(
+    "is warned of in one line, as it may lose acknowledged writes with the power",
+    needsServer("2.15.1"),
+    async () => {
+      expect(await warningsOf({ "nats-url": server.url })).toEqual([
+        expect.stringMatching(/can't be seen from here: unless its sync_interval is always, a power failure/),
+      ]);
+    },
+  );
 
   it("that is alone is no place for REPLICAS=3", async () => {
     await expect(warningsOf({ "nats-url": server.url, replicas: "3" })).rejects.toThrow(/^REPLICAS is 3, /);
@@ -114,7 +119,7 @@ describe("the embedded server", () => {
   it.each([
     ["safe", Durability.SYNCED],
     ["relaxed", Durability.RELAXED],
-  ])("with DURABILITY=%s has buckets that say so", async (mode, durability) => {
+  ])("with DURABILITY=%s has buckets that say so", needsServer("2.15.1"), async (mode, durability) => {
     const embedded = await startTestService({ durability: mode });
     const [door] = ALL_DOORS;
     if (door === undefined) throw new Error("no door");
