@@ -1,10 +1,10 @@
 // Compiles packages/, src/ and gen/, bundles the command and the embeddable service (loading hundreds of modules takes most of a start), and marks
-// the command executable.
+// the command executable. Does nothing if no source changed since the last build.
 import { execFileSync } from "node:child_process";
-import { chmodSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { rolldown } from "rolldown";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const main = `${root}dist/src/main.js`;
@@ -19,9 +19,31 @@ const APART = new Set([
   "commander",
 ]);
 
-rmSync(`${root}dist`, { recursive: true, force: true });
-compile("packages/http2/tsconfig.json");
+/** Everything that the build reads. */
+const SOURCES = [
+  "src",
+  "gen",
+  "examples",
+  "packages",
+  "scripts/build.mjs",
+  "package-lock.json",
+  "tsconfig.json",
+  "tsconfig.build.json",
+];
+/** Built files that must exist for a build to count as done. */
+const PACKAGES = ["packages/http2"];
+/** Holds the hash of the sources of the last complete build. */
+const STAMP = `${root}dist/.sources`;
+
+const hash = hashOfSources();
+if (isBuilt()) process.exit(0);
+process.stderr.write("Building ironflow-kv: a few seconds, only after a change of its sources.\n");
+for (const folder of ["", ...PACKAGES.map((one) => `${one}/`)])
+  rmSync(`${root}${folder}dist`, { recursive: true, force: true });
+for (const one of PACKAGES) compile(`${one}/tsconfig.json`);
 compile("tsconfig.build.json");
+// Loaded here: a build with nothing to do ends sooner.
+const { rolldown } = await import("rolldown");
 const bundle = await rolldown({
   input: [main, `${root}dist/src/embed.js`],
   platform: "node",
@@ -35,6 +57,32 @@ const { output } = await bundle.write({
 await bundle.close();
 writeFileSync(`${root}dist/src/packed/LICENSES.txt`, licensesOf(output));
 chmodSync(main, 0o755);
+writeFileSync(STAMP, hash);
+
+function isBuilt() {
+  if (!existsSync(STAMP) || readFileSync(STAMP, "utf8") !== hash) return false;
+  return [main, ...PACKAGES.map((one) => `${root}${one}/dist/index.js`)].every((file) => existsSync(file));
+}
+
+function hashOfSources() {
+  const all = createHash("sha256");
+  for (const source of SOURCES) {
+    for (const file of filesOf(source))
+      all
+        .update(`${file}\0`)
+        .update(readFileSync(join(root, file)))
+        .update("\0");
+  }
+  return all.digest("hex");
+}
+
+function filesOf(path) {
+  if (statSync(join(root, path)).isFile()) return [path];
+  return readdirSync(join(root, path), { withFileTypes: true })
+    .filter(({ name }) => name !== "dist" && name !== "node_modules")
+    .sort((one, other) => (one.name < other.name ? -1 : 1))
+    .flatMap(({ name }) => filesOf(`${path}/${name}`));
+}
 
 function compile(project) {
   execFileSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, "-p", `${root}${project}`], {

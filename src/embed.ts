@@ -29,6 +29,8 @@ export interface Service {
   readonly port: number;
   /** The port of METRICS_PORT; undefined: there is none. */
   readonly metricsPort: number | undefined;
+  /** Whether calls need no API key. */
+  readonly isOpen: boolean;
   /**
    * Stops: takes no new calls, ends watches with the revision to resume from, lets calls in flight finish (DRAIN_TIMEOUT_MS at most),
    * then lets go of the storage. More than once is harmless.
@@ -148,7 +150,15 @@ async function start(
   const metricsPort = await openMetricsPort(config, metrics, undo);
   log.info({ url: listener.url, durability: nats.durability }, "ironflow-kv is ready");
   let stopping: Promise<void> | undefined;
-  return { url: listener.url, port: listener.port, metricsPort, stop: () => (stopping ??= stopAll()) };
+  return {
+    url: listener.url,
+    port: listener.port,
+    metricsPort,
+    get isOpen() {
+      return auth.needsNoKey;
+    },
+    stop: () => (stopping ??= stopAll()),
+  };
 }
 
 /** Opens METRICS_PORT, where it is set. */

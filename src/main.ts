@@ -5,6 +5,7 @@
 import cluster from "node:cluster";
 import { readFileSync } from "node:fs";
 import { buildProgram } from "./cli/program.js";
+import type { Service } from "./embed.js";
 import { flagOf } from "./config-settings.js";
 import { ALL_SETTINGS, ConfigError, loadConfig } from "./config.js";
 
@@ -27,8 +28,13 @@ async function serve(flags: Flags): Promise<number> {
 async function runService(flags: Flags): Promise<number> {
   const config = loadConfig(process.env, flags);
   // Loaded here, so that the client's verbs start without the service's code.
-  const [{ startService }, { isWorkerOfEmbedded, startWorkers, workerSettings }, { pino }] =
-    await Promise.all([import("./embed.js"), import("./workers.js"), import("pino")]);
+  const [{ startService }, { isWorkerOfEmbedded, startWorkers, workerSettings }, { readyMessage }, { pino }] =
+    await Promise.all([
+      import("./embed.js"),
+      import("./workers.js"),
+      import("./ready-message.js"),
+      import("pino"),
+    ]);
   const logger = pino({
     level: config.logLevel,
     ...(process.stdout.isTTY
@@ -36,7 +42,7 @@ async function runService(flags: Flags): Promise<number> {
       : {}),
   });
   const isWorker = cluster.isWorker;
-  let starting: Promise<{ stop(): Promise<void> }> | undefined;
+  let starting: Promise<Service | { stop(): Promise<void> }> | undefined;
   await new Promise<void>((resolve, reject) => {
     const stop = (why: string): void => {
       // A second signal does not wait. A worker gets one from its first process, perhaps beside one that was sent to all, and goes with it.
@@ -61,7 +67,9 @@ async function runService(flags: Flags): Promise<number> {
             logger,
             onFatal: reject,
           });
-    starting.catch(reject);
+    starting.then((running) => {
+      if (process.stdout.isTTY && "isOpen" in running) process.stdout.write(readyMessage(running, config));
+    }, reject);
   });
   return 0;
 }

@@ -27,6 +27,7 @@ export async function startTestService(
     url: service.url,
     port: service.port,
     metricsPort: service.metricsPort,
+    isOpen: service.isOpen,
     dataDir,
     stop: () => service.stop(),
     async remove() {
