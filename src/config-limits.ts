@@ -35,6 +35,12 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
   ["headerBytesMax", 4_096, MEGABYTE, "The largest block of request headers, in bytes."],
   ["keysPageMax", 1, 100_000, "The most keys on one page of a listing."],
   ["bucketsPageMax", 1, 10_000, "The most buckets on one page of a listing."],
+  [
+    "pageBytesMax",
+    16_384,
+    4 * MEGABYTE - 65_536,
+    "The most bytes of one page of keys, buckets, API keys or a history, counted in JSON; a page holds at least one item. Most gRPC clients accept 4 MiB.",
+  ],
   ["bucketsMax", 1, 1_000_000, "The most buckets in the storage; no more are created then."],
   [
     "bucketsPerApiKeyMax",

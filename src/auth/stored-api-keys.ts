@@ -2,6 +2,8 @@
 import { invalidArgument, KvError } from "../kv/errors.js";
 import { DEFAULT_LIMITS, type Limits } from "../kv/limits.js";
 import { quote } from "../kv/names.js";
+import { jsonBytes, PageRoom } from "../kv/page-room.js";
+import { pageLimit, readPageToken, writePageToken } from "../kv/page-token.js";
 import type { CallScope, Page, PageRequest, SystemBucket } from "../kv/store.js";
 import {
   ANONYMOUS,
@@ -24,6 +26,19 @@ export interface StoredApiKeysOptions {
   readonly follower: KeyFollower;
   readonly tickets: WatchTickets;
   readonly limits: Limits;
+}
+
+const LISTING = "api-keys";
+/** What an API key has in JSON beside its name and scopes, and a scope beside its glob and kinds of access. */
+const API_KEY_FRAME_BYTES = 512;
+const SCOPE_FRAME_BYTES = 40;
+const ACCESS_BYTES = 16;
+
+function apiKeyJsonBytes({ name, scopes }: ApiKeyInfo): number {
+  let bytes = API_KEY_FRAME_BYTES + jsonBytes(name);
+  for (const { accesses, buckets } of scopes)
+    bytes += SCOPE_FRAME_BYTES + jsonBytes(buckets) + accesses.length * ACCESS_BYTES;
+  return bytes;
 }
 
 // eslint-disable-next-line no-control-regex
@@ -73,15 +88,18 @@ export class StoredApiKeys implements ApiKeys {
   }
 
   list(page: PageRequest): Page<ApiKeyInfo> {
-    const { limit, pageToken } = page;
-    const most = DEFAULT_LIMITS.apiKeysPageMax;
-    if (limit > most) throw invalidArgument(`The limit is ${limit}; at most ${most} are allowed.`);
-    if (pageToken !== "" && !isKeyId(pageToken)) {
-      throw invalidArgument("The page token is malformed; it takes next_page_token of the page before.");
+    const { ring, limits } = this.options;
+    const room = new PageRoom(pageLimit(page.limit, limits.apiKeysPageMax), limits.pageBytesMax);
+    const token = readPageToken(page.pageToken, LISTING);
+    const items: ApiKeyInfo[] = [];
+    for (const record of ring.all()) {
+      if (token !== undefined && record.id <= token.after) continue;
+      const info = infoOf(record);
+      if (!room.take(apiKeyJsonBytes(info)))
+        return { items, nextPageToken: writePageToken(LISTING, items.at(-1)?.id ?? "") };
+      items.push(info);
     }
-    const rest = this.options.ring.all().filter(({ id }) => id > pageToken);
-    const items = rest.slice(0, limit === 0 ? most : limit).map(infoOf);
-    return { items, nextPageToken: items.length < rest.length ? (items.at(-1)?.id ?? "") : "" };
+    return { items, nextPageToken: "" };
   }
 
   async revoke(id: string, scope: CallScope): Promise<void> {

@@ -53,6 +53,9 @@ export interface DeleteOptions extends WriteOptions {
 /** One filter or several: keys that match at least one. `user.*`, `user.>`, `user-*`; none: all keys. */
 export type Filters = string | readonly string[];
 
+/** The most entries that a page of a history may hold; without a limit the service answers with the whole, or refuses. */
+const HISTORY_PAGE_LIMIT = 64;
+
 type Condition = NonNullable<MessageInitShape<typeof PutRequestSchema>["precondition"]>;
 
 /**
@@ -125,7 +128,7 @@ export class Bucket {
     return this.remove(key, true, options);
   }
 
-  /** Every key that has a value and matches, in byte order. The time limit is for each page of 10,000. */
+  /** Every key that has a value and matches, in byte order. The time limit is for each page of up to 10,000. */
   async listKeys(filters: Filters = [], options: ReadOptions = {}): Promise<string[]> {
     const keys: string[] = [];
     for await (const page of this.keyPages(filters, options)) for (const key of page) keys.push(key);
@@ -137,11 +140,21 @@ export class Bucket {
     for await (const page of this.keyPages(filters, options)) yield* page;
   }
 
-  /** The revisions of a key that are still kept, oldest first, deletes included. Throws KvNotFoundError when there are none. */
+  /**
+   * The revisions of a key that are still kept, oldest first, deletes included. Throws KvNotFoundError when there are none. A large history
+   * is fetched page by page, and the time limit is for each page; what the bucket removes meanwhile is not returned.
+   */
   async history(key: string, options: ReadOptions = {}): Promise<Entry[]> {
-    const request = { ...this.place(key), consistency: consistencyOf(options) };
-    const response = await this.caller.unary(KeyValueService.method.getHistory, request, options);
-    return response.entries.map((entry) => new Entry(entry));
+    const request = { ...this.place(key), consistency: consistencyOf(options), limit: HISTORY_PAGE_LIMIT };
+    const entries: Entry[] = [];
+    let pageToken = "";
+    do {
+      const page = { ...request, pageToken };
+      const response = await this.caller.unary(KeyValueService.method.getHistory, page, options);
+      for (const entry of response.entries) entries.push(new Entry(entry));
+      pageToken = response.nextPageToken;
+    } while (pageToken !== "");
+    return entries;
   }
 
   /**

@@ -33,6 +33,8 @@ export const KV_ERROR_KINDS = [
   "bucket_full",
   /** The value is over the bucket's or the service's limit. */
   "value_too_large",
+  /** What was asked for does not fit into one answer; it can be read in pages. */
+  "answer_too_large",
   /** The storage's own limits (disk, memory, streams, consumers) are reached. */
   "storage_exhausted",
   /** A limit on watches is reached. */

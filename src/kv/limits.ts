@@ -35,6 +35,11 @@ export interface Limits {
   readonly keysPageMax: number;
   /** The most buckets on one page. */
   readonly bucketsPageMax: number;
+  /**
+   * The most bytes of one page of a list, counted in JSON, which is never shorter than protobuf: below the 4 MiB that gRPC clients accept
+   * by default. A page holds at least one item, so it is larger only where VALUE_BYTES_MAX allows a value that alone is.
+   */
+  readonly pageBytesMax: number;
   /** The most entries in one call of an import. Fixed by the contract. */
   readonly importedEntriesMax: number;
   /** The largest value, in bytes. The storage must take messages 16 KiB larger than this. */
@@ -135,6 +140,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   filtersMax: 32,
   keysPageMax: 10_000,
   bucketsPageMax: 1_000,
+  pageBytesMax: 3 * 1_048_576,
   importedEntriesMax: 1_000,
   valueBytesMax: 1_048_576,
   diskReserveBytes: 64 * 1_048_576,

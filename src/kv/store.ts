@@ -63,7 +63,7 @@ export interface BucketSize {
   readonly entries: number;
 }
 
-/** One page of a list. */
+/** One page of a list: at least one item where any is left, and at most the limits of count and bytes allow. */
 export interface Page<Item> {
   readonly items: readonly Item[];
   /** Give this back for the next page; empty after the last. */
@@ -221,13 +221,17 @@ export interface Store {
     scope: CallScope,
     consistency?: Consistency,
   ): Promise<Page<string>>;
-  /** Every kept revision of a key, oldest first. Throws `key_not_found` when there is none. */
+  /**
+   * The kept revisions of a key, oldest first. A request with neither limit nor token asks for all of them in one page: throws
+   * `answer_too_large` where they do not fit. Throws `key_not_found` when there is none, unless a page came before.
+   */
   history(
     bucket: string,
     key: string,
+    page: PageRequest,
     scope: CallScope,
     consistency?: Consistency,
-  ): Promise<readonly Entry[]>;
+  ): Promise<Page<Entry>>;
   /**
    * Writes entries in their order, the first under the revision `afterRevision` + 1, a tombstone also where the key has no value: all, or
    * a first part of them where one is refused or somebody else wrote in between. Throws `revision_mismatch` (with the bucket's revision)

@@ -2,6 +2,8 @@
 import { KvError } from "../kv/errors.js";
 import type { Limits } from "../kv/limits.js";
 import { checkBucketName, isReservedBucketName, quote, streamName } from "../kv/names.js";
+import { bucketJsonBytes, PageRoom } from "../kv/page-room.js";
+import { pageLimit, readPageToken, writePageToken } from "../kv/page-token.js";
 import type {
   BucketChange,
   BucketConfig,
@@ -19,7 +21,6 @@ import type { LiveKeys } from "./live-keys.js";
 import type { ReadCache } from "./read-cache.js";
 import { existing, type MessageReader, type Place } from "./newest.js";
 import { PresentBuckets } from "./bucket-room.js";
-import { pageLimit, readPageToken, writePageToken } from "./page-token.js";
 import type { Requests } from "./requests.js";
 import { changeBucket } from "./settling.js";
 import { bucketInfoOf, streamConfigOf } from "./stream-config.js";
@@ -91,24 +92,26 @@ export class Buckets {
     scope: CallScope,
     shows: (bucket: string) => boolean = () => true,
   ): Promise<Page<BucketInfo>> {
-    const limit = pageLimit(page.limit, this.options.limits.bucketsPageMax);
-    const after = readPageToken(page.pageToken, LISTING);
+    const { bucketsPageMax, pageBytesMax } = this.options.limits;
+    const limit = pageLimit(page.limit, bucketsPageMax);
+    const token = readPageToken(page.pageToken, LISTING);
     const names = (await this.present.names(scope)).filter(
-      (name) => (after === undefined || name > after) && shows(name),
+      (name) => (token === undefined || name > token.after) && shows(name),
     );
     const items: BucketInfo[] = [];
-    let taken = 0;
-    while (items.length < limit && taken < names.length) {
-      const next = names.slice(taken, taken + Math.min(DESCRIBED_AT_ONCE, limit - items.length));
+    const room = new PageRoom(limit, pageBytesMax);
+    for (let done = 0; done < names.length; done += DESCRIBED_AT_ONCE) {
+      // One more than the page has places for tells whether a page follows.
+      const next = names.slice(done, done + Math.min(DESCRIBED_AT_ONCE, limit - items.length + 1));
       const infos = await Promise.all(next.map((name) => this.getUnlessGone(name, scope)));
-      items.push(...infos.filter((info) => info !== undefined));
-      taken += next.length;
+      for (const info of infos) {
+        if (info === undefined) continue;
+        if (!room.take(bucketJsonBytes(info)))
+          return { items, nextPageToken: writePageToken(LISTING, items.at(-1)?.name ?? "") };
+        items.push(info);
+      }
     }
-    const last = names[taken - 1];
-    return {
-      items,
-      nextPageToken: taken < names.length && last !== undefined ? writePageToken(LISTING, last) : "",
-    };
+    return { items, nextPageToken: "" };
   }
 
   async update(bucket: string, change: BucketChange, scope: CallScope): Promise<BucketInfo> {

@@ -3,11 +3,12 @@ import { MATCH_ALL, matchesAny, parseFilters, serverSubjects } from "../kv/filte
 import type { Limits } from "../kv/limits.js";
 import { escapeKey, streamName, subjectPrefix, unescapeKey } from "../kv/names.js";
 import type { CallScope, Consistency, Page, PageRequest } from "../kv/store.js";
+import { keyJsonBytes, PageRoom } from "../kv/page-room.js";
+import { checkIncarnation, pageLimit, readPageToken, writePageToken } from "../kv/page-token.js";
 import { serverTimeMs, type StreamInfo } from "./jetstream-api.js";
 import { subjectsOf } from "./key-census.js";
 import { liveUntilMs, type ScannedSubjects, type ScanOptions, scanSubjects } from "./key-scan.js";
 import { existing, type Place } from "./newest.js";
-import { pageLimit, readPageToken, writePageToken } from "./page-token.js";
 import { coveringSubject } from "./watch/covering-subject.js";
 
 /** Keys in byte order, as the bucket was at one moment. */
@@ -51,19 +52,21 @@ export class LiveKeys {
     const filters = parseFilters(filterTexts);
     const limit = pageLimit(page.limit, this.options.limits.keysPageMax);
     const listing = `keys ${bucket} ${JSON.stringify(filters.map((filter) => filter.text).sort())}`;
-    const after = readPageToken(page.pageToken, listing);
+    const token = readPageToken(page.pageToken, listing);
     const { requests, reader } = this.options;
     const info = await (consistency === "strong"
       ? reader.stream(place, scope)
       : existing(requests, place, scope));
+    checkIncarnation(token, info.created);
     const keys = await this.keys(place, serverSubjects(filters), info, scope, consistency);
     const isAll = filters.every((filter) => filter === MATCH_ALL);
     const items: string[] = [];
-    for (let index = after === undefined ? 0 : firstAfter(keys, after); index < keys.length; index++) {
+    const room = new PageRoom(limit, this.options.limits.pageBytesMax);
+    for (let index = token === undefined ? 0 : firstAfter(keys, token.after); index < keys.length; index++) {
       const key = keys[index] ?? "";
       if (!isAll && !matchesAny(filters, escapeKey(key))) continue;
-      if (items.length === limit)
-        return { items, nextPageToken: writePageToken(listing, items.at(-1) ?? "") };
+      if (!room.take(keyJsonBytes(key)))
+        return { items, nextPageToken: writePageToken(listing, items.at(-1) ?? "", info.created) };
       items.push(key);
     }
     return { items, nextPageToken: "" };

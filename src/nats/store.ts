@@ -61,7 +61,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
   const facts = new BucketFactsCache(requests);
   const liveKeys = new LiveKeys({ requests, reader, isClustered, limits, log });
   const expiry = new Expiry(facts);
-  const history = new History(requests, reader, isClustered, expiry);
+  const history = new History(requests, reader, isClustered, expiry, limits);
   const buckets = new Buckets({
     reader,
     requests,
@@ -98,7 +98,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     delete: (bucket, key, remove, scope) => writes.delete(bucket, key, remove, scope),
     listKeys: (bucket, filters, page, scope, consistency) =>
       liveKeys.list(bucket, filters, page, scope, consistency),
-    history: (bucket, key, scope, consistency) => history.of(bucket, key, scope, consistency),
+    history: (bucket, key, page, scope, consistency) => history.page(bucket, key, page, scope, consistency),
     watch: (bucket, watch, scope) => watches.watch(bucket, watch, scope),
     importEntries: (bucket, afterRevision, imported, scope) =>
       imports.write(bucket, afterRevision, imported, scope),

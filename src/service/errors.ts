@@ -21,6 +21,7 @@ export const CODE_BY_KIND: Readonly<Record<KvErrorKind, Code>> = {
   revision_in_future: Code.OutOfRange,
   bucket_full: Code.ResourceExhausted,
   value_too_large: Code.ResourceExhausted,
+  answer_too_large: Code.ResourceExhausted,
   storage_exhausted: Code.ResourceExhausted,
   too_many_watches: Code.ResourceExhausted,
   slow_watcher: Code.ResourceExhausted,

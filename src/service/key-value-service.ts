@@ -71,8 +71,12 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
 
     async getHistory(request, context) {
       const consistency = consistencyOf(request.consistency);
-      const entries = await store.history(request.bucket, request.key, context, consistency);
-      return create(GetHistoryResponseSchema, { entries: entries.map(entryMessage) });
+      const page = { limit: request.limit, pageToken: request.pageToken };
+      const history = await store.history(request.bucket, request.key, page, context, consistency);
+      return create(GetHistoryResponseSchema, {
+        entries: history.items.map(entryMessage),
+        nextPageToken: history.nextPageToken,
+      });
     },
 
     async watch(request, context) {

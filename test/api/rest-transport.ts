@@ -129,9 +129,12 @@ async function callUnary(
       return { keys: answer.keys, nextPageToken: answer.next_page_token ?? "" };
     }
     case "GetHistory": {
-      const target = key.replace("/keys/", "/history/") + query({ consistency: consistencyOf(input) });
+      const page = { limit: input.limit, page_token: input.pageToken };
+      const target =
+        key.replace("/keys/", "/history/") + query({ ...page, consistency: consistencyOf(input) });
       const answer = await send("GET", target, signal);
-      return { entries: answer.entries.map((entry: any) => entryOf({ ...entry, key: input.key })) };
+      const entries = answer.entries.map((entry: any) => entryOf({ ...entry, key: input.key }));
+      return { entries, nextPageToken: answer.next_page_token ?? "" };
     }
     default:
       throw new Error(`no REST path for ${name}`);

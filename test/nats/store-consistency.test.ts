@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { KvError } from "../../src/kv/errors.js";
 import type { Consistency, Store } from "../../src/kv/store.js";
 import { startNatsCluster, type TestCluster } from "../support/nats-cluster.js";
-import { bytes, newBucketName, scope, text } from "./store-contract.js";
+import { bytes, historyOf, newBucketName, scope, text } from "./store-contract.js";
 import { type OpenStore, openStore } from "./store-support.js";
 
 const IS_EXTENDED = process.env.EXTENDED === "1";
@@ -88,7 +88,7 @@ describe("a follower that is cut off", { timeout: 120_000 }, () => {
       expect(["unavailable", "deadline_exceeded"]).toContain(strong);
       for (const node of [leader, other]) {
         expect(await stubbornly(() => read(node, "strong"))).toBe(String(value));
-        const entries = await stubbornly(() => storeOn(node).history(bucket, "k", scope(2_000)));
+        const entries = await stubbornly(() => historyOf(storeOn(node), bucket, "k", scope(2_000)));
         expect(text(entries?.at(-1)?.value ?? bytes(""))).toBe(String(value));
       }
       cluster.heal();
@@ -110,7 +110,7 @@ describe("a write that is sent again", { timeout: 60_000 }, () => {
       expect(await send(node)).toBe(first);
       expect(await send(node, { after: 0n })).toBe(first);
     }
-    const entries = await stubbornly(() => storeOn(2).history(bucket, "again", scope(5_000)));
+    const entries = await stubbornly(() => historyOf(storeOn(2), bucket, "again", scope(5_000)));
     expect(entries?.map((entry) => text(entry.value))).toEqual(["mine", "theirs"]);
   });
 

@@ -2,7 +2,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { KvError } from "../../src/kv/errors.js";
 import type { BucketConfig, Store } from "../../src/kv/store.js";
-import { bytes, expectRefusal, newBucketName, scope } from "./store-contract.js";
+import { bytes, expectRefusal, historyOf, newBucketName, scope } from "./store-contract.js";
 
 /** Runs the tests on the store that `getStore` returns once the caller's own `beforeAll` ran. */
 export function describeBucketContract(name: string, getStore: () => Store): void {
@@ -155,9 +155,12 @@ export function describeBucketContract(name: string, getStore: () => Store): voi
         const bucket = await bucketWith({ history: 5 });
         for (let count = 0; count < 5; count++) await put(bucket, "k", `v${count}`.padEnd(400, "."));
         await store.updateBucket(bucket, { history: 2 }, scope());
-        expect((await store.history(bucket, "k", scope())).map((entry) => entry.revision)).toEqual([4n, 5n]);
+        expect((await historyOf(store, bucket, "k", scope())).map((entry) => entry.revision)).toEqual([
+          4n,
+          5n,
+        ]);
         await store.updateBucket(bucket, { maxBytes: 1_024, maxValueSize: 5 }, scope());
-        expect(await store.history(bucket, "k", scope())).toHaveLength(2);
+        expect(await historyOf(store, bucket, "k", scope())).toHaveLength(2);
         await expectRefusal(put(bucket, "k", "123456"), "value_too_large");
       });
 
@@ -215,7 +218,7 @@ export function describeBucketContract(name: string, getStore: () => Store): voi
         ["delete", (bucket) => store.delete(bucket, "k", {}, scope())],
         ["purge", (bucket) => store.delete(bucket, "k", { purge: true }, scope())],
         ["listKeys", (bucket) => keysOf(bucket)],
-        ["history", (bucket) => store.history(bucket, "k", scope())],
+        ["history", (bucket) => historyOf(store, bucket, "k", scope())],
       ])("%s says that there is no such bucket, and refuses malformed names", async (_, call) => {
         await expectRefusal(call(missing), "bucket_not_found");
         for (const name of ["", "a.b", "*", ">", "a b", "a".repeat(65), "KV_../x", "é"]) {

@@ -1,7 +1,7 @@
 /** What every store must do when entries are imported: the contract of `src/kv/store.ts` as tests. */
 import { beforeAll, describe, expect, it } from "vitest";
 import type { BucketConfig, ImportedEntry, Store } from "../../src/kv/store.js";
-import { bytes, expectRefusal, newBucketName, scope, text } from "./store-contract.js";
+import { bytes, expectRefusal, historyOf, newBucketName, scope, text } from "./store-contract.js";
 
 const put = (key: string, value: string): ImportedEntry => ({
   key,
@@ -27,8 +27,8 @@ export function describeImportContract(name: string, getStore: () => Store): voi
       await store.createBucket({ name: bucket, history: 10, ...config }, scope());
       return bucket;
     }
-    const historyOf = async (bucket: string, key: string): Promise<string[]> =>
-      (await store.history(bucket, key, scope())).map(
+    const linesOf = async (bucket: string, key: string): Promise<string[]> =>
+      (await historyOf(store, bucket, key, scope())).map(
         ({ operation, value, revision }) => `${operation} ${text(value)} @${String(revision)}`,
       );
 
@@ -38,9 +38,9 @@ export function describeImportContract(name: string, getStore: () => Store): voi
       expect(await store.importEntries(bucket, 0n, first, scope())).toEqual({ imported: 3, revision: 3n });
       const more = [tombstone("a"), put("c", ""), tombstone("b", "purge")];
       expect(await store.importEntries(bucket, 3n, more, scope())).toEqual({ imported: 3, revision: 6n });
-      expect(await historyOf(bucket, "a")).toEqual(["put 1 @1", "put 2 @3", "delete  @4"]);
-      expect(await historyOf(bucket, "b")).toEqual(["purge  @6"]);
-      expect(await historyOf(bucket, "c")).toEqual(["put  @5"]);
+      expect(await linesOf(bucket, "a")).toEqual(["put 1 @1", "put 2 @3", "delete  @4"]);
+      expect(await linesOf(bucket, "b")).toEqual(["purge  @6"]);
+      expect(await linesOf(bucket, "c")).toEqual(["put  @5"]);
       expect((await store.get(bucket, "a", 3n, scope())).contentType).toBe("text/x");
     });
 
@@ -48,8 +48,8 @@ export function describeImportContract(name: string, getStore: () => Store): voi
       const bucket = await bucketWith();
       const entries = [tombstone("a"), tombstone("a"), tombstone("b", "purge"), put("b", "1")];
       expect(await store.importEntries(bucket, 0n, entries, scope())).toEqual({ imported: 4, revision: 4n });
-      expect(await historyOf(bucket, "a")).toEqual(["delete  @1", "delete  @2"]);
-      expect(await historyOf(bucket, "b")).toEqual(["purge  @3", "put 1 @4"]);
+      expect(await linesOf(bucket, "a")).toEqual(["delete  @1", "delete  @2"]);
+      expect(await linesOf(bucket, "b")).toEqual(["purge  @3", "put 1 @4"]);
     });
 
     it("writes 1,000 entries at once, and no more", async () => {
@@ -59,7 +59,7 @@ export function describeImportContract(name: string, getStore: () => Store): voi
         imported: 1_000,
         revision: 1_000n,
       });
-      expect(await historyOf(bucket, "k.999")).toEqual(["put 999 @1000"]);
+      expect(await linesOf(bucket, "k.999")).toEqual(["put 999 @1000"]);
       const tooMany = [...entries, put("k", "")];
       await expectRefusal(store.importEntries(bucket, 1_000n, tooMany, scope()), "invalid_argument");
       await expectRefusal(store.importEntries(bucket, 1_000n, [], scope()), "invalid_argument");

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "vitest";
 import { KvError, type KvErrorKind } from "../../src/kv/errors.js";
-import type { CallScope } from "../../src/kv/store.js";
+import type { CallScope, Consistency, Entry, Store } from "../../src/kv/store.js";
 
 /** A scope that ends after so many milliseconds. */
 export function scope(timeMs = 10_000, signal = new AbortController().signal): CallScope {
@@ -15,6 +15,18 @@ export function bytes(text: string): Uint8Array {
 
 export function text(value: Uint8Array): string {
   return Buffer.from(value).toString();
+}
+
+/** The whole history of a key, in one page. */
+export async function historyOf(
+  store: Store,
+  bucket: string,
+  key: string,
+  within: CallScope,
+  consistency?: Consistency,
+): Promise<readonly Entry[]> {
+  const page = await store.history(bucket, key, { limit: 0, pageToken: "" }, within, consistency);
+  return page.items;
 }
 
 /** The error that a call is refused with. */

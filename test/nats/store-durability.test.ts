@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { freePort, startNatsServer, type TestNatsServer } from "../support/nats-server.js";
-import { bytes, scope, text } from "./store-contract.js";
+import { bytes, historyOf, scope, text } from "./store-contract.js";
 import type { Store } from "../../src/kv/store.js";
 import { type OpenStore, openStore } from "./store-support.js";
 
@@ -58,7 +58,7 @@ async function expectAll(
   acknowledged: ReadonlyMap<string, bigint>,
 ): Promise<void> {
   for (const [key, revision] of acknowledged) {
-    const entries = await store.history(bucket, key, scope());
+    const entries = await historyOf(store, bucket, key, scope());
     expect(entries.map((entry) => [entry.revision, text(entry.value)])).toEqual([[revision, key]]);
   }
   const { items } = await store.listKeys(bucket, [], { limit: 0, pageToken: "" }, scope());
@@ -138,7 +138,7 @@ describe("a cluster of three", () => {
       for (const store of readers) {
         const page = { limit: 0, pageToken: "" };
         expect((await store.listKeys("shared", ["one.*"], page, scope())).items).toHaveLength(count + 1);
-        expect((await store.history("shared", "seen", scope())).at(-1)?.revision).toBe(revision);
+        expect((await historyOf(store, "shared", "seen", scope())).at(-1)?.revision).toBe(revision);
         expect((await store.getBucket("shared", scope())).values).toBe(count + 2);
       }
     }
@@ -159,7 +159,7 @@ describe("a cluster of three", () => {
     expect({ imported, revision }).toEqual({ imported: 100, revision: 100n });
     for (const key of new Set(entries.map((entry) => entry.key))) {
       const last = entries.findLastIndex((entry) => entry.key === key);
-      const history = await other.history(bucket, key, scope());
+      const history = await historyOf(other, bucket, key, scope());
       expect(history.at(-1)).toMatchObject({
         revision: BigInt(last + 1),
         operation: entries[last]?.operation,

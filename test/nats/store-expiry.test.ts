@@ -6,7 +6,7 @@ import { streamName, subjectOf } from "../../src/kv/names.js";
 import type { WatchOptions } from "../../src/kv/store.js";
 import type { WatchHubs } from "../../src/nats/watch-hub.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
-import { bytes, expectRefusal, newBucketName, scope } from "./store-contract.js";
+import { bytes, expectRefusal, historyOf, newBucketName, scope } from "./store-contract.js";
 import { type OpenStore, openStore } from "./store-support.js";
 import { line, newHubs, read, tick } from "./watching.js";
 
@@ -96,7 +96,7 @@ describe.each([1, 3])("a bucket with a ttl and a history of %i", (history) => {
     await open.store.put(bucket, "k", bytes("1"), {}, scope());
     await restartAfterTtl();
     await expectGone("k");
-    await expectRefusal(open.store.history(bucket, "k", scope()), "key_not_found");
+    await expectRefusal(historyOf(open.store, bucket, "k", scope()), "key_not_found");
     const watcher = await watch("snapshot");
     expect(line((await watcher.next()).value as never)).toMatch(/^snapshot_end/);
     await watcher.return();

@@ -5,7 +5,7 @@ import * as older from "nats";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Store } from "../../src/kv/store.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
-import { bytes, expectRefusal, newBucketName, scope, text } from "./store-contract.js";
+import { bytes, expectRefusal, historyOf, newBucketName, scope, text } from "./store-contract.js";
 import { type OpenStore, openStore } from "./store-support.js";
 
 let server: TestNatsServer;
@@ -75,7 +75,7 @@ describe("an older client of NATS KV (nats 2.x)", () => {
       operation: "put",
     });
     await kv.update("a.b", "two", revision);
-    expect((await store.history(bucket, "a.b", scope())).map((entry) => text(entry.value))).toEqual([
+    expect((await historyOf(store, bucket, "a.b", scope())).map((entry) => text(entry.value))).toEqual([
       "one",
       "two",
     ]);
@@ -89,7 +89,9 @@ describe("an older client of NATS KV (nats 2.x)", () => {
     expect(await store.delete(bucket, "a.b", {}, scope())).toBe(0n);
     expect(await store.put(bucket, "a.b", bytes("three"), { condition: "if_absent" }, scope())).toBe(4n);
     await kv.purge("a.b");
-    expect((await store.history(bucket, "a.b", scope())).map((entry) => entry.operation)).toEqual(["purge"]);
+    expect((await historyOf(store, bucket, "a.b", scope())).map((entry) => entry.operation)).toEqual([
+      "purge",
+    ]);
     await expect(kv.create("a.b", "four")).resolves.toBe(6);
     expect(await allKeys()).toEqual(["a.b"]);
   });
@@ -156,7 +158,7 @@ describe("a bucket that another program made", () => {
     expect(text((await store.get(bucket, "a", 0n, scope())).value)).toBe("2");
     expect(text((await store.get(bucket, "a", 1n, scope())).value)).toBe("1");
     await expectRefusal(store.get(bucket, "b", 0n, scope()), "key_not_found");
-    expect(await store.history(bucket, "a", scope())).toHaveLength(2);
+    expect(await historyOf(store, bucket, "a", scope())).toHaveLength(2);
     await expectRefusal(store.put(bucket, "a", Buffer.alloc(501), {}, scope()), "value_too_large");
     await expectRefusal(store.put(bucket, "a", Buffer.alloc(500), {}, scope()), "value_too_large");
     const changed = await store.updateBucket(bucket, { maxValueSize: 500, ttlMs: 60_000 }, scope());
@@ -238,13 +240,13 @@ describe("entries that outlived their bucket's ttl", () => {
     expect(await allKeys()).toEqual([]);
     // The storage leaves the marker when it removes the value, which reads do not wait for.
     const operations = async (): Promise<string[]> =>
-      (await store.history(bucket, "k", scope())).map(({ operation }) => operation);
+      (await historyOf(store, bucket, "k", scope())).map(({ operation }) => operation);
     await vi.waitFor(async () => expect(await operations()).toEqual(["expire"]), { timeout: 5_000 });
     expect(await store.delete(bucket, "k", {}, scope())).toBe(0n);
     expect(await store.delete(bucket, "k", { purge: true }, scope())).toBe(0n);
     // The marker that tells watches of it lives for a second, in which older clients take it for an empty value.
     await vi.waitFor(async () => expect(await kv.get("k")).toBeNull(), { timeout: 5_000 });
-    await expectRefusal(store.history(bucket, "k", scope()), "key_not_found");
+    await expectRefusal(historyOf(store, bucket, "k", scope()), "key_not_found");
     await store.put(bucket, "k", bytes("again"), { condition: "if_absent" }, scope());
     expect(await allKeys()).toEqual(["k"]);
   });
@@ -271,7 +273,7 @@ describe("the server's resources", () => {
     await allKeys();
     await store.listKeys(bucket, ["k.1*", "k.*"], { limit: 3, pageToken: "" }, scope());
     await store.getBucket(bucket, scope());
-    await store.history(bucket, "k.1", scope());
+    await historyOf(store, bucket, "k.1", scope());
     await expectRefusal(
       store.listKeys(bucket, ["k.*"], { limit: 0, pageToken: "" }, scope(1)),
       "deadline_exceeded",

@@ -4,7 +4,7 @@ import type { KvErrorKind } from "../../src/kv/errors.js";
 import type { CallScope, Store } from "../../src/kv/store.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { type FaultyLink, openFaultyLink } from "./faulty-link.js";
-import { bytes, expectRefusal, newBucketName, refusal, scope, text } from "./store-contract.js";
+import { bytes, expectRefusal, historyOf, newBucketName, refusal, scope, text } from "./store-contract.js";
 import { type OpenStore, openStore } from "./store-support.js";
 
 let server: TestNatsServer;
@@ -40,12 +40,12 @@ afterEach(async () => {
 });
 
 const operations = async (key: string): Promise<string[]> =>
-  (await sound.store.history(bucket, key, scope())).map((entry) => `${entry.revision} ${entry.operation}`);
+  (await historyOf(sound.store, bucket, key, scope())).map((entry) => `${entry.revision} ${entry.operation}`);
 
 /** Waits until the other store sees the key's newest revision. */
 async function untilStored(key: string, revision: bigint): Promise<void> {
   for (;;) {
-    const entries = await sound.store.history(bucket, key, scope()).catch(() => []);
+    const entries = await historyOf(sound.store, bucket, key, scope()).catch(() => []);
     if ((entries.at(-1)?.revision ?? 0n) >= revision) return;
   }
 }
@@ -276,7 +276,7 @@ describe("while NATS is away", () => {
     ["put if absent", (within) => store.put(bucket, "k", bytes(""), { condition: "if_absent" }, within)],
     ["delete", (within) => store.delete(bucket, "k", {}, within)],
     ["listKeys", (within) => store.listKeys(bucket, [], { limit: 0, pageToken: "" }, within)],
-    ["history", (within) => store.history(bucket, "k", within)],
+    ["history", (within) => historyOf(store, bucket, "k", within)],
     ["ping", (within) => store.ping(within)],
   ];
 
@@ -301,7 +301,7 @@ describe("a read that NATS does not answer", () => {
   const reads: [string, string, (within: CallScope) => Promise<unknown>][] = [
     ["get", "DIRECT.GET", (within) => store.get(bucket, "k", 0n, within)],
     ["get at a revision", "DIRECT.GET", (within) => store.get(bucket, "k", 1n, within)],
-    ["history", "DIRECT.GET", (within) => store.history(bucket, "k", within)],
+    ["history", "DIRECT.GET", (within) => historyOf(store, bucket, "k", within)],
     ["getBucket", "CONSUMER.CREATE", (within) => store.getBucket(bucket, within)],
     [
       "listKeys",

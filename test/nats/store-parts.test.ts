@@ -1,4 +1,4 @@
-/** The small parts of the store that stand by themselves: error codes, times, header blocks, page tokens, the order of keys. */
+/** The small parts of the store that stand by themselves: error codes, times, header blocks, the order of keys. */
 import * as fc from "fast-check";
 import { headers as clientHeaders, MsgHdrsImpl } from "@nats-io/transport-node";
 import { describe, expect, it } from "vitest";
@@ -6,7 +6,6 @@ import { KvError, type KvErrorKind } from "../../src/kv/errors.js";
 import { JetStreamError, toKvError } from "../../src/nats/errors.js";
 import { compareBytes } from "../../src/nats/live-keys.js";
 import { HeaderBlock, RawHeaders } from "../../src/nats/messages.js";
-import { pageLimit, readPageToken, writePageToken } from "../../src/nats/page-token.js";
 import { entryOf, operationOf } from "../../src/nats/records.js";
 import { Unanswered } from "../../src/nats/requests.js";
 import { parseTimestamp } from "../../src/nats/timestamps.js";
@@ -144,44 +143,6 @@ describe("a stored message", () => {
       entryOf({ ...record, storedKey: "a", headers: block("KV-Operation: DEL\r\n") })?.value,
     ).toHaveLength(0);
     expect(entryOf({ ...record, storedKey: "a=3a", headers: undefined })).toBeUndefined();
-  });
-});
-
-describe("page tokens", () => {
-  it("say after which item the next page begins, for that listing only", () => {
-    fc.assert(
-      fc.property(fc.string({ unit: "grapheme" }), fc.string(), fc.string(), (after, listing, other) => {
-        const token = writePageToken(listing, after);
-        expect(token).toMatch(/^[A-Za-z0-9_-]+$/);
-        expect(readPageToken(token, listing)).toBe(after);
-        if (other !== listing) expect(() => readPageToken(token, other)).toThrow(KvError);
-      }),
-    );
-  });
-
-  it("are refused, not misread, whatever is given back", () => {
-    fc.assert(
-      fc.property(
-        fc.oneof(
-          fc.string(),
-          fc.base64String(),
-          fc.json().map((text) => Buffer.from(text).toString("base64url")),
-        ),
-        (token) => {
-          if (token === "") return;
-          expect(() => readPageToken(token, "x")).toThrow(
-            expect.objectContaining({ kind: "invalid_argument" }),
-          );
-        },
-      ),
-      { numRuns: 1_000 },
-    );
-  });
-
-  it("come with a limit from 1 to the most; 0 asks for the most", () => {
-    expect([0, 1, 7, 10].map((limit) => pageLimit(limit, 10))).toEqual([10, 1, 7, 10]);
-    for (const limit of [-1, 11, 0.5, Number.NaN, Infinity])
-      expect(() => pageLimit(limit, 10)).toThrow(KvError);
   });
 });
 

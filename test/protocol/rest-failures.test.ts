@@ -30,6 +30,7 @@ describe("failures of the service", () => {
     ["revision_compacted", Code.OutOfRange, 400, {}],
     ["revision_in_future", Code.OutOfRange, 400, {}],
     ["value_too_large", Code.ResourceExhausted, 413, {}],
+    ["answer_too_large", Code.ResourceExhausted, 413, {}],
     ["bucket_full", Code.ResourceExhausted, 507, {}],
     ["storage_exhausted", Code.ResourceExhausted, 507, {}],
     ["rate_limited", Code.ResourceExhausted, 429, { "retry-after": "1" }],

@@ -104,22 +104,26 @@ export function formSchemas(describe: Describe): Record<string, Json> {
       },
       ["next_page_token"],
     ),
-    KeyHistory: objectOf({
-      key: TEXT,
-      entries: listOf(
-        objectOf(
-          {
-            revision: field("Entry.revision", COUNT),
-            operation: { type: "string", enum: ["put", "delete", "purge", "expire"] },
-            value: described(BASE64, "The value's bytes in base64; empty for tombstones."),
-            created_at: field("Entry.created_at", TIME),
-            content_type: field("Entry.content_type", TEXT),
-          },
-          ["content_type"],
+    KeyHistory: objectOf(
+      {
+        key: TEXT,
+        entries: listOf(
+          objectOf(
+            {
+              revision: field("Entry.revision", COUNT),
+              operation: { type: "string", enum: ["put", "delete", "purge", "expire"] },
+              value: described(BASE64, "The value's bytes in base64; empty for tombstones."),
+              created_at: field("Entry.created_at", TIME),
+              content_type: field("Entry.content_type", TEXT),
+            },
+            ["content_type"],
+          ),
         ),
-      ),
-      count: COUNT,
-    }),
+        count: COUNT,
+        next_page_token: NEXT_PAGE,
+      },
+      ["next_page_token"],
+    ),
     WatchFrame: {
       description: "What a watch sends, over WebSocket and SSE alike. An error is the last frame.",
       oneOf: [
@@ -196,9 +200,12 @@ export const FORMS: Readonly<Record<string, Form>> = {
     parameters: {
       filter: [TEXT, "Only keys that match one of these filters; repeatable. The same as `filters`."],
     },
-    ...answer("The keys. Without `limit` and `page_token`: all of them, up to 1,000,000.", "KeyList"),
+    ...answer("The keys. Without `limit` and `page_token`: all of them.", "KeyList"),
   },
-  "ironflow.kv.v1.KeyValueService.GetHistory": answer("The revisions, oldest first.", "KeyHistory"),
+  "ironflow.kv.v1.KeyValueService.GetHistory": answer(
+    "The revisions, oldest first. Without `limit` and `page_token`: all of them.",
+    "KeyHistory",
+  ),
   "ironflow.kv.v1.KeyValueService.Watch": {
     parameters: {
       key: [TEXT, "Only keys that match one of these filters; repeatable. The same as `filters`."],

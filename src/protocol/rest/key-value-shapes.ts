@@ -108,7 +108,7 @@ export const KEY_VALUE_SHAPES = [
   }),
 
   shapeOf(KeyValueService.method.getHistory, {
-    answer({ entries }, call) {
+    answer({ entries, nextPageToken }, call) {
       const shown = entries.map((entry) => ({
         revision: entry.revision,
         operation: OPERATION_NAMES[entry.operation],
@@ -116,7 +116,9 @@ export const KEY_VALUE_SHAPES = [
         created_at: entry.createdAt && writeTime(entry.createdAt),
         content_type: entry.contentType === "" ? undefined : entry.contentType,
       }));
-      return jsonAnswer(200, writeJson({ key: call.request.key, entries: shown, count: shown.length }));
+      const token = nextPageToken === "" ? undefined : nextPageToken;
+      const { key } = call.request;
+      return jsonAnswer(200, writeJson({ key, entries: shown, count: shown.length, next_page_token: token }));
     },
   }),
 

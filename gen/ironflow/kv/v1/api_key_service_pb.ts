@@ -228,14 +228,14 @@ export const GetApiKeyResponseSchema: GenMessage<GetApiKeyResponse> =
  */
 export type ListApiKeysRequest = Message<"ironflow.kv.v1.ListApiKeysRequest"> & {
   /**
-   * The most keys to return: 1 to 1,000. 0, the default: 1,000.
+   * The most keys to return: 1 to 1,000. 0, the default: 1,000. Fewer come where the page would exceed its bytes.
    *
    * @generated from field: uint32 limit = 1;
    */
   limit: number;
 
   /**
-   * `next_page_token` of the page before. Empty, the default: from the start.
+   * `next_page_token` of the previous page. Empty, the default: from the start.
    *
    * @generated from field: string page_token = 2;
    */
@@ -524,6 +524,9 @@ export const ApiKeyService: GenService<{
   /**
    * Lists the keys, without their secrets, in the order of their ids, page by page. Expired keys are among them until
    * they are revoked. IRONFLOW_API_KEY is not.
+   *
+   * A page holds at most `limit` keys and at most the service's limit of bytes (3 MiB unless set), below the 4 MiB that
+   * gRPC clients accept by default. Only an empty `next_page_token` marks the last page.
    *
    * @generated from rpc ironflow.kv.v1.ApiKeyService.ListApiKeys
    */

@@ -156,14 +156,14 @@ export const GetBucketResponseSchema: GenMessage<GetBucketResponse> =
  */
 export type ListBucketsRequest = Message<"ironflow.kv.v1.ListBucketsRequest"> & {
   /**
-   * The most buckets to return: 1 to 1,000. 0, the default: 1,000.
+   * The most buckets to return: 1 to 1,000. 0, the default: 1,000. Fewer come where the page would exceed its bytes.
    *
    * @generated from field: uint32 limit = 1;
    */
   limit: number;
 
   /**
-   * `next_page_token` of the page before. Empty, the default: from the start. Good for as long as the service runs.
+   * `next_page_token` of the previous page. Empty, the default: from the start. Does not expire.
    *
    * @generated from field: string page_token = 2;
    */
@@ -374,6 +374,9 @@ export const BucketService: GenService<{
   };
   /**
    * Lists the buckets in the order of their names, page by page.
+   *
+   * A page holds at most `limit` buckets and at most the service's limit of bytes (3 MiB unless set), below the 4 MiB
+   * that gRPC clients accept by default. Only an empty `next_page_token` marks the last page.
    *
    * @generated from rpc ironflow.kv.v1.BucketService.ListBuckets
    */

@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
 export const file_ironflow_kv_v1_key_value_service: GenFile =
   /*@__PURE__*/
   fileDesc(
-    "CiZpcm9uZmxvdy9rdi92MS9rZXlfdmFsdWVfc2VydmljZS5wcm90bxIOaXJvbmZsb3cua3YudjEibQoKR2V0UmVxdWVzdBIOCgZidWNrZXQYASABKAkSCwoDa2V5GAIgASgJEhAKCHJldmlzaW9uGAMgASgEEjAKC2NvbnNpc3RlbmN5GAQgASgOMhsuaXJvbmZsb3cua3YudjEuQ29uc2lzdGVuY3kiMwoLR2V0UmVzcG9uc2USJAoFZW50cnkYASABKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeSKbAQoKUHV0UmVxdWVzdBIOCgZidWNrZXQYASABKAkSCwoDa2V5GAIgASgJEg0KBXZhbHVlGAMgASgMEhQKDGNvbnRlbnRfdHlwZRgEIAEoCRIyCgxwcmVjb25kaXRpb24YBSABKAsyHC5pcm9uZmxvdy5rdi52MS5QcmVjb25kaXRpb24SFwoPaWRlbXBvdGVuY3lfa2V5GAYgASgJIh8KC1B1dFJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgEImkKDURlbGV0ZVJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRINCgVwdXJnZRgDIAEoCBITCgtpZl9yZXZpc2lvbhgEIAEoBBIXCg9pZGVtcG90ZW5jeV9rZXkYBSABKAkiIgoORGVsZXRlUmVzcG9uc2USEAoIcmV2aXNpb24YASABKAQihwEKD0xpc3RLZXlzUmVxdWVzdBIOCgZidWNrZXQYASABKAkSDwoHZmlsdGVycxgCIAMoCRINCgVsaW1pdBgDIAEoDRISCgpwYWdlX3Rva2VuGAQgASgJEjAKC2NvbnNpc3RlbmN5GAUgASgOMhsuaXJvbmZsb3cua3YudjEuQ29uc2lzdGVuY3kiOQoQTGlzdEtleXNSZXNwb25zZRIMCgRrZXlzGAEgAygJEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJiChFHZXRIaXN0b3J5UmVxdWVzdBIOCgZidWNrZXQYASABKAkSCwoDa2V5GAIgASgJEjAKC2NvbnNpc3RlbmN5GAMgASgOMhsuaXJvbmZsb3cua3YudjEuQ29uc2lzdGVuY3kiPAoSR2V0SGlzdG9yeVJlc3BvbnNlEiYKB2VudHJpZXMYASADKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeSL6AgoMV2F0Y2hSZXF1ZXN0Eg4KBmJ1Y2tldBgBIAEoCRIPCgdmaWx0ZXJzGAIgAygJEjEKBXN0YXJ0GAMgASgOMiIuaXJvbmZsb3cua3YudjEuV2F0Y2hSZXF1ZXN0LlN0YXJ0EhYKDnN0YXJ0X3JldmlzaW9uGAQgASgEEhYKDmlnbm9yZV9kZWxldGVzGAUgASgIEhEKCWtleXNfb25seRgGIAEoCBIQCghwcmV2aW91cxgHIAEoCBI0ChFwcm9ncmVzc19pbnRlcnZhbBgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI1ChFidWNrZXRfY3JlYXRlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiVAoFU3RhcnQSFQoRU1RBUlRfVU5TUEVDSUZJRUQQABISCg5TVEFSVF9TTkFQU0hPVBABEg0KCVNUQVJUX05PVxACEhEKDVNUQVJUX0hJU1RPUlkQAyLIAwoNV2F0Y2hSZXNwb25zZRI2CgZjaGFuZ2UYASABKAsyJC5pcm9uZmxvdy5rdi52MS5XYXRjaFJlc3BvbnNlLkNoYW5nZUgAEkEKDHNuYXBzaG90X2VuZBgCIAEoCzIpLmlyb25mbG93Lmt2LnYxLldhdGNoUmVzcG9uc2UuU25hcHNob3RFbmRIABI6Cghwcm9ncmVzcxgDIAEoCzImLmlyb25mbG93Lmt2LnYxLldhdGNoUmVzcG9uc2UuUHJvZ3Jlc3NIABpXCgZDaGFuZ2USJAoFZW50cnkYASABKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeRInCghwcmV2aW91cxgCIAEoCzIVLmlyb25mbG93Lmt2LnYxLkVudHJ5GlYKC1NuYXBzaG90RW5kEhAKCHJldmlzaW9uGAEgASgEEjUKEWJ1Y2tldF9jcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBpGCghQcm9ncmVzcxIQCghyZXZpc2lvbhgBIAEoBBIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIHCgVldmVudDL+BQoPS2V5VmFsdWVTZXJ2aWNlEnQKA0dldBIaLmlyb25mbG93Lmt2LnYxLkdldFJlcXVlc3QaGy5pcm9uZmxvdy5rdi52MS5HZXRSZXNwb25zZSI0kAIBgtPkkwIrEikvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0va2V5cy97a2V5PSoqfRJ4CgNQdXQSGi5pcm9uZmxvdy5rdi52MS5QdXRSZXF1ZXN0GhsuaXJvbmZsb3cua3YudjEuUHV0UmVzcG9uc2UiOILT5JMCMjoFdmFsdWUaKS9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9rZXlzL3trZXk9Kip9EnoKBkRlbGV0ZRIdLmlyb25mbG93Lmt2LnYxLkRlbGV0ZVJlcXVlc3QaHi5pcm9uZmxvdy5rdi52MS5EZWxldGVSZXNwb25zZSIxgtPkkwIrKikvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0va2V5cy97a2V5PSoqfRJ6CghMaXN0S2V5cxIfLmlyb25mbG93Lmt2LnYxLkxpc3RLZXlzUmVxdWVzdBogLmlyb25mbG93Lmt2LnYxLkxpc3RLZXlzUmVzcG9uc2UiK5ACAYLT5JMCIhIgL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L2tleXMSjAEKCkdldEhpc3RvcnkSIS5pcm9uZmxvdy5rdi52MS5HZXRIaXN0b3J5UmVxdWVzdBoiLmlyb25mbG93Lmt2LnYxLkdldEhpc3RvcnlSZXNwb25zZSI3kAIBgtPkkwIuEiwvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0vaGlzdG9yeS97a2V5PSoqfRJ0CgVXYXRjaBIcLmlyb25mbG93Lmt2LnYxLldhdGNoUmVxdWVzdBodLmlyb25mbG93Lmt2LnYxLldhdGNoUmVzcG9uc2UiLJACAYLT5JMCIxIhL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L3dhdGNoMAFiBnByb3RvMw",
+    "CiZpcm9uZmxvdy9rdi92MS9rZXlfdmFsdWVfc2VydmljZS5wcm90bxIOaXJvbmZsb3cua3YudjEibQoKR2V0UmVxdWVzdBIOCgZidWNrZXQYASABKAkSCwoDa2V5GAIgASgJEhAKCHJldmlzaW9uGAMgASgEEjAKC2NvbnNpc3RlbmN5GAQgASgOMhsuaXJvbmZsb3cua3YudjEuQ29uc2lzdGVuY3kiMwoLR2V0UmVzcG9uc2USJAoFZW50cnkYASABKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeSKbAQoKUHV0UmVxdWVzdBIOCgZidWNrZXQYASABKAkSCwoDa2V5GAIgASgJEg0KBXZhbHVlGAMgASgMEhQKDGNvbnRlbnRfdHlwZRgEIAEoCRIyCgxwcmVjb25kaXRpb24YBSABKAsyHC5pcm9uZmxvdy5rdi52MS5QcmVjb25kaXRpb24SFwoPaWRlbXBvdGVuY3lfa2V5GAYgASgJIh8KC1B1dFJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgEImkKDURlbGV0ZVJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRINCgVwdXJnZRgDIAEoCBITCgtpZl9yZXZpc2lvbhgEIAEoBBIXCg9pZGVtcG90ZW5jeV9rZXkYBSABKAkiIgoORGVsZXRlUmVzcG9uc2USEAoIcmV2aXNpb24YASABKAQihwEKD0xpc3RLZXlzUmVxdWVzdBIOCgZidWNrZXQYASABKAkSDwoHZmlsdGVycxgCIAMoCRINCgVsaW1pdBgDIAEoDRISCgpwYWdlX3Rva2VuGAQgASgJEjAKC2NvbnNpc3RlbmN5GAUgASgOMhsuaXJvbmZsb3cua3YudjEuQ29uc2lzdGVuY3kiOQoQTGlzdEtleXNSZXNwb25zZRIMCgRrZXlzGAEgAygJEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKFAQoRR2V0SGlzdG9yeVJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRIwCgtjb25zaXN0ZW5jeRgDIAEoDjIbLmlyb25mbG93Lmt2LnYxLkNvbnNpc3RlbmN5Eg0KBWxpbWl0GAQgASgNEhIKCnBhZ2VfdG9rZW4YBSABKAkiVQoSR2V0SGlzdG9yeVJlc3BvbnNlEiYKB2VudHJpZXMYASADKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAki+gIKDFdhdGNoUmVxdWVzdBIOCgZidWNrZXQYASABKAkSDwoHZmlsdGVycxgCIAMoCRIxCgVzdGFydBgDIAEoDjIiLmlyb25mbG93Lmt2LnYxLldhdGNoUmVxdWVzdC5TdGFydBIWCg5zdGFydF9yZXZpc2lvbhgEIAEoBBIWCg5pZ25vcmVfZGVsZXRlcxgFIAEoCBIRCglrZXlzX29ubHkYBiABKAgSEAoIcHJldmlvdXMYByABKAgSNAoRcHJvZ3Jlc3NfaW50ZXJ2YWwYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoRYnVja2V0X2NyZWF0ZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlQKBVN0YXJ0EhUKEVNUQVJUX1VOU1BFQ0lGSUVEEAASEgoOU1RBUlRfU05BUFNIT1QQARINCglTVEFSVF9OT1cQAhIRCg1TVEFSVF9ISVNUT1JZEAMiyAMKDVdhdGNoUmVzcG9uc2USNgoGY2hhbmdlGAEgASgLMiQuaXJvbmZsb3cua3YudjEuV2F0Y2hSZXNwb25zZS5DaGFuZ2VIABJBCgxzbmFwc2hvdF9lbmQYAiABKAsyKS5pcm9uZmxvdy5rdi52MS5XYXRjaFJlc3BvbnNlLlNuYXBzaG90RW5kSAASOgoIcHJvZ3Jlc3MYAyABKAsyJi5pcm9uZmxvdy5rdi52MS5XYXRjaFJlc3BvbnNlLlByb2dyZXNzSAAaVwoGQ2hhbmdlEiQKBWVudHJ5GAEgASgLMhUuaXJvbmZsb3cua3YudjEuRW50cnkSJwoIcHJldmlvdXMYAiABKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeRpWCgtTbmFwc2hvdEVuZBIQCghyZXZpc2lvbhgBIAEoBBI1ChFidWNrZXRfY3JlYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaRgoIUHJvZ3Jlc3MSEAoIcmV2aXNpb24YASABKAQSKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBwoFZXZlbnQy/gUKD0tleVZhbHVlU2VydmljZRJ0CgNHZXQSGi5pcm9uZmxvdy5rdi52MS5HZXRSZXF1ZXN0GhsuaXJvbmZsb3cua3YudjEuR2V0UmVzcG9uc2UiNJACAYLT5JMCKxIpL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L2tleXMve2tleT0qKn0SeAoDUHV0EhouaXJvbmZsb3cua3YudjEuUHV0UmVxdWVzdBobLmlyb25mbG93Lmt2LnYxLlB1dFJlc3BvbnNlIjiC0+STAjI6BXZhbHVlGikvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0va2V5cy97a2V5PSoqfRJ6CgZEZWxldGUSHS5pcm9uZmxvdy5rdi52MS5EZWxldGVSZXF1ZXN0Gh4uaXJvbmZsb3cua3YudjEuRGVsZXRlUmVzcG9uc2UiMYLT5JMCKyopL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L2tleXMve2tleT0qKn0SegoITGlzdEtleXMSHy5pcm9uZmxvdy5rdi52MS5MaXN0S2V5c1JlcXVlc3QaIC5pcm9uZmxvdy5rdi52MS5MaXN0S2V5c1Jlc3BvbnNlIiuQAgGC0+STAiISIC9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9rZXlzEowBCgpHZXRIaXN0b3J5EiEuaXJvbmZsb3cua3YudjEuR2V0SGlzdG9yeVJlcXVlc3QaIi5pcm9uZmxvdy5rdi52MS5HZXRIaXN0b3J5UmVzcG9uc2UiN5ACAYLT5JMCLhIsL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L2hpc3Rvcnkve2tleT0qKn0SdAoFV2F0Y2gSHC5pcm9uZmxvdy5rdi52MS5XYXRjaFJlcXVlc3QaHS5pcm9uZmxvdy5rdi52MS5XYXRjaFJlc3BvbnNlIiyQAgGC0+STAiMSIS9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS93YXRjaDABYgZwcm90bzM",
     [
       file_google_api_annotations,
       file_google_protobuf_duration,
@@ -263,14 +263,15 @@ export type ListKeysRequest = Message<"ironflow.kv.v1.ListKeysRequest"> & {
   filters: string[];
 
   /**
-   * The most keys to return: 1 to 10,000. 0, the default: 10,000.
+   * The most keys to return: 1 to 10,000. 0, the default: 10,000. Fewer come where the page would exceed its bytes.
    *
    * @generated from field: uint32 limit = 3;
    */
   limit: number;
 
   /**
-   * `next_page_token` of the page before, with the same filters. Empty, the default: from the start.
+   * `next_page_token` of the previous page, with the same bucket and filters. Empty, the default: from the start.
+   * A token is refused with INVALID_ARGUMENT where the bucket was deleted and recreated since.
    *
    * @generated from field: string page_token = 4;
    */
@@ -347,6 +348,21 @@ export type GetHistoryRequest = Message<"ironflow.kv.v1.GetHistoryRequest"> & {
    * @generated from field: ironflow.kv.v1.Consistency consistency = 3;
    */
   consistency: Consistency;
+
+  /**
+   * The most entries to return: 1 to 64. 0, the default: the whole history in one answer; with `page_token`, 64.
+   * Fewer come where the page would exceed its bytes.
+   *
+   * @generated from field: uint32 limit = 4;
+   */
+  limit: number;
+
+  /**
+   * `next_page_token` of the previous page, with the same bucket and key. Empty, the default: from the oldest revision.
+   *
+   * @generated from field: string page_token = 5;
+   */
+  pageToken: string;
 };
 
 /**
@@ -369,6 +385,13 @@ export type GetHistoryResponse = Message<"ironflow.kv.v1.GetHistoryResponse"> & 
    * @generated from field: repeated ironflow.kv.v1.Entry entries = 1;
    */
   entries: Entry[];
+
+  /**
+   * Set this as `page_token` for the next page. Empty: this was the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
 };
 
 /**
@@ -729,6 +752,9 @@ export const KeyValueService: GenService<{
    * A page shows the bucket as it was at one moment while the call ran. Between pages the bucket may change: a key
    * that lives through the whole listing is returned exactly once.
    *
+   * A page holds at most `limit` keys and at most the service's limit of bytes (3 MiB unless set), below the 4 MiB that
+   * gRPC clients accept by default. It may hold fewer than `limit`: only an empty `next_page_token` marks the last page.
+   *
    * @generated from rpc ironflow.kv.v1.KeyValueService.ListKeys
    */
   listKeys: {
@@ -739,8 +765,18 @@ export const KeyValueService: GenService<{
   /**
    * Returns the revisions of a key that are still kept, oldest first, tombstones included.
    *
+   * Without `limit` and `page_token` the answer is the whole history, or an error where it exceeds the service's limit of
+   * bytes (3 MiB unless set): never a part of it. With `limit` it comes page by page, each below the 4 MiB that gRPC
+   * clients accept by default. A page holds at least one entry. Only an empty `next_page_token` marks the last page.
+   *
+   * Between pages the key may change: new revisions come at the end, and a revision that the bucket's `history` or `ttl`
+   * has removed meanwhile is not returned.
+   *
    * Errors:
    *   * NOT_FOUND (`key_not_found`): nothing of this key is kept.
+   *   * RESOURCE_EXHAUSTED (`answer_too_large`): the history does not fit into one answer. Set `limit` to read it in pages.
+   *   * INVALID_ARGUMENT: `page_token` is malformed, or of another bucket or key, or the bucket was deleted and recreated
+   *     since.
    *
    * @generated from rpc ironflow.kv.v1.KeyValueService.GetHistory
    */

@@ -1,0 +1,202 @@
+/** Answers that can grow stay below what clients accept by default, through every door; nothing is lost between pages. */
+import type { DescMessage, DescMethodUnary, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { Code, createClient } from "@connectrpc/connect";
+import { Client, credentials, type ServiceError, status } from "@grpc/grpc-js";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { BackupService } from "../../gen/ironflow/kv/v1/backup_service_pb.js";
+import { BucketService, type ListBucketsResponse } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
+import {
+  type GetHistoryResponse,
+  KeyValueService,
+  type ListKeysResponse,
+} from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import { Operation } from "../../gen/ironflow/kv/v1/types_pb.js";
+import { freshName, startTestService, type TestService } from "../support/service.js";
+import { ALL_DOORS } from "./doors.js";
+import { bytes, clientsOf, refusal } from "./support.js";
+
+const LONG_KEYS = Array.from({ length: 9_000 }, (_, index) => `${index}`.padStart(5, "0").padEnd(505, "k"));
+const MEGABYTE = new Uint8Array(1_000_000).fill(7);
+const BUCKETS = Array.from({ length: 60 }, (_, index) => `listed-${`${index}`.padStart(2, "0")}`);
+/** Six times as long in JSON. */
+const DESCRIPTION = "\u0001".repeat(1_024);
+
+const [anyDoor] = ALL_DOORS;
+if (anyDoor === undefined) throw new Error("no door");
+const bucket = freshName();
+let service: TestService;
+/** With pages so small that 60 buckets take several. */
+let smallPages: TestService;
+
+beforeAll(async () => {
+  [service, smallPages] = await Promise.all([
+    startTestService(),
+    startTestService({ "page-bytes-max": "65536" }),
+  ]);
+  const { buckets, kv } = clientsOf(anyDoor, service.url);
+  await buckets.createBucket({ name: bucket, history: 10 });
+  const backup = createClient(BackupService, anyDoor.connect(service.url));
+  for (let done = 0; done < LONG_KEYS.length; done += 1_000) {
+    const keys = LONG_KEYS.slice(done, done + 1_000);
+    const entries = keys.map((key) => ({ key, operation: Operation.PUT }));
+    await backup.importEntries({ bucket, afterRevision: BigInt(done), entries });
+  }
+  for (let count = 0; count < 6; count++) await kv.put({ bucket, key: "large", value: MEGABYTE });
+  const small = clientsOf(anyDoor, smallPages.url);
+  for (const name of BUCKETS) await small.buckets.createBucket({ name, description: DESCRIPTION });
+}, 120_000);
+afterAll(() => Promise.all([service.remove(), smallPages.remove()]));
+
+describe.each(ALL_DOORS)("pages over $name", (door) => {
+  it("list 9,000 keys of 505 bytes completely, in order", async () => {
+    const { kv } = clientsOf(door, service.url);
+    const pages: ListKeysResponse[] = [];
+    let pageToken = "";
+    do {
+      const page = await kv.listKeys({ bucket, limit: 10_000, filters: ["*"], pageToken });
+      pages.push(page);
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+    expect(pages.length).toBeGreaterThan(1);
+    expect(pages.flatMap((page) => page.keys)).toEqual([...LONG_KEYS, "large"]);
+  });
+
+  it("return a history of 6 x 1 MB completely, oldest first", async () => {
+    const { kv } = clientsOf(door, service.url);
+    const pages: GetHistoryResponse[] = [];
+    let pageToken = "";
+    do {
+      const page = await kv.getHistory({ bucket, key: "large", limit: 64, pageToken });
+      pages.push(page);
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+    expect(pages.length).toBeGreaterThan(1);
+    const revisions = pages.flatMap((page) => page.entries.map((entry) => entry.revision));
+    expect(revisions).toEqual([9_001n, 9_002n, 9_003n, 9_004n, 9_005n, 9_006n]);
+  });
+
+  it("list buckets with long descriptions completely, in order", async () => {
+    const { buckets } = clientsOf(door, smallPages.url);
+    const pages: ListBucketsResponse[] = [];
+    let pageToken = "";
+    do {
+      const page = await buckets.listBuckets({ limit: 1_000, pageToken });
+      pages.push(page);
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+    expect(pages.length).toBeGreaterThan(1);
+    expect(pages.flatMap((page) => page.buckets.map(({ name }) => name))).toEqual(BUCKETS);
+  });
+
+  it("of a history hold at most `limit` entries", async () => {
+    const { kv, buckets } = clientsOf(door, service.url);
+    const name = freshName();
+    await buckets.createBucket({ name, history: 5 });
+    for (const value of ["1", "2", "3"]) await kv.put({ bucket: name, key: "k", value: bytes(value) });
+    const first = await kv.getHistory({ bucket: name, key: "k", limit: 2 });
+    expect(first.entries.map((entry) => entry.revision)).toEqual([1n, 2n]);
+    const rest = await kv.getHistory({ bucket: name, key: "k", pageToken: first.nextPageToken });
+    expect(rest.entries.map((entry) => entry.revision)).toEqual([3n]);
+    expect(rest.nextPageToken).toBe("");
+  });
+
+  it("refuse tokens that are malformed, of another listing, or of an earlier bucket of the name", async () => {
+    const { kv, buckets } = clientsOf(door, service.url);
+    const name = freshName();
+    const fill = async (): Promise<void> => {
+      await buckets.createBucket({ name, history: 5 });
+      for (const key of ["a", "b", "a", "b"]) await kv.put({ bucket: name, key, value: bytes("v") });
+    };
+    await fill();
+    const { nextPageToken: ofKeys } = await kv.listKeys({ bucket: name, limit: 1 });
+    const { nextPageToken: ofA } = await kv.getHistory({ bucket: name, key: "a", limit: 1 });
+    const refused = (call: Promise<unknown>): Promise<unknown> =>
+      refusal(call, Code.InvalidArgument, "invalid_argument");
+    await refused(kv.getHistory({ bucket: name, key: "b", pageToken: ofA }));
+    await refused(kv.getHistory({ bucket: name, key: "a", pageToken: ofKeys }));
+    await refused(kv.getHistory({ bucket: name, key: "a", pageToken: "x" }));
+    await refused(kv.getHistory({ bucket: name, key: "a", limit: 65 }));
+    await refused(kv.listKeys({ bucket: name, pageToken: ofA }));
+    await refused(buckets.listBuckets({ pageToken: ofA }));
+    await buckets.deleteBucket({ bucket: name });
+    await fill();
+    await refused(kv.getHistory({ bucket: name, key: "a", pageToken: ofA }));
+    await refused(kv.listKeys({ bucket: name, pageToken: ofKeys }));
+  });
+});
+
+describe("a stock gRPC client, which accepts 4 MiB", () => {
+  /** A call by grpc-js with its defaults. */
+  function call<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    request: MessageInitShape<I>,
+    url = service.url,
+  ): Promise<MessageShape<O>> {
+    const client = new Client(new URL(url).host, credentials.createInsecure());
+    return new Promise<MessageShape<O>>((resolve, reject) => {
+      client.makeUnaryRequest(
+        `/${method.parent.typeName}/${method.name}`,
+        (message: MessageShape<I>) => Buffer.from(toBinary(method.input, message)),
+        (answer: Buffer) => fromBinary(method.output, answer),
+        create(method.input, request),
+        (error, answer) => {
+          if (answer === undefined) reject(error ?? new Error("no answer"));
+          else resolve(answer);
+        },
+      );
+    }).finally(() => client.close());
+  }
+
+  it("lists 9,000 keys of 505 bytes by `next_page_token`, as the contract always said", async () => {
+    const keys: string[] = [];
+    let pageToken = "";
+    do {
+      const page = await call(KeyValueService.method.listKeys, { bucket, pageToken });
+      keys.push(...page.keys);
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+    expect(keys).toEqual([...LONG_KEYS, "large"]);
+  });
+
+  it("that knows no pages of a history gets all of it, or is told why not: never a part", async () => {
+    const failure: unknown = await call(KeyValueService.method.getHistory, { bucket, key: "large" }).catch(
+      (error: unknown) => error,
+    );
+    expect(failure).toMatchObject({
+      code: status.RESOURCE_EXHAUSTED,
+      details: expect.stringMatching(/^The history of the key "large" .* set limit/) as string,
+    });
+    expect((failure as ServiceError).metadata.get("grpc-status-details-bin")).toHaveLength(1);
+    const { entries } = await call(KeyValueService.method.getHistory, { bucket, key: LONG_KEYS[0] ?? "" });
+    expect(entries).toHaveLength(1);
+  });
+
+  it("reads a history of 6 x 1 MB in pages", async () => {
+    const revisions: bigint[] = [];
+    let pageToken = "";
+    do {
+      const request = { bucket, key: "large", limit: 64, pageToken };
+      const page = await call(KeyValueService.method.getHistory, request);
+      revisions.push(...page.entries.map((entry) => entry.revision));
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+    expect(revisions).toEqual([9_001n, 9_002n, 9_003n, 9_004n, 9_005n, 9_006n]);
+  });
+
+  it("gets the largest value that may be stored, and it fits one page of a history", async () => {
+    const key = "k".repeat(512);
+    const value = new Uint8Array(1_048_576);
+    const contentType = "t".repeat(255);
+    await call(KeyValueService.method.put, { bucket, key, value, contentType });
+    const got = await call(KeyValueService.method.get, { bucket, key });
+    expect(got.entry?.value).toHaveLength(value.length);
+    expect((await call(KeyValueService.method.getHistory, { bucket, key })).entries).toHaveLength(1);
+  });
+
+  it("lists buckets with long descriptions", async () => {
+    const page = await call(BucketService.method.listBuckets, {}, smallPages.url);
+    expect(page.nextPageToken).not.toBe("");
+    expect(toBinary(BucketService.method.listBuckets.output, page).length).toBeLessThan(65_536);
+  });
+});
