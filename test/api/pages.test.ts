@@ -126,6 +126,29 @@ describe.each(ALL_DOORS)("pages over $name", (door) => {
   });
 });
 
+describe("REST clients that know no pages", () => {
+  const json = async (path: string, url = service.url): Promise<unknown> => {
+    const response = await fetch(`${url}/api/v1/kv/buckets${path}`);
+    expect(response.status).toBe(200);
+    return response.json();
+  };
+
+  it("get a history of 6 x 1 MB as a whole, in the form that they know", async () => {
+    const answer = (await json(`/${bucket}/history/large`)) as { entries: { revision: number }[] };
+    expect(Object.keys(answer)).toEqual(["key", "entries", "count"]);
+    expect(answer).toMatchObject({ key: "large", count: 6 });
+    const revisions = answer.entries.map(({ revision }) => revision);
+    expect(revisions).toEqual([9_001, 9_002, 9_003, 9_004, 9_005, 9_006]);
+  });
+
+  it("get all keys and all buckets", async () => {
+    expect(await json(`/${bucket}/keys?filter=0*`)).toEqual({ keys: LONG_KEYS, count: LONG_KEYS.length });
+    const listed = (await json("", smallPages.url)) as { buckets: { name: string }[] };
+    expect(Object.keys(listed)).toEqual(["buckets", "count"]);
+    expect(listed.buckets.map(({ name }) => name)).toEqual(BUCKETS);
+  });
+});
+
 describe("a stock gRPC client, which accepts 4 MiB", () => {
   /** A call by grpc-js with its defaults. */
   function call<I extends DescMessage, O extends DescMessage>(

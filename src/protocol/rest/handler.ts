@@ -178,12 +178,13 @@ class RestDoor {
   private async run(endpoint: Endpoint, call: HttpCall): Promise<Message> {
     const { method, shape } = endpoint;
     const { registry } = this.options;
-    const first = await registry.unary(method, call, call.request);
-    if (shape.appendPage === undefined) return first;
-    // Existing SDKs know nothing of pages: without being asked for one, they get everything.
     const request = call.request as Message & { limit: number; pageToken: string };
+    if (shape.appendPage === undefined || request.limit !== 0 || request.pageToken !== "")
+      return registry.unary(method, call, request);
+    // Existing SDKs know nothing of pages: without being asked for one, they get everything.
+    request.limit = shape.pageLimit ?? 0;
+    const first = await registry.unary(method, call, request);
     const result = first as Message & { nextPageToken: string };
-    if (request.limit !== 0 || request.pageToken !== "") return first;
     while (result.nextPageToken !== "") {
       request.pageToken = result.nextPageToken;
       const page = (await registry.unary(method, call, request)) as typeof result;

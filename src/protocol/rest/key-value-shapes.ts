@@ -3,6 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import { DurationSchema } from "@bufbuild/protobuf/wkt";
 import { KeyValueService, WatchRequest_Start } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { type Entry, Operation, PreconditionSchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
+import { DEFAULT_LIMITS } from "../../kv/limits.js";
 import { Refusal, badRequest } from "./errors.js";
 import {
   checkIfNoneMatchOfWrite,
@@ -108,6 +109,9 @@ export const KEY_VALUE_SHAPES = [
   }),
 
   shapeOf(KeyValueService.method.getHistory, {
+    // Without a limit the service answers with the whole history, or refuses where it does not fit into one answer.
+    pageLimit: DEFAULT_LIMITS.historyMax,
+    appendPage: (first, page) => first.entries.push(...page.entries),
     answer({ entries, nextPageToken }, call) {
       const shown = entries.map((entry) => ({
         revision: entry.revision,

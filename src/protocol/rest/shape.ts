@@ -28,6 +28,8 @@ export interface Shape<Input extends DescMessage = DescMessage, Output extends D
   readBody?(body: Readonly<Record<string, unknown>>, request: MessageShape<Input>): void;
   /** The answer to a unary call. */
   answer?(response: MessageShape<Output>, call: HttpCall<Input>, path: string): Answer;
+  /** For a list in pages: the `limit` of each page where the request has none. Default: 0, the most. */
+  readonly pageLimit?: number;
   /** For a list in pages: moves a page's items to the end of the first one's. */
   appendPage?(first: MessageShape<Output>, page: MessageShape<Output>): number;
 }
