@@ -6,13 +6,12 @@ export default defineConfig({
   ssr: { resolve: { conditions: ["source"] } },
   test: {
     include: ["test/**/*.test.ts", "packages/*/test/**/*.test.ts"],
+    setupFiles: ["test/support/setup.ts"],
     testTimeout: 90_000,
     hookTimeout: 90_000,
     // Many tests wait for a server; modules are loaded once for each worker, as no test changes what another one reads.
     maxWorkers: 3,
     isolate: false,
-    // A machine that others load too is no reason to fail; the report names each test that needed its second chance.
-    retry: process.env.CI === undefined ? 0 : 1,
     coverage: {
       provider: "v8",
       include: ["src/**", "packages/*/src/**"],

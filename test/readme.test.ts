@@ -1,5 +1,5 @@
 /** The README is true: each of its commands runs, in order, and answers as shown. Runs what was built. */
-import { execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startTestService, type TestService } from "./support/service.js";
+import { spawn } from "./support/started.js";
 
 const ROOT = join(import.meta.dirname, "..");
 const run = promisify(execFile);

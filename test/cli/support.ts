@@ -1,5 +1,5 @@
 /** Two ways to run the command: the built program as a process, and the same code here, where a terminal can be pretended. */
-import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import type { ChildProcessWithoutNullStreams } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
@@ -8,6 +8,7 @@ import { buildProgram } from "../../src/cli/program.js";
 import type { ServeFlags } from "../../src/cli/serve-command.js";
 import { flagOf } from "../../src/config-settings.js";
 import { ALL_SETTINGS } from "../../src/config.js";
+import { spawn } from "../support/started.js";
 
 export const MAIN = join(import.meta.dirname, "../../dist/src/main.js");
 

@@ -1,5 +1,5 @@
 /** The built service as processes of their own, to be killed. */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { freePort } from "../support/nats-server.js";
+import { spawn } from "../support/started.js";
 
 const PROGRAM = join(import.meta.dirname, "../../dist/src/main.js");
 

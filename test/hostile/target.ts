@@ -1,10 +1,11 @@
 /** The built service in a process of its own, as a target: whether it lives, what it logs, and how much memory it holds. */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { spawn } from "../support/started.js";
 
 const ROOT = join(import.meta.dirname, "../..");
 /** Pino's number for errors. */

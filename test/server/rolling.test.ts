@@ -2,7 +2,7 @@
  * Rolling restarts under load: two copies of the built service on one nats-server behind a balancer, stopped by SIGTERM and started
  * again in turn. No call may fail, and a watch must miss nothing. EXTENDED=1 makes 50 restarts of the 3.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -10,6 +10,7 @@ import { type Bucket, createClient } from "../../src/client/index.js";
 import { Balancer } from "../support/balancer.js";
 import { Load, loadClients } from "../support/load.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
+import { spawn } from "../support/started.js";
 
 const ROOT = join(import.meta.dirname, "../..");
 const IS_EXTENDED = process.env.EXTENDED === "1";

@@ -1,5 +1,5 @@
 /** Stopping: what clients that are connected see of it, on each version of HTTP, and how long it may take. */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { Agent, type IncomingMessage, request, type ServerResponse } from "node:http";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -23,6 +23,7 @@ import {
 import { hasOpenssl, makeCertificate } from "../support/certificates.js";
 import { startNatsServer } from "../support/nats-server.js";
 import { startTestService } from "../support/service.js";
+import { spawn } from "../support/started.js";
 
 const ROOT = join(import.meta.dirname, "../..");
 

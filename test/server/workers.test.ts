@@ -1,5 +1,5 @@
 /** Several processes on one port and one embedded nats-server. Runs what was built. */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -10,6 +10,7 @@ import { CONTRACT_DOORS } from "../api/doors.js";
 import { bytes, clientsOf, line } from "../api/support.js";
 import { scrape } from "../support/metrics.js";
 import { freePort } from "../support/nats-server.js";
+import { spawn } from "../support/started.js";
 
 const ROOT = join(import.meta.dirname, "../..");
 const [grpc] = CONTRACT_DOORS;

@@ -1,11 +1,12 @@
 /** A real nats-server for tests: file storage in a directory of its own, killed and restarted at will on the same port. */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, connect as connectSocket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { NATS_PROGRAM } from "./nats-program.js";
+import { spawn } from "./started.js";
 
 export interface TestNatsServer {
   readonly url: string;

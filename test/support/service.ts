@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Logger, pino } from "pino";
 import { type Service, startService } from "../../src/embed.js";
+import { ended, track } from "./started.js";
 
 export interface TestService extends Service {
   readonly dataDir: string;
@@ -23,18 +24,23 @@ export async function startTestService(
     settings: { port: "0", durability: "relaxed", ...settings, "data-dir": dataDir },
     logger,
   });
-  return {
+  const testService: TestService = {
     url: service.url,
     port: service.port,
     metricsPort: service.metricsPort,
     isOpen: service.isOpen,
     dataDir,
-    stop: () => service.stop(),
+    stop: () => {
+      ended(testService);
+      return service.stop();
+    },
     async remove() {
-      await service.stop();
+      await testService.stop();
       await rm(dataDir, { recursive: true, force: true });
     },
   };
+  track(testService, () => testService.stop());
+  return testService;
 }
 
 let lastBucket = 0;

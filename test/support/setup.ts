@@ -1,0 +1,5 @@
+/** Runs in every test file. */
+import { afterAll } from "vitest";
+import { endStarted } from "./started.js";
+
+afterAll(endStarted);
