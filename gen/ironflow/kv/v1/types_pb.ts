@@ -331,7 +331,8 @@ export enum Durability {
   SYNCED = 1,
 
   /**
-   * A power failure may take the last acknowledged writes; in a bucket kept in memory, any stop of the server takes all.
+   * A power failure may take acknowledged writes: the last ones, or on a nats-server older than 2.15.1 any. In a bucket kept in memory, any
+   * stop of the server takes all.
    *
    * @generated from enum value: DURABILITY_RELAXED = 2;
    */
