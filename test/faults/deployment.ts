@@ -89,8 +89,13 @@ export function natsServerOf(pid: number): number | undefined {
 
 /** Whether a process is there, and not just a name that its parent did not look at yet. */
 export function isAlive(pid: number): boolean {
-  const state = statOf(pid)?.state;
+  const state = stateOf(pid);
   return state !== undefined && state !== "Z" && state !== "X";
+}
+
+/** The state of a process as proc(5) has it, such as T for stopped; undefined where there is none. */
+export function stateOf(pid: number): string | undefined {
+  return statOf(pid)?.state;
 }
 
 function descendantsOf(pid: number): number[] {

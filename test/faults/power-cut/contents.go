@@ -126,7 +126,7 @@ func (d *disk) syncFile(file *node) fuse.Status {
 		return status
 	}
 	file.syncData()
-	d.commitJournal()
+	d.syncPath(file)
 	return fuse.OK
 }
 

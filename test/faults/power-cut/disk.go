@@ -13,10 +13,9 @@ type disk struct {
 	fuse.RawFileSystem
 
 	mutex sync.Mutex
-	// Whether each sync also makes every name durable, as the journal of ext4 and XFS does.
-	hasJournal bool
-	size       uint64
-	root       *node
+	model string
+	size  uint64
+	root  *node
 	// Nodes that the kernel knows, by id. Ids are never used twice, so after a cut the old ones are stale.
 	nodes  map[uint64]*node
 	lastID uint64
@@ -35,6 +34,9 @@ type node struct {
 	lookups  uint64
 	modified time.Time
 
+	// The directory that it was last put into.
+	parent *node
+	// What is in a directory.
 	names       map[string]*node
 	syncedNames map[string]*node
 	// Directories that share a rename which is not durable yet: both sides become durable together.
@@ -46,9 +48,23 @@ type node struct {
 	dirtyFrom, dirtyTo int
 }
 
-func newDisk(hasJournal bool, size uint64) *disk {
-	d := &disk{RawFileSystem: fuse.NewDefaultRawFileSystem(), hasJournal: hasJournal, size: size}
-	d.reset(&node{mode: syscall.S_IFDIR | 0o755, names: map[string]*node{}, syncedNames: map[string]*node{}})
+// The models: what makes the names in a directory durable.
+const (
+	// A sync of that directory.
+	modelPosix = "posix"
+	// The same; and a sync of a file or a directory covers the names that lead to it.
+	modelPaths = "paths"
+	// Any sync.
+	modelJournal = "journal"
+)
+
+// newDisk is an empty disk; nil where there is no such model.
+func newDisk(model string, size uint64) *disk {
+	if model != modelPosix && model != modelPaths && model != modelJournal {
+		return nil
+	}
+	d := &disk{RawFileSystem: fuse.NewDefaultRawFileSystem(), model: model, size: size}
+	d.reset(d.newNode(syscall.S_IFDIR | 0o755))
 	return d
 }
 
@@ -109,6 +125,20 @@ func (n *node) syncData() {
 	n.dirtyFrom, n.dirtyTo = 0, 0
 }
 
+// syncPath makes durable what a sync of a node covers beside its contents, by the model.
+func (d *disk) syncPath(n *node) {
+	switch d.model {
+	case modelPaths:
+		for ; n.parent != nil; n = n.parent {
+			d.syncOwnName(n)
+		}
+	case modelJournal:
+		for dir := range d.unsynced {
+			d.syncNames(dir)
+		}
+	}
+}
+
 // syncNames makes the names in a directory durable, and those in directories with which it shares a rename.
 func (d *disk) syncNames(dir *node) {
 	dir.syncedNames = make(map[string]*node, len(dir.names))
@@ -125,13 +155,26 @@ func (d *disk) syncNames(dir *node) {
 	}
 }
 
-// commitJournal makes every name durable where the model says that any sync does.
-func (d *disk) commitJournal() {
-	if !d.hasJournal {
+// syncOwnName makes the name of a node durable, and only that one; a rename between directories as a whole.
+func (d *disk) syncOwnName(n *node) {
+	dir := n.parent
+	if _, isUnsynced := d.unsynced[dir]; !isUnsynced {
 		return
 	}
-	for dir := range d.unsynced {
+	if dir.movedWith != nil {
 		d.syncNames(dir)
+		return
+	}
+	for name, child := range dir.names {
+		if child != n {
+			continue
+		}
+		for old, child := range dir.syncedNames {
+			if child == n {
+				delete(dir.syncedNames, old)
+			}
+		}
+		dir.syncedNames[name] = n
 	}
 }
 
@@ -166,6 +209,7 @@ func (d *disk) survivor(old *node, what *dropped) *node {
 		}
 		survivor := d.survivor(child, what)
 		left.names[name], left.syncedNames[name] = survivor, survivor
+		survivor.parent = left
 	}
 	return left
 }

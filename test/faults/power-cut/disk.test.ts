@@ -4,7 +4,7 @@ import { constants, type FileHandle, mkdtemp, open, rm } from "node:fs/promises"
 import { constants as osConstants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { diskProblem, mountDisk, type PowerCutDisk } from "./disk.js";
+import { type DiskModel, diskProblem, mountDisk, type PowerCutDisk } from "./disk.js";
 
 const problem = await diskProblem();
 if (problem !== undefined) console.log(`Skipped: the power-cut disk can't be mounted: ${problem}.`);
@@ -12,7 +12,7 @@ if (problem !== undefined) console.log(`Skipped: the power-cut disk can't be mou
 let directory: string;
 let disk: PowerCutDisk;
 
-async function mount(model: "posix" | "journal"): Promise<void> {
+async function mount(model: DiskModel): Promise<void> {
   directory = await mkdtemp(join(tmpdir(), "power-cut-"));
   disk = await mountDisk(directory, { model, size: 2 ** 20 });
 }
@@ -160,6 +160,55 @@ describe.skipIf(problem !== undefined)(
       await disk.heal();
       writeFileSync(at("new"), "text");
       expect(textOf("new")).toBe("text");
+    });
+  },
+);
+
+describe.skipIf(problem !== undefined)(
+  "the disk on which a sync covers the names that lead to what is synced",
+  () => {
+    beforeEach(() => mount("paths"));
+
+    const names = (): unknown => readdirSync(directory, { recursive: true });
+
+    it("keeps the path to a synced directory or file, and no other name", async () => {
+      mkdirSync(at("outer/inner"), { recursive: true });
+      mkdirSync(at("beside"));
+      writeFileSync(at("outer/unsynced"), "");
+      await using("outer/inner/file", "w", (file) => file.sync());
+      await disk.cut();
+      expect(names()).toEqual(["outer", "outer/inner", "outer/inner/file"]);
+      renameSync(at("outer/inner"), at("outer/renamed"));
+      await syncDirectory("outer/renamed");
+      await disk.cut();
+      expect(names()).toEqual(["outer", "outer/renamed", "outer/renamed/file"]);
+    });
+
+    it("undoes a rename over a synced file until the directory or the renamed file is synced", async () => {
+      const replace = async (): Promise<void> => {
+        await using("new", "w", async (file) => {
+          await file.write("new");
+          await file.sync();
+        });
+        renameSync(at("new"), at("file"));
+      };
+      await store("file", "old");
+      await replace();
+      await disk.cut();
+      expect([names(), textOf("file")]).toEqual([["file", "new"], "old"]);
+      await replace();
+      await using("file", "r", (file) => file.sync());
+      await disk.cut();
+      expect([names(), textOf("file")]).toEqual([["file"], "new"]);
+    });
+
+    it("keeps a rename between directories whole", async () => {
+      for (const name of ["from", "to"]) mkdirSync(at(name));
+      await store("from/file", "text");
+      renameSync(at("from/file"), at("to/file"));
+      await using("to/file", "r", (file) => file.sync());
+      await disk.cut();
+      expect([readdirSync(at("from")), readdirSync(at("to"))]).toEqual([[], ["file"]]);
     });
   },
 );

@@ -22,6 +22,8 @@ export interface PowerCutDisk {
   unmount(): Promise<void>;
 }
 
+export type DiskModel = "posix" | "paths" | "journal";
+
 export type DiskError = "EIO" | "ENOSPC";
 
 /** What a cut took: files with unsynced contents, their unsynced bytes, and names that were not synced. */
@@ -40,8 +42,8 @@ export interface Counts {
 }
 
 export interface DiskOptions {
-  /** When a name is durable: `posix`: once its directory is synced; `journal`: once anything is synced, as ext4 and XFS do. */
-  readonly model?: "posix" | "journal";
+  /** What makes names durable, see README.md. Default: `paths`. */
+  readonly model?: DiskModel;
   /** The size in bytes that statfs reports. Default: 4 GiB. */
   readonly size?: number;
 }
@@ -59,7 +61,7 @@ export async function mountDisk(directory: string, options: DiskOptions = {}): P
   const program = await powerCutProgram();
   if ("problem" in program) throw new Error(program.problem);
   await mkdir(directory, { recursive: true });
-  const { model = "posix", size = 4 * 2 ** 30 } = options;
+  const { model = "paths", size = 4 * 2 ** 30 } = options;
   const child = spawn(program.path, ["-model", model, "-size", String(size), directory], {
     stdio: ["pipe", "pipe", "inherit"],
   });

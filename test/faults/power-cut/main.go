@@ -13,21 +13,22 @@ import (
 )
 
 func main() {
-	model := flag.String("model", "posix", "what makes a name durable: posix (a sync of its directory) or journal (any sync)")
+	model := flag.String("model", "paths", "what makes names durable: posix, paths or journal")
 	size := flag.Uint64("size", 4<<30, "size of the disk in bytes, as statfs reports it")
 	flag.Parse()
-	if flag.NArg() != 1 || (*model != "posix" && *model != "journal") {
-		fmt.Fprintln(os.Stderr, "usage: power-cut [-model posix|journal] [-size bytes] <mount point>")
+	disk := newDisk(*model, *size)
+	if flag.NArg() != 1 || disk == nil {
+		fmt.Fprintln(os.Stderr, "usage: power-cut [-model posix|paths|journal] [-size bytes] <mount point>")
 		os.Exit(2)
 	}
 	mountPoint := flag.Arg(0)
-	disk := newDisk(*model == "journal", *size)
 	server, err := fuse.NewServer(disk, mountPoint, &fuse.MountOptions{
 		FsName:             "power-cut",
 		Name:               "power-cut",
 		DirectMountStrict:  true,
 		DisableXAttrs:      true,
 		DisableReadDirPlus: true,
+		DisableSplice:      true,
 		MaxWrite:           1 << 20,
 	})
 	if err != nil {

@@ -86,6 +86,7 @@ func (d *disk) create(id uint64, name string, mode uint32, out *fuse.EntryOut) f
 		return status
 	}
 	child = d.newNode(mode)
+	child.parent = dir
 	dir.names[name] = child
 	d.changed(dir)
 	d.enter(child, out)
@@ -143,7 +144,7 @@ func (d *disk) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName str
 		return fuse.Status(syscall.ENOTEMPTY)
 	}
 	delete(from.names, oldName)
-	to.names[newName] = moved
+	to.names[newName], moved.parent = moved, to
 	d.changed(from)
 	d.changed(to)
 	if from != to {
@@ -217,6 +218,6 @@ func (d *disk) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 		return status
 	}
 	d.syncNames(dir)
-	d.commitJournal()
+	d.syncPath(dir)
 	return fuse.OK
 }

@@ -1,0 +1,76 @@
+/** One service whose JetStream store is on a disk that loses power. */
+import { execFile } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { promisify } from "node:util";
+import { type Deployment, deploy, natsServerOf, stateOf } from "../deployment.js";
+import { type DiskOptions, type Dropped, mountDisk, type PowerCutDisk } from "./disk.js";
+
+const run = promisify(execFile);
+
+export class CuttableService {
+  private constructor(
+    private readonly dataDir: string,
+    private readonly disk: PowerCutDisk,
+    private readonly service: Deployment,
+  ) {}
+
+  static async start(options: DiskOptions): Promise<CuttableService> {
+    const dataDir = await mkdtemp(join(tmpdir(), "ironflow-cuts-"));
+    const disk = await mountDisk(join(dataDir, "jetstream"), options);
+    try {
+      const { NATS_SERVER_BIN: program } = process.env;
+      const environment = program === undefined ? {} : { NATS_SERVER_BIN: program };
+      return new CuttableService(dataDir, disk, await deploy({ DATA_DIR: dataDir, ...environment }));
+    } catch (error) {
+      await disk.unmount();
+      await rm(dataDir, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  get url(): string {
+    return this.service.url;
+  }
+
+  /** Such as `2.15.1`. */
+  async serverVersion(): Promise<string> {
+    const { stdout } = await run(`/proc/${this.server()}/exe`, ["--version"]);
+    return /v(\d+\.\d+\.\d+)/.exec(stdout)?.[1] ?? stdout;
+  }
+
+  /** Cuts the power: nothing that was not synced is left, and no process. */
+  async cut(): Promise<Dropped> {
+    const pids = [this.service.pid, this.server()];
+    for (const pid of pids) process.kill(pid, "SIGSTOP");
+    while (!pids.every((pid) => stateOf(pid) === "T")) await delay(1);
+    const dropped = await this.disk.cut();
+    for (const pid of pids) process.kill(pid, "SIGKILL");
+    await this.service.kill();
+    return dropped;
+  }
+
+  /** Starts it after a cut; resolves when it is ready. */
+  async restart(): Promise<void> {
+    this.service.start();
+    await this.service.ready();
+  }
+
+  async remove(): Promise<void> {
+    // Where a cut failed half-way they are stopped, and would not see a SIGTERM.
+    const server = natsServerOf(this.service.pid);
+    if (server !== undefined) process.kill(server, "SIGKILL");
+    await this.service.kill();
+    await this.service.remove();
+    await this.disk.unmount();
+    await rm(this.dataDir, { recursive: true, force: true });
+  }
+
+  private server(): number {
+    const pid = natsServerOf(this.service.pid);
+    if (pid === undefined) throw new Error("the service runs no nats-server");
+    return pid;
+  }
+}
