@@ -61,9 +61,10 @@ export class PlainResponse {
     return this.headers?.[name] !== undefined;
   }
 
-  /** Tells of the connection's end before that of the answer. */
-  once(_event: "close", listener: () => void): void {
-    this.onClose.push(listener);
+  /** `close`: the connection ended before the answer. `drain`: the client took what waited. */
+  once(event: "close" | "drain", listener: () => void): void {
+    if (event === "close") this.onClose.push(listener);
+    else this.socket.once("drain", listener);
   }
 
   /**
@@ -77,27 +78,53 @@ export class PlainResponse {
     body: string | Uint8Array | undefined,
   ): void {
     if (this.headersSent) return;
-    let lines = linesOf(headers, undefined);
-    if (this.headers !== undefined) lines += linesOf(this.headers, headers);
-    if (requestId !== undefined) lines += `x-request-id: ${checked("x-request-id", requestId)}\r\n`;
+    let framing = "";
     if (body !== undefined) {
       const bytes = typeof body === "string" ? Buffer.byteLength(body) : body.length;
-      lines += `content-length: ${bytes}\r\n`;
+      framing = `content-length: ${bytes}\r\n`;
     } else if (status !== 204 && status !== 304) {
-      lines += "content-length: 0\r\n";
+      framing = "content-length: 0\r\n";
     }
-    this.isLast = this.options.isLast();
-    const connection = this.isLast
-      ? "close"
-      : `keep-alive\r\nKeep-Alive: timeout=${this.options.keepAliveSeconds}`;
-    this.head =
-      `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Unknown"}\r\n${lines}` +
-      `Date: ${dateText()}\r\nConnection: ${connection}\r\n\r\n`;
+    this.head = this.headOf(status, headers, requestId, framing);
     this.body = body;
     this.headersSent = true;
     this.onClose = [];
     if (answered.length === 0) setImmediate(writeAnswered);
     answered.push(this);
+  }
+
+  /** Begins an answer in chunks (RFC 9112 section 7.1). Throws as `answer` does. */
+  begin(status: number, headers: Headers, requestId: string | undefined): void {
+    const head = this.headOf(status, headers, requestId, "transfer-encoding: chunked\r\n");
+    this.headersSent = true;
+    this.socket.write(head, "latin1");
+  }
+
+  /** Sends a chunk that is not empty; false where the client is slow: continue at `drain`. */
+  writeChunk(text: string): boolean {
+    return this.socket.write(`${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`);
+  }
+
+  /** Sends the last chunk. */
+  endChunks(text: string): void {
+    this.onClose = [];
+    this.writeChunk(text);
+    this.socket.write("0\r\n\r\n");
+    this.options.onEnd(this.isLast);
+  }
+
+  private headOf(status: number, headers: Headers, requestId: string | undefined, framing: string): string {
+    let lines = linesOf(headers, undefined);
+    if (this.headers !== undefined) lines += linesOf(this.headers, headers);
+    if (requestId !== undefined) lines += `x-request-id: ${checked("x-request-id", requestId)}\r\n`;
+    this.isLast = this.options.isLast();
+    const connection = this.isLast
+      ? "close"
+      : `keep-alive\r\nKeep-Alive: timeout=${this.options.keepAliveSeconds}`;
+    return (
+      `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Unknown"}\r\n${lines}${framing}` +
+      `Date: ${dateText()}\r\nConnection: ${connection}\r\n\r\n`
+    );
   }
 
   /** To be called once, after `answer`. */

@@ -29,6 +29,8 @@ export interface CallInput {
   readonly connection: object;
   /** Of a watch: the ticket that it brings in place of a key. */
   readonly ticket?: string | undefined;
+  /** A later page of a list that was counted against the limit on calls already. Default: no. */
+  readonly isContinued?: boolean | undefined;
   /** The client's IP address, as far as it is known. A getter where finding it costs. */
   readonly remoteAddress?: string | undefined;
   /** The common name of the client's certificate, where one was verified. A getter where finding it costs. */

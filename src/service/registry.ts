@@ -150,7 +150,7 @@ class Pipeline implements ServiceRegistry {
     record: CallRecord | undefined,
   ): CallContext {
     if (record !== undefined) record.caller = caller;
-    if (caller !== NOBODY) this.rates?.take(caller, input);
+    if (caller !== NOBODY && input.isContinued !== true) this.rates?.take(caller, input);
     return new InputContext(input, caller, startMs, this.options.limits);
   }
 

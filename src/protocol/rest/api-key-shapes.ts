@@ -1,10 +1,15 @@
 /** The REST form of ApiKeyService: proto JSON with snake_case names, but for what is here. */
-import { ApiKeyService } from "../../../gen/ironflow/kv/v1/api_key_service_pb.js";
-import { emptyAnswer, shapeOf } from "./shape.js";
+import { toJson } from "@bufbuild/protobuf";
+import { ApiKeySchema, ApiKeyService } from "../../../gen/ironflow/kv/v1/api_key_service_pb.js";
+import { emptyAnswer, PROTO_JSON, shapeOf } from "./shape.js";
 
 export const API_KEY_SHAPES = [
   shapeOf(ApiKeyService.method.listApiKeys, {
-    appendPage: (first, page) => first.apiKeys.push(...page.apiKeys),
+    list: {
+      begin: () => `{"api_keys":[`,
+      items: ({ apiKeys }) => apiKeys.map((key) => JSON.stringify(toJson(ApiKeySchema, key, PROTO_JSON))),
+      end: (_, nextPageToken) => `],"next_page_token":${JSON.stringify(nextPageToken)}}`,
+    },
   }),
   shapeOf(ApiKeyService.method.revokeApiKey, { answer: emptyAnswer }),
 ];

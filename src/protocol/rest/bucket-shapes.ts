@@ -5,7 +5,7 @@ import { BucketService } from "../../../gen/ironflow/kv/v1/bucket_service_pb.js"
 import type { Bucket } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import { readCount, readMembers, readSeconds, readText } from "./json-fields.js";
 import { type JsonShape, writeJson, writeTime } from "./json.js";
-import { emptyAnswer, jsonAnswer, shapeOf } from "./shape.js";
+import { emptyAnswer, endWithCount, jsonAnswer, shapeOf } from "./shape.js";
 
 const UINT32_MAX = 2 ** 32 - 1;
 
@@ -40,16 +40,11 @@ export const BUCKET_SHAPES = [
   }),
 
   shapeOf(BucketService.method.listBuckets, {
-    appendPage: (first, page) => first.buckets.push(...page.buckets),
-    answer: ({ buckets, nextPageToken }) =>
-      jsonAnswer(
-        200,
-        writeJson({
-          buckets: buckets.map(bucketJson),
-          count: buckets.length,
-          next_page_token: nextPageToken === "" ? undefined : nextPageToken,
-        }),
-      ),
+    list: {
+      begin: () => `{"buckets":[`,
+      items: ({ buckets }) => buckets.map((bucket) => writeJson(bucketJson(bucket))),
+      end: endWithCount,
+    },
   }),
 
   shapeOf(BucketService.method.updateBucket, {

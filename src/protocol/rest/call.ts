@@ -27,6 +27,8 @@ export interface Closing {
 export class HttpCall<Input extends DescMessage = DescMessage> implements CallInput {
   readonly timeoutMs = undefined;
   readonly options: BridgeOptions = {};
+  /** Whether this is a later page of a list that was counted as a call already. */
+  isContinued = false;
   /** How long the request's body was. */
   bodyBytes = 0;
   private controller: AbortController | undefined;

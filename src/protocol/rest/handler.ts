@@ -14,10 +14,11 @@ import type { HttpCall } from "./call.js";
 import { badRequest, opaqueRefusal, Refusal, refusalOf } from "./errors.js";
 import { isJsonType, prefers } from "./headers.js";
 import { splitTarget, type Target } from "./percent.js";
+import { answerList } from "./lists.js";
 import { literalText, type Router } from "./router.js";
 import { createRouter, type Endpoint } from "./routes.js";
 import { send, sendRefusal } from "./send.js";
-import { type Answer, jsonAnswer } from "./shape.js";
+import { type Answer, jsonAnswer, PROTO_JSON } from "./shape.js";
 
 /** Takes faults of the bridge itself: each is a bug, and the client is told nothing of it. */
 export interface FaultLog {
@@ -43,9 +44,6 @@ export interface RestHandler {
    */
   handle(request: Request, response: Response, awaitsContinue?: boolean): void;
 }
-
-/** The most items that a listing without `limit` and `page_token` collects from pages; beyond it, the rest is by `next_page_token`. */
-const COLLECTED_ITEMS_MAX = 1_000_000;
 
 /** Makes the door. Throws RouteError when the contract has a rule that can't be served. */
 export function createRestHandler(options: RestHandlerOptions): RestHandler {
@@ -106,10 +104,17 @@ class RestDoor {
     }
     const call = bindCall(match, target, request, "rest", response);
     if (endpoint.body.kind !== "none") await this.readBody(endpoint, call, request, response, awaitsContinue);
-    const result = await this.run(endpoint, call);
-    const answer = endpoint.shape.answer?.(result, call, target.path) ?? plainAnswer(endpoint, result);
-    const sentBytes = send(request, response, answer);
-    this.options.registry.observer?.transferred(endpoint.method, "rest", call.bodyBytes, sentBytes);
+    const { registry } = this.options;
+    const { method, shape } = endpoint;
+    let sentBytes: number;
+    if (shape.list !== undefined) {
+      sentBytes = await answerList(endpoint, shape.list, call, request, response, registry);
+    } else {
+      const result = await registry.unary(method, call, call.request);
+      const answer = shape.answer?.(result, call, target.path) ?? plainAnswer(endpoint, result);
+      sentBytes = send(request, response, answer);
+    }
+    registry.observer?.transferred(method, "rest", call.bodyBytes, sentBytes);
   }
 
   fail(request: Request, response: Response, error: unknown): void {
@@ -174,25 +179,6 @@ class RestDoor {
     if (shape.readBody !== undefined) shape.readBody(json, call.request);
     else readProtoJson(endpoint, call, json);
   }
-
-  private async run(endpoint: Endpoint, call: HttpCall): Promise<Message> {
-    const { method, shape } = endpoint;
-    const { registry } = this.options;
-    const request = call.request as Message & { limit: number; pageToken: string };
-    if (shape.appendPage === undefined || request.limit !== 0 || request.pageToken !== "")
-      return registry.unary(method, call, request);
-    // Existing SDKs know nothing of pages: without being asked for one, they get everything.
-    request.limit = shape.pageLimit ?? 0;
-    const first = await registry.unary(method, call, request);
-    const result = first as Message & { nextPageToken: string };
-    while (result.nextPageToken !== "") {
-      request.pageToken = result.nextPageToken;
-      const page = (await registry.unary(method, call, request)) as typeof result;
-      result.nextPageToken = page.nextPageToken;
-      if (shape.appendPage(first, page) >= COLLECTED_ITEMS_MAX) break;
-    }
-    return first;
-  }
 }
 
 function expectsContinue(request: Request): boolean {
@@ -209,10 +195,7 @@ function checkAcceptsEventStream(request: Request): void {
 }
 
 function plainAnswer(endpoint: Endpoint, response: Message): Answer {
-  const json = toJson(endpoint.method.desc.output, response, {
-    useProtoFieldName: true,
-    alwaysEmitImplicit: true,
-  });
+  const json = toJson(endpoint.method.desc.output, response, PROTO_JSON);
   return jsonAnswer(200, JSON.stringify(json));
 }
 

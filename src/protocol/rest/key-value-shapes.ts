@@ -15,7 +15,7 @@ import {
 } from "./headers.js";
 import { writeBase64, writeJson, writeTime } from "./json.js";
 import { parseBooleanParameter, parseDurationParameter } from "./parameters.js";
-import { type Answer, emptyAnswer, jsonAnswer, shapeOf } from "./shape.js";
+import { type Answer, emptyAnswer, endWithCount, shapeOf } from "./shape.js";
 
 const BYTES = "application/octet-stream";
 /** A content type that may stand in a header as it is. Another program may have stored anything. */
@@ -97,32 +97,20 @@ export const KEY_VALUE_SHAPES = [
 
   shapeOf(KeyValueService.method.listKeys, {
     parameters: { filter: { repeats: true, read: ({ request }, text) => request.filters.push(text) } },
-    appendPage(first, page) {
-      // Not push(...keys): a page's length is a setting, and arguments go on the stack.
-      for (const key of page.keys) first.keys.push(key);
-      return first.keys.length;
-    },
-    answer({ keys, nextPageToken }) {
-      const token = nextPageToken === "" ? undefined : nextPageToken;
-      return jsonAnswer(200, writeJson({ keys, count: keys.length, next_page_token: token }));
+    list: {
+      begin: () => `{"keys":[`,
+      items: ({ keys }) => keys.map((key) => JSON.stringify(key)),
+      end: endWithCount,
     },
   }),
 
   shapeOf(KeyValueService.method.getHistory, {
-    // Without a limit the service answers with the whole history, or refuses where it does not fit into one answer.
-    pageLimit: DEFAULT_LIMITS.historyMax,
-    appendPage: (first, page) => first.entries.push(...page.entries),
-    answer({ entries, nextPageToken }, call) {
-      const shown = entries.map((entry) => ({
-        revision: entry.revision,
-        operation: OPERATION_NAMES[entry.operation],
-        value: writeBase64(entry.value),
-        created_at: entry.createdAt && writeTime(entry.createdAt),
-        content_type: entry.contentType === "" ? undefined : entry.contentType,
-      }));
-      const token = nextPageToken === "" ? undefined : nextPageToken;
-      const { key } = call.request;
-      return jsonAnswer(200, writeJson({ key, entries: shown, count: shown.length, next_page_token: token }));
+    list: {
+      // Without a limit the service answers with the whole history, or refuses where it does not fit into one answer.
+      pageLimit: DEFAULT_LIMITS.historyMax,
+      begin: ({ request }) => `{"key":${JSON.stringify(request.key)},"entries":[`,
+      items: ({ entries }) => entries.map(historyItem),
+      end: endWithCount,
     },
   }),
 
@@ -162,6 +150,16 @@ const OPERATION_NAMES: Readonly<Record<Operation, string>> = {
   [Operation.PURGE]: "purge",
   [Operation.EXPIRE]: "expire",
 };
+
+function historyItem(entry: Entry): string {
+  return writeJson({
+    revision: entry.revision,
+    operation: OPERATION_NAMES[entry.operation],
+    value: writeBase64(entry.value),
+    created_at: entry.createdAt && writeTime(entry.createdAt),
+    content_type: entry.contentType === "" ? undefined : entry.contentType,
+  });
+}
 
 /** The entry as JSON, by hand: this is the call that is made most. */
 function entryAnswer(entry: Entry, etag: string): Answer {

@@ -28,10 +28,29 @@ export interface Shape<Input extends DescMessage = DescMessage, Output extends D
   readBody?(body: Readonly<Record<string, unknown>>, request: MessageShape<Input>): void;
   /** The answer to a unary call. */
   answer?(response: MessageShape<Output>, call: HttpCall<Input>, path: string): Answer;
-  /** For a list in pages: the `limit` of each page where the request has none. Default: 0, the most. */
+  /** The answer to a call that lists in pages; in place of `answer`. */
+  readonly list?: ListShape<Input, Output>;
+}
+
+/** The JSON of a list in parts, so that a whole list can be sent page by page. */
+export interface ListShape<
+  Input extends DescMessage = DescMessage,
+  Output extends DescMessage = DescMessage,
+> {
+  /** The `limit` of each page where the request has neither limit nor token. Default: 0, the most. */
   readonly pageLimit?: number;
-  /** For a list in pages: moves a page's items to the end of the first one's. */
-  appendPage?(first: MessageShape<Output>, page: MessageShape<Output>): number;
+  /** What comes before the first item. */
+  begin(call: HttpCall<Input>): string;
+  /** The items of a page. */
+  items(page: MessageShape<Output>): readonly string[];
+  /** What comes after the last item. */
+  end(count: number, nextPageToken: string): string;
+}
+
+/** The end of a list that tells how many items came before it. */
+export function endWithCount(count: number, nextPageToken: string): string {
+  const token = nextPageToken === "" ? "" : `,"next_page_token":${JSON.stringify(nextPageToken)}`;
+  return `],"count":${count}${token}}`;
 }
 
 /** A query parameter. */
@@ -58,6 +77,9 @@ export function jsonAnswer(status: number, body: string, headers: HeaderFields =
     body,
   };
 }
+
+/** How messages without a form of their own are written. */
+export const PROTO_JSON = { useProtoFieldName: true, alwaysEmitImplicit: true };
 
 /** 204. */
 export function emptyAnswer(): Answer {
