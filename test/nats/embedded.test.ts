@@ -220,9 +220,9 @@ describe("a server whose service is killed", () => {
     };
     const next = await start(dataDir, { log });
     expect(await isAlive(parent.serverPid)).toBe(false);
-    expect(warnings).toEqual([
+    expect(warnings).toContain(
       `Ended a nats-server (pid ${parent.serverPid}) left behind by an earlier service.`,
-    ]);
+    );
     expect(await readBack(await connectTo(next))).toBe("kept");
   });
 
