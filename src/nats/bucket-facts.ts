@@ -39,7 +39,10 @@ const NEVER_ABORTED = new AbortController().signal;
 export class BucketFactsCache {
   private readonly byStream = new Map<string, BucketFacts>();
 
-  constructor(private readonly requests: Requests) {}
+  constructor(private readonly requests: Requests) {
+    // What comes back may have lost its last writes.
+    requests.onDisconnect(() => this.byStream.clear());
+  }
 
   /** What is remembered; undefined when nothing is, or it is too old. */
   recent(place: Place): BucketFacts | undefined {

@@ -1,5 +1,5 @@
 /** Making, describing, changing and removing buckets. */
-import { KvError } from "../kv/errors.js";
+import { KvError, type KvErrorKind } from "../kv/errors.js";
 import type { Limits } from "../kv/limits.js";
 import { checkBucketName, isReservedBucketName, quote, streamName } from "../kv/names.js";
 import { bucketJsonBytes, PageRoom } from "../kv/page-room.js";
@@ -44,6 +44,8 @@ export interface BucketsOptions {
 const LISTING = "buckets";
 /** What a delete is answered with. */
 const GONE = {};
+/** Why a bucket is left out of a list: it was deleted meanwhile, or its revisions are too large. */
+const LEFT_OUT: ReadonlySet<KvErrorKind> = new Set<KvErrorKind>(["bucket_not_found", "unimplemented"]);
 /** Buckets that are described at once for one page. */
 const DESCRIBED_AT_ONCE = 8;
 
@@ -167,7 +169,8 @@ export class Buckets {
     try {
       return await this.get(bucket, scope);
     } catch (error) {
-      if (error instanceof KvError && error.kind === "bucket_not_found") return undefined;
+      // Another program's bucket that can't be described must not hide the others.
+      if (error instanceof KvError && LEFT_OUT.has(error.kind)) return undefined;
       throw error;
     }
   }

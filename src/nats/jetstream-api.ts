@@ -1,5 +1,6 @@
 /** JetStream's JSON API: one request, one JSON answer, refusals as {@link JetStreamError}. */
 import { setTimeout as delay } from "node:timers/promises";
+import { KvError } from "../kv/errors.js";
 import type { CallScope } from "../kv/store.js";
 import { JetStreamCode, JetStreamError } from "./errors.js";
 import { type Requests, Unanswered } from "./requests.js";
@@ -47,6 +48,8 @@ export interface StreamInfo {
     readonly bytes: number;
     readonly first_seq: number;
     readonly last_seq: number;
+    /** When the last message was stored. */
+    readonly last_ts: string;
     readonly num_subjects?: number;
   };
 }
@@ -84,7 +87,28 @@ export function parseAnswer(data: Uint8Array): object {
     const { err_code, code, description } = answer.error as Refusal;
     throw new JetStreamError(err_code ?? code ?? 0, description ?? "");
   }
+  checkSequences(answer);
   return answer;
+}
+
+/** Where answers have sequences. */
+interface Sequences {
+  readonly seq?: number;
+  readonly state?: { readonly first_seq?: number; readonly last_seq?: number };
+  readonly message?: { readonly seq?: number };
+}
+
+/**
+ * JSON.parse rounds what is larger, so that revisions would be wrong. Only a stream that another program created with such a `first_seq`
+ * gets there. Throws `unimplemented`.
+ */
+function checkSequences({ seq, state, message }: Sequences): void {
+  const newest = Math.max(seq ?? 0, state?.first_seq ?? 0, state?.last_seq ?? 0, message?.seq ?? 0);
+  if (newest <= Number.MAX_SAFE_INTEGER) return;
+  throw new KvError(
+    "unimplemented",
+    "The bucket's revisions are above 9,007,199,254,740,991, which the service does not support. Use one that was created without first_seq.",
+  );
 }
 
 /** As {@link askJetStream}, for what changes nothing: a leader that dies owes its answers for ever, so that they are asked for again. */

@@ -173,9 +173,12 @@ function liveKeysOf(place: Place, scanned: ScannedSubjects, nowMs: number): Omit
   return { keys: keys.sort(compareBytes), validUntilMs };
 }
 
-/** Changes with every change of what is stored: a write raises the newest sequence, a removal lowers the number of messages. */
+/**
+ * Changes with every change of what is stored: a write raises the newest sequence, a removal lowers the number of messages. Where a storage
+ * lost its last writes and took others since, the newest message has another time.
+ */
 function stateOf({ created, state }: StreamInfo): string {
-  return `${created} ${state.first_seq} ${state.last_seq} ${state.messages}`;
+  return `${created} ${state.first_seq} ${state.last_seq} ${state.last_ts} ${state.messages}`;
 }
 
 /** The index of the first key after this one. */

@@ -32,6 +32,7 @@ export function parseAcknowledgement(data: Uint8Array): Acknowledgement | undefi
   const at = text.indexOf(SEQUENCE_MEMBER);
   if (at < 0 || text.includes('"error"')) return undefined;
   const sequence = Number.parseInt(text.slice(at + SEQUENCE_MEMBER.length), 10);
+  if (!Number.isSafeInteger(sequence)) return undefined;
   return { sequence, isDuplicate: text.includes('"duplicate"') };
 }
 

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startNatsCluster } from "../support/nats-cluster.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
+import { KvError } from "../../src/kv/errors.js";
 import type { BucketConfig } from "../../src/kv/store.js";
 import { newBucketName, refusal, scope } from "./store-contract.js";
 import { holdRequests } from "./held-requests.js";
@@ -95,7 +96,7 @@ it("copies on a cluster lose none of the changes", { timeout: 120_000 }, async (
   try {
     const [first, second, third] = copies.map(({ store }) => store);
     const bucket = newBucketName();
-    await first?.createBucket({ name: bucket }, scope(30_000));
+    while ((await first?.createBucket({ name: bucket }, scope(30_000)).catch(refusalOf)) === "unavailable");
     for (let round = 1; round <= CLUSTER_ROUNDS; round++) {
       const change = { description: `round ${round}`, history: round + 1, ttlMs: 60_000 + round };
       await Promise.all([
@@ -110,6 +111,12 @@ it("copies on a cluster lose none of the changes", { timeout: 120_000 }, async (
     await cluster.remove();
   }
 });
+
+/** The kind of a refusal. A new cluster refuses until all of its nodes know each other. */
+function refusalOf(error: unknown): string {
+  if (error instanceof KvError) return error.kind;
+  throw error;
+}
 
 async function recreate(config: BucketConfig): Promise<void> {
   await other.store.deleteBucket(config.name, scope());

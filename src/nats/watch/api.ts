@@ -153,6 +153,7 @@ export class StreamApi {
       );
       return parseAnswer(message.data) as Answer;
     } catch (cause) {
+      if (cause instanceof KvError) throw cause;
       if (!(cause instanceof JetStreamError)) throw unavailable(about, cause);
       // Other refusals pass: the server is starting, has no leader, or is not what it was when this was written.
       throw EXPECTED_KINDS.has(kindOf(cause)) ? toKvError(cause, about) : unavailable(about, cause);

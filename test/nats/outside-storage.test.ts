@@ -1,0 +1,120 @@
+/** An outside NATS that does what an embedded one never does: it comes back without its last writes, or counts beyond 2^53. */
+import { cp, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
+import type { Store } from "../../src/kv/store.js";
+import { WatchHubs } from "../../src/nats/watch-hub.js";
+import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
+import { bytes, expectRefusal, newBucketName, refusal, scope } from "./store-contract.js";
+import { type OpenStore, openStore } from "./store-support.js";
+
+let server: TestNatsServer;
+let opened: OpenStore;
+let store: Store;
+let watches: WatchHubs;
+let bucket: string;
+
+beforeEach(async () => {
+  server = await startNatsServer();
+  opened = await openStore(server.url);
+  store = opened.store;
+  watches = new WatchHubs({
+    connection: opened.connection,
+    isClustered: false,
+    limits: DEFAULT_LIMITS,
+    log: { info: () => undefined, debug: () => undefined },
+  });
+  bucket = newBucketName();
+});
+afterEach(async () => {
+  await watches.close();
+  await opened.close();
+  await server.remove();
+});
+
+const put = (key: string): Promise<bigint> => store.put(bucket, key, bytes("v"), {}, scope());
+const keys = async (): Promise<readonly string[]> =>
+  (await store.listKeys(bucket, [], { limit: 0, pageToken: "" }, scope())).items;
+
+/** Calls until the store is connected again. */
+async function connected(): Promise<void> {
+  for (;;) {
+    const isUp = await store.ping(scope()).then(
+      () => true,
+      () => false,
+    );
+    if (isUp) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+it("a storage that lost its last write is listed as it is, also when as much was written since", async () => {
+  await store.createBucket({ name: bucket }, scope());
+  await put("a");
+  await server.stop("SIGTERM");
+  const [kept, files] = [join(server.directory, "kept"), join(server.directory, "js")];
+  await cp(files, kept, { recursive: true });
+  await server.start();
+  await connected();
+  await put("lost");
+  expect(await keys()).toEqual(["a", "lost"]);
+  await server.stop();
+  await rm(files, { recursive: true });
+  await cp(kept, files, { recursive: true });
+  await server.start();
+  await connected();
+  expect(await put("c")).toBe(2n);
+  expect(await keys()).toEqual(["a", "c"]);
+  expect((await store.getBucket(bucket, scope())).values).toBe(2);
+});
+
+describe("a bucket that counts beyond 2^53", () => {
+  const FIRST = 2n ** 53n + 1n;
+  const LAST = FIRST + 1n;
+
+  beforeEach(async () => {
+    const config = `{"name":"KV_APP_${bucket}","subjects":["$KV.APP_${bucket}.>"],"max_msgs_per_subject":5,"allow_direct":true,"allow_rollup_hdrs":true,"first_seq":${FIRST}}`;
+    const { connection } = opened;
+    const made = await connection.request(`$JS.API.STREAM.CREATE.KV_APP_${bucket}`, config);
+    expect(made.string()).not.toContain('"error"');
+    for (const value of ["one", "two"]) await connection.request(`$KV.APP_${bucket}.k`, value);
+  });
+
+  it.each<[string, () => Promise<unknown>]>([
+    ["watch", () => watches.watch(bucket, { filters: [], start: "snapshot" }, scope())],
+    ["getBucket", () => store.getBucket(bucket, scope())],
+    ["updateBucket", () => store.updateBucket(bucket, { history: 2 }, scope())],
+    ["listKeys", () => keys()],
+    ["put", () => put("k")],
+    ["put if absent", () => store.put(bucket, "n", bytes("v"), { condition: "if_absent" }, scope())],
+    ["delete", () => store.delete(bucket, "k", {}, scope())],
+    ["get", () => store.get(bucket, "k", 0n, scope())],
+    ["history", () => store.history(bucket, "k", { limit: 0, pageToken: "" }, scope())],
+    ["get at a revision", () => store.get(bucket, "k", FIRST, scope())],
+    [
+      "importEntries",
+      () =>
+        store.importEntries(
+          bucket,
+          LAST,
+          [{ key: "i", value: bytes("v"), operation: "put", contentType: "" }],
+          scope(),
+        ),
+    ],
+  ])("refuses %s, and writes nothing", async (_, call) => {
+    const refused = await expectRefusal(call(), "unimplemented");
+    expect(refused.message).toContain("9,007,199,254,740,991");
+    const newest = await opened.connection.request(`$JS.API.DIRECT.GET.KV_APP_${bucket}.$KV.APP_${bucket}.k`);
+    expect(newest.headers?.get("Nats-Sequence")).toBe(LAST.toString());
+    expect(newest.string()).toBe("two");
+  });
+
+  it("keeps no other bucket from being listed", async () => {
+    const other = newBucketName();
+    await store.createBucket({ name: other }, scope());
+    const { items } = await store.listBuckets({ limit: 0, pageToken: "" }, scope());
+    expect(items.map(({ name }) => name)).toEqual([other]);
+    expect((await refusal(store.getBucket(bucket, scope()))).kind).toBe("unimplemented");
+  });
+});
