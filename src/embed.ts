@@ -95,8 +95,9 @@ async function start(
     log,
   });
   undo.push(() => store.close());
-  const health = new Health(() =>
-    store.ping({ deadlineMs: performance.now() + config.limits.readyTimeoutMs, signal: NEVER }),
+  const health = new Health(
+    () => store.ping({ deadlineMs: performance.now() + config.limits.readyTimeoutMs, signal: NEVER }),
+    nats.problem,
   );
   const auth = await connectAuth(config, log, undo, nats);
   const telemetry = createTelemetry({ log, isWorker: config.workers > 1 });
@@ -128,6 +129,7 @@ async function start(
       connections: () => listener.connections,
       watches: () => watches.stats(),
       nats: new ConnectionFacts(connection, log),
+      disk: config.limits.diskReserveBytes === 0 ? undefined : nats.disk,
       sizes: () =>
         store.sizes({ deadlineMs: performance.now() + config.limits.readyTimeoutMs, signal: NEVER }),
     },

@@ -1,10 +1,12 @@
 /** The service's NATS: the embedded server started, or an outside one found, and what acknowledged writes survive there. */
+import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Config } from "./config.js";
 import type { Durability } from "./kv/store.js";
 import { type ConnectedNats, connectNats, type ConnectOptions } from "./nats/connect.js";
 import { DiskGuard } from "./nats/disk-guard.js";
-import { startEmbedded } from "./nats/embedded.js";
+import { STORE_FOLDER } from "./nats/embedded-config.js";
+import { type EmbeddedNats, startEmbedded } from "./nats/embedded.js";
 import { capabilitiesOf, oldServerWarning, RELIABLE_SERVER_VERSION } from "./nats/server-version.js";
 
 export interface StorageOptions {
@@ -21,6 +23,8 @@ export interface StorageOptions {
 export interface Storage extends ConnectedNats {
   /** Whether the disk has room for values; undefined where it can't be seen from here. */
   readonly disk: DiskGuard | undefined;
+  /** Why the storage takes no writes: its disk failed one. Undefined: none did, or that can't be seen from here. */
+  readonly problem: () => string | undefined;
   readonly durability: Durability;
 }
 
@@ -31,10 +35,11 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
   if (config.natsUrl === undefined && config.durability === "relaxed") {
     log.warn("DURABILITY is relaxed: a power failure may lose the last acknowledged writes");
   }
-  const target =
-    config.natsUrl === undefined
-      ? await startServer(options)
-      : { servers: config.natsUrl, credsFile: config.natsCreds };
+  const embedded = config.natsUrl === undefined ? await startServer(options) : undefined;
+  const target: ConnectOptions =
+    embedded === undefined
+      ? { servers: config.natsUrl ?? "", credsFile: config.natsCreds }
+      : { servers: embedded.url, user: embedded.user, pass: embedded.pass };
   const nats = await connectNats({
     ...target,
     name: "ironflow-kv",
@@ -53,15 +58,21 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
     const remedy = `Upgrade the server at NATS_URL to ${RELIABLE_SERVER_VERSION} or newer.`;
     log.warn(oldServerWarning(nats.serverVersion, remedy));
   }
-  return { ...nats, durability, disk: await guardDisk(options) };
+  const problem = (): string | undefined => embedded?.problem;
+  return { ...nats, durability, problem, disk: await guardDisk(options, problem) };
 }
 
 /** The disk of the embedded server, whichever process of this service runs it. */
-async function guardDisk(options: StorageOptions): Promise<DiskGuard | undefined> {
+async function guardDisk(
+  options: StorageOptions,
+  problem: () => string | undefined,
+): Promise<DiskGuard | undefined> {
   const { config, log, undo } = options;
   if (config.natsUrl !== undefined && !options.isEmbeddedElsewhere) return undefined;
   const { diskReserveBytes: reserveBytes } = config.limits;
-  const guard = await DiskGuard.start({ folder: config.dataDir, reserveBytes, log });
+  const { dataDir, workers: writers } = config;
+  const folder = join(dataDir, STORE_FOLDER);
+  const guard = await DiskGuard.start({ folder, reserveBytes, writers, problem, log });
   undo.push(() => {
     guard.stop();
     return Promise.resolve();
@@ -69,7 +80,7 @@ async function guardDisk(options: StorageOptions): Promise<DiskGuard | undefined
   return guard;
 }
 
-async function startServer({ config, log, undo, onFatal }: StorageOptions): Promise<ConnectOptions> {
+async function startServer({ config, log, undo, onFatal }: StorageOptions): Promise<EmbeddedNats> {
   const embedded = await startEmbedded({
     dataDir: config.dataDir,
     durability: config.durability,
@@ -79,7 +90,7 @@ async function startServer({ config, log, undo, onFatal }: StorageOptions): Prom
     ...(onFatal === undefined ? {} : { onFatal }),
   });
   undo.push(() => embedded.stop());
-  return { servers: embedded.url, user: embedded.user, pass: embedded.pass };
+  return embedded;
 }
 
 /**

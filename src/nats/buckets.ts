@@ -16,6 +16,7 @@ import type {
 import type { BucketFactsCache } from "./bucket-facts.js";
 import { type BucketLock, BucketLocks, type LastChange } from "./bucket-lock.js";
 import { BucketUpdate } from "./bucket-update.js";
+import type { DiskRoom } from "./disk-guard.js";
 import type { StreamInfo } from "./jetstream-api.js";
 import type { LiveKeys } from "./live-keys.js";
 import type { ReadCache } from "./read-cache.js";
@@ -34,6 +35,7 @@ export interface BucketsOptions {
   readonly facts: BucketFactsCache;
   /** Whether no other process changes buckets. */
   readonly isExclusive: boolean;
+  readonly disk: DiskRoom;
   readonly limits: Limits;
   /** Copies that the storage keeps of a new bucket. */
   readonly replicas: number;
@@ -72,6 +74,7 @@ export class Buckets {
         { bucket: name },
       );
     }
+    this.options.disk.check("value", { bucket: name });
     await this.present.checkRoom(createdBy, scope);
     const config = streamConfigOf(bucket, limits, replicas, { createdBy });
     const request = {

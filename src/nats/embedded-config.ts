@@ -28,6 +28,8 @@ const MAX_FILE_STORE = 2 ** 60;
  * few per cent of the writes per second.
  */
 const SYNC_INTERVAL = { safe: "always", relaxed: "1s" } as const;
+/** The folder in the data directory where the server keeps everything; its own choice. */
+export const STORE_FOLDER = "jetstream";
 const PASSWORD_BYTES = 24;
 
 export function newCredentials(): EmbeddedCredentials {

@@ -2,15 +2,16 @@
  * Our own nats-server: started with file storage in the data directory, kept running, ended with the service.
  *
  * embedded-program.ts finds the program, data-dir-lock.ts makes us the only owner of the directory, embedded-config.ts
- * says how the server runs, embedded-process.ts runs it once, embedded-check.ts tells when it is ready, embedded-watchdog.ts when it hangs;
- * here is what to do when it ends.
+ * says how the server runs, embedded-process.ts runs it once, embedded-check.ts tells when it is ready, embedded-watchdog.ts when it hangs,
+ * embedded-fault.ts when the disk failed it; here is what to do when it ends.
  */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { type DataDirLock, lockDataDir } from "./data-dir-lock.js";
 import { untilReady } from "./embedded-check.js";
-import { freePort, newCredentials, writeConfig } from "./embedded-config.js";
+import { freePort, newCredentials, STORE_FOLDER, writeConfig } from "./embedded-config.js";
+import { untilDiskAnswers, type WriteFault, writeFaultOf } from "./embedded-fault.js";
 import { endLeftover } from "./embedded-leftover.js";
 import { type ServerProcess, spawnServer } from "./embedded-process.js";
 import { findProgram, type ServerProgram } from "./embedded-program.js";
@@ -50,6 +51,8 @@ export interface EmbeddedNats {
   /** The server's pid now. */
   readonly pid: number;
   readonly serverVersion: string;
+  /** Why nothing is written at the moment: a write or sync failed, and the server waits for the disk. Undefined: all is well. */
+  readonly problem: string | undefined;
   /** Ends the server and lets go of the data directory; resolves when nothing of it is left. More than once is harmless. */
   stop(): Promise<void>;
 }
@@ -63,6 +66,8 @@ const RESTART_WAIT_MAX_MS = 1_000;
 /** Milliseconds that it must have run for the next end to count as the first. */
 const STABLE_AFTER_MS = 30_000;
 const HUNG_TIMEOUT_MS = 30_000;
+/** A full disk that fails the server again so soon, in milliseconds, is waited for: serving reads from it does not work out. */
+const FAULT_REPEAT_MS = 10_000;
 /** How often to say that the server is still reading its files. */
 const STILL_STARTING_INTERVAL_MS = 5_000;
 
@@ -107,6 +112,10 @@ class EmbeddedServer implements EmbeddedNats {
   private readonly stopping = new AbortController();
   private port = 0;
   private process: ServerProcess | undefined;
+  private processStartMs = 0;
+  /** The failed write for which the server was ended. */
+  private fault: WriteFault | undefined;
+  private lastFaultMs = Number.NEGATIVE_INFINITY;
   private supervision: Promise<void> = Promise.resolve();
   private stopped: Promise<void> | undefined;
 
@@ -132,6 +141,10 @@ class EmbeddedServer implements EmbeddedNats {
     return this.process?.pid ?? -1;
   }
 
+  get problem(): string | undefined {
+    return this.fault && faultSentence(this.fault);
+  }
+
   /** Starts it for the first time, on a port that is free. */
   async start(): Promise<void> {
     const leftover = await endLeftover(this.pidFile, this.configFile);
@@ -145,6 +158,7 @@ class EmbeddedServer implements EmbeddedNats {
         break;
       } catch (error) {
         if (tries === FIRST_TRIES_MAX || !(error instanceof EndedError)) throw error;
+        this.fault = undefined;
       }
     }
     this.supervision = this.supervise();
@@ -176,6 +190,7 @@ class EmbeddedServer implements EmbeddedNats {
       onLine: (line) => this.forward(line),
     });
     this.process = child;
+    this.processStartMs = Date.now();
     const ended = new AbortController();
     void child.exited.then((how) => {
       const problem = child.lastProblem();
@@ -214,7 +229,8 @@ class EmbeddedServer implements EmbeddedNats {
       const how = await this.process.exited;
       unwatch();
       if (this.isStopping()) return;
-      this.log.error(`The embedded nats-server ended with ${how}; starting it again.`);
+      if (this.fault === undefined)
+        this.log.error(`The embedded nats-server ended with ${how}; starting it again.`);
       if (performance.now() - startedMs > STABLE_AFTER_MS) restarts = 0;
       const problem = await this.relaunch(restarts);
       if (this.isStopping()) return;
@@ -243,18 +259,44 @@ class EmbeddedServer implements EmbeddedNats {
   /** Starts it again, on the same port; resolves with the problem where that fails time and again. */
   private async relaunch(restarts: number): Promise<StartError | undefined> {
     let problem: unknown;
-    for (let failures = 0; failures < RESTART_TRIES_MAX; failures++) {
+    for (let failures = 0; failures < RESTART_TRIES_MAX;) {
       try {
+        await this.recoverDisk();
         await delay(waitBefore(restarts + failures), undefined, { signal: this.stopping.signal });
         await this.launch();
         return undefined;
       } catch (error) {
         if (this.isStopping()) return undefined;
+        // One that the disk fails while it starts is waited for, and never given up.
+        if (this.fault === undefined) failures++;
         problem = error;
       }
     }
     const reason = problem instanceof Error ? problem.message : "";
     return new StartError(`The embedded nats-server can't be started again. ${reason}`, problem);
+  }
+
+  /** Ends the server as soon as it reports a failed write: nothing is acknowledged then, or read that is not on disk. */
+  private noteFault(fault: WriteFault): void {
+    if (this.fault !== undefined || this.isStopping()) return;
+    this.fault = fault;
+    this.log.error(`${faultSentence(fault)} The embedded nats-server is ended.`);
+    this.process?.kill();
+  }
+
+  private async recoverDisk(): Promise<void> {
+    if (this.fault === undefined) return;
+    const nowMs = performance.now();
+    const isRepeated = nowMs - this.lastFaultMs < FAULT_REPEAT_MS;
+    this.lastFaultMs = nowMs;
+    await untilDiskAnswers({
+      folder: join(this.directory, STORE_FOLDER),
+      serverStartMs: this.processStartMs,
+      needsRoom: !this.fault.isFull || isRepeated,
+      signal: this.stopping.signal,
+      onWaiting: (reason) => this.log.error(`The disk does not take writes (${reason}); waiting for it.`),
+    });
+    this.fault = undefined;
   }
 
   /** Passes on what went wrong. Its lines look like `[123] [WRN] text`. */
@@ -266,7 +308,14 @@ class EmbeddedServer implements EmbeddedNats {
     if (text.startsWith("Plaintext passwords detected")) return;
     if (level === "WRN") this.log.warn(`nats-server: ${text}`);
     else this.log.error(`nats-server: ${text}`);
+    const fault = writeFaultOf(text);
+    if (fault !== undefined) this.noteFault(fault);
   }
+}
+
+function faultSentence({ reason, isFull }: WriteFault): string {
+  const what = isFull ? "The disk is full" : "The disk failed a write or sync";
+  return `${what}: ${reason}. Nothing is acknowledged until the disk answers.`;
 }
 
 /** No wait before the first restart, then 0.1 s, 0.2 s, and so on. */

@@ -4,16 +4,16 @@ import type { Limits } from "../kv/limits.js";
 import { type BucketOwner, quote, streamName } from "../kv/names.js";
 import type { CallScope, Condition, DeleteOptions, PutOptions, WriteOptions } from "../kv/store.js";
 import type { BucketFactsCache } from "./bucket-facts.js";
-import type { DiskGuard } from "./disk-guard.js";
+import { type DiskRoom, type DiskUse, storedBytes } from "./disk-guard.js";
 import { aboutOf, type KeyPlace, placeOf } from "./entries.js";
 import { outcomeUnknown, toKvError } from "./errors.js";
 import type { Expiry } from "./expiry.js";
 import { identityOf, RecentWrites, type WriteIdentity } from "./idempotency.js";
 import { askJetStream } from "./jetstream-api.js";
 import type { MessageReader, StoredMessage } from "./newest.js";
-import { CONTENT_TYPE_HEADER, MARKER_REASON_HEADER, operationOf, OPERATION_HEADER } from "./records.js";
+import { MARKER_REASON_HEADER, operationOf, OPERATION_HEADER } from "./records.js";
 import { type Requests, Unanswered } from "./requests.js";
-import { HEADER_BYTES_MAX } from "./stream-config.js";
+import { contentTypeLine, tooLarge, valueBytesMaxOf } from "./value-limits.js";
 import type { Write } from "./write.js";
 import { MISMATCH, type Writer } from "./writes.js";
 
@@ -26,13 +26,11 @@ export interface EntryWritesOptions {
   readonly limits: Limits;
   /** The largest message that the storage takes, headers included. */
   readonly maxPayloadBytes: number;
-  /** Tells whether there is room for values. Default: there is. */
-  readonly disk?: Pick<DiskGuard, "hasRoom"> | undefined;
+  readonly disk: DiskRoom;
   /** Whose buckets these are. Default: users'. */
   readonly owner?: BucketOwner | undefined;
 }
 
-const CONTENT_TYPE = /^[\x20-\x7e]*$/;
 const NO_BYTES = new Uint8Array(0);
 /** What a purge makes room for its own marker against. */
 const FULL: ReadonlySet<string> = new Set(["bucket_full", "storage_exhausted"]);
@@ -68,13 +66,15 @@ export class EntryWrites {
     }
     const condition = options.condition ?? "always";
     const request = ["put", key, headerLines, textOf(condition)];
-    return this.once(place, options, request, value, async (identity) => {
-      // An earlier sending may have been applied: that is looked for first.
-      if (identity?.sentBefore === undefined) checkRoom(place, this.options.disk);
-      const write = writeOf(place, value, headerLines, identity);
-      if (condition === "always") return accepted(await this.write(write, scope));
-      if (condition === "if_absent") return this.putIfAbsent(place, write, scope);
-      return this.writeIfRevision(place, write, condition.ifRevision, scope);
+    // The service's own records are small, and needed where the disk is full: API keys, tickets for watches.
+    const use = this.options.owner === undefined ? "value" : "record";
+    return this.once(place, options, request, value, (identity) => {
+      const write = writeOf(place, value, headerLines, identity, use);
+      return this.admit(place, write, scope, async () => {
+        if (condition === "always") return accepted(await this.write(write, scope));
+        if (condition === "if_absent") return this.putIfAbsent(place, write, scope);
+        return this.writeIfRevision(place, write, condition.ifRevision, scope);
+      });
     });
   }
 
@@ -93,8 +93,29 @@ export class EntryWrites {
       textOf(condition),
     ];
     return this.once(place, options, request, NO_BYTES, (identity) =>
-      this.deleteOnce(place, writeOf(place, NO_BYTES, headerLines, identity), condition, scope),
+      this.deleteOnce(place, writeOf(place, NO_BYTES, headerLines, identity, "record"), condition, scope),
     );
+  }
+
+  /** Writes where the disk has room; where it has none, an earlier sending may still have been applied. */
+  private async admit(
+    place: KeyPlace,
+    write: Write,
+    scope: CallScope,
+    send: () => Promise<bigint>,
+  ): Promise<bigint> {
+    const { disk, reader } = this.options;
+    const bytes = storedBytes(write.subject, write.data) + write.headerLines.length;
+    try {
+      return await disk.admit(write.use, bytes, aboutOf(place), send);
+    } catch (error) {
+      const isRefused = error instanceof KvError && error.kind === "storage_exhausted";
+      if (!isRefused || write.identity?.sentBefore === undefined) throw error;
+      const newest = await reader.newest(place, place.subject, scope);
+      const revision = await this.appliedBefore(write, newest, scope);
+      if (revision === undefined) throw error;
+      return revision;
+    }
   }
 
   /** The bucket is gone: one of the same name is another one. */
@@ -132,9 +153,11 @@ export class EntryWrites {
       return 0n;
     }
     const send = (): Promise<bigint> =>
-      condition === "always"
-        ? this.write(write, scope).then(accepted)
-        : this.writeIfRevision(place, write, condition.ifRevision, scope);
+      this.admit(place, write, scope, () =>
+        condition === "always"
+          ? this.write(write, scope).then(accepted)
+          : this.writeIfRevision(place, write, condition.ifRevision, scope),
+      );
     try {
       return await send();
     } catch (error) {
@@ -224,22 +247,15 @@ export class EntryWrites {
   }
 }
 
-/** The largest value that the service and its storage take, in bytes. */
-export function valueBytesMaxOf(options: {
-  readonly limits: Limits;
-  readonly maxPayloadBytes: number;
-}): number {
-  return Math.min(options.limits.valueBytesMax, options.maxPayloadBytes - HEADER_BYTES_MAX);
-}
-
 function writeOf(
   place: KeyPlace,
   data: Uint8Array,
   headerLines: string,
   identity: WriteIdentity | undefined,
+  use: DiskUse,
 ): Write {
   const { subject, key } = place;
-  return { place, subject, key, data, headerLines, identity, expected: undefined };
+  return { place, subject, key, data, headerLines, identity, use, expected: undefined };
 }
 
 function textOf(condition: Condition): string {
@@ -262,17 +278,6 @@ function isOver(bytes: number, most: number): boolean {
   return most > 0 && bytes > most;
 }
 
-/** The header of a content type; none for an empty one. Throws `invalid_argument`. */
-export function contentTypeLine(contentType: string, limits: Limits): string {
-  if (contentType === "") return "";
-  if (contentType.length <= limits.contentTypeBytesMax && CONTENT_TYPE.test(contentType)) {
-    return `${CONTENT_TYPE_HEADER}: ${contentType}\r\n`;
-  }
-  throw invalidArgument(
-    `The content type ${quote(contentType)} is malformed; it takes up to ${limits.contentTypeBytesMax} printable ASCII characters.`,
-  );
-}
-
 function checkCondition(place: KeyPlace, expected: bigint): void {
   if (expected < 1n) throw invalidArgument("The revision of a condition is at least 1.", aboutOf(place));
 }
@@ -285,23 +290,5 @@ function checkRevision(place: KeyPlace, expected: bigint, newest: StoredMessage 
     "revision_mismatch",
     `The newest revision of the key ${quote(place.key)} is not ${expected.toString()}: ${found}.`,
     { ...aboutOf(place), revision: current },
-  );
-}
-
-/** Values are refused while the disk is nearly full. */
-export function checkRoom(place: KeyPlace, disk: Pick<DiskGuard, "hasRoom"> | undefined): void {
-  if (disk?.hasRoom !== false) return;
-  throw new KvError(
-    "storage_exhausted",
-    "The storage's disk is nearly full: values are refused until there is room. Reads, deletes and purges go on.",
-    aboutOf(place),
-  );
-}
-
-export function tooLarge(place: KeyPlace, bytes: number, most: number, whose: string): KvError {
-  return new KvError(
-    "value_too_large",
-    `The value has ${bytes} bytes; ${whose} takes at most ${most}.`,
-    aboutOf(place),
   );
 }

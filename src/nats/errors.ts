@@ -57,6 +57,7 @@ const KIND_OF_CODE: ReadonlyMap<number, KvErrorKind> = new Map<number, KvErrorKi
 /** One code for every failure of the store itself: only its text tells a full bucket from a full disk. */
 const BUCKET_FULL_TEXT = /maximum (bytes|messages)/;
 const NO_SPACE_TEXT = /no space|insufficient|resources/i;
+const DISK_FULL_TEXT = /no space left on device|disk quota exceeded/i;
 
 /** The kind of a refusal; `internal` where the table does not know it. */
 export function kindOf(error: JetStreamError): KvErrorKind {
@@ -64,7 +65,11 @@ export function kindOf(error: JetStreamError): KvErrorKind {
     if (BUCKET_FULL_TEXT.test(error.description)) return "bucket_full";
     return NO_SPACE_TEXT.test(error.description) ? "storage_exhausted" : "internal";
   }
-  return KIND_OF_CODE.get(error.code) ?? "internal";
+  // JetStream passes on what the file system said of a stream that can't be made, under a code for every failure.
+  return (
+    KIND_OF_CODE.get(error.code) ??
+    (DISK_FULL_TEXT.test(error.description) ? "storage_exhausted" : "internal")
+  );
 }
 
 /** Any failure as a `KvError` with a sentence that says nothing of JetStream. What was thrown stays as the cause. */

@@ -14,22 +14,16 @@ import type { Limits } from "../kv/limits.js";
 import { quote } from "../kv/names.js";
 import type { CallScope, ImportedEntry, ImportResult } from "../kv/store.js";
 import type { BucketFactsCache } from "./bucket-facts.js";
-import type { DiskGuard } from "./disk-guard.js";
+import { type DiskRoom, storedBytes } from "./disk-guard.js";
 import { type KeyPlace, placeOf } from "./entries.js";
-import {
-  checkRoom,
-  contentTypeLine,
-  DELETE_LINE,
-  PURGE_LINES,
-  tooLarge,
-  valueBytesMaxOf,
-} from "./entry-writes.js";
+import { DELETE_LINE, PURGE_LINES } from "./entry-writes.js";
 import { JetStreamError, kindOf, outcomeUnknown, toKvError } from "./errors.js";
 import { parseAnswer } from "./jetstream-api.js";
 import { RawHeaders } from "./messages.js";
 import { existing, isNoResponders, whyNoResponders } from "./newest.js";
 import type { ReadCache } from "./read-cache.js";
 import { type Requests, Unanswered } from "./requests.js";
+import { contentTypeLine, tooLarge, valueBytesMaxOf } from "./value-limits.js";
 import { MESSAGE_ID_HEADER } from "./write.js";
 
 export interface ImportsOptions {
@@ -37,7 +31,7 @@ export interface ImportsOptions {
   readonly isClustered: boolean;
   readonly facts: BucketFactsCache;
   readonly cache: ReadCache | undefined;
-  readonly disk: Pick<DiskGuard, "hasRoom"> | undefined;
+  readonly disk: DiskRoom;
   readonly limits: Limits;
   /** The largest message that the storage takes, headers included. */
   readonly maxPayloadBytes: number;
@@ -66,7 +60,7 @@ export class Imports {
     entries: readonly ImportedEntry[],
     scope: CallScope,
   ): Promise<ImportResult> {
-    const { cache, limits } = this.options;
+    const { cache, disk, limits } = this.options;
     if (entries.length === 0 || entries.length > limits.importedEntriesMax) {
       throw invalidArgument(
         `The call has ${entries.length} entries; it takes 1 to ${limits.importedEntriesMax}.`,
@@ -76,7 +70,10 @@ export class Imports {
     const messages = entries.map((entry) => this.check(bucket, entry));
     const first = messages[0] as Message;
     const allowed = await this.withinBucketLimit(first, messages, scope);
-    const send = (): Promise<ImportResult> => this.send(first, allowed, afterRevision, scope);
+    const bytes = allowed.reduce((sum, { place, data }) => sum + storedBytes(place.subject, data), 0);
+    const use = allowed.some(({ data }) => data.length > 0) ? "value" : "record";
+    const send = (): Promise<ImportResult> =>
+      disk.admit(use, bytes, { bucket }, () => this.send(first, allowed, afterRevision, scope));
     return cache === undefined ? send() : cache.duringBucket(first.place.stream, send);
   }
 
@@ -92,7 +89,6 @@ export class Imports {
         headerLines: entry.operation === "purge" ? PURGE_LINES : DELETE_LINE,
       };
     }
-    checkRoom(place, this.options.disk);
     const most = valueBytesMaxOf(this.options);
     if (entry.value.length > most) throw tooLarge(place, entry.value.length, most, "the service");
     return { place, data: entry.value, headerLines: contentTypeLine(entry.contentType, this.options.limits) };

@@ -4,7 +4,7 @@ import type { Limits } from "../kv/limits.js";
 import type { CallScope, Durability, Store, Watch, WatchOptions } from "../kv/store.js";
 import { BucketFactsCache } from "./bucket-facts.js";
 import { Buckets } from "./buckets.js";
-import type { DiskGuard } from "./disk-guard.js";
+import { type DiskRoom, UNSEEN_DISK } from "./disk-guard.js";
 import { Entries } from "./entries.js";
 import { EntryWrites } from "./entry-writes.js";
 import { toKvError } from "./errors.js";
@@ -37,8 +37,8 @@ export interface JetStreamStoreOptions {
   readonly isClustered: boolean;
   /** Whether nobody but this store writes to the server: reads may then be answered from memory. Default: false. */
   readonly isExclusive?: boolean;
-  /** Tells whether the storage has room for values. Default: it has. */
-  readonly disk?: Pick<DiskGuard, "hasRoom"> | undefined;
+  /** The room on the storage's disk. Default: it can't be seen. */
+  readonly disk?: DiskRoom | undefined;
   readonly limits: Limits;
   readonly watches: Watches;
   /** Copies that the storage keeps of a new bucket. Default: 1. */
@@ -52,12 +52,12 @@ export interface JetStreamStoreOptions {
 
 /** Makes a store on a connection where JetStream answers. Close it before the connection. */
 export function createJetStreamStore(options: JetStreamStoreOptions): Store {
-  const { connection, isClustered, limits, watches, maxPayloadBytes, log } = options;
+  const { connection, isClustered, limits, watches, maxPayloadBytes, log, disk = UNSEEN_DISK } = options;
   const requests = new Requests(connection);
   const reader = new MessageReader(requests, isClustered, new ReadGate(limits, isClustered));
   const isCached = options.isExclusive === true && !isClustered && limits.readCacheBytesMax > 0;
   const cache = isCached ? new ReadCache(requests, limits.readCacheBytesMax) : undefined;
-  const writer = new Writer(requests, reader, isClustered, cache);
+  const writer = new Writer(requests, reader, isClustered, disk, cache);
   const facts = new BucketFactsCache(requests);
   const liveKeys = new LiveKeys({ requests, reader, isClustered, limits, log });
   const expiry = new Expiry(facts);
@@ -69,18 +69,17 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     facts,
     cache,
     isExclusive: options.isExclusive === true,
+    disk,
     limits,
     replicas: options.replicas ?? 1,
     durability: options.durability ?? "unknown",
   });
   const entries = new Entries({ reader, expiry, cache });
   const writes = new EntryWrites({
-    ...{ requests, reader, writer, facts, expiry, limits, maxPayloadBytes },
-    disk: options.disk,
+    ...{ requests, reader, writer, facts, expiry, limits, maxPayloadBytes, disk },
   });
   const imports = new Imports({
-    ...{ requests, isClustered, facts, cache, limits, maxPayloadBytes },
-    disk: options.disk,
+    ...{ requests, isClustered, facts, cache, limits, maxPayloadBytes, disk },
   });
   return {
     createBucket: (config, scope, createdBy) => buckets.create(config, scope, createdBy),

@@ -4,6 +4,7 @@ import { KvError, type KvErrorKind } from "../kv/errors.js";
 import { DEFAULT_LIMITS } from "../kv/limits.js";
 import type { BucketConfig, CallScope, SystemBucket } from "../kv/store.js";
 import { BucketFactsCache } from "./bucket-facts.js";
+import { type DiskRoom, UNSEEN_DISK } from "./disk-guard.js";
 import { Entries } from "./entries.js";
 import { EntryWrites } from "./entry-writes.js";
 import { Expiry } from "./expiry.js";
@@ -26,6 +27,8 @@ export interface SystemBucketsOptions {
   /** Copies that the storage keeps. */
   readonly replicas: number;
   readonly maxPayloadBytes: number;
+  /** The room on the storage's disk. Default: it can't be seen. */
+  readonly disk?: DiskRoom | undefined;
   readonly log: HubLog;
 }
 
@@ -38,17 +41,17 @@ export interface SystemBuckets {
 
 /** The service's own buckets on a connection where JetStream answers. */
 export function createSystemBuckets(options: SystemBucketsOptions): SystemBuckets {
-  const { connection, isClustered, replicas, maxPayloadBytes, log } = options;
+  const { connection, isClustered, replicas, maxPayloadBytes, disk = UNSEEN_DISK, log } = options;
   // Not those that are set: they are for users.
   const limits = DEFAULT_LIMITS;
   const requests = new Requests(connection);
   const reader = new MessageReader(requests, isClustered, new ReadGate(limits, isClustered));
-  const writer = new Writer(requests, reader, isClustered);
+  const writer = new Writer(requests, reader, isClustered, disk);
   const facts = new BucketFactsCache(requests);
   const expiry = new Expiry(facts);
   const entries = new Entries({ reader, expiry, owner: OWNER });
   const writes = new EntryWrites({
-    ...{ requests, reader, writer, facts, expiry, limits, maxPayloadBytes },
+    ...{ requests, reader, writer, facts, expiry, limits, maxPayloadBytes, disk },
     owner: OWNER,
   });
   const watches = new WatchHubs({ connection, isClustered, limits, log, owner: OWNER });

@@ -1,5 +1,6 @@
 /** A write as a message, and the storage's answer to it. */
 import type { KvErrorFacts } from "../kv/errors.js";
+import type { DiskUse } from "./disk-guard.js";
 import type { WriteIdentity } from "./idempotency.js";
 import type { Place } from "./newest.js";
 
@@ -15,6 +16,7 @@ export interface Write {
   readonly expected: bigint | undefined;
   /** Undefined where the client gave no idempotency key. */
   readonly identity: WriteIdentity | undefined;
+  readonly use: DiskUse;
 }
 
 export const MESSAGE_ID_HEADER = "Nats-Msg-Id";

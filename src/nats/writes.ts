@@ -12,6 +12,7 @@ import type { KvErrorFacts } from "../kv/errors.js";
 import type { KvError } from "../kv/errors.js";
 import type { CallScope } from "../kv/store.js";
 import type { BucketFacts } from "./bucket-facts.js";
+import type { DiskRoom } from "./disk-guard.js";
 import { type Doubt, EarlierSendings } from "./earlier-sendings.js";
 import { JetStreamError, kindOf, outcomeUnknown, toKvError, unavailable } from "./errors.js";
 import { REQUEST_HEADER } from "./idempotency.js";
@@ -40,6 +41,7 @@ export class Writer {
     private readonly requests: Requests,
     private readonly reader: MessageReader,
     isClustered: boolean,
+    private readonly disk: DiskRoom,
     private readonly cache?: ReadCache,
   ) {
     this.earlier = new EarlierSendings(requests, reader, isClustered);
@@ -131,6 +133,8 @@ export class Writer {
         if (revision !== undefined) return revision;
         const current = newest?.sequence ?? 0n;
         if (write.expected !== undefined && write.expected !== current) return MISMATCH;
+        // Nothing is under way to a server that was started since: then a refusal is certain, and a full disk a reason.
+        if (this.requests.serverSinceMs > doubt.sinceMs) this.disk.check(write.use, about);
         const reply = await this.send(write, id, current, scope);
         const outcome = await this.accept(reply, write, true, facts, scope);
         if (outcome !== MISMATCH) return outcome;

@@ -14,8 +14,13 @@ export async function answerHealth(
   } else if (await health.isServing()) {
     answer(response, 200, "ready");
   } else {
-    answer(response, 503, health.isStopping ? "stopping" : "storage unavailable");
+    answer(response, 503, whyNotServing(health));
   }
+}
+
+function whyNotServing(health: Health): string {
+  if (health.isStopping) return "stopping";
+  return health.hasStorageFailed() ? "storage failed: waiting for its disk" : "storage unavailable";
 }
 
 function answer(response: ServerResponse | Http2ServerResponse, status: number, word: string): void {

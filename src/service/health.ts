@@ -11,17 +11,28 @@ export class Health {
   private timer: NodeJS.Timeout | undefined;
   private readonly watches = new Set<HealthWatch>();
 
-  /** `ping` resolves when the storage answers, and rejects otherwise: soon, in both cases. */
-  constructor(private readonly ping: () => Promise<void>) {}
+  /**
+   * `ping` resolves when the storage answers, and rejects otherwise: soon, in both cases. `storageProblem` tells of a storage that failed
+   * a write, and must not be used: undefined while there is none.
+   */
+  constructor(
+    private readonly ping: () => Promise<void>,
+    private readonly storageProblem: () => string | undefined = () => undefined,
+  ) {}
 
   /** Whether it was told to stop. */
   get isStopping(): boolean {
     return this.isDraining;
   }
 
+  /** Whether the storage failed a write, and waits for its disk. */
+  hasStorageFailed(): boolean {
+    return this.storageProblem() !== undefined;
+  }
+
   /** Whether calls are answered now. Who asks at the same time shares one question to the storage. */
   async isServing(): Promise<boolean> {
-    if (this.isDraining) return false;
+    if (this.isDraining || this.hasStorageFailed()) return false;
     this.asking ??= this.ping()
       .then(
         () => true,
@@ -29,7 +40,7 @@ export class Health {
       )
       .finally(() => (this.asking = undefined));
     const answers = await this.asking;
-    return answers && !this.isDraining;
+    return answers && !this.hasStorageFailed() && !this.isDraining;
   }
 
   /** The answers as they change, beginning with the present one. */

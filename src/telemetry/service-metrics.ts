@@ -14,8 +14,18 @@ export interface ServiceFacts {
     readonly disconnects: number;
     readonly reconnects: number;
   };
+  /** The disk of the embedded server; undefined where it can't be seen from here. */
+  readonly disk: DiskFacts | undefined;
   /** Rejects when the storage does not answer. */
   sizes(): Promise<readonly BucketSize[]>;
+}
+
+export interface DiskFacts {
+  readonly freeBytes: number;
+  /** What is to stay free. */
+  readonly keepBytes: number;
+  /** Whether values are taken. */
+  readonly hasRoom: boolean;
 }
 
 export interface WatchFacts {
@@ -79,6 +89,7 @@ export function addServiceMetrics(registry: Registry, facts: ServiceFacts, perBu
       "Connections to NATS that came back.",
       () => facts.nats.reconnects,
     ),
+    ...(facts.disk === undefined ? [] : diskMetrics(facts.disk)),
     stored("ironflow_store_buckets", "Buckets.", () => sizes.total(() => 1)),
     stored("ironflow_store_bytes", "Bytes that all buckets take, history and tombstones included.", () =>
       sizes.total(({ bytes }) => bytes),
@@ -101,6 +112,17 @@ export function addServiceMetrics(registry: Registry, facts: ServiceFacts, perBu
       sizes.each(({ entries }) => entries),
     ),
   );
+}
+
+function diskMetrics(disk: DiskFacts): readonly MetricDefinition[] {
+  const definitions: readonly MetricDefinition[] = [
+    gauge("ironflow_disk_free_bytes", "Bytes free on the disk of the embedded server.", () => disk.freeBytes),
+    gauge("ironflow_disk_reserve_bytes", "Bytes that are to stay free on that disk.", () => disk.keepBytes),
+    gauge("ironflow_disk_has_room", "1 while values are taken, 0 while that disk is nearly full.", () =>
+      disk.hasRoom ? 1 : 0,
+    ),
+  ];
+  return definitions.map((definition) => ({ ...definition, aggregator: "min" }));
 }
 
 /** The sizes as they were a few seconds ago at most; none while the storage does not answer. */

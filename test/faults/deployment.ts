@@ -41,6 +41,9 @@ export async function deploy(environment: Record<string, string> = {}): Promise<
           DATA_DIR: dataDir,
           PORT: String(port),
           LOG_LEVEL: "warn",
+          ...(process.env.NATS_SERVER_BIN === undefined
+            ? {}
+            : { NATS_SERVER_BIN: process.env.NATS_SERVER_BIN }),
           ...environment,
         },
         stdio: ["ignore", "pipe", "pipe"],

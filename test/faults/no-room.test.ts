@@ -1,8 +1,4 @@
-/** No room: a full bucket, a full disk, too large a value, no more consumers. The documented error each time, reads go on, and what was acknowledged stays. */
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+/** No room: a full bucket, too large a value, no more consumers. The documented error each time, reads go on, and what was acknowledged stays. */
 import { type Client, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -12,20 +8,7 @@ import { type Deployment, deploy } from "./deployment.js";
 import { report } from "./report.js";
 import { reasonOf, type Service, serviceAt } from "./workload.js";
 
-const DISK_BYTES = 64 * 1_048_576;
 const KIB = 1_024;
-
-/** Mounting takes rights that few have. */
-function mountSmallDisk(): string | undefined {
-  const folder = mkdtempSync(join(tmpdir(), "ironflow-disk-"));
-  try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", `size=${DISK_BYTES}`, "tmpfs", folder], { stdio: "ignore" });
-    return folder;
-  } catch {
-    rmSync(folder, { recursive: true });
-    return undefined;
-  }
-}
 
 let service: Deployment;
 let buckets: Client<typeof BucketService>;
@@ -98,51 +81,6 @@ describe("a full bucket, and values that are too large", () => {
     const { entry } = await keys.get({ bucket: "narrow", key: "k" });
     expect(Buffer.from(entry?.value ?? []).toString()).toBe("before");
   }, 60_000);
-});
-
-describe("a full disk", () => {
-  const folder = mountSmallDisk();
-  afterAll(() => {
-    if (folder === undefined) return;
-    execFileSync("umount", ["-l", folder]);
-    rmSync(folder, { recursive: true });
-  });
-
-  it.skipIf(folder === undefined)(
-    "refuses with a documented error, serves reads, keeps all that was acknowledged, and goes on when there is room (needs the right to mount)",
-    async () => {
-      const [disk = ""] = [folder];
-      service = await deploy({ DATA_DIR: join(disk, "data") });
-      open();
-      // Some other program takes most of what is left.
-      writeFileSync(join(disk, "others"), Buffer.alloc(DISK_BYTES - 16 * 1_048_576));
-      try {
-        await buckets.createBucket({ name: "disk" });
-        const { reason, acknowledged } = await fill("disk", 256 * KIB);
-        const lost = await countLost("disk", acknowledged, 256 * KIB);
-        rmSync(join(disk, "others"));
-        let tries = 0;
-        for (let isWell = false; !isWell; tries++) {
-          isWell = await keys.put({ bucket: "disk", key: "again", value: Buffer.alloc(KIB) }).then(
-            () => true,
-            () => false,
-          );
-        }
-        const lostAfter = await countLost("disk", acknowledged, 256 * KIB);
-        report(
-          "disk full",
-          undefined,
-          `${reason} after ${acknowledged.length} writes`,
-          `lost ${lost}, ${lostAfter} once there was room (write ${tries} went well)`,
-        );
-        expect({ lost, lostAfter }).toEqual({ lost: 0, lostAfter: 0 });
-        expect(reason).toBe("storage_exhausted");
-      } finally {
-        await service.remove();
-      }
-    },
-    120_000,
-  );
 });
 
 describe("an account that may have one consumer on a stream", () => {
