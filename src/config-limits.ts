@@ -27,6 +27,12 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
     "What is to stay free on the disk of the embedded server, in bytes; of a small disk a tenth at most. Values are refused while it is not. 0: the disk is not looked at.",
   ],
   [
+    "natsUnreadBytesMax",
+    8 * MEGABYTE,
+    1_024 * MEGABYTE,
+    "The most bytes that NATS may have on their way to the service over one connection; reads wait for their turn. Keep it well below the server's max_pending (64 MiB by default), above which the server closes the connection.",
+  ],
+  [
     "readCacheBytesMax",
     0,
     16_384 * MEGABYTE,

@@ -79,10 +79,11 @@ async function start(
 ): Promise<Service> {
   for (const warning of config.warnings) log.warn(warning);
   const nats = await connectStorage({ config, log, undo, isEmbeddedElsewhere, onFatal });
-  const { connection, isClustered, maxPayloadBytes } = nats;
-  const watches = new WatchHubs({ connection, isClustered, limits: config.limits, log });
+  const { link, bulk, isClustered, maxPayloadBytes } = nats;
+  const watches = new WatchHubs({ link: bulk, isClustered, limits: config.limits, log });
   const store = createJetStreamStore({
-    connection,
+    link,
+    bulk,
     isClustered,
     // The embedded server lets nobody else in, but the workers share it.
     isExclusive: config.natsUrl === undefined && config.workers === 1,
@@ -92,7 +93,6 @@ async function start(
     replicas: config.replicas,
     durability: nats.durability,
     disk: nats.disk,
-    log,
   });
   undo.push(() => store.close());
   const health = new Health(
@@ -128,7 +128,7 @@ async function start(
     {
       connections: () => listener.connections,
       watches: () => watches.stats(),
-      nats: new ConnectionFacts(connection, log),
+      nats: new ConnectionFacts({ calls: link, bulk }, log),
       disk: config.limits.diskReserveBytes === 0 ? undefined : nats.disk,
       sizes: () =>
         store.sizes({ deadlineMs: performance.now() + config.limits.readyTimeoutMs, signal: NEVER }),

@@ -7,6 +7,7 @@ import { type ConnectedNats, connectNats, type ConnectOptions } from "./nats/con
 import { DiskGuard } from "./nats/disk-guard.js";
 import { STORE_FOLDER } from "./nats/embedded-config.js";
 import { type EmbeddedNats, startEmbedded } from "./nats/embedded.js";
+import { Link } from "./nats/link.js";
 import { capabilitiesOf, oldServerWarning, RELIABLE_SERVER_VERSION } from "./nats/server-version.js";
 
 export interface StorageOptions {
@@ -20,7 +21,11 @@ export interface StorageOptions {
   readonly onFatal?: ((error: Error) => void) | undefined;
 }
 
-export interface Storage extends ConnectedNats {
+export interface Storage extends Omit<ConnectedNats, "connection"> {
+  /** For calls with small answers. */
+  readonly link: Link;
+  /** For histories, lists and watches. */
+  readonly bulk: Link;
   /** Whether the disk has room for values; undefined where it can't be seen from here. */
   readonly disk: DiskGuard | undefined;
   /** Why the storage takes no writes: its disk failed one. Undefined: none did, or that can't be seen from here. */
@@ -40,13 +45,18 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
     embedded === undefined
       ? { servers: config.natsUrl ?? "", credsFile: config.natsCreds }
       : { servers: embedded.url, user: embedded.user, pass: embedded.pass };
-  const nats = await connectNats({
-    ...target,
-    name: "ironflow-kv",
-    readyTimeoutMs: config.limits.natsConnectTimeoutMs,
-  });
-  undo.push(() => nats.connection.close());
-  const { info } = nats.connection;
+  const connectAs = async (name: string): Promise<ConnectedNats> => {
+    const connected = await connectNats({
+      ...target,
+      name,
+      readyTimeoutMs: config.limits.natsConnectTimeoutMs,
+    });
+    undo.push(() => connected.connection.close());
+    return connected;
+  };
+  const { connection, ...nats } = await connectAs("ironflow-kv");
+  const bulk = await connectAs("ironflow-kv bulk");
+  const { info } = connection;
   if (config.replicas > 1 && !nats.isClustered && info?.jetstream === true) {
     throw new Error(
       `REPLICAS is ${config.replicas}, and the server at NATS_URL is alone; that takes a cluster.`,
@@ -59,7 +69,15 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
     log.warn(oldServerWarning(nats.serverVersion, remedy));
   }
   const problem = (): string | undefined => embedded?.problem;
-  return { ...nats, durability, problem, disk: await guardDisk(options, problem) };
+  const linkOptions = { unreadBytesMax: config.limits.natsUnreadBytesMax, log };
+  return {
+    ...nats,
+    link: new Link(connection, linkOptions),
+    bulk: new Link(bulk.connection, linkOptions),
+    durability,
+    problem,
+    disk: await guardDisk(options, problem),
+  };
 }
 
 /** The disk of the embedded server, whichever process of this service runs it. */

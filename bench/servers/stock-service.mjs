@@ -14,8 +14,8 @@ const config = loadConfig({ NATS_URL: process.argv[2], ALLOW_ANONYMOUS: "true" }
 const { limits } = config;
 const undo = [];
 const nats = await connectStorage({ config, log, undo, isEmbeddedElsewhere: false });
-const watches = new WatchHubs({ ...nats, limits, log });
-const store = createJetStreamStore({ ...nats, isExclusive: false, limits, watches, replicas: 1, log });
+const watches = new WatchHubs({ link: nats.bulk, isClustered: nats.isClustered, limits, log });
+const store = createJetStreamStore({ ...nats, isExclusive: false, limits, watches, replicas: 1 });
 const registry = createRegistry({
   store,
   limits,

@@ -6,6 +6,7 @@ import { Kvm } from "@nats-io/kv";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { DEFAULT_LIMITS } from "../../dist/src/kv/limits.js";
+import { Link } from "../../dist/src/nats/link.js";
 import { WatchHubs } from "../../dist/src/nats/watch-hub.js";
 import { startNats, stopAll } from "../processes.mjs";
 
@@ -20,7 +21,7 @@ const { url } = await startNats("relaxed");
 const writer = await connect({ servers: url });
 const publisher = jetstream(writer);
 const manager = await jetstreamManager(writer);
-const quiet = { info: () => undefined, debug: () => undefined };
+const quiet = { info: () => undefined, debug: () => undefined, warn: () => undefined };
 let buckets = 0;
 
 try {
@@ -44,7 +45,8 @@ function ourWatches({ start = "now", idle = 0 } = {}) {
     async open(bucket, onEvent) {
       if (hubs === undefined) {
         connection = await connect({ servers: url });
-        hubs = new WatchHubs({ connection, isClustered: false, limits: DEFAULT_LIMITS, log: quiet });
+        const link = new Link(connection, { unreadBytesMax: DEFAULT_LIMITS.natsUnreadBytesMax, log: quiet });
+        hubs = new WatchHubs({ link, isClustered: false, limits: DEFAULT_LIMITS, log: quiet });
         for (let n = 0; n < idle; n++) await hubs.watch(bucket, { filters: [], start }, scope());
       }
       const watcher = await hubs.watch(bucket, { filters: [], start }, scope());

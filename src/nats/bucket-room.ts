@@ -17,6 +17,8 @@ interface StreamPage<Item> {
 
 /** The streams of all KV buckets, also of those that other programs made. */
 const KV_SUBJECTS = "$KV.*.>";
+/** 1,024 names, or 256 descriptions of streams (JetStream API), with room for streams of other programs. */
+const PAGE_BYTES_MAX = 1_048_576;
 
 export class PresentBuckets {
   constructor(
@@ -83,6 +85,7 @@ export class PresentBuckets {
         operation,
         { subject: KV_SUBJECTS, offset },
         scope,
+        PAGE_BYTES_MAX,
       );
     } catch (error) {
       throw toKvError(error, {});

@@ -1,34 +1,64 @@
-/** What the connection to NATS goes through, for metrics and the log. */
-import type { NatsConnection } from "@nats-io/transport-node";
+/** What the connections to NATS go through, for metrics and the log. */
+import type { Link } from "./link.js";
 
 export interface ConnectionLog {
   info(facts: object, sentence: string): void;
   warn(facts: object, sentence: string): void;
 }
 
+/** Names of the connections in the log, by what they are for. */
+const NAMES = {
+  calls: "the connection to NATS",
+  bulk: "the connection to NATS for lists, histories and watches",
+};
+
 export class ConnectionFacts {
-  isConnected = true;
+  readonly connections: readonly LinkFacts[];
+
+  constructor(links: Readonly<Record<keyof typeof NAMES, Link>>, log: ConnectionLog) {
+    this.connections = (["calls", "bulk"] as const).map(
+      (use) => new LinkFacts(use, NAMES[use], links[use], log),
+    );
+  }
+
+  /** Whether all connections are up. */
+  get isConnected(): boolean {
+    return this.connections.every(({ link }) => link.isConnected);
+  }
+}
+
+class LinkFacts {
   /** Since the start. */
   disconnects = 0;
   /** Since the start. */
   reconnects = 0;
 
-  constructor(connection: NatsConnection, log: ConnectionLog) {
-    void this.follow(connection, log);
+  constructor(
+    readonly use: string,
+    name: string,
+    readonly link: Link,
+    log: ConnectionLog,
+  ) {
+    let isLost = false;
+    link.onDisconnect(() => {
+      if (isLost || link.connection.isClosed()) return;
+      isLost = true;
+      this.disconnects++;
+      log.warn({}, `${name} is lost`);
+    });
+    link.onReconnect(() => {
+      isLost = false;
+      this.reconnects++;
+      log.info({}, `${name} is back`);
+    });
   }
 
-  private async follow(connection: NatsConnection, log: ConnectionLog): Promise<void> {
-    for await (const status of connection.status()) {
-      if (status.type === "disconnect" && this.isConnected) {
-        this.isConnected = false;
-        this.disconnects++;
-        log.warn({}, "the connection to NATS is lost");
-      } else if (status.type === "reconnect") {
-        this.isConnected = true;
-        this.reconnects++;
-        log.info({}, "the connection to NATS is back");
-      }
-    }
-    this.isConnected = false;
+  get unreadBytes(): number {
+    return this.link.unread.reserved;
+  }
+
+  /** Since the start. */
+  get unreadBytesPeak(): number {
+    return this.link.unread.peak;
   }
 }

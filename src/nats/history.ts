@@ -14,7 +14,15 @@ import type { CallScope, Consistency, Entry, Page, PageRequest } from "../kv/sto
 import { aboutOf, entryOfMessage, type KeyPlace, placeOf } from "./entries.js";
 import { JetStreamError, toKvError } from "./errors.js";
 import type { Expiry } from "./expiry.js";
-import { existing, isNoResponders, messageOf, type MessageReader, type StoredMessage } from "./newest.js";
+import {
+  existing,
+  isNoResponders,
+  messageOf,
+  type MessageReader,
+  type StoredMessage,
+  storedMessageBytesMax,
+} from "./newest.js";
+import { RequestCoalescer } from "./request-coalescer.js";
 import type { Requests } from "./requests.js";
 
 /** Messages in one answer; a bucket keeps no more of a key, unless another program made it. */
@@ -34,20 +42,42 @@ interface PageScope {
 }
 
 export class History {
+  private readonly pages: RequestCoalescer<Page<Entry>>;
+
   constructor(
     private readonly requests: Requests,
     private readonly reader: MessageReader,
     private readonly isClustered: boolean,
     private readonly expiry: Expiry,
-    private readonly limits: Pick<Limits, "historyMax" | "pageBytesMax">,
-  ) {}
+    private readonly limits: Limits,
+  ) {
+    this.pages = new RequestCoalescer(limits.callTimeoutMsMax);
+  }
 
+  /** Who asks for the same page at once shares a read. */
   async page(
     bucket: string,
     key: string,
     request: PageRequest,
     scope: CallScope,
     consistency: Consistency = "strong",
+  ): Promise<Page<Entry>> {
+    const name = JSON.stringify([bucket, key, request.limit, request.pageToken, consistency]);
+    try {
+      return await this.pages.get(name, scope, (shared) =>
+        this.readPage(bucket, key, request, shared, consistency),
+      );
+    } catch (error) {
+      throw toKvError(error, { bucket, key });
+    }
+  }
+
+  private async readPage(
+    bucket: string,
+    key: string,
+    request: PageRequest,
+    scope: CallScope,
+    consistency: Consistency,
   ): Promise<Page<Entry>> {
     const place = placeOf(bucket, key);
     const { historyMax, pageBytesMax } = this.limits;
@@ -140,6 +170,7 @@ export class History {
       `$JS.API.DIRECT.GET.${place.stream}`,
       Buffer.from(body),
       scope,
+      bytesMax + storedMessageBytesMax(this.limits),
       (reply) => {
         if (reply.status !== 0) return reply;
         // A copy: the bytes may be part of a larger block, which they would keep in memory.

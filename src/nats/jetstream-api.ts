@@ -67,15 +67,20 @@ interface Refusal {
 
 const PREFIX = "$JS.API.";
 
-/** Asks; throws {@link JetStreamError} or `Unanswered`. `Answer` is what JetStream documents for the subject. */
+/**
+ * Asks; throws {@link JetStreamError} or `Unanswered`. `Answer` is what JetStream documents for the subject. `answerBytesMax`: where it
+ * may be large.
+ */
 export async function askJetStream<Answer>(
   requests: Requests,
   operation: string,
   body: object | undefined,
   scope: CallScope,
+  answerBytesMax?: number,
 ): Promise<Answer> {
   const payload = Buffer.from(body === undefined ? "" : JSON.stringify(body));
-  const reply = await requests.one(PREFIX + operation, payload, undefined, scope);
+  const subject = PREFIX + operation;
+  const reply = await requests.one(subject, payload, undefined, scope, scope.deadlineMs, answerBytesMax);
   return parseAnswer(reply.data) as Answer;
 }
 
@@ -117,8 +122,11 @@ export function readJetStream<Answer>(
   operation: string,
   body: object | undefined,
   scope: CallScope,
+  answerBytesMax?: number,
 ): Promise<Answer> {
-  return untilAnswered(scope, (shorter) => askJetStream<Answer>(requests, operation, body, shorter));
+  return untilAnswered(scope, (shorter) =>
+    askJetStream<Answer>(requests, operation, body, shorter, answerBytesMax),
+  );
 }
 
 /** Asks, for what changes nothing, and asks again when there is silence, or a cluster that is choosing its leader. */

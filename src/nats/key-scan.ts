@@ -1,215 +1,133 @@
 /**
- * Which keys of a bucket are live: a scan of the newest message of each, without values.
+ * Which subjects of a bucket have messages, and which of these are values: the newest message of each, without its value.
  *
- * The consumer that does it is ephemeral and deleted at once (a client's iterators leave theirs for minutes). JetStream sends as
- * fast as we read, held back by its flow control. The scan shows the bucket at one moment: when the server had nothing more to send.
+ * The consumer that does it is ephemeral and deleted at once (a client's iterators leave theirs for minutes). It delivers in pulls, so
+ * that a scan takes a small part of the connection's budget, and never the event loop for long.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { createInbox, type Msg, nuid } from "@nats-io/transport-node";
-import type { CallScope, Consistency } from "../kv/store.js";
-import { JetStreamError, toKvError, unavailable } from "./errors.js";
-import { expiresAtMs } from "./expiry.js";
-import { askJetStream, readJetStream } from "./jetstream-api.js";
-import { type HeaderLookup, headersOf } from "./messages.js";
-import type { Log } from "./log.js";
+import type { CallScope } from "../kv/store.js";
+import { toKvError } from "./errors.js";
 import type { MessageReader, Place } from "./newest.js";
-import { operationOf } from "./records.js";
-import { type Requests, Unanswered } from "./requests.js";
-import { parseDelivery } from "./watch/delivery.js";
-import { coveringSubject } from "./watch/covering-subject.js";
+import type { Requests } from "./requests.js";
+import { timeLeftMs, Unanswered } from "./unanswered.js";
+import { StreamApi } from "./watch/api.js";
+import type { Change } from "./watch/delivery.js";
+import { Reader, type ReadStart } from "./watch/reader.js";
 
 /**
  * Every subject that has a message, in no order, and when its newest expires if that is a value: milliseconds since 1970 by the storage's
  * clock, Infinity for never; 0 for a tombstone.
  */
-export type ScannedSubjects = ReadonlyMap<string, number>;
-
-interface ConsumerInfo {
-  readonly num_pending: number;
-  readonly delivered: { readonly consumer_seq: number };
-}
-
-/** The status of what a push consumer says beside its messages: flow control, or that it is idle (ADR-9). */
-const CONTROL_STATUS = 100;
-const CONSUMER_CONFIG = {
-  deliver_policy: "last_per_subject",
-  ack_policy: "none",
-  replay_policy: "instant",
-  headers_only: true,
-  flow_control: true,
-  /** Nanoseconds, as all of JetStream's times. */
-  idle_heartbeat: 500_000_000,
-  inactive_threshold: 10_000_000_000,
-  mem_storage: true,
-  num_replicas: 1,
-};
-const CHECK_INTERVAL_MS = 20;
-/** Time for the clean-up, which must not depend on a caller who may be gone. */
-const DELETE_TIMEOUT_MS = 2_000;
+export type ScannedSubjects = Map<string, number>;
 
 export interface ScanOptions {
   readonly requests: Requests;
   readonly reader: MessageReader;
-  /** On a cluster the consumer may read from a replica that lags: the scan goes on until that has what the leader had. */
-  readonly isClustered: boolean;
-  readonly log: Log;
+  readonly storedMessageBytesMax: number;
 }
 
-/** When the value that these headers belong to expires; 0 for a tombstone. `ageMsMax`: the bucket's ttl. */
-export function liveUntilMs(headers: HeaderLookup, timeMs: number, ageMsMax: number): number {
-  return operationOf(headers) === "put" ? expiresAtMs(headers, timeMs, ageMsMax) : 0;
+/** Bytes and messages of one pull: some milliseconds' work. */
+const PULL_BYTES = 262_144;
+const PULL_MESSAGES = 1_024;
+/** A pull that hears nothing for this long is given up. */
+const SILENCE_MS = 3_000;
+const RETRY_MS = 20;
+/** How long until a copy of the stream that lags behind is read again. */
+const LAG_RETRY_MS = 20;
+
+/** What to scan. */
+export interface ScanRange {
+  /** A full subject, perhaps with wildcards. */
+  readonly filter: string;
+  /** The bucket's ttl in milliseconds; 0 for none. */
+  readonly ageMsMax: number;
+  /** Default: the newest of each subject. */
+  readonly start?: ReadStart;
+  /** Goes on until every message up to this sequence was read, by the stream's leader; undefined: as far as the copy that answers has them. */
+  readonly upTo: number | undefined;
 }
 
-/** Scans the subjects (full, with wildcards), and perhaps others beside them; `eventual`, as the copy that answers has them. Throws `KvError`. */
+/**
+ * Adds what it finds to `into`. A consumer that is lost, with its server or before the servers of a cluster know it, is replaced. Returns how many messages up to `upTo` it read. Throws `KvError`.
+ */
 export async function scanSubjects(
   options: ScanOptions,
   place: Place,
-  subjects: readonly string[],
-  ageMsMax: number,
-  scope: CallScope,
-  consistency: Consistency = "strong",
-): Promise<ScannedSubjects> {
-  const mayLag = options.isClustered && consistency === "strong";
-  for (;;) {
-    const newest = mayLag ? await newestOf(options.reader, place, subjects, scope) : 0;
-    const scanned = await scanOnce(options, place, subjects, ageMsMax, newest, scope);
-    if (scanned !== undefined) return scanned;
-    await delay(CHECK_INTERVAL_MS);
-  }
-}
-
-/** Undefined when the scan did not come as far as `mustReach`, which may be gone by now. */
-async function scanOnce(
-  { requests, log }: ScanOptions,
-  place: Place,
-  subjects: readonly string[],
-  ageMsMax: number,
-  mustReach: number,
-  scope: CallScope,
-): Promise<ScannedSubjects | undefined> {
-  const consumer = `ironflow_${nuid.next()}`;
-  const scan = new Scan(requests, ageMsMax, mustReach, scope);
-  try {
-    const config = { ...CONSUMER_CONFIG, name: consumer, deliver_subject: scan.inbox };
-    const filter = { filter_subject: coveringSubject(subjects) };
-    const info = await askJetStream<ConsumerInfo>(
-      requests,
-      `CONSUMER.CREATE.${place.stream}.${consumer}`,
-      { stream_name: place.stream, action: "create", config: { ...config, ...filter } },
-      scope,
-    );
-    if (info.num_pending === 0) scan.caughtUpAt(info.delivered.consumer_seq);
-    scan.onIdle = () => {
-      readJetStream<ConsumerInfo>(
-        requests,
-        `CONSUMER.INFO.${place.stream}.${consumer}`,
-        undefined,
-        scope,
-      ).then(
-        (now) => {
-          if (now.num_pending === 0) scan.caughtUpAt(now.delivered.consumer_seq);
-        },
-        (error: unknown) => scan.fail(error),
-      );
-    };
-    const scanned = await scan.done;
-    scan.stop();
-    await deleteConsumer(requests, place, consumer, log);
-    return scanned;
-  } catch (error) {
-    scan.stop();
-    void deleteConsumer(requests, place, consumer, log);
-    throw toKvError(error, { bucket: place.bucket });
-  }
-}
-
-/** The sequence of the newest message of the subjects, by the stream's leader. */
-async function newestOf(
-  reader: MessageReader,
-  place: Place,
-  subjects: readonly string[],
+  range: ScanRange,
+  into: ScannedSubjects,
   scope: CallScope,
 ): Promise<number> {
-  const messages = await Promise.all(subjects.map((subject) => reader.newest(place, subject, scope)));
-  return Math.max(0, ...messages.map((message) => Number(message?.sequence ?? 0n)));
-}
-
-class Scan {
-  readonly inbox = createInbox();
-  readonly done: Promise<ScannedSubjects | undefined>;
-  private readonly subjects = new Map<string, number>();
-  private received = 0;
-  private reached = 0;
-  /** Called when the server sent nothing for a while: it had nothing more, or is slow to read its files. Only it can tell. */
-  onIdle: () => void = () => undefined;
-  private finish: (subjects: ScannedSubjects | undefined) => void = () => undefined;
-  fail: (error: unknown) => void = () => undefined;
-  readonly stop: () => void;
-
-  constructor(
-    requests: Requests,
-    private readonly ageMsMax: number,
-    private readonly mustReach: number,
-    scope: CallScope,
-  ) {
-    this.done = new Promise((resolve, reject) => {
-      this.finish = resolve;
-      this.fail = reject;
-    });
-    // Whoever stops before waiting is told by another error.
-    this.done.catch(() => undefined);
-    const subscription = requests.connection.subscribe(this.inbox, {
-      callback: (error, message) => {
-        if (error === null) this.take(message);
-        else this.fail(error);
-      },
-    });
-    const timer = setInterval(() => {
-      if (performance.now() >= scope.deadlineMs) this.fail(new Unanswered("deadline", true));
-      else if (scope.signal.aborted) this.fail(new Unanswered("canceled", true));
-    }, CHECK_INTERVAL_MS);
-    const stopListening = requests.onDisconnect(() => this.fail(new Unanswered("disconnected", true)));
-    this.stop = () => {
-      clearInterval(timer);
-      stopListening();
-      if (!requests.connection.isClosed()) subscription.unsubscribe();
-    };
-  }
-
-  /** The consumer had nothing more to send after this many messages. */
-  caughtUpAt(consumerSequence: number): void {
-    if (consumerSequence !== this.received) return;
-    this.finish(this.reached >= this.mustReach ? this.subjects : undefined);
-  }
-
-  private take(message: Msg): void {
-    const headers = headersOf(message);
-    if (headers.status === CONTROL_STATUS) {
-      if (message.reply) message.respond();
-      else this.onIdle();
-      return;
-    }
-    const delivery = parseDelivery(message.reply ?? "");
-    if (delivery?.consumerSequence !== ++this.received) {
-      this.fail(unavailable({}, new Error("the scan's messages have a gap")));
-      return;
-    }
-    this.subjects.set(message.subject, liveUntilMs(headers, delivery.timeMs, this.ageMsMax));
-    this.reached = delivery.streamSequence;
-    if (delivery.pending === 0 && this.reached >= this.mustReach) this.finish(this.subjects);
+  for (;;) {
+    const read = await scanOnce(options, place, range, into, scope);
+    if (read !== undefined) return read;
+    await delay(RETRY_MS);
   }
 }
 
-/** Never fails: it was not made, or went with its stream, or goes by itself when it has been inactive for a while. */
-async function deleteConsumer(requests: Requests, place: Place, consumer: string, log: Log): Promise<void> {
-  // A caller who is gone must not keep this from happening.
-  const scope = { deadlineMs: performance.now() + DELETE_TIMEOUT_MS, signal: NEVER_ABORTED };
+/** Undefined where the consumer was lost. */
+async function scanOnce(
+  { requests, storedMessageBytesMax }: ScanOptions,
+  place: Place,
+  { filter, ageMsMax, start = "newest_of_each", upTo }: ScanRange,
+  into: ScannedSubjects,
+  scope: CallScope,
+): Promise<number | undefined> {
+  const api = new StreamApi(requests, place.bucket, place.stream, storedMessageBytesMax);
+  const reader = await Reader.open(api, "", filter, {
+    ...{ start, bytesMax: PULL_BYTES, headersOnly: true, scope, silenceMs: SILENCE_MS },
+  }).catch((error: unknown) => {
+    throw endOf(scope) ?? error;
+  });
+  const stopListening = interruptAtEnd(reader, scope);
+  let [read, brought, reached] = [0, 0, 0];
+  const take = (change: Change): void => {
+    into.set(change.storedKey, change.isTombstone ? 0 : change.expiresAtMs(ageMsMax));
+    reached = change.revision;
+    brought++;
+    if (upTo === undefined || reached <= upTo) read++;
+  };
   try {
-    await askJetStream(requests, `CONSUMER.DELETE.${place.stream}.${consumer}`, undefined, scope);
+    for (;;) {
+      brought = 0;
+      const result = await reader.pull(PULL_MESSAGES, take);
+      if (result === "lost") {
+        const ended =
+          endOf(scope) ?? (requests.isConnected ? undefined : new Unanswered("disconnected", true));
+        if (ended !== undefined) throw ended;
+        void reader.close();
+        return undefined;
+      }
+      // The first end may come too early: see Reader.mayStumble.
+      if (result === "more" || brought > 0) continue;
+      if (upTo === undefined || reached >= upTo) break;
+      const next = await api.nextSequence(filter, reached + 1);
+      if (next === undefined || next > upTo) break;
+      await delay(LAG_RETRY_MS);
+    }
+    await reader.close();
+    return read;
   } catch (error) {
-    if (error instanceof JetStreamError) return;
-    log.warn({ err: error, bucket: place.bucket }, "a scan of keys could not be cleaned up at once");
+    // The caller is not to wait for this, nor to keep it from happening.
+    void reader.close();
+    throw toKvError(error, { bucket: place.bucket });
+  } finally {
+    stopListening();
   }
 }
 
-const NEVER_ABORTED = new AbortController().signal;
+/** Why the scope ended; undefined where it did not. */
+function endOf(scope: CallScope): Unanswered | undefined {
+  if (scope.signal.aborted) return new Unanswered("canceled", true);
+  return performance.now() >= scope.deadlineMs ? new Unanswered("deadline", true) : undefined;
+}
+
+/** Ends a pull that is under way with the scope. Returns what stops that. */
+function interruptAtEnd(reader: Reader, scope: CallScope): () => void {
+  const interrupt = (): void => reader.interrupt();
+  const timer = setTimeout(interrupt, timeLeftMs(scope));
+  scope.signal.addEventListener("abort", interrupt);
+  return () => {
+    clearTimeout(timer);
+    scope.signal.removeEventListener("abort", interrupt);
+  };
+}

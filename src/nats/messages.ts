@@ -34,6 +34,12 @@ export class HeaderBlock implements HeaderLookup {
     return Number.parseInt(this.text.slice(VERSION_LINE.length + 1, VERSION_LINE.length + 4), 10) || 0;
   }
 
+  /** The text after the status, such as `No Messages`; empty when there is no status. */
+  get description(): string {
+    const line = this.text.slice(0, Math.max(0, this.text.indexOf(LINE_END)));
+    return line.slice(VERSION_LINE.length + 4).trim();
+  }
+
   private valueAt(index: number, name: string): string {
     if (index < 0) return "";
     const start = index + LINE_END.length + name.length + 1;

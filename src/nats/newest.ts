@@ -10,10 +10,10 @@ import {
 } from "./jetstream-api.js";
 import { Leadership } from "./leadership.js";
 import { HeaderBlock, type HeaderLookup } from "./messages.js";
-import type { ReadGate } from "./read-gate.js";
 import { type Reply, type Requests, Unanswered } from "./requests.js";
 import { parseTimestamp } from "./timestamps.js";
 import type { KvErrorFacts } from "../kv/errors.js";
+import type { Limits } from "../kv/limits.js";
 import type { CallScope, Consistency } from "../kv/store.js";
 
 /** A message as it is stored. */
@@ -35,12 +35,15 @@ export interface Place {
 /** Reads messages, each time seeing every write acknowledged before, unless `eventual` says otherwise. Throws `KvError`. */
 export class MessageReader {
   private readonly leadership: Leadership;
+  /** By stream: the size of the largest message seen, where it is more than the service writes. */
+  private readonly largerMessages = new Map<string, number>();
 
   constructor(
     private readonly requests: Requests,
     /** On a cluster a direct get may be answered by a replica that lags: only its leader has seen every write. */
     private readonly isClustered: boolean,
-    private readonly gate: ReadGate,
+    /** The largest message that a bucket holds, unless another program wrote it: {@link storedMessageBytesMax}. */
+    private readonly storedMessageBytesMax: number,
   ) {
     this.leadership = new Leadership(requests);
   }
@@ -94,14 +97,11 @@ export class MessageReader {
   ): Promise<StoredMessage | undefined> {
     let reply: Reply | undefined;
     let failure: unknown;
-    const turn = this.gate.enter();
-    if (turn !== undefined) await turn;
     try {
-      reply = await this.askAnyCopy(request, body === "" ? NO_BYTES : Buffer.from(body), scope);
+      reply = await this.askAnyCopy(place, request, body === "" ? NO_BYTES : Buffer.from(body), scope);
+      this.noteSize(place, reply.data.length);
     } catch (error) {
       failure = error;
-    } finally {
-      this.gate.leave();
     }
     if (reply === undefined) {
       if (!isNoResponders(failure)) throw toKvError(failure, { bucket: place.bucket });
@@ -117,9 +117,22 @@ export class MessageReader {
   }
 
   /** The copy that is asked may be cut off, or stopped: then another one is, some time. */
-  private askAnyCopy(request: string, payload: Uint8Array, scope: CallScope): Promise<Reply> {
-    if (!this.isClustered) return this.requests.one(request, payload, undefined, scope);
-    return untilAnswered(scope, (shorter) => this.requests.one(request, payload, undefined, shorter));
+  private askAnyCopy(place: Place, request: string, payload: Uint8Array, scope: CallScope): Promise<Reply> {
+    const bytesMax = this.answerBytesMax(place);
+    const ask = (within: CallScope): Promise<Reply> =>
+      this.requests.one(request, payload, undefined, within, within.deadlineMs, bytesMax);
+    return this.isClustered ? untilAnswered(scope, ask) : ask(scope);
+  }
+
+  private answerBytesMax({ stream }: Place): number {
+    return this.largerMessages.get(stream) ?? this.storedMessageBytesMax;
+  }
+
+  /** Another program may store larger messages than the service does: further answers are reserved by the largest one seen. */
+  private noteSize(place: Place, bytes: number): void {
+    if (bytes + MESSAGE_OVERHEAD_BYTES <= this.answerBytesMax(place)) return;
+    if (this.largerMessages.size >= STREAMS_MAX) this.largerMessages.clear();
+    this.largerMessages.set(place.stream, bytes + MESSAGE_OVERHEAD_BYTES);
   }
 
   private async fromLeader(place: Place, body: object, scope: CallScope): Promise<StoredMessage | undefined> {
@@ -136,14 +149,13 @@ export class MessageReader {
     body: object,
     scope: CallScope,
   ): Promise<StoredMessage | undefined> {
-    const turn = this.gate.enter();
-    if (turn !== undefined) await turn;
     try {
       const { message } = await readJetStream<{ readonly message: LeaderMessage }>(
         this.requests,
         `STREAM.MSG.GET.${place.stream}`,
         body,
         scope,
+        inBase64(this.answerBytesMax(place)),
       );
       const time = parseTimestamp(message.time);
       return {
@@ -159,8 +171,6 @@ export class MessageReader {
     } catch (error) {
       if (error instanceof JetStreamError && error.code === JetStreamCode.messageNotFound) return undefined;
       throw toKvError(error, { bucket: place.bucket });
-    } finally {
-      this.gate.leave();
     }
   }
 
@@ -223,5 +233,18 @@ interface LeaderMessage {
   readonly time: string;
 }
 
+/** The largest message of a bucket, headers included, in bytes. The service writes no larger one. */
+export function storedMessageBytesMax(limits: Pick<Limits, "valueBytesMax">): number {
+  return limits.valueBytesMax + MESSAGE_OVERHEAD_BYTES;
+}
+
+/** How large the answer of a stream's leader is, which has the message in base64. */
+export function inBase64(messageBytes: number): number {
+  return Math.ceil((messageBytes * 4) / 3);
+}
+
+/** What a message has beside the value: headers, and the subject several times. */
+const MESSAGE_OVERHEAD_BYTES = 16_384;
+const STREAMS_MAX = 10_000;
 const NO_BYTES = new Uint8Array(0);
 const NOT_FOUND_STATUS = 404;

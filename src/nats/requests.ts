@@ -4,11 +4,18 @@
  * The client's own `request` makes several promises, a timer and a stack trace for each call, and waits out its timeout when the
  * connection is gone. Here one subscription takes all answers, one timer watches over all requests, and each costs one promise.
  * Deadlines are looked at every few milliseconds, signals after a while: they are not even made for a call that is answered soon.
+ *
+ * A request reserves the largest answer in the connection's budget before it is sent, and holds that until the answer has arrived.
  */
-import { createInbox, type Msg, type NatsConnection, type Subscription } from "@nats-io/transport-node";
+import { createInbox, type Msg, type Subscription } from "@nats-io/transport-node";
 import { isCanceled } from "../kv/call-scope.js";
 import type { CallScope } from "../kv/store.js";
+import type { Link } from "./link.js";
 import { HeaderBlock, headersOf, type RawHeaders } from "./messages.js";
+import { Unanswered } from "./unanswered.js";
+import { UnansweredBytes } from "./unanswered-bytes.js";
+
+export { Unanswered } from "./unanswered.js";
 
 /** An answer. `status` is that of its header block: 0 for an ordinary message. */
 export interface Reply {
@@ -17,25 +24,16 @@ export interface Reply {
   readonly data: Uint8Array;
 }
 
-/** A request that got no answer. `sent` is false where nothing can have left this process. */
-export class Unanswered extends Error {
-  override readonly name = "Unanswered";
-  constructor(
-    readonly reason: "deadline" | "canceled" | "disconnected" | "no_responders",
-    readonly sent: boolean,
-  ) {
-    super(reason);
-  }
-}
-
 interface Pending {
   readonly scope: CallScope;
   readonly sinceMs: number;
   readonly deadlineMs: number;
   readonly resolve: (reply: Reply) => void;
-  readonly reject: (error: Unanswered) => void;
+  readonly reject: (error: unknown) => void;
   /** For requests with several answers: takes each; the request goes on while it returns undefined. */
   readonly onReply: ((reply: Reply) => Reply | undefined) | undefined;
+  /** Reserved bytes that have not arrived; undefined while the request waits for the budget. */
+  reserved: number | undefined;
 }
 
 interface Outgoing {
@@ -45,6 +43,8 @@ interface Outgoing {
   readonly headers: RawHeaders | undefined;
 }
 
+/** Bytes of an answer that counts but need not wait for room: acknowledgements, descriptions of streams and consumers. */
+export const SMALL_ANSWER_BYTES = 4_096;
 const CHECK_INTERVAL_MS = 20;
 /** How long a request runs before its scope's signal is looked at: making one costs as much as the rest of the request. */
 const SIGNAL_GRACE_MS = 200;
@@ -54,62 +54,73 @@ export class Requests {
   private readonly inboxPrefix: string;
   private readonly subscription: Subscription;
   private readonly pending = new Map<number, Pending>();
+  private readonly unanswered: UnansweredBytes;
   private readonly outbox: Outgoing[] = [];
-  private readonly disconnectListeners = new Set<() => void>();
   private connectedWaiters: (() => void)[] = [];
   private nextToken = 1;
-  private isUp = true;
+  private isClosed = false;
   private serverId: string | undefined;
   /** When this process first saw the server's present run, in milliseconds of `performance.now()`. */
   serverSinceMs = 0;
   private timer: NodeJS.Timeout | undefined;
+  private readonly stopListening: (() => void)[];
 
-  constructor(readonly connection: NatsConnection) {
+  constructor(readonly link: Link) {
     this.inboxPrefix = `${createInbox()}.`;
-    this.subscription = connection.subscribe(`${this.inboxPrefix}*`, {
-      callback: (error, message) => {
-        if (error === null) this.takeReply(message);
-      },
-    });
+    this.unanswered = new UnansweredBytes(link);
+    this.subscription = link.subscribe(`${this.inboxPrefix}*`, (message) => this.takeReply(message));
     this.noticeServer();
-    void this.followStatus();
+    this.stopListening = [
+      link.onDisconnect(() => this.failAll()),
+      link.onReconnect(() => {
+        this.noticeServer();
+        for (const wake of this.connectedWaiters.splice(0)) wake();
+      }),
+    ];
   }
 
   get isConnected(): boolean {
-    return this.isUp && !this.connection.isClosed();
+    return this.link.isConnected && !this.isClosed;
   }
 
-  /** Sends a request and resolves with its answer. Rejects with {@link Unanswered}. */
+  /**
+   * Sends a request and resolves with its answer, of `answerBytesMax` at most: one that is larger than {@link SMALL_ANSWER_BYTES}
+   * waits for its turn. Rejects with {@link Unanswered}.
+   */
   one(
     subject: string,
     payload: Uint8Array,
     headers: RawHeaders | undefined,
     scope: CallScope,
     deadlineMs = scope.deadlineMs,
+    answerBytesMax = SMALL_ANSWER_BYTES,
   ): Promise<Reply> {
-    return this.send(subject, payload, headers, scope, deadlineMs, undefined);
+    return this.send(subject, payload, headers, scope, deadlineMs, answerBytesMax, undefined);
   }
 
-  /** Sends a request that gets several answers; `onReply` takes each, and ends the request by returning the last. */
+  /**
+   * Sends a request that gets several answers, together of `answerBytesMax` at most. `onReply` takes each, and ends the request by
+   * returning the last, which has a status.
+   */
   many(
     subject: string,
     payload: Uint8Array,
     scope: CallScope,
+    answerBytesMax: number,
     onReply: (reply: Reply) => Reply | undefined,
   ): Promise<Reply> {
-    return this.send(subject, payload, undefined, scope, scope.deadlineMs, onReply);
+    return this.send(subject, payload, undefined, scope, scope.deadlineMs, answerBytesMax, onReply);
   }
 
   /** Calls back when the connection is lost. Returns what stops that. */
   onDisconnect(listener: () => void): () => void {
-    this.disconnectListeners.add(listener);
-    return () => this.disconnectListeners.delete(listener);
+    return this.link.onDisconnect(listener);
   }
 
   /** Resolves when connected. Rejects with {@link Unanswered} when the scope ends first. */
   async untilConnected(scope: CallScope): Promise<void> {
     while (!this.isConnected) {
-      if (this.connection.isClosed()) throw new Unanswered("disconnected", false);
+      if (this.isClosed || this.link.connection.isClosed()) throw new Unanswered("disconnected", false);
       if (performance.now() >= scope.deadlineMs) throw new Unanswered("deadline", false);
       if (scope.signal.aborted) throw new Unanswered("canceled", false);
       await new Promise<void>((resolve) => {
@@ -124,9 +135,10 @@ export class Requests {
 
   /** Ends every request as if the connection was lost, and takes no answers any more. */
   close(): void {
-    this.isUp = false;
+    this.isClosed = true;
+    for (const stop of this.stopListening) stop();
     this.failAll();
-    if (!this.connection.isClosed()) this.subscription.unsubscribe();
+    if (!this.link.connection.isClosed()) this.subscription.unsubscribe();
   }
 
   private send(
@@ -135,6 +147,7 @@ export class Requests {
     headers: RawHeaders | undefined,
     scope: CallScope,
     deadlineMs: number,
+    answerBytesMax: number,
     onReply: Pending["onReply"],
   ): Promise<Reply> {
     if (!this.isConnected) return Promise.reject(new Unanswered("disconnected", false));
@@ -142,11 +155,40 @@ export class Requests {
     if (sinceMs >= deadlineMs) return Promise.reject(new Unanswered("deadline", false));
     return new Promise((resolve, reject) => {
       const token = this.nextToken++;
-      if (this.outbox.length === 0) setImmediate(() => this.flush());
-      this.outbox.push({ token, subject, payload, headers });
-      this.pending.set(token, { scope, sinceMs, deadlineMs, resolve, reject, onReply });
+      const outgoing = { token, subject, payload, headers };
+      const pending: Pending = { scope, sinceMs, deadlineMs, resolve, reject, onReply, reserved: undefined };
+      this.pending.set(token, pending);
       this.timer ??= setInterval(() => this.checkAll(), CHECK_INTERVAL_MS);
+      this.reserve(outgoing, pending, answerBytesMax);
     });
+  }
+
+  /** Reserves room for the answer, then sends; an answer that is not small may have to wait for it. */
+  private reserve(outgoing: Outgoing, pending: Pending, answerBytesMax: number): void {
+    const { unread } = this.link;
+    const bytes = unread.sizeOf(answerBytesMax);
+    if (bytes <= SMALL_ANSWER_BYTES) unread.count(bytes);
+    else if (!unread.tryReserve(bytes)) {
+      unread.reserve(bytes, () => {
+        if (!this.pending.has(outgoing.token)) return false;
+        if (isCanceled(pending.scope)) {
+          this.pending.delete(outgoing.token);
+          pending.reject(new Unanswered("canceled", false));
+          return false;
+        }
+        pending.reserved = bytes;
+        this.post(outgoing);
+        return true;
+      });
+      return;
+    }
+    pending.reserved = bytes;
+    this.post(outgoing);
+  }
+
+  private post(outgoing: Outgoing): void {
+    if (this.outbox.length === 0) setImmediate(() => this.flush());
+    this.outbox.push(outgoing);
   }
 
   /**
@@ -158,19 +200,28 @@ export class Requests {
     const nowMs = performance.now();
     for (const { token, subject, payload, headers } of this.outbox.splice(0)) {
       const pending = this.pending.get(token);
-      if (pending === undefined) continue;
+      if (pending === undefined) {
+        // It was given up before it was sent.
+        this.unanswered.release(token);
+        continue;
+      }
       const isLate = nowMs >= pending.deadlineMs;
       if (isLate || isCanceled(pending.scope)) {
-        this.pending.delete(token);
+        this.settle(token, pending);
         pending.reject(new Unanswered(isLate ? "deadline" : "canceled", false));
         continue;
       }
       const reply = this.inboxPrefix + token.toString();
       try {
-        this.connection.publish(subject, payload, headers === undefined ? { reply } : { reply, headers });
+        this.link.connection.publish(
+          subject,
+          payload,
+          headers === undefined ? { reply } : { reply, headers },
+        );
       } catch {
         // The connection was closed, or is about to be. What it refuses otherwise is refused before: see `Entries`.
         this.pending.delete(token);
+        this.link.unread.release(pending.reserved ?? 0);
         pending.reject(new Unanswered("disconnected", false));
       }
     }
@@ -179,18 +230,50 @@ export class Requests {
   private takeReply(message: Msg): void {
     const token = Number(message.subject.slice(this.inboxPrefix.length));
     const pending = this.pending.get(token);
-    if (pending === undefined) return;
     const headers = headersOf(message);
     const reply = { status: headers.status, headers, data: message.data };
+    const bytes = headers.text.length + message.data.length;
+    if (pending === undefined) {
+      this.unanswered.arrived(token, bytes, reply.status !== 0);
+      return;
+    }
     if (reply.status === NO_RESPONDERS_STATUS && reply.data.length === 0) {
-      this.pending.delete(token);
+      this.settle(token, pending);
       pending.reject(new Unanswered("no_responders", false));
       return;
     }
-    const last = pending.onReply === undefined ? reply : pending.onReply(reply);
-    if (last === undefined) return;
+    if (pending.onReply === undefined) {
+      this.settle(token, pending);
+      pending.resolve(reply);
+      return;
+    }
+    try {
+      const last = pending.onReply(reply);
+      if (last === undefined) {
+        const arrived = Math.min(bytes, pending.reserved ?? 0);
+        pending.reserved = (pending.reserved ?? 0) - arrived;
+        this.link.unread.release(arrived);
+        return;
+      }
+      this.settle(token, pending);
+      pending.resolve(last);
+    } catch (error) {
+      this.abandon(token, pending);
+      pending.reject(error);
+    }
+  }
+
+  /** The answer is here, or was never asked for. */
+  private settle(token: number, pending: Pending): void {
     this.pending.delete(token);
-    pending.resolve(last);
+    this.link.unread.release(pending.reserved ?? 0);
+  }
+
+  /** Nobody waits any more; the answer may still be on its way. */
+  private abandon(token: number, pending: Pending): void {
+    this.pending.delete(token);
+    if (pending.reserved !== undefined)
+      this.unanswered.add(token, pending.reserved, pending.onReply !== undefined);
   }
 
   private checkAll(): void {
@@ -200,18 +283,19 @@ export class Requests {
       return;
     }
     const nowMs = performance.now();
-    for (const [token, { scope, sinceMs, deadlineMs, reject }] of this.pending) {
+    for (const [token, pending] of this.pending) {
+      const { scope, sinceMs, deadlineMs, reject } = pending;
       const isAborted = nowMs - sinceMs >= SIGNAL_GRACE_MS && scope.signal.aborted;
       const reason = nowMs >= deadlineMs ? "deadline" : isAborted ? "canceled" : undefined;
       if (reason === undefined) continue;
-      this.pending.delete(token);
-      reject(new Unanswered(reason, true));
+      this.abandon(token, pending);
+      reject(new Unanswered(reason, pending.reserved !== undefined));
     }
   }
 
   /** A server takes a new id with each run. */
   private noticeServer(): void {
-    const serverId = this.connection.info?.server_id;
+    const serverId = this.link.connection.info?.server_id;
     if (serverId !== undefined && serverId === this.serverId) return;
     this.serverId = serverId;
     this.serverSinceMs = performance.now();
@@ -221,22 +305,10 @@ export class Requests {
     const pending = [...this.pending];
     const unsent = new Set(this.outbox.splice(0).map(({ token }) => token));
     this.pending.clear();
-    for (const [token, { reject }] of pending) reject(new Unanswered("disconnected", !unsent.has(token)));
-    for (const listener of [...this.disconnectListeners]) listener();
-  }
-
-  private async followStatus(): Promise<void> {
-    for await (const status of this.connection.status()) {
-      if (status.type === "disconnect" || status.type === "close") {
-        this.isUp = false;
-        this.failAll();
-      } else if (status.type === "reconnect") {
-        this.isUp = true;
-        this.noticeServer();
-        for (const wake of this.connectedWaiters.splice(0)) wake();
-      }
+    this.unanswered.releaseAll();
+    for (const [token, { reject, reserved }] of pending) {
+      this.link.unread.release(reserved ?? 0);
+      reject(new Unanswered("disconnected", reserved !== undefined && !unsent.has(token)));
     }
-    this.isUp = false;
-    this.failAll();
   }
 }

@@ -1,5 +1,4 @@
 /** The store on NATS JetStream: puts the parts together. */
-import type { NatsConnection } from "@nats-io/transport-node";
 import type { Limits } from "../kv/limits.js";
 import type { CallScope, Durability, Store, Watch, WatchOptions } from "../kv/store.js";
 import { BucketFactsCache } from "./bucket-facts.js";
@@ -12,11 +11,10 @@ import { Expiry } from "./expiry.js";
 import { History } from "./history.js";
 import { Imports } from "./imports.js";
 import { askJetStream } from "./jetstream-api.js";
+import type { Link } from "./link.js";
 import { LiveKeys } from "./live-keys.js";
-import type { Log } from "./log.js";
-import { MessageReader } from "./newest.js";
+import { MessageReader, storedMessageBytesMax } from "./newest.js";
 import { ReadCache } from "./read-cache.js";
-import { ReadGate } from "./read-gate.js";
 import { Requests } from "./requests.js";
 import { storeSizes } from "./store-sizes.js";
 import { Writer } from "./writes.js";
@@ -31,8 +29,10 @@ export interface Watches {
 }
 
 export interface JetStreamStoreOptions {
-  /** Stays open when the store is closed: it belongs to who made it. */
-  readonly connection: NatsConnection;
+  /** For calls with small answers. Stays open when the store is closed: it belongs to who made it, as does `bulk`. */
+  readonly link: Link;
+  /** For histories and lists of keys, so that calls do not wait behind their answers. */
+  readonly bulk: Link;
   /** Whether the server is part of a cluster: then only a stream's leader has seen every write. */
   readonly isClustered: boolean;
   /** Whether nobody but this store writes to the server: reads may then be answered from memory. Default: false. */
@@ -47,21 +47,26 @@ export interface JetStreamStoreOptions {
   readonly durability?: Durability | undefined;
   /** The largest message that the server takes, headers included. */
   readonly maxPayloadBytes: number;
-  readonly log: Log;
 }
 
 /** Makes a store on a connection where JetStream answers. Close it before the connection. */
 export function createJetStreamStore(options: JetStreamStoreOptions): Store {
-  const { connection, isClustered, limits, watches, maxPayloadBytes, log, disk = UNSEEN_DISK } = options;
-  const requests = new Requests(connection);
-  const reader = new MessageReader(requests, isClustered, new ReadGate(limits, isClustered));
+  const { link, bulk, isClustered, limits, watches, maxPayloadBytes, disk = UNSEEN_DISK } = options;
+  const requests = new Requests(link);
+  const bulkRequests = new Requests(bulk);
+  const messageBytesMax = storedMessageBytesMax(limits);
+  const reader = new MessageReader(requests, isClustered, messageBytesMax);
+  const bulkReader = new MessageReader(bulkRequests, isClustered, messageBytesMax);
   const isCached = options.isExclusive === true && !isClustered && limits.readCacheBytesMax > 0;
   const cache = isCached ? new ReadCache(requests, limits.readCacheBytesMax) : undefined;
   const writer = new Writer(requests, reader, isClustered, disk, cache);
   const facts = new BucketFactsCache(requests);
-  const liveKeys = new LiveKeys({ requests, reader, isClustered, limits, log });
+  const liveKeys = new LiveKeys({
+    ...{ requests: bulkRequests, reader: bulkReader, limits },
+    storedMessageBytesMax: messageBytesMax,
+  });
   const expiry = new Expiry(facts);
-  const history = new History(requests, reader, isClustered, expiry, limits);
+  const history = new History(bulkRequests, bulkReader, isClustered, expiry, limits);
   const buckets = new Buckets({
     reader,
     requests,
@@ -112,6 +117,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     async close() {
       await watches.close();
       requests.close();
+      bulkRequests.close();
     },
   };
 }

@@ -1,5 +1,4 @@
 /** Buckets of the service's own: stored as users' are, under names that no client can reach. */
-import type { NatsConnection } from "@nats-io/transport-node";
 import { KvError, type KvErrorKind } from "../kv/errors.js";
 import { DEFAULT_LIMITS } from "../kv/limits.js";
 import type { BucketConfig, CallScope, SystemBucket } from "../kv/store.js";
@@ -10,8 +9,8 @@ import { EntryWrites } from "./entry-writes.js";
 import { Expiry } from "./expiry.js";
 import { toKvError } from "./errors.js";
 import { askJetStream, streamInfo } from "./jetstream-api.js";
-import { MessageReader } from "./newest.js";
-import { ReadGate } from "./read-gate.js";
+import type { Link } from "./link.js";
+import { MessageReader, storedMessageBytesMax } from "./newest.js";
 import { Requests } from "./requests.js";
 import { streamConfigOf } from "./stream-config.js";
 import type { HubLog } from "./watch/hub-options.js";
@@ -22,7 +21,7 @@ const OWNER = "SYS_";
 
 export interface SystemBucketsOptions {
   /** Stays open when these are closed. */
-  readonly connection: NatsConnection;
+  readonly link: Link;
   readonly isClustered: boolean;
   /** Copies that the storage keeps. */
   readonly replicas: number;
@@ -41,11 +40,11 @@ export interface SystemBuckets {
 
 /** The service's own buckets on a connection where JetStream answers. */
 export function createSystemBuckets(options: SystemBucketsOptions): SystemBuckets {
-  const { connection, isClustered, replicas, maxPayloadBytes, disk = UNSEEN_DISK, log } = options;
+  const { link, isClustered, replicas, maxPayloadBytes, disk = UNSEEN_DISK, log } = options;
   // Not those that are set: they are for users.
   const limits = DEFAULT_LIMITS;
-  const requests = new Requests(connection);
-  const reader = new MessageReader(requests, isClustered, new ReadGate(limits, isClustered));
+  const requests = new Requests(link);
+  const reader = new MessageReader(requests, isClustered, storedMessageBytesMax(limits));
   const writer = new Writer(requests, reader, isClustered, disk);
   const facts = new BucketFactsCache(requests);
   const expiry = new Expiry(facts);
@@ -54,7 +53,7 @@ export function createSystemBuckets(options: SystemBucketsOptions): SystemBucket
     ...{ requests, reader, writer, facts, expiry, limits, maxPayloadBytes, disk },
     owner: OWNER,
   });
-  const watches = new WatchHubs({ connection, isClustered, limits, log, owner: OWNER });
+  const watches = new WatchHubs({ link, isClustered, limits, log, owner: OWNER });
 
   const ensure = async (config: BucketConfig, scope: CallScope): Promise<void> => {
     const stream = streamConfigOf(config, limits, replicas, { owner: OWNER });

@@ -3,23 +3,27 @@
  *
  * A hub begins with the bucket's first watcher and ends soon after its last; then nothing of it is left on the server.
  */
-import type { NatsConnection } from "@nats-io/transport-node";
 import { invalidArgument } from "../kv/errors.js";
 import { parseFilters } from "../kv/filter.js";
 import type { Limits } from "../kv/limits.js";
 import { type BucketOwner, streamName, subjectPrefix } from "../kv/names.js";
 import type { CallScope, WatchOptions } from "../kv/store.js";
 import { bucketNotFound } from "./errors.js";
+import type { Link } from "./link.js";
+import { storedMessageBytesMax } from "./newest.js";
+import { Requests } from "./requests.js";
 import { StreamApi } from "./watch/api.js";
 import { canceled, shuttingDown, tooManyWatches } from "./watch/endings.js";
 import { Hub, HubOutdated } from "./watch/hub.js";
 import type { HubLog, HubStats } from "./watch/hub-options.js";
+import { IdleWindows } from "./watch/idle-windows.js";
 import { ProgressTicker } from "./watch/progress-ticker.js";
 import { Slots } from "./watch/slots.js";
 import type { Watcher } from "./watch/watcher.js";
 
 export interface WatchHubsOptions {
-  readonly connection: NatsConnection;
+  /** The connection that everything watches need comes over. Stays open when these are closed. */
+  readonly link: Link;
   /** Whether streams may have several copies, which may lag behind each other. */
   readonly isClustered: boolean;
   readonly limits: Limits;
@@ -45,7 +49,9 @@ export class WatchHubs {
   private readonly hubs = new Map<string, Hub>();
   private readonly slots = new Slots(READERS_MAX);
   private readonly ticker = new ProgressTicker<{ mark(): void }>((item) => item.mark());
-  private isConnected = true;
+  private readonly requests: Requests;
+  private readonly idleWindows: IdleWindows;
+  private readonly stopListening: (() => void)[];
   private isClosed = false;
   private watchers = 0;
   private slowWatchers = 0;
@@ -53,7 +59,13 @@ export class WatchHubs {
   private readonly ending = new Set<Promise<void>>();
 
   constructor(private readonly options: WatchHubsOptions) {
-    void this.followConnection();
+    const { link } = options;
+    this.requests = new Requests(link);
+    this.idleWindows = new IdleWindows(link.unread);
+    const tellHubs = (isConnected: boolean): void => {
+      for (const hub of this.hubs.values()) hub.connectionChanged(isConnected);
+    };
+    this.stopListening = [link.onDisconnect(() => tellHubs(false)), link.onReconnect(() => tellHubs(true))];
   }
 
   /** See `Store.watch`. */
@@ -102,19 +114,21 @@ export class WatchHubs {
     await Promise.all([...this.hubs.values()].map((hub) => hub.close()));
     await Promise.all(this.ending);
     this.ticker.stop();
+    for (const stop of this.stopListening) stop();
+    this.requests.close();
   }
 
   private newHub(bucket: string, stream: string): Hub {
-    const { connection, isClustered, limits, log } = this.options;
-    const api = new StreamApi(connection, () => this.isConnected, bucket, stream);
+    const { isClustered, limits, log } = this.options;
+    const api = new StreamApi(this.requests, bucket, stream, storedMessageBytesMax(limits));
     const hub = new Hub({
-      connection,
       api,
       subjectPrefix: subjectPrefix(bucket, this.options.owner),
       isClustered,
       limits,
       log,
       slots: this.slots,
+      idleWindows: this.idleWindows,
       ticker: this.ticker,
       onOver: () => {
         if (this.hubs.get(bucket) === hub) this.hubs.delete(bucket);
@@ -125,15 +139,6 @@ export class WatchHubs {
     });
     this.hubs.set(bucket, hub);
     return hub;
-  }
-
-  private async followConnection(): Promise<void> {
-    for await (const { type } of this.options.connection.status()) {
-      if (this.isClosed) return;
-      if (type !== "disconnect" && type !== "reconnect") continue;
-      this.isConnected = type === "reconnect";
-      for (const hub of this.hubs.values()) hub.connectionChanged(this.isConnected);
-    }
   }
 }
 

@@ -11,8 +11,7 @@ export interface ServiceFacts {
   watches(): WatchFacts;
   readonly nats: {
     readonly isConnected: boolean;
-    readonly disconnects: number;
-    readonly reconnects: number;
+    readonly connections: readonly NatsConnectionFacts[];
   };
   /** The disk of the embedded server; undefined where it can't be seen from here. */
   readonly disk: DiskFacts | undefined;
@@ -26,6 +25,15 @@ export interface DiskFacts {
   readonly keepBytes: number;
   /** Whether values are taken. */
   readonly hasRoom: boolean;
+}
+
+export interface NatsConnectionFacts {
+  /** `calls` or `bulk`. */
+  readonly use: string;
+  readonly disconnects: number;
+  readonly reconnects: number;
+  readonly unreadBytes: number;
+  readonly unreadBytesPeak: number;
 }
 
 export interface WatchFacts {
@@ -83,12 +91,7 @@ export function addServiceMetrics(registry: Registry, facts: ServiceFacts, perBu
       ),
       aggregator: "min",
     },
-    counter("ironflow_nats_disconnects_total", "Lost connections to NATS.", () => facts.nats.disconnects),
-    counter(
-      "ironflow_nats_reconnects_total",
-      "Connections to NATS that came back.",
-      () => facts.nats.reconnects,
-    ),
+    ...natsConnectionMetrics(() => facts.nats.connections),
     ...(facts.disk === undefined ? [] : diskMetrics(facts.disk)),
     stored("ironflow_store_buckets", "Buckets.", () => sizes.total(() => 1)),
     stored("ironflow_store_bytes", "Bytes that all buckets take, history and tombstones included.", () =>
@@ -149,6 +152,50 @@ class RecentSizes {
     }
     return this.asked;
   }
+}
+
+/** One sample for each connection to NATS. */
+function natsConnectionMetrics(
+  connections: () => readonly NatsConnectionFacts[],
+): readonly MetricDefinition[] {
+  const metric = (
+    type: "counter" | "gauge",
+    name: string,
+    help: string,
+    value: (facts: NatsConnectionFacts) => number,
+  ): MetricDefinition => ({
+    ...{ name, help, type },
+    read: () => connections().map((facts) => ({ labels: { connection: facts.use }, value: value(facts) })),
+  });
+  return [
+    metric(
+      "counter",
+      "ironflow_nats_disconnects_total",
+      "Lost connections to NATS.",
+      ({ disconnects }) => disconnects,
+    ),
+    metric(
+      "counter",
+      "ironflow_nats_reconnects_total",
+      "Connections to NATS that came back.",
+      ({ reconnects }) => reconnects,
+    ),
+    metric(
+      "gauge",
+      "ironflow_nats_unread_bytes",
+      "Bytes reserved for answers of NATS that have not arrived (NATS_UNREAD_BYTES_MAX).",
+      ({ unreadBytes }) => unreadBytes,
+    ),
+    {
+      ...metric(
+        "gauge",
+        "ironflow_nats_unread_bytes_peak",
+        "The most bytes that were reserved for answers of NATS at once since the start.",
+        ({ unreadBytesPeak }) => unreadBytesPeak,
+      ),
+      aggregator: "max",
+    },
+  ];
 }
 
 function gauge(name: string, help: string, value: () => number): MetricDefinition {

@@ -291,7 +291,7 @@ describe("while NATS is away", () => {
     await disconnected();
     await expectRefusal(store.get(bucket, "k", 0n, scope()), "unavailable");
     link.heal();
-    for await (const status of faulty.connection.status()) if (status.type === "reconnect") break;
+    await expect.poll(() => faulty.link.isConnected && faulty.bulk.isConnected).toBe(true);
     expect(text((await store.get(bucket, "k", 0n, scope())).value)).toBe("v");
     expect((await store.getBucket(bucket, scope())).values).toBe(1);
   });

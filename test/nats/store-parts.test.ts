@@ -4,7 +4,7 @@ import { headers as clientHeaders, MsgHdrsImpl } from "@nats-io/transport-node";
 import { describe, expect, it } from "vitest";
 import { KvError, type KvErrorKind } from "../../src/kv/errors.js";
 import { JetStreamError, toKvError } from "../../src/nats/errors.js";
-import { compareBytes } from "../../src/nats/live-keys.js";
+import { compareBytes } from "../../src/nats/sorted-keys.js";
 import { HeaderBlock, RawHeaders } from "../../src/nats/messages.js";
 import { entryOf, operationOf } from "../../src/nats/records.js";
 import { Unanswered } from "../../src/nats/requests.js";

@@ -2,6 +2,7 @@
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { DEFAULT_LIMITS, type Limits } from "../../src/kv/limits.js";
 import type { Store } from "../../src/kv/store.js";
+import { Link } from "../../src/nats/link.js";
 import { createJetStreamStore, type Watches } from "../../src/nats/store.js";
 
 /** Watches are another part's tests. */
@@ -14,10 +15,30 @@ export const NO_WATCHES: Watches = {
 export interface OpenStore {
   readonly store: Store;
   readonly connection: NatsConnection;
+  readonly link: Link;
+  readonly bulk: Link;
   close(): Promise<void>;
 }
 
-/** Opens a store over a connection of its own, which reconnects for as long as it takes. */
+export function linkOf(connection: NatsConnection, limits: Limits = DEFAULT_LIMITS): Link {
+  return new Link(connection, {
+    unreadBytesMax: limits.natsUnreadBytesMax,
+    log: { warn: () => undefined },
+  });
+}
+
+function dial(servers: string | string[]): Promise<NatsConnection> {
+  return connect({
+    servers,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 20,
+    reconnectJitter: 20,
+    timeout: 3_000,
+    noAsyncTraces: true,
+  });
+}
+
+/** Opens a store over connections of its own, which reconnect for as long as it takes. */
 export async function openStore(
   servers: string | string[],
   options: {
@@ -28,30 +49,30 @@ export async function openStore(
     limits?: Limits;
   } = {},
 ): Promise<OpenStore> {
-  const connection = await connect({
-    servers,
-    maxReconnectAttempts: -1,
-    reconnectTimeWait: 20,
-    reconnectJitter: 20,
-    timeout: 3_000,
-    noAsyncTraces: true,
-  });
+  const connection = await dial(servers);
+  const bulkConnection = await dial(servers);
+  const limits = options.limits ?? DEFAULT_LIMITS;
+  const link = linkOf(connection, limits);
+  const bulk = linkOf(bulkConnection, limits);
   const store = createJetStreamStore({
-    connection,
+    link,
+    bulk,
     isClustered: options.isClustered ?? false,
     isExclusive: options.isExclusive ?? false,
-    limits: options.limits ?? DEFAULT_LIMITS,
+    limits,
     watches: options.watches ?? NO_WATCHES,
     replicas: options.replicas,
     maxPayloadBytes: connection.info?.max_payload ?? 0,
-    log: { warn: () => undefined },
   });
   return {
     store,
     connection,
+    link,
+    bulk,
     async close() {
       await store.close();
       await connection.close();
+      await bulkConnection.close();
     },
   };
 }

@@ -3,6 +3,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { DEFAULT_LIMITS, type Limits } from "../../src/kv/limits.js";
 import type { CallScope, WatchEvent } from "../../src/kv/store.js";
 import { WatchHubs } from "../../src/nats/watch-hub.js";
+import { linkOf } from "./store-support.js";
 import type { Watcher } from "../../src/nats/watch/watcher.js";
 
 const quiet = {
@@ -15,10 +16,11 @@ export function newHubs(
   limits: Partial<Limits> = {},
   isClustered = false,
 ): WatchHubs {
+  const allLimits = { ...DEFAULT_LIMITS, ...limits };
   return new WatchHubs({
-    connection,
+    link: linkOf(connection, allLimits),
     isClustered,
-    limits: { ...DEFAULT_LIMITS, ...limits },
+    limits: allLimits,
     log: quiet,
   });
 }

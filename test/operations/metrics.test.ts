@@ -133,9 +133,9 @@ describe("the metrics", () => {
     await nats.start();
     await expect.poll(lost, { timeout: 15_000 }).toBe(1);
     const { value } = await scrape(away.url);
-    expect([value("ironflow_nats_disconnects_total"), value("ironflow_nats_reconnects_total")]).toEqual([
-      1, 1,
-    ]);
+    for (const connection of ["calls", "bulk"])
+      for (const what of ["disconnects", "reconnects"])
+        expect(value(`ironflow_nats_${what}_total`, { connection }), `${what} ${connection}`).toBe(1);
     await away.remove();
     await nats.remove();
   });

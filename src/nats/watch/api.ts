@@ -1,8 +1,11 @@
 /** The few JetStream API calls that watches need, with answers checked and failures as `KvError`. */
-import { createInbox, type NatsConnection } from "@nats-io/transport-node";
+import { createInbox } from "@nats-io/transport-node";
 import { KvError, type KvErrorKind } from "../../kv/errors.js";
+import type { CallScope } from "../../kv/store.js";
 import { JetStreamError, kindOf, toKvError, unavailable } from "../errors.js";
-import { parseAnswer, type StreamConfig, type StreamInfo } from "../jetstream-api.js";
+import { askJetStream, type StreamConfig, type StreamInfo } from "../jetstream-api.js";
+import { inBase64 } from "../newest.js";
+import type { Requests } from "../requests.js";
 import { CREATION_ID_KEY } from "../stream-config.js";
 
 /** What a stream is and holds, as its leader knows it. Sequences are safe integers: 2^53 writes take centuries. */
@@ -45,17 +48,25 @@ const EXPECTED_KINDS: ReadonlySet<KvErrorKind> = new Set([
 
 /** Time for one answer. Short: the callers try again. */
 const ANSWER_TIMEOUT_MS = 2_000;
+const NEVER_ABORTED = new AbortController().signal;
+
+interface CallOptions {
+  /** Default: a short time. */
+  readonly scope?: CallScope | undefined;
+  /** Where the answer may be large. */
+  readonly answerBytesMax?: number;
+}
 
 /** Calls to JetStream about one bucket's stream. */
 export class StreamApi {
   private readonly deletions = new Set<Promise<void>>();
 
   constructor(
-    private readonly connection: NatsConnection,
-    /** Whether the connection is up; when it is not, calls fail at once rather than wait out their time. */
-    private readonly isConnected: () => boolean,
+    readonly requests: Requests,
     readonly bucket: string,
     readonly stream: string,
+    /** The largest message that the stream holds, in bytes. */
+    readonly messageBytesMax: number,
   ) {}
 
   async state(): Promise<StreamState> {
@@ -75,12 +86,13 @@ export class StreamApi {
     };
   }
 
-  async createConsumer(name: string, config: object): Promise<ConsumerState> {
+  async createConsumer(name: string, config: object, scope?: CallScope): Promise<ConsumerState> {
     const request = { stream_name: this.stream, action: "create", config: { name, ...config } };
     try {
       const { delivered, num_pending } = await this.call<ConsumerInfo>(
         `CONSUMER.CREATE.${this.stream}.${name}`,
         request,
+        { scope },
       );
       return { startsAfter: delivered.stream_seq, pending: num_pending ?? 0 };
     } catch (error) {
@@ -134,6 +146,7 @@ export class StreamApi {
       const answer = await this.call<{ readonly message: { readonly seq: number } }>(
         `STREAM.MSG.GET.${this.stream}`,
         query,
+        { answerBytesMax: inBase64(this.messageBytesMax) },
       );
       return answer.message.seq;
     } catch (error) {
@@ -142,16 +155,14 @@ export class StreamApi {
     }
   }
 
-  private async call<Answer>(operation: string, body?: object): Promise<Answer> {
+  private async call<Answer>(
+    operation: string,
+    body?: object,
+    { scope = briefly(), answerBytesMax }: CallOptions = {},
+  ): Promise<Answer> {
     const about = { bucket: this.bucket };
-    if (!this.isConnected()) throw unavailable(about);
     try {
-      const message = await this.connection.request(
-        `$JS.API.${operation}`,
-        body === undefined ? "" : JSON.stringify(body),
-        { timeout: ANSWER_TIMEOUT_MS },
-      );
-      return parseAnswer(message.data) as Answer;
+      return await askJetStream<Answer>(this.requests, operation, body, scope, answerBytesMax);
     } catch (cause) {
       if (cause instanceof KvError) throw cause;
       if (!(cause instanceof JetStreamError)) throw unavailable(about, cause);
@@ -167,6 +178,10 @@ export class StreamApi {
  */
 function mayExpire({ max_age, metadata }: StreamConfig): boolean {
   return (max_age ?? 0) > 0 || metadata?.[CREATION_ID_KEY] === undefined;
+}
+
+function briefly(): CallScope {
+  return { deadlineMs: performance.now() + ANSWER_TIMEOUT_MS, signal: NEVER_ABORTED };
 }
 
 /** A name that no other consumer has. */

@@ -1,6 +1,6 @@
 /** What JetStream says of a message it delivers: the tokens of the subject that an acknowledgement would go to (ADR-15). */
-import type { Msg } from "@nats-io/transport-node";
 import { expiresAtMs } from "../expiry.js";
+import type { HeaderLookup } from "../messages.js";
 import { entryOf, operationOf } from "../records.js";
 import type { Entry, Operation, WatchEvent } from "../../kv/store.js";
 
@@ -35,6 +35,12 @@ export function parseDelivery(reply: string): Delivery | undefined {
   return Number.isSafeInteger(delivery.streamSequence) ? delivery : undefined;
 }
 
+/** What a message holds: its value, and what was written with it. */
+export interface MessageBody {
+  readonly data: Uint8Array;
+  readonly headers: HeaderLookup;
+}
+
 /**
  * One change of a bucket on its way to any number of watchers. It is decoded once, when the first of them wants it, and its events
  * are shared: whoever encodes them can keep the result by the event's identity.
@@ -43,13 +49,13 @@ export class Change {
   readonly revision: number;
   /** Bytes of key and value, about. */
   readonly bytes: number;
-  private message: Msg | undefined;
+  private message: MessageBody | undefined;
   private decoded: Entry | undefined;
   private fullEvent: (WatchEvent & { type: "change" }) | undefined;
   private bareEvent: (WatchEvent & { type: "change" }) | undefined;
 
   constructor(
-    message: Msg,
+    message: MessageBody,
     readonly storedKey: string,
     private readonly delivery: Delivery,
   ) {

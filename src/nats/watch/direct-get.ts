@@ -2,8 +2,7 @@
  * Direct gets of the newest messages of some keys up to a sequence, without a consumer (ADR-31). Any copy of the stream may answer, also
  * one that lags behind; a stream that another program made may not allow them at all.
  */
-import { createInbox, type Msg, type NatsConnection } from "@nats-io/transport-node";
-import { headersOf } from "../messages.js";
+import { Unanswered, type Reply } from "../requests.js";
 import { parseTimestamp } from "../timestamps.js";
 import type { StreamApi } from "./api.js";
 import { Change } from "./delivery.js";
@@ -14,6 +13,7 @@ export interface DirectQuery {
   /** Newest as of this sequence. */
   readonly up_to_seq: number;
   readonly batch: number;
+  /** The server ends its answer with the message that reaches this. */
   readonly max_bytes?: number;
 }
 
@@ -34,56 +34,47 @@ export class DirectRefused extends Error {
   }
 }
 
-const SILENCE_MS_MAX = 2_000;
+const ANSWER_TIMEOUT_MS = 10_000;
+const NO_RESPONDERS = 503;
 const END_OF_BATCH = 204;
 const NOTHING = 404;
+/** What the server adds to each message: headers, and the subject again. */
+const MESSAGE_OVERHEAD_BYTES = 2_048;
+const NEVER_ABORTED = new AbortController().signal;
 
 /** Asks; throws {@link DirectRefused}, or another error when the answer does not come or has a gap. */
-export function directGet(
-  connection: NatsConnection,
+export async function directGet(
   api: StreamApi,
   subjectPrefix: string,
   query: DirectQuery,
 ): Promise<DirectAnswer> {
-  const inbox = createInbox();
   const changes: Change[] = [];
-  return new Promise((resolve, reject) => {
-    const finish = (end: () => void): void => {
-      clearTimeout(silence);
-      subscription.unsubscribe();
-      end();
-    };
-    const silence = setTimeout(() => finish(() => reject(new Error("no answer"))), SILENCE_MS_MAX);
-    const subscription = connection.subscribe(inbox, {
-      callback: (error, message) => {
-        silence.refresh();
-        const headers = headersOf(message);
-        const { status } = headers;
-        if (error !== null) {
-          finish(() => reject(error));
-        } else if (status === 0) {
-          changes.push(changeOf(message, subjectPrefix));
-        } else if (status === END_OF_BATCH) {
-          const last = changes.at(-1)?.revision ?? 0;
-          // The end names the last sequence that was sent: a message that got lost on the way shows here.
-          if (Number(headers.last("Nats-Last-Sequence")) !== last) finish(() => reject(new Error("a gap")));
-          else finish(() => resolve({ changes, isCut: headers.last("Nats-Num-Pending") !== "0" }));
-        } else if (status === NOTHING) {
-          finish(() => resolve({ changes: [], isCut: false }));
-        } else {
-          finish(() => reject(new DirectRefused(status)));
-        }
-      },
+  const bytesMax = (query.max_bytes ?? 0) + api.messageBytesMax + query.batch * MESSAGE_OVERHEAD_BYTES;
+  const scope = { deadlineMs: performance.now() + ANSWER_TIMEOUT_MS, signal: NEVER_ABORTED };
+  const subject = `$JS.API.DIRECT.GET.${api.stream}`;
+  const end = await api.requests
+    .many(subject, Buffer.from(JSON.stringify(query)), scope, bytesMax, (reply) => {
+      if (reply.status !== 0) return reply;
+      changes.push(changeOf(reply, subjectPrefix));
+      return undefined;
+    })
+    .catch((error: unknown) => {
+      const isRefused = error instanceof Unanswered && error.reason === "no_responders";
+      throw isRefused ? new DirectRefused(NO_RESPONDERS) : error;
     });
-    connection.publish(`$JS.API.DIRECT.GET.${api.stream}`, JSON.stringify(query), { reply: inbox });
-  });
+  if (end.status === NOTHING) return { changes: [], isCut: false };
+  if (end.status !== END_OF_BATCH) throw new DirectRefused(end.status);
+  // The end names the last sequence that was sent: a message that got lost on the way shows here.
+  const last = changes.at(-1)?.revision ?? 0;
+  if (Number(end.headers.last("Nats-Last-Sequence")) !== last) throw new Error("a gap");
+  return { changes, isCut: end.headers.last("Nats-Num-Pending") !== "0" };
 }
 
 /** What the server adds to a message's headers comes after what its writer gave: the last of each name counts. */
-function changeOf(message: Msg, subjectPrefix: string): Change {
-  const headers = headersOf(message);
+function changeOf({ headers, data }: Reply, subjectPrefix: string): Change {
   const time = parseTimestamp(headers.last("Nats-Time-Stamp"));
-  return new Change(message, headers.last("Nats-Subject").slice(subjectPrefix.length), {
+  const storedKey = headers.last("Nats-Subject").slice(subjectPrefix.length);
+  return new Change({ headers, data }, storedKey, {
     streamSequence: Number(headers.last("Nats-Sequence")),
     consumerSequence: 0,
     timeMs: time.ms,

@@ -1,7 +1,7 @@
 /** What a hub is made with, and what it tells of itself. */
-import type { NatsConnection } from "@nats-io/transport-node";
 import type { Limits } from "../../kv/limits.js";
 import type { StreamApi } from "./api.js";
+import type { IdleWindows } from "./idle-windows.js";
 import type { ProgressTicker } from "./progress-ticker.js";
 import type { Slots } from "./slots.js";
 
@@ -12,7 +12,6 @@ export interface HubLog {
 }
 
 export interface HubOptions {
-  readonly connection: NatsConnection;
   readonly api: StreamApi;
   readonly subjectPrefix: string;
   readonly isClustered: boolean;
@@ -20,6 +19,8 @@ export interface HubOptions {
   readonly log: HubLog;
   /** Places for readers, shared by all hubs. */
   readonly slots: Slots;
+  /** What live feeds ask for ahead, shared by all hubs. */
+  readonly idleWindows: IdleWindows;
   readonly ticker: ProgressTicker<ProgressItem>;
   /** The hub is over: no watcher is left, or its bucket is gone. */
   readonly onOver: () => void;

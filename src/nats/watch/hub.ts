@@ -41,18 +41,18 @@ export class Hub implements LiveSide {
   private readonly state: Fresh<StreamState>;
 
   constructor(private readonly options: HubOptions) {
-    const { connection, api, subjectPrefix, limits } = options;
+    const { api, subjectPrefix, limits } = options;
     this.state = new Fresh(() => api.state());
-    this.source = new Source(connection, api, subjectPrefix, limits, options.isClustered, options.slots);
+    this.source = new Source(api, subjectPrefix, limits, options.isClustered, options.slots);
     this.recent = new RecentChanges(
       Math.floor(limits.watchQueueEventsMax / 4),
       Math.floor(limits.watchQueueBytesMax / 4),
     );
-    this.previous = new PreviousEntries(connection, api, subjectPrefix);
+    this.previous = new PreviousEntries(api, subjectPrefix);
     this.feed = new LiveFeed({
-      connection,
       api,
       subjectPrefix,
+      idleWindows: options.idleWindows,
       log: options.log,
       onChange: (change) => this.publish(change),
       onGone: () => this.endAll(bucketNotFound(api.bucket)),

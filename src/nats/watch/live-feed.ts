@@ -1,22 +1,23 @@
 /**
  * Every change of one bucket, as it happens, in order and without a gap: one consumer on the bucket's stream.
  *
- * The consumer delivers to a subject of its own and keeps nothing: it is made anew, from the message after the last one seen, whenever
+ * The consumer keeps nothing: it is made anew, from the message after the last one seen, whenever
  * it may have lost something: a gap in its numbering, no sign of life, a connection that came back. It never starts anywhere else.
  */
-import { type Msg, type NatsConnection, type Subscription, createInbox } from "@nats-io/transport-node";
 import { KvError } from "../../kv/errors.js";
-import { newConsumerName, type StreamApi, type StreamState } from "./api.js";
-import { Change, parseDelivery } from "./delivery.js";
+import type { StreamApi, StreamState } from "./api.js";
 import { type Delay, delayed } from "./delay.js";
+import type { Change } from "./delivery.js";
+import { FeedConsumer, HEARTBEAT_MS } from "./feed-consumer.js";
 import type { HubLog } from "./hub-options.js";
+import type { IdleWindows } from "./idle-windows.js";
 import { missedUpTo } from "./resume-rule.js";
 
 export interface LiveFeedOptions {
-  readonly connection: NatsConnection;
   readonly api: StreamApi;
   /** What the subjects of the bucket begin with. */
   readonly subjectPrefix: string;
+  readonly idleWindows: IdleWindows;
   readonly onChange: (change: Change) => void;
   /** The bucket is gone, or was deleted and made again. Nothing follows. */
   readonly onGone: () => void;
@@ -25,20 +26,12 @@ export interface LiveFeedOptions {
   readonly log: HubLog;
 }
 
-/** The server says that often that the consumer lives, and how far it is. */
-const HEARTBEAT_MS = 600;
-/** Without any sign of life for this long, the consumer is taken for lost. */
-const SILENCE_MS_MAX = 1_500;
-/** How long the server keeps the consumer when nobody listens. */
-const ORPHAN_MS = 5_000;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 500;
 /** A bucket is only taken for gone when the storage says so twice, this far apart: a server that has just started may not know better. */
 const GONE_CHECK_MS = 200;
 /** A stream that is behind what it delivered is still being recovered; after this time, it has lost writes. */
 const ROLLED_BACK_MS = 10_000;
-
-const FLOW_CONTROL = 100;
 
 export class LiveFeed {
   /** Every change up to this revision was given to `onChange`, or was superseded before it could be. */
@@ -48,10 +41,7 @@ export class LiveFeed {
   /** How often the consumer was taken for lost. */
   restarts = 0;
   private createdAs: StreamState | undefined;
-  private subscription: Subscription | undefined;
-  private consumer: string | undefined;
-  private consumerSequence = 0;
-  private lastSignMs = 0;
+  private consumer: FeedConsumer | undefined;
   /** When there was last nothing more to deliver. */
   private completeAtMs = 0;
   private lastCheckMs = 0;
@@ -104,90 +94,48 @@ export class LiveFeed {
 
   /** How long the feed has heard nothing, in milliseconds. */
   silenceMs(): number {
-    return performance.now() - this.lastSignMs;
+    return this.consumer?.silenceMs() ?? 0;
   }
 
   private async makeConsumer(attempt: number): Promise<void> {
-    const { connection, api } = this.options;
-    const inbox = createInbox();
-    const name = newConsumerName();
-    this.consumerSequence = 0;
-    const subscription = connection.subscribe(inbox, {
-      callback: (error, message) => {
-        if (error === null && attempt === this.attempt) this.receive(message);
+    const { api, subjectPrefix, idleWindows } = this.options;
+    const isCurrent = (): boolean => attempt === this.attempt;
+    const consumer = await FeedConsumer.open(
+      {
+        ...{ api, subjectPrefix, idleWindows },
+        onChange: (change, pending) => {
+          if (isCurrent()) this.receive(change, pending);
+        },
+        onPosition: (revision) => {
+          if (isCurrent()) this.advance(revision);
+        },
+        onLost: (why) => {
+          if (isCurrent()) void this.recover(why);
+        },
       },
-    });
-    try {
-      await api.createConsumer(name, {
-        description: "watches of one copy of ironflow-kv",
-        deliver_subject: inbox,
-        deliver_policy: "by_start_sequence",
-        opt_start_seq: this.position + 1,
-        ack_policy: "none",
-        replay_policy: "instant",
-        flow_control: true,
-        idle_heartbeat: HEARTBEAT_MS * 1e6,
-        inactive_threshold: ORPHAN_MS * 1e6,
-        mem_storage: true,
-        num_replicas: 1,
-      });
-    } catch (error) {
-      subscription.unsubscribe();
-      throw error;
-    }
-    if (attempt !== this.attempt) {
-      subscription.unsubscribe();
-      await api.deleteConsumer(name);
-      return;
-    }
-    this.subscription = subscription;
-    this.consumer = name;
-    this.lastSignMs = performance.now();
+      this.position,
+    );
+    if (isCurrent()) this.consumer = consumer;
+    else await consumer.close();
   }
 
   private dropConsumer(): Promise<void> {
     const { consumer } = this;
-    this.subscription?.unsubscribe();
-    this.subscription = undefined;
     this.consumer = undefined;
-    return consumer === undefined ? Promise.resolve() : this.options.api.deleteConsumer(consumer);
+    return consumer === undefined ? Promise.resolve() : consumer.close();
   }
 
-  private receive(message: Msg): void {
-    this.lastSignMs = performance.now();
-    const delivery = parseDelivery(message.reply ?? "");
-    if (delivery === undefined) {
-      this.receiveStatus(message);
-      return;
-    }
-    if (delivery.consumerSequence !== this.consumerSequence + 1) {
-      void this.recover("a gap in the deliveries");
-      return;
-    }
-    this.consumerSequence = delivery.consumerSequence;
-    if (delivery.streamSequence <= this.position) return;
-    this.position = delivery.streamSequence;
-    this.lag = delivery.pending;
-    if (this.lag === 0) this.completeAtMs = this.lastSignMs;
-    const storedKey = message.subject.slice(this.options.subjectPrefix.length);
-    this.options.onChange(new Change(message, storedKey, delivery));
+  private receive(change: Change, pending: number): void {
+    if (change.revision <= this.position) return;
+    this.position = change.revision;
+    this.lag = pending;
+    if (pending === 0) this.completeAtMs = performance.now();
+    this.options.onChange(change);
   }
 
-  /** Heartbeats and flow control (ADR-9, ADR-15): both say how far the consumer is. */
-  private receiveStatus(message: Msg): void {
-    const { headers } = message;
-    if (headers?.code !== FLOW_CONTROL) return;
-    if (message.reply !== undefined && message.reply !== "") message.respond();
-    const stalled = headers.get("Nats-Consumer-Stalled");
-    if (stalled !== "") this.options.connection.publish(stalled);
-    const consumerSequence = headers.get("Nats-Last-Consumer");
-    if (consumerSequence === "") return;
-    if (Number(consumerSequence) !== this.consumerSequence) {
-      void this.recover("a delivery is missing");
-      return;
-    }
-    this.position = Math.max(this.position, Number(headers.get("Nats-Last-Stream")));
-    if (this.lag === 0) this.completeAtMs = this.lastSignMs;
+  private advance(revision: number): void {
+    this.position = Math.max(this.position, revision);
+    if (this.lag === 0) this.completeAtMs = performance.now();
   }
 
   private checkSigns(): void {
@@ -195,7 +143,7 @@ export class LiveFeed {
     // Where this process itself stood still, signs of life may wait to be read.
     const stoodStill = nowMs - this.lastCheckMs > 2 * HEARTBEAT_MS;
     this.lastCheckMs = nowMs;
-    if (stoodStill || this.consumer === undefined || this.silenceMs() < SILENCE_MS_MAX) return;
+    if (stoodStill || this.consumer?.isSilent() !== true) return;
     void this.recover("no sign of life");
   }
 

@@ -1,5 +1,4 @@
 /** Finds the entries that changes replaced, where the history still has them: for watches that ask for `previous`. */
-import type { NatsConnection } from "@nats-io/transport-node";
 import type { Entry } from "../../kv/store.js";
 import type { StreamApi } from "./api.js";
 import { delayed } from "./delay.js";
@@ -20,7 +19,6 @@ export class PreviousEntries {
   private isStopped = false;
 
   constructor(
-    private readonly connection: NatsConnection,
     private readonly api: StreamApi,
     private readonly subjectPrefix: string,
   ) {}
@@ -47,7 +45,7 @@ export class PreviousEntries {
       let refusals = 0;
       while (!this.isStopped && refusals < REFUSALS_MAX) {
         try {
-          const { changes } = await directGet(this.connection, this.api, this.subjectPrefix, query);
+          const { changes } = await directGet(this.api, this.subjectPrefix, query);
           return changes[0]?.entry();
         } catch (error) {
           if (error instanceof DirectRefused) refusals++;

@@ -2,12 +2,27 @@
  * Reads what a bucket holds for one watcher, in order, as fast as the watcher takes it and no faster: a short-lived pull consumer.
  * Only what was asked for is under way, so that nothing piles up anywhere.
  */
-import { createInbox, type Msg, type NatsConnection, type Subscription } from "@nats-io/transport-node";
+import { createInbox, type Msg, type Subscription } from "@nats-io/transport-node";
+import type { CallScope } from "../../kv/store.js";
+import { type HeaderBlock, headersOf } from "../messages.js";
 import { newConsumerName, type StreamApi } from "./api.js";
+import { AskedBytes } from "./asked-bytes.js";
 import { Change, parseDelivery } from "./delivery.js";
 
 /** What to read: the newest message of each key, or every message from a sequence on. */
 export type ReadStart = "newest_of_each" | { readonly sequence: number };
+
+export interface ReaderOptions {
+  readonly start: ReadStart;
+  /** The most bytes that one pull brings. */
+  readonly bytesMax: number;
+  /** Without values. Default: false. */
+  readonly headersOnly?: boolean;
+  /** How long creating the consumer may take. Default: a short time. */
+  readonly scope?: CallScope;
+  /** A pull that hears nothing for this long is given up. Default: long, as the server may scan far for a rare key. */
+  readonly silenceMs?: number;
+}
 
 /**
  * How a pull ended. `end`: there is nothing more at present, by the copy of the stream that was read. `more`: ask again.
@@ -17,8 +32,10 @@ export type PullResult = "end" | "more" | "lost";
 
 /** The server gives the consumer up when nothing was asked for this long. */
 const IDLE_MS_MAX = 10_000;
-/** A pull that hears nothing for this long is given up. Long, as the server may scan far for a rare key. */
 const SILENCE_MS_MAX = 15_000;
+
+/** What a message takes on the wire beside what the server counts. */
+const FRAME_BYTES = 128;
 
 const NO_MESSAGES = 404;
 const PULL_ENDED = 409;
@@ -27,16 +44,15 @@ export class Reader {
   private readonly inbox = createInbox();
   private readonly name = newConsumerName();
   private readonly subscription: Subscription;
+  private readonly asked: AskedBytes;
   private finishPull: ((result: PullResult) => void) | undefined;
   private onChange: ((change: Change) => void) | undefined;
-  private toCome = 0;
   private consumerSequence = 0;
   private silence: NodeJS.Timeout | undefined;
   private bytesMax: number;
   private isClosed = false;
 
   private constructor(
-    private readonly connection: NatsConnection,
     private readonly api: StreamApi,
     private readonly subjectPrefix: string,
     /**
@@ -45,59 +61,62 @@ export class Reader {
      */
     readonly mayStumble: boolean,
     bytesMax: number,
+    private readonly silenceMs: number,
   ) {
     this.bytesMax = bytesMax;
-    this.subscription = connection.subscribe(this.inbox, {
-      callback: (error, message) => {
-        if (error === null) this.receive(message);
-      },
-    });
+    const { link } = api.requests;
+    this.asked = new AskedBytes(link);
+    this.subscription = link.subscribe(this.inbox, (message) => this.receive(message));
   }
 
-  /** Makes the consumer. `subject`: a NATS filter without the bucket's prefix. `bytesMax`: the most that one pull brings. */
+  /** Creates the consumer. `subject`: a NATS filter without the bucket's prefix. */
   static async open(
-    connection: NatsConnection,
     api: StreamApi,
     subjectPrefix: string,
     subject: string,
-    start: ReadStart,
-    bytesMax: number,
+    { start, bytesMax, headersOnly = false, scope, silenceMs = SILENCE_MS_MAX }: ReaderOptions,
   ): Promise<Reader> {
-    const reader = new Reader(connection, api, subjectPrefix, start === "newest_of_each", bytesMax);
+    const reader = new Reader(api, subjectPrefix, start === "newest_of_each", bytesMax, silenceMs);
     try {
-      await api.createConsumer(reader.name, {
-        description: "the first part of one watch through ironflow-kv",
+      const config = {
+        description: "what one call or watch through ironflow-kv reads",
         ...(start === "newest_of_each"
           ? { deliver_policy: "last_per_subject" }
           : { deliver_policy: "by_start_sequence", opt_start_seq: start.sequence }),
         filter_subject: subjectPrefix + subject,
+        headers_only: headersOnly,
         ack_policy: "none",
         replay_policy: "instant",
         inactive_threshold: IDLE_MS_MAX * 1e6,
         mem_storage: true,
         num_replicas: 1,
-      });
+      };
+      await api.createConsumer(reader.name, config, scope);
       return reader;
     } catch (error) {
       reader.isClosed = true;
-      reader.subscription.unsubscribe();
+      void reader.asked.close(reader.subscription);
       throw error;
     }
   }
 
   /** Reads up to `batch` changes. */
   pull(batch: number, onChange: (change: Change) => void): Promise<PullResult> {
-    if (this.isClosed || this.connection.isClosed()) return Promise.resolve("lost");
+    const { link } = this.api.requests;
+    if (this.isClosed || !link.isConnected) return Promise.resolve("lost");
     this.onChange = onChange;
-    this.toCome = batch;
     return new Promise((resolve) => {
       this.finishPull = resolve;
-      this.heard();
-      this.connection.publish(
-        `$JS.API.CONSUMER.MSG.NEXT.${this.api.stream}.${this.name}`,
-        JSON.stringify({ batch, max_bytes: this.bytesMax, no_wait: true }),
-        { reply: this.inbox },
-      );
+      this.asked.reserve(this.bytesMax + batch * FRAME_BYTES, () => {
+        if (this.finishPull !== resolve || !link.isConnected) return false;
+        this.heard();
+        link.connection.publish(
+          `$JS.API.CONSUMER.MSG.NEXT.${this.api.stream}.${this.name}`,
+          JSON.stringify({ batch, max_bytes: this.bytesMax, no_wait: true }),
+          { reply: this.inbox },
+        );
+        return true;
+      });
     });
   }
 
@@ -105,9 +124,8 @@ export class Reader {
   async close(): Promise<void> {
     if (this.isClosed) return;
     this.isClosed = true;
-    this.subscription.unsubscribe();
     this.finish("lost");
-    await this.api.deleteConsumer(this.name);
+    await Promise.all([this.asked.close(this.subscription), this.api.deleteConsumer(this.name)]);
   }
 
   /** The connection is gone: a pull under way will not be answered. */
@@ -118,31 +136,32 @@ export class Reader {
   private receive(message: Msg): void {
     if (this.finishPull === undefined) return;
     this.heard();
+    const headers = headersOf(message);
     const delivery = parseDelivery(message.reply ?? "");
     if (delivery === undefined) {
-      this.receiveStatus(message);
+      this.receiveStatus(headers);
       return;
     }
+    this.asked.arrived(headers.text.length + message.data.length);
     if (delivery.consumerSequence !== this.consumerSequence + 1) {
       this.finish("lost");
       return;
     }
     this.consumerSequence = delivery.consumerSequence;
-    this.toCome--;
-    this.onChange?.(new Change(message, message.subject.slice(this.subjectPrefix.length), delivery));
+    const storedKey = message.subject.slice(this.subjectPrefix.length);
+    this.onChange?.(new Change({ headers, data: message.data }, storedKey, delivery));
   }
 
   /** What ends a pull (ADR-13): each one is ended by one of these, also when it brought all it was to bring. */
-  private receiveStatus(message: Msg): void {
-    const code = message.headers?.code ?? 0;
-    const description = message.headers?.description ?? "";
+  private receiveStatus(headers: HeaderBlock): void {
+    const { status: code, description } = headers;
     if (code === NO_MESSAGES) {
       this.finish("end");
     } else if (code === PULL_ENDED && description === "Batch Completed") {
       this.finish("more");
     } else if (code === PULL_ENDED && description === "Message Size Exceeds MaxBytes") {
       // One message is larger than all that was asked for: another program may store such.
-      if (Number(message.headers?.get("Nats-Pending-Bytes")) === this.bytesMax) this.bytesMax *= 2;
+      if (Number(headers.get("Nats-Pending-Bytes")) === this.bytesMax) this.bytesMax *= 2;
       this.finish("more");
     } else if (code !== 100) {
       this.finish("lost");
@@ -153,13 +172,14 @@ export class Reader {
     const finish = this.finishPull;
     this.finishPull = undefined;
     this.onChange = undefined;
+    if (result !== "lost") this.asked.complete();
     clearTimeout(this.silence);
     this.silence = undefined;
     finish?.(result);
   }
 
   private heard(): void {
-    if (this.silence === undefined) this.silence = setTimeout(() => this.finish("lost"), SILENCE_MS_MAX);
+    if (this.silence === undefined) this.silence = setTimeout(() => this.finish("lost"), this.silenceMs);
     else this.silence.refresh();
   }
 }

@@ -1,5 +1,4 @@
 /** What a bucket holds, for catch-ups to read: readers, how many at once, and whether reading may go on from a revision. */
-import type { NatsConnection } from "@nats-io/transport-node";
 import type { Limits } from "../../kv/limits.js";
 import { bucketNotFound } from "../errors.js";
 import type { StreamApi, StreamState } from "./api.js";
@@ -13,6 +12,8 @@ import type { Slots } from "./slots.js";
 const BATCH_MAX = 256;
 /** The most keys whose newest changes the server sends for one request. */
 const DIRECT_MAX = 1_024;
+/** Bytes after which such an answer ends; a reader brings the rest. */
+const DIRECT_BYTES_MAX = 1_048_576;
 /** Room in a pull for a message's headers and key beside the largest value. */
 const MESSAGE_OVERHEAD_BYTES = 65_536;
 
@@ -22,7 +23,6 @@ export class Source {
   private readonly batchBytesMax: number;
 
   constructor(
-    private readonly connection: NatsConnection,
     private readonly api: StreamApi,
     private readonly subjectPrefix: string,
     limits: Limits,
@@ -39,7 +39,7 @@ export class Source {
   }
 
   openReader(subject: string, start: ReadStart): Promise<Reader> {
-    return Reader.open(this.connection, this.api, this.subjectPrefix, subject, start, this.batchBytesMax);
+    return Reader.open(this.api, this.subjectPrefix, subject, { start, bytesMax: this.batchBytesMax });
   }
 
   /**
@@ -49,11 +49,11 @@ export class Source {
   async newestAsOf(subjects: readonly string[], revision: number): Promise<DirectAnswer | undefined> {
     if (this.isClustered) return undefined;
     try {
-      return await directGet(this.connection, this.api, this.subjectPrefix, {
+      return await directGet(this.api, this.subjectPrefix, {
         multi_last: subjects.map((subject) => this.subjectPrefix + subject),
         up_to_seq: revision,
         batch: Math.min(DIRECT_MAX, 4 * this.batchMax),
-        max_bytes: this.batchBytesMax,
+        max_bytes: Math.min(this.batchBytesMax, DIRECT_BYTES_MAX),
       });
     } catch (error) {
       if (error instanceof DirectRefused) return undefined;
