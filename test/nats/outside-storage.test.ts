@@ -20,7 +20,7 @@ beforeEach(async () => {
   opened = await openStore(server.url);
   store = opened.store;
   watches = new WatchHubs({
-    connection: opened.connection,
+    link: opened.bulk,
     isClustered: false,
     limits: DEFAULT_LIMITS,
     log: { info: () => undefined, debug: () => undefined },
@@ -44,7 +44,7 @@ async function connected(): Promise<void> {
       () => true,
       () => false,
     );
-    if (isUp) return;
+    if (isUp && opened.bulk.isConnected) return;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
