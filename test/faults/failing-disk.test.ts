@@ -9,6 +9,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { BucketService } from "../../src/contract.js";
 import { type Deployment, deploy, natsServerOf } from "./deployment.js";
+import { needsServer } from "../support/nats-program.js";
 import { diskProblem, mountDisk, type PowerCutDisk } from "./power-cut/disk.js";
 import { report } from "./report.js";
 import { reasonOf, type Service, serviceAt } from "./workload.js";
@@ -69,7 +70,7 @@ async function countLost(acknowledged: Acknowledged): Promise<number> {
   return lost;
 }
 
-describe.skipIf(problem !== undefined)("a disk that fails", () => {
+describe.skipIf(problem !== undefined || needsServer("2.15.1").skip)("a disk that fails", () => {
   beforeEach(async () => {
     dataDir = await mkdtemp(join(tmpdir(), "ironflow-failing-"));
     disk = await mountDisk(join(dataDir, "jetstream"));
