@@ -65,7 +65,7 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
     "idempotencyWindowMs",
     SECOND_MS,
     24 * HOUR_MS,
-    "How long a new bucket remembers the writes it took, in milliseconds: sent again with their idempotency key, they are not applied again. Each takes some 150 bytes of the NATS server's memory.",
+    "How long a new bucket remembers a write, in milliseconds: sent again with its idempotency key, it is not applied again. At most the bucket's ttl. Each write takes some 150 bytes of the NATS server's memory.",
   ],
   [
     "natsHungTimeoutMs",

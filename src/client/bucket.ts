@@ -20,9 +20,9 @@ export interface WriteResult {
 
 export interface WriteOptions extends CallOptions {
   /**
-   * 1 to 128 visible ASCII characters that stand for this very request, for retries of your own across processes: within a minute, the
-   * same one again is not applied again, and another one is refused (`idempotency_key_reused`). Default: one that makes the SDK's own
-   * retries harmless.
+   * 1 to 128 visible ASCII characters that stand for this very request, for retries of your own across processes: within the bucket's
+   * `idempotencyWindowMs`, the same one again is not applied again, and another one is refused (`idempotency_key_reused`). Default: one
+   * that makes the SDK's own retries harmless.
    */
   readonly idempotencyKey?: string | undefined;
 }

@@ -8,10 +8,10 @@ import type {
 } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import type { Transport } from "@connectrpc/connect";
-import { IdempotencyKeys, Sendings } from "./doubt.js";
 import type { KvError } from "./errors.js";
 import { type FailedCall, kvErrorOf } from "./failure.js";
 import { pauseMs, type RetryPolicy, sleep } from "./retry.js";
+import { IdempotencyKeys, WriteAttempts } from "./write-attempts.js";
 
 /** What limits one call. */
 export interface CallOptions {
@@ -85,16 +85,16 @@ export class Caller {
     const call = failedCallOf(idempotency, request);
     const deadlineMs = performance.now() + timeoutOf(options.timeoutMs ?? this.options.timeoutMs);
     const isKeyed = (request.idempotencyKey ?? "") !== "";
-    const sendings = new Sendings(isKeyed, this.seen.get(request.bucket ?? "") ?? 0n);
+    const attempts = new WriteAttempts(isKeyed, this.seen.get(request.bucket ?? "") ?? 0n);
     for (let failures = 1; ; failures++) {
-      const headers = sendings.headers(this.options.headers, failures - 1);
+      const headers = attempts.headers(this.options.headers, failures - 1);
       const limitMs = deadlineMs - performance.now();
       const result = await this.attempt(method, request, headers, call, signal, limitMs);
       if ("message" in result) return result.message;
       const { failure } = result;
       const pause = pauseMs(retry, failures, failure.retryAfterMs);
       const isLast = failures >= retry.attempts || performance.now() + pause >= deadlineMs;
-      if (!sendings.failed(failure) || isLast) throw sendings.last(failure);
+      if (!attempts.failed(failure, pause) || isLast) throw attempts.last(failure);
       await sleep(pause, signal);
     }
   }

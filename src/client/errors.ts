@@ -40,6 +40,8 @@ export interface KvErrorFacts {
   readonly retryable?: boolean | undefined;
   /** Milliseconds to wait before another try, where the server gave advice. */
   readonly retryAfterMs?: number | undefined;
+  /** See {@link KvUnknownOutcomeError}. */
+  readonly idempotencyWindowMs?: number | undefined;
   readonly cause?: unknown;
 }
 
@@ -109,6 +111,13 @@ export class KvTimeoutError extends KvError {
 /** A write was sent, and whether it was applied can't be known: read the key before trying again. */
 export class KvUnknownOutcomeError extends KvError {
   override name = "KvUnknownOutcomeError";
+  /** How long the bucket remembers the write by its idempotency key, in milliseconds; undefined where the service did not say. */
+  readonly idempotencyWindowMs: number | undefined;
+
+  constructor(sentence: string, facts: KvErrorFacts) {
+    super(sentence, facts);
+    this.idempotencyWindowMs = facts.idempotencyWindowMs;
+  }
 }
 
 /** The server wants an API key, or does not know this one. */

@@ -96,7 +96,8 @@ function withDetail(error: ConnectError, detail: ErrorDetail): KvError {
     key: detail.key === "" ? undefined : detail.key,
     revision: detail.revision === 0n ? undefined : detail.revision,
     retryable: code === "unavailable" || code === "deadline_exceeded" || PASSING_LIMITS.has(detail.reason),
-    retryAfterMs: detail.retryAfter === undefined ? undefined : millisecondsOfDuration(detail.retryAfter),
+    retryAfterMs: detail.retryAfter && millisecondsOfDuration(detail.retryAfter),
+    idempotencyWindowMs: detail.idempotencyWindow && millisecondsOfDuration(detail.idempotencyWindow),
     cause: error,
   });
 }

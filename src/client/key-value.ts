@@ -49,6 +49,8 @@ export interface BucketInfo {
   readonly storage: "file" | "memory";
   /** What an acknowledged write survives: `synced`, a power failure; `relaxed`, not quite; `unknown`, as the NATS server is configured. */
   readonly durability: "synced" | "relaxed" | "unknown";
+  /** How long the bucket remembers a write by its idempotency key, in milliseconds; 0: not at all. */
+  readonly idempotencyWindowMs: number;
 }
 
 /** The fields that both requests share. */
@@ -153,5 +155,6 @@ function infoOf(bucket: BucketMessage | undefined): BucketInfo {
     replicas: bucket.replicas,
     storage: bucket.storage === Storage.MEMORY ? "memory" : "file",
     durability: DURABILITY[bucket.durability],
+    idempotencyWindowMs: bucket.idempotencyWindow ? millisecondsOfDuration(bucket.idempotencyWindow) : 0,
   };
 }

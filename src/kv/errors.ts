@@ -74,6 +74,8 @@ export interface KvErrorFacts {
   readonly revision?: bigint | undefined;
   /** Milliseconds to wait before another try. */
   readonly retryAfterMs?: number | undefined;
+  /** Of a write with an idempotency key whose outcome is unknown: milliseconds for which the key counts, from the first sending on. */
+  readonly idempotencyWindowMs?: number | undefined;
   /** What caused it; logged, never sent to a client. */
   readonly cause?: unknown;
 }
@@ -85,6 +87,7 @@ export class KvError extends Error {
   readonly key: string | undefined;
   readonly revision: bigint | undefined;
   readonly retryAfterMs: number | undefined;
+  readonly idempotencyWindowMs: number | undefined;
 
   constructor(
     readonly kind: KvErrorKind,
@@ -96,6 +99,7 @@ export class KvError extends Error {
     this.key = facts.key;
     this.revision = facts.revision;
     this.retryAfterMs = facts.retryAfterMs;
+    this.idempotencyWindowMs = facts.idempotencyWindowMs;
   }
 }
 

@@ -54,6 +54,8 @@ export interface BucketInfo extends Required<{
   readonly replicas: number;
   readonly storage: "file" | "memory";
   readonly durability: Durability;
+  /** Milliseconds for which a write's idempotency key counts; 0: not at all. */
+  readonly idempotencyWindowMs: number;
 }
 
 /** What a bucket takes in the storage, history and tombstones included. */
@@ -108,10 +110,11 @@ export interface WriteOptions {
    */
   readonly idempotencyKey?: string | undefined;
   /**
-   * It may have been sent before with its idempotency key, and then have got a revision above `after`. It is applied only where it is
-   * certain that it was not, also where the storage lost its memory; `outcome_unknown` where that can't be told. Default: it was not.
+   * It may have been sent before with its idempotency key: first `ageMs` milliseconds ago (default: 15 seconds), and then have got a
+   * revision above `after`. It is applied only where it is certain that it was not, also where the storage lost its memory; otherwise
+   * `outcome_unknown`. Default: it was not sent before.
    */
-  readonly sentBefore?: { readonly after: bigint } | undefined;
+  readonly sentBefore?: { readonly after: bigint; readonly ageMs?: number | undefined } | undefined;
 }
 
 /** `strong`: as the rules above say. `eventual`: any copy of the bucket may answer, also one that lags behind. */

@@ -3,13 +3,15 @@ import type { CallScope } from "../kv/store.js";
 import { existing, type Place } from "./newest.js";
 import { serverTimeMs } from "./jetstream-api.js";
 import type { Requests } from "./requests.js";
-import { valueSizeOf } from "./stream-config.js";
+import { valueSizeOf, windowMsOf } from "./stream-config.js";
 
 export interface BucketFacts {
   /** Bytes; 0 for no limit of the bucket's own. */
   readonly maxValueSize: number;
   /** Copies that the storage keeps. */
   readonly replicas: number;
+  /** The creation time of its stream: tells it from an earlier bucket of the same name. */
+  readonly created: string;
   /** Milliseconds for which the storage remembers the writes it took. */
   readonly windowMs: number;
   /** The bucket's ttl in milliseconds; 0 for none. */
@@ -79,7 +81,8 @@ export class BucketFactsCache {
     const facts = {
       maxValueSize: valueSizeOf(info.config),
       replicas: info.config.num_replicas ?? 1,
-      windowMs: (info.config.duplicate_window ?? 0) / NANOS_PER_MS,
+      created: info.created,
+      windowMs: windowMsOf(info.config),
       ageMsMax: (info.config.max_age ?? 0) / NANOS_PER_MS,
       clockAheadMs: serverTimeMs(info) - Date.now(),
       newestSeen: info.state.last_seq,

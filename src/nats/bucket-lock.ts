@@ -17,7 +17,7 @@ import { askJetStream, parseAnswer, readJetStream, type StreamInfo, within } fro
 import { RawHeaders } from "./messages.js";
 import { isNoResponders } from "./newest.js";
 import type { Requests } from "./requests.js";
-import { isWorthAnotherTry } from "./settling.js";
+import { isRetryable } from "./retry.js";
 import { CHANGE_ID_KEY } from "./stream-config.js";
 import { EXPECTED_HEADER } from "./write.js";
 
@@ -170,7 +170,7 @@ export class BucketLock {
         expected = isFree ? (stored?.sequence ?? 0) : 0;
         if (!isFree) throw beingChanged(this.bucket);
       } catch (error) {
-        if (!isWorthAnotherTry(error, scope)) throw toKvError(error, { bucket: this.bucket });
+        if (!isRetryable(error, scope)) throw toKvError(error, { bucket: this.bucket });
         await delay(POLL_INTERVAL_MS * (0.5 + Math.random()));
       }
     }

@@ -9,7 +9,7 @@ import { JetStreamError, kindOf, outcomeUnknown, toKvError, unavailable } from "
 import { askJetStream, type StreamInfo, within } from "./jetstream-api.js";
 import type { MessageReader, Place } from "./newest.js";
 import { type Requests, Unanswered } from "./requests.js";
-import { BUCKET_ANSWER_TIMEOUT_MS, isWorthAnotherTry, RETRY_WAIT_MS } from "./settling.js";
+import { BUCKET_ANSWER_TIMEOUT_MS, isRetryable, RETRY_WAIT_MS } from "./retry.js";
 import { CHANGE_ID_KEY, updatedConfig } from "./stream-config.js";
 
 /** Times that a change is written over another program's, which knows nothing of our leases. */
@@ -57,7 +57,7 @@ export class BucketUpdate {
       } catch (error) {
         if (acknowledged !== undefined) return acknowledged;
         isOpen ||= error instanceof Unanswered && error.sent;
-        if (isWorthAnotherTry(error, scope)) {
+        if (isRetryable(error, scope)) {
           wasInterrupted = true;
           await delay(RETRY_WAIT_MS);
           continue;

@@ -23,7 +23,7 @@ import type { ReadCache } from "./read-cache.js";
 import { existing, type MessageReader, type Place } from "./newest.js";
 import { PresentBuckets } from "./bucket-room.js";
 import type { Requests } from "./requests.js";
-import { changeBucket } from "./settling.js";
+import { changeBucket } from "./retry.js";
 import { bucketInfoOf, streamConfigOf } from "./stream-config.js";
 
 export interface BucketsOptions {

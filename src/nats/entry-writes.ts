@@ -1,16 +1,16 @@
 /** Writing single keys. */
 import { invalidArgument, KvError } from "../kv/errors.js";
 import type { Limits } from "../kv/limits.js";
-import { type BucketOwner, quote, streamName } from "../kv/names.js";
+import { type BucketOwner, quote } from "../kv/names.js";
 import type { CallScope, Condition, DeleteOptions, PutOptions, WriteOptions } from "../kv/store.js";
-import type { BucketFactsCache } from "./bucket-facts.js";
+import type { BucketFacts, BucketFactsCache } from "./bucket-facts.js";
 import { type DiskRoom, type DiskUse, storedBytes } from "./disk-guard.js";
 import { aboutOf, type KeyPlace, placeOf } from "./entries.js";
 import { outcomeUnknown, toKvError } from "./errors.js";
 import type { Expiry } from "./expiry.js";
-import { identityOf, RecentWrites, type WriteIdentity } from "./idempotency.js";
+import { identityOf, KeyedWrites, type WriteIdentity } from "./idempotency.js";
 import { askJetStream } from "./jetstream-api.js";
-import type { MessageReader, StoredMessage } from "./newest.js";
+import type { MessageReader, Place, StoredMessage } from "./newest.js";
 import { MARKER_REASON_HEADER, operationOf, OPERATION_HEADER } from "./records.js";
 import { type Requests, Unanswered } from "./requests.js";
 import { contentTypeLine, tooLarge, valueBytesMaxOf } from "./value-limits.js";
@@ -41,10 +41,10 @@ const REQUEST_DELETE_LINE = `${OPERATION_HEADER}: DEL\r\n`;
 export const PURGE_LINES = `${OPERATION_HEADER}: PURGE\r\nNats-Rollup: sub\r\n`;
 
 export class EntryWrites {
-  private readonly recentWrites: RecentWrites;
+  private readonly keyedWrites: KeyedWrites;
 
   constructor(private readonly options: EntryWritesOptions) {
-    this.recentWrites = new RecentWrites(options.limits.idempotencyWindowMs);
+    this.keyedWrites = new KeyedWrites(options.reader);
   }
 
   async put(
@@ -68,7 +68,7 @@ export class EntryWrites {
     const request = ["put", key, headerLines, textOf(condition)];
     // The service's own records are small, and needed where the disk is full: API keys, tickets for watches.
     const use = this.options.owner === undefined ? "value" : "record";
-    return this.once(place, options, request, value, (identity) => {
+    return this.once(place, options, request, value, scope, (identity) => {
       const write = writeOf(place, value, headerLines, identity, use);
       return this.admit(place, write, scope, async () => {
         if (condition === "always") return accepted(await this.write(write, scope));
@@ -92,7 +92,7 @@ export class EntryWrites {
       options.purge === true ? PURGE_LINES : REQUEST_DELETE_LINE,
       textOf(condition),
     ];
-    return this.once(place, options, request, NO_BYTES, (identity) =>
+    return this.once(place, options, request, NO_BYTES, scope, (identity) =>
       this.deleteOnce(place, writeOf(place, NO_BYTES, headerLines, identity, "record"), condition, scope),
     );
   }
@@ -110,7 +110,7 @@ export class EntryWrites {
       return await disk.admit(write.use, bytes, aboutOf(place), send);
     } catch (error) {
       const isRefused = error instanceof KvError && error.kind === "storage_exhausted";
-      if (!isRefused || write.identity?.sentBefore === undefined) throw error;
+      if (!isRefused || write.identity?.uncertain === undefined) throw error;
       const newest = await reader.newest(place, place.subject, scope);
       const revision = await this.appliedBefore(write, newest, scope);
       if (revision === undefined) throw error;
@@ -118,22 +118,24 @@ export class EntryWrites {
     }
   }
 
-  /** The bucket is gone: one of the same name is another one. */
-  bucketDeleted(bucket: string): void {
-    this.recentWrites.forget(streamName(bucket, this.options.owner));
-  }
-
   /** Runs a write; where it has an idempotency key, once for all its sendings that come here. */
-  private once(
+  private async once(
     place: KeyPlace,
     options: WriteOptions,
     request: readonly string[],
     value: Uint8Array,
+    scope: CallScope,
     write: (identity: WriteIdentity | undefined) => Promise<bigint>,
   ): Promise<bigint> {
     const identity = identityOf(options, request, value, this.options.limits);
     if (identity === undefined) return write(undefined);
-    return this.recentWrites.once(place.stream, identity, aboutOf(place), write);
+    const readFacts = (): Promise<BucketFacts> => this.facts(place, scope);
+    return this.keyedWrites.once(place, identity, aboutOf(place), readFacts, scope, write);
+  }
+
+  private async facts(place: Place, scope: CallScope): Promise<BucketFacts> {
+    const { facts } = this.options;
+    return facts.recent(place) ?? (await facts.read(place, scope));
   }
 
   private async deleteOnce(
@@ -182,9 +184,7 @@ export class EntryWrites {
   }
 
   private async write(write: Write, scope: CallScope): Promise<bigint | typeof MISMATCH> {
-    const { facts, writer } = this.options;
-    const known = facts.recent(write.place) ?? (await facts.read(write.place, scope));
-    return writer.write(write, known, scope);
+    return this.options.writer.write(write, await this.facts(write.place, scope), scope);
   }
 
   private async appliedBefore(
@@ -193,9 +193,7 @@ export class EntryWrites {
     scope: CallScope,
   ): Promise<bigint | undefined> {
     if (write.identity === undefined) return undefined;
-    const { facts, writer } = this.options;
-    const known = facts.recent(write.place) ?? (await facts.read(write.place, scope));
-    return writer.appliedBefore(write, newest, known, scope);
+    return this.options.writer.appliedBefore(write, newest, await this.facts(write.place, scope), scope);
   }
 
   /** A tombstone counts as absent: the write replaces exactly the one that was seen. */

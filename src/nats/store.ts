@@ -93,7 +93,6 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     updateBucket: (bucket, change, scope) => buckets.update(bucket, change, scope),
     async deleteBucket(bucket, scope) {
       await buckets.delete(bucket, scope);
-      writes.bucketDeleted(bucket);
       watches.bucketDeleted(bucket);
     },
     get: (bucket, key, revision, scope, consistency) =>

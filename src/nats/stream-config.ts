@@ -12,6 +12,8 @@ export const CREATION_ID_KEY = "ironflow.creation_id";
 export const CREATED_BY_KEY = "ironflow.created_by";
 /** Names the last change of the configuration, so that who made it can see whether it is in place. */
 export const CHANGE_ID_KEY = "ironflow.change_id";
+/** When the duplicate window was last made longer: writes from before it may have been forgotten earlier than it says. */
+const WINDOW_EXTENDED_KEY = "ironflow.window_extended_at";
 /** The exact `max_value_size`: the stream's own limit counts headers too. */
 const VALUE_SIZE_KEY = "ironflow.max_value_size";
 
@@ -68,9 +70,25 @@ export function updatedConfig(
   limits: Limits,
 ): StreamConfig {
   const changed = { ...current, ...changedConfig(change, current.metadata ?? {}, bucket, limits) };
-  if (change.ttlMs === undefined && change.history === undefined) return changed;
+  const extended = windowMsOf(changed) > windowMsOf(current) ? withWindowExtended(changed) : changed;
+  if (change.ttlMs === undefined && change.history === undefined) return extended;
   const ttlMs = (changed.max_age ?? 0) / NANOS_PER_MS;
-  return { ...changed, ...markerConfig(ttlMs, changed.max_msgs_per_subject ?? 1) };
+  return { ...extended, ...markerConfig(ttlMs, changed.max_msgs_per_subject ?? 1) };
+}
+
+function withWindowExtended(config: StreamConfig): StreamConfig {
+  return { ...config, metadata: { ...config.metadata, [WINDOW_EXTENDED_KEY]: new Date().toISOString() } };
+}
+
+/** How long the storage remembers the writes that it took, in milliseconds. */
+export function windowMsOf(config: StreamConfig): number {
+  return (config.duplicate_window ?? 0) / NANOS_PER_MS;
+}
+
+/** When the window was last made longer, in milliseconds since 1970; 0: never. */
+export function windowExtendedAtMs(config: StreamConfig): number {
+  const text = config.metadata?.[WINDOW_EXTENDED_KEY];
+  return text === undefined ? 0 : Date.parse(text);
 }
 
 /** What the service knows of a bucket from its stream; the number of live keys is found elsewhere. */
@@ -88,6 +106,7 @@ export function bucketInfoOf(
     maxValueSize: valueSizeOf(config),
     maxBytes: Math.max(0, config.max_bytes ?? 0),
     history: Math.max(1, config.max_msgs_per_subject ?? 1),
+    idempotencyWindowMs: Math.round(windowMsOf(config)),
     values,
     bytes: state.bytes,
     createdAt: new Date(info.created),

@@ -55,6 +55,7 @@ export function bucketMessage(info: BucketInfo): Bucket {
     durability: DURABILITY[info.durability],
   });
   if (info.ttlMs > 0) message.ttl = durationOf(info.ttlMs);
+  if (info.idempotencyWindowMs > 0) message.idempotencyWindow = durationOf(info.idempotencyWindowMs);
   return message;
 }
 

@@ -68,6 +68,9 @@ function connectErrorOf(error: KvError, sentence: string): ConnectError {
     revision: error.revision ?? 0n,
   });
   if (error.retryAfterMs !== undefined) detail.retryAfter = durationOf(error.retryAfterMs);
+  if (error.idempotencyWindowMs !== undefined) {
+    detail.idempotencyWindow = durationOf(error.idempotencyWindowMs);
+  }
   return new ConnectError(sentence, CODE_BY_KIND[error.kind], retryHeader(error.retryAfterMs), [
     { desc: ErrorDetailSchema, value: detail },
   ]);

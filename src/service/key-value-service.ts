@@ -12,6 +12,7 @@ import {
 import type { WatchRequest } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { Consistency as ConsistencyEnum, type Precondition } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { invalidArgument } from "../kv/errors.js";
+import { quote } from "../kv/names.js";
 import type { Condition, Consistency, Store, WatchOptions, WriteOptions } from "../kv/store.js";
 import type { CallContext, Handlers } from "./calls.js";
 import { entryMessage, millisecondsOf, millisecondsOfTimestamp } from "./convert.js";
@@ -97,21 +98,32 @@ function consistencyOf(consistency: ConsistencyEnum): Consistency {
   }
 }
 
-/** Headers that tell of earlier sendings: how many there were (as gRPC's clients say it), and a revision that was seen before the first. */
+/** Tells of earlier sendings, as gRPC's clients do: how many there were. */
 const PREVIOUS_ATTEMPTS_HEADER = "grpc-previous-rpc-attempts";
+/** The milliseconds since the first sending. */
+const FIRST_ATTEMPT_AGE_HEADER = "ironflow-first-attempt-age-ms";
+/** A revision of the bucket that was seen before the first sending. */
 const SEEN_REVISION_HEADER = "ironflow-seen-revision";
 
 function sentBeforeOf(
   request: { readonly idempotencyKey: string },
   context: CallContext,
 ): WriteOptions["sentBefore"] {
-  if (request.idempotencyKey === "" || context.header(PREVIOUS_ATTEMPTS_HEADER) === undefined)
-    return undefined;
+  if (request.idempotencyKey === "") return undefined;
+  const age = context.header(FIRST_ATTEMPT_AGE_HEADER);
+  if (age === undefined && context.header(PREVIOUS_ATTEMPTS_HEADER) === undefined) return undefined;
+  if (age !== undefined && !/^\d{1,12}$/.test(age)) {
+    throw invalidArgument(
+      `The header ${FIRST_ATTEMPT_AGE_HEADER} is ${quote(age)}; it takes whole milliseconds, such as 1500.`,
+    );
+  }
   const seen = context.header(SEEN_REVISION_HEADER) ?? "0";
   if (!/^\d{1,19}$/.test(seen)) {
-    throw invalidArgument(`The header ${SEEN_REVISION_HEADER} is malformed; it takes a revision.`);
+    throw invalidArgument(
+      `The header ${SEEN_REVISION_HEADER} is ${quote(seen)}; it takes a revision, such as 7.`,
+    );
   }
-  return { after: BigInt(seen) };
+  return { after: BigInt(seen), ageMs: age === undefined ? undefined : Number(age) };
 }
 
 function conditionOf(precondition: Precondition | undefined): Condition {

@@ -62,6 +62,43 @@ describe.each(ALL_DOORS)("over $name", (door) => {
     await refusal(malformed, Code.InvalidArgument, "invalid_argument");
   });
 
+  it("a bucket says how long it remembers writes, and so does an unknown outcome", async () => {
+    const { buckets, kv, bucket } = await setUp();
+    const windowMsOf = async (name: string): Promise<number> => {
+      if (!door.isWholeContract) {
+        const { headers } = await fetch(`${service.url}/api/v1/kv/buckets/${name}`);
+        return Number(headers.get("ironflow-idempotency-window-ms"));
+      }
+      const { idempotencyWindow } = (await buckets.getBucket({ bucket: name })).bucket ?? {};
+      return Number(idempotencyWindow?.seconds) * 1_000;
+    };
+    expect(await windowMsOf(bucket)).toBe(60_000);
+    const brief = freshName();
+    await buckets.createBucket({ name: brief, ttl: { seconds: 2n } });
+    expect(await windowMsOf(brief)).toBe(2_000);
+    await kv.put({ bucket: brief, key: "k", value: bytes("v") });
+    // The first sending is told to be older than the window, and somebody wrote since.
+    const again = { bucket: brief, key: "k", value: bytes("again"), idempotencyKey: "again" };
+    if (door.isWholeContract) {
+      const late = { headers: { "ironflow-first-attempt-age-ms": "60000" } };
+      const detail = await refusal(kv.put(again, late), Code.Unknown, "outcome_unknown");
+      expect(detail).toMatchObject({ idempotencyWindow: { seconds: 2n } });
+      const malformed = kv.put(again, { headers: { "ironflow-first-attempt-age-ms": "1.5" } });
+      await refusal(malformed, Code.InvalidArgument, "invalid_argument");
+      return;
+    }
+    const putAged = (age: string): Promise<Response> =>
+      fetch(`${service.url}/api/v1/kv/buckets/${brief}/keys/k`, {
+        method: "PUT",
+        headers: { "idempotency-key": "again", "ironflow-first-attempt-age-ms": age },
+        body: "again",
+      });
+    const late = await putAged("60000");
+    expect(late.status).toBe(500);
+    expect(late.headers.get("ironflow-idempotency-window-ms")).toBe("2000");
+    expect((await putAged("1.5")).status).toBe(400);
+  });
+
   it("reads take a consistency", async () => {
     const { kv, bucket } = await setUp();
     await kv.put({ bucket, key: "k", value: bytes("v") });

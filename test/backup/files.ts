@@ -63,6 +63,7 @@ function bucket(name: string): BucketInfo {
     replicas: 1,
     storage: "file",
     durability: "synced",
+    idempotencyWindowMs: 60_000,
   };
 }
 

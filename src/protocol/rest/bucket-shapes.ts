@@ -3,9 +3,10 @@ import { create } from "@bufbuild/protobuf";
 import { type Duration, DurationSchema } from "@bufbuild/protobuf/wkt";
 import { BucketService } from "../../../gen/ironflow/kv/v1/bucket_service_pb.js";
 import type { Bucket } from "../../../gen/ironflow/kv/v1/types_pb.js";
+import { idempotencyWindowHeaders } from "./errors.js";
 import { readCount, readMembers, readSeconds, readText } from "./json-fields.js";
 import { type JsonShape, writeJson, writeTime } from "./json.js";
-import { emptyAnswer, endWithCount, jsonAnswer, shapeOf } from "./shape.js";
+import { type Answer, emptyAnswer, endWithCount, jsonAnswer, shapeOf } from "./shape.js";
 
 const UINT32_MAX = 2 ** 32 - 1;
 
@@ -32,11 +33,12 @@ export const BUCKET_SHAPES = [
     answer: ({ bucket }, _, path) =>
       jsonAnswer(201, writeJson(bucketJson(bucket)), {
         location: `${path}/${encodeURIComponent(bucket?.name ?? "")}`,
+        ...idempotencyWindowHeaders(bucket?.idempotencyWindow),
       }),
   }),
 
   shapeOf(BucketService.method.getBucket, {
-    answer: ({ bucket }) => jsonAnswer(200, writeJson(bucketJson(bucket))),
+    answer: ({ bucket }) => bucketAnswer(bucket),
   }),
 
   shapeOf(BucketService.method.listBuckets, {
@@ -56,11 +58,17 @@ export const BUCKET_SHAPES = [
       if (members.max_bytes !== undefined) request.maxBytes = BigInt(members.max_bytes);
       if (members.history !== undefined) request.history = members.history;
     },
-    answer: ({ bucket }) => jsonAnswer(200, writeJson(bucketJson(bucket))),
+    answer: ({ bucket }) => bucketAnswer(bucket),
   }),
 
   shapeOf(BucketService.method.deleteBucket, { answer: emptyAnswer }),
 ];
+
+/** The JSON of a bucket is fixed: what it has no member for is told in headers. */
+function bucketAnswer(bucket: Bucket | undefined): Answer {
+  const headers = idempotencyWindowHeaders(bucket?.idempotencyWindow);
+  return jsonAnswer(200, writeJson(bucketJson(bucket)), headers);
+}
 
 /** A bucket; what is not set is left out. */
 function bucketJson(bucket: Bucket | undefined): JsonShape {

@@ -1,4 +1,5 @@
 /** What a failure looks like over HTTP: status, headers, and `{"error": "<sentence>", "code": "<code>"}`. The only such table. */
+import type { Duration } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type ErrorDetail, ErrorDetailSchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import { opaqueSentence } from "../../service/errors.js";
@@ -116,12 +117,20 @@ function headersOf(status: number, detail: ErrorDetail | undefined): HeaderField
     case 412:
       // What the key is at now, so that a client can decide without another read.
       return detail === undefined || detail.revision === 0n ? {} : { etag: `"${detail.revision}"` };
+    case 500:
+      return idempotencyWindowHeaders(detail?.idempotencyWindow);
     case 429:
     case 503:
       return { "retry-after": retryAfterSeconds(detail) };
     default:
       return {};
   }
+}
+
+/** Tells for how long a bucket remembers a write by its idempotency key. */
+export function idempotencyWindowHeaders(window: Duration | undefined): HeaderFields {
+  if (window === undefined) return {};
+  return { "ironflow-idempotency-window-ms": Number(window.seconds) * 1_000 + window.nanos / 1_000_000 };
 }
 
 function retryAfterSeconds(detail: ErrorDetail | undefined): number {

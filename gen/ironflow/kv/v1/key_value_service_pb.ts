@@ -678,13 +678,20 @@ export const WatchResponse_ProgressSchema: GenMessage<WatchResponse_Progress> =
  *
  * A write may carry an `idempotency_key`: 1 to 128 visible ASCII characters, best random, such as a UUID, and good for one
  * request in one bucket. The same request with the same key is applied once, and each sending gets the first one's
- * answer, for the time of IDEMPOTENCY_WINDOW_MS (one minute unless set). A request that was refused, or a delete that
- * found nothing, leaves nothing behind: sent again, it is decided anew.
+ * answer, within the bucket's `idempotency_window`. A bucket that was deleted and recreated is another bucket. A request
+ * that was refused, or a delete that found nothing, leaves nothing behind: sent again, it is decided anew.
  *
- * A crash of the storage may cut down its memory of what it took. So send the header `grpc-previous-rpc-attempts: <count>`
- * with every sending after one whose outcome is open, as clients of gRPC do, and `ironflow-seen-revision: <revision>`
- * where a revision of the bucket was seen before the first: then no write is applied twice for that, and the answer is
- * UNKNOWN where it can't be told.
+ * Another request with the same key is refused while the first one's entry is kept, or known to the copy of the service
+ * that answers; where neither is so, the key alone counts, and the answer is the first one's.
+ *
+ * A request without further headers relies on that window, and on the storage's memory, which a crash cuts down to the
+ * entries that are still kept. A sending after one whose outcome is unknown should say so, in these headers:
+ *   * `ironflow-first-attempt-age-ms: <milliseconds>`: the time since the first sending.
+ *   * `grpc-previous-rpc-attempts: <count>`: sent by gRPC clients that retry. Without the age, the first sending counts
+ *     as 15 seconds old.
+ *   * `ironflow-seen-revision: <revision>`: a revision of the bucket that was seen before the first sending, if any.
+ * Such a write is applied only where the service is certain that it was not applied before. Where it can't know, as the
+ * first sending is older than half the window, or as the evidence expired or was overwritten, the answer is UNKNOWN.
  *
  * Errors that every call here may return, besides those it lists:
  *   * INVALID_ARGUMENT: a malformed bucket, key, filter or number; the sentence says what would be right. Do not retry.

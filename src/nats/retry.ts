@@ -1,4 +1,4 @@
-/** Changes whose answer did not come: when to look again, and how those of whole buckets are settled. */
+/** When to ask the storage again, and changes of buckets whose answer did not come. */
 import { setTimeout as delay } from "node:timers/promises";
 import { KvError, type KvErrorFacts } from "../kv/errors.js";
 import type { CallScope } from "../kv/store.js";
@@ -16,7 +16,7 @@ export function isUnderWay(error: unknown): boolean {
 }
 
 /** Whether the storage may answer yet: it is away or starting, and the caller still waits. */
-export function isWorthAnotherTry(error: unknown, scope: CallScope): boolean {
+export function isRetryable(error: unknown, scope: CallScope): boolean {
   if (performance.now() + RETRY_WAIT_MS >= scope.deadlineMs || scope.signal.aborted) return false;
   if (error instanceof Unanswered || isUnderWay(error)) return true;
   if (error instanceof JetStreamError) return kindOf(error) === "unavailable";
@@ -49,7 +49,7 @@ export async function changeBucket<Answer>(
       return await askJetStream<Answer>(requests, operation, body, within(scope, BUCKET_ANSWER_TIMEOUT_MS));
     } catch (error) {
       isOpen ||= error instanceof Unanswered && error.sent;
-      if (isOpen && isWorthAnotherTry(error, scope)) {
+      if (isOpen && isRetryable(error, scope)) {
         await delay(RETRY_WAIT_MS);
         continue;
       }
