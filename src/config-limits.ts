@@ -30,7 +30,7 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
     "natsUnreadBytesMax",
     8 * MEGABYTE,
     1_024 * MEGABYTE,
-    "The most bytes that NATS may have on their way to the service over one connection; reads wait for their turn. Keep it well below the server's max_pending (64 MiB by default), above which the server closes the connection.",
+    "The most bytes that NATS may have on their way to the service over one connection; reads wait for their turn. Keep it well under half of the server's max_pending (64 MiB by default): the server closes a connection above that, and counts what it is sending until all of that is sent.",
   ],
   [
     "readCacheBytesMax",

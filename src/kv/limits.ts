@@ -49,8 +49,8 @@ export interface Limits {
   /** The most bytes of entries kept in memory, where this process alone uses the storage; 0: none, every read asks it. */
   readonly readCacheBytesMax: number;
   /**
-   * The most bytes that NATS may have on their way to this process over one connection. Less than the server's `max_pending` (64 MiB by
-   * default): it closes a connection that has more unread.
+   * The most bytes that NATS may have on their way to this process over one connection. Well under half of the server's `max_pending`
+   * (64 MiB by default), above which it closes the connection: it also counts what it is sending until all of that is sent.
    */
   readonly natsUnreadBytesMax: number;
   /** The largest request message, also after decompression: a value with its key and framing, a third larger in JSON. */
@@ -150,7 +150,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   valueBytesMax: 1_048_576,
   diskReserveBytes: 64 * 1_048_576,
   readCacheBytesMax: 64 * 1_048_576,
-  natsUnreadBytesMax: 48 * 1_048_576,
+  natsUnreadBytesMax: 24 * 1_048_576,
   messageBytesMax: 1_572_864,
   headerBytesMax: 32_768,
   callTimeoutMs: 10_000,
