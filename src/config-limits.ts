@@ -68,6 +68,12 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
     "How long a new bucket remembers a write, in milliseconds: sent again with its idempotency key, it is not applied again. At most the bucket's ttl. Each write takes some 150 bytes of the NATS server's memory.",
   ],
   [
+    "tombstoneRetentionMs",
+    0,
+    365 * 24 * HOUR_MS,
+    "How long the tombstone of a deleted key stays, with the key's history, in milliseconds: then it is compacted, and a watch that was away for longer begins anew. 0: until the bucket is full, or CompactBucket.",
+  ],
+  [
     "natsHungTimeoutMs",
     SECOND_MS,
     HOUR_MS,

@@ -93,6 +93,7 @@ async function start(
     replicas: config.replicas,
     durability: nats.durability,
     disk: nats.disk,
+    log,
   });
   undo.push(() => store.close());
   const health = new Health(
@@ -130,6 +131,7 @@ async function start(
       watches: () => watches.stats(),
       nats: new ConnectionFacts({ calls: link, bulk }, log),
       disk: config.limits.diskReserveBytes === 0 ? undefined : nats.disk,
+      compactedTombstones: () => store.compactedTombstones(),
       sizes: () =>
         store.sizes({ deadlineMs: performance.now() + config.limits.readyTimeoutMs, signal: NEVER }),
     },

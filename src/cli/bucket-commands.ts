@@ -1,4 +1,4 @@
-/** `bucket ls|create|info|update|rm`. */
+/** `bucket ls|create|info|update|compact|rm`. */
 import { type Command, Option } from "commander";
 import type { BucketInfo, BucketSettings } from "../client/index.js";
 import { bucketJson } from "./json.js";
@@ -56,6 +56,17 @@ export function addBucketCommands(program: Command, run: RunVerb): void {
       if (Object.keys(settings).length === 0) command.error("error: give at least one setting to change");
       const info = await session.kv.updateBucket(name, settings, session);
       await session.print(bucketJson(info), () => bucketLines(info));
+    }),
+  );
+
+  addClientOptions(
+    group
+      .command("compact <name>")
+      .description("remove the tombstones of deleted keys now, with the history of those keys"),
+  ).action((name: string, _flags: unknown, command: Command) =>
+    run(command, async (session) => {
+      const removed = await session.kv.compactBucket(name, session);
+      await session.print({ removed }, () => [`removed ${removed}`]);
     }),
   );
 

@@ -118,6 +118,16 @@ export class KeyValue {
     await this.caller.unary(BucketService.method.deleteBucket, request, callOptions);
     this.caller.forgetRevision(name);
   }
+
+  /**
+   * Removes the tombstones of deleted keys now, with the history that the keys had; returns how many. The service does so by itself when they
+   * are an hour old, and when the bucket is full. Throws KvNotFoundError.
+   */
+  async compactBucket(name: string, callOptions: CallOptions = {}): Promise<number> {
+    const request = { bucket: wellFormed(name, "The bucket's name") };
+    const response = await this.caller.unary(BucketService.method.compactBucket, request, callOptions);
+    return Number(response.removed);
+  }
 }
 
 /** The settings that are given, as fields: what is left out must stay unset, for that means "as it is". */

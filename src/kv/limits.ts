@@ -29,6 +29,8 @@ export interface Limits {
   readonly bucketsPerApiKeyMax: number;
   /** The smallest `max_bytes` of a bucket. */
   readonly bucketBytesMin: number;
+  /** How long the tombstone of a deleted key stays, in milliseconds; 0: until the bucket is full or is compacted. */
+  readonly tombstoneRetentionMs: number;
   /** The most filters in one request. */
   readonly filtersMax: number;
   /** The most keys on one page. */
@@ -142,6 +144,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   bucketsMax: 10_000,
   bucketsPerApiKeyMax: 1_000,
   bucketBytesMin: 1_024,
+  tombstoneRetentionMs: 3_600_000,
   filtersMax: 32,
   keysPageMax: 10_000,
   bucketsPageMax: 1_000,

@@ -65,6 +65,12 @@ export interface BucketSize {
   readonly entries: number;
 }
 
+/** What a compaction did. */
+export interface CompactionResult {
+  /** Tombstones that were removed. */
+  readonly removed: number;
+}
+
 /** One page of a list: at least one item where any is left, and at most the limits of count and bytes allow. */
 export interface Page<Item> {
   readonly items: readonly Item[];
@@ -200,6 +206,11 @@ export interface Store {
   updateBucket(bucket: string, change: BucketChange, scope: CallScope): Promise<BucketInfo>;
   /** Ends the bucket's watches with `bucket_not_found`. */
   deleteBucket(bucket: string, scope: CallScope): Promise<void>;
+  /**
+   * Removes the tombstones of keys that have no value, with what the keys had before, however young. A watch that resumes from before
+   * the newest of them gets `revision_compacted`. Those that a live watch has still to get stay for now. Safe to retry.
+   */
+  compactBucket(bucket: string, scope: CallScope): Promise<CompactionResult>;
 
   /**
    * The newest entry of a key (revision 0), or the one written at exactly that revision; always an operation `put`.
@@ -254,6 +265,8 @@ export interface Store {
 
   /** Resolves when the storage answers; throws `unavailable` otherwise. */
   ping(scope: CallScope): Promise<void>;
+  /** Tombstones that this store compacted since it began. */
+  compactedTombstones(): number;
   /** What each bucket takes. Cheap: unlike `listBuckets` it counts no live keys. */
   sizes(scope: CallScope): Promise<readonly BucketSize[]>;
   /** Ends every watch with `shutting_down` and lets go of the storage. */

@@ -1,6 +1,7 @@
 /** What writes need to know of a bucket, remembered for a moment. That a bucket does not exist is never remembered. */
 import type { CallScope } from "../kv/store.js";
 import { existing, type Place } from "./newest.js";
+import { maxBytesOf } from "./headroom.js";
 import { serverTimeMs } from "./jetstream-api.js";
 import type { Requests } from "./requests.js";
 import { valueSizeOf, windowMsOf } from "./stream-config.js";
@@ -8,6 +9,16 @@ import { valueSizeOf, windowMsOf } from "./stream-config.js";
 export interface BucketFacts {
   /** Bytes; 0 for no limit of the bucket's own. */
   readonly maxValueSize: number;
+  /** Bytes that values may fill; 0 for no limit. */
+  readonly maxBytes: number;
+  /** Bytes stored when the facts were read. */
+  readonly usedBytes: number;
+  /** The sequence of the newest message then. */
+  readonly lastSequence: number;
+  /** Bytes of this process's values that were written before the facts were read: those are among the stored ones. */
+  readonly settledBytes: number;
+  /** Revisions kept of each key. */
+  readonly history: number;
   /** Copies that the storage keeps. */
   readonly replicas: number;
   /** The creation time of its stream: tells it from an earlier bucket of the same name. */
@@ -22,6 +33,12 @@ export interface BucketFacts {
   newestSeen: number;
   readonly readAtMs: number;
   isBeingRead: boolean;
+}
+
+/** The bytes of values that this process began to write, and of those whose outcome is known; both only grow. */
+export interface Ledger {
+  admittedBytes: number;
+  settledBytes: number;
 }
 
 /**
@@ -40,10 +57,21 @@ const NEVER_ABORTED = new AbortController().signal;
 
 export class BucketFactsCache {
   private readonly byStream = new Map<string, BucketFacts>();
+  private readonly ledgers = new Map<string, Ledger>();
 
   constructor(private readonly requests: Requests) {
     // What comes back may have lost its last writes.
     requests.onDisconnect(() => this.byStream.clear());
+  }
+
+  /** What this process writes to a bucket with a limit. */
+  ledger(stream: string): Ledger {
+    let ledger = this.ledgers.get(stream);
+    if (ledger === undefined) {
+      ledger = { admittedBytes: 0, settledBytes: 0 };
+      this.ledgers.set(stream, ledger);
+    }
+    return ledger;
   }
 
   /** What is remembered; undefined when nothing is, or it is too old. */
@@ -77,9 +105,15 @@ export class BucketFactsCache {
   /** Reads the facts anew. Throws `bucket_not_found`. */
   async read(place: Place, scope: CallScope): Promise<BucketFacts> {
     const readAtMs = performance.now();
+    const settledBytes = this.ledgers.get(place.stream)?.settledBytes ?? 0;
     const info = await existing(this.requests, place, scope);
     const facts = {
       maxValueSize: valueSizeOf(info.config),
+      maxBytes: maxBytesOf(info.config),
+      usedBytes: info.state.bytes,
+      lastSequence: info.state.last_seq,
+      settledBytes,
+      history: Math.max(1, info.config.max_msgs_per_subject ?? 1),
       replicas: info.config.num_replicas ?? 1,
       created: info.created,
       windowMs: windowMsOf(info.config),

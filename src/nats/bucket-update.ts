@@ -2,15 +2,14 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { KvError } from "../kv/errors.js";
-import type { Limits } from "../kv/limits.js";
-import type { BucketChange, CallScope } from "../kv/store.js";
+import type { CallScope } from "../kv/store.js";
 import type { BucketLock } from "./bucket-lock.js";
 import { JetStreamError, kindOf, outcomeUnknown, toKvError, unavailable } from "./errors.js";
-import { askJetStream, type StreamInfo, within } from "./jetstream-api.js";
+import { askJetStream, type StreamConfig, type StreamInfo, within } from "./jetstream-api.js";
 import type { MessageReader, Place } from "./newest.js";
 import { type Requests, Unanswered } from "./requests.js";
 import { BUCKET_ANSWER_TIMEOUT_MS, isRetryable, RETRY_WAIT_MS } from "./retry.js";
-import { CHANGE_ID_KEY, updatedConfig } from "./stream-config.js";
+import { CHANGE_ID_KEY } from "./stream-config.js";
 
 /** Times that a change is written over another program's, which knows nothing of our leases. */
 const ATTEMPTS_MAX = 5;
@@ -20,8 +19,10 @@ const LAG_MS_MAX = 2_000;
 export interface BucketUpdateOptions {
   readonly requests: Requests;
   readonly reader: MessageReader;
-  readonly limits: Limits;
 }
+
+/** The configuration that a bucket is to have, from what it is. */
+export type BucketEdit = (base: StreamInfo) => StreamConfig;
 
 /** One change of one bucket, identified in the stream's metadata. */
 export class BucketUpdate {
@@ -30,7 +31,7 @@ export class BucketUpdate {
   constructor(
     private readonly options: BucketUpdateOptions,
     private readonly place: Place,
-    private readonly change: BucketChange,
+    private readonly edit: BucketEdit,
     /** Absent where no other process changes buckets. */
     private readonly lock: BucketLock | undefined,
   ) {}
@@ -68,9 +69,9 @@ export class BucketUpdate {
   }
 
   private async send(base: StreamInfo, scope: CallScope): Promise<StreamInfo> {
-    const { requests, limits } = this.options;
-    const { stream, bucket } = this.place;
-    const { metadata, ...config } = updatedConfig(base.config, bucket, this.change, limits);
+    const { requests } = this.options;
+    const { stream } = this.place;
+    const { metadata, ...config } = this.edit(base);
     const body = { ...config, metadata: { ...metadata, [CHANGE_ID_KEY]: this.id } };
     const shorter = within(scope, BUCKET_ANSWER_TIMEOUT_MS);
     return askJetStream<StreamInfo>(requests, `STREAM.UPDATE.${stream}`, body, shorter);

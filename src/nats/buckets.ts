@@ -15,7 +15,7 @@ import type {
 } from "../kv/store.js";
 import type { BucketFactsCache } from "./bucket-facts.js";
 import { type BucketLock, BucketLocks, type LastChange } from "./bucket-lock.js";
-import { BucketUpdate } from "./bucket-update.js";
+import { type BucketEdit, BucketUpdate } from "./bucket-update.js";
 import type { DiskRoom } from "./disk-guard.js";
 import type { StreamInfo } from "./jetstream-api.js";
 import type { LiveKeys } from "./live-keys.js";
@@ -24,7 +24,7 @@ import { existing, type MessageReader, type Place } from "./newest.js";
 import { PresentBuckets } from "./bucket-room.js";
 import type { Requests } from "./requests.js";
 import { changeBucket } from "./retry.js";
-import { bucketInfoOf, streamConfigOf } from "./stream-config.js";
+import { bucketInfoOf, streamConfigOf, updatedConfig } from "./stream-config.js";
 
 export interface BucketsOptions {
   readonly requests: Requests;
@@ -123,15 +123,24 @@ export class Buckets {
     const place = placeOf(bucket);
     // Whatever the change, and before anything is written.
     await existing(this.options.requests, place, scope);
-    const info = await this.oneAtATime(place.stream, async () => {
-      const lock = await this.locks?.acquire(bucket, scope);
-      const update = new BucketUpdate(this.options, place, change, lock);
+    const info = await this.edit(
+      place,
+      ({ config, state }) => updatedConfig(config, bucket, change, this.options.limits, state.bytes),
+      scope,
+    );
+    return this.describe(place, info, scope);
+  }
+
+  /** Changes the configuration of a bucket's stream, where no other copy of the service changes it. */
+  edit(place: Place, edit: BucketEdit, scope: CallScope): Promise<StreamInfo> {
+    return this.oneAtATime(place.stream, async () => {
+      const lock = await this.locks?.acquire(place.bucket, scope);
+      const update = new BucketUpdate(this.options, place, edit, lock);
       return this.changing(place.stream, lock, async () => {
         const info = await update.run(scope);
         return { result: info, last: { id: update.id, created: info.created } };
       });
     });
-    return this.describe(place, info, scope);
   }
 
   async delete(bucket: string, scope: CallScope): Promise<void> {

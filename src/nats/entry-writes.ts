@@ -4,15 +4,14 @@ import type { Limits } from "../kv/limits.js";
 import { type BucketOwner, quote } from "../kv/names.js";
 import type { CallScope, Condition, DeleteOptions, PutOptions, WriteOptions } from "../kv/store.js";
 import type { BucketFacts, BucketFactsCache } from "./bucket-facts.js";
+import type { BucketQuota } from "./bucket-quota.js";
 import { type DiskRoom, type DiskUse, storedBytes } from "./disk-guard.js";
 import { aboutOf, type KeyPlace, placeOf } from "./entries.js";
-import { outcomeUnknown, toKvError } from "./errors.js";
 import type { Expiry } from "./expiry.js";
 import { identityOf, KeyedWrites, type WriteIdentity } from "./idempotency.js";
-import { askJetStream } from "./jetstream-api.js";
 import type { MessageReader, Place, StoredMessage } from "./newest.js";
 import { MARKER_REASON_HEADER, operationOf, OPERATION_HEADER } from "./records.js";
-import { type Requests, Unanswered } from "./requests.js";
+import type { Requests } from "./requests.js";
 import { contentTypeLine, tooLarge, valueBytesMaxOf } from "./value-limits.js";
 import type { Write } from "./write.js";
 import { MISMATCH, type Writer } from "./writes.js";
@@ -23,6 +22,7 @@ export interface EntryWritesOptions {
   readonly writer: Writer;
   readonly facts: BucketFactsCache;
   readonly expiry: Expiry;
+  readonly quota: BucketQuota;
   readonly limits: Limits;
   /** The largest message that the storage takes, headers included. */
   readonly maxPayloadBytes: number;
@@ -32,8 +32,6 @@ export interface EntryWritesOptions {
 }
 
 const NO_BYTES = new Uint8Array(0);
-/** What a purge makes room for its own marker against. */
-const FULL: ReadonlySet<string> = new Set(["bucket_full", "storage_exhausted"]);
 /** The reason keeps the storage from leaving an expiry marker when the tombstone ages out (nats-server 2.15, `isSubjectDeleteMarker`). */
 export const DELETE_LINE = `${OPERATION_HEADER}: DEL\r\n${MARKER_REASON_HEADER}: Remove\r\n`;
 /** What a delete's fingerprint is made of. Fixed: copies of the service of different versions compare it. */
@@ -70,12 +68,40 @@ export class EntryWrites {
     const use = this.options.owner === undefined ? "value" : "record";
     return this.once(place, options, request, value, scope, (identity) => {
       const write = writeOf(place, value, headerLines, identity, use);
-      return this.admit(place, write, scope, async () => {
-        if (condition === "always") return accepted(await this.write(write, scope));
-        if (condition === "if_absent") return this.putIfAbsent(place, write, scope);
-        return this.writeIfRevision(place, write, condition.ifRevision, scope);
-      });
+      return this.unlessFull(place, write, facts, scope, () =>
+        this.admit(place, write, scope, async () => {
+          if (condition === "always") return accepted(await this.write(write, scope));
+          if (condition === "if_absent") return this.putIfAbsent(place, write, scope);
+          return this.writeIfRevision(place, write, condition.ifRevision, scope);
+        }),
+      );
     });
+  }
+
+  /** Sends a put where there is room; where there is not, an earlier sending of it may have been applied. */
+  private async unlessFull(
+    place: KeyPlace,
+    write: Write,
+    facts: BucketFacts,
+    scope: CallScope,
+    send: () => Promise<bigint>,
+  ): Promise<bigint> {
+    const { quota, reader } = this.options;
+    const release = await quota
+      .admit(write, write.data.length, facts, scope)
+      .catch(async (error: unknown) => {
+        if (write.identity === undefined) throw error;
+        const newest = await reader.newest(place, place.subject, scope);
+        const revision = await this.appliedBefore(write, newest, scope);
+        if (revision === undefined) throw error;
+        return revision;
+      });
+    if (typeof release === "bigint") return release;
+    try {
+      return await send();
+    } finally {
+      release();
+    }
   }
 
   async delete(bucket: string, key: string, options: DeleteOptions, scope: CallScope): Promise<bigint> {
@@ -160,27 +186,7 @@ export class EntryWrites {
           ? this.write(write, scope).then(accepted)
           : this.writeIfRevision(place, write, condition.ifRevision, scope),
       );
-    try {
-      return await send();
-    } catch (error) {
-      if (!isPurge || !(error instanceof KvError) || !FULL.has(error.kind)) throw error;
-      await this.makeRoom(place, newest.sequence, scope);
-      return await send();
-    }
-  }
-
-  /**
-   * Removes a key's revisions where the bucket is too full to take the marker that would: all but the newest, so that a purge whose
-   * second half never comes leaves the key's value as it was. Nothing else could free the space.
-   */
-  private async makeRoom(place: KeyPlace, newest: bigint, scope: CallScope): Promise<void> {
-    const body = { filter: place.subject, seq: Number(newest) };
-    try {
-      await askJetStream(this.options.requests, `STREAM.PURGE.${place.stream}`, body, scope);
-    } catch (error) {
-      if (error instanceof Unanswered && error.sent) throw outcomeUnknown(aboutOf(place), error);
-      throw toKvError(error, aboutOf(place));
-    }
+    return this.options.quota.duringDelete(place, isPurge ? newest.sequence : undefined, scope, send);
   }
 
   private async write(write: Write, scope: CallScope): Promise<bigint | typeof MISMATCH> {

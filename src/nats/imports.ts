@@ -14,6 +14,7 @@ import type { Limits } from "../kv/limits.js";
 import { quote } from "../kv/names.js";
 import type { CallScope, ImportedEntry, ImportResult } from "../kv/store.js";
 import type { BucketFactsCache } from "./bucket-facts.js";
+import type { BucketQuota } from "./bucket-quota.js";
 import { type DiskRoom, storedBytes } from "./disk-guard.js";
 import { type KeyPlace, placeOf } from "./entries.js";
 import { DELETE_LINE, PURGE_LINES } from "./entry-writes.js";
@@ -30,6 +31,7 @@ export interface ImportsOptions {
   readonly requests: Requests;
   readonly isClustered: boolean;
   readonly facts: BucketFactsCache;
+  readonly quota: BucketQuota;
   readonly cache: ReadCache | undefined;
   readonly disk: DiskRoom;
   readonly limits: Limits;
@@ -69,11 +71,14 @@ export class Imports {
     }
     const messages = entries.map((entry) => this.check(bucket, entry));
     const first = messages[0] as Message;
-    const allowed = await this.withinBucketLimit(first, messages, scope);
+    const sized = await this.withinBucketLimit(first, messages, scope);
+    const { allowed, release } = await this.withinRoom(sized, scope);
     const bytes = allowed.reduce((sum, { place, data }) => sum + storedBytes(place.subject, data), 0);
     const use = allowed.some(({ data }) => data.length > 0) ? "value" : "record";
     const send = (): Promise<ImportResult> =>
-      disk.admit(use, bytes, { bucket }, () => this.send(first, allowed, afterRevision, scope));
+      disk
+        .admit(use, bytes, { bucket }, () => this.send(first, allowed, afterRevision, scope))
+        .finally(release);
     return cache === undefined ? send() : cache.duringBucket(first.place.stream, send);
   }
 
@@ -110,6 +115,31 @@ export class Imports {
     const end = messages.findIndex((message) => isOver(message, maxValueSize));
     if (end === 0) throw tooLarge(first.place, first.data.length, maxValueSize, "the bucket");
     return end < 0 ? messages : messages.slice(0, end);
+  }
+
+  /** The entries before the first for which the bucket has no room. */
+  private async withinRoom(
+    messages: readonly Message[],
+    scope: CallScope,
+  ): Promise<{ readonly allowed: readonly Message[]; readonly release: () => void }> {
+    const { facts, quota } = this.options;
+    const releases: (() => void)[] = [];
+    const release = (): void => {
+      for (const one of releases) one();
+    };
+    for (const [index, { place, data, headerLines }] of messages.entries()) {
+      if (headerLines === PURGE_LINES || headerLines === DELETE_LINE) continue;
+      try {
+        const known = facts.recent(place) ?? (await facts.read(place, scope));
+        releases.push(await quota.admit({ place, subject: place.subject }, data.length, known, scope));
+      } catch (error) {
+        if (index > 0 && error instanceof KvError && error.kind === "bucket_full")
+          return { allowed: messages.slice(0, index), release };
+        release();
+        throw error;
+      }
+    }
+    return { allowed: messages, release };
   }
 
   private async send(

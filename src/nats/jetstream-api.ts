@@ -47,6 +47,7 @@ export interface StreamInfo {
     readonly messages: number;
     readonly bytes: number;
     readonly first_seq: number;
+    readonly first_ts?: string;
     readonly last_seq: number;
     /** When the last message was stored. */
     readonly last_ts: string;

@@ -10,8 +10,8 @@ interface StreamPage {
   readonly total: number;
 }
 
-export async function storeSizes(requests: Requests, scope: CallScope): Promise<readonly BucketSize[]> {
-  const sizes: BucketSize[] = [];
+/** The streams of all KV buckets, page by page. Throws `KvError`. */
+export async function* listStreams(requests: Requests, scope: CallScope): AsyncGenerator<StreamInfo> {
   for (let offset = 0; ;) {
     const page = await readJetStream<StreamPage>(
       requests,
@@ -22,11 +22,17 @@ export async function storeSizes(requests: Requests, scope: CallScope): Promise<
       throw toKvError(error, {});
     });
     const streams = page.streams ?? [];
-    for (const { config, state } of streams) {
-      const bucket = bucketOfStream(config.name);
-      if (bucket !== undefined) sizes.push({ bucket, bytes: state.bytes, entries: state.messages });
-    }
+    yield* streams;
     offset += streams.length;
-    if (streams.length === 0 || offset >= page.total) return sizes;
+    if (streams.length === 0 || offset >= page.total) return;
   }
+}
+
+export async function storeSizes(requests: Requests, scope: CallScope): Promise<readonly BucketSize[]> {
+  const sizes: BucketSize[] = [];
+  for await (const { config, state } of listStreams(requests, scope)) {
+    const bucket = bucketOfStream(config.name);
+    if (bucket !== undefined) sizes.push({ bucket, bytes: state.bytes, entries: state.messages });
+  }
+  return sizes;
 }

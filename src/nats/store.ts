@@ -2,7 +2,9 @@
 import type { Limits } from "../kv/limits.js";
 import type { CallScope, Durability, Store, Watch, WatchOptions } from "../kv/store.js";
 import { BucketFactsCache } from "./bucket-facts.js";
+import { BucketQuota } from "./bucket-quota.js";
 import { Buckets } from "./buckets.js";
+import { Compaction } from "./compaction.js";
 import { type DiskRoom, UNSEEN_DISK } from "./disk-guard.js";
 import { Entries } from "./entries.js";
 import { EntryWrites } from "./entry-writes.js";
@@ -13,6 +15,7 @@ import { Imports } from "./imports.js";
 import { askJetStream } from "./jetstream-api.js";
 import type { Link } from "./link.js";
 import { LiveKeys } from "./live-keys.js";
+import type { Log } from "./log.js";
 import { MessageReader, storedMessageBytesMax } from "./newest.js";
 import { ReadCache } from "./read-cache.js";
 import { Requests } from "./requests.js";
@@ -47,6 +50,8 @@ export interface JetStreamStoreOptions {
   readonly durability?: Durability | undefined;
   /** The largest message that the server takes, headers included. */
   readonly maxPayloadBytes: number;
+  /** Default: nothing is logged. */
+  readonly log?: Log | undefined;
 }
 
 /** Makes a store on a connection where JetStream answers. Close it before the connection. */
@@ -80,11 +85,17 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     durability: options.durability ?? "unknown",
   });
   const entries = new Entries({ reader, expiry, cache });
+  const compaction = new Compaction({
+    ...{ requests, reader, limits, log: options.log },
+    edit: (place, edit, scope) => buckets.edit(place, edit, scope),
+  });
+  compaction.start();
+  const quota = new BucketQuota({ requests, reader, facts, compaction });
   const writes = new EntryWrites({
-    ...{ requests, reader, writer, facts, expiry, limits, maxPayloadBytes, disk },
+    ...{ requests, reader, writer, facts, expiry, quota, limits, maxPayloadBytes, disk },
   });
   const imports = new Imports({
-    ...{ requests, isClustered, facts, cache, limits, maxPayloadBytes, disk },
+    ...{ requests, isClustered, facts, quota, cache, limits, maxPayloadBytes, disk },
   });
   return {
     createBucket: (config, scope, createdBy) => buckets.create(config, scope, createdBy),
@@ -95,6 +106,8 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
       await buckets.delete(bucket, scope);
       watches.bucketDeleted(bucket);
     },
+    compactBucket: (bucket, scope) => compaction.compact(bucket, scope),
+    compactedTombstones: () => compaction.removed,
     get: (bucket, key, revision, scope, consistency) =>
       entries.get(bucket, key, revision, scope, consistency),
     put: (bucket, key, value, put, scope) => writes.put(bucket, key, value, put, scope),
@@ -114,6 +127,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
       }
     },
     async close() {
+      compaction.stop();
       await watches.close();
       requests.close();
       bulkRequests.close();

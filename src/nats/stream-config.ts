@@ -4,6 +4,7 @@ import { type KvError, invalidArgument } from "../kv/errors.js";
 import type { Limits } from "../kv/limits.js";
 import { type BucketOwner, streamName, subjectPrefix } from "../kv/names.js";
 import type { BucketChange, BucketConfig, BucketInfo, Durability } from "../kv/store.js";
+import { byteLimitConfig, maxBytesOf } from "./headroom.js";
 import type { StreamConfig, StreamInfo } from "./jetstream-api.js";
 
 /** Names one act of creation: JetStream answers "done" to a second create with the same configuration, and this makes them differ. */
@@ -20,6 +21,8 @@ const VALUE_SIZE_KEY = "ironflow.max_value_size";
 /** Room for headers beside the largest value: ours take less than 640 bytes (message id, condition, request, content type, operation). */
 export const HEADER_BYTES_MAX = 1_024;
 const NANOS_PER_MS = 1_000_000;
+/** Every tombstone up to this sequence may have been compacted. */
+const COMPACTED_KEY = "ironflow.compacted_to";
 /**
  * How long the marker lives that the storage leaves where an entry expired; never longer than the bucket's entries do. It is what a watch
  * that was away sees of the expiry, so this is how long it may be away and still go on (watch/resume-rule.ts). Not longer, as NATS KV
@@ -58,18 +61,20 @@ export function streamConfigOf(
       },
       name,
       limits,
+      0,
     ),
   };
 }
 
-/** The stream's configuration with the change applied; all else as it was. Throws `invalid_argument`. */
+/** The stream's configuration with the change applied; all else as it was. `usedBytes`: what the bucket holds. Throws `invalid_argument`. */
 export function updatedConfig(
   current: StreamConfig,
   bucket: string,
   change: BucketChange,
   limits: Limits,
+  usedBytes: number,
 ): StreamConfig {
-  const changed = { ...current, ...changedConfig(change, current.metadata ?? {}, bucket, limits) };
+  const changed = { ...current, ...changedConfig(change, current.metadata ?? {}, bucket, limits, usedBytes) };
   const extended = windowMsOf(changed) > windowMsOf(current) ? withWindowExtended(changed) : changed;
   if (change.ttlMs === undefined && change.history === undefined) return extended;
   const ttlMs = (changed.max_age ?? 0) / NANOS_PER_MS;
@@ -104,7 +109,7 @@ export function bucketInfoOf(
     description: config.description ?? "",
     ttlMs: Math.round((config.max_age ?? 0) / NANOS_PER_MS),
     maxValueSize: valueSizeOf(config),
-    maxBytes: Math.max(0, config.max_bytes ?? 0),
+    maxBytes: maxBytesOf(config),
     history: Math.max(1, config.max_msgs_per_subject ?? 1),
     idempotencyWindowMs: Math.round(windowMsOf(config)),
     values,
@@ -130,6 +135,15 @@ export function valueSizeOf(config: StreamConfig): number {
   return messageSize === exact + HEADER_BYTES_MAX ? exact : messageSize;
 }
 
+/** Up to which revision tombstones may be gone; 0: none is. A watch that missed something before that can't go on. */
+export function compactedTo({ metadata }: StreamConfig): number {
+  return Number(metadata?.[COMPACTED_KEY] ?? 0);
+}
+
+export function withCompactedTo(config: StreamConfig, sequence: number): StreamConfig {
+  return { ...config, metadata: { ...config.metadata, [COMPACTED_KEY]: String(sequence) } };
+}
+
 const FIXED_CONFIG = {
   retention: "limits",
   storage: "file" as const,
@@ -149,10 +163,11 @@ function changedConfig(
   metadata: Readonly<Record<string, string>>,
   bucket: string,
   limits: Limits,
+  usedBytes: number,
 ): Partial<StreamConfig> {
   const { description, ttlMs, maxValueSize, maxBytes, history } = change;
   const refuse = (sentence: string): KvError => invalidArgument(sentence, { bucket });
-  let changed: Partial<StreamConfig> = {};
+  let changed: Partial<StreamConfig> = { metadata };
   if (description !== undefined) {
     checkDescription(description, limits, refuse);
     changed = { ...changed, description };
@@ -161,20 +176,20 @@ function changedConfig(
     checkTtl(ttlMs, limits, refuse);
     changed = { ...changed, ...ageConfig(ttlMs, limits.idempotencyWindowMs) };
   }
-  if (maxBytes !== undefined) {
-    checkNumber("max_bytes", maxBytes, limits.bucketBytesMin, Number.MAX_SAFE_INTEGER, refuse);
-    changed = { ...changed, max_bytes: maxBytes === 0 ? -1 : maxBytes };
-  }
   if (history !== undefined) {
     checkNumber("history", history, 1, limits.historyMax, refuse);
     changed = { ...changed, max_msgs_per_subject: history === 0 ? 1 : history };
+  }
+  if (maxBytes !== undefined) {
+    checkNumber("max_bytes", maxBytes, limits.bucketBytesMin, Number.MAX_SAFE_INTEGER, refuse);
+    changed = { ...changed, ...byteLimitConfig(maxBytes, usedBytes, metadata) };
   }
   if (maxValueSize === undefined) return changed;
   checkNumber("max_value_size", maxValueSize, 1, INT32_MAX - HEADER_BYTES_MAX, refuse);
   return {
     ...changed,
     max_msg_size: maxValueSize === 0 ? -1 : maxValueSize + HEADER_BYTES_MAX,
-    metadata: { ...metadata, [VALUE_SIZE_KEY]: maxValueSize.toString() },
+    metadata: { ...changed.metadata, [VALUE_SIZE_KEY]: maxValueSize.toString() },
   };
 }
 

@@ -3,6 +3,7 @@ import { KvError, type KvErrorKind } from "../kv/errors.js";
 import { DEFAULT_LIMITS } from "../kv/limits.js";
 import type { BucketConfig, CallScope, SystemBucket } from "../kv/store.js";
 import { BucketFactsCache } from "./bucket-facts.js";
+import { BucketQuota } from "./bucket-quota.js";
 import { type DiskRoom, UNSEEN_DISK } from "./disk-guard.js";
 import { Entries } from "./entries.js";
 import { EntryWrites } from "./entry-writes.js";
@@ -49,8 +50,9 @@ export function createSystemBuckets(options: SystemBucketsOptions): SystemBucket
   const facts = new BucketFactsCache(requests);
   const expiry = new Expiry(facts);
   const entries = new Entries({ reader, expiry, owner: OWNER });
+  const quota = new BucketQuota({ requests, reader, facts });
   const writes = new EntryWrites({
-    ...{ requests, reader, writer, facts, expiry, limits, maxPayloadBytes, disk },
+    ...{ requests, reader, writer, facts, expiry, quota, limits, maxPayloadBytes, disk },
     owner: OWNER,
   });
   const watches = new WatchHubs({ link, isClustered, limits, log, owner: OWNER });

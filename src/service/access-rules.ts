@@ -65,6 +65,7 @@ export const BUCKET_RULES: AccessRules<typeof BucketService> = {
   listBuckets: ANY_KEY,
   updateBucket: mayAdminister,
   deleteBucket: mayAdminister,
+  compactBucket: mayAdminister,
 };
 
 export const KEY_VALUE_RULES: AccessRules<typeof KeyValueService> = {

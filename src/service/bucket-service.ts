@@ -2,6 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import {
   type BucketService,
+  CompactBucketResponseSchema,
   CreateBucketResponseSchema,
   DeleteBucketResponseSchema,
   GetBucketResponseSchema,
@@ -63,6 +64,11 @@ export function bucketHandlers(store: Store): Handlers<typeof BucketService> {
     async deleteBucket(request, context) {
       await store.deleteBucket(request.bucket, context);
       return create(DeleteBucketResponseSchema);
+    },
+
+    async compactBucket(request, context) {
+      const { removed } = await store.compactBucket(request.bucket, context);
+      return create(CompactBucketResponseSchema, { removed: BigInt(removed) });
     },
   };
 }

@@ -15,6 +15,7 @@ export interface ServiceFacts {
   };
   /** The disk of the embedded server; undefined where it can't be seen from here. */
   readonly disk: DiskFacts | undefined;
+  compactedTombstones(): number;
   /** Rejects when the storage does not answer. */
   sizes(): Promise<readonly BucketSize[]>;
 }
@@ -93,6 +94,9 @@ export function addServiceMetrics(registry: Registry, facts: ServiceFacts, perBu
     },
     ...natsConnectionMetrics(() => facts.nats.connections),
     ...(facts.disk === undefined ? [] : diskMetrics(facts.disk)),
+    counter("ironflow_tombstones_compacted_total", "Tombstones of deleted keys that were removed.", () =>
+      facts.compactedTombstones(),
+    ),
     stored("ironflow_store_buckets", "Buckets.", () => sizes.total(() => 1)),
     stored("ironflow_store_bytes", "Bytes that all buckets take, history and tombstones included.", () =>
       sizes.total(({ bytes }) => bytes),

@@ -165,4 +165,24 @@ describe.each(ALL_DOORS)("buckets over $name", (door) => {
     await refusal(buckets.createBucket({ name, ...bad }), Code.InvalidArgument, "invalid_argument");
     await refusal(buckets.getBucket({ bucket: name }), Code.NotFound, "bucket_not_found");
   });
+
+  it("compacts tombstones, and leaves live keys and their history", async () => {
+    const { buckets, kv } = open();
+    const bucket = freshName();
+    await buckets.createBucket({ name: bucket, history: 3 });
+    for (const key of ["gone", "purged", "back", "live"]) await kv.put({ bucket, key, value: bytes("1") });
+    await kv.delete({ bucket, key: "gone" });
+    await kv.delete({ bucket, key: "purged", purge: true });
+    await kv.delete({ bucket, key: "back" });
+    await kv.put({ bucket, key: "back", value: bytes("2") });
+    expect((await buckets.compactBucket({ bucket })).removed).toBe(2n);
+    expect((await buckets.compactBucket({ bucket })).removed).toBe(0n);
+    expect((await kv.listKeys({ bucket })).keys).toEqual(["back", "live"]);
+    expect((await kv.getHistory({ bucket, key: "back" })).entries).toHaveLength(3);
+    await refusal(kv.getHistory({ bucket, key: "gone" }), Code.NotFound, "key_not_found");
+  });
+
+  it("refuses to compact a bucket that does not exist", async () => {
+    await refusal(open().buckets.compactBucket({ bucket: freshName() }), Code.NotFound, "bucket_not_found");
+  });
 });

@@ -101,6 +101,8 @@ async function callUnary(
     case "DeleteBucket":
       await send("DELETE", bucket, signal);
       return {};
+    case "CompactBucket":
+      return { removed: BigInt((await send("POST", `${bucket}/compact`, signal)).removed) };
     case "Get": {
       const parameters = { revision: input.revision, consistency: consistencyOf(input) };
       return { entry: entryOf(await send("GET", key + query(parameters), signal)) };

@@ -111,7 +111,8 @@ describe("a bucket of ours", () => {
       max_msgs_per_subject: 3,
       max_age: 60_000_000_000,
       duplicate_window: 60_000_000_000,
-      max_bytes: 10_000,
+      // With headroom for tombstones and markers.
+      max_bytes: 10_000 * 1.5 + 65_536,
       max_msg_size: -1,
       max_consumers: -1,
       num_replicas: 1,

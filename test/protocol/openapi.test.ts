@@ -147,6 +147,8 @@ const STEPS: readonly Step[] = [
   [`GET ${B}/{bucket}`, `${B}/none`, 404],
   [`PATCH ${B}/{bucket}`, `${B}/b`, 200, json({ description: "changed", ttl_seconds: 90.5 })],
   [`PATCH ${B}/{bucket}`, `${B}/none`, 404, json({ description: "changed" })],
+  [`POST ${B}/{bucket}/compact`, `${B}/b/compact`, 200],
+  [`POST ${B}/{bucket}/compact`, `${B}/none/compact`, 404],
   [`PUT ${KEY}`, `${B}/b/keys/a/b`, 200, { body: "value" }],
   [`PUT ${KEY}`, `${B}/b/keys/a/b`, 412, { body: "value", headers: { "if-none-match": "*" } }],
   [`PUT ${KEY}`, `${B}/b/keys/a/b`, 412, { body: "value", headers: { "if-match": "7" } }],

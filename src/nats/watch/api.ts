@@ -6,7 +6,7 @@ import { JetStreamError, kindOf, toKvError, unavailable } from "../errors.js";
 import { askJetStream, type StreamConfig, type StreamInfo } from "../jetstream-api.js";
 import { inBase64 } from "../newest.js";
 import type { Requests } from "../requests.js";
-import { CREATION_ID_KEY } from "../stream-config.js";
+import { compactedTo, CREATION_ID_KEY } from "../stream-config.js";
 
 /** What a stream is and holds, as its leader knows it. Sequences are safe integers: 2^53 writes take centuries. */
 export interface StreamState {
@@ -22,6 +22,8 @@ export interface StreamState {
   readonly ageMsMax: number;
   /** How long the marker that an expired message leaves behind lives; 0: none is left, or no entry is known to expire. */
   readonly markerMs: number;
+  /** Up to which revision tombstones may have been compacted; 0: none was. */
+  readonly compactedTo: number;
   /** The server's time. */
   readonly nowMs: number;
 }
@@ -82,6 +84,7 @@ export class StreamApi {
       history: config.max_msgs_per_subject ?? 1,
       ageMsMax: (config.max_age ?? 0) / NANOS_PER_MS,
       markerMs: mayExpire(config) ? (config.subject_delete_marker_ttl ?? 0) / NANOS_PER_MS : 0,
+      compactedTo: compactedTo(config),
       nowMs: ts === undefined ? Date.now() : Date.parse(ts),
     };
   }

@@ -42,6 +42,8 @@ export interface CatchUpPlan {
   readonly bucketCreatedAtMs: number;
   /** Revisions that the bucket keeps of each key. */
   readonly historyDepth: number;
+  /** Up to which revision tombstones were compacted then. */
+  readonly compactedTo: number;
   /** How long entries live, in milliseconds; 0: for ever. */
   readonly ageMsMax: number;
   /** When the watch began, by the storage's clock. */
@@ -67,6 +69,8 @@ export class CatchUp {
   private wasAskedAtOnce = false;
   private hasBegun = false;
   private isBroken = false;
+  /** Tombstones up to here are not missed: they were read, or are older than the watch. */
+  private readFrom: number;
 
   constructor(
     private readonly live: LiveSide,
@@ -77,6 +81,7 @@ export class CatchUp {
     this.subjects = serverSubjects(watcher.filters);
     this.subject = coveringSubject(this.subjects);
     this.inSnapshot = plan.kind === "snapshot";
+    this.readFrom = Math.max(this.inSnapshot ? plan.upTo : watcher.position, plan.compactedTo);
   }
 
   /** Takes what memory has. True where that is all there is: the watcher is live. False: it has to run. */
@@ -154,7 +159,21 @@ export class CatchUp {
         return "again";
       }
     }
+    if (!this.inSnapshot && !(await this.hasMissedNothing(readUpTo))) return "away";
     return this.passed(readUpTo) ? "live" : "again";
+  }
+
+  /** Throws `revision_compacted` where a tombstone may have gone before the reader came to it. False: the storage did not answer. */
+  private async hasMissedNothing(readUpTo: number): Promise<boolean> {
+    if (this.readFrom >= readUpTo) return true;
+    try {
+      await this.source.checkNotCompacted(this.readFrom);
+    } catch (error) {
+      if (error instanceof KvError && error.kind === "unavailable") return false;
+      throw error;
+    }
+    this.readFrom = readUpTo;
+    return true;
   }
 
   /** Gets a small snapshot by one request, or the beginning of a larger one. */

@@ -69,6 +69,11 @@ export class Change {
     return this.operation !== "put";
   }
 
+  /** When it was stored, in milliseconds since 1970. */
+  get timeMs(): number {
+    return this.delivery.timeMs;
+  }
+
   get operation(): Operation | undefined {
     return this.message === undefined ? this.decoded?.operation : operationOf(this.message.headers);
   }

@@ -236,6 +236,7 @@ export class Hub implements LiveSide {
       created: state.created,
       bucketCreatedAtMs: state.createdAtMs,
       historyDepth: state.history,
+      compactedTo: state.compactedTo,
       ageMsMax: state.ageMsMax,
       nowMs: state.nowMs,
     };

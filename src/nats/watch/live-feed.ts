@@ -26,6 +26,8 @@ export interface LiveFeedOptions {
   readonly log: HubLog;
 }
 
+/** Compaction waits for a consumer that lags for a minute (compaction.ts): after half of that, what is missing has to be found out. */
+const STOOD_STILL_MS_MAX = 30_000;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 500;
 /** A bucket is only taken for gone when the storage says so twice, this far apart: a server that has just started may not know better. */
@@ -66,7 +68,9 @@ export class LiveFeed {
       this.createdAs = state;
       this.position = state.lastSequence;
       this.completeAtMs = performance.now();
-      await this.makeConsumer(++this.attempt);
+      const attempt = ++this.attempt;
+      await this.makeConsumer(attempt);
+      await this.checkCompacted(attempt, state.lastSequence);
     } catch (error) {
       void this.stop();
       throw error;
@@ -141,8 +145,13 @@ export class LiveFeed {
   private checkSigns(): void {
     const nowMs = performance.now();
     // Where this process itself stood still, signs of life may wait to be read.
-    const stoodStill = nowMs - this.lastCheckMs > 2 * HEARTBEAT_MS;
+    const { lastCheckMs } = this;
+    const stoodStill = nowMs - lastCheckMs > 2 * HEARTBEAT_MS;
     this.lastCheckMs = nowMs;
+    if (nowMs - lastCheckMs > STOOD_STILL_MS_MAX) {
+      void this.recover("this process stood still");
+      return;
+    }
     if (stoodStill || this.consumer?.isSilent() !== true) return;
     void this.recover("no sign of life");
   }
@@ -175,10 +184,13 @@ export class LiveFeed {
         goneAnswers = 0;
         await this.checkMissed(state, awaySinceMs);
         if (attempt !== this.attempt) return;
+        const after = this.position;
         await this.makeConsumer(attempt);
+        await this.checkCompacted(attempt, after);
         return;
       } catch (error) {
         if (attempt !== this.attempt) return;
+        void this.dropConsumer();
         if (error instanceof KvError && error.kind === "bucket_not_found") {
           if (++goneAnswers === 2) {
             this.options.onGone();
@@ -191,6 +203,13 @@ export class LiveFeed {
       this.pause = delayed(retryMs);
       await this.pause.over;
     }
+  }
+
+  /** Compaction waits for consumers that it sees: this one may have come too late for that. */
+  private async checkCompacted(attempt: number, after: number): Promise<void> {
+    const { compactedTo } = await this.options.api.state();
+    if (attempt !== this.attempt || compactedTo <= after) return;
+    this.options.onMissed(compactedTo + 1);
   }
 
   private async checkMissed(state: StreamState, awaySinceMs: number): Promise<void> {

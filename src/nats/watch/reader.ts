@@ -37,6 +37,9 @@ const SILENCE_MS_MAX = 15_000;
 /** What a message takes on the wire beside what the server counts. */
 const FRAME_BYTES = 128;
 
+/** Tells these consumers from those of live watches: see compaction.ts. */
+export const READER_DESCRIPTION = "what one call or watch through ironflow-kv reads";
+
 const NO_MESSAGES = 404;
 const PULL_ENDED = 409;
 
@@ -79,7 +82,7 @@ export class Reader {
     const reader = new Reader(api, subjectPrefix, start === "newest_of_each", bytesMax, silenceMs);
     try {
       const config = {
-        description: "what one call or watch through ironflow-kv reads",
+        description: READER_DESCRIPTION,
         ...(start === "newest_of_each"
           ? { deliver_policy: "last_per_subject" }
           : { deliver_policy: "by_start_sequence", opt_start_seq: start.sequence }),

@@ -10,6 +10,7 @@
  *   own, but no longer than any entry (measured on 2.14; a tombstone that ages out leaves no marker). Once it is gone nothing is left.
  *   So where entries age, going on is safe only if nothing at all was removed since, or while everything since is younger than the
  *   shorter of the two lives: then no marker or tombstone that was needed can have aged out.
+ * - A tombstone with what was before it, by compaction. The bucket's metadata says up to which revision some may be gone.
  * - Anything, by a purge of the stream itself, past this service. It leaves nothing behind. It is proven when the newest revision
  *   of the stream is no longer stored: nothing can have replaced that one. Once something was written after such a purge, the storage keeps
  *   no trace that tells it from replaced revisions. (The service itself never does this.)
@@ -30,6 +31,7 @@ export async function missedUpTo(
   awayMs: number | undefined,
 ): Promise<number | undefined> {
   if (next > state.lastSequence) return undefined;
+  if (next <= state.compactedTo) return state.compactedTo + 1;
   const keepsMs = removalsVisibleMs(state);
   if (keepsMs !== undefined && (awayMs === undefined || awayMs >= keepsMs)) {
     if (await nothingRemovedSince(api, state, next)) return undefined;

@@ -80,4 +80,10 @@ export class Source {
     if (state.created !== created) throw bucketNotFound(this.api.bucket);
     await this.checkUsable(next, state);
   }
+
+  /** Throws `revision_compacted` where tombstones after this revision may have been compacted. */
+  async checkNotCompacted(after: number): Promise<void> {
+    const state = await this.api.state();
+    if (state.compactedTo > after) throw compacted(this.api.bucket, state.compactedTo + 1);
+  }
 }

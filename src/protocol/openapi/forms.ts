@@ -124,6 +124,7 @@ export function formSchemas(describe: Describe): Record<string, Json> {
       },
       ["next_page_token"],
     ),
+    Compacted: objectOf({ removed: COUNT }),
     WatchFrame: {
       description: "What a watch sends, over WebSocket and SSE alike. An error is the last frame.",
       oneOf: [
@@ -164,6 +165,7 @@ export const FORMS: Readonly<Record<string, Form>> = {
     body: ref("BucketChange"),
     ...answer("The bucket after the change.", "BucketInfo"),
   },
+  "ironflow.kv.v1.BucketService.CompactBucket": answer("How many tombstones were removed.", "Compacted"),
   "ironflow.kv.v1.KeyValueService.Get": {
     parameters: {
       raw: [BOOLEAN, "Answer with the value's bytes, as `Accept: application/octet-stream` does."],

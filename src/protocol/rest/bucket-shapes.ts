@@ -62,6 +62,10 @@ export const BUCKET_SHAPES = [
   }),
 
   shapeOf(BucketService.method.deleteBucket, { answer: emptyAnswer }),
+
+  shapeOf(BucketService.method.compactBucket, {
+    answer: ({ removed }) => jsonAnswer(200, writeJson({ removed })),
+  }),
 ];
 
 /** The JSON of a bucket is fixed: what it has no member for is told in headers. */

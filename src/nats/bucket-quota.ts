@@ -1,0 +1,181 @@
+/**
+ * Enforces `max_bytes` for values; the storage's own limit is higher (headroom.ts).
+ *
+ * Far from the limit the bytes are known from the bucket's remembered facts and what this process wrote since: no request. Near it they are
+ * read anew, once for all writes that wait. So one copy of the service never goes past the limit. Several copies go past it by at most what
+ * the others write within a second beyond the margin, or have in flight near the limit; other programs are only held by the storage. In
+ * no case is it more than the headroom.
+ */
+import { KvError } from "../kv/errors.js";
+import { quote } from "../kv/names.js";
+import type { CallScope } from "../kv/store.js";
+import type { BucketFacts, BucketFactsCache } from "./bucket-facts.js";
+import type { Compaction } from "./compaction.js";
+import { aboutOf, type KeyPlace } from "./entries.js";
+import { outcomeUnknown, toKvError } from "./errors.js";
+import { askJetStream, readJetStream, type StreamInfo } from "./jetstream-api.js";
+import type { MessageReader, Place, StoredMessage } from "./newest.js";
+import type { Requests } from "./requests.js";
+import { Unanswered } from "./unanswered.js";
+import type { Write } from "./write.js";
+
+export interface BucketQuotaOptions {
+  readonly requests: Requests;
+  readonly reader: MessageReader;
+  readonly facts: BucketFactsCache;
+  /** Absent where buckets have no limit. */
+  readonly compaction?: Compaction | undefined;
+}
+
+/** From this distance to the limit on the bytes are read anew for each write. */
+const MARGIN_FRACTION = 0.125;
+const MARGIN_BYTES_MAX = 16 * 1_048_576;
+/** What a record takes in a file beside subject, headers and value (nats-server, `fileStoreMsgSizeRaw`). */
+const RECORD_BYTES = 34;
+/** Headers of a put without a condition or an idempotency key: the version line and a message id. */
+const HEADER_BYTES = 50;
+const NOTHING_TO_RELEASE = (): void => undefined;
+const FULL: ReadonlySet<string> = new Set(["bucket_full", "storage_exhausted"]);
+
+export class BucketQuota {
+  private readonly reads = new Map<string, Promise<BucketFacts>>();
+
+  constructor(private readonly options: BucketQuotaOptions) {}
+
+  /** Admits a value. Returns what is to be called when the outcome of its write is known. Throws `bucket_full`. */
+  async admit(
+    { place, subject }: Pick<Write, "place" | "subject">,
+    valueBytes: number,
+    facts: BucketFacts,
+    scope: CallScope,
+  ): Promise<() => void> {
+    if (facts.maxBytes === 0) return NOTHING_TO_RELEASE;
+    const bytes = RECORD_BYTES + HEADER_BYTES + subject.length + valueBytes;
+    if (!this.take(place, facts, bytes, bytes + marginOf(facts)))
+      await this.admitNearLimit(place, subject, bytes, scope);
+    const ledger = this.options.facts.ledger(place.stream);
+    return () => (ledger.settledBytes += bytes);
+  }
+
+  /**
+   * Runs a delete or a purge. Where the storage has no room for its tombstone, room is made: by compaction, by a higher limit, and for a
+   * purge by removing the key's revisions below `purged`, its newest, so that a purge whose second half never comes leaves the value as
+   * it was.
+   */
+  async duringDelete<Result>(
+    place: KeyPlace,
+    purged: bigint | undefined,
+    scope: CallScope,
+    write: () => Promise<Result>,
+  ): Promise<Result> {
+    const { compaction, facts } = this.options;
+    const steps = [
+      async () => {
+        if (compaction !== undefined) await compaction.makeRoom(place, await facts.read(place, scope), scope);
+      },
+      async () => {
+        await compaction?.giveHeadroom(place, scope);
+      },
+    ];
+    for (const makeRoom of steps) {
+      try {
+        return await write();
+      } catch (error) {
+        if (!(error instanceof KvError) || error.kind !== "bucket_full") {
+          if (purged === undefined || !(error instanceof KvError) || error.kind !== "storage_exhausted")
+            throw error;
+          break;
+        }
+        await makeRoom();
+      }
+    }
+    try {
+      return await write();
+    } catch (error) {
+      if (purged === undefined || !(error instanceof KvError) || !FULL.has(error.kind)) throw error;
+      await this.removeBelow(place, purged, scope);
+      return write();
+    }
+  }
+
+  private async removeBelow(place: KeyPlace, sequence: bigint, scope: CallScope): Promise<void> {
+    const body = { filter: place.subject, seq: Number(sequence) };
+    try {
+      await askJetStream(this.options.requests, `STREAM.PURGE.${place.stream}`, body, scope);
+    } catch (error) {
+      if (error instanceof Unanswered && error.sent) throw outcomeUnknown(aboutOf(place), error);
+      throw toKvError(error, aboutOf(place));
+    }
+  }
+
+  /** Takes the bytes where `neededBytes` more are below the limit: in one step, as others wait for the same facts. */
+  private take(place: Place, facts: BucketFacts, bytes: number, neededBytes: number): boolean {
+    const ledger = this.options.facts.ledger(place.stream);
+    // An upper bound: what was under way when the facts were read may be among the stored bytes.
+    const usedBytes = facts.usedBytes + ledger.admittedBytes - facts.settledBytes;
+    if (facts.maxBytes > 0 && usedBytes + neededBytes > facts.maxBytes) return false;
+    ledger.admittedBytes += bytes;
+    return true;
+  }
+
+  private async admitNearLimit(
+    place: Place,
+    subject: string,
+    bytes: number,
+    scope: CallScope,
+  ): Promise<void> {
+    for (let isLastTry = false; ; isLastTry = true) {
+      const facts = await this.fresh(place, scope);
+      if (this.take(place, facts, bytes, bytes)) return;
+      const replacedBytes = await this.replacedBytes(place, subject, facts, scope);
+      // One that only replaces as much never makes the bucket larger.
+      if (this.take(place, facts, bytes, replacedBytes >= bytes ? -Infinity : bytes - replacedBytes)) return;
+      if (isLastTry || (await this.options.compaction?.makeRoom(place, facts, scope)) !== true) {
+        const { bucket } = place;
+        throw new KvError("bucket_full", `The bucket ${quote(bucket)} has reached its max_bytes.`, {
+          bucket,
+        });
+      }
+    }
+  }
+
+  /** Facts read for this write, or for others that wait for the same. */
+  private fresh(place: Place, scope: CallScope): Promise<BucketFacts> {
+    let read = this.reads.get(place.stream);
+    if (read === undefined) {
+      read = this.options.facts.read(place, scope).finally(() => this.reads.delete(place.stream));
+      this.reads.set(place.stream, read);
+    }
+    return read;
+  }
+
+  /** The size of the revision that a write of this key pushes out of the history. */
+  private async replacedBytes(
+    place: Place,
+    subject: string,
+    facts: BucketFacts,
+    scope: CallScope,
+  ): Promise<number> {
+    const { requests, reader } = this.options;
+    if (facts.history === 1) return sizeOf(await reader.newest(place, subject, scope));
+    const body = { subjects_filter: subject };
+    const info = await readJetStream<SubjectsInfo>(requests, `STREAM.INFO.${place.stream}`, body, scope);
+    if ((info.state.subjects?.[subject] ?? 0) < facts.history) return 0;
+    return sizeOf(await reader.next(place, subject, 1n, scope));
+  }
+}
+
+type SubjectsInfo = StreamInfo & {
+  readonly state: { readonly subjects?: Readonly<Record<string, number>> | null };
+};
+
+function marginOf({ maxBytes }: BucketFacts): number {
+  return Math.min(maxBytes * MARGIN_FRACTION, MARGIN_BYTES_MAX);
+}
+
+/** Roughly: without the headers, which are small. */
+function sizeOf(message: StoredMessage | undefined): number {
+  return message === undefined
+    ? 0
+    : RECORD_BYTES + HEADER_BYTES + message.subject.length + message.data.length;
+}

@@ -1,0 +1,221 @@
+/** Full buckets: values are refused at max_bytes, deletes, purges and expiry go on, and tombstones do not stay. */
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { KvError } from "../../src/kv/errors.js";
+import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
+import { streamName, subjectOf } from "../../src/kv/names.js";
+import type { Store } from "../../src/kv/store.js";
+import type { WatchHubs } from "../../src/nats/watch-hub.js";
+import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
+import { bytes, expectRefusal, newBucketName, refusal, scope } from "./store-contract.js";
+import { type OpenStore, openStore } from "./store-support.js";
+import { newHubs, read } from "./watching.js";
+
+const KIB = 1_024;
+
+let server: TestNatsServer;
+let open: OpenStore;
+let store: Store;
+let hubs: WatchHubs;
+let bucket: string;
+
+beforeAll(async () => {
+  server = await startNatsServer();
+  open = await openStore(server.url);
+  store = open.store;
+  hubs = newHubs(open.connection);
+});
+afterAll(async () => {
+  await hubs.close();
+  await open.close();
+  await server.remove();
+});
+beforeEach(() => {
+  bucket = newBucketName();
+});
+
+/** Writes keys until one is refused; returns how many there are. */
+async function fill(valueBytes: number): Promise<number> {
+  for (let count = 0; ; count++) {
+    try {
+      await store.put(bucket, `k${count}`, Buffer.alloc(valueBytes, "x"), {}, scope());
+    } catch (error) {
+      expect((error as KvError).kind).toBe("bucket_full");
+      return count;
+    }
+  }
+}
+
+const values = async (): Promise<number> => (await store.getBucket(bucket, scope())).values;
+const usedBytes = async (): Promise<number> => (await store.getBucket(bucket, scope())).bytes;
+
+describe.each([1, 3])("a full bucket with a history of %i", (history) => {
+  it("is reported with the max_bytes that was asked for, and never goes past it by values", async () => {
+    await store.createBucket({ name: bucket, maxBytes: 64 * KIB, history }, scope());
+    const count = await fill(100);
+    expect(count).toBeGreaterThan(250);
+    const info = await store.getBucket(bucket, scope());
+    expect(info.maxBytes).toBe(64 * KIB);
+    expect(info.bytes).toBeLessThanOrEqual(64 * KIB);
+    expect(info.bytes).toBeGreaterThan(63 * KIB);
+  });
+
+  it("is not passed by many writers at once", async () => {
+    await store.createBucket({ name: bucket, maxBytes: 64 * KIB, history }, scope());
+    const put = (n: number): Promise<unknown> =>
+      store.put(bucket, `k${n}`, Buffer.alloc(500), {}, scope()).catch((error: unknown) => error);
+    await Promise.all(Array.from({ length: 300 }, (_, n) => put(n)));
+    expect(await usedBytes()).toBeLessThanOrEqual(64 * KIB);
+  });
+
+  it("takes deletes and purges of every key, and values again", async () => {
+    await store.createBucket({ name: bucket, maxBytes: 64 * KIB, history }, scope());
+    const count = await fill(0);
+    for (let n = 0; n < count; n++)
+      expect(await store.delete(bucket, `k${n}`, { purge: n % 2 === 0 }, scope())).toBeGreaterThan(0n);
+    expect(await values()).toBe(0);
+    await store.put(bucket, "again", Buffer.alloc(1_000), {}, scope());
+  });
+
+  it("takes a value over one that is as large, in a full history", async () => {
+    await store.createBucket({ name: bucket, maxBytes: 16 * KIB, history }, scope());
+    for (let n = 0; n < history; n++) await store.put(bucket, "over", Buffer.alloc(300), {}, scope());
+    await fill(300);
+    await store.put(bucket, "over", Buffer.alloc(300), {}, scope());
+    await expectRefusal(store.put(bucket, "over", Buffer.alloc(3_000), {}, scope()), "bucket_full");
+  });
+
+  it("goes on forever when unique keys are put and deleted", async () => {
+    await store.createBucket({ name: bucket, maxBytes: 32 * KIB, history }, scope());
+    const watcher = await hubs.watch(bucket, { filters: [], start: "now" }, scope());
+    for (let n = 0; n < 1_000; n++) {
+      await store.put(bucket, `session-${n}`, bytes("v"), {}, scope());
+      await store.delete(bucket, `session-${n}`, {}, scope());
+    }
+    expect(await usedBytes()).toBeLessThanOrEqual(33 * KIB);
+    // What was replaced before its turn is not delivered: with a history of 1, some puts.
+    const deleted: string[] = [];
+    while (deleted.length < 1_000) {
+      const [line = ""] = await read(watcher, 1);
+      if (line.startsWith("delete")) deleted.push(line.split(" ")[1] ?? "");
+    }
+    expect(deleted).toEqual(Array.from({ length: 1_000 }, (_, n) => `session-${n}`));
+    await watcher.return();
+    await expect(hubs.watch(bucket, { filters: [], start: { revision: 1n } }, scope())).rejects.toMatchObject(
+      {
+        kind: "revision_compacted",
+      },
+    );
+  });
+
+  it("expires by its ttl", async () => {
+    await store.createBucket({ name: bucket, maxBytes: 64 * KIB, history, ttlMs: 1_000 }, scope());
+    const count = await fill(0);
+    const watcher = await hubs.watch(bucket, { filters: [], start: "now" }, scope());
+    const lines = await read(watcher, count);
+    expect(lines.every((line) => line.startsWith("expire"))).toBe(true);
+    expect(await values()).toBe(0);
+    await watcher.return();
+  });
+});
+
+describe("a bucket that was made without headroom", () => {
+  it("gets it when a delete needs it", async () => {
+    await store.createBucket({ name: bucket, maxBytes: 64 * KIB, history: 3 }, scope());
+    const manager = await jetstreamManager(open.connection);
+    const { config } = await manager.streams.info(streamName(bucket));
+    const metadata = Object.fromEntries(
+      Object.entries(config.metadata ?? {}).filter(([name]) => !name.includes("max_bytes")),
+    );
+    await manager.streams.update(streamName(bucket), { ...config, max_bytes: 16 * KIB, metadata });
+    const count = await fill(0);
+    for (let n = 0; n < count; n++) await store.delete(bucket, `k${n}`, {}, scope());
+    expect(await values()).toBe(0);
+    expect((await store.getBucket(bucket, scope())).maxBytes).toBe(16 * KIB);
+  });
+
+  it("is held to the limit that another program sets since", async () => {
+    await store.createBucket({ name: bucket, maxBytes: 64 * KIB }, scope());
+    const manager = await jetstreamManager(open.connection);
+    const { config } = await manager.streams.info(streamName(bucket));
+    await manager.streams.update(streamName(bucket), { ...config, max_bytes: 10_000 });
+    expect((await store.getBucket(bucket, scope())).maxBytes).toBe(10_000);
+  });
+
+  it("takes deletes when max_bytes becomes less than what it holds", async () => {
+    await store.createBucket({ name: bucket, history: 2 }, scope());
+    for (let n = 0; n < 100; n++) await store.put(bucket, `k${n}`, Buffer.alloc(2_000), {}, scope());
+    await store.updateBucket(bucket, { maxBytes: 1_024 }, scope());
+    await expectRefusal(store.put(bucket, "more", bytes("v"), {}, scope()), "bucket_full");
+    for (let n = 0; n < 100; n++) await store.delete(bucket, `k${n}`, {}, scope());
+    expect(await values()).toBe(0);
+  });
+
+  it("is bounded by the headroom for programs that know nothing of max_bytes", async () => {
+    await store.createBucket({ name: bucket, maxBytes: 64 * KIB }, scope());
+    const js = jetstream(open.connection);
+    const failure = await refusal(
+      (async () => {
+        for (let n = 0; ; n++) await js.publish(subjectOf(bucket, `f${n}`), Buffer.alloc(1_000));
+      })(),
+    ).catch((error: unknown) => error);
+    expect(String(failure)).toContain("maximum bytes");
+    expect(await usedBytes()).toBeLessThanOrEqual(64 * KIB * 1.5 + 65_536);
+    await expectRefusal(store.put(bucket, "k", bytes("v"), {}, scope()), "bucket_full");
+  });
+});
+
+describe("compaction", () => {
+  it("removes what is older than the retention, by itself", async () => {
+    const quick = await openStore(server.url, { limits: { ...DEFAULT_LIMITS, tombstoneRetentionMs: 1 } });
+    await quick.store.createBucket({ name: bucket, history: 5 }, scope());
+    await quick.store.put(bucket, "gone", bytes("v"), {}, scope());
+    await quick.store.put(bucket, "live", bytes("v"), {}, scope());
+    await quick.store.delete(bucket, "gone", {}, scope());
+    await vi.waitFor(
+      () =>
+        expectRefusal(
+          quick.store.history(bucket, "gone", { limit: 0, pageToken: "" }, scope()),
+          "key_not_found",
+        ),
+      20_000,
+    );
+    expect(
+      (await quick.store.history(bucket, "live", { limit: 0, pageToken: "" }, scope())).items,
+    ).toHaveLength(1);
+    expect(quick.store.compactedTombstones()).toBeGreaterThan(0);
+    await quick.close();
+  });
+
+  it("leaves a key that was written again, also while it runs, and may run twice at once", async () => {
+    await store.createBucket({ name: bucket, history: 4 }, scope());
+    const other = await openStore(server.url);
+    for (let n = 0; n < 200; n++) {
+      await store.put(bucket, `k${n}`, bytes("1"), {}, scope());
+      await store.delete(bucket, `k${n}`, {}, scope());
+    }
+    await Promise.all([
+      store.compactBucket(bucket, scope()),
+      other.store.compactBucket(bucket, scope()),
+      ...Array.from({ length: 200 }, (_, n) =>
+        n % 2 === 0 ? store.put(bucket, `k${n}`, bytes("2"), {}, scope()) : Promise.resolve(0n),
+      ),
+    ]);
+    expect(await values()).toBe(100);
+    await other.close();
+  });
+
+  it("tells a watch that resumes from before it, and lets one resume from after it", async () => {
+    await store.createBucket({ name: bucket }, scope());
+    for (const key of ["a", "b"]) await store.put(bucket, key, bytes("1"), {}, scope());
+    await store.delete(bucket, "a", {}, scope());
+    await store.put(bucket, "c", bytes("1"), {}, scope());
+    expect(await store.compactBucket(bucket, scope())).toEqual({ removed: 1 });
+    const resume = (revision: bigint): ReturnType<WatchHubs["watch"]> =>
+      hubs.watch(bucket, { filters: [], start: { revision } }, scope());
+    await expect(resume(3n)).rejects.toMatchObject({ kind: "revision_compacted", revision: 4n });
+    const watcher = await resume(4n);
+    expect(await read(watcher, 1)).toEqual(["put c=1 @4"]);
+    await watcher.return();
+  });
+});
