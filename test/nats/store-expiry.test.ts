@@ -52,7 +52,7 @@ async function restartAfterTtl(): Promise<void> {
       () => true,
       () => false,
     );
-  while (!(await isUp())) await tick();
+  while (!open.bulk.isConnected || !(await isUp())) await tick();
 }
 
 async function expectGone(key: string): Promise<void> {
