@@ -72,6 +72,8 @@ export interface KvErrorFacts {
   readonly key?: string | undefined;
   /** See the kind: the current, oldest, newest or resume revision. */
   readonly revision?: bigint | undefined;
+  /** When the bucket of `revision` was created, or an earlier one of its name, in milliseconds since 1970. */
+  readonly bucketCreatedAtMs?: number | undefined;
   /** Milliseconds to wait before another try. */
   readonly retryAfterMs?: number | undefined;
   /** Of a write with an idempotency key whose outcome is unknown: milliseconds for which the key counts, from the first sending on. */
@@ -86,6 +88,7 @@ export class KvError extends Error {
   readonly bucket: string | undefined;
   readonly key: string | undefined;
   readonly revision: bigint | undefined;
+  readonly bucketCreatedAtMs: number | undefined;
   readonly retryAfterMs: number | undefined;
   readonly idempotencyWindowMs: number | undefined;
 
@@ -98,6 +101,7 @@ export class KvError extends Error {
     this.bucket = facts.bucket;
     this.key = facts.key;
     this.revision = facts.revision;
+    this.bucketCreatedAtMs = facts.bucketCreatedAtMs;
     this.retryAfterMs = facts.retryAfterMs;
     this.idempotencyWindowMs = facts.idempotencyWindowMs;
   }

@@ -111,6 +111,11 @@ export interface WriteOptions {
   /** Default: always. */
   readonly condition?: Condition | undefined;
   /**
+   * Write only into the bucket that was created then; throws `revision_mismatch` where it was recreated since, and `outcome_unknown` where
+   * it was recreated during the write. Default: whatever bucket has the name.
+   */
+  readonly bucketCreatedAtMs?: number | undefined;
+  /**
    * 1 to 128 visible ASCII characters that stand for this request in this bucket: within the bucket's window the same one again has the
    * first one's result and is not applied again; another one is refused with `idempotency_key_reused`. Default: none.
    */
@@ -197,6 +202,16 @@ export interface Store {
    */
   createBucket(config: BucketConfig, scope: CallScope, createdBy?: string): Promise<BucketInfo>;
   getBucket(bucket: string, scope: CallScope): Promise<BucketInfo>;
+  /**
+   * When the bucket was created, in milliseconds since 1970: tells it from an earlier one of its name. `known`: as last known, mostly
+   * without a request; `recent`: as known within the last second. Both may be of an earlier bucket, never of a later one than what is read
+   * or written next. `current`: as the storage says now.
+   */
+  bucketCreatedAtMs(
+    bucket: string,
+    scope: CallScope,
+    freshness: "known" | "recent" | "current",
+  ): number | Promise<number>;
   /** In the order of names; only those that `shows` says yes to. Default: all. */
   listBuckets(
     page: PageRequest,

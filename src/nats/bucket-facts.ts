@@ -23,6 +23,8 @@ export interface BucketFacts {
   readonly replicas: number;
   /** The creation time of its stream: tells it from an earlier bucket of the same name. */
   readonly created: string;
+  /** The same in milliseconds since 1970. */
+  readonly createdAtMs: number;
   /** Milliseconds for which the storage remembers the writes it took. */
   readonly windowMs: number;
   /** The bucket's ttl in milliseconds; 0 for none. */
@@ -117,6 +119,7 @@ export class BucketFactsCache {
       replicas: info.config.num_replicas ?? 1,
       created: info.created,
       windowMs: windowMsOf(info.config),
+      createdAtMs: Date.parse(info.created),
       ageMsMax: (info.config.max_age ?? 0) / NANOS_PER_MS,
       clockAheadMs: serverTimeMs(info) - Date.now(),
       newestSeen: info.state.last_seq,

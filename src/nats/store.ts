@@ -1,16 +1,18 @@
 /** The store on NATS JetStream: puts the parts together. */
 import type { Limits } from "../kv/limits.js";
+import { streamName } from "../kv/names.js";
 import type { CallScope, Durability, Store, Watch, WatchOptions } from "../kv/store.js";
 import { BucketFactsCache } from "./bucket-facts.js";
 import { BucketQuota } from "./bucket-quota.js";
 import { Buckets } from "./buckets.js";
 import { Compaction } from "./compaction.js";
 import { type DiskRoom, UNSEEN_DISK } from "./disk-guard.js";
-import { Entries } from "./entries.js";
+import { Entries, placeOf } from "./entries.js";
 import { EntryWrites } from "./entry-writes.js";
 import { toKvError } from "./errors.js";
 import { Expiry } from "./expiry.js";
 import { History } from "./history.js";
+import { Incarnations } from "./incarnations.js";
 import { Imports } from "./imports.js";
 import { askJetStream } from "./jetstream-api.js";
 import type { Link } from "./link.js";
@@ -71,6 +73,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     storedMessageBytesMax: messageBytesMax,
   });
   const expiry = new Expiry(facts);
+  const incarnations = new Incarnations(facts, reader);
   const history = new History(bulkRequests, bulkReader, isClustered, expiry, limits);
   const buckets = new Buckets({
     reader,
@@ -101,6 +104,8 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     createBucket: (config, scope, createdBy) => buckets.create(config, scope, createdBy),
     getBucket: (bucket, scope) => buckets.get(bucket, scope),
     listBuckets: (page, scope, shows) => buckets.list(page, scope, shows),
+    bucketCreatedAtMs: (bucket, scope, freshness) =>
+      incarnations.createdAtMs({ bucket, stream: streamName(bucket) }, scope, freshness),
     updateBucket: (bucket, change, scope) => buckets.update(bucket, change, scope),
     async deleteBucket(bucket, scope) {
       await buckets.delete(bucket, scope);
@@ -110,8 +115,14 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     compactedTombstones: () => compaction.removed,
     get: (bucket, key, revision, scope, consistency) =>
       entries.get(bucket, key, revision, scope, consistency),
-    put: (bucket, key, value, put, scope) => writes.put(bucket, key, value, put, scope),
-    delete: (bucket, key, remove, scope) => writes.delete(bucket, key, remove, scope),
+    put: async (bucket, key, value, put, scope) =>
+      incarnations.write(placeOf(bucket, key), put.bucketCreatedAtMs, scope, () =>
+        writes.put(bucket, key, value, put, scope),
+      ),
+    delete: async (bucket, key, remove, scope) =>
+      incarnations.write(placeOf(bucket, key), remove.bucketCreatedAtMs, scope, () =>
+        writes.delete(bucket, key, remove, scope),
+      ),
     listKeys: (bucket, filters, page, scope, consistency) =>
       liveKeys.list(bucket, filters, page, scope, consistency),
     history: (bucket, key, page, scope, consistency) => history.page(bucket, key, page, scope, consistency),

@@ -3,7 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { ErrorDetailSchema } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { KvError, type KvErrorKind } from "../kv/errors.js";
-import { durationOf } from "./convert.js";
+import { durationOf, timestampOf } from "./convert.js";
 
 /** The code of each kind of failure. The HTTP status follows from it (protocol/rest/errors.ts). */
 export const CODE_BY_KIND: Readonly<Record<KvErrorKind, Code>> = {
@@ -67,6 +67,7 @@ function connectErrorOf(error: KvError, sentence: string): ConnectError {
     key: error.key ?? "",
     revision: error.revision ?? 0n,
   });
+  if (error.bucketCreatedAtMs !== undefined) detail.bucketCreatedAt = timestampOf(error.bucketCreatedAtMs, 0);
   if (error.retryAfterMs !== undefined) detail.retryAfter = durationOf(error.retryAfterMs);
   if (error.idempotencyWindowMs !== undefined) {
     detail.idempotencyWindow = durationOf(error.idempotencyWindowMs);

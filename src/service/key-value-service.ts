@@ -1,5 +1,6 @@
 /** KeyValueService: one handler per RPC, each of one shape: check, call, convert. */
 import { create } from "@bufbuild/protobuf";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import {
   DeleteResponseSchema,
   GetHistoryResponseSchema,
@@ -15,28 +16,33 @@ import { invalidArgument } from "../kv/errors.js";
 import { quote } from "../kv/names.js";
 import type { Condition, Consistency, Store, WatchOptions, WriteOptions } from "../kv/store.js";
 import type { CallContext, Handlers } from "./calls.js";
-import { entryMessage, millisecondsOf, millisecondsOfTimestamp } from "./convert.js";
+import { entryMessage, millisecondsOf, millisecondsOfTimestamp, timestampOf } from "./convert.js";
+import { entryInBucket } from "./entry-in-bucket.js";
 import { WatchStream } from "./watch-stream.js";
 
 /** The handlers of KeyValueService on a store. */
 export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService> {
   return {
     async get(request, context) {
-      const { bucket, key, revision } = request;
-      const entry = await store.get(bucket, key, revision, context, consistencyOf(request.consistency));
+      const consistency = consistencyOf(request.consistency);
+      const found = await entryInBucket(store, request, context, consistency, request.verifyBucket);
       const response = create(GetResponseSchema);
-      response.entry = entryMessage(entry);
+      response.entry = entryMessage(found.entry);
+      response.bucketCreatedAt = timestampOf(found.bucketCreatedAtMs, 0);
       return response;
     },
 
     async put(request, context) {
       const response = create(PutResponseSchema);
+      const createdAtMs = await store.bucketCreatedAtMs(request.bucket, context, "recent");
+      response.bucketCreatedAt = timestampOf(createdAtMs, 0);
       response.revision = await store.put(
         request.bucket,
         request.key,
         request.value,
         {
           condition: conditionOf(request.precondition),
+          bucketCreatedAtMs: optionalMilliseconds(request.precondition?.ifBucketCreatedAt),
           contentType: request.contentType,
           idempotencyKey: request.idempotencyKey,
           sentBefore: sentBeforeOf(request, context),
@@ -55,6 +61,7 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
         {
           purge: request.purge,
           condition,
+          bucketCreatedAtMs: optionalMilliseconds(request.ifBucketCreatedAt),
           idempotencyKey: request.idempotencyKey,
           sentBefore: sentBeforeOf(request, context),
         },
@@ -142,6 +149,10 @@ function conditionOf(precondition: Precondition | undefined): Condition {
   }
 }
 
+function optionalMilliseconds(time: Timestamp | undefined): number | undefined {
+  return time === undefined ? undefined : millisecondsOfTimestamp(time);
+}
+
 function watchOptionsOf(request: WatchRequest): WatchOptions {
   return {
     filters: request.filters,
@@ -158,10 +169,9 @@ function startOf(request: WatchRequest): WatchOptions["start"] {
     if (request.start !== WatchRequest_Start.UNSPECIFIED) {
       throw invalidArgument("start and start_revision are both set; a watch takes one of them.");
     }
-    const createdAt = request.bucketCreatedAt;
     return {
       revision: request.startRevision,
-      bucketCreatedAtMs: createdAt === undefined ? undefined : millisecondsOfTimestamp(createdAt),
+      bucketCreatedAtMs: optionalMilliseconds(request.bucketCreatedAt),
     };
   }
   switch (request.start) {

@@ -174,6 +174,29 @@ describe.each(ALL_DOORS)("keys over $name", (door) => {
     await refusal(kv.delete({ bucket, key: "absent", ifRevision: 1n }), Code.Aborted, "revision_mismatch");
   });
 
+  it("writes only into the bucket that a write names", async () => {
+    const { buckets, kv, bucket } = await setUp();
+    const createdAt = (await buckets.getBucket({ bucket })).bucket?.createdAt;
+    if (createdAt === undefined) throw new Error("a bucket without created_at");
+    const put = await kv.put({ bucket, key: "k", value: bytes("v") });
+    const got = await kv.get({ bucket, key: "k", verifyBucket: true });
+    const condition = { case: "ifRevision" as const, value: 1n };
+    const earlier = { ...createdAt, seconds: createdAt.seconds - 1n };
+    const write = (ifBucketCreatedAt: typeof createdAt) =>
+      kv.put({ bucket, key: "k", value: bytes("w"), precondition: { condition, ifBucketCreatedAt } });
+    for (const refused of [
+      () => write(earlier),
+      () => kv.delete({ bucket, key: "k", ifRevision: 1n, ifBucketCreatedAt: earlier }),
+    ]) {
+      const detail = await refusal(refused(), Code.Aborted, "revision_mismatch");
+      if (door.hasDetails) expect(detail).toMatchObject({ revision: 1n, bucketCreatedAt: createdAt });
+    }
+    expect((await write(createdAt)).revision).toBe(2n);
+    await kv.delete({ bucket, key: "k", ifRevision: 2n, ifBucketCreatedAt: createdAt });
+    if (!door.isWholeContract) return;
+    expect([put.bucketCreatedAt, got.bucketCreatedAt]).toEqual([createdAt, createdAt]);
+  });
+
   it("purges a key with its history", async () => {
     const { kv, bucket } = await setUp();
     await kv.put({ bucket, key: "k", value: bytes("1") });

@@ -6,7 +6,7 @@ import {
   type DescMethodUnary,
   type MessageShape,
 } from "@bufbuild/protobuf";
-import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { timestampFromDate, timestampMs } from "@bufbuild/protobuf/wkt";
 import {
   type Code,
   ConnectError,
@@ -112,7 +112,9 @@ async function callUnary(
       return { revision: BigInt(answer.revision) };
     }
     case "Delete": {
-      const headers: Record<string, string> = input.ifRevision ? { "If-Match": `"${input.ifRevision}"` } : {};
+      const headers: Record<string, string> = input.ifRevision
+        ? { "If-Match": tagOf(input.ifRevision, input.ifBucketCreatedAt) }
+        : {};
       if (input.idempotencyKey) headers["Idempotency-Key"] = input.idempotencyKey;
       await send("DELETE", key + (input.purge ? "?purge=true" : ""), signal, headers);
       return {};
@@ -215,8 +217,16 @@ function conditionHeaders(input: any): Record<string, string> {
   const condition = input.precondition?.condition;
   if (input.idempotencyKey) headers["Idempotency-Key"] = input.idempotencyKey;
   if (condition?.case === "ifAbsent") headers["If-None-Match"] = "*";
-  if (condition?.case === "ifRevision") headers["If-Match"] = `"${condition.value}"`;
+  if (condition?.case === "ifRevision") {
+    headers["If-Match"] = tagOf(condition.value, input.precondition.ifBucketCreatedAt);
+  }
   return headers;
+}
+
+/** A revision as an entity tag, with the creation of its bucket where the request names it. */
+function tagOf(revision: bigint, bucketCreatedAt: any): string {
+  if (bucketCreatedAt === undefined) return `"${revision}"`;
+  return `"${revision}-${timestampMs(bucketCreatedAt).toString(36)}"`;
 }
 
 function consistencyOf(input: any): string | undefined {

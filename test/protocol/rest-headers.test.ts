@@ -1,4 +1,5 @@
 /** Conditions and content negotiation. */
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { describe, expect, it } from "vitest";
 import { type PutRequest } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { KEYS, answers, bridge, lastRequest, send, useBridge } from "../support/rest-answers.js";
@@ -20,6 +21,18 @@ describe("conditions", () => {
     });
   });
 
+  it.each(['"7-lqx0w8zk"', 'W/"7-lqx0w8zk"', "7-lqx0w8zk"])(
+    "If-Match %j names the bucket too",
+    async (ifMatch) => {
+      await send("PUT", `${KEYS}/k`, { body: "x", headers: { "if-match": ifMatch } });
+      const created = timestampFromMs(Number.parseInt("lqx0w8zk", 36));
+      expect(lastRequest<PutRequest>().precondition).toMatchObject({
+        condition: { case: "ifRevision", value: 7n },
+        ifBucketCreatedAt: created,
+      });
+    },
+  );
+
   it("If-None-Match * is a create", async () => {
     await send("PUT", `${KEYS}/k`, { body: "x", headers: { "if-none-match": "*" } });
     expect(lastRequest<PutRequest>().precondition?.condition).toEqual({ case: "ifAbsent", value: true });
@@ -33,6 +46,9 @@ describe("conditions", () => {
     ["PUT", { "if-match": "0" }],
     ["PUT", { "if-match": "-1" }],
     ["PUT", { "if-match": "1.0" }],
+    ["PUT", { "if-match": '"7-"' }],
+    ["PUT", { "if-match": '"7-A"' }],
+    ["PUT", { "if-match": '"7-zzzzzzzzzzz"' }],
     ["PUT", { "if-match": '"1", "2"' }],
     ["PUT", { "if-match": "18446744073709551616" }],
     ["PUT", { "if-match": "" }],

@@ -49,7 +49,7 @@ const RETRY_AFTER: Json = {
 /** What rest/errors.ts adds to the answers of a status. */
 const HEADERS: Readonly<Record<number, Json>> = {
   401: { "WWW-Authenticate": { description: "`Bearer`.", schema: { const: "Bearer" } } },
-  412: { ETag: { description: "The key's revision now, where it has one.", schema: { type: "string" } } },
+  412: { ETag: { description: "The key's ETag now, where it has one.", schema: { type: "string" } } },
   429: RETRY_AFTER,
   503: RETRY_AFTER,
 };

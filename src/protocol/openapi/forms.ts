@@ -38,9 +38,11 @@ export interface FormAnswer {
 /** Takes the full name of a field of the contract; gives what its comment says. */
 export type Describe = (name: string) => string | undefined;
 
-const ETAG = { ETag: 'The revision, quoted: `"7"`.' };
+const ETAG = {
+  ETag: 'The revision, and what tells the bucket from an earlier one of its name: `"7-lqx0w8zk"`.',
+};
 const IF_MATCH_OF_WRITE =
-  'One revision, bare, quoted or weak (`7`, `"7"`, `W/"7"`): write only if the key is at it. Otherwise 412.';
+  'One ETag, or a revision alone, bare, quoted or weak (`7`, `"7"`, `W/"7"`): write only if the key is at it. Otherwise 412.';
 const IDEMPOTENCY_KEY =
   "Makes it harmless to send this request again: 1 to 128 visible ASCII characters, best random, such as a UUID.";
 const NEXT_PAGE = described(TEXT, "Give this as `page_token` for the next page. Absent: this was the last.");
@@ -171,8 +173,8 @@ export const FORMS: Readonly<Record<string, Form>> = {
       raw: [BOOLEAN, "Answer with the value's bytes, as `Accept: application/octet-stream` does."],
     },
     headers: {
-      "If-None-Match": "Revisions as entity tags, or `*`: 304 where the key is at one of them.",
-      "If-Match": "Revisions as entity tags, or `*`: 412 where the key is at none of them.",
+      "If-None-Match": "ETags, revisions alone, or `*`: 304 where the key is at one of them.",
+      "If-Match": "ETags, revisions alone, or `*`: 412 where the key is at none of them.",
     },
     answers: {
       200: {
@@ -181,9 +183,9 @@ export const FORMS: Readonly<Record<string, Form>> = {
         headers: ETAG,
         content: { ...json("KeyValue"), "*/*": {} },
       },
-      304: { description: "The key is at a revision that `If-None-Match` names.", headers: ETAG },
+      304: { description: "The key is at what `If-None-Match` names.", headers: ETAG },
     },
-    errors: { 412: "`revision_mismatch`: the key is at none of the revisions that `If-Match` names." },
+    errors: { 412: "`revision_mismatch`: the key is at nothing that `If-Match` names." },
   },
   "ironflow.kv.v1.KeyValueService.Put": {
     headers: {

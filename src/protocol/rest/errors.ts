@@ -3,6 +3,7 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type ErrorDetail, ErrorDetailSchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import { opaqueSentence } from "../../service/errors.js";
+import { entityTag } from "./entity-tag.js";
 
 /** Headers by lower-case name. */
 export type HeaderFields = Record<string, string | number>;
@@ -116,7 +117,9 @@ function headersOf(status: number, detail: ErrorDetail | undefined): HeaderField
       return { "www-authenticate": "Bearer" };
     case 412:
       // What the key is at now, so that a client can decide without another read.
-      return detail === undefined || detail.revision === 0n ? {} : { etag: `"${detail.revision}"` };
+      return detail === undefined || detail.revision === 0n
+        ? {}
+        : { etag: entityTag(detail.revision, detail.bucketCreatedAt) };
     case 500:
       return idempotencyWindowHeaders(detail?.idempotencyWindow);
     case 429:

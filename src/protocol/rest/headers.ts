@@ -1,24 +1,16 @@
 /** What request headers ask for: conditions (RFC 9110 section 13) and the form of the answer (section 12). */
+import { type EntityTag, parseEntityTag } from "./entity-tag.js";
 import { badRequest } from "./errors.js";
 
-const REVISION_MAX = 2n ** 64n - 1n;
-/** A revision as an entity tag: quoted, weak, or bare as scripts write it. */
-const REVISION_TAG = /^(?:(?:W\/)?"(\d{1,20})"|(\d{1,20}))$/;
-
-/** The entity tag of a revision. */
-export function entityTag(revision: bigint): string {
-  return `"${revision}"`;
-}
-
-/** The one revision that `If-Match` names. Throws a 400 for anything else: `*`, a list, zero, another kind of tag. */
-export function revisionOfIfMatch(header: string): bigint {
-  const revision = parseRevisionTag(header);
-  if (revision === undefined || revision === 0n) {
+/** The one entry that `If-Match` names. Throws a 400 for anything else: `*`, a list, zero, another kind of tag. */
+export function tagOfIfMatch(header: string): EntityTag {
+  const tag = parseEntityTag(header);
+  if (tag === undefined || tag.revision === 0n) {
     throw badRequest(
-      `If-Match is ${show(header)}; it takes one revision of 1 or more, such as 7 or "7". To create a key, send If-None-Match: *.`,
+      `If-Match is ${show(header)}; it takes one ETag, or one revision of 1 or more such as 7 or "7". To create a key, send If-None-Match: *.`,
     );
   }
-  return revision;
+  return tag;
 }
 
 /** What `Idempotency-Key` says; empty without one. Throws a 400 where it is there and says nothing. */
@@ -33,20 +25,6 @@ export function checkIfNoneMatchOfWrite(header: string): void {
   if (header.trim() !== "*") {
     throw badRequest(`If-None-Match is ${show(header)}; a write takes * only, which means: create.`);
   }
-}
-
-/** Whether a header of entity tags (`*`, or a list in any of their forms) has this revision. Tags of another kind match nothing. */
-export function hasRevision(header: string, revision: bigint): boolean {
-  if (header.trim() === "*") return true;
-  return header.split(",").some((tag) => parseRevisionTag(tag) === revision);
-}
-
-function parseRevisionTag(text: string): bigint | undefined {
-  const found = REVISION_TAG.exec(text.trim());
-  const digits = found?.[1] ?? found?.[2];
-  if (digits === undefined) return undefined;
-  const revision = BigInt(digits);
-  return revision <= REVISION_MAX ? revision : undefined;
 }
 
 /**

@@ -4,15 +4,9 @@ import { DurationSchema } from "@bufbuild/protobuf/wkt";
 import { KeyValueService, WatchRequest_Start } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { type Entry, Operation, PreconditionSchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import { DEFAULT_LIMITS } from "../../kv/limits.js";
+import { entityTag, matchesEntry, namesBucket } from "./entity-tag.js";
 import { Refusal, badRequest } from "./errors.js";
-import {
-  checkIfNoneMatchOfWrite,
-  entityTag,
-  hasRevision,
-  idempotencyKeyOf,
-  prefers,
-  revisionOfIfMatch,
-} from "./headers.js";
+import { checkIfNoneMatchOfWrite, idempotencyKeyOf, prefers, tagOfIfMatch } from "./headers.js";
 import { writeBase64, writeJson, writeTime } from "./json.js";
 import { parseBooleanParameter, parseDurationParameter } from "./parameters.js";
 import { type Answer, emptyAnswer, endWithCount, shapeOf } from "./shape.js";
@@ -30,19 +24,24 @@ export const KEY_VALUE_SHAPES = [
         read: (call, text, name) => (call.options.raw = parseBooleanParameter(text, name)),
       },
     },
-    answer({ entry }, call) {
+    withoutParameters: ["verify_bucket"],
+    readHeaders({ headers, request }) {
+      request.verifyBucket = namesBucket(headers["if-match"]) || namesBucket(headers["if-none-match"]);
+    },
+    answer({ entry, bucketCreatedAt }, call) {
       if (entry === undefined) throw new Error("Get answered without an entry");
       const ifMatch = call.headers["if-match"];
       const ifNoneMatch = call.headers["if-none-match"];
-      if (ifMatch !== undefined && !hasRevision(ifMatch, entry.revision)) {
+      const etag = entityTag(entry.revision, bucketCreatedAt);
+      if (ifMatch !== undefined && !matchesEntry(ifMatch, entry.revision, bucketCreatedAt)) {
         throw new Refusal(
           412,
           "revision_mismatch",
-          `The key is at revision ${entry.revision}, which If-Match does not name.`,
+          `The key's ETag is ${etag}, which If-Match does not name.`,
+          { etag },
         );
       }
-      const etag = entityTag(entry.revision);
-      if (ifNoneMatch !== undefined && hasRevision(ifNoneMatch, entry.revision)) {
+      if (ifNoneMatch !== undefined && matchesEntry(ifNoneMatch, entry.revision, bucketCreatedAt)) {
         return {
           status: 304,
           headers: { etag, vary: "Accept", "cache-control": "no-cache" },
@@ -64,9 +63,11 @@ export const KEY_VALUE_SHAPES = [
         throw badRequest("If-Match and If-None-Match are both set; a write takes one of them.");
       }
       if (ifMatch !== undefined) {
+        const { revision, bucketCreatedAt } = tagOfIfMatch(ifMatch);
         request.precondition = create(PreconditionSchema, {
-          condition: { case: "ifRevision", value: revisionOfIfMatch(ifMatch) },
+          condition: { case: "ifRevision", value: revision },
         });
+        if (bucketCreatedAt !== undefined) request.precondition.ifBucketCreatedAt = bucketCreatedAt;
       }
       if (ifNoneMatch !== undefined) {
         checkIfNoneMatchOfWrite(ifNoneMatch);
@@ -75,21 +76,25 @@ export const KEY_VALUE_SHAPES = [
       request.contentType = headers["content-type"] ?? "";
       request.idempotencyKey = idempotencyKeyOf(headers["idempotency-key"]);
     },
-    answer: ({ revision }) => ({
+    answer: ({ revision, bucketCreatedAt }) => ({
       status: 200,
-      headers: { "content-type": "application/json", etag: entityTag(revision) },
+      headers: { "content-type": "application/json", etag: entityTag(revision, bucketCreatedAt) },
       body: `{"revision":${revision}}`,
     }),
   }),
 
   shapeOf(KeyValueService.method.delete, {
-    withoutParameters: ["if_revision", "idempotency_key"],
+    withoutParameters: ["if_revision", "if_bucket_created_at", "idempotency_key"],
     readHeaders({ headers, request }) {
       if (headers["if-none-match"] !== undefined) {
         throw badRequest("If-None-Match is set; a delete takes If-Match only.");
       }
       const ifMatch = headers["if-match"];
-      if (ifMatch !== undefined) request.ifRevision = revisionOfIfMatch(ifMatch);
+      if (ifMatch !== undefined) {
+        const { revision, bucketCreatedAt } = tagOfIfMatch(ifMatch);
+        request.ifRevision = revision;
+        if (bucketCreatedAt !== undefined) request.ifBucketCreatedAt = bucketCreatedAt;
+      }
       request.idempotencyKey = idempotencyKeyOf(headers["idempotency-key"]);
     },
     answer: emptyAnswer,

@@ -1,0 +1,29 @@
+/** Reads an entry together with the creation time of its bucket. */
+import type { CallScope, Consistency, Entry, Store } from "../kv/store.js";
+
+export interface EntryInBucket {
+  readonly entry: Entry;
+  readonly bucketCreatedAtMs: number;
+}
+
+/**
+ * Reads the bucket's creation time first: where the bucket is recreated in between, it is that of the earlier one, and never makes the entry
+ * look older than it is. `verifies`: reads again until the bucket is the same before and after.
+ */
+export async function entryInBucket(
+  store: Store,
+  request: { readonly bucket: string; readonly key: string; readonly revision: bigint },
+  scope: CallScope,
+  consistency: Consistency,
+  verifies: boolean,
+): Promise<EntryInBucket> {
+  const { bucket, key, revision } = request;
+  let bucketCreatedAtMs = await store.bucketCreatedAtMs(bucket, scope, "known");
+  for (;;) {
+    const entry = await store.get(bucket, key, revision, scope, consistency);
+    if (!verifies) return { entry, bucketCreatedAtMs };
+    const createdAtMs = await store.bucketCreatedAtMs(bucket, scope, "current");
+    if (createdAtMs === bucketCreatedAtMs) return { entry, bucketCreatedAtMs };
+    bucketCreatedAtMs = createdAtMs;
+  }
+}
