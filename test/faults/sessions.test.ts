@@ -1,0 +1,102 @@
+/**
+ * Sessions come and go for a long time: new keys all the time, each updated, then deleted or left to expire. What the bucket takes must not
+ * grow. SESSIONS_SECONDS says for how long; `npm run test:faults` runs 30 minutes.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import { createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { BucketService, KeyValueService } from "../../src/contract.js";
+import { type Deployment, deploy } from "./deployment.js";
+import { report, times } from "./report.js";
+
+const RUN_MS = Number(process.env.SESSIONS_SECONDS ?? times(1_800, 4)) * 1_000;
+/** Short, so that a short run goes through it many times. */
+const RETENTION_MS = 1_000;
+const TTL_SECONDS = 2n;
+const SESSIONS = 60;
+/** Sessions that begin and end in a round, with a pause after each: the size must not depend on the machine. */
+const REPLACED_PER_ROUND = 20;
+const ROUND_MS = 200;
+const VALUE = Buffer.alloc(200, "s");
+/** Rounds between two looks at the bucket's size. */
+const LOOK_EVERY = 2;
+
+const BUCKETS = [
+  { name: "history-1", history: 1 },
+  { name: "history-5", history: 5 },
+  { name: "history-1-ttl", history: 1, ttl: { seconds: TTL_SECONDS } },
+  { name: "history-5-ttl", history: 5, ttl: { seconds: TTL_SECONDS } },
+];
+
+interface Look {
+  readonly bytes: number;
+  readonly listMs: number;
+}
+
+let service: Deployment;
+beforeAll(async () => {
+  service = await deploy({ TOMBSTONE_RETENTION_MS: String(RETENTION_MS), DURABILITY: "relaxed" });
+}, 60_000);
+afterAll(() => service.remove(), 60_000);
+
+it(
+  `${RUN_MS / 1_000} seconds of sessions leave nothing behind, with a history of 1 and of 5, with and without a ttl`,
+  async () => {
+    const transport = createGrpcTransport({ baseUrl: service.url });
+    const buckets = createClient(BucketService, transport);
+    const keys = createClient(KeyValueService, transport);
+
+    async function look(bucket: string): Promise<Look> {
+      const info = (await buckets.getBucket({ bucket })).bucket;
+      const startMs = performance.now();
+      await keys.listKeys({ bucket });
+      return { bytes: Number(info?.bytes ?? 0n), listMs: performance.now() - startMs };
+    }
+
+    async function run({ name: bucket, ttl }: (typeof BUCKETS)[number]): Promise<void> {
+      const put = (key: string): Promise<unknown> => keys.put({ bucket, key, value: VALUE });
+      const live: string[] = [];
+      const looks: Look[] = [];
+      let made = 0;
+      let deleted = 0;
+      const untilMs = performance.now() + RUN_MS;
+      for (let round = 0; performance.now() < untilMs; round++) {
+        const pause = delay(ROUND_MS);
+        const fresh = Array.from({ length: REPLACED_PER_ROUND }, () => `session-${made++}`);
+        await Promise.all(fresh.map(put));
+        await Promise.all(fresh.map(put));
+        live.push(...fresh);
+        const ended = live.splice(0, Math.max(0, live.length - SESSIONS));
+        // Half of those in a bucket with a ttl expire.
+        const logOuts = ttl === undefined ? ended : ended.filter((_, index) => index % 2 === 0);
+        await Promise.all(logOuts.map((key, index) => keys.delete({ bucket, key, purge: index % 3 === 0 })));
+        deleted += logOuts.length;
+        if (round % LOOK_EVERY === 0) looks.push(await look(bucket));
+        await pause;
+      }
+      const peak = (from: number, to: number): Look => ({
+        bytes: Math.max(...looks.slice(from, to).map(({ bytes }) => bytes)),
+        listMs: Math.max(...looks.slice(from, to).map(({ listMs }) => listMs)),
+      });
+      const third = Math.ceil(looks.length / 3);
+      const [middle, last] = [peak(third, 2 * third), peak(2 * third, looks.length)];
+      // At rest only live sessions are left.
+      for (const key of live) await keys.delete({ bucket, key });
+      await expect.poll(async () => (await look(bucket)).bytes, { timeout: 60_000, interval: 100 }).toBe(0);
+      report(
+        `sessions ${bucket}`,
+        undefined,
+        `${made} sessions, ${deleted} deleted`,
+        `largest ${middle.bytes} bytes in the middle third, ${last.bytes} in the last`,
+        `slowest list ${middle.listMs.toFixed(1)} ms, ${last.listMs.toFixed(1)} ms`,
+      );
+      // A short run has too few looks to compare.
+      if (third >= 10) expect(last.bytes).toBeLessThanOrEqual(1.5 * middle.bytes);
+    }
+
+    for (const bucket of BUCKETS) await buckets.createBucket(bucket);
+    await Promise.all(BUCKETS.map(run));
+  },
+  RUN_MS + 120_000,
+);
