@@ -85,7 +85,7 @@ async function startListener() {
           if (stream.headers[":method"] === "HEAD") stream.end();
           else stream.end(Buffer.from("It works.\n"));
         };
-        if (stream.isReceived) answer();
+        if (stream.isRequestComplete) answer();
         else stream.listener = { receive: () => undefined, received: answer, abandon: () => undefined };
       },
     },

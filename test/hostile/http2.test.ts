@@ -1,4 +1,7 @@
-/** HTTP/2 as no client library speaks it: floods, streams that never end, answers that nobody takes. The rest goes on meanwhile. */
+/**
+ * HTTP/2 as no client library speaks it, through the whole service: canceled and slow calls. What needs only the HTTP/2 server is in
+ * packages/http2/test.
+ */
 import { once } from "node:events";
 import { type ClientHttp2Session, connect as connectHttp2, constants } from "node:http2";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -17,6 +20,7 @@ import {
   setting,
   uint32,
 } from "../../packages/http2/test/raw-session.js";
+import { flood } from "../../packages/http2/test/frames.js";
 
 const BUCKETS = "/api/v1/kv/buckets";
 const GRPC_GET = "/ironflow.kv.v1.KeyValueService/Get";
@@ -44,20 +48,6 @@ function head(method: string, path: string, fields: Record<string, string> = {})
   return headerBlock({ ":method": method, ":scheme": "http", ":authority": "x", ":path": path, ...fields });
 }
 const grpcHead = head("POST", GRPC_GET, { "content-type": "application/grpc" });
-
-/** Sends what `make` makes until the server hangs up, or `count` times. */
-async function flood(
-  session: RawSession,
-  count: number,
-  make: (index: number) => Uint8Array[],
-): Promise<number> {
-  let sent = 0;
-  for (; sent < count && !session.isClosed; sent++) {
-    if (!session.write(...make(sent))) await session.drained();
-    else if (sent % 200 === 0) await new Promise((resolve) => setImmediate(resolve));
-  }
-  return sent;
-}
 
 const streamId = (index: number): number => 1 + 2 * index;
 
@@ -87,69 +77,6 @@ describe("a flood over HTTP/2", () => {
     }
     expect(await statusOf(session, "/healthz")).toBe(200);
     session.destroy();
-  });
-
-  it.each<[string, (index: number) => Uint8Array[]]>([
-    [
-      "resets that the server is made to send",
-      (index) => [
-        frame(Frame.HEADERS, END_HEADERS, streamId(index), grpcHead),
-        frame(Frame.WINDOW_UPDATE, 0, streamId(index), uint32(0)),
-      ],
-    ],
-    [
-      "CONTINUATION (CVE-2024-27983)",
-      (index) =>
-        index === 0
-          ? [frame(Frame.HEADERS, 0, 1, grpcHead)]
-          : [frame(Frame.CONTINUATION, 0, 1, headerBlock({ [`x-${index}`]: "y".repeat(1_000) }))],
-    ],
-    [
-      "empty CONTINUATION",
-      (index) => [index === 0 ? frame(Frame.HEADERS, 0, 1, grpcHead) : frame(Frame.CONTINUATION, 0, 1)],
-    ],
-    [
-      "empty DATA",
-      (index) => [index === 0 ? frame(Frame.HEADERS, END_HEADERS, 1, grpcHead) : frame(Frame.DATA, 0, 1)],
-    ],
-    [
-      "streams beyond those allowed",
-      (index) => [frame(Frame.HEADERS, END_HEADERS, streamId(index), grpcHead)],
-    ],
-  ])("ends the connection of 20,000 %s", async (_name, make) => {
-    const session = await RawSession.open(service.port);
-    await flood(session, 20_000, make);
-    await session.closed();
-    await expectAlive();
-  });
-
-  it.each<[string, () => Uint8Array[]]>([
-    ["PING", () => [frame(Frame.PING, 0, 0, Buffer.alloc(8))]],
-    ["SETTINGS", () => [frame(Frame.SETTINGS, 0, 0, setting(3, 100))]],
-  ])("ends the connection of %s whose answers nobody reads", async (_name, make) => {
-    const session = await RawSession.open(service.port);
-    session.socket.pause();
-    // The answers fill the buffers of both kernels first.
-    while (!session.isClosed) {
-      session.write(...Array.from({ length: 1_000 }, make).flat());
-      await session.drained();
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    await expectAlive();
-  });
-
-  it.each<[string, () => Uint8Array[]]>([
-    ["PING", () => [frame(Frame.PING, 0, 0, Buffer.alloc(8))]],
-    ["SETTINGS", () => [frame(Frame.SETTINGS, 0, 0, setting(3, 100))]],
-    ["PRIORITY", () => [frame(Frame.PRIORITY, 0, 1, Buffer.from([0, 0, 0, 0, 16]))]],
-    ["WINDOW_UPDATE", () => [frame(Frame.WINDOW_UPDATE, 0, 0, uint32(1))]],
-    ["frames of no known kind", () => [frame(0x77, 0, 0, Buffer.alloc(100))]],
-  ])("answers others while 50,000 %s come in", async (_name, make) => {
-    const session = await RawSession.open(service.port);
-    const flooding = flood(session, 50_000, make);
-    await expectAlive();
-    await flooding;
-    session.close();
   });
 });
 
@@ -212,73 +139,6 @@ describe("a slow client over HTTP/2", () => {
     await session.until(({ type, flags }) => type === Frame.PING && flags === ACK);
     expect(session.isClosed).toBe(false);
     session.close();
-  });
-
-  it("is let go when it begins headers and never ends them", async () => {
-    const session = await RawSession.open(service.port);
-    session.write(frame(Frame.HEADERS, 0, 1, grpcHead));
-    await session.closed();
-    await expectAlive();
-  });
-
-  it("is let go when it says hello and nothing more", async () => {
-    const session = await RawSession.open(service.port);
-    await session.closed();
-  });
-});
-
-describe("a request over HTTP/2", () => {
-  it.each([
-    ["33 KB in two headers", { a: "x".repeat(16_500), b: "x".repeat(16_500) }],
-    ["200 headers", Object.fromEntries(Array.from({ length: 200 }, (_, index) => [`x-${index}`, "y"]))],
-  ])("is refused with %s, and the connection stays", async (_name, headers) => {
-    const session = connectHttp2(service.url);
-    await once(session, "remoteSettings");
-    const stream = session.request({ ":path": "/healthz", ...headers });
-    stream.on("error", () => undefined);
-    await new Promise((resolve) => stream.on("close", resolve));
-    expect(stream.rstCode).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
-    expect(await statusOf(session, "/healthz")).toBe(200);
-    session.destroy();
-  });
-
-  it.each([
-    ["more", "3"],
-    ["less", "9"],
-  ])("is refused whose body has %s than its content-length", async (_name, length) => {
-    const session = await RawSession.open(service.port);
-    session.write(
-      frame(
-        Frame.HEADERS,
-        END_HEADERS,
-        1,
-        head("PUT", `${BUCKETS}/b/keys/length`, { "content-length": length }),
-      ),
-      frame(Frame.DATA, END_STREAM, 1, Buffer.from("12345")),
-    );
-    const reset = await session.until(({ type }) => type === Frame.RST_STREAM);
-    expect(reset?.payload.readUInt32BE(0)).toBe(constants.NGHTTP2_PROTOCOL_ERROR);
-    session.close();
-    expect((await fetch(`${service.url}${BUCKETS}/b/keys/length`)).status).toBe(404);
-  });
-
-  it.each<[string, Record<string, string>]>([
-    ["transfer-encoding", { "transfer-encoding": "chunked" }],
-    ["connection", { connection: "close" }],
-    ["a name in capitals", { "X-Big": "1" }],
-    ["two paths", { ":path ": "/" }],
-    ["a line end in a value", { "x-a": "a\nif-match: 7" }],
-    ["another request in a value", { "content-type": "a\r\n\r\nGET / HTTP/1.1" }],
-    ["a NUL in a value", { "x-a": "a\0b" }],
-    ["a content-length that is no number", { "content-length": "0x1" }],
-    ["te of another kind", { te: "gzip" }],
-  ])("is refused with %s, which RFC 9113 section 8.2 forbids", async (_name, fields) => {
-    const session = await RawSession.open(service.port);
-    session.write(frame(Frame.HEADERS, END_HEADERS | END_STREAM, 1, head("GET", "/healthz", fields)));
-    const reset = await session.until(({ type }) => type === Frame.RST_STREAM || type === Frame.HEADERS);
-    expect(reset?.type).toBe(Frame.RST_STREAM);
-    session.close();
-    await expectAlive();
   });
 });
 

@@ -2,14 +2,16 @@
 import type { Socket } from "node:net";
 import { ErrorCode, FrameType, INT31_MAX, WINDOW_BYTES } from "./codes.js";
 import { Http2Error } from "./errors.js";
+import { FloodGuard } from "./flood-guard.js";
 import { FrameHandler } from "./frame-handler.js";
 import { FrameReader } from "./frame-reader.js";
 import { FrameWriter } from "./frame-writer.js";
 import type { Http2Limits } from "./limits.js";
 import { ReceiveFlow } from "./receive-flow.js";
+import { RecentlyReset } from "./recently-reset.js";
 import { CONNECTION_WINDOW_BYTES, ownSettings, STREAM_WINDOW_BYTES } from "./settings.js";
-import { RequestStream, type StreamConnection, type StreamOptions } from "./stream.js";
-import { TokenBucket } from "./token-bucket.js";
+import { RequestStream } from "./stream.js";
+import type { StreamConnection, StreamOptions } from "./stream-events.js";
 
 export interface ConnectionHandlers {
   /** Receives each request. */
@@ -19,11 +21,9 @@ export interface ConnectionHandlers {
   onFault(error: unknown): void;
 }
 
-/** Resets are averaged over this long: canceling a few hundred calls at once is normal. */
-const RESET_WINDOW_SECONDS = 30;
 /** Unsent control frames, such as answers to PING and SETTINGS. More of them end the connection. */
 const UNSENT_CONTROL_BYTES_MAX = 1_048_576;
-/** Frames for at least this many streams that we reset are ignored: they were in flight. */
+/** Frames for at least this many streams that we reset are ignored. */
 const RECENTLY_RESET_MIN = 128;
 /** Time for the client to read why its connection closes. */
 const LINGER_MS = 1_000;
@@ -32,6 +32,8 @@ export class Connection implements StreamConnection {
   readonly streams = new Map<number, RequestStream>();
   readonly writer: FrameWriter;
   readonly handler: FrameHandler;
+  readonly floods: FloodGuard;
+  readonly recentlyReset: RecentlyReset;
   /** The highest stream id that the client has opened. */
   lastStreamId = 0;
   /** Since when no stream is open. */
@@ -41,16 +43,13 @@ export class Connection implements StreamConnection {
   isClosed = false;
   /** Called with the number of each ping that is answered. */
   onPong: ((ping: number) => void) | undefined;
-  private acceptsStreams = true;
   private isFailed = false;
   private lastPing = 0;
-  /** The last stream id that a GOAWAY named as processed: later ones must not name a higher one (RFC 9113 section 6.8). */
+  /** The last stream id that a GOAWAY named as processed. Later ones must not name a higher one (RFC 9113 section 6.8). */
   private lastProcessedId: number | undefined;
   private incompleteBytes = 0;
   private unsentBytes = 0;
   private readonly flow = new ReceiveFlow(CONNECTION_WINDOW_BYTES);
-  private readonly recentlyReset = new Set<number>();
-  private readonly resets: TokenBucket;
   private readonly reader: FrameReader;
 
   constructor(
@@ -58,8 +57,8 @@ export class Connection implements StreamConnection {
     readonly limits: Http2Limits,
     private readonly handlers: ConnectionHandlers,
   ) {
-    const { streamResetsPerSecondMax: perSecond } = limits;
-    this.resets = new TokenBucket(perSecond * RESET_WINDOW_SECONDS, perSecond);
+    this.floods = new FloodGuard(limits);
+    this.recentlyReset = new RecentlyReset(Math.max(RECENTLY_RESET_MIN, limits.streamsPerConnectionMax));
     this.writer = new FrameWriter(socket, (run) => this.guarded(run));
     this.handler = new FrameHandler(this);
     this.reader = new FrameReader((...frame) => {
@@ -77,7 +76,7 @@ export class Connection implements StreamConnection {
 
   /** Whether no more streams are accepted: the last GOAWAY said so. */
   get isDraining(): boolean {
-    return !this.acceptsStreams;
+    return this.lastProcessedId !== undefined;
   }
 
   /** Unsent bytes of all responses. */
@@ -119,14 +118,11 @@ export class Connection implements StreamConnection {
   sendReset(streamId: number, code: number): void {
     this.writer.numbers(FrameType.rstStream, 0, streamId, code);
     this.recentlyReset.add(streamId);
-    if (this.recentlyReset.size <= Math.max(RECENTLY_RESET_MIN, this.limits.streamsPerConnectionMax)) return;
-    const [oldest] = this.recentlyReset;
-    if (oldest !== undefined) this.recentlyReset.delete(oldest);
   }
 
-  /** True if the stream was reset recently: ignore frames still in flight. `isLast`: the client sends no more on it. */
-  wasResetRecently(streamId: number, isLast: boolean): boolean {
-    return isLast ? this.recentlyReset.delete(streamId) : this.recentlyReset.has(streamId);
+  /** Whether a stream was never opened (RFC 9113 section 5.1). Even ids are for pushes, which do not exist here. */
+  isIdle(streamId: number): boolean {
+    return streamId > this.lastStreamId || streamId % 2 === 0;
   }
 
   remove(stream: RequestStream): void {
@@ -140,13 +136,6 @@ export class Connection implements StreamConnection {
 
   closeIfDrained(): void {
     if (this.streams.size === 0 && this.isDraining) this.end();
-  }
-
-  /** Counts a stream that was reset instead of answered. Throws a connection error if there are too many. */
-  countReset(): void {
-    if (this.resets.take()) return;
-    // RFC 9113 section 10.5: suspicious use may end the connection with this code.
-    throw new Http2Error(ErrorCode.enhanceYourCalm, "Too many streams were reset.");
   }
 
   /** Sends a ping and returns its number; `onPong` is called with it. */
@@ -164,7 +153,6 @@ export class Connection implements StreamConnection {
   /** Accepts no more streams and closes once the open ones are closed. */
   drain(): void {
     if (this.isDraining || this.isFailed) return;
-    this.acceptsStreams = false;
     this.lastProcessedId = this.lastStreamId;
     this.goAway(this.lastProcessedId);
     this.closeIfDrained();
@@ -185,7 +173,7 @@ export class Connection implements StreamConnection {
   }
 
   /** Keeps a fault within its connection: an exception here would end the process. */
-  private guarded(run: () => void): void {
+  guarded(run: () => void): void {
     try {
       run();
     } catch (error) {

@@ -3,6 +3,7 @@
  * reused.
  */
 import { OF_CONNECTIONS } from "./request-fields.js";
+import type { Fields } from "./stream-events.js";
 import { STATIC_INDEX, STATIC_NAMES, STATIC_VALUES } from "./static-table.js";
 
 /** Section 6.2.2: a literal without indexing, and the bits of its first byte that hold the index of its name. */
@@ -49,9 +50,10 @@ const BAD_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
 /** Throws a TypeError for a field that HTTP/2 cannot carry. */
 export function checkField(name: string, value: string): void {
   if (!names.has(name) && (!NAME.test(name) || OF_CONNECTIONS.has(name))) {
-    throw new TypeError(`HTTP/2 can't send a header of the name ${JSON.stringify(name)}`);
+    throw new TypeError(`HTTP/2 cannot carry a field with the name ${JSON.stringify(name)}.`);
   }
-  if (BAD_VALUE.test(value)) throw new TypeError(`the header ${name} can't have this value`);
+  if (BAD_VALUE.test(value))
+    throw new TypeError(`The field ${name} has a value with characters that HTTP/2 cannot carry.`);
 }
 
 /** An upper bound of a field's encoded size. */
@@ -59,7 +61,14 @@ export function fieldBytesMax(name: string, value: string): number {
   return 1 + 2 * INTEGER_BYTES_MAX + name.length + value.length;
 }
 
-/** Writes `:status`, and returns where it ends. It takes no more than {@link STATUS_BYTES_MAX}. */
+/** An upper bound of the encoded size of all fields. */
+export function blockBytesMax(fields: Fields): number {
+  let bytes = 0;
+  for (const name in fields) bytes += fieldBytesMax(name, fields[name] ?? "");
+  return bytes;
+}
+
+/** Writes `:status`, at most {@link STATUS_BYTES_MAX} bytes, and returns its end. */
 export function writeStatus(status: number, buffer: Buffer, at: number): number {
   let bytes = statusBytes.get(status);
   if (bytes === undefined) {
@@ -88,6 +97,12 @@ export function writeField(name: string, value: string, buffer: Buffer, at: numb
     known.lastValue = value;
   }
   return end;
+}
+
+/** Writes all fields like {@link writeField}. */
+export function writeFields(fields: Fields, buffer: Buffer, at: number): number {
+  for (const name in fields) at = writeField(name, fields[name] ?? "", buffer, at);
+  return at;
 }
 
 function addName(name: string): KnownName {

@@ -6,20 +6,10 @@ import { frameSizeError, Http2Error, protocolError } from "./errors.js";
 import { RequestReader } from "./request-reader.js";
 import { readSettings } from "./settings.js";
 import type { RequestStream } from "./stream.js";
-import { TokenBucket } from "./token-bucket.js";
-
-/** Frames that carry nothing, such as empty DATA and PRIORITY: floods of them cost CPU (CVE-2019-9518). */
-const USELESS_FRAMES_BURST = 10_000;
-const USELESS_FRAMES_PER_SECOND = 1_000;
-/** Changes of SETTINGS_INITIAL_WINDOW_SIZE: each one touches every stream. */
-const WINDOW_CHANGES_BURST = 100;
-const WINDOW_CHANGES_PER_SECOND = 5;
 
 export class FrameHandler {
   hasSettings = false;
   private readonly requests: RequestReader;
-  private readonly uselessFrames = new TokenBucket(USELESS_FRAMES_BURST, USELESS_FRAMES_PER_SECOND);
-  private readonly windowChanges = new TokenBucket(WINDOW_CHANGES_BURST, WINDOW_CHANGES_PER_SECOND);
 
   constructor(private readonly connection: Connection) {
     this.requests = new RequestReader(connection);
@@ -76,6 +66,7 @@ export class FrameHandler {
       case FrameType.goAway:
         if (streamId !== 0) throw protocolError("GOAWAY on a stream.");
         if (end - start < 8) throw frameSizeError("GOAWAY");
+        this.connection.floods.countEmptyFrame();
         break;
       case FrameType.windowUpdate:
         this.windowUpdate(streamId, bytes, start, end);
@@ -87,7 +78,7 @@ export class FrameHandler {
         throw protocolError("A client cannot send PUSH_PROMISE.");
       default:
         // Section 5.5: unknown frame types are ignored.
-        this.countUseless();
+        this.connection.floods.countEmptyFrame();
         break;
     }
   }
@@ -98,38 +89,38 @@ export class FrameHandler {
     connection.countReceived(end - start);
     const [from, to] = withoutPadding(flags, bytes, start, end);
     const isEnd = (flags & Flag.endStream) !== 0;
+    if (to === from && !isEnd) connection.floods.countEmptyFrame();
     if (stream !== undefined) {
-      if (to === from && !isEnd) this.countUseless();
       stream.receiveData(bytes.subarray(from, to), end - start, isEnd);
       return;
     }
     connection.consume(end - start);
-    if (connection.wasResetRecently(streamId, isEnd)) return;
+    if (connection.recentlyReset.ignores(streamId, isEnd)) return;
     // Not counted as a reset: frames in flight for many refused streams are no abuse.
-    this.countUseless();
+    connection.floods.countEmptyFrame();
     connection.sendReset(streamId, ErrorCode.streamClosed);
   }
 
   private priority(streamId: number, bytes: Buffer, start: number, end: number): void {
     if (streamId === 0) throw protocolError("PRIORITY on stream 0.");
     // RST_STREAM must not be sent for an idle stream (RFC 9113 section 6.4): end the connection instead.
-    if (end - start !== 5)
-      throw frameSizeError("PRIORITY", streamId > this.connection.lastStreamId ? undefined : streamId);
+    const errorStreamId = this.connection.isIdle(streamId) ? undefined : streamId;
+    if (end - start !== 5) throw frameSizeError("PRIORITY", errorStreamId);
     if ((bytes.readUInt32BE(start) & INT31_MAX) === streamId)
-      throw protocolError("A stream depends on itself.", streamId);
-    this.countUseless();
+      throw protocolError("A stream depends on itself.", errorStreamId);
+    this.connection.floods.countEmptyFrame();
   }
 
   private rstStream(streamId: number, bytes: Buffer, start: number, end: number): void {
     if (end - start !== 4) throw frameSizeError("RST_STREAM");
     const stream = this.streamOf(streamId, "RST_STREAM");
     if (stream === undefined) {
-      this.connection.wasResetRecently(streamId, true);
-      this.countUseless();
+      this.connection.recentlyReset.ignores(streamId, true);
+      this.connection.floods.countEmptyFrame();
       return;
     }
     stream.abort(bytes.readUInt32BE(start));
-    this.connection.countReset();
+    this.connection.floods.countReset();
   }
 
   private settings(flags: number, streamId: number, bytes: Buffer, start: number, end: number): void {
@@ -137,17 +128,18 @@ export class FrameHandler {
     if ((flags & Flag.ack) !== 0) {
       if (end !== start) throw frameSizeError("SETTINGS");
       if (!this.hasSettings) throw protocolError("The first frame is not SETTINGS.");
+      this.connection.floods.countEmptyFrame();
       return;
     }
     this.hasSettings = true;
-    this.countUseless();
-    const { writer, streams } = this.connection;
+    const { floods, writer, streams } = this.connection;
+    floods.countEmptyFrame();
     const { initialWindow, hasSmallTable } = readSettings(bytes, start, end);
     if (hasSmallTable === true) writer.emptyTable();
-    if (initialWindow !== undefined && !this.windowChanges.take())
-      throw new Http2Error(ErrorCode.enhanceYourCalm, "SETTINGS_INITIAL_WINDOW_SIZE changes too often.");
-    if (initialWindow !== undefined && !writer.useInitialWindow(initialWindow, streams.values())) {
-      throw new Http2Error(ErrorCode.flowControlError, "A stream window exceeds 2^31-1 bytes.");
+    if (initialWindow !== undefined) {
+      floods.countWindowChange();
+      if (!writer.useInitialWindow(initialWindow, streams.values()))
+        throw new Http2Error(ErrorCode.flowControlError, "A stream window exceeds 2^31-1 bytes.");
     }
     writer.numbers(FrameType.settings, Flag.ack, 0);
   }
@@ -156,6 +148,7 @@ export class FrameHandler {
     if (streamId !== 0) throw protocolError("PING on a stream.");
     if (end - start !== 8) throw frameSizeError("PING");
     if ((flags & Flag.ack) !== 0) {
+      this.connection.floods.countEmptyFrame();
       this.connection.onPong?.(bytes.readUInt32BE(start + 4));
       return;
     }
@@ -186,9 +179,8 @@ export class FrameHandler {
   private streamOf(streamId: number, what: string): RequestStream | undefined {
     if (streamId === 0) throw protocolError(`${what} on stream 0.`);
     const stream = this.connection.streams.get(streamId);
-    if (stream === undefined && (streamId > this.connection.lastStreamId || streamId % 2 === 0)) {
+    if (stream === undefined && this.connection.isIdle(streamId))
       throw protocolError(`${what} on an idle stream.`);
-    }
     return stream;
   }
 
@@ -196,12 +188,6 @@ export class FrameHandler {
     const stream = this.connection.streams.get(streamId);
     if (stream === undefined) this.connection.sendReset(streamId, code);
     else stream.reset(code);
-    this.connection.countReset();
-  }
-
-  private countUseless(): void {
-    if (!this.uselessFrames.take()) {
-      throw new Http2Error(ErrorCode.enhanceYourCalm, "Too many frames without content.");
-    }
+    this.connection.floods.countReset();
   }
 }

@@ -5,8 +5,16 @@
 import type { Socket } from "node:net";
 import { Flag, FRAME_BYTES_MAX, FRAME_HEAD_BYTES, FrameType, INT31_MAX, WINDOW_BYTES } from "./codes.js";
 import { dateText } from "./date.js";
-import { fieldBytesMax, STATUS_BYTES_MAX, writeField, writeStatus } from "./field-encoder.js";
-import type { Fields, RequestStream } from "./stream.js";
+import {
+  blockBytesMax,
+  fieldBytesMax,
+  STATUS_BYTES_MAX,
+  writeField,
+  writeFields,
+  writeStatus,
+} from "./field-encoder.js";
+import type { RequestStream } from "./stream.js";
+import type { Fields } from "./stream-events.js";
 import { addData, WriteBuffer, writeHead } from "./write-buffer.js";
 
 /** Above this, bodies wait in their streams until the socket drains. */
@@ -78,7 +86,7 @@ export class FrameWriter {
       if (this.window > INT31_MAX) return false;
     } else {
       if (!stream.queue.widen(bytes)) return false;
-      if (isWaiting(stream)) this.ready.add(stream);
+      if (stream.queue.isWaiting) this.ready.add(stream);
     }
     if (this.ready.size > 0) this.schedule();
     return true;
@@ -129,7 +137,7 @@ export class FrameWriter {
       if (bytes <= 0) return queue.windowBytes > 0;
       this.window -= bytes;
       turn -= bytes;
-      const isLast = bytes === queue.bytes && stream.isEnding && stream.trailers === undefined;
+      const isLast = bytes === queue.bytes && queue.isEnding && queue.trailers === undefined;
       output.head(FrameType.data, isLast ? Flag.endStream : 0, stream.id, bytes);
       stream.moveQueued(output, bytes);
       if (isLast) {
@@ -137,13 +145,13 @@ export class FrameWriter {
         return false;
       }
     }
-    if (stream.isEnding) this.end(stream);
+    if (queue.isEnding) this.end(stream);
     else stream.flushed();
     return false;
   }
 
   private end(stream: RequestStream): void {
-    const { trailers } = stream;
+    const { trailers } = stream.queue;
     if (trailers === undefined) {
       addData(this.output, stream.id, Flag.endStream, NO_BYTES);
     } else {
@@ -189,18 +197,3 @@ export class FrameWriter {
 }
 
 const NO_BYTES = Buffer.alloc(0);
-
-function isWaiting(stream: RequestStream): boolean {
-  return stream.queue.bytes > 0 || stream.isEnding;
-}
-
-function blockBytesMax(fields: Fields): number {
-  let bytes = 0;
-  for (const name in fields) bytes += fieldBytesMax(name, fields[name] ?? "");
-  return bytes;
-}
-
-function writeFields(fields: Fields, buffer: Buffer, at: number): number {
-  for (const name in fields) at = writeField(name, fields[name] ?? "", buffer, at);
-  return at;
-}

@@ -68,7 +68,7 @@ export function requestHeaders(fields: readonly string[], streamId: number): Inc
   const headers = headersOf(fields, PSEUDO, streamId);
   const isConnect = headers[":method"] === "CONNECT";
   const { ":method": method, ":path": path } = headers;
-  // CONNECT is not supported, but well-formed.
+  // Handlers decide whether they support CONNECT (RFC 9113 section 8.5).
   const isComplete = isConnect
     ? path === undefined && headers[":scheme"] === undefined && headers[":authority"] !== undefined
     : method !== undefined &&
@@ -77,6 +77,10 @@ export function requestHeaders(fields: readonly string[], streamId: number): Inc
       (headers[":authority"] ?? headers.host) !== undefined;
   if (!isComplete) throw malformed("A pseudo-header field is missing.", streamId);
   if (path === "*" && method !== "OPTIONS") throw malformed("The path * is only for OPTIONS.", streamId);
+  // RFC 9113 section 8.3.1. Two names for one request enable request smuggling.
+  const host = headers.host?.toLowerCase();
+  if (host !== undefined && host !== (headers[":authority"] ?? host).toString().toLowerCase())
+    throw malformed("The field host differs from :authority.", streamId);
   return headers;
 }
 

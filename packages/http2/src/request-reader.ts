@@ -70,14 +70,17 @@ export class RequestReader {
       return;
     }
     if (streamId <= connection.lastStreamId) {
-      if (connection.wasResetRecently(streamId, isEnd)) return;
+      if (connection.recentlyReset.ignores(streamId, isEnd)) {
+        // Trailers in flight have END_STREAM.
+        if (!isEnd) connection.floods.countEmptyFrame();
+        return;
+      }
       throw new Http2Error(ErrorCode.streamClosed, "HEADERS on a closed stream.");
     }
     connection.lastStreamId = streamId;
     if (connection.isDraining) {
       // The last GOAWAY named a lower stream.
-      connection.sendReset(streamId, ErrorCode.refusedStream);
-      return;
+      throw new Http2Error(ErrorCode.refusedStream, "The connection is closing.", streamId);
     }
     if (connection.streams.size >= connection.limits.streamsPerConnectionMax) {
       throw new Http2Error(ErrorCode.refusedStream, "Too many concurrent streams.", streamId);

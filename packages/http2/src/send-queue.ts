@@ -1,5 +1,6 @@
-/** The unsent part of one response body, and how much of it flow control lets through: RFC 9113 section 5.2. */
+/** The unsent part of one response, and how much of it flow control lets through: RFC 9113 section 5.2. */
 import { INT31_MAX } from "./codes.js";
+import type { Fields } from "./stream-events.js";
 import type { WriteBuffer } from "./write-buffer.js";
 
 /** Sent pieces are dropped from the array once there are this many: a queue that never empties must not keep them. */
@@ -10,6 +11,10 @@ export class SendQueue {
   bytes = 0;
   /** Bytes sent so far. */
   sentBytes = 0;
+  /** Whether END_STREAM follows the bytes. */
+  isEnding = false;
+  /** The trailer fields that follow the bytes. */
+  trailers: Fields | undefined;
   private pieces: Uint8Array[] = [];
   private firstUnsent = 0;
 
@@ -21,6 +26,17 @@ export class SendQueue {
   push(piece: Uint8Array): void {
     this.pieces.push(piece);
     this.bytes += piece.length;
+  }
+
+  /** Nothing follows but the trailers. */
+  end(trailers: Fields | undefined): void {
+    this.trailers = trailers;
+    this.isEnding = true;
+  }
+
+  /** Whether there is anything to send. */
+  get isWaiting(): boolean {
+    return this.bytes > 0 || this.isEnding;
   }
 
   /** Changes the window; false if it exceeds the largest allowed. */

@@ -39,6 +39,7 @@ export class Http2Server {
 
   /** Closes all connections, and those accepted later, once their calls are done. */
   closeGracefully(): void {
+    if (this.isClosing) return;
     this.isClosing = true;
     for (const connection of this.connections.keys()) void closeGracefully(connection);
   }

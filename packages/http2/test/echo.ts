@@ -1,4 +1,4 @@
-/** A server of HTTP/2 for tests: it answers a request as the test says, or with the request's body and headers. */
+/** An HTTP/2 server for tests. Its handler is the test's, or echoes the body and the headers of a request. */
 import { createServer } from "node:net";
 import { once } from "node:events";
 import type { AddressInfo, Socket } from "node:net";
@@ -9,10 +9,9 @@ import { DEFAULT_HTTP2_LIMITS, type Http2Limits } from "../src/limits.js";
 export interface EchoServer {
   readonly url: string;
   readonly port: number;
-  /** What listeners of streams threw. */
+  /** Exceptions that handlers and listeners threw. */
   readonly faults: readonly unknown[];
-  /** Asks the clients to leave. */
-  leave(): void;
+  closeGracefully(): void;
   stop(): Promise<void>;
 }
 
@@ -37,7 +36,7 @@ export async function startEcho(
   const { port } = server.address() as AddressInfo;
   return {
     faults,
-    leave: () => http2.closeGracefully(),
+    closeGracefully: () => http2.closeGracefully(),
     port,
     url: `http://127.0.0.1:${port}`,
     async stop() {
@@ -49,7 +48,7 @@ export async function startEcho(
   };
 }
 
-/** Sends each piece back as soon as it comes; the request's own headers come back with `echo-` before their names. */
+/** Sends each piece of the body back as it arrives, and each `x-` header with the prefix `echo-`. */
 export function echo(stream: RequestStream): void {
   const fields: Record<string, string> = {};
   for (const [name, value] of Object.entries(stream.headers)) {

@@ -217,7 +217,7 @@ describe("a connection", () => {
     await once(session, "remoteSettings");
     const asked = once(session, "goaway");
     const closed = once(session, "close");
-    server.leave();
+    server.closeGracefully();
     expect((await asked).slice(0, 2)).toEqual([0, 2 ** 31 - 1]);
     finish();
     expect((await answer).body.toString()).toBe("at last");

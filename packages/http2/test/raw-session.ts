@@ -90,11 +90,20 @@ export class RawSession {
   readonly received: ReceivedFrame[] = [];
   isClosed = false;
   private rest: Buffer = Buffer.alloc(0);
+  private pings = 0x7e57_0000;
+  private waiting: (() => void)[] = [];
 
   private constructor(readonly socket: Socket) {
     socket.on("error", () => undefined);
-    socket.on("close", () => (this.isClosed = true));
-    socket.on("data", (chunk: Buffer) => this.take(chunk));
+    socket.on("close", () => {
+      this.isClosed = true;
+      this.wake();
+    });
+    socket.on("drain", () => this.wake());
+    socket.on("data", (chunk: Buffer) => {
+      this.take(chunk);
+      this.wake();
+    });
   }
 
   /** Connects, and says hello with these settings. */
@@ -125,7 +134,7 @@ export class RawSession {
   /** Waits until the buffer has gone out, or the connection is closed. */
   async drained(): Promise<void> {
     if (!this.isClosed && this.socket.writableNeedDrain) {
-      await Promise.race([once(this.socket, "drain"), once(this.socket, "close")]);
+      await this.change();
     }
   }
 
@@ -134,7 +143,7 @@ export class RawSession {
     for (;;) {
       const found = this.received.find(wanted);
       if (found !== undefined || this.isClosed) return found;
-      await Promise.race([once(this.socket, "data"), once(this.socket, "close")]);
+      await this.change();
     }
   }
 
@@ -149,6 +158,24 @@ export class RawSession {
 
   close(): void {
     this.socket.destroy();
+  }
+
+  /** Sends a PING and waits for its answer: everything sent before has been handled then. False if the connection closed. */
+  async roundTrip(): Promise<boolean> {
+    const payload = uint32(0, ++this.pings);
+    this.write(frame(Frame.PING, 0, 0, payload));
+    const pong = await this.until(
+      (one) => one.type === Frame.PING && one.flags === ACK && one.payload.equals(payload),
+    );
+    return pong !== undefined;
+  }
+
+  private change(): Promise<void> {
+    return new Promise((resolve) => this.waiting.push(resolve));
+  }
+
+  private wake(): void {
+    for (const resolve of this.waiting.splice(0)) resolve();
   }
 
   private take(chunk: Buffer): void {
