@@ -105,9 +105,10 @@ export class Buckets {
     );
     const items: BucketInfo[] = [];
     const room = new PageRoom(limit, pageBytesMax);
-    for (let done = 0; done < names.length; done += DESCRIBED_AT_ONCE) {
+    for (let done = 0; done < names.length;) {
       // One more than the page has places for tells whether a page follows.
       const next = names.slice(done, done + Math.min(DESCRIBED_AT_ONCE, limit - items.length + 1));
+      done += next.length;
       const infos = await Promise.all(next.map((name) => this.getUnlessGone(name, scope)));
       for (const info of infos) {
         if (info === undefined) continue;

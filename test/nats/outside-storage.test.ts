@@ -8,6 +8,7 @@ import { WatchHubs } from "../../src/nats/watch-hub.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { bytes, expectRefusal, newBucketName, refusal, scope } from "./store-contract.js";
 import { type OpenStore, openStore } from "./store-support.js";
+import { read } from "./watching.js";
 
 let server: TestNatsServer;
 let opened: OpenStore;
@@ -69,6 +70,31 @@ it("a storage that lost its last write is listed as it is, also when as much was
   expect((await store.getBucket(bucket, scope())).values).toBe(2);
 });
 
+it.each<[string, string[]]>([
+  ["where as much was written since", ["c"]],
+  ["where more was written since", ["c", "d"]],
+  ["where nothing was written since", []],
+])("a watch of a storage that lost its last write ends, also %s", { timeout: 60_000 }, async (_, since) => {
+  await store.createBucket({ name: bucket }, scope());
+  await put("a");
+  await server.stop("SIGTERM");
+  const [kept, files] = [join(server.directory, "kept"), join(server.directory, "js")];
+  await cp(files, kept, { recursive: true });
+  await server.start();
+  await connected();
+  const watch = await watches.watch(bucket, { filters: [], start: "now" }, scope(60_000));
+  await put("lost");
+  expect(await read(watch, 1)).toEqual(["put lost=v @2"]);
+  await server.stop();
+  await rm(files, { recursive: true });
+  await cp(kept, files, { recursive: true });
+  await server.start();
+  await connected();
+  for (const key of since) await put(key);
+  const next = await watch.next().catch((error: unknown) => error);
+  expect(next).toMatchObject({ kind: "revision_in_future" });
+});
+
 describe("a bucket that counts beyond 2^53", () => {
   const FIRST = 2n ** 53n + 1n;
   const LAST = FIRST + 1n;
@@ -116,5 +142,18 @@ describe("a bucket that counts beyond 2^53", () => {
     const { items } = await store.listBuckets({ limit: 0, pageToken: "" }, scope());
     expect(items.map(({ name }) => name)).toEqual([other]);
     expect((await refusal(store.getBucket(bucket, scope()))).kind).toBe("unimplemented");
+  });
+
+  it.each([1, 2, 3])("hides no bucket behind it from pages of %i", async (limit) => {
+    const others = ["1", "2", "3", "4"].map((end) => `${bucket}-${end}`);
+    for (const name of others) await store.createBucket({ name }, scope());
+    const listed: string[] = [];
+    let pageToken = "";
+    do {
+      const page = await store.listBuckets({ limit, pageToken }, scope());
+      listed.push(...page.items.map(({ name }) => name));
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+    expect(listed).toEqual(others);
   });
 });

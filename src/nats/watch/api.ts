@@ -16,6 +16,8 @@ export interface StreamState {
   readonly messages: number;
   readonly firstSequence: number;
   readonly lastSequence: number;
+  /** When the message of that sequence was stored, by the server's clock. */
+  readonly lastTimeMs: number;
   /** Messages kept per subject. */
   readonly history: number;
   /** How long messages live; 0: for ever. */
@@ -34,6 +36,12 @@ export interface ConsumerState {
   readonly startsAfter: number;
   /** Messages it had to deliver when it was made. */
   readonly pending: number;
+}
+
+/** Where and when a message is stored. */
+export interface StoredAt {
+  readonly sequence: number;
+  readonly timeMs: number;
 }
 
 interface ConsumerInfo {
@@ -81,6 +89,7 @@ export class StreamApi {
       messages: state.messages,
       firstSequence: state.first_seq,
       lastSequence: state.last_seq,
+      lastTimeMs: Date.parse(state.last_ts),
       history: config.max_msgs_per_subject ?? 1,
       ageMsMax: (config.max_age ?? 0) / NANOS_PER_MS,
       markerMs: mayExpire(config) ? (config.subject_delete_marker_ttl ?? 0) / NANOS_PER_MS : 0,
@@ -135,23 +144,21 @@ export class StreamApi {
   }
 
   /** The sequence of the first message at or after `sequence` on a subject or wildcard, as the leader knows it; undefined: none. */
-  nextSequence(subject: string, sequence: number): Promise<number | undefined> {
-    return this.sequenceOf({ next_by_subj: subject, seq: sequence });
+  async nextSequence(subject: string, sequence: number): Promise<number | undefined> {
+    return (await this.message({ next_by_subj: subject, seq: sequence }))?.sequence;
   }
 
-  /** Whether the message of this sequence is still stored, as the leader knows it. */
-  async hasMessage(sequence: number): Promise<boolean> {
-    return (await this.sequenceOf({ seq: sequence })) !== undefined;
+  /** The message of this sequence, as the leader knows it; undefined: it is not stored. */
+  messageAt(sequence: number): Promise<StoredAt | undefined> {
+    return this.message({ seq: sequence });
   }
 
-  private async sequenceOf(query: object): Promise<number | undefined> {
+  private async message(query: object): Promise<StoredAt | undefined> {
     try {
-      const answer = await this.call<{ readonly message: { readonly seq: number } }>(
-        `STREAM.MSG.GET.${this.stream}`,
-        query,
-        { answerBytesMax: inBase64(this.messageBytesMax) },
-      );
-      return answer.message.seq;
+      const { message } = await this.call<{
+        readonly message: { readonly seq: number; readonly time: string };
+      }>(`STREAM.MSG.GET.${this.stream}`, query, { answerBytesMax: inBase64(this.messageBytesMax) });
+      return { sequence: message.seq, timeMs: Date.parse(message.time) };
     } catch (error) {
       if (error instanceof KvError && error.kind === "key_not_found") return undefined;
       throw error;

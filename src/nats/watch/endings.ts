@@ -14,6 +14,14 @@ export function compacted(bucket: string, oldestUsable: number): KvError {
   );
 }
 
+export function rolledBack(bucket: string, newest: number): KvError {
+  return new KvError(
+    "revision_in_future",
+    `The storage lost changes that this watch has seen; the newest revision is ${newest} now. Watch from the present values.`,
+    { bucket, revision: BigInt(newest) },
+  );
+}
+
 export function inFuture(bucket: string, asked: bigint, newest: number): KvError {
   return new KvError(
     "revision_in_future",

@@ -7,7 +7,7 @@ import type { StreamState } from "./api.js";
 import { CatchUp, type CatchUpPlan, type LiveSide } from "./catch-up.js";
 import { DeletedKeys } from "./deleted-keys.js";
 import type { Change } from "./delivery.js";
-import { canceled, compacted, inFuture, madeAgain, shuttingDown } from "./endings.js";
+import { canceled, compacted, inFuture, madeAgain, rolledBack, shuttingDown } from "./endings.js";
 import { FilterIndex } from "./filter-index.js";
 import type { HubOptions, HubStats } from "./hub-options.js";
 import { Fresh } from "./fresh.js";
@@ -57,6 +57,7 @@ export class Hub implements LiveSide {
       onChange: (change) => this.publish(change),
       onGone: () => this.endAll(bucketNotFound(api.bucket)),
       onMissed: (oldestUsable) => this.endMissed(oldestUsable),
+      onRolledBack: (newest) => this.endAll(rolledBack(api.bucket, newest)),
     });
     this.started = this.feed.start().then(() => this.recent.reset(this.position));
     this.started.catch(() => undefined);

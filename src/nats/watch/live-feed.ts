@@ -11,7 +11,7 @@ import type { Change } from "./delivery.js";
 import { FeedConsumer, HEARTBEAT_MS } from "./feed-consumer.js";
 import type { HubLog } from "./hub-options.js";
 import type { IdleWindows } from "./idle-windows.js";
-import { missedUpTo } from "./resume-rule.js";
+import { missedUpTo, wasRolledBack } from "./resume-rule.js";
 
 export interface LiveFeedOptions {
   readonly api: StreamApi;
@@ -23,6 +23,8 @@ export interface LiveFeedOptions {
   readonly onGone: () => void;
   /** Changes before this revision may have been missed for ever. The feed goes on from it. */
   readonly onMissed: (oldestUsable: number) => void;
+  /** The storage lost writes that it had delivered; this is its newest revision now. Nothing follows. */
+  readonly onRolledBack: (newest: number) => void;
   readonly log: HubLog;
 }
 
@@ -43,6 +45,8 @@ export class LiveFeed {
   /** How often the consumer was taken for lost. */
   restarts = 0;
   private createdAs: StreamState | undefined;
+  /** When the youngest message that was seen was stored. */
+  private newestMs = 0;
   private consumer: FeedConsumer | undefined;
   /** When there was last nothing more to deliver. */
   private completeAtMs = 0;
@@ -67,6 +71,7 @@ export class LiveFeed {
       const state = await this.options.api.state();
       this.createdAs = state;
       this.position = state.lastSequence;
+      this.newestMs = state.lastTimeMs;
       this.completeAtMs = performance.now();
       const attempt = ++this.attempt;
       await this.makeConsumer(attempt);
@@ -132,6 +137,7 @@ export class LiveFeed {
   private receive(change: Change, pending: number): void {
     if (change.revision <= this.position) return;
     this.position = change.revision;
+    this.newestMs = Math.max(this.newestMs, change.timeMs);
     this.lag = pending;
     if (pending === 0) this.completeAtMs = performance.now();
     this.options.onChange(change);
@@ -216,8 +222,11 @@ export class LiveFeed {
     const awayMs = performance.now() - awaySinceMs;
     if (state.lastSequence < this.position) {
       if (awayMs < ROLLED_BACK_MS) throw new Error("the stream is behind what was delivered from it");
-      this.position = state.lastSequence;
-      this.options.onMissed(state.lastSequence + 1);
+      this.options.onRolledBack(state.lastSequence);
+      return;
+    }
+    if (await wasRolledBack(this.options.api, state, this.position, this.newestMs)) {
+      this.options.onRolledBack(state.lastSequence);
       return;
     }
     const usable = await missedUpTo(this.options.api, state, this.position + 1, awayMs);

@@ -841,7 +841,8 @@ export const KeyValueService: GenService<{
    *   * OUT_OF_RANGE (`revision_compacted`): changes from `start_revision` on may be gone. The detail has the oldest
    *     revision that misses nothing; without it, take a new snapshot.
    *   * OUT_OF_RANGE (`revision_in_future`): `start_revision` is past the newest revision + 1, or `created_at` is not
-   *     that of this bucket: it was deleted and made again. Take a new snapshot.
+   *     that of this bucket: it was deleted and made again. Also ends a watch where the storage lost changes that the
+   *     watch has sent. Take a new snapshot.
    *   * NOT_FOUND (`bucket_not_found`): the bucket does not exist, or was deleted while the watch ran.
    *   * RESOURCE_EXHAUSTED (`slow_watcher`): the client did not read fast enough. Resume from the detail's revision.
    *   * RESOURCE_EXHAUSTED (`too_many_watches`): a limit on watches is reached. Retry later.
