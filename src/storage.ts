@@ -40,7 +40,9 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
   if (config.natsUrl === undefined && config.durability === "relaxed") {
     log.warn("DURABILITY is relaxed: a power failure may lose the last acknowledged writes");
   }
-  const embedded = config.natsUrl === undefined ? await startServer(options) : undefined;
+  const guard: { disk?: DiskGuard | undefined } = {};
+  const embedded =
+    config.natsUrl === undefined ? await startServer(options, () => guard.disk?.noteFull()) : undefined;
   const target: ConnectOptions =
     embedded === undefined
       ? { servers: config.natsUrl ?? "", credsFile: config.natsCreds }
@@ -69,6 +71,7 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
     log.warn(oldServerWarning(nats.serverVersion, remedy));
   }
   const problem = (): string | undefined => embedded?.problem;
+  guard.disk = await guardDisk(options, problem);
   const linkOptions = { unreadBytesMax: config.limits.natsUnreadBytesMax, log };
   return {
     ...nats,
@@ -76,7 +79,7 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
     bulk: new Link(bulk.connection, linkOptions),
     durability,
     problem,
-    disk: await guardDisk(options, problem),
+    disk: guard.disk,
   };
 }
 
@@ -98,13 +101,17 @@ async function guardDisk(
   return guard;
 }
 
-async function startServer({ config, log, undo, onFatal }: StorageOptions): Promise<EmbeddedNats> {
+async function startServer(
+  { config, log, undo, onFatal }: StorageOptions,
+  onFull: () => void,
+): Promise<EmbeddedNats> {
   const embedded = await startEmbedded({
     dataDir: config.dataDir,
     durability: config.durability,
     serverBin: config.natsServerBin,
     hungTimeoutMs: config.limits.natsHungTimeoutMs,
     log,
+    onFull,
     ...(onFatal === undefined ? {} : { onFatal }),
   });
   undo.push(() => embedded.stop());

@@ -42,6 +42,8 @@ export interface DiskRoom {
 }
 
 const CHECK_INTERVAL_MS = 200;
+/** The part of the reserve after whose acceptance the disk is looked at before its time: others may fill it too. */
+const LOOK_SHARE = 0.125;
 const SHARE_MAX = 0.1;
 /** The part of the reserve that must be free again, on top of it, before values are admitted: no flapping. */
 const BACK_SHARE = 0.125;
@@ -68,6 +70,8 @@ export class DiskGuard implements DiskRoom {
   private openBytes = 0;
   /** Of writes that were answered since the last look began. */
   private answeredBytes = 0;
+  /** Of writes that were admitted since the last look began. */
+  private admittedBytes = 0;
   private timer: NodeJS.Timeout | undefined;
   private isLooking = false;
 
@@ -86,6 +90,11 @@ export class DiskGuard implements DiskRoom {
     clearInterval(this.timer);
   }
 
+  /** The server met a full disk: no value until a look finds room. */
+  noteFull(): void {
+    if (this.timer !== undefined) this.setHasRoom(false);
+  }
+
   async admit<Result>(
     use: DiskUse,
     bytes: number,
@@ -95,6 +104,8 @@ export class DiskGuard implements DiskRoom {
     if (use === "value" && this.hasRoom && this.roomBytes < bytes) this.setHasRoom(false);
     this.check(use, about);
     this.openBytes += bytes;
+    this.admittedBytes += bytes;
+    if (this.timer !== undefined && this.admittedBytes > this.keepBytes * LOOK_SHARE) void this.look();
     try {
       return await write();
     } finally {
@@ -126,6 +137,7 @@ export class DiskGuard implements DiskRoom {
     this.isLooking = true;
     const { folder, reserveBytes } = this.options;
     const { answeredBytes } = this;
+    this.admittedBytes = 0;
     const disk = await statfs(folder).catch(() => undefined);
     this.isLooking = false;
     if (disk === undefined) return;

@@ -37,6 +37,8 @@ export interface EmbeddedOptions {
   readonly hungTimeoutMs?: number | undefined;
   /** Default: says nothing. */
   readonly log?: EmbeddedLog | undefined;
+  /** Called when the server met a full disk, before it is started again. */
+  readonly onFull?: (() => void) | undefined;
   /** Called at most once, when the server ended and can't be started again. */
   readonly onFatal?: ((error: StartError) => void) | undefined;
 }
@@ -282,13 +284,13 @@ class EmbeddedServer implements EmbeddedNats {
     this.fault = fault;
     this.log.error(`${faultSentence(fault)} The embedded nats-server is ended.`);
     this.process?.kill();
+    if (fault.isFull) this.options.onFull?.();
   }
 
   private async recoverDisk(): Promise<void> {
     if (this.fault === undefined) return;
-    const nowMs = performance.now();
-    const isRepeated = nowMs - this.lastFaultMs < FAULT_REPEAT_MS;
-    this.lastFaultMs = nowMs;
+    const isRepeated = performance.now() - this.lastFaultMs < FAULT_REPEAT_MS;
+    this.lastFaultMs = performance.now();
     await untilDiskAnswers({
       folder: join(this.directory, STORE_FOLDER),
       serverStartMs: this.processStartMs,
