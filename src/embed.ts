@@ -152,7 +152,7 @@ async function start(
   }
   // Opened last and closed first of the two: a worker counts as started when its first port is open.
   const metricsPort = await openMetricsPort(config, metrics, undo);
-  log.info({ url: listener.url, durability: nats.durability }, "ironflow-kv is ready");
+  log.info({ url: listener.url, durability: nats.durability() }, "ironflow-kv is ready");
   let stopping: Promise<void> | undefined;
   return {
     url: listener.url,

@@ -30,7 +30,8 @@ export interface Storage extends Omit<ConnectedNats, "connection"> {
   readonly disk: DiskGuard | undefined;
   /** Why the storage takes no writes: its disk failed one. Undefined: none did, or that can't be seen from here. */
   readonly problem: () => string | undefined;
-  readonly durability: Durability;
+  /** What acknowledged writes survive on the server that is connected now. */
+  readonly durability: () => Durability;
 }
 
 /** Connects; resolves when JetStream answers. Rejects with an Error whose message is one line for people. */
@@ -56,7 +57,7 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
     undo.push(() => connected.connection.close());
     return connected;
   };
-  const { connection, ...nats } = await connectAs("ironflow-kv");
+  const { connection, serverVersion, ...nats } = await connectAs("ironflow-kv");
   const bulk = await connectAs("ironflow-kv bulk");
   const { info } = connection;
   if (config.replicas > 1 && !nats.isClustered && info?.jetstream === true) {
@@ -64,23 +65,37 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
       `REPLICAS is ${config.replicas}, and the server at NATS_URL is alone; that takes a cluster.`,
     );
   }
-  const durability = durabilityOf(config, isOutside, nats.serverVersion);
-  if (durability === "unknown") log.warn(unknownSentence(config.replicas));
-  if (isOutside && durability === "relaxed") {
-    const remedy = `Upgrade the server at NATS_URL to ${RELIABLE_SERVER_VERSION} or newer.`;
-    log.warn(oldServerWarning(nats.serverVersion, remedy));
-  }
+  const version = (): string => connection.info?.version ?? serverVersion;
+  const durability = (): Durability => durabilityOf(config, isOutside, version());
+  if (durability() === "unknown") log.warn(unknownSentence(config.replicas));
+  const linkOptions = { unreadBytesMax: config.limits.natsUnreadBytesMax, log };
+  const link = new Link(connection, linkOptions);
+  if (isOutside) warnOfOldServers(link, version, log);
   const problem = (): string | undefined => embedded?.problem;
   guard.disk = await guardDisk(options, problem);
-  const linkOptions = { unreadBytesMax: config.limits.natsUnreadBytesMax, log };
   return {
     ...nats,
-    link: new Link(connection, linkOptions),
+    serverVersion,
+    link,
     bulk: new Link(bulk.connection, linkOptions),
     durability,
     problem,
     disk: guard.disk,
   };
+}
+
+/** Warns where the server at NATS_URL is old, at the start and after each change of its version. */
+function warnOfOldServers(link: Link, version: () => string, log: Logger): void {
+  const remedy = `Upgrade the server at NATS_URL to ${RELIABLE_SERVER_VERSION} or newer.`;
+  let known: string | undefined;
+  const check = (): void => {
+    const found = version();
+    if (found !== known && !capabilitiesOf(found).keepsSyncedWrites)
+      log.warn(oldServerWarning(found, remedy));
+    known = found;
+  };
+  check();
+  link.onReconnect(check);
 }
 
 /** The disk of the embedded server, whichever process of this service runs it. */

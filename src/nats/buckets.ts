@@ -39,8 +39,8 @@ export interface BucketsOptions {
   readonly limits: Limits;
   /** Copies that the storage keeps of a new bucket. */
   readonly replicas: number;
-  /** What the server's configuration promises of acknowledged writes. */
-  readonly durability: Durability;
+  /** What the connected server promises of acknowledged writes. */
+  readonly durability: () => Durability;
 }
 
 const LISTING = "buckets";
@@ -84,7 +84,7 @@ export class Buckets {
       settle: () => Promise.resolve(undefined),
     };
     const info = await changeBucket<StreamInfo>(requests, request, { bucket: name }, scope);
-    return bucketInfoOf(name, info, 0, this.options.durability);
+    return bucketInfoOf(name, info, 0, this.options.durability());
   }
 
   async get(bucket: string, scope: CallScope): Promise<BucketInfo> {
@@ -175,7 +175,7 @@ export class Buckets {
 
   private async describe(place: Place, info: StreamInfo, scope: CallScope): Promise<BucketInfo> {
     const values = await this.options.liveKeys.count(place, info, scope);
-    return bucketInfoOf(place.bucket, info, values, this.options.durability);
+    return bucketInfoOf(place.bucket, info, values, this.options.durability());
   }
 
   private async getUnlessGone(bucket: string, scope: CallScope): Promise<BucketInfo | undefined> {

@@ -48,8 +48,8 @@ export interface JetStreamStoreOptions {
   readonly watches: Watches;
   /** Copies that the storage keeps of a new bucket. Default: 1. */
   readonly replicas?: number | undefined;
-  /** What the server's configuration promises of acknowledged writes. Default: unknown. */
-  readonly durability?: Durability | undefined;
+  /** What the connected server promises of acknowledged writes. Default: unknown. */
+  readonly durability?: (() => Durability) | undefined;
   /** The largest message that the server takes, headers included. */
   readonly maxPayloadBytes: number;
   /** Default: nothing is logged. */
@@ -85,7 +85,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     disk,
     limits,
     replicas: options.replicas ?? 1,
-    durability: options.durability ?? "unknown",
+    durability: options.durability ?? (() => "unknown"),
   });
   const entries = new Entries({ reader, expiry, cache });
   const compaction = new Compaction({

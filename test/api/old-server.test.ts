@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { createClient } from "../../src/client/index.js";
 import { type StartOptions, startService } from "../../src/embed.js";
 import { installedPaths } from "../../src/nats/embedded-program.js";
@@ -81,6 +81,28 @@ describe.each([
     expect(isSupported(version)).toBe(true);
     expect(capabilitiesOf(version)).toEqual({ keepsSyncedWrites: isReliable, atomicBatches: isReliable });
   });
+});
+
+it("a server at NATS_URL that is replaced by an old one is warned of, and its buckets are relaxed from then on", async () => {
+  const relay = await relayAs("2.15.1", server.port);
+  const lines: string[] = [];
+  const logger = pino({ level: "warn" }, { write: (line) => void lines.push(line) });
+  const service = await startService({ settings: { port: "0", "nats-url": relay.url }, logger });
+  try {
+    const kv = createClient({ serverUrl: service.url }).kv();
+    const name = `b${++lastBucket}`;
+    expect((await kv.createBucket({ name })).durability).toBe("unknown");
+    for (const version of ["2.14.0", "2.15.1", "2.14.0"]) {
+      relay.become(version);
+      const expected = version === "2.15.1" ? "unknown" : "relaxed";
+      await vi.waitUntil(async () => (await kv.getBucketInfo(name)).durability === expected, 20_000);
+    }
+    const warned = lines.filter((line) => line.includes("nats-server 2.14.0 may lose acknowledged writes"));
+    expect(warned).toHaveLength(2);
+  } finally {
+    await service.stop();
+    await relay.stop();
+  }
 });
 
 const { fallback } = installedPaths(

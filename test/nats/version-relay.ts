@@ -4,11 +4,14 @@ import { connect, createServer } from "node:net";
 
 export interface VersionRelay {
   readonly url: string;
+  /** Says that it is of this version from now on, and closes all connections, as a server does that is replaced. */
+  become(version: string): void;
   stop(): Promise<void>;
 }
 
 /** Changes the version in the server's INFO lines, which it sends at the start of a connection and after CONNECT. */
-export async function relayAs(version: string, port: number): Promise<VersionRelay> {
+export async function relayAs(firstVersion: string, port: number): Promise<VersionRelay> {
+  let version = firstVersion;
   const sockets = new Set<{ destroy(): void }>();
   const server = createServer((client) => {
     const upstream = connect(port, "127.0.0.1");
@@ -32,6 +35,10 @@ export async function relayAs(version: string, port: number): Promise<VersionRel
   if (address === null || typeof address === "string") throw new Error("no port");
   return {
     url: `nats://127.0.0.1:${address.port}`,
+    become: (next) => {
+      version = next;
+      for (const socket of sockets) socket.destroy();
+    },
     stop: async () => {
       for (const socket of sockets) socket.destroy();
       server.close();
