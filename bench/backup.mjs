@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
-import { createClient } from "../dist/src/client/index.js";
+import { createClient } from "../packages/client/dist/index.js";
 
 const MAIN = join(import.meta.dirname, "../dist/src/main.js");
 const durability = process.argv[2] ?? "safe";

@@ -4,7 +4,7 @@
 //   node bench/durability.mjs --write                    puts the tables into docs/durability.md
 import { readFileSync, writeFileSync } from "node:fs";
 import { create, toBinary } from "@bufbuild/protobuf";
-import { Consistency, GetRequestSchema, PutRequestSchema } from "../dist/src/contract.js";
+import { Consistency, GetRequestSchema, PutRequestSchema } from "../dist/packages/client/src/gen.js";
 import { grpcFrame, load } from "./load.mjs";
 import { has, startNatsCluster, startService, stopAll } from "./processes.mjs";
 

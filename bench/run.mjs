@@ -9,7 +9,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, totalmem } from "node:os";
 import { promisify } from "node:util";
 import { create, toBinary } from "@bufbuild/protobuf";
-import { GetRequestSchema, PutRequestSchema } from "../dist/src/contract.js";
+import { GetRequestSchema, PutRequestSchema } from "../dist/packages/client/src/gen.js";
 import { chart } from "./chart.mjs";
 import { grpcFrame, load } from "./load.mjs";
 import { has, startEtcd, startNats, startServer, startService, stopAll } from "./processes.mjs";

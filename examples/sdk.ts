@@ -6,7 +6,7 @@
  *
  * IRONFLOW_SERVER names another service, IRONFLOW_API_KEY its key.
  */
-import { createClient, KvConflictError, KvNotFoundError } from "ironflow-kv";
+import { createClient, KvConflictError, KvNotFoundError } from "@ironflow-kv/client";
 
 const ironflow = createClient({ serverUrl: process.env.IRONFLOW_SERVER ?? "http://127.0.0.1:9123" });
 const kv = ironflow.kv();

@@ -30,24 +30,31 @@ const SOURCES = [
   "tsconfig.json",
   "tsconfig.build.json",
 ];
-/** Built files that must exist for a build to count as done. */
-const PACKAGES = ["packages/http2"];
+/** Our packages, in the order of their dependencies. */
+const PACKAGES = ["http2", "client"];
 /** Holds the hash of the sources of the last complete build. */
 const STAMP = `${root}dist/.sources`;
 
 const hash = hashOfSources();
 if (isBuilt()) process.exit(0);
 process.stderr.write("Building ironflow-kv: a few seconds, only after a change of its sources.\n");
-for (const folder of ["", ...PACKAGES.map((one) => `${one}/`)])
-  rmSync(`${root}${folder}dist`, { recursive: true, force: true });
-for (const one of PACKAGES) compile(`${one}/tsconfig.json`);
-compile("tsconfig.build.json");
+rmSync(`${root}dist`, { recursive: true, force: true });
+run("node_modules/typescript/bin/tsc", "-p", `${root}tsconfig.build.json`);
+// The examples and the benchmarks import our packages by their names.
+run("node_modules/typescript/bin/tsc", "-p", `${root}packages/http2/tsconfig.json`);
+run("packages/client/scripts/build.mjs");
 // Loaded here: a build with nothing to do ends sooner.
 const { rolldown } = await import("rolldown");
 const bundle = await rolldown({
   input: [main, `${root}dist/src/embed.js`],
   platform: "node",
   external: (id) => id.startsWith("node:") || APART.has(id),
+  // Our packages are bundled from this compilation, so that they share the generated code.
+  resolve: {
+    alias: Object.fromEntries(
+      PACKAGES.map((one) => [`@ironflow-kv/${one}`, `${root}dist/packages/${one}/src/index.js`]),
+    ),
+  },
 });
 const { output } = await bundle.write({
   dir: `${root}dist/src`,
@@ -61,7 +68,7 @@ writeFileSync(STAMP, hash);
 
 function isBuilt() {
   if (!existsSync(STAMP) || readFileSync(STAMP, "utf8") !== hash) return false;
-  return [main, ...PACKAGES.map((one) => `${root}${one}/dist/index.js`)].every((file) => existsSync(file));
+  return existsSync(main) && existsSync(`${root}packages/client/dist/index.js`);
 }
 
 function hashOfSources() {
@@ -84,10 +91,8 @@ function filesOf(path) {
     .flatMap(({ name }) => filesOf(`${path}/${name}`));
 }
 
-function compile(project) {
-  execFileSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, "-p", `${root}${project}`], {
-    stdio: "inherit",
-  });
+function run(script, ...args) {
+  execFileSync(process.execPath, [`${root}${script}`, ...args], { stdio: "inherit" });
 }
 
 /** The licences of the packages whose code is among what was packed. */

@@ -1,7 +1,7 @@
 // The stock Connect server for Node: answers Get with a fixed value, from memory.
 import { createServer } from "node:http2";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
-import { KeyValueService } from "../../dist/src/contract.js";
+import { KeyValueService } from "../../dist/packages/client/src/gen.js";
 
 const value = new Uint8Array(Number(process.argv[2] ?? 128)).fill(120);
 const routes = (router) =>

@@ -8,7 +8,7 @@ import { connect } from "@nats-io/transport-node";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { BucketService, WatchRequestSchema } from "../../dist/src/contract.js";
+import { BucketService, WatchRequestSchema } from "../../dist/packages/client/src/gen.js";
 import { grpcFrame } from "../load.mjs";
 import { startMeasuredService, startNats, stopAll } from "../processes.mjs";
 import { RawWatchers } from "./raw-watchers.mjs";

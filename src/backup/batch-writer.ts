@@ -15,7 +15,7 @@ import {
   KvNotFoundError,
   KvUnavailableError,
   KvUnknownOutcomeError,
-} from "../client/index.js";
+} from "@ironflow-kv/client";
 import { BackupRefusedError } from "./refused.js";
 
 /** The contract takes 1,000 entries, and messages of 1.5 MiB unless set: far below, as one call is one answer late on failure. */

@@ -16,7 +16,7 @@ import {
   type KeyValue,
   KvOutOfRangeError,
   type WatchEvent,
-} from "../client/index.js";
+} from "@ironflow-kv/client";
 import type { Section } from "./ledger.js";
 import { bucketFrame, entryFrame, isSameTime } from "./records.js";
 import { BackupRefusedError } from "./refused.js";

@@ -7,7 +7,7 @@
  * remove what the backup has.
  */
 import type { BackupEntry, BucketBegin } from "../../gen/ironflow/kv/backup/v1/backup_pb.js";
-import type { BucketInfo, KeyValue } from "../client/index.js";
+import type { BucketInfo, KeyValue } from "@ironflow-kv/client";
 import { BatchWriter } from "./batch-writer.js";
 import type { Section } from "./ledger.js";
 import { hasSettings, importedEntryOf, settingsOf } from "./records.js";

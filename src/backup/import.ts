@@ -1,5 +1,5 @@
 /** Writes a backup into a service, bucket by bucket. What becomes of one bucket: import-target.ts. */
-import { type KeyValue, KvNotFoundError } from "../client/index.js";
+import { type KeyValue, KvNotFoundError } from "@ironflow-kv/client";
 import { BackupError, type Frame } from "./format.js";
 import {
   adoptTarget,

@@ -12,7 +12,7 @@ import {
   BackupOperation,
   type BucketBegin,
 } from "../../gen/ironflow/kv/backup/v1/backup_pb.js";
-import type { BucketInfo, BucketSettings, Entry, ImportedEntry, Operation } from "../client/index.js";
+import type { BucketInfo, BucketSettings, Entry, ImportedEntry, Operation } from "@ironflow-kv/client";
 import { type Frame, frameOf } from "./format.js";
 
 const BACKUP_OPERATION: Readonly<Record<Operation, BackupOperation>> = {

@@ -1,6 +1,6 @@
 /** `bucket ls|create|info|update|compact|rm`. */
 import { type Command, Option } from "commander";
-import type { BucketInfo, BucketSettings } from "../client/index.js";
+import type { BucketInfo, BucketSettings } from "@ironflow-kv/client";
 import { bucketJson } from "./json.js";
 import { addClientOptions, type Session } from "./session.js";
 import { formatTime, pairs, table } from "./text.js";

@@ -1,8 +1,8 @@
 /** The exit codes of the client's verbs. `--help` lists them, and scripts rely on them: a code never changes its meaning. */
 import { CommanderError } from "commander";
 import { BackupRefusedError } from "../backup/refused.js";
-import { KvError } from "../client/index.js";
-import type { KvErrorCode } from "../client/index.js";
+import { KvError } from "@ironflow-kv/client";
+import type { KvErrorCode } from "@ironflow-kv/client";
 import { OutputClosedError } from "./io.js";
 import { StoppedError } from "./stopped.js";
 

@@ -12,7 +12,7 @@ import { headerFrame } from "../backup/records.js";
 import { BackupRefusedError } from "../backup/refused.js";
 import { type BackupSink, createFile, type OpenSink, partialName, resumeFile } from "../backup/sink.js";
 import { BackupWriter } from "../backup/writer.js";
-import type { BucketInfo } from "../client/index.js";
+import type { BucketInfo } from "@ironflow-kv/client";
 import { startProgress } from "./progress.js";
 import type { Session } from "./session.js";
 import { shellWord, stopped } from "./stopped.js";

@@ -1,5 +1,5 @@
 /** The JSON that `--json` prints: the shapes of the REST paths, so that a script may change from one to the other. */
-import type { BucketInfo, Entry } from "../client/index.js";
+import type { BucketInfo, Entry } from "@ironflow-kv/client";
 
 type Json = Readonly<Record<string, unknown>>;
 

@@ -1,6 +1,6 @@
 /** `key list|create|revoke|rotate`. */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { Access, ApiKeyInfo, ApiKeyScope, NewApiKey } from "../client/index.js";
+import type { Access, ApiKeyInfo, ApiKeyScope, NewApiKey } from "@ironflow-kv/client";
 import type { RunVerb } from "./bucket-commands.js";
 import { addClientOptions, type Session } from "./session.js";
 import { formatTime, pairs, table } from "./text.js";

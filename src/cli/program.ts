@@ -1,6 +1,6 @@
 /** The command `ironflow-kv`: its verbs, and what becomes of their errors. */
 import { Command, CommanderError } from "commander";
-import { KvError } from "../client/index.js";
+import { KvError } from "@ironflow-kv/client";
 import type { Setting } from "../config-settings.js";
 import { addBackupCommands } from "./backup-commands.js";
 import { addBucketCommands, type RunVerb } from "./bucket-commands.js";

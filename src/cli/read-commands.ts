@@ -1,6 +1,6 @@
 /** `get`, `keys`, `history`. */
 import { type Command, Option } from "commander";
-import type { Entry } from "../client/index.js";
+import type { Entry } from "@ironflow-kv/client";
 import type { RunVerb } from "./bucket-commands.js";
 import { entryJson } from "./json.js";
 import { addClientOptions, type Session } from "./session.js";

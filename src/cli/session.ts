@@ -7,7 +7,7 @@ import {
   type ClientOptions,
   createClient,
   type KeyValue,
-} from "../client/index.js";
+} from "@ironflow-kv/client";
 import { type CliIo, Output } from "./io.js";
 import { type Colour, paint } from "./text.js";
 import { parseTimeoutMs } from "./units.js";

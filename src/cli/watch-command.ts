@@ -1,6 +1,6 @@
 /** `watch`: one line for each change, until Ctrl-C. */
 import { type Command, Option } from "commander";
-import type { ChangeEvent, KvError, WatchOptions } from "../client/index.js";
+import type { ChangeEvent, KvError, WatchOptions } from "@ironflow-kv/client";
 import type { RunVerb } from "./bucket-commands.js";
 import { entryJson } from "./json.js";
 import { addClientOptions, type Session } from "./session.js";

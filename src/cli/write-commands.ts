@@ -2,7 +2,7 @@
 import { createReadStream } from "node:fs";
 import { buffer } from "node:stream/consumers";
 import { type Command, Option } from "commander";
-import type { Storable, WriteResult } from "../client/index.js";
+import type { Storable, WriteResult } from "@ironflow-kv/client";
 import type { RunVerb } from "./bucket-commands.js";
 import { addClientOptions, type Session } from "./session.js";
 import { parseRevision } from "./units.js";

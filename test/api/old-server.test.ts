@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { createClient } from "../../src/client/index.js";
+import { createClient } from "@ironflow-kv/client";
 import { type StartOptions, startService } from "../../src/embed.js";
 import { installedPaths } from "../../src/nats/embedded-program.js";
 import { capabilitiesOf, isAtLeast, isSupported } from "../../src/nats/server-version.js";

@@ -11,7 +11,7 @@ import {
   KvNotFoundError,
   KvPermissionDeniedError,
   type NewApiKey,
-} from "../../src/client/index.js";
+} from "@ironflow-kv/client";
 import { startService } from "../../src/embed.js";
 import { type TestNatsServer, startNatsServer } from "../support/nats-server.js";
 import { freshName, startTestService, type TestService } from "../support/service.js";

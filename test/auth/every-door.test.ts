@@ -13,7 +13,7 @@ import {
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { http } from "../../gen/google/api/annotations_pb.js";
-import { type Access, createClient } from "../../src/client/index.js";
+import { type Access, createClient } from "@ironflow-kv/client";
 import { Health } from "../../src/service/health.js";
 import { bindMethods } from "../../src/service/methods.js";
 import { CONTRACT_DOORS } from "../api/doors.js";

@@ -1,6 +1,6 @@
 /** Tickets: what a browser opens a watch with, since it can't set headers there. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createClient, KvPermissionDeniedError } from "../../src/client/index.js";
+import { createClient, KvPermissionDeniedError } from "@ironflow-kv/client";
 import { type TestNatsServer, startNatsServer } from "../support/nats-server.js";
 import { startTestService, type TestService } from "../support/service.js";
 import { open1, open2, readEvents } from "../support/sse-client.js";

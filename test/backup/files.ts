@@ -1,8 +1,8 @@
 /** Backups made without a service, and read. */
 import { Readable } from "node:stream";
 import { gzipSync } from "node:zlib";
-import type { BucketInfo, Operation } from "../../src/client/index.js";
-import { Entry } from "../../src/client/index.js";
+import type { BucketInfo, Operation } from "@ironflow-kv/client";
+import { Entry } from "@ironflow-kv/client";
 import { FIRST_LINE, type Frame } from "../../src/backup/format.js";
 import { type Inspection, inspectStream } from "../../src/backup/inspect.js";
 import { Ledger } from "../../src/backup/ledger.js";

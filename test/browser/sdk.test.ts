@@ -20,7 +20,7 @@ if (CHROMIUM === undefined)
 const MODULES = "/node_modules";
 const IMPORT_MAP = {
   imports: {
-    "ironflow-kv": "/dist/src/client/index.js",
+    "@ironflow-kv/client": "/packages/client/dist/index.js",
     "@bufbuild/protobuf": `${MODULES}/@bufbuild/protobuf/dist/esm/index.js`,
     ...Object.fromEntries(
       ["codegenv1", "codegenv2", "wkt", "wire", "reflect"].map((part) => [
@@ -40,7 +40,7 @@ const IMPORT_MAP = {
 };
 const PAGE = `<!doctype html><meta charset="utf-8"><script type="importmap">${JSON.stringify(IMPORT_MAP)}</script>
 <script type="module">
-  import * as sdk from "ironflow-kv";
+  import * as sdk from "@ironflow-kv/client";
   window.sdk = sdk;
   document.title = "ready";
 </script>`;
@@ -97,7 +97,7 @@ describe.skipIf(CHROMIUM === undefined)("the SDK in a browser", () => {
   it("writes, reads, is refused with typed errors, and watches, across origins", async () => {
     const seen = await page.evaluate(async (serverUrl) => {
       const { createClient, KvConflictError } = (
-        window as unknown as { sdk: typeof import("../../src/client/index.js") }
+        window as unknown as { sdk: typeof import("@ironflow-kv/client") }
       ).sdk;
       const kv = createClient({ serverUrl, apiKey: "a-key-for-the-browser" }).kv();
       await kv.createBucket({ name: "browser", history: 5 });

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { createClient, type ImportedEntry, type KeyValue } from "../../src/client/index.js";
+import { createClient, type ImportedEntry, type KeyValue } from "@ironflow-kv/client";
 import { CuttableProxy } from "../client/cuttable-proxy.js";
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import { contentsOf, fill, lineOf, numbered, put } from "./backup-support.js";

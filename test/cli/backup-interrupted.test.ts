@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createClient, type KeyValue } from "../../src/client/index.js";
+import { createClient, type KeyValue } from "@ironflow-kv/client";
 import { CuttableProxy } from "../client/cuttable-proxy.js";
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import { type Contents, contentsOf, fill, isSameBackup, numbered } from "./backup-support.js";

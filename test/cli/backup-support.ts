@@ -1,7 +1,7 @@
 /** What the tests of backups share. */
 import { createHash } from "node:crypto";
-import type { BucketSettings, ImportedEntry, KeyValue } from "../../src/client/index.js";
-import { ChangeEvent } from "../../src/client/index.js";
+import type { BucketSettings, ImportedEntry, KeyValue } from "@ironflow-kv/client";
+import { ChangeEvent } from "@ironflow-kv/client";
 
 /** Everything that a restored bucket must have as it was: settings, and each kept entry in the order of revisions. */
 export interface Contents {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { createClient, type ImportedEntry, type KeyValue } from "../../src/client/index.js";
+import { createClient, type ImportedEntry, type KeyValue } from "@ironflow-kv/client";
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import {
   type Contents,

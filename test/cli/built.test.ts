@@ -5,7 +5,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createClient, type KeyValue } from "../../src/client/index.js";
+import { createClient, type KeyValue } from "@ironflow-kv/client";
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import { runBuilt, start } from "./support.js";
 

@@ -1,6 +1,6 @@
 /** Options, errors and exit codes of the command line. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { type Bucket, createClient, type KeyValue } from "../../src/client/index.js";
+import { type Bucket, createClient, type KeyValue } from "@ironflow-kv/client";
 import type { ServeFlags } from "../../src/cli/serve-command.js";
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import { run, type Run, type RunOptions } from "./support.js";

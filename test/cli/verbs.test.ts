@@ -1,6 +1,6 @@
 /** Every verb of the command line, on a real service. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { type Bucket, createClient, type KeyValue } from "../../src/client/index.js";
+import { type Bucket, createClient, type KeyValue } from "@ironflow-kv/client";
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import { run, type Run, type RunOptions } from "./support.js";
 

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
-import { createClient } from "../../src/client/index.js";
+import { createClient } from "@ironflow-kv/client";
 import { startTestService } from "../support/service.js";
 
 const ROOT = join(import.meta.dirname, "../..");

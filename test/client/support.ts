@@ -1,6 +1,6 @@
 /** What the tests of the SDK share. */
 import { expect } from "vitest";
-import type { Bucket, ChangeEvent, KvError, WatchEvent } from "../../src/client/index.js";
+import type { Bucket, ChangeEvent, KvError, WatchEvent } from "@ironflow-kv/client";
 
 /** Expects a call to be refused with this class and these fields; returns the error. */
 export async function refusal<Failure extends KvError>(

@@ -11,7 +11,7 @@ import {
   KvKeyExistsError,
   KvNotFoundError,
   type Storable,
-} from "../../src/client/index.js";
+} from "@ironflow-kv/client";
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import { refusal } from "./support.js";
 

@@ -2,7 +2,7 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { createClient } from "../../src/client/index.js";
+import { createClient } from "@ironflow-kv/client";
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import { CuttableProxy } from "./cuttable-proxy.js";
 

@@ -7,7 +7,7 @@ import {
   type KeyValue,
   type KvError,
   KvOutOfRangeError,
-} from "../../src/client/index.js";
+} from "@ironflow-kv/client";
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import { CuttableProxy } from "./cuttable-proxy.js";
 import { contents, line, refusal, take } from "./support.js";

@@ -9,7 +9,7 @@ import {
   KvOutOfRangeError,
   KvUnavailableError,
   type WatchOptions,
-} from "../../src/client/index.js";
+} from "@ironflow-kv/client";
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import { CuttableProxy } from "./cuttable-proxy.js";
 import { line, next, refusal, take } from "./support.js";

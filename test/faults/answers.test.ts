@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { BucketService } from "../../src/contract.js";
+import { BucketService } from "@ironflow-kv/client/gen";
 import { type FaultyLink, openFaultyLink } from "../nats/faulty-link.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { type Deployment, deploy } from "./deployment.js";

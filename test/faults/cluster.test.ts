@@ -5,7 +5,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { BucketService } from "../../src/contract.js";
+import { BucketService } from "@ironflow-kv/client/gen";
 import { startNatsCluster, type TestCluster } from "../support/nats-cluster.js";
 import { type Deployment, deploy } from "./deployment.js";
 import { IS_FULL, NOTHING_WRONG, percentiles, report, SEED, times } from "./report.js";

@@ -7,7 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { BucketService } from "../../src/contract.js";
+import { BucketService } from "@ironflow-kv/client/gen";
 import { type Deployment, deploy, natsServerOf } from "./deployment.js";
 import { needsServer } from "../support/nats-program.js";
 import { diskProblem, mountDisk, type PowerCutDisk } from "./power-cut/disk.js";

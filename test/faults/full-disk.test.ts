@@ -4,7 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { BackupService, BucketService, Operation } from "../../src/contract.js";
+import { BackupService, BucketService, Operation } from "@ironflow-kv/client/gen";
 import { needsServer } from "../support/nats-program.js";
 import { type Deployment, deploy } from "./deployment.js";
 import { report } from "./report.js";

@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { BucketService } from "../../src/contract.js";
+import { BucketService } from "@ironflow-kv/client/gen";
 import { type Deployment, deploy, isAlive, natsServerOf } from "./deployment.js";
 import { IS_FULL, NOTHING_WRONG, percentiles, report, SEED, times } from "./report.js";
 import { HISTORY, randomFrom, Workload } from "./workload.js";

@@ -2,8 +2,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { createClient as createStub } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
-import { KeyValueService } from "../../src/contract.js";
-import { createClient, KvError, KvUnknownOutcomeError } from "../../src/client/index.js";
+import { KeyValueService } from "@ironflow-kv/client/gen";
+import { createClient, KvError, KvUnknownOutcomeError } from "@ironflow-kv/client";
 import { reasonOf } from "./workload.js";
 
 /** A write and what its caller was told. */

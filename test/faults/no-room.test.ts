@@ -2,7 +2,7 @@
 import { type Client, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { BucketService, WatchRequest_Start, type WatchResponse } from "../../src/contract.js";
+import { BucketService, WatchRequest_Start, type WatchResponse } from "@ironflow-kv/client/gen";
 import { startNatsServer } from "../support/nats-server.js";
 import { type Deployment, deploy } from "./deployment.js";
 import { report } from "./report.js";

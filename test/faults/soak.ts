@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { type Client, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { BucketService, KeyValueService } from "../../src/contract.js";
+import { BucketService, KeyValueService } from "@ironflow-kv/client/gen";
 import { send1 } from "../support/http-client.js";
 import { open1 } from "../support/sse-client.js";
 import { WatchClient } from "../support/watch-client.js";

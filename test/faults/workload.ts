@@ -2,7 +2,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Client, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { ErrorDetailSchema, KeyValueService, Operation } from "../../src/contract.js";
+import { ErrorDetailSchema, KeyValueService, Operation } from "@ironflow-kv/client/gen";
 import { type Call, type Effect, isLinearizable } from "./linearizability.js";
 
 export interface WorkloadOptions {

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { connect as connectHttp2, constants } from "node:http2";
 import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
-import { createClient, type KeyValue } from "../../src/client/index.js";
+import { createClient, type KeyValue } from "@ironflow-kv/client";
 import { send1 } from "../support/http-client.js";
 import { startTestService, type TestService } from "../support/service.js";
 

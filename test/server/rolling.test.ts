@@ -6,7 +6,7 @@ import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Bucket, createClient } from "../../src/client/index.js";
+import { type Bucket, createClient } from "@ironflow-kv/client";
 import { Balancer } from "../support/balancer.js";
 import { Load, loadClients } from "../support/load.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";

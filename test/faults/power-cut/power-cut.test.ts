@@ -2,7 +2,7 @@
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterEach, expect, it } from "vitest";
-import { BucketService } from "../../../src/contract.js";
+import { BucketService } from "@ironflow-kv/client/gen";
 import { IS_FULL, SEED, report, times } from "../report.js";
 import { randomFrom } from "../workload.js";
 import { CuttableService } from "./cuts.js";

@@ -1,6 +1,6 @@
 /** Clients that write keys of their own and remember each acknowledgement; and what of it is still stored. */
 import { createHash } from "node:crypto";
-import { Operation } from "../../../src/contract.js";
+import { Operation } from "@ironflow-kv/client/gen";
 import { randomFrom, reasonOf, type Service, serviceAt } from "../workload.js";
 
 export interface TestBucket {

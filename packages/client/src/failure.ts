@@ -1,6 +1,6 @@
 /** From what a transport throws to a {@link KvError}. The only place of the SDK that knows codes and how calls break. */
 import { Code, ConnectError } from "@connectrpc/connect";
-import { type ErrorDetail, ErrorDetailSchema } from "../../gen/ironflow/kv/v1/types_pb.js";
+import { type ErrorDetail, ErrorDetailSchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import { millisecondsOfDuration } from "./convert.js";
 import {
   KvBucketExistsError,

@@ -7,13 +7,13 @@
  */
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { BucketService } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
+import { BucketService } from "../../../gen/ironflow/kv/v1/bucket_service_pb.js";
 import {
   WatchRequest_Start,
   type WatchRequestSchema,
   type WatchResponse,
-} from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
-import { BucketSchema } from "../../gen/ironflow/kv/v1/types_pb.js";
+} from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import { BucketSchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import type { Caller } from "./caller.js";
 import { dateOf, durationOf, millisecondsOfTimestamp, revisionOf, timestampOf } from "./convert.js";
 import { KvOutOfRangeError } from "./errors.js";

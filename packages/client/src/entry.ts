@@ -1,5 +1,8 @@
 /** One revision of a key, as the SDK gives it. */
-import { type Entry as EntryMessage, Operation as OperationEnum } from "../../gen/ironflow/kv/v1/types_pb.js";
+import {
+  type Entry as EntryMessage,
+  Operation as OperationEnum,
+} from "../../../gen/ironflow/kv/v1/types_pb.js";
 import { dateOf } from "./convert.js";
 
 /** What a write did to a key. `expire`: the value outlived the bucket's ttl. */

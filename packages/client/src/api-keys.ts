@@ -3,7 +3,7 @@ import {
   Access as AccessEnum,
   type ApiKey as ApiKeyMessage,
   ApiKeyService,
-} from "../../gen/ironflow/kv/v1/api_key_service_pb.js";
+} from "../../../gen/ironflow/kv/v1/api_key_service_pb.js";
 import type { Caller, CallOptions } from "./caller.js";
 import { dateOf, durationOf, wellFormed } from "./convert.js";
 import { KvError } from "./errors.js";

@@ -1,6 +1,6 @@
 /** What a watch is asked for, and what it gives. */
-import type { WatchResponse_Change } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
-import { EntrySchema } from "../../gen/ironflow/kv/v1/types_pb.js";
+import type { WatchResponse_Change } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import { EntrySchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import { create } from "@bufbuild/protobuf";
 import type { Revision } from "./convert.js";
 import { Entry, type Operation } from "./entry.js";

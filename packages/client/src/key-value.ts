@@ -1,7 +1,7 @@
 /** Buckets: made, described, changed and removed. */
 import type { Duration } from "@bufbuild/protobuf/wkt";
-import { BucketService } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
-import { type Bucket as BucketMessage, Durability, Storage } from "../../gen/ironflow/kv/v1/types_pb.js";
+import { BucketService } from "../../../gen/ironflow/kv/v1/bucket_service_pb.js";
+import { type Bucket as BucketMessage, Durability, Storage } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import { Bucket } from "./bucket.js";
 import type { Caller, CallOptions } from "./caller.js";
 import { dateOf, durationOf, millisecondsOfDuration, uint32Of, uint64Of, wellFormed } from "./convert.js";

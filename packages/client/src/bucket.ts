@@ -1,8 +1,8 @@
 /** The keys of one bucket. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { KeyValueService, type PutRequestSchema } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
-import { BackupService } from "../../gen/ironflow/kv/v1/backup_service_pb.js";
-import { Consistency } from "../../gen/ironflow/kv/v1/types_pb.js";
+import { KeyValueService, type PutRequestSchema } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import { BackupService } from "../../../gen/ironflow/kv/v1/backup_service_pb.js";
+import { Consistency } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import type { Caller, CallOptions } from "./caller.js";
 import { type Revision, revisionOf, wellFormed } from "./convert.js";
 import { Entry } from "./entry.js";

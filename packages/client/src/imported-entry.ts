@@ -1,5 +1,5 @@
 /** What an import writes, and how far it came. */
-import { Operation as OperationEnum } from "../../gen/ironflow/kv/v1/types_pb.js";
+import { Operation as OperationEnum } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import type { Operation } from "./entry.js";
 
 /** An entry to write as it stood in another bucket. An {@link Entry} will do, unless it tells of an expiry: that can't be written. */

@@ -1,5 +1,5 @@
 /** A watch that survives broken connections and restarts of the service. */
-import { KeyValueService, type WatchResponse } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import { KeyValueService, type WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { Caller } from "./caller.js";
 import { KvError, KvTimeoutError, KvUnavailableError } from "./errors.js";
 import { kvErrorOf } from "./failure.js";
