@@ -6,7 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { BucketService, KeyValueService } from "../../src/contract.js";
+import { BucketService, KeyValueService } from "@ironflow-kv/client/gen";
 import { type Deployment, deploy } from "./deployment.js";
 import { report, times } from "./report.js";
 
