@@ -27,7 +27,7 @@ export const KV_ERROR_KINDS = [
   "idempotency_key_reused",
   /** What was asked for is no longer kept. `revision`: the oldest that misses nothing. */
   "revision_compacted",
-  /** The revision has not been written yet, or belongs to an earlier bucket of this name. `revision`: the newest. */
+  /** The revision has not been written yet, was lost by the storage, or belongs to an earlier bucket of this name. `revision`: the newest. */
   "revision_in_future",
   /** The bucket's `max_bytes` is reached. */
   "bucket_full",

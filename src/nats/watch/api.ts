@@ -7,6 +7,7 @@ import { askJetStream, type StreamConfig, type StreamInfo } from "../jetstream-a
 import { inBase64 } from "../newest.js";
 import type { Requests } from "../requests.js";
 import { compactedTo, CREATION_ID_KEY } from "../stream-config.js";
+import { parseTimestamp } from "../timestamps.js";
 
 /** What a stream is and holds, as its leader knows it. Sequences are safe integers: 2^53 writes take centuries. */
 export interface StreamState {
@@ -16,8 +17,8 @@ export interface StreamState {
   readonly messages: number;
   readonly firstSequence: number;
   readonly lastSequence: number;
-  /** When the message of that sequence was stored, by the server's clock. */
-  readonly lastTimeMs: number;
+  /** When the message of that sequence was stored, by the server's clock, in nanoseconds since 1970; 0 or less where there was none. */
+  readonly lastStoredAtNanos: bigint;
   /** Messages kept per subject. */
   readonly history: number;
   /** How long messages live; 0: for ever. */
@@ -41,7 +42,8 @@ export interface ConsumerState {
 /** Where and when a message is stored. */
 export interface StoredAt {
   readonly sequence: number;
-  readonly timeMs: number;
+  /** By the server's clock, in nanoseconds since 1970. */
+  readonly atNanos: bigint;
 }
 
 interface ConsumerInfo {
@@ -89,7 +91,7 @@ export class StreamApi {
       messages: state.messages,
       firstSequence: state.first_seq,
       lastSequence: state.last_seq,
-      lastTimeMs: Date.parse(state.last_ts),
+      lastStoredAtNanos: nanosOf(state.last_ts),
       history: config.max_msgs_per_subject ?? 1,
       ageMsMax: (config.max_age ?? 0) / NANOS_PER_MS,
       markerMs: mayExpire(config) ? (config.subject_delete_marker_ttl ?? 0) / NANOS_PER_MS : 0,
@@ -153,12 +155,17 @@ export class StreamApi {
     return this.message({ seq: sequence });
   }
 
+  /** The newest message of a subject, as the leader knows it; undefined: none. */
+  newestOf(subject: string): Promise<StoredAt | undefined> {
+    return this.message({ last_by_subj: subject });
+  }
+
   private async message(query: object): Promise<StoredAt | undefined> {
     try {
       const { message } = await this.call<{
         readonly message: { readonly seq: number; readonly time: string };
       }>(`STREAM.MSG.GET.${this.stream}`, query, { answerBytesMax: inBase64(this.messageBytesMax) });
-      return { sequence: message.seq, timeMs: Date.parse(message.time) };
+      return { sequence: message.seq, atNanos: nanosOf(message.time) };
     } catch (error) {
       if (error instanceof KvError && error.kind === "key_not_found") return undefined;
       throw error;
@@ -192,6 +199,11 @@ function mayExpire({ max_age, metadata }: StreamConfig): boolean {
 
 function briefly(): CallScope {
   return { deadlineMs: performance.now() + ANSWER_TIMEOUT_MS, signal: NEVER_ABORTED };
+}
+
+function nanosOf(time: string): bigint {
+  const { ms, nanos } = parseTimestamp(time);
+  return BigInt(ms) * BigInt(NANOS_PER_MS) + BigInt(nanos);
 }
 
 /** A name that no other consumer has. */

@@ -74,6 +74,11 @@ export class Change {
     return this.delivery.timeMs;
   }
 
+  /** The same in nanoseconds. */
+  get storedAtNanos(): bigint {
+    return BigInt(this.delivery.timeMs) * 1_000_000n + BigInt(this.delivery.timeNanos);
+  }
+
   get operation(): Operation | undefined {
     return this.message === undefined ? this.decoded?.operation : operationOf(this.message.headers);
   }

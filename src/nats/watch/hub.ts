@@ -57,6 +57,7 @@ export class Hub implements LiveSide {
       onChange: (change) => this.publish(change),
       onGone: () => this.endAll(bucketNotFound(api.bucket)),
       onMissed: (oldestUsable) => this.endMissed(oldestUsable),
+      onFailed: (error) => this.endAll(error),
       onRolledBack: (newest) => this.endAll(rolledBack(api.bucket, newest)),
     });
     this.started = this.feed.start().then(() => this.recent.reset(this.position));

@@ -11,7 +11,8 @@ import type { Change } from "./delivery.js";
 import { FeedConsumer, HEARTBEAT_MS } from "./feed-consumer.js";
 import type { HubLog } from "./hub-options.js";
 import type { IdleWindows } from "./idle-windows.js";
-import { missedUpTo, wasRolledBack } from "./resume-rule.js";
+import { missedUpTo } from "./resume-rule.js";
+import { type LastSeen, lastSeenOf, lostDelivered } from "./rollback.js";
 
 export interface LiveFeedOptions {
   readonly api: StreamApi;
@@ -25,6 +26,8 @@ export interface LiveFeedOptions {
   readonly onMissed: (oldestUsable: number) => void;
   /** The storage lost writes that it had delivered; this is its newest revision now. Nothing follows. */
   readonly onRolledBack: (newest: number) => void;
+  /** The bucket can't be watched any more. Nothing follows. */
+  readonly onFailed: (error: KvError) => void;
   readonly log: HubLog;
 }
 
@@ -45,8 +48,7 @@ export class LiveFeed {
   /** How often the consumer was taken for lost. */
   restarts = 0;
   private createdAs: StreamState | undefined;
-  /** When the youngest message that was seen was stored. */
-  private newestMs = 0;
+  private last: LastSeen = { sequence: 0, storedAtNanos: 0n, change: undefined };
   private consumer: FeedConsumer | undefined;
   /** When there was last nothing more to deliver. */
   private completeAtMs = 0;
@@ -71,7 +73,8 @@ export class LiveFeed {
       const state = await this.options.api.state();
       this.createdAs = state;
       this.position = state.lastSequence;
-      this.newestMs = state.lastTimeMs;
+      const { lastSequence: sequence, lastStoredAtNanos: storedAtNanos } = state;
+      this.last = { sequence, storedAtNanos, change: undefined };
       this.completeAtMs = performance.now();
       const attempt = ++this.attempt;
       await this.makeConsumer(attempt);
@@ -137,7 +140,7 @@ export class LiveFeed {
   private receive(change: Change, pending: number): void {
     if (change.revision <= this.position) return;
     this.position = change.revision;
-    this.newestMs = Math.max(this.newestMs, change.timeMs);
+    this.last = lastSeenOf(change, this.options.subjectPrefix, this.origin.ageMsMax);
     this.lag = pending;
     if (pending === 0) this.completeAtMs = performance.now();
     this.options.onChange(change);
@@ -204,6 +207,11 @@ export class LiveFeed {
           }
           retryMs = GONE_CHECK_MS;
         }
+        // Revisions above 2^53: trying again does not help.
+        if (error instanceof KvError && error.kind === "unimplemented") {
+          this.options.onFailed(error);
+          return;
+        }
         this.options.log.debug({ bucket, error }, "The watches of a bucket can't go on yet.");
       }
       this.pause = delayed(retryMs);
@@ -225,13 +233,12 @@ export class LiveFeed {
       this.options.onRolledBack(state.lastSequence);
       return;
     }
-    if (await wasRolledBack(this.options.api, state, this.position, this.newestMs)) {
-      this.options.onRolledBack(state.lastSequence);
-      return;
-    }
     const usable = await missedUpTo(this.options.api, state, this.position + 1, awayMs);
-    if (usable === undefined) return;
-    this.position = usable - 1;
-    this.options.onMissed(usable);
+    if (usable !== undefined) {
+      this.position = usable - 1;
+      this.options.onMissed(usable);
+    } else if (await lostDelivered(this.options.api, state, this.last)) {
+      this.options.onRolledBack(state.lastSequence);
+    }
   }
 }

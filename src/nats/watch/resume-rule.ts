@@ -41,24 +41,6 @@ export async function missedUpTo(
   return (await wasPurged(api, state)) ? state.lastSequence + 1 : undefined;
 }
 
-/**
- * Whether the stream lost writes that a watch saw, and took others since: what it stores up to the watch's position is younger than all that
- * the watch saw. `newestMs`: when the youngest of these was stored.
- */
-export async function wasRolledBack(
-  api: StreamApi,
-  state: StreamState,
-  position: number,
-  newestMs: number,
-): Promise<boolean> {
-  if (state.lastTimeMs <= newestMs) return false;
-  const younger = await firstSince(api, newestMs + 1);
-  if (younger > position) return false;
-  // The leader decides: on a copy that lags behind, the next message to come may have that sequence.
-  const message = await api.messageAt(younger);
-  return message !== undefined && message.timeMs > newestMs;
-}
-
 /** For how long at least every removal leaves something to see; undefined: for ever. */
 function removalsVisibleMs(state: StreamState): number | undefined {
   const livesMs = [state.ageMsMax, state.markerMs].filter((timeMs) => timeMs > 0);
