@@ -5,7 +5,7 @@
 import { connect } from "node:net";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Input, makeInput } from "./inputs.js";
-import { Random } from "./random.js";
+import { Random } from "../../packages/http2/test/fuzz/random.js";
 import { startTarget, type Target } from "./target.js";
 
 const CASES = Number(process.env.FUZZ_CASES ?? 3_000);

@@ -13,7 +13,7 @@ import {
   setting,
   uint32,
 } from "../../packages/http2/test/raw-session.js";
-import type { Random } from "./random.js";
+import type { Random } from "../../packages/http2/test/fuzz/random.js";
 
 /** A request of one door, as bytes on a connection of its own. */
 export interface Input {

@@ -10,7 +10,7 @@ import type { IncomingMessage } from "node:http";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { hasOpenssl, makeCertificate } from "../support/certificates.js";
 import { startTestService, type TestService } from "../support/service.js";
-import { Random } from "./random.js";
+import { Random } from "../../packages/http2/test/fuzz/random.js";
 
 describe.skipIf(!hasOpenssl)("a port with TLS", () => {
   const folder = mkdtempSync(join(tmpdir(), "ironflow-hostile-tls-"));

@@ -1,5 +1,5 @@
 /** One HTTP/2 connection: its streams, its flow control and how it ends. `frame-handler.ts` handles what arrives, `frame-writer.ts` sends. */
-import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { ErrorCode, FrameType, INT31_MAX, WINDOW_BYTES } from "./codes.js";
 import { Http2Error } from "./errors.js";
 import { FloodGuard } from "./flood-guard.js";
@@ -53,7 +53,7 @@ export class Connection implements StreamConnection {
   private readonly reader: FrameReader;
 
   constructor(
-    readonly socket: Socket,
+    readonly socket: Duplex,
     readonly limits: Http2Limits,
     private readonly handlers: ConnectionHandlers,
   ) {

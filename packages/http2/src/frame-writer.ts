@@ -2,7 +2,7 @@
  * Sends the frames of a connection in order, within the flow-control windows (RFC 9113 section 5.2), the streams in turn. Everything produced in
  * one turn of the event loop leaves in one write.
  */
-import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { Flag, FRAME_BYTES_MAX, FRAME_HEAD_BYTES, FrameType, INT31_MAX, WINDOW_BYTES } from "./codes.js";
 import { dateText } from "./date.js";
 import {
@@ -39,7 +39,7 @@ export class FrameWriter {
 
   /** `guarded` runs code that may call stream listeners. */
   constructor(
-    private readonly socket: Socket,
+    private readonly socket: Duplex,
     private readonly guarded: (run: () => void) => void,
   ) {
     socket.on("drain", () => guarded(() => this.flush()));

@@ -1,5 +1,5 @@
 /** The HTTP/2 side of a listener: accepts connections that speak it and hands out their requests. */
-import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { Connection } from "./connection.js";
 import { ConnectionMonitor, monitorConnections } from "./connection-monitor.js";
 import { closeGracefully } from "./graceful-shutdown.js";
@@ -23,8 +23,11 @@ export class Http2Server {
     this.monitoring = monitorConnections(this.connections, options.limits);
   }
 
-  /** Accepts a connection from which nothing was read, or what was read was put back. */
-  accept(socket: Socket): void {
+  /**
+   * Accepts a connection from which nothing was read, or what was read was put back: a socket, TLS socket or any other byte stream. Its owner
+   * listens for `error`.
+   */
+  accept(socket: Duplex): void {
     const { options } = this;
     const connection = new Connection(socket, options.limits, {
       onStream: (stream) => options.onStream(stream),
