@@ -117,9 +117,10 @@ export class KeyedWrites {
       const outcome = await within(earlier.outcome, scope);
       if (outcome === "timed_out") throw outcomeUnknown({ ...about, idempotencyWindowMs: earlier.windowMs });
       if (outcome !== undefined) {
-        const { created } = await this.reader.stream(place, scope);
-        if (created !== earlier.created) {
-          // The bucket was recreated: nothing that was written before is in it.
+        const { created, state } = await this.reader.stream(place, scope);
+        const isLost = outcome !== "unknown" && outcome > BigInt(state.last_seq);
+        if (created !== earlier.created || isLost) {
+          // The bucket was recreated, or the storage came back without its last writes: this one is not in it.
           if (this.byId.get(id) === earlier) this.byId.delete(id);
           continue;
         }

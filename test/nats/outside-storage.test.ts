@@ -69,6 +69,26 @@ it("a storage that lost its last write is listed as it is, also when as much was
   expect((await store.getBucket(bucket, scope())).values).toBe(2);
 });
 
+it("a keyed write that the storage lost is written when it is sent again", async () => {
+  await store.createBucket({ name: bucket }, scope());
+  await put("a");
+  await server.stop("SIGTERM");
+  const [kept, files] = [join(server.directory, "kept"), join(server.directory, "js")];
+  await cp(files, kept, { recursive: true });
+  await server.start();
+  await connected();
+  const putKeyed = (): Promise<bigint> =>
+    store.put(bucket, "k", bytes("v"), { idempotencyKey: "once" }, scope());
+  expect(await putKeyed()).toBe(2n);
+  await server.stop();
+  await rm(files, { recursive: true });
+  await cp(kept, files, { recursive: true });
+  await server.start();
+  await connected();
+  expect(await putKeyed()).toBe(2n);
+  expect(await keys()).toEqual(["a", "k"]);
+});
+
 describe("a watch of a storage that lost its last write", () => {
   /** Opens a watch that has seen the write that is lost, and brings the storage back without it. */
   async function rolledBack(): Promise<AsyncIterator<WatchEvent>> {
