@@ -116,7 +116,8 @@ async function versionOf(program) {
   }
 }
 
-function sentenceOf({ version, wanted, from, isFallback, failures }) {
+/** What was installed and where it comes from, in one line. */
+export function sentenceOf({ version, wanted, from, isFallback, failures }) {
   if (from === "present") return `nats-server ${version} is installed already.`;
   const installed = `nats-server ${version} installed from ${from}`;
   if (isFallback !== true) return `${installed}.`;

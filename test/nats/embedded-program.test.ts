@@ -27,7 +27,12 @@ interface Machine {
   readonly installed?: string;
   readonly fallback?: string;
   readonly onPath?: string;
+  /** The version that Go builds. */
+  readonly go?: string;
 }
+
+/** What the last installation said. */
+let said: string[] = [];
 
 /** Finds a program on a machine that has these; `where` is its place. */
 async function findOn({ os = "linux", cpu = "x64", ...has }: Machine): Promise<ServerProgram> {
@@ -40,7 +45,13 @@ async function findOn({ os = "linux", cpu = "x64", ...has }: Machine): Promise<S
   if (has.installed !== undefined) await writeProgram(paths.installed, has.installed);
   if (has.fallback !== undefined) await writeProgram(paths.fallback ?? "", has.fallback);
   if (has.onPath !== undefined) await writeProgram(join(folder, "path/nats-server"), has.onPath);
-  return findProgram({ directory, os, cpu, env: { PATH: join(folder, "path") } });
+  if (has.go !== undefined) {
+    const script = `printf '#!/bin/sh\\necho nats-server: v${has.go}\\n' > "$GOBIN/nats-server"`;
+    await writeFile(join(folder, "path/go"), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  }
+  said = [];
+  const onInstall = (sentence: string): void => void said.push(sentence);
+  return findProgram({ directory, os, cpu, env: { PATH: join(folder, "path") }, onInstall });
 }
 
 describe("the nats-server program", () => {
@@ -51,6 +62,14 @@ describe("the nats-server program", () => {
     const { program, version } = NATS_PROGRAM;
     const serverBin = relative(".", program);
     expect(await findProgram({ serverBin })).toEqual({ program, version, source: "setting" });
+  });
+
+  it("is installed where there is none, and one line says where it comes from", async () => {
+    expect(await findOn({ go: "2.15.3" })).toMatchObject({ source: "installed", version: "2.15.3" });
+    expect(said).toEqual([
+      "Installing the nats-server program; this is needed once.",
+      "nats-server 2.15.3 installed from its source, built with Go.",
+    ]);
   });
 
   const RELIABLE = "2.15.1";
