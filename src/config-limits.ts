@@ -74,6 +74,12 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
     "How long the tombstone of a deleted key stays, with the key's history, in milliseconds: then it is compacted, and a watch that was away for longer begins anew. 0: until the bucket is full, or CompactBucket.",
   ],
   [
+    "keyedWritesMax",
+    1,
+    1_000_000,
+    "The most writes with an idempotency key that one copy of the service remembers, of some 500 bytes at most. The NATS server remembers all; the copy also knows what was asked for, so that another request with the same key is refused after the entry was overwritten.",
+  ],
+  [
     "natsHungTimeoutMs",
     SECOND_MS,
     HOUR_MS,

@@ -78,6 +78,8 @@ export interface KvErrorFacts {
   readonly retryAfterMs?: number | undefined;
   /** Of a write with an idempotency key whose outcome is unknown: milliseconds for which the key counts, from the first sending on. */
   readonly idempotencyWindowMs?: number | undefined;
+  /** With it, where it is known: the time by the storage's clock, in milliseconds since 1970. */
+  readonly storageTimeMs?: number | undefined;
   /** What caused it; logged, never sent to a client. */
   readonly cause?: unknown;
 }
@@ -91,6 +93,7 @@ export class KvError extends Error {
   readonly bucketCreatedAtMs: number | undefined;
   readonly retryAfterMs: number | undefined;
   readonly idempotencyWindowMs: number | undefined;
+  readonly storageTimeMs: number | undefined;
 
   constructor(
     readonly kind: KvErrorKind,
@@ -104,6 +107,7 @@ export class KvError extends Error {
     this.bucketCreatedAtMs = facts.bucketCreatedAtMs;
     this.retryAfterMs = facts.retryAfterMs;
     this.idempotencyWindowMs = facts.idempotencyWindowMs;
+    this.storageTimeMs = facts.storageTimeMs;
   }
 }
 

@@ -17,6 +17,8 @@ export interface Limits {
   readonly natsHungTimeoutMs: number;
   /** How long a new bucket remembers the writes it took, in milliseconds: sent again meanwhile, they are not applied again. */
   readonly idempotencyWindowMs: number;
+  /** The most writes with an idempotency key that this process remembers itself; the storage remembers all. Some 500 bytes each at most. */
+  readonly keyedWritesMax: number;
   /** The deepest history, in revisions per key. Fixed by NATS KV (ADR-8). */
   readonly historyMax: number;
   /** The shortest bucket ttl, in milliseconds. */
@@ -137,6 +139,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   contentTypeBytesMax: 255,
   idempotencyKeyCharsMax: 128,
   idempotencyWindowMs: 60_000,
+  keyedWritesMax: 16_384,
   natsHungTimeoutMs: 30_000,
   historyMax: 64,
   ttlMsMin: 1_000,

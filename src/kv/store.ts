@@ -121,11 +121,23 @@ export interface WriteOptions {
    */
   readonly idempotencyKey?: string | undefined;
   /**
-   * It may have been sent before with its idempotency key: first `ageMs` milliseconds ago (default: 15 seconds), and then have got a
-   * revision above `after`. It is applied only where it is certain that it was not, also where the storage lost its memory; otherwise
-   * `outcome_unknown`. Default: it was not sent before.
+   * It may have been sent before with its idempotency key. It is applied only where it is certain that it was not applied then, also where
+   * the storage lost its memory; otherwise `outcome_unknown`. Default: it was not sent before.
    */
-  readonly sentBefore?: { readonly after: bigint; readonly ageMs?: number | undefined } | undefined;
+  readonly sentBefore?: EarlierAttempt | undefined;
+}
+
+/** What a client says of the first time that it sent a write. */
+export interface EarlierAttempt {
+  /** If it was applied, its revision is above this one. */
+  readonly after: bigint;
+  /** How long ago that was, in milliseconds. Default: 15 seconds, where `timeMs` is absent too. */
+  readonly ageMs?: number | undefined;
+  /**
+   * When that was by the storage's clock, at the earliest, in milliseconds since 1970; 0: at any time. Unlike `ageMs` it also counts the
+   * time that this request takes to arrive.
+   */
+  readonly timeMs?: number | undefined;
 }
 
 /** `strong`: as the rules above say. `eventual`: any copy of the bucket may answer, also one that lags behind. */

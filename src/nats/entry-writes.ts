@@ -8,7 +8,8 @@ import type { BucketQuota } from "./bucket-quota.js";
 import { type DiskRoom, type DiskUse, storedBytes } from "./disk-guard.js";
 import { aboutOf, type KeyPlace, placeOf } from "./entries.js";
 import type { Expiry } from "./expiry.js";
-import { identityOf, KeyedWrites, type WriteIdentity } from "./idempotency.js";
+import { identityOf, type WriteIdentity } from "./idempotency.js";
+import { KeyedWrites } from "./keyed-writes.js";
 import type { MessageReader, Place, StoredMessage } from "./newest.js";
 import { MARKER_REASON_HEADER, operationOf, OPERATION_HEADER } from "./records.js";
 import type { Requests } from "./requests.js";
@@ -42,7 +43,7 @@ export class EntryWrites {
   private readonly keyedWrites: KeyedWrites;
 
   constructor(private readonly options: EntryWritesOptions) {
-    this.keyedWrites = new KeyedWrites(options.reader);
+    this.keyedWrites = new KeyedWrites(options.reader, options.limits.keyedWritesMax);
   }
 
   async put(
@@ -55,18 +56,12 @@ export class EntryWrites {
     const place = placeOf(bucket, key, this.options.owner);
     const headerLines = contentTypeLine(options.contentType ?? "", this.options.limits);
     this.checkValueSize(place, value.length);
-    let facts = this.options.facts.recent(place);
-    if (facts === undefined || isOver(value.length, facts.maxValueSize)) {
-      facts = await this.options.facts.read(place, scope);
-    }
-    if (isOver(value.length, facts.maxValueSize)) {
-      throw tooLarge(place, value.length, facts.maxValueSize, "the bucket");
-    }
     const condition = options.condition ?? "always";
     const request = ["put", key, headerLines, textOf(condition)];
     // The service's own records are small, and needed where the disk is full: API keys, tickets for watches.
     const use = this.options.owner === undefined ? "value" : "record";
-    return this.once(place, options, request, value, scope, (identity) => {
+    return this.once(place, options, request, value, scope, async (identity) => {
+      const facts = await this.factsThatAllow(place, value.length, scope);
       const write = writeOf(place, value, headerLines, identity, use);
       return this.unlessFull(place, write, facts, scope, () =>
         this.admit(place, write, scope, async () => {
@@ -244,10 +239,17 @@ export class EntryWrites {
     checkRevision(place, expected, await this.options.expiry.unlessExpired(place, newest, scope));
   }
 
-  /** The service's own limit; the bucket's is among its facts. */
   private checkValueSize(place: KeyPlace, bytes: number): void {
     const most = valueBytesMaxOf(this.options);
     if (bytes > most) throw tooLarge(place, bytes, most, "the service");
+  }
+
+  /** The facts of a bucket that accepts values of this size. Throws `value_too_large`. */
+  private async factsThatAllow(place: KeyPlace, bytes: number, scope: CallScope): Promise<BucketFacts> {
+    let facts = await this.facts(place, scope);
+    if (isOver(bytes, facts.maxValueSize)) facts = await this.options.facts.read(place, scope);
+    if (isOver(bytes, facts.maxValueSize)) throw tooLarge(place, bytes, facts.maxValueSize, "the bucket");
+    return facts;
   }
 }
 

@@ -35,8 +35,9 @@ export class Incarnations {
     scope: CallScope,
     write: () => Promise<bigint>,
   ): Promise<bigint> {
-    const createdAtMs = await this.createdAtMs(place, scope, wanted === undefined ? "recent" : "current");
-    if (wanted !== undefined && createdAtMs !== wanted)
+    const createdAtMs =
+      wanted === undefined ? await this.ifKnown(place, scope) : await this.current(place, scope);
+    if (wanted !== undefined && createdAtMs !== undefined && createdAtMs !== wanted)
       throw await this.recreated(place, wanted, createdAtMs, scope);
     let revision: bigint;
     try {
@@ -46,6 +47,15 @@ export class Incarnations {
     }
     if (wanted !== undefined && revision !== 0n) await this.checkWentTo(place, wanted, scope);
     return revision;
+  }
+
+  /** Undefined where it can't be read: the write finds out whether it waits, or why it fails. */
+  private async ifKnown(place: Place, scope: CallScope): Promise<number | undefined> {
+    try {
+      return await this.createdAtMs(place, scope, "recent");
+    } catch {
+      return undefined;
+    }
   }
 
   private async current(place: Place, scope: CallScope): Promise<number> {
@@ -82,7 +92,7 @@ export class Incarnations {
 
 const CONFLICTS: ReadonlySet<string> = new Set(["revision_mismatch", "key_exists"]);
 
-function inBucket(error: KvError, bucketCreatedAtMs: number): KvError {
+function inBucket(error: KvError, bucketCreatedAtMs: number | undefined): KvError {
   const { kind, message, bucket, key, revision, cause } = error;
   return new KvError(kind, message, { bucket, key, revision, bucketCreatedAtMs, cause });
 }

@@ -30,7 +30,9 @@ export interface UncertainWrite {
   readonly after: bigint;
   /** The creation time of the stream that it was sent to; undefined where a client sent it, which does not know. */
   readonly created: string | undefined;
-  /** Whether `sinceMs` is known, not assumed. */
+  /** Nor before this by the storage's clock, in milliseconds since 1970, where a client says so: later than `sinceMs`, or before it. */
+  readonly sentMs: number | undefined;
+  /** Whether the client knows when it was sent; false: assumed. */
   readonly isAgeKnown: boolean;
 }
 
@@ -65,7 +67,7 @@ export class WriteOutcomes {
     // Asked for last: it shows a window that was cut before the storage was asked for the id.
     const info = await this.reader.stream(write.place, scope);
     if (this.wasNotApplied(newest, info, uncertain)) return undefined;
-    throw unknownOutcome(write, windowMsOf(info.config));
+    throw unknownOutcome(write, { windowMs: windowMsOf(info.config), storageTimeMs: serverTimeMs(info) });
   }
 
   /**
@@ -111,8 +113,9 @@ export class WriteOutcomes {
     const { config, created, state } = info;
     const isOwn = uncertain.created !== undefined;
     if (isOwn && uncertain.created !== created) return false;
-    const ageMs = performance.now() - uncertain.sinceMs;
-    const sentMs = serverTimeMs(info) - ageMs;
+    const nowMs = serverTimeMs(info);
+    const ageMs = Math.max(performance.now() - uncertain.sinceMs, nowMs - (uncertain.sentMs ?? nowMs));
+    const sentMs = nowMs - ageMs;
     // The revision that a client saw may be of an earlier bucket of this name: then the time tells.
     const after = isOwn || uncertain.after <= state.last_seq ? uncertain.after : 0n;
     const precedes = (sequence: bigint, timeMs: number): boolean =>
@@ -124,15 +127,20 @@ export class WriteOutcomes {
     }
     if (sentMs - CLOCK_TOLERANCE_MS < windowExtendedAtMs(config)) return false;
     if (ageMs >= windowMsOf(config) * (isOwn ? OWN_FRACTION : CLIENT_FRACTION)) return false;
-    const remembersAll = !this.isClustered && this.requests.serverSinceMs <= uncertain.sinceMs;
+    const remembersAll = !this.isClustered && this.requests.serverSinceMs <= performance.now() - ageMs;
     return remembersAll || (newest === undefined && config.discard === "new");
   }
 }
 
-/** The outcome of a write is unknown; says for how long its idempotency key counts. */
-export function unknownOutcome(write: Write, windowMs: number, cause?: unknown): KvError {
-  const idempotencyWindowMs = write.identity === undefined ? undefined : windowMs;
-  return outcomeUnknown({ ...aboutOf(write), idempotencyWindowMs }, cause);
+/** The outcome of a write is unknown; says what a client needs to send it again with its idempotency key. */
+export function unknownOutcome(
+  write: Write,
+  { windowMs, storageTimeMs }: { readonly windowMs: number; readonly storageTimeMs?: number },
+  cause?: unknown,
+): KvError {
+  const about = aboutOf(write);
+  if (write.identity === undefined) return outcomeUnknown(about, cause);
+  return outcomeUnknown({ ...about, idempotencyWindowMs: windowMs, storageTimeMs }, cause);
 }
 
 /** Its sequence, if it is of the same request. Throws `idempotency_key_reused`. */

@@ -173,7 +173,7 @@ export class Writer {
 /** A refusal of the repeated write is final, as the first was not applied; whatever else went wrong leaves the outcome open. */
 function finalError(error: unknown, write: Write, facts: BucketFacts): KvError {
   const known = toKvError(error, aboutOf(write));
-  return REFUSALS.has(known.kind) ? known : unknownOutcome(write, facts.windowMs, error);
+  return REFUSALS.has(known.kind) ? known : unknownOutcome(write, facts, error);
 }
 
 const REFUSALS: ReadonlySet<string> = new Set([

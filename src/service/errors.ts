@@ -72,6 +72,7 @@ function connectErrorOf(error: KvError, sentence: string): ConnectError {
   if (error.idempotencyWindowMs !== undefined) {
     detail.idempotencyWindow = durationOf(error.idempotencyWindowMs);
   }
+  if (error.storageTimeMs !== undefined) detail.storageTime = timestampOf(error.storageTimeMs, 0);
   return new ConnectError(sentence, CODE_BY_KIND[error.kind], retryHeader(error.retryAfterMs), [
     { desc: ErrorDetailSchema, value: detail },
   ]);

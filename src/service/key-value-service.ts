@@ -109,6 +109,8 @@ function consistencyOf(consistency: ConsistencyEnum): Consistency {
 const PREVIOUS_ATTEMPTS_HEADER = "grpc-previous-rpc-attempts";
 /** The milliseconds since the first sending. */
 const FIRST_ATTEMPT_AGE_HEADER = "ironflow-first-attempt-age-ms";
+/** The time of the first sending by the storage's clock, in milliseconds since 1970. */
+const FIRST_ATTEMPT_TIME_HEADER = "ironflow-first-attempt-time-ms";
 /** A revision of the bucket that was seen before the first sending. */
 const SEEN_REVISION_HEADER = "ironflow-seen-revision";
 
@@ -117,20 +119,24 @@ function sentBeforeOf(
   context: CallContext,
 ): WriteOptions["sentBefore"] {
   if (request.idempotencyKey === "") return undefined;
-  const age = context.header(FIRST_ATTEMPT_AGE_HEADER);
-  if (age === undefined && context.header(PREVIOUS_ATTEMPTS_HEADER) === undefined) return undefined;
-  if (age !== undefined && !/^\d{1,12}$/.test(age)) {
-    throw invalidArgument(
-      `The header ${FIRST_ATTEMPT_AGE_HEADER} is ${quote(age)}; it takes whole milliseconds, such as 1500.`,
-    );
-  }
+  const ageMs = millisecondsIn(context, FIRST_ATTEMPT_AGE_HEADER);
+  const timeMs = millisecondsIn(context, FIRST_ATTEMPT_TIME_HEADER);
+  const isRepeated = context.header(PREVIOUS_ATTEMPTS_HEADER) !== undefined;
+  if (ageMs === undefined && timeMs === undefined && !isRepeated) return undefined;
   const seen = context.header(SEEN_REVISION_HEADER) ?? "0";
   if (!/^\d{1,19}$/.test(seen)) {
     throw invalidArgument(
       `The header ${SEEN_REVISION_HEADER} is ${quote(seen)}; it takes a revision, such as 7.`,
     );
   }
-  return { after: BigInt(seen), ageMs: age === undefined ? undefined : Number(age) };
+  return { after: BigInt(seen), ageMs, timeMs };
+}
+
+function millisecondsIn(context: CallContext, header: string): number | undefined {
+  const text = context.header(header);
+  if (text === undefined) return undefined;
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  throw invalidArgument(`The header ${header} is ${quote(text)}; it takes whole milliseconds, such as 1500.`);
 }
 
 function conditionOf(precondition: Precondition | undefined): Condition {

@@ -83,8 +83,10 @@ describe.each(ALL_DOORS)("over $name", (door) => {
       const late = { headers: { "ironflow-first-attempt-age-ms": "60000" } };
       const detail = await refusal(kv.put(again, late), Code.Unknown, "outcome_unknown");
       expect(detail).toMatchObject({ idempotencyWindow: { seconds: 2n } });
-      const malformed = kv.put(again, { headers: { "ironflow-first-attempt-age-ms": "1.5" } });
-      await refusal(malformed, Code.InvalidArgument, "invalid_argument");
+      for (const header of ["ironflow-first-attempt-age-ms", "ironflow-first-attempt-time-ms"]) {
+        const malformed = kv.put(again, { headers: { [header]: "1.5" } });
+        await refusal(malformed, Code.InvalidArgument, "invalid_argument");
+      }
       return;
     }
     const putAged = (age: string): Promise<Response> =>
@@ -97,6 +99,30 @@ describe.each(ALL_DOORS)("over $name", (door) => {
     expect(late.status).toBe(500);
     expect(late.headers.get("ironflow-idempotency-window-ms")).toBe("2000");
     expect((await putAged("1.5")).status).toBe(400);
+  });
+
+  it("a repeated write that names the time of the first is applied once that is known", async () => {
+    const { kv, bucket } = await setUp();
+    await kv.put({ bucket, key: "other", value: bytes("v") });
+    const request = { bucket, key: "k", value: bytes("v"), idempotencyKey: "again" };
+    const put = async (timeMs: number): Promise<number> => {
+      const header = { "ironflow-first-attempt-time-ms": timeMs.toString() };
+      if (door.isWholeContract) {
+        if (timeMs > 0) return Number((await kv.put(request, { headers: header })).revision);
+        const detail = await refusal(kv.put(request, { headers: header }), Code.Unknown, "outcome_unknown");
+        return Number(detail?.storageTime?.seconds) * 1_000;
+      }
+      const url = `${service.url}/api/v1/kv/buckets/${bucket}/keys/k`;
+      const headers = { "idempotency-key": "again", ...header };
+      const response = await fetch(url, { method: "PUT", headers, body: "v" });
+      if (timeMs > 0) return ((await response.json()) as { revision: number }).revision;
+      expect(response.status).toBe(500);
+      return Number(response.headers.get("ironflow-storage-time-ms"));
+    };
+    const storageTimeMs = await put(0);
+    expect(Math.abs(storageTimeMs - Date.now())).toBeLessThan(60_000);
+    expect(await put(storageTimeMs)).toBe(2);
+    expect(await put(storageTimeMs)).toBe(2);
   });
 
   it("reads take a consistency", async () => {

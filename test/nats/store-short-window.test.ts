@@ -129,6 +129,15 @@ describe.each([1, 5])("in a bucket with a ttl of a second and history %i", (hist
   it("a write is applied that is older than the window, where nothing was written to the bucket since", async () => {
     expect(await put(sound.store, "mine", retry(60_000))).toBe(1n);
   });
+
+  it("a write is not applied whose first sending is of an unknown time, or was half the window ago", async () => {
+    const sentAt = (timeMs: number): WriteOptions => ({ ...KEY, sentBefore: { after: 0n, timeMs } });
+    await put(sound.store, "theirs");
+    const { storageTimeMs = 0 } = await refusal(put(sound.store, "mine", sentAt(0)));
+    await expectRefusal(put(sound.store, "mine", sentAt(storageTimeMs - TTL_MS / 2)), "outcome_unknown");
+    // In whole milliseconds, and well before the write above.
+    await expectRefusal(put(sound.store, "mine", sentAt(storageTimeMs - 60_000)), "outcome_unknown");
+  });
 });
 
 describe("a window that was cut by a change of the ttl", () => {

@@ -42,6 +42,8 @@ export interface KvErrorFacts {
   readonly retryAfterMs?: number | undefined;
   /** See {@link KvUnknownOutcomeError}. */
   readonly idempotencyWindowMs?: number | undefined;
+  /** With it, where it is known: the time by the storage's clock. */
+  readonly storageTime?: Date | undefined;
   readonly cause?: unknown;
 }
 
@@ -113,10 +115,13 @@ export class KvUnknownOutcomeError extends KvError {
   override name = "KvUnknownOutcomeError";
   /** How long the bucket remembers the write by its idempotency key, in milliseconds; undefined where the service did not say. */
   readonly idempotencyWindowMs: number | undefined;
+  /** The time by the storage's clock when the service looked for the write; undefined where it could not. */
+  readonly storageTime: Date | undefined;
 
   constructor(sentence: string, facts: KvErrorFacts) {
     super(sentence, facts);
     this.idempotencyWindowMs = facts.idempotencyWindowMs;
+    this.storageTime = facts.storageTime;
   }
 }
 

@@ -1,7 +1,7 @@
 /** From what a transport throws to a {@link KvError}. The only place of the SDK that knows codes and how calls break. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type ErrorDetail, ErrorDetailSchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
-import { millisecondsOfDuration } from "./convert.js";
+import { dateOf, millisecondsOfDuration } from "./convert.js";
 import {
   KvBucketExistsError,
   KvConflictError,
@@ -97,6 +97,7 @@ function withDetail(error: ConnectError, detail: ErrorDetail): KvError {
     revision: detail.revision === 0n ? undefined : detail.revision,
     retryable: code === "unavailable" || code === "deadline_exceeded" || PASSING_LIMITS.has(detail.reason),
     retryAfterMs: detail.retryAfter && millisecondsOfDuration(detail.retryAfter),
+    storageTime: detail.storageTime && dateOf(detail.storageTime),
     idempotencyWindowMs: detail.idempotencyWindow && millisecondsOfDuration(detail.idempotencyWindow),
     cause: error,
   });

@@ -1,10 +1,14 @@
-/** Writes that may be sent more than once: how the service tells them from new ones, and what the caller is told in the end. */
+/**
+ * Writes that may be sent more than once: how the service tells them from new ones, and what the caller is told in the end.
+ *
+ * A repeated attempt names the time of the first by the storage's clock, so that the service refuses one that comes too late, wherever it
+ * was held up: in a proxy, or in a network that delivers it after the caller gave up. The client learns that clock from the answer to its
+ * first repeated attempt, which names no time: the service looks whether the write was applied, and never applies it.
+ */
 import { type KvError, KvUnknownOutcomeError } from "./errors.js";
 
 /** How long the service remembers a write, in milliseconds, until it says otherwise. */
 const WINDOW_MS = 60_000;
-/** The part of that in which a write is sent again: a request may be under way for the rest. */
-const WINDOW_FRACTION = 0.5;
 /** Refusals that the service only gives once it knows that no earlier attempt was applied. */
 const SETTLED = new Set([
   "key_exists",
@@ -27,7 +31,10 @@ export class IdempotencyKeys {
 /** The attempts of one call. */
 export class WriteAttempts {
   private readonly sinceMs = performance.now();
+  private readonly sinceDateMs = Date.now();
   private windowMs = WINDOW_MS;
+  /** When it was first sent by the storage's clock, at the earliest; 0: not known yet. */
+  private firstAttemptMs = 0;
   private unknown: KvUnknownOutcomeError | undefined;
 
   /** `isKeyed`: sent with an idempotency key. `seenRevision`: one of its bucket that was seen before. */
@@ -41,10 +48,13 @@ export class WriteAttempts {
     if (failure instanceof KvUnknownOutcomeError) {
       this.unknown ??= failure;
       this.windowMs = failure.idempotencyWindowMs ?? this.windowMs;
+      if (this.firstAttemptMs === 0 && failure.storageTime !== undefined) {
+        this.firstAttemptMs = Math.floor(failure.storageTime.getTime() - this.ageMs());
+      }
     } else if (!failure.retryable) {
       return false;
     }
-    return this.unknown === undefined || (this.isKeyed && this.isWithinWindow(pauseMs));
+    return this.unknown === undefined || (this.isKeyed && this.ageMs() + pauseMs < this.windowMs);
   }
 
   /** What the next attempt says of the earlier ones. */
@@ -52,7 +62,7 @@ export class WriteAttempts {
     if (this.unknown === undefined) return base;
     const headers = new Headers(base);
     headers.set("grpc-previous-rpc-attempts", failures.toString());
-    headers.set("ironflow-first-attempt-age-ms", Math.ceil(performance.now() - this.sinceMs).toString());
+    headers.set("ironflow-first-attempt-time-ms", this.firstAttemptMs.toString());
     headers.set("ironflow-seen-revision", this.seenRevision.toString());
     return headers;
   }
@@ -62,7 +72,8 @@ export class WriteAttempts {
     return this.unknown === undefined || SETTLED.has(failure.reason) ? failure : this.unknown;
   }
 
-  private isWithinWindow(pauseMs: number): boolean {
-    return performance.now() + pauseMs - this.sinceMs < this.windowMs * WINDOW_FRACTION;
+  /** Milliseconds since the first attempt, also those that the machine slept. */
+  private ageMs(): number {
+    return Math.max(performance.now() - this.sinceMs, Date.now() - this.sinceDateMs);
   }
 }

@@ -1,5 +1,5 @@
 /** What a failure looks like over HTTP: status, headers, and `{"error": "<sentence>", "code": "<code>"}`. The only such table. */
-import type { Duration } from "@bufbuild/protobuf/wkt";
+import { type Duration, timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type ErrorDetail, ErrorDetailSchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import { opaqueSentence } from "../../service/errors.js";
@@ -121,13 +121,22 @@ function headersOf(status: number, detail: ErrorDetail | undefined): HeaderField
         ? {}
         : { etag: entityTag(detail.revision, detail.bucketCreatedAt) };
     case 500:
-      return idempotencyWindowHeaders(detail?.idempotencyWindow);
+      return unknownOutcomeHeaders(detail);
     case 429:
     case 503:
       return { "retry-after": retryAfterSeconds(detail) };
     default:
       return {};
   }
+}
+
+/** What a client needs to send a write again. */
+function unknownOutcomeHeaders(detail: ErrorDetail | undefined): HeaderFields {
+  const { idempotencyWindow, storageTime } = detail ?? {};
+  const headers = idempotencyWindowHeaders(idempotencyWindow);
+  return storageTime === undefined
+    ? headers
+    : { ...headers, "ironflow-storage-time-ms": timestampMs(storageTime) };
 }
 
 /** Tells for how long a bucket remembers a write by its idempotency key. */

@@ -719,9 +719,13 @@ export const WatchResponse_ProgressSchema: GenMessage<WatchResponse_Progress> =
  *
  * A request without further headers relies on that window, and on the storage's memory, which a crash cuts down to the
  * entries that are still kept. A sending after one whose outcome is unknown should say so, in these headers:
- *   * `ironflow-first-attempt-age-ms: <milliseconds>`: the time since the first sending.
- *   * `grpc-previous-rpc-attempts: <count>`: sent by gRPC clients that retry. Without the age, the first sending counts
- *     as 15 seconds old.
+ *   * `ironflow-first-attempt-time-ms: <milliseconds>`: the time of the first sending by the storage's clock, since 1970:
+ *     `storage_time` of an earlier answer's error detail, less what passed since the first sending. 0 while that is not
+ *     known: then the service only looks for the write, and answers UNKNOWN with `storage_time` where it does not find it.
+ *   * `ironflow-first-attempt-age-ms: <milliseconds>`: the time since the first sending, for clients that cannot do that.
+ *     The time that the request itself takes to arrive does not count.
+ *   * `grpc-previous-rpc-attempts: <count>`: sent by gRPC clients that retry. Without the time or the age, the first
+ *     sending counts as 15 seconds old.
  *   * `ironflow-seen-revision: <revision>`: a revision of the bucket that was seen before the first sending, if any.
  * Such a write is applied only where the service is certain that it was not applied before. Where it can't know, as the
  * first sending is older than half the window, or as the evidence expired or was overwritten, the answer is UNKNOWN.
