@@ -76,6 +76,14 @@ describe("the arrows between the folders", () => {
     expect(touching.filter((file) => file !== "src/main.ts")).toEqual([]);
   });
 
+  it("only link.ts subscribes at a NATS connection: there exceptions of callbacks are caught", () => {
+    const subscribing = files.filter((file) => {
+      const source = withoutComments(file);
+      return /[cC]onnection\??\.subscribe\(/.test(source) || /from "@nats-io\/(kv|jetstream)"/.test(source);
+    });
+    expect(subscribing).toEqual(["src/nats/link.ts"]);
+  });
+
   it("keeps files at a size that can be read in one go", () => {
     const long = files
       .filter((file) => codeLines(file) > 260)

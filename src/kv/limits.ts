@@ -156,7 +156,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   valueBytesMax: 1_048_576,
   diskReserveBytes: 64 * 1_048_576,
   readCacheBytesMax: 64 * 1_048_576,
-  natsUnreadBytesMax: 24 * 1_048_576,
+  natsUnreadBytesMax: 28 * 1_048_576,
   messageBytesMax: 1_572_864,
   headerBytesMax: 32_768,
   callTimeoutMs: 10_000,

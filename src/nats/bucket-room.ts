@@ -3,22 +3,9 @@ import { KvError } from "../kv/errors.js";
 import type { Limits } from "../kv/limits.js";
 import { bucketOfStream } from "../kv/names.js";
 import type { CallScope } from "../kv/store.js";
-import { toKvError } from "./errors.js";
-import { readJetStream, type StreamInfo } from "./jetstream-api.js";
 import type { Requests } from "./requests.js";
 import { CREATED_BY_KEY } from "./stream-config.js";
-
-/** A page of an answer about streams. */
-interface StreamPage<Item> {
-  readonly streams: readonly Item[] | null;
-  /** How many there are, on this page and others. */
-  readonly total: number;
-}
-
-/** The streams of all KV buckets, also of those that other programs made. */
-const KV_SUBJECTS = "$KV.*.>";
-/** 1,024 names, or 256 descriptions of streams (JetStream API), with room for streams of other programs. */
-const PAGE_BYTES_MAX = 1_048_576;
+import { streamPage, streamsOf } from "./stream-pages.js";
 
 export class PresentBuckets {
   constructor(
@@ -29,7 +16,7 @@ export class PresentBuckets {
   /** The names of all buckets, sorted. */
   async names(scope: CallScope): Promise<string[]> {
     const names = new Set<string>();
-    for await (const stream of this.streams<string>("STREAM.NAMES", scope)) {
+    for await (const stream of streamsOf(this.requests, "STREAM.NAMES", scope)) {
       const bucket = bucketOfStream(stream);
       if (bucket !== undefined) names.add(bucket);
     }
@@ -43,7 +30,7 @@ export class PresentBuckets {
   async checkRoom(createdBy: string | undefined, scope: CallScope): Promise<void> {
     const { bucketsMax, bucketsPerApiKeyMax } = this.limits;
     // With the streams of others, so that one request is enough while there is room.
-    const { total } = await this.page<string>("STREAM.NAMES", 0, scope);
+    const { total } = await streamPage(this.requests, "STREAM.NAMES", 0, scope);
     if (total >= bucketsMax) {
       const count = (await this.names(scope)).length;
       if (count >= bucketsMax)
@@ -63,32 +50,8 @@ export class PresentBuckets {
 
   private async countOf(createdBy: string, scope: CallScope): Promise<number> {
     let count = 0;
-    for await (const { config } of this.streams<StreamInfo>("STREAM.LIST", scope))
+    for await (const { config } of streamsOf(this.requests, "STREAM.LIST", scope))
       if (config.metadata?.[CREATED_BY_KEY] === createdBy) count++;
     return count;
-  }
-
-  private async *streams<Item>(operation: string, scope: CallScope): AsyncGenerator<Item> {
-    for (let offset = 0; ;) {
-      const answer = await this.page<Item>(operation, offset, scope);
-      const streams = answer.streams ?? [];
-      yield* streams;
-      offset += streams.length;
-      if (streams.length === 0 || offset >= answer.total) return;
-    }
-  }
-
-  private async page<Item>(operation: string, offset: number, scope: CallScope): Promise<StreamPage<Item>> {
-    try {
-      return await readJetStream<StreamPage<Item>>(
-        this.requests,
-        operation,
-        { subject: KV_SUBJECTS, offset },
-        scope,
-        PAGE_BYTES_MAX,
-      );
-    } catch (error) {
-      throw toKvError(error, {});
-    }
   }
 }

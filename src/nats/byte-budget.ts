@@ -14,6 +14,8 @@ interface Waiting {
   readonly turn: Turn;
 }
 
+const SPARE_FRACTION = 0.75;
+
 export class ByteBudget {
   /** Bytes reserved at present. */
   reserved = 0;
@@ -30,9 +32,19 @@ export class ByteBudget {
     if (this.reserved > this.peak) this.peak = this.reserved;
   }
 
+  /** Whether there is room and nobody waits. */
+  canReserve(bytes: number): boolean {
+    return this.head === this.waiting.length && this.hasRoom(bytes);
+  }
+
+  /** Whether a quarter of the budget stays free with these: for answers that may come over another connection too. */
+  hasSpareRoom(bytes: number): boolean {
+    return this.canReserve(bytes) && this.reserved + bytes <= this.bytesMax * SPARE_FRACTION;
+  }
+
   /** Reserves where there is room and nobody waits. More than the whole budget counts as the whole: {@link sizeOf}. */
   tryReserve(bytes: number): boolean {
-    if (this.head < this.waiting.length || !this.hasRoom(bytes)) return false;
+    if (!this.canReserve(bytes)) return false;
     this.count(bytes);
     return true;
   }
@@ -71,7 +83,13 @@ export class ByteBudget {
       }
       // Counted first: the turn may release, or reserve more.
       this.count(first.bytes);
-      if (!first.turn()) this.reserved -= first.bytes;
+      try {
+        if (!first.turn()) this.reserved -= first.bytes;
+      } catch (fault) {
+        // Those behind it are not to wait for its bytes.
+        this.release(first.bytes);
+        throw fault;
+      }
     }
   }
 }

@@ -20,8 +20,8 @@ import type { Log } from "./log.js";
 import { existing, type MessageReader, type Place, storedMessageBytesMax } from "./newest.js";
 import type { Requests } from "./requests.js";
 import { Unanswered } from "./unanswered.js";
-import { listStreams } from "./store-sizes.js";
 import { compactedTo, CREATION_ID_KEY, updatedConfig, withCompactedTo } from "./stream-config.js";
+import { streamsOf } from "./stream-pages.js";
 import { deliveredTo, removeTombstones, scanTombstones, type Tombstone } from "./tombstones.js";
 
 export interface CompactionOptions {
@@ -53,6 +53,8 @@ const SWEEP_INTERVAL_MS_MAX = 60_000;
 const SWEEP_INTERVAL_MS_MIN = 1_000;
 /** After a pass that found nothing, a full bucket is looked at again when it was written to, or held back, and after this time. */
 const FUTILE_MS = 1_000;
+/** Buckets of which something is remembered. */
+const BUCKETS_MAX = 10_000;
 const NANOS_PER_MS = 1_000_000;
 const NEVER_ABORTED = new AbortController().signal;
 
@@ -62,7 +64,8 @@ export class Compaction {
   /** By stream and its creation: up to which sequence no tombstone is left. */
   private readonly cleanTo = new Map<string, number>();
   private readonly passes = new Map<string, Promise<Pass>>();
-  private readonly futile = new Map<string, { readonly lastSequence: number; readonly untilMs: number }>();
+  /** By stream: its state when there was nothing to compact. */
+  private readonly futile = new Map<string, { readonly state: string; readonly untilMs: number }>();
   private timer: NodeJS.Timeout | undefined;
   private isStopped = false;
 
@@ -100,8 +103,8 @@ export class Compaction {
   /** Compacts tombstones of a full bucket, the oldest first. False: there are none. */
   async makeRoom(place: Place, facts: BucketFacts, scope: CallScope): Promise<boolean> {
     const known = this.futile.get(place.stream);
-    const isKnown = known !== undefined && known.lastSequence === facts.lastSequence;
-    if (isKnown && performance.now() < known.untilMs) return false;
+    const state = `${facts.created} ${facts.lastSequence}`;
+    if (known?.state === state && performance.now() < known.untilMs) return false;
     // Others may need the room when this caller is gone.
     const pass =
       this.passes.get(place.stream) ?? this.alone(place, () => this.pass(place, "room", ownScope()));
@@ -109,7 +112,8 @@ export class Compaction {
     const { removed, isHeldBack } = await before(scope, pass);
     if (removed > 0) return true;
     const untilMs = isHeldBack ? performance.now() + FUTILE_MS : Infinity;
-    this.futile.set(place.stream, { lastSequence: facts.lastSequence, untilMs });
+    if (this.futile.size >= BUCKETS_MAX) this.futile.clear();
+    this.futile.set(place.stream, { state, untilMs });
     return false;
   }
 
@@ -129,7 +133,7 @@ export class Compaction {
   private async sweep(): Promise<void> {
     const { requests, log } = this.options;
     try {
-      for await (const info of listStreams(requests, ownScope())) {
+      for await (const info of streamsOf(requests, "STREAM.LIST", ownScope())) {
         const bucket = bucketOfStream(info.config.name);
         if (bucket === undefined || this.isStopped) continue;
         await this.tend({ bucket, stream: info.config.name }, info).catch((error: unknown) => {
@@ -154,6 +158,8 @@ export class Compaction {
     const { requests, limits } = this.options;
     const info = await existing(requests, place, scope);
     const name = cleanName(info);
+    // Of buckets that are gone nothing is to stay; what is not known is scanned again.
+    if (this.cleanTo.size >= BUCKETS_MAX) this.cleanTo.clear();
     const nowMs = serverTimeMs(info);
     const range = {
       from: (this.cleanTo.get(name) ?? 0) + 1,

@@ -44,6 +44,8 @@ export class MessageReader {
     private readonly isClustered: boolean,
     /** The largest message that a bucket holds, unless another program wrote it: {@link storedMessageBytesMax}. */
     private readonly storedMessageBytesMax: number,
+    /** Over another connection: takes reads for which the first one's budget has no room. Default: they wait. */
+    private readonly overflow?: Requests,
   ) {
     this.leadership = new Leadership(requests);
   }
@@ -120,8 +122,14 @@ export class MessageReader {
   private askAnyCopy(place: Place, request: string, payload: Uint8Array, scope: CallScope): Promise<Reply> {
     const bytesMax = this.answerBytesMax(place);
     const ask = (within: CallScope): Promise<Reply> =>
-      this.requests.one(request, payload, undefined, within, within.deadlineMs, bytesMax);
+      this.requestsFor(bytesMax).one(request, payload, undefined, within, within.deadlineMs, bytesMax);
     return this.isClustered ? untilAnswered(scope, ask) : ask(scope);
+  }
+
+  private requestsFor(answerBytes: number): Requests {
+    const { requests, overflow } = this;
+    if (overflow?.isConnected !== true || requests.link.unread.canReserve(answerBytes)) return requests;
+    return overflow.link.unread.hasSpareRoom(answerBytes) ? overflow : requests;
   }
 
   private answerBytesMax({ stream }: Place): number {
@@ -150,12 +158,13 @@ export class MessageReader {
     scope: CallScope,
   ): Promise<StoredMessage | undefined> {
     try {
+      const bytesMax = inBase64(this.answerBytesMax(place));
       const { message } = await readJetStream<{ readonly message: LeaderMessage }>(
-        this.requests,
+        this.requestsFor(bytesMax),
         `STREAM.MSG.GET.${place.stream}`,
         body,
         scope,
-        inBase64(this.answerBytesMax(place)),
+        bytesMax,
       );
       const time = parseTimestamp(message.time);
       return {

@@ -36,7 +36,10 @@ export interface Watches {
 export interface JetStreamStoreOptions {
   /** For calls with small answers. Stays open when the store is closed: it belongs to who made it, as does `bulk`. */
   readonly link: Link;
-  /** For histories and lists of keys, so that calls do not wait behind their answers. */
+  /**
+   * For histories, lists of keys and compaction, so that calls do not wait behind their answers. Where the budget of `link` is used up, it
+   * takes reads of single keys too while a quarter of its own stays free.
+   */
   readonly bulk: Link;
   /** Whether the server is part of a cluster: then only a stream's leader has seen every write. */
   readonly isClustered: boolean;
@@ -62,7 +65,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
   const requests = new Requests(link);
   const bulkRequests = new Requests(bulk);
   const messageBytesMax = storedMessageBytesMax(limits);
-  const reader = new MessageReader(requests, isClustered, messageBytesMax);
+  const reader = new MessageReader(requests, isClustered, messageBytesMax, bulkRequests);
   const bulkReader = new MessageReader(bulkRequests, isClustered, messageBytesMax);
   const isCached = options.isExclusive === true && !isClustered && limits.readCacheBytesMax > 0;
   const cache = isCached ? new ReadCache(requests, limits.readCacheBytesMax) : undefined;
@@ -89,7 +92,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
   });
   const entries = new Entries({ reader, expiry, cache });
   const compaction = new Compaction({
-    ...{ requests, reader, limits, log: options.log },
+    ...{ requests: bulkRequests, reader: bulkReader, limits, log: options.log },
     edit: (place, edit, scope) => buckets.edit(place, edit, scope),
   });
   compaction.start();

@@ -5,6 +5,7 @@ import { askJetStream, readJetStream } from "./jetstream-api.js";
 import type { MessageReader, Place } from "./newest.js";
 import { operationOf } from "./records.js";
 import type { Requests } from "./requests.js";
+import { PAGE_BYTES_MAX } from "./stream-pages.js";
 import { StreamApi } from "./watch/api.js";
 import { Reader, READER_DESCRIPTION } from "./watch/reader.js";
 
@@ -131,7 +132,13 @@ interface ConsumerPage {
 export async function deliveredTo(requests: Requests, { stream }: Place, scope: CallScope): Promise<number> {
   let least = Infinity;
   for (let offset = 0; ;) {
-    const page = await readJetStream<ConsumerPage>(requests, `CONSUMER.LIST.${stream}`, { offset }, scope);
+    const page = await readJetStream<ConsumerPage>(
+      requests,
+      `CONSUMER.LIST.${stream}`,
+      { offset },
+      scope,
+      PAGE_BYTES_MAX,
+    );
     const consumers = page.consumers ?? [];
     for (const { config, num_pending, delivered } of consumers)
       if (num_pending > 0 && config.description !== READER_DESCRIPTION)
