@@ -15,6 +15,8 @@ export interface BucketFacts {
   readonly usedBytes: number;
   /** The sequence of the newest message then. */
   readonly lastSequence: number;
+  /** What this process writes to the bucket. */
+  readonly ledger: Ledger;
   /** Bytes of this process's values that were written before the facts were read: those are among the stored ones. */
   readonly settledBytes: number;
   /** Revisions kept of each key. */
@@ -66,14 +68,20 @@ export class BucketFactsCache {
     requests.onDisconnect(() => this.byStream.clear());
   }
 
-  /** What this process writes to a bucket with a limit. */
-  ledger(stream: string): Ledger {
+  private ledger(stream: string): Ledger {
     let ledger = this.ledgers.get(stream);
     if (ledger === undefined) {
+      if (this.ledgers.size >= BUCKETS_MAX) this.dropSettled();
       ledger = { admittedBytes: 0, settledBytes: 0 };
       this.ledgers.set(stream, ledger);
     }
     return ledger;
+  }
+
+  /** What was written is among the stored bytes of facts that are read from now on. */
+  private dropSettled(): void {
+    for (const [stream, { admittedBytes, settledBytes }] of this.ledgers)
+      if (admittedBytes === settledBytes) this.ledgers.delete(stream);
   }
 
   /** What is remembered; undefined when nothing is, or it is too old. */
@@ -107,13 +115,15 @@ export class BucketFactsCache {
   /** Reads the facts anew. Throws `bucket_not_found`. */
   async read(place: Place, scope: CallScope): Promise<BucketFacts> {
     const readAtMs = performance.now();
-    const settledBytes = this.ledgers.get(place.stream)?.settledBytes ?? 0;
+    const ledger = this.ledger(place.stream);
+    const { settledBytes } = ledger;
     const info = await existing(this.requests, place, scope);
     const facts = {
       maxValueSize: valueSizeOf(info.config),
       maxBytes: maxBytesOf(info.config),
       usedBytes: info.state.bytes,
       lastSequence: info.state.last_seq,
+      ledger,
       settledBytes,
       history: Math.max(1, info.config.max_msgs_per_subject ?? 1),
       replicas: info.config.num_replicas ?? 1,

@@ -2,9 +2,9 @@
  * Enforces `max_bytes` for values; the storage's own limit is higher (headroom.ts).
  *
  * Far from the limit the bytes are known from the bucket's remembered facts and what this process wrote since: no request. Near it they are
- * read anew, once for all writes that wait. So one copy of the service never goes past the limit. Several copies go past it by at most what
- * the others write within a second beyond the margin, or have in flight near the limit; other programs are only held by the storage. In
- * no case is it more than the headroom.
+ * read anew, once for all writes that wait. So one copy of the service never goes past the limit. Several copies go past it by what the
+ * others have in flight, or write before one reads again: each takes at most a quarter of what was free before it does. Other programs are
+ * only held by the storage. In no case is it more than the headroom.
  */
 import { KvError } from "../kv/errors.js";
 import { quote } from "../kv/names.js";
@@ -30,6 +30,8 @@ export interface BucketQuotaOptions {
 /** From this distance to the limit on the bytes are read anew for each write. */
 const MARGIN_FRACTION = 0.125;
 const MARGIN_BYTES_MAX = 16 * 1_048_576;
+/** What a copy leaves of the free bytes before it reads them again: others may take as much meanwhile. */
+const LEFT_FRACTION = 0.75;
 /** What a record takes in a file beside subject, headers and value (nats-server, `fileStoreMsgSizeRaw`). */
 const RECORD_BYTES = 34;
 /** Headers of a put without a condition or an idempotency key: the version line and a message id. */
@@ -39,22 +41,26 @@ const FULL: ReadonlySet<string> = new Set(["bucket_full", "storage_exhausted"]);
 
 export class BucketQuota {
   private readonly reads = new Map<string, Promise<BucketFacts>>();
+  /** By subject: ends with a write under way that was admitted for what it pushes out of a full history. */
+  private readonly replacing = new Map<string, Promise<void>>();
 
   constructor(private readonly options: BucketQuotaOptions) {}
 
-  /** Admits a value. Returns what is to be called when the outcome of its write is known. Throws `bucket_full`. */
+  /**
+   * Admits a value. Returns what is to be called when the outcome of its write is known. Throws `bucket_full`. `mayWait`: whether it may
+   * wait for the outcome of another write of the key; false for who admits several before they are sent.
+   */
   async admit(
     { place, subject }: Pick<Write, "place" | "subject">,
     valueBytes: number,
     facts: BucketFacts,
     scope: CallScope,
+    mayWait = true,
   ): Promise<() => void> {
     if (facts.maxBytes === 0) return NOTHING_TO_RELEASE;
     const bytes = RECORD_BYTES + HEADER_BYTES + subject.length + valueBytes;
-    if (!this.take(place, facts, bytes, bytes + marginOf(facts)))
-      await this.admitNearLimit(place, subject, bytes, scope);
-    const ledger = this.options.facts.ledger(place.stream);
-    return () => (ledger.settledBytes += bytes);
+    if (this.take(facts, bytes, bytes + marginOf(facts))) return () => settle(facts, bytes);
+    return this.admitNearLimit(place, subject, bytes, scope, mayWait);
   }
 
   /**
@@ -109,8 +115,8 @@ export class BucketQuota {
   }
 
   /** Takes the bytes where `neededBytes` more are below the limit: in one step, as others wait for the same facts. */
-  private take(place: Place, facts: BucketFacts, bytes: number, neededBytes: number): boolean {
-    const ledger = this.options.facts.ledger(place.stream);
+  private take(facts: BucketFacts, bytes: number, neededBytes: number): boolean {
+    const { ledger } = facts;
     // An upper bound: what was under way when the facts were read may be among the stored bytes.
     const usedBytes = facts.usedBytes + ledger.admittedBytes - facts.settledBytes;
     if (facts.maxBytes > 0 && usedBytes + neededBytes > facts.maxBytes) return false;
@@ -123,20 +129,40 @@ export class BucketQuota {
     subject: string,
     bytes: number,
     scope: CallScope,
-  ): Promise<void> {
-    for (let isLastTry = false; ; isLastTry = true) {
+    mayWait: boolean,
+  ): Promise<() => void> {
+    for (let isLastTry = false; ;) {
       const facts = await this.fresh(place, scope);
-      if (this.take(place, facts, bytes, bytes)) return;
+      if (this.take(facts, bytes, bytes)) return () => settle(facts, bytes);
       const replacedBytes = await this.replacedBytes(place, subject, facts, scope);
+      const other = this.replacing.get(subject);
+      if (replacedBytes > 0 && other !== undefined && mayWait) {
+        // The revision that this one would push out is pushed out by that one.
+        await other;
+        continue;
+      }
       // One that only replaces as much never makes the bucket larger.
-      if (this.take(place, facts, bytes, replacedBytes >= bytes ? -Infinity : bytes - replacedBytes)) return;
+      const neededBytes = replacedBytes >= bytes ? -Infinity : bytes - replacedBytes;
+      if (other === undefined && this.take(facts, bytes, neededBytes))
+        return this.whileReplacing(subject, () => settle(facts, bytes));
       if (isLastTry || (await this.options.compaction?.makeRoom(place, facts, scope)) !== true) {
         const { bucket } = place;
         throw new KvError("bucket_full", `The bucket ${quote(bucket)} has reached its max_bytes.`, {
           bucket,
         });
       }
+      isLastTry = true;
     }
+  }
+
+  private whileReplacing(subject: string, release: () => void): () => void {
+    let end = (): void => undefined;
+    this.replacing.set(subject, new Promise((resolve) => (end = resolve)));
+    return () => {
+      this.replacing.delete(subject);
+      release();
+      end();
+    };
   }
 
   /** Facts read for this write, or for others that wait for the same. */
@@ -169,8 +195,13 @@ type SubjectsInfo = StreamInfo & {
   readonly state: { readonly subjects?: Readonly<Record<string, number>> | null };
 };
 
-function marginOf({ maxBytes }: BucketFacts): number {
-  return Math.min(maxBytes * MARGIN_FRACTION, MARGIN_BYTES_MAX);
+function marginOf({ maxBytes, usedBytes }: BucketFacts): number {
+  const marginBytes = Math.min(maxBytes * MARGIN_FRACTION, MARGIN_BYTES_MAX);
+  return Math.max(marginBytes, (maxBytes - usedBytes) * LEFT_FRACTION);
+}
+
+function settle({ ledger }: BucketFacts, bytes: number): void {
+  ledger.settledBytes += bytes;
 }
 
 /** Roughly: without the headers, which are small. */

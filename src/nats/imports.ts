@@ -131,7 +131,7 @@ export class Imports {
       if (headerLines === PURGE_LINES || headerLines === DELETE_LINE) continue;
       try {
         const known = facts.recent(place) ?? (await facts.read(place, scope));
-        releases.push(await quota.admit({ place, subject: place.subject }, data.length, known, scope));
+        releases.push(await quota.admit({ place, subject: place.subject }, data.length, known, scope, false));
       } catch (error) {
         if (index > 0 && error instanceof KvError && error.kind === "bucket_full")
           return { allowed: messages.slice(0, index), release };

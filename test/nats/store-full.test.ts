@@ -68,6 +68,29 @@ describe.each([1, 3])("a full bucket with a history of %i", (history) => {
     expect(await usedBytes()).toBeLessThanOrEqual(64 * KIB);
   });
 
+  it("is passed by two copies that fill it at once by a quarter at most", async () => {
+    const other = await openStore(server.url);
+    const maxBytes = 1_024 * KIB;
+    await store.createBucket({ name: bucket, maxBytes, history }, scope());
+    const fillFrom = async ({ store: copy }: OpenStore, name: string): Promise<void> => {
+      for (let count = 0; ; count++) {
+        try {
+          await copy.put(bucket, `${name}.${count}`, Buffer.alloc(2_000), {}, scope());
+        } catch (error) {
+          expect((error as KvError).kind).toBe("bucket_full");
+          return;
+        }
+      }
+    };
+    await Promise.all(
+      [open, other].flatMap((copy, index) =>
+        Array.from({ length: 16 }, (_, writer) => fillFrom(copy, `c${index}.${writer}`)),
+      ),
+    );
+    expect(await usedBytes()).toBeLessThanOrEqual(1.25 * maxBytes);
+    await other.close();
+  });
+
   it("takes deletes and purges of every key, and values again", async () => {
     await store.createBucket({ name: bucket, maxBytes: 64 * KIB, history }, scope());
     const count = await fill(0);
@@ -83,6 +106,17 @@ describe.each([1, 3])("a full bucket with a history of %i", (history) => {
     await fill(300);
     await store.put(bucket, "over", Buffer.alloc(300), {}, scope());
     await expectRefusal(store.put(bucket, "over", Buffer.alloc(3_000), {}, scope()), "bucket_full");
+  });
+
+  it("is not passed by many writes of one key that push the same revision out", async () => {
+    await store.createBucket({ name: bucket, maxBytes: 64 * KIB, history }, scope());
+    await store.put(bucket, "over", Buffer.alloc(5_000), {}, scope());
+    for (let n = 1; n < history; n++) await store.put(bucket, "over", bytes("v"), {}, scope());
+    await fill(500);
+    const put = (): Promise<unknown> =>
+      store.put(bucket, "over", Buffer.alloc(4_900), {}, scope()).catch((error: unknown) => error);
+    await Promise.all(Array.from({ length: 32 }, put));
+    expect(await usedBytes()).toBeLessThanOrEqual(64 * KIB);
   });
 
   it("goes on forever when unique keys are put and deleted", async () => {
