@@ -150,6 +150,12 @@ export async function startMeasuredService(natsUrl, env = {}) {
       child.send("usage");
       return (await answer)[0];
     },
+    /** `maxMs`: the longest time that its event loop stood still since this was asked before. */
+    async eventLoop() {
+      const answer = once(child, "message");
+      child.send("eventLoop");
+      return (await answer)[0];
+    },
     stop: () => end(child),
   };
 }

@@ -1,8 +1,16 @@
 // Our service in a process that tells what it uses, after a garbage collection: started by `startMeasuredService` with an IPC channel.
+import { monitorEventLoopDelay } from "node:perf_hooks";
 import { startService } from "../../dist/src/embed.js";
 
 const service = await startService({ environment: process.env });
-process.on("message", () => {
+const loop = monitorEventLoopDelay({ resolution: 1 });
+loop.enable();
+process.on("message", (question) => {
+  if (question === "eventLoop") {
+    process.send({ maxMs: loop.max / 1e6 });
+    loop.reset();
+    return;
+  }
   // Twice: what finalizers let go of in the first goes in the second.
   globalThis.gc();
   globalThis.gc();
