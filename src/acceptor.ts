@@ -1,32 +1,32 @@
-/** Takes connections, in cleartext or under TLS. */
+/** Accepts connections, in cleartext or over TLS. */
 import { createServer as createNetServer, type Server as NetServer, type Socket } from "node:net";
 import { createServer as createTlsServer, type SecureContextOptions } from "node:tls";
 import type { Limits } from "./kv/limits.js";
 
-/** PEM texts. */
+/** PEM-encoded. */
 export interface TlsMaterial {
   readonly cert: string;
   readonly key: string;
-  /** Who signs the certificates of clients; absent: they are not asked for one. */
+  /** The CA that signs client certificates. Absent: clients are not asked for a certificate. */
   readonly clientCa?: string;
 }
 
 export interface AcceptorOptions {
   /** Undefined: cleartext. */
   readonly tls: TlsMaterial | undefined;
-  /** Whether clients must show a certificate of `clientCa`, or may. Default: required. */
+  /** Whether clients must or may present a certificate signed by `clientCa`. Default: required. */
   readonly clientCertificates?: "required" | "optional" | undefined;
   readonly limits: Pick<Limits, "pingIntervalMs" | "peekTimeoutMs">;
 }
 
-/** A server that does not listen yet. In cleartext a connection has not said what it speaks; under TLS it has (ALPN). */
+/** Creates a server that is not listening yet. Over TLS, ALPN gives the protocol; in cleartext it is not known yet. */
 export function makeAcceptor(
   { tls, limits, clientCertificates }: AcceptorOptions,
-  onSilent: (socket: Socket) => void,
-  onKnown: (socket: Socket, protocol: "http1" | "http2") => void,
+  onUndetected: (socket: Socket) => void,
+  onDetected: (socket: Socket, protocol: "http1" | "http2") => void,
 ): NetServer {
   const tcp = { noDelay: true, keepAlive: true, keepAliveInitialDelay: limits.pingIntervalMs };
-  if (tls === undefined) return createNetServer(tcp, onSilent);
+  if (tls === undefined) return createNetServer(tcp, onUndetected);
   const acceptor = createTlsServer(
     {
       ...contextOf(tls),
@@ -36,9 +36,9 @@ export function makeAcceptor(
       ALPNProtocols: ["h2", "http/1.1"],
       handshakeTimeout: limits.peekTimeoutMs,
     },
-    (socket) => onKnown(socket, socket.alpnProtocol === "h2" ? "http2" : "http1"),
+    (socket) => onDetected(socket, socket.alpnProtocol === "h2" ? "http2" : "http1"),
   );
-  // A failed handshake concerns that client alone. Where its time is up, Node leaves the connection open.
+  // A failed handshake affects only its own client. After a handshake timeout, Node leaves the connection open.
   acceptor.on("tlsClientError", (_error, socket) => socket.destroy());
   return acceptor;
 }

@@ -1,6 +1,6 @@
 /**
- * The listener: one port for everything. It tells HTTP/2 from HTTP/1.1 by a connection's first bytes (or ALPN under TLS), hands each
- * request to its handler, keeps connections alive or ends them, and drains on shutdown. It knows nothing of what is served.
+ * The listener: one port for every protocol. It detects HTTP/2 and HTTP/1.1 by a connection's first bytes (over TLS: by ALPN), passes each
+ * request to its handler, and drains connections on shutdown. It does not depend on what the handlers serve.
  */
 import type { IncomingMessage, Server as Http1Server, ServerResponse } from "node:http";
 import type { Server as NetServer, Socket } from "node:net";
@@ -8,10 +8,10 @@ import { Server as TlsServer } from "node:tls";
 import { once } from "node:events";
 import type { Duplex } from "node:stream";
 import { contextOf, makeAcceptor, type TlsMaterial } from "./acceptor.js";
-import { Lanes } from "./http1/lanes.js";
+import { FastHttp1Connections } from "./http1/fast-connections.js";
+import { askToClose, PipelineQueue } from "./http1/pipeline-queue.js";
 import { HEAD_BYTES_MAX, type PlainRequest } from "./http1/plain-request.js";
 import type { PlainResponse } from "./http1/plain-response.js";
-import { askToClose, Turns } from "./http1/turns.js";
 import { destroyStalledSockets, ErrorCode, Http2Server, type RequestStream } from "@ironflow-kv/http2";
 import type { Limits } from "./kv/limits.js";
 import { makeHttp1Server } from "./protocol/node-servers.js";
@@ -19,33 +19,33 @@ import { peekProtocol } from "./protocol/peek.js";
 import { isMalformed } from "./protocol/request-shape.js";
 
 /**
- * How long connections that are open and idle when the listener stops are kept: a request that is on its way to us is still answered, and
- * the answer says that the connection closes.
+ * How long idle connections stay open after the listener stops. A request that is already on its way still gets a response, which closes the
+ * connection.
  */
-const GOODBYE_MS = 100;
+const IDLE_GRACE_MS = 100;
 
-/** What the requests are handed to. What one of these throws ends its request. */
+/** Receives the requests. An exception from one of these ends its request. */
 export interface RequestHandlers {
   onHttp1(request: IncomingMessage, response: ServerResponse): void;
-  /** A request that waits for "100 Continue" before its body: whoever takes the body says so, or refuses. */
+  /** A request that expects "100 Continue": the handler sends it before it reads the body, or rejects the request. */
   onHttp1Continue(request: IncomingMessage, response: ServerResponse): void;
   onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
-  /** A plain request over HTTP/1.1. False: it is to come by `onHttp1`, and nothing was written. Absent: all of them are. */
+  /** A plain HTTP/1.1 request. Returns false, having written nothing, to get it by `onHttp1` instead. Absent: `onHttp1` gets all. */
   onPlain?(request: PlainRequest, response: PlainResponse): boolean;
   onHttp2(stream: RequestStream): void;
 }
 
 export interface ListenOptions {
   readonly host: string;
-  /** 0 takes a free port. */
+  /** 0: any free port. */
   readonly port: number;
   readonly limits: Limits;
   /** Undefined: cleartext. */
   readonly tls: TlsMaterial | undefined;
-  /** Whether clients must show a certificate of `clientCa`, or may. Default: required. */
+  /** Whether clients must or may present a certificate signed by `clientCa`. Default: required. */
   readonly clientCertificates?: "required" | "optional" | undefined;
   readonly handlers: RequestHandlers;
-  /** Takes what a handler threw: a bug. Default: nobody looks. */
+  /** Called with exceptions that handlers throw. Default: ignored. */
   readonly onFault?: ((error: unknown) => void) | undefined;
 }
 
@@ -53,19 +53,19 @@ export interface Listener {
   readonly port: number;
   /** Such as http://127.0.0.1:9123. */
   readonly url: string;
-  /** How many connections are open. */
+  /** The number of open connections. */
   readonly connections: number;
-  /** From now on answers over HTTP/1.1 ask their clients to leave the connection; it is used no more then. */
+  /** HTTP/1.1 responses carry `Connection: close` from now on. */
   announceStop(): void;
-  /** New connections use these files from now on; those that are open stay as they are. Only where it listens with TLS. */
+  /** New connections use this material from now on; open ones keep theirs. No effect without TLS. */
   useTls(material: TlsMaterial): void;
-  /** Takes no more connections, and tells those that are open to go when their calls are done. */
+  /** Stops accepting connections, and closes open ones gracefully: calls in flight finish first. */
   stopAccepting(): void;
-  /** Resolves when the last connection is gone; those left after `deadlineMs` are cut. */
+  /** Resolves when the last connection has closed. Connections still open after `deadlineMs` are destroyed. */
   drain(deadlineMs: number): Promise<void>;
 }
 
-/** Opens the port. Rejects with the system's error when it can't. */
+/** Opens the port. Rejects with the system's error if it can't. */
 export async function listen(options: ListenOptions): Promise<Listener> {
   const server = new PortServer(options);
   await server.open();
@@ -77,36 +77,36 @@ class PortServer implements Listener {
   private readonly http1: Http1Server;
   private readonly http2: Http2Server;
   private readonly acceptor: NetServer;
-  private readonly lanes: Lanes;
-  private readonly turns = new Turns();
-  private readonly stalling: { stop(): void };
-  /** HTTP/1.1 answers that are not complete. */
+  private readonly fastConnections: FastHttp1Connections;
+  private readonly pipelines = new PipelineQueue();
+  private readonly stallTimer: { stop(): void };
+  /** HTTP/1.1 responses that are not complete. */
   private readonly responses = new WeakMap<Socket, Set<ServerResponse>>();
-  /** Connections that have not said what they speak. */
-  private readonly silent = new Set<Socket>();
+  /** Connections whose protocol is not detected yet. */
+  private readonly undetectedSockets = new Set<Socket>();
   private isStopping = false;
   private isDraining = false;
-  private isGoodbyeOver = false;
+  private isIdleGraceOver = false;
 
   constructor(private readonly options: ListenOptions) {
     this.http1 = makeHttp1Server(options.limits);
     this.http2 = new Http2Server({
       limits: options.limits,
-      onStream: (stream) => this.takeStream(stream),
+      onStream: (stream) => this.handleStream(stream),
       onFault: (error) => options.onFault?.(error),
     });
     this.acceptor = this.makeAcceptor();
     this.acceptor.maxConnections = options.limits.connectionsMax;
     this.attachHandlers(options.handlers);
-    // Of the streams on an HTTP/2 connection care is taken one by one.
-    this.stalling = destroyStalledSockets(this.sockets, options.limits);
-    this.lanes = new Lanes({
+    // (HTTP/2 streams have their own stall checks.)
+    this.stallTimer = destroyStalledSockets(this.sockets, options.limits);
+    this.fastConnections = new FastHttp1Connections({
       headBytesMax: Math.min(HEAD_BYTES_MAX, options.limits.headerBytesMax),
       headersTimeoutMs: options.limits.headersTimeoutMs,
       idleTimeoutMs: options.limits.idleTimeoutMs,
       isStopping: () => this.isStopping,
-      take: (request, response) => this.takePlain(request, response),
-      leave: (socket) => this.toNode(socket),
+      handle: (request, response) => this.handlePlain(request, response),
+      handOff: (socket) => this.handToNode(socket),
     });
   }
 
@@ -131,7 +131,7 @@ class PortServer implements Listener {
       this.stop();
       throw error;
     });
-    // Node enforces headersTimeout and requestTimeout by a timer that it starts on this event of the HTTP server itself.
+    // This event starts the timer by which Node enforces headersTimeout and requestTimeout.
     this.http1.emit("listening");
   }
 
@@ -151,13 +151,13 @@ class PortServer implements Listener {
     this.isDraining = true;
     this.acceptor.close();
     this.http2.closeGracefully();
-    setTimeout(() => this.endGoodbye(), GOODBYE_MS);
+    setTimeout(() => this.endIdleGrace(), IDLE_GRACE_MS);
   }
 
   async drain(deadlineMs: number): Promise<void> {
     this.stopAccepting();
     const gone: Promise<unknown>[] = [];
-    // (Not by `once` of the events: it rejects where a connection ends with an error.)
+    // (Not `once` of node:events: it rejects if a connection ends with an error.)
     for (const socket of this.sockets)
       if (!socket.closed) gone.push(new Promise((resolve) => socket.once("close", resolve)));
     const deadline = setTimeout(() => {
@@ -168,23 +168,23 @@ class PortServer implements Listener {
     this.stop();
   }
 
-  /** Ends what goes on without connections. */
+  /** Stops the timers and servers once no connection is left. */
   private stop(): void {
-    this.stalling.stop();
-    this.lanes.stop();
+    this.stallTimer.stop();
+    this.fastConnections.stop();
     this.http2.stop();
     this.http1.close();
   }
 
-  private endGoodbye(): void {
-    this.isGoodbyeOver = true;
-    for (const socket of this.silent) socket.destroy();
-    this.lanes.endIdle();
-    this.endIdleOfNode();
+  private endIdleGrace(): void {
+    this.isIdleGraceOver = true;
+    for (const socket of this.undetectedSockets) socket.destroy();
+    this.fastConnections.closeUnlessBusy();
+    this.closeIdleNodeConnections();
   }
 
-  /** Node takes a connection for idle when its answer was made; while one is still being sent, all stay. */
-  private endIdleOfNode(): void {
+  /** Node counts a connection as idle once its response has ended, even if unsent: closes none while a response is being sent. */
+  private closeIdleNodeConnections(): void {
     for (const socket of this.sockets)
       for (const response of this.responsesOf(socket)) if (response.writableEnded) return;
     this.http1.closeIdleConnections();
@@ -192,12 +192,12 @@ class PortServer implements Listener {
 
   private makeAcceptor(): NetServer {
     const { limits } = this.options;
-    const whenTold = (socket: Socket): void => {
+    const onUndetected = (socket: Socket): void => {
       this.track(socket);
-      this.silent.add(socket);
+      this.undetectedSockets.add(socket);
       peekProtocol(socket, limits.peekTimeoutMs, (protocol) => this.handOver(socket, protocol));
     };
-    return makeAcceptor(this.options, whenTold, (socket, protocol) => {
+    return makeAcceptor(this.options, onUndetected, (socket, protocol) => {
       this.track(socket);
       this.handOver(socket, protocol);
     });
@@ -207,69 +207,69 @@ class PortServer implements Listener {
     this.sockets.add(socket);
     socket.on("close", () => {
       this.sockets.delete(socket);
-      this.silent.delete(socket);
-      setImmediate(() => this.forsake(socket));
+      this.undetectedSockets.delete(socket);
+      setImmediate(() => this.failPendingResponses(socket));
     });
-    // Without a listener a reset by the peer would end the process.
+    // Without a listener, a reset by the peer would crash the process.
     socket.on("error", () => undefined);
   }
 
   private handOver(socket: Socket, protocol: "http1" | "http2"): void {
-    this.silent.delete(socket);
+    this.undetectedSockets.delete(socket);
     if (protocol === "http2") {
       this.http2.accept(socket);
     } else if (this.options.handlers.onPlain === undefined) {
-      this.toNode(socket);
+      this.handToNode(socket);
     } else {
-      this.lanes.open(socket);
+      this.fastConnections.open(socket);
     }
   }
 
-  private takePlain(request: PlainRequest, response: PlainResponse): boolean {
-    let isTaken = true;
+  private handlePlain(request: PlainRequest, response: PlainResponse): boolean {
+    let isHandled = true;
     this.guarded(request.socket, () => {
-      isTaken = this.options.handlers.onPlain?.(request, response) === true;
+      isHandled = this.options.handlers.onPlain?.(request, response) === true;
     });
-    return isTaken;
+    return isHandled;
   }
 
-  private toNode(socket: Socket): void {
+  private handToNode(socket: Socket): void {
     this.http1.emit("connection", socket);
     socket.resume();
   }
 
   private attachHandlers(handlers: RequestHandlers): void {
     this.http1.on("request", (request, response) => {
-      this.take(request, response, () => handlers.onHttp1(request, response));
+      this.handleHttp1(request, response, () => handlers.onHttp1(request, response));
     });
     this.http1.on("checkContinue", (request, response) => {
-      this.take(request, response, () => handlers.onHttp1Continue(request, response));
+      this.handleHttp1(request, response, () => handlers.onHttp1Continue(request, response));
     });
     this.http1.on("upgrade", (request, socket, head) => {
-      if (this.refusesMalformed(request)) return;
-      // Behind an answer that is not complete there is no place for what follows.
+      if (this.rejectsMalformed(request)) return;
+      // An upgrade cannot follow a response that is still incomplete.
       if (this.responsesOf(request.socket).size > 0) return void socket.destroy();
       this.guarded(socket, () => handlers.onUpgrade(request, socket, head));
     });
   }
 
-  private take(request: IncomingMessage, response: ServerResponse, handle: () => void): void {
+  private handleHttp1(request: IncomingMessage, response: ServerResponse, handle: () => void): void {
     const { socket } = request;
     const earlier = this.responsesOf(socket);
     const isAlone = earlier.size === 0;
-    if (Turns.isOver(earlier)) return;
+    if (PipelineQueue.isClosing(earlier)) return;
     this.prepare(request, response);
-    if (this.refusesMalformed(request)) return;
-    this.turns.take(socket, isAlone, response, () => this.guarded(socket, handle));
+    if (this.rejectsMalformed(request)) return;
+    this.pipelines.enqueue(socket, isAlone, response, () => this.guarded(socket, handle));
   }
 
-  private takeStream(stream: RequestStream): void {
+  private handleStream(stream: RequestStream): void {
     this.guarded({ destroy: () => stream.reset(ErrorCode.internalError) }, () =>
       this.options.handlers.onHttp2(stream),
     );
   }
 
-  /** Whatever one request brings about, it must not end the process: that would end all others. */
+  /** Contains exceptions: a failing request must not crash the process. */
   private guarded(carrier: { destroy(): unknown }, handle: () => void): void {
     try {
       handle();
@@ -279,8 +279,8 @@ class PortServer implements Listener {
     }
   }
 
-  /** Ends the connection, as Node does for what it refuses itself: requests behind this one may be part of a trick. */
-  private refusesMalformed(request: IncomingMessage): boolean {
+  /** Answers a malformed request with 400 and closes the connection, as Node does: pipelined requests behind it may be smuggled. */
+  private rejectsMalformed(request: IncomingMessage): boolean {
     const { socket } = request;
     if (!socket.writableEnded && !isMalformed(request)) return false;
     if (!socket.writableEnded) socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
@@ -291,15 +291,15 @@ class PortServer implements Listener {
     const { "content-length": length, "transfer-encoding": coding } = request.headers;
     if (length !== undefined || coding !== undefined) {
       response.once("finish", () => {
-        // A body that was answered before its end would block the connection's next request.
+        // An unread rest of the body would block the next request on the connection.
         if (!request.complete) request.resume();
       });
     }
     const responses = this.responsesOf(request.socket).add(response);
     response.once("close", () => {
       responses.delete(response);
-      // One whose headers were out before could not ask, such as a watch by SSE.
-      if (this.isGoodbyeOver) setImmediate(() => this.endIdleOfNode());
+      // Its headers may have been sent before the stop, without `Connection: close`: such as an SSE watch.
+      if (this.isIdleGraceOver) setImmediate(() => this.closeIdleNodeConnections());
     });
     if (this.isStopping) askToClose(response);
   }
@@ -313,8 +313,8 @@ class PortServer implements Listener {
     return responses;
   }
 
-  /** Node says `close` of the answer that is being written, but not of those that wait behind it (pipelining). */
-  private forsake(socket: Socket): void {
+  /** When a connection closes, Node emits `close` only on the response being written. This does so on the pipelined ones behind it. */
+  private failPendingResponses(socket: Socket): void {
     for (const response of this.responsesOf(socket)) {
       response.destroy();
       response.emit("close");

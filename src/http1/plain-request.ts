@@ -1,39 +1,38 @@
 /**
- * Reads an HTTP/1.1 request that is as plain as most are: whole, alone in what came in, and without anything that changes what its
- * connection does. What is not exactly that is not judged here, but left to Node's parser: so this one may be strict, and never has to
- * refuse. (RFC 9112 sections 2 to 6)
+ * Parses plain HTTP/1.1 requests: a complete request that is alone in its chunk, without headers that change how the connection works.
+ * Node's parser handles everything else, so this parser can be strict and never has to send an error. (RFC 9112 sections 2 to 6)
  */
 import type { IncomingHttpHeaders } from "node:http";
 import type { Socket } from "node:net";
 
 export interface PlainRequest {
   readonly method: string;
-  /** The target: a path, perhaps with a query. */
+  /** The request target: a path, optionally with a query. */
   readonly url: string;
-  /** As Node has them. */
+  /** In the form of Node's `IncomingMessage.headers`. */
   readonly headers: IncomingHttpHeaders;
   readonly body: Buffer;
   readonly socket: Socket;
   readonly httpVersionMajor: 1;
 }
 
-/** What a head says. */
+/** A parsed request head. */
 export interface PlainHead {
   readonly method: string;
   readonly url: string;
-  /** With room for the request's id, which is made where none came: an object that grows costs more than all that is read of it. */
+  /** Always has a slot for `x-request-id`, which is generated if absent: growing the object later would cost more than parsing. */
   readonly headers: Readonly<Record<string, string | undefined>>;
   readonly contentLength: number;
 }
 
 const HEAD_END = Buffer.from("\r\n\r\n");
-/** Longer heads are not worth a second look. */
+/** Requests with longer heads go to Node's parser. */
 export const HEAD_BYTES_MAX = 8_192;
 const REQUEST_LINE = /^(GET|PUT|POST|DELETE) (\/[\x21-\x7e]*) HTTP\/1\.1$/;
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 const LENGTH = /^(?:0|[1-9][0-9]{0,8})$/;
-/** With these a request is not plain. */
+/** Headers that make a request not plain. */
 const NOT_PLAIN = new Set([
   "transfer-encoding",
   "upgrade",
@@ -46,13 +45,13 @@ const NOT_PLAIN = new Set([
   "access-control-request-method",
 ]);
 
-/** Where the head in these bytes ends, its empty line included; undefined where it is not whole, or too long. */
+/** The length of the head, including its empty line; undefined if it is incomplete or too long. */
 export function headLengthOf(bytes: Buffer, bytesMax: number): number | undefined {
   const end = bytes.indexOf(HEAD_END);
   return end < 0 || end > bytesMax ? undefined : end + HEAD_END.length;
 }
 
-/** Reads a head, without its empty line. Undefined where it is not plain. */
+/** Parses a head without its empty line. Undefined if the request is not plain. */
 export function readPlainHead(text: string): PlainHead | undefined {
   const [first = "", ...lines] = text.split("\r\n");
   const request = REQUEST_LINE.exec(first);
@@ -62,7 +61,7 @@ export function readPlainHead(text: string): PlainHead | undefined {
     const colon = line.indexOf(":");
     const name = line.slice(0, Math.max(0, colon)).toLowerCase();
     const value = line.slice(colon + 1);
-    // A name that comes twice needs rules of its own.
+    // Repeated headers have their own rules: leave them to Node.
     if (!NAME.test(name) || !VALUE.test(value) || NOT_PLAIN.has(name) || Object.hasOwn(headers, name))
       return undefined;
     headers[name] = trim(value);
@@ -78,7 +77,7 @@ export function readPlainHead(text: string): PlainHead | undefined {
   return { method, url, headers, contentLength };
 }
 
-/** Without the white space around it (RFC 9110 section 5.5), in one pass from either end, whatever lies between. */
+/** Trims optional whitespace (RFC 9110 section 5.5) in linear time, whatever the value. */
 function trim(value: string): string {
   let [start, end] = [0, value.length];
   while (start < end && isBlank(value.charCodeAt(start))) start++;

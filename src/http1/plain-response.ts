@@ -1,41 +1,41 @@
 /**
- * The answer to a plain request: of Node's ServerResponse just what is used of it there. The answers of one turn of the event loop leave at
- * its end, one right behind the other, each in one write: where writes lie apart, the system may wake a client's process for each anew,
- * which costs more than the write.
+ * The response to a plain request: the subset of Node's ServerResponse that handlers use. Responses are written together at the end of the
+ * event loop turn, each in one write: with writes spread over the turn, the OS may wake the client's process for each one, which costs
+ * more than the write.
  */
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import { dateText } from "@ironflow-kv/http2";
 import type { PlainRequest } from "./plain-request.js";
 
-/** RFC 9110 section 5.5; what else a value may not have, such as line ends, would begin another header. */
+/** A valid field value (RFC 9110 section 5.5). Anything else, such as a line break, could start another header. */
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
-/** Above this a body is not copied behind its head. */
+/** Bodies up to this size are copied into one buffer with the head. */
 const COPY_BYTES_MAX = 16_384;
 
-/** Numbers and texts alike; undefined: left out. */
+/** Undefined values are omitted. */
 type Headers = Readonly<Record<string, string | number | readonly string[] | undefined>>;
 
 export interface PlainResponseOptions {
-  /** Whether the connection ends with this answer. */
+  /** Whether the connection closes after this response. */
   readonly isLast: () => boolean;
   readonly keepAliveSeconds: number;
-  /** Told when the answer is written. */
+  /** Called when the response has been written. */
   readonly onEnd: (isLast: boolean) => void;
 }
 
-/** Those whose answers are to be written in this turn. */
-let answered: PlainResponse[] = [];
+/** Responses to write at the end of this event loop turn. */
+let pending: PlainResponse[] = [];
 
-function writeAnswered(): void {
-  const responses = answered;
-  answered = [];
+function writePending(): void {
+  const responses = pending;
+  pending = [];
   for (const response of responses) response.write();
 }
 
 export class PlainResponse {
   headersSent = false;
-  /** What was set before the answer. */
+  /** Headers from `setHeader`. */
   private headers: Record<string, Headers[string]> | undefined;
   private head = "";
   private body: string | Uint8Array | undefined;
@@ -61,15 +61,15 @@ export class PlainResponse {
     return this.headers?.[name] !== undefined;
   }
 
-  /** `close`: the connection ended before the answer. `drain`: the client took what waited. */
+  /** `close`: the connection closed before the response was complete. `drain`: the socket's write buffer is empty. */
   once(event: "close" | "drain", listener: () => void): void {
     if (event === "close") this.onClose.push(listener);
     else this.socket.once("drain", listener);
   }
 
   /**
-   * Answers. Names are in lower case; those of `setHeader` come besides, where `headers` has not the same. The request's id is a header of its
-   * own. Throws a TypeError where a header can't be sent; nothing is sent then.
+   * Sends a complete response. Header names are in lower case; `headers` override those from `setHeader`. `requestId` becomes
+   * `x-request-id`. Throws a TypeError, and sends nothing, if a header value is invalid.
    */
   answer(
     status: number,
@@ -89,18 +89,18 @@ export class PlainResponse {
     this.body = body;
     this.headersSent = true;
     this.onClose = [];
-    if (answered.length === 0) setImmediate(writeAnswered);
-    answered.push(this);
+    if (pending.length === 0) setImmediate(writePending);
+    pending.push(this);
   }
 
-  /** Begins an answer in chunks (RFC 9112 section 7.1). Throws as `answer` does. */
+  /** Starts a chunked response (RFC 9112 section 7.1). Throws like `answer`. */
   begin(status: number, headers: Headers, requestId: string | undefined): void {
     const head = this.headOf(status, headers, requestId, "transfer-encoding: chunked\r\n");
     this.headersSent = true;
     this.socket.write(head, "latin1");
   }
 
-  /** Sends a chunk that is not empty; false where the client is slow: continue at `drain`. */
+  /** Sends a non-empty chunk. If it returns false, wait for `drain` before the next one. */
   writeChunk(text: string): boolean {
     return this.socket.write(`${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`);
   }
@@ -127,11 +127,11 @@ export class PlainResponse {
     );
   }
 
-  /** To be called once, after `answer`. */
+  /** Writes the response; called once, after `answer`. */
   write(): void {
     const { socket, head, body } = this;
     if (typeof body === "string") {
-      if (isLatin1(body)) socket.write(head + body, "latin1");
+      if (isAscii(body)) socket.write(head + body, "latin1");
       else socket.write(Buffer.concat([Buffer.from(head, "latin1"), Buffer.from(body)]));
     } else if (body === undefined || body.length === 0) {
       socket.write(head, "latin1");
@@ -153,13 +153,13 @@ export class PlainResponse {
     this.socket.destroy();
   }
 
-  /** The connection is gone. */
+  /** Called when the connection has closed. */
   close(): void {
     for (const listener of this.onClose.splice(0)) listener();
   }
 }
 
-/** The lines of headers, but of those that `others` has too. */
+/** The header lines, except of headers that `others` also has. */
 function linesOf(headers: Headers, others: Headers | undefined): string {
   let lines = "";
   for (const name in headers) {
@@ -171,11 +171,12 @@ function linesOf(headers: Headers, others: Headers | undefined): string {
 }
 
 function checked(name: string, value: string): string {
-  if (!VALUE.test(value)) throw new TypeError(`the header ${name} can't have this value`);
+  if (!VALUE.test(value))
+    throw new TypeError(`the header ${name} has an invalid value; it must be printable Latin-1`);
   return value;
 }
 
-/** Whether UTF-8 and Latin-1 write it alike: it is ASCII. */
-function isLatin1(text: string): boolean {
+/** Whether the text is ASCII, which UTF-8 and Latin-1 encode alike. */
+function isAscii(text: string): boolean {
   return Buffer.byteLength(text) === text.length;
 }

@@ -1,11 +1,11 @@
-/** Which requests are plain. Whatever is not goes to Node's parser, so that being strict costs nothing, and being lax would. */
+/** Which requests are plain. All others go to Node's parser, so strictness is safe, and leniency is not. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { headLengthOf, readPlainHead } from "../../src/http1/plain-request.js";
 
 const HEAD = "GET /api/v1/kv/buckets/b/keys/k HTTP/1.1\r\nHost: x";
 
-it("reads what Node reads", () => {
+it("parses a head as Node does", () => {
   expect(
     readPlainHead(`${HEAD}:9123\r\nIf-None-Match: \t"7" \r\nContent-Length: 0\r\nConnection: Keep-Alive`),
   ).toEqual({
@@ -16,7 +16,7 @@ it("reads what Node reads", () => {
   });
 });
 
-it("reads values without the blanks around them, and with those inside", () => {
+it("trims whitespace around values, and keeps it inside", () => {
   const blanks = fc.string({ unit: fc.constantFrom(" ", "\t"), maxLength: 5 });
   const words = fc.string({ unit: fc.constantFrom("a", "\xa0", " ", "\t"), maxLength: 20 });
   fc.assert(
@@ -32,7 +32,7 @@ describe("is not plain:", () => {
     ["another method", "PATCH / HTTP/1.1\r\nHost: x"],
     ["another version", "GET / HTTP/1.0\r\nHost: x"],
     ["no version", "GET /"],
-    ["a target that is no path", "GET http://x/ HTTP/1.1\r\nHost: x"],
+    ["a target that is not a path", "GET http://x/ HTTP/1.1\r\nHost: x"],
     ["a space in the target", "GET /a b HTTP/1.1\r\nHost: x"],
     ["two spaces", "GET  / HTTP/1.1\r\nHost: x"],
     ["no host", "GET / HTTP/1.1\r\nA: b"],
@@ -48,25 +48,25 @@ describe("is not plain:", () => {
     ["transfer-encoding", `${HEAD}\r\nTransfer-Encoding: chunked`],
     ["transfer-encoding in disguise", `${HEAD}\r\nTransfer-Encoding : chunked`],
     ["an upgrade", `${HEAD}\r\nUpgrade: websocket`],
-    ["a connection that is to close", `${HEAD}\r\nConnection: close`],
-    ["a connection with more", `${HEAD}\r\nConnection: keep-alive, upgrade`],
+    ["Connection: close", `${HEAD}\r\nConnection: close`],
+    ["more connection options", `${HEAD}\r\nConnection: keep-alive, upgrade`],
     ["an expectation", `${HEAD}\r\nExpect: 100-continue`],
     ["an origin", `${HEAD}\r\nOrigin: https://a.example`],
-    ["a length that is no number", `${HEAD}\r\nContent-Length: +1`],
-    ["a length with a zero before it", `${HEAD}\r\nContent-Length: 01`],
+    ["a length that is not a number", `${HEAD}\r\nContent-Length: +1`],
+    ["a length with a leading zero", `${HEAD}\r\nContent-Length: 01`],
     ["two lengths", `${HEAD}\r\nContent-Length: 1, 1`],
     ["a GET with a body", `${HEAD}\r\nContent-Length: 5`],
   ])("%s", (_name, head) => {
     expect(readPlainHead(head)).toBeUndefined();
   });
 
-  it("a head that is not whole, or long", () => {
+  it("an incomplete or long head", () => {
     expect(headLengthOf(Buffer.from(`${HEAD}\r\n`), 8_192)).toBeUndefined();
     expect(headLengthOf(Buffer.from(`${HEAD}\r\nA: ${"b".repeat(9_000)}\r\n\r\n`), 8_192)).toBeUndefined();
     expect(headLengthOf(Buffer.from(`${HEAD}\r\n\r\nbody`), 8_192)).toBe(HEAD.length + 4);
   });
 
-  it("any text with a control in it", () => {
+  it("any head with a control character", () => {
     const controls = fc.constantFrom("\0", "\r", "\n", "\x0b", "\x1f", "\x7f");
     fc.assert(
       fc.property(fc.nat(HEAD.length), controls, (at, control) => {

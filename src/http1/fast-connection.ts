@@ -1,37 +1,37 @@
 /**
- * A connection of HTTP/1.1 for as long as its requests are plain (`plain-request.ts`): these are answered past Node's own server, which takes
- * several times as long for each. The first request that is anything else, or that nobody takes here, goes with its connection to Node's
- * server, and stays there: malformed and slow ones, bodies in pieces, upgrades, pipelines.
+ * An HTTP/1.1 connection that bypasses Node's server, which takes several times as long per request. It serves plain requests only
+ * (`plain-request.ts`). At the first request that is not plain, or that the handler declines, the connection moves to Node's server for good:
+ * malformed and slow requests, bodies in several chunks, upgrades, pipelines.
  */
 import type { Socket } from "node:net";
 import { headLengthOf, type PlainHead, type PlainRequest, readPlainHead } from "./plain-request.js";
 import { PlainResponse } from "./plain-response.js";
 
-const KNOWN_HEAD_BYTES_MAX = 1_024;
+const CACHED_HEAD_BYTES_MAX = 1_024;
 
-export interface LaneOptions {
-  /** The longest head that is read here, in bytes. */
+export interface FastHttp1ConnectionOptions {
+  /** The longest request head accepted here, in bytes. Connections with longer ones move to Node's server. */
   readonly headBytesMax: number;
-  /** How long it may take until the first request. */
+  /** How long the first request may take to arrive. */
   readonly headersTimeoutMs: number;
-  /** How long it may take from an answer to the next request. */
+  /** How long the connection may stay idle between a response and the next request. */
   readonly idleTimeoutMs: number;
-  /** Whether connections are to end with their next answer. */
+  /** Whether the next response must close the connection. */
   readonly isStopping: () => boolean;
-  /** Takes a request; false: it must go to Node's server, and nothing was written. */
-  readonly take: (request: PlainRequest, response: PlainResponse) => boolean;
-  /** Gives the connection to Node's server; what it sent last is put back. */
-  readonly leave: (socket: Socket) => void;
-  readonly onClosed: (lane: Lane) => void;
+  /** Handles a request. Returns false, having written nothing, if Node's server must handle it. */
+  readonly handle: (request: PlainRequest, response: PlainResponse) => boolean;
+  /** Hands the connection to Node's server. The unhandled bytes are back in the socket's read buffer. */
+  readonly handOff: (socket: Socket) => void;
+  readonly onClosed: (connection: FastHttp1Connection) => void;
 }
 
-export class Lane {
-  /** When its last answer was taken, or it was opened. */
+export class FastHttp1Connection {
+  /** When the client last drained a response, or the connection opened. */
   private idleSinceMs = performance.now();
   private hasAnswered = false;
-  /** The one that is being made. */
+  /** The response in progress. */
   private response: PlainResponse | undefined;
-  /** What came in meanwhile. */
+  /** Bytes received while a response is in progress. */
   private held: Buffer | undefined;
   private lastText = "";
   private lastHead: PlainHead | undefined;
@@ -48,7 +48,7 @@ export class Lane {
 
   constructor(
     private readonly socket: Socket,
-    private readonly options: LaneOptions,
+    private readonly options: FastHttp1ConnectionOptions,
   ) {
     socket.on("data", this.onData);
     socket.on("drain", this.onDrain);
@@ -56,43 +56,43 @@ export class Lane {
     socket.resume();
   }
 
-  /** Ends it where it has been without a request for too long. (How long an answer may take to be taken is looked after elsewhere.) */
-  look(nowMs: number): void {
+  /** Closes the connection if it has been idle for too long. (`destroyStalledSockets` closes those that do not drain a response.) */
+  closeIfIdle(nowMs: number): void {
     const { headersTimeoutMs, idleTimeoutMs } = this.options;
     const isIdle = this.response === undefined && this.socket.writableLength === 0;
     if (isIdle && nowMs - this.idleSinceMs >= (this.hasAnswered ? idleTimeoutMs : headersTimeoutMs))
       this.socket.destroy();
   }
 
-  /** Ends it where no request is under way, when the client has the last answer. */
-  endIdle(): void {
+  /** Closes the connection once written responses are sent, if no request is in progress. */
+  closeUnlessBusy(): void {
     if (this.response === undefined) this.socket.destroySoon();
   }
 
   private receive(chunk: Buffer): void {
-    // Behind the last answer nothing is done any more (RFC 9112 section 9.6).
+    // No request is processed after the final response (RFC 9112 section 9.6).
     if (!this.socket.writable) return;
     if (this.isBusy) {
-      // A client that does not wait for its answers gets them in their order, and no more than it takes.
+      // Pipelining: one request at a time, and none while the client is not reading.
       this.held = this.held === undefined ? chunk : Buffer.concat([this.held, chunk]);
       this.socket.pause();
       return;
     }
     const request = this.read(chunk);
     if (request === undefined) {
-      this.leave(chunk);
+      this.handOff(chunk);
       return;
     }
     const { isStopping: isLast, idleTimeoutMs } = this.options;
     const response = new PlainResponse(request, this.socket, {
       isLast,
       keepAliveSeconds: Math.floor(idleTimeoutMs / 1_000),
-      onEnd: (wasLast) => this.answered(wasLast),
+      onEnd: (wasLast) => this.onResponseEnd(wasLast),
     });
     this.response = response;
-    if (this.options.take(request, response)) return;
+    if (this.options.handle(request, response)) return;
     this.response = undefined;
-    this.leave(chunk);
+    this.handOff(chunk);
   }
 
   private read(chunk: Buffer): PlainRequest | undefined {
@@ -100,14 +100,14 @@ export class Lane {
     if (bodyStart === undefined) return undefined;
     const text = chunk.toString("latin1", 0, bodyStart - 4);
     const head = text === this.lastText ? this.lastHead : readPlainHead(text);
-    // As one client's requests are much alike, the last one is not read again when it comes again. A long one is not worth its memory.
-    if (text.length <= KNOWN_HEAD_BYTES_MAX) {
+    // Clients repeat their requests, so cache the last parsed head unless it is long.
+    if (text.length <= CACHED_HEAD_BYTES_MAX) {
       this.lastHead = head;
       this.lastText = text;
     }
     if (head === undefined || chunk.length - bodyStart !== head.contentLength) return undefined;
     const { method, url } = head;
-    // A copy of the headers, as whoever has the request may add to them.
+    // Copy the headers: handlers may add to them.
     return {
       method,
       url,
@@ -118,12 +118,12 @@ export class Lane {
     };
   }
 
-  private answered(wasLast: boolean): void {
+  private onResponseEnd(wasLast: boolean): void {
     this.response = undefined;
     this.hasAnswered = true;
     this.idleSinceMs = performance.now();
     if (wasLast) this.socket.destroySoon();
-    // Not within the answer: many in a row would go deep.
+    // Deferred: a long pipeline would otherwise recurse.
     else if (this.held !== undefined) setImmediate(this.onHeld);
   }
 
@@ -139,7 +139,7 @@ export class Lane {
     this.receive(held);
   }
 
-  private leave(chunk: Buffer): void {
+  private handOff(chunk: Buffer): void {
     const { socket } = this;
     socket.off("data", this.onData);
     socket.off("drain", this.onDrain);
@@ -147,6 +147,6 @@ export class Lane {
     socket.pause();
     socket.unshift(chunk);
     this.options.onClosed(this);
-    this.options.leave(socket);
+    this.options.handOff(socket);
   }
 }

@@ -1,4 +1,4 @@
-/** Requests over HTTP/1.1 that pass Node's server by, and how a connection gets back to it: what clients see is the same. */
+/** HTTP/1.1 requests that bypass Node's server, and connections that fall back to it: clients see no difference. */
 import fc from "fast-check";
 import { once } from "node:events";
 import { Agent, type IncomingMessage, request as httpRequest } from "node:http";
@@ -20,7 +20,7 @@ beforeAll(async () => {
 });
 afterAll(() => service.remove());
 
-/** A connection that is written to and read from by hand. */
+/** A raw TCP client. */
 class RawClient {
   private text = "";
   isClosed = false;
@@ -39,7 +39,7 @@ class RawClient {
     return new RawClient(socket);
   }
 
-  /** The next answer, which says how long it is. */
+  /** Reads the next response, which must have a Content-Length. */
   async answer(): Promise<{ status: number; headers: Record<string, string>; body: string }> {
     for (;;) {
       const end = this.text.indexOf("\r\n\r\n");
@@ -72,31 +72,31 @@ function request(method: string, path: string, headers: Record<string, string> =
 
 const GET = request("GET", `${KEYS}/k`);
 
-/** What does not depend on the moment. */
+/** The response without the headers that differ each time. */
 function comparable({ status, headers, body }: Awaited<ReturnType<RawClient["answer"]>>): unknown {
-  const lasting = Object.entries(headers).filter(([name]) => name !== "date" && name !== "x-request-id");
-  return { status, headers: Object.fromEntries(lasting), body };
+  const stable = Object.entries(headers).filter(([name]) => name !== "date" && name !== "x-request-id");
+  return { status, headers: Object.fromEntries(stable), body };
 }
 
-describe("an answer", () => {
+describe("a response", () => {
   it.each<[string, string]>([
     ["an entry", request("GET", `${KEYS}/k`)],
     ["a value", request("GET", `${KEYS}/k?raw=true`)],
     ["a long value", request("GET", `${KEYS}/long?raw=true`)],
     ["a missing key", request("GET", `${KEYS}/nobody`)],
-    ["a key of two parts, and of letters that are not ASCII", request("GET", `${KEYS}/a/b%C3%A9`)],
+    ["a key of two tokens with non-ASCII letters", request("GET", `${KEYS}/a/b%C3%A9`)],
     ["keys", request("GET", `${KEYS}?filter=*`)],
-    ["a bucket that is there", request("POST", BUCKETS, {}, '{"name":"b"}')],
+    ["a bucket that exists", request("POST", BUCKETS, {}, '{"name":"b"}')],
     ["a malformed body", request("POST", BUCKETS, {}, "{")],
-    ["an entry that the client has", request("GET", `${KEYS}/k`, { "If-None-Match": '"1"' })],
+    ["an entry that the client has cached", request("GET", `${KEYS}/k`, { "If-None-Match": '"1"' })],
     ["a conflict", request("PUT", `${KEYS}/k`, { "If-Match": "999" }, "v")],
-    ["a key that is deleted", request("DELETE", `${KEYS}/nobody`)],
+    ["a deletion", request("DELETE", `${KEYS}/nobody`)],
     ["a method that is not allowed", request("POST", `${KEYS}/k`, {}, "v")],
     ["no route", request("GET", "/api/v1/nobody")],
-  ])("is the same with %s past Node's server and from it", async (_name, text) => {
+  ])("for %s is the same with and without Node's server", async (_name, text) => {
     const [past, node] = [await RawClient.open(), await RawClient.open()];
     past.socket.write(text);
-    // With this field a request is not plain; it means nothing else.
+    // This header makes the request not plain, and changes nothing else.
     node.socket.write(text.replace("Host: x", "Host: x\r\nTE: trailers"));
     expect(comparable(await past.answer())).toEqual(comparable(await node.answer()));
     past.socket.destroy();
@@ -105,7 +105,7 @@ describe("an answer", () => {
 });
 
 describe("a connection", () => {
-  it("answers one request after the other, plain or not, in any pieces, each once and in order", async () => {
+  it("answers each request once and in order, plain or not, however its bytes are split", async () => {
     const requests = fc.array(
       fc.record({ number: fc.nat(9), isPlain: fc.boolean(), isPut: fc.boolean(), length: fc.nat(2_000) }),
       { minLength: 1, maxLength: 8 },
@@ -148,7 +148,7 @@ describe("a connection", () => {
     );
   });
 
-  it("that asks again before it was answered is answered in order", async () => {
+  it("answers pipelined requests in order", async () => {
     const client = await RawClient.open();
     for (let index = 0; index < 20; index++) {
       client.socket.write(request("GET", `${KEYS}/absent${index}`));
@@ -159,7 +159,7 @@ describe("a connection", () => {
     client.socket.destroy();
   });
 
-  it("whose answers nobody takes gets no more of them than fit", async () => {
+  it("generates no more responses than fit while the client does not read", async () => {
     const client = await RawClient.open();
     client.socket.pause();
     const long = request("GET", `${KEYS}/long?raw=true`);
@@ -180,7 +180,7 @@ describe("a connection", () => {
     await once(client.socket, "close");
   });
 
-  it("is not idle while an answer is on its way, however long the client takes", async () => {
+  it("is not idle while a response is being sent, however slow the client", async () => {
     const body = "x".repeat(30_000_000);
     const listener = await listen({
       host: "127.0.0.1",
@@ -202,7 +202,7 @@ describe("a connection", () => {
     const [slow] = (await once(httpRequest(`${listener.url}/long`, { agent }).end(), "response")) as [
       IncomingMessage,
     ];
-    // Two that are idle, one after the other, say when the time is up.
+    // Two idle connections, one after the other, show that the idle timeout has passed.
     for (let times = 0; times < 2; times++) {
       const idle = await RawClient.open(listener.port);
       idle.socket.write(GET);
@@ -216,7 +216,7 @@ describe("a connection", () => {
     await listener.drain(0);
   });
 
-  it("is closed by the client's wish", async () => {
+  it("is closed when the client sends Connection: close", async () => {
     const client = await RawClient.open();
     client.socket.write(GET);
     await client.answer();
@@ -225,7 +225,7 @@ describe("a connection", () => {
     await once(client.socket, "close");
   });
 
-  it("may become a WebSocket after plain requests", async () => {
+  it("can upgrade to a WebSocket after plain requests", async () => {
     const client = await RawClient.open();
     client.socket.write(GET);
     await client.answer();
@@ -242,7 +242,7 @@ describe("a connection", () => {
   });
 
   it.each(["watch", "watc%68", "%77atch"])(
-    "may become a watch by SSE after plain requests, as %s",
+    "can become an SSE watch after plain requests, by the path %s",
     async (name) => {
       const client = await RawClient.open();
       client.socket.write(GET);
@@ -254,7 +254,7 @@ describe("a connection", () => {
     },
   );
 
-  it("that ends in the middle of its call leaves the others alone", async () => {
+  it("that is lost during a call does not affect others", async () => {
     for (let index = 0; index < 50; index++) {
       const client = await RawClient.open();
       client.socket.write(request("PUT", `${KEYS}/gone`, {}, "v"));

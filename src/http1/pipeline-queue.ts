@@ -1,24 +1,24 @@
 /**
- * One request of a connection after the other. Node's server hands out all that came in at once, each with an answer of its own that waits for
- * those before it: a client that sends thousands of small requests and reads nothing would have thousands of large answers made.
+ * Processes pipelined HTTP/1.1 requests one at a time. Node's server emits all of them at once and buffers their responses: a client that
+ * pipelines thousands of small requests and reads nothing would make the server hold thousands of large responses.
  */
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 
-/** No more is read from a connection with so many requests that wait. */
-const WAITING_MAX = 16;
+/** Reads from a connection pause while this many of its requests are queued. */
+const QUEUED_MAX = 16;
 
-export class Turns {
+export class PipelineQueue {
   private readonly waiting = new WeakMap<Socket, (() => void)[]>();
 
-  /** Whether one of the answers is a connection's last: behind that nothing is done any more (RFC 9112 section 9.6). */
-  static isOver(responses: ReadonlySet<ServerResponse>): boolean {
+  /** Whether one of the responses closes the connection: later requests are not processed (RFC 9112 section 9.6). */
+  static isClosing(responses: ReadonlySet<ServerResponse>): boolean {
     for (const { shouldKeepAlive } of responses) if (!shouldKeepAlive) return true;
     return false;
   }
 
-  /** Calls `handle` when every earlier answer on the connection is complete, at once where it `isAlone`. Never where the connection is lost. */
-  take(socket: Socket, isAlone: boolean, response: ServerResponse, handle: () => void): void {
+  /** Calls `handle` once every earlier response on the connection is complete (at once if `isAlone`); never if the connection is lost. */
+  enqueue(socket: Socket, isAlone: boolean, response: ServerResponse, handle: () => void): void {
     response.once("close", () => this.next(socket));
     if (isAlone) {
       handle();
@@ -27,7 +27,7 @@ export class Turns {
     const waiting = this.waiting.get(socket) ?? [];
     this.waiting.set(socket, waiting);
     waiting.push(handle);
-    if (waiting.length >= WAITING_MAX) socket.pause();
+    if (waiting.length >= QUEUED_MAX) socket.pause();
   }
 
   private next(socket: Socket): void {
@@ -42,7 +42,7 @@ export class Turns {
   }
 }
 
-/** Makes an answer that has not begun the last of its connection. */
+/** Makes a response that has not started close its connection. */
 export function askToClose(response: ServerResponse): void {
   if (response.headersSent) return;
   response.setHeader("connection", "close");
