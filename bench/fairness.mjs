@@ -6,9 +6,10 @@
 // 16 clients put and get keys of a bucket of their own, alone and beside each heavy load in turn, in one run. Prints p50 and p99 in
 // milliseconds, p99 as a multiple of that alone in the same round, and the longest time that the service's event loop stood still. A part
 // ends when its load is over, or after the seconds.
-import { setMaxListeners } from "node:events";
+import { once, setMaxListeners } from "node:events";
 import { Agent, request } from "node:http";
 import { loadavg } from "node:os";
+import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { connect } from "@nats-io/transport-node";
 import { startMeasuredService, startNats, stopAll } from "./processes.mjs";
 
@@ -25,8 +26,9 @@ const SNAPSHOT_KEYS = 40;
 const HISTORY = 64;
 const MEBIBYTE = 1_048_576;
 
-const nats = await startNats("relaxed");
-const service = await startMeasuredService(nats.url);
+const nats = isMainThread ? await startNats("relaxed") : undefined;
+const service = isMainThread ? await startMeasuredService(nats.url) : undefined;
+const port = isMainThread ? service.port : workerData.port;
 const agent = new Agent({ keepAlive: true, maxSockets: Infinity });
 
 /** Sends a request; resolves with the body. */
@@ -35,7 +37,7 @@ function call(method, path, body, signal) {
     const headers = {
       "content-type": typeof body === "string" ? "application/json" : "application/octet-stream",
     };
-    const options = { port: service.port, host: "127.0.0.1", method, path, headers, agent, signal };
+    const options = { port, host: "127.0.0.1", method, path, headers, agent, signal };
     const sent = request(options, (response) => {
       const parts = [];
       response.on("data", (part) => parts.push(part));
@@ -59,7 +61,7 @@ function snapshot(signal) {
   return new Promise((resolve, reject) => {
     const path = "/api/v1/kv/buckets/snapshot/watch?start=snapshot&snapshot_end=true";
     const options = {
-      port: service.port,
+      port,
       host: "127.0.0.1",
       path,
       headers: { accept: "text/event-stream" },
@@ -127,11 +129,8 @@ async function wholeList(signal) {
   } while (pageToken);
 }
 
-/** Written to all the time, so that no list or count is remembered. */
-async function keepChanging(signal) {
-  for (let count = 0; !signal.aborted; count++)
-    await call("PUT", "/api/v1/kv/buckets/wide/keys/changing", Buffer.from(String(count)), signal);
-}
+/** Writes to the bucket, so that no count of it is remembered. */
+const change = (signal) => call("PUT", "/api/v1/kv/buckets/wide/keys/changing", Buffer.from("v"), signal);
 
 const many = (count, run) => (signal) => Promise.all(Array.from({ length: count }, () => run(signal)));
 const counts = many(24, (signal) => rpc("BucketService/GetBucket", { bucket: "wide" }, signal));
@@ -139,7 +138,7 @@ const loads = {
   alone: undefined,
   "4 lists": many(4, wholeList),
   "24 counts": counts,
-  "24 counts, changing": (signal) => Promise.all([counts(signal), keepChanging(signal)]),
+  "24 counts, changing": (signal) => change(signal).then(() => counts(signal)),
   "16 snapshots": many(16, snapshot),
   "2 histories": many(2, wholeHistory),
   "all of these": (signal) =>
@@ -152,11 +151,25 @@ const percentile = (times, share) =>
   times.sort((left, right) => left - right)[Math.floor(times.length * share)];
 const median = (values) => percentile([...values], 0.5);
 
-/** Runs a load over and over beside the clients. */
-async function part(load) {
-  await service.eventLoop();
+/** Runs a load over and over, in a thread of its own, until the main one says that it is enough. */
+async function runLoad(load) {
   const end = new AbortController();
   setMaxListeners(0, end.signal);
+  parentPort.once("message", () => end.abort());
+  let [runs, failure] = [0, undefined];
+  while (!end.signal.aborted && failure === undefined) {
+    await load(end.signal).then(
+      () => runs++,
+      (error) => (failure = end.signal.aborted ? undefined : error),
+    );
+  }
+  if (!end.signal.aborted) await once(end.signal, "abort");
+  parentPort.postMessage({ runs, failure });
+}
+
+/** Runs the clients beside a load. */
+async function part(name) {
+  await service.eventLoop();
   const untilMs = performance.now() + DURATION_MS;
   const times = { put: [], get: [] };
   const client = async (index) => {
@@ -171,19 +184,13 @@ async function part(load) {
       }
     }
   };
-  let [runs, failure] = [0, undefined];
-  const disturb = async () => {
-    while (load !== undefined && !end.signal.aborted && failure === undefined) {
-      await load(end.signal).then(
-        () => runs++,
-        (error) => (failure = end.signal.aborted ? undefined : error),
-      );
-    }
-  };
-  const disturbing = disturb();
+  const loader =
+    name === "alone" ? undefined : new Worker(new URL(import.meta.url), { workerData: { port, name } });
   await Promise.all(Array.from({ length: CLIENTS }, (_, index) => client(index)));
-  end.abort();
-  await disturbing;
+  const over = loader === undefined ? [{ runs: 0 }] : once(loader, "message");
+  loader?.postMessage("end");
+  const [{ runs, failure }] = await over;
+  await loader?.terminate();
   if (failure !== undefined) throw failure;
   const { maxMs } = await service.eventLoop();
   const figures = { runs, blockedMs: maxMs };
@@ -194,14 +201,14 @@ async function part(load) {
   return figures;
 }
 
-try {
+async function compare() {
   await fill();
   const rows = Object.fromEntries(Object.keys(loads).map((name) => [name, []]));
-  await part(undefined);
+  await part("alone");
   console.log(`load average at the start: ${loadavg()[0].toFixed(1)}`);
   for (let round = 0; round < ROUNDS; round++) {
-    for (const [name, load] of Object.entries(loads)) {
-      const figures = await part(load);
+    for (const name of Object.keys(loads)) {
+      const figures = await part(name);
       const alone = name === "alone" ? figures : rows.alone[round];
       rows[name].push({
         ...figures,
@@ -225,7 +232,15 @@ try {
     };
   }
   console.table(table);
-} finally {
-  agent.destroy();
-  await stopAll();
+}
+
+if (isMainThread) {
+  try {
+    await compare();
+  } finally {
+    agent.destroy();
+    await stopAll();
+  }
+} else {
+  await runLoad(loads[workerData.name]);
 }
