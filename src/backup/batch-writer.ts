@@ -1,8 +1,8 @@
 /**
- * Writes entries into a bucket in their order, many in one call, one call at a time while the next is filled.
+ * Writes entries to a bucket in order and in batches. One batch is in flight while the next one fills.
  *
- * A call is applied from its first entry on, under the revisions that follow the one it names, and only if that is the bucket's. So
- * whatever became of a call that failed can be told from the bucket, and nothing is written twice.
+ * Each call names the bucket's expected revision. The service applies a prefix of its entries under the following revisions, and nothing if
+ * the expected revision is wrong. After a failed call, the bucket therefore shows which entries were applied, and none is written twice.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import {
@@ -18,15 +18,15 @@ import {
 } from "@ironflow-kv/client";
 import { BackupRefusedError } from "./refused.js";
 
-/** The contract takes 1,000 entries, and messages of 1.5 MiB unless set: far below, as one call is one answer late on failure. */
+/** Well below the contract's 1,000 entries and the default 1.5 MiB message limit: a smaller batch is cheaper to retry. */
 const BATCH_ENTRIES_MAX = 500;
 const BATCH_BYTES_MAX = 256 * 1_024;
-/** What an entry takes beside its key, value and media type, roughly. */
+/** Approximate framing bytes of an entry, besides its key, value and media type. */
 const OVERHEAD_BYTES = 16;
 
-/** How many times in a row a call may fail without any of it being applied. */
+/** Consecutive failed calls, none of them applied, before the import fails. */
 const FAILURES_MAX = 10;
-/** The same, where others were quicker to write. */
+/** The same for conflicts with concurrent writers. */
 const CONFLICTS_MAX = 200;
 const FAILURE_PAUSE_MS = 500;
 
@@ -36,7 +36,7 @@ export interface BatchWriterOptions {
 }
 
 export class BatchWriter {
-  /** Entries that are written for certain. */
+  /** Entries known to be written. */
   written = 0;
   private batch: ImportedEntry[] = [];
   private batchBytes = 0;
@@ -47,12 +47,12 @@ export class BatchWriter {
     private readonly bucket: string,
     /** The bucket's revision. */
     private revision: bigint,
-    /** Whether others write to it too. */
+    /** Whether other clients may write to the bucket. */
     private readonly isShared: boolean,
     private readonly options: BatchWriterOptions,
   ) {}
 
-  /** Takes an entry; waits while too much is under way. Throws what an earlier one failed with. */
+  /** Adds an entry; waits if the batch is full and one is in flight. Throws the error of an earlier batch. */
   async put(entry: ImportedEntry): Promise<void> {
     const bytes = bytesOf(entry);
     if (this.batchBytes + bytes > BATCH_BYTES_MAX || this.batch.length === BATCH_ENTRIES_MAX)
@@ -61,13 +61,13 @@ export class BatchWriter {
     this.batchBytes += bytes;
   }
 
-  /** Returns when all is written. */
+  /** Resolves when all entries are written. */
   async flush(): Promise<void> {
     await this.next();
     await this.sending;
   }
 
-  /** Throws where somebody else wrote to the bucket. */
+  /** Throws BackupRefusedError if another client wrote to the bucket. */
   async checkUndisturbed(): Promise<void> {
     if ((await this.currentRevision()) !== this.revision) throw this.disturbed();
   }
@@ -90,14 +90,14 @@ export class BatchWriter {
     this.batch = [];
     this.batchBytes = 0;
     this.sending = this.send(batch);
-    // Told to whoever comes next.
+    // The next call rethrows it.
     this.sending.catch(() => undefined);
   }
 
   private async send(batch: readonly ImportedEntry[]): Promise<void> {
     let rest = batch;
     let failures = 0;
-    // Whether an earlier call with the same entries may have been applied, or may be yet.
+    // Whether an earlier call with the same entries was, or still may be, applied.
     let isInDoubt = false;
     while (rest.length > 0) {
       try {
@@ -116,7 +116,7 @@ export class BatchWriter {
           return;
         }
         const isConflict = error instanceof KvConflictError;
-        if (!isOpen(error) || ++failures > (isConflict ? CONFLICTS_MAX : FAILURES_MAX)) throw error;
+        if (!isUncertain(error) || ++failures > (isConflict ? CONFLICTS_MAX : FAILURES_MAX)) throw error;
         if (isConflict && !isInDoubt) {
           this.skipForeign(error.currentRevision);
           continue;
@@ -137,15 +137,15 @@ export class BatchWriter {
     this.options.onWritten?.(count, bytes);
   }
 
-  /** Somebody else wrote up to this revision. */
+  /** Another client wrote up to this revision. */
   private skipForeign(revision: bigint): void {
     if (!this.isShared) throw this.disturbed();
     this.revision = revision;
   }
 
   /**
-   * How many of the entries of a call that may have been applied were: those that stand under the revisions that they were to get. The call
-   * may still be applied later, in place of the next one or not at all.
+   * Finds out how many entries of an uncertain call were applied: those stored under their expected revisions. The call may still be
+   * applied later; then the next call conflicts.
    */
   private async settle(entries: readonly ImportedEntry[]): Promise<number> {
     const first = this.revision + 1n;
@@ -160,7 +160,7 @@ export class BatchWriter {
     }
     this.applied(entries, count, this.revision + BigInt(count));
     if (this.revision < revision) {
-      // What was replaced since left no trace: it may have been one of ours, or somebody else's.
+      // A replaced revision leaves no trace: it may be one of this import's, or another client's.
       if (count < entries.length && !kept.has(this.revision + 1n)) throw this.disturbed();
       this.skipForeign(revision);
     }
@@ -169,7 +169,7 @@ export class BatchWriter {
 
   private disturbed(): BackupRefusedError {
     return new BackupRefusedError(
-      `Somebody else writes to the bucket ${JSON.stringify(this.bucket)} while it is imported.`,
+      `Another client wrote to the bucket ${JSON.stringify(this.bucket)} during the import.`,
     );
   }
 
@@ -177,7 +177,7 @@ export class BatchWriter {
     return (await this.kv.getBucketInfo(this.bucket, this.options)).revision;
   }
 
-  /** What is kept of the revisions of a range, its end not included. */
+  /** The stored revisions of a range, excluding `end`. */
   private async entriesFrom(first: bigint, end: bigint): Promise<ReadonlyMap<bigint, Entry>> {
     const kept = new Map<bigint, Entry>();
     const { signal } = this.options;
@@ -191,8 +191,8 @@ export class BatchWriter {
   }
 }
 
-/** Whether it is open how much of a call was applied; `unavailable` says nothing was, but an earlier try may have been. */
-function isOpen(error: unknown): boolean {
+/** Whether it is unknown how much of a call was applied. `unavailable` means that nothing was, but an earlier attempt may have been. */
+function isUncertain(error: unknown): boolean {
   return (
     error instanceof KvConflictError ||
     error instanceof KvUnknownOutcomeError ||
@@ -201,7 +201,7 @@ function isOpen(error: unknown): boolean {
   );
 }
 
-/** The service takes smaller messages than most: what is refused for an entry has a reason. */
+/** Whether the batch exceeds the service's message limit. Errors about a single entry carry a reason. */
 function isTooMuchAtOnce(error: unknown): boolean {
   return error instanceof KvError && error.code === "resource_exhausted" && error.reason === "";
 }

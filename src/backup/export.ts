@@ -1,12 +1,12 @@
 /**
  * Copies buckets into a backup, each as it was at one revision, while others write to it.
  *
- * A bucket's history is read from its watch. What is replaced while the reading is under way may be gone before it is read, so the state
- * at the revision where the reading began can't be promised. Therefore it goes on with the changes until a revision T for which this holds:
- * T was the bucket's revision at some moment after everything up to a revision B was read, and of those from B + 1 to T none is missing.
- * What was missed up to B was replaced before that moment, hence by something up to T, and that is in the backup. So the backup has all
- * that the bucket kept at T; the older revisions that it may have besides are dropped by the history limit when it is restored.
- * In a bucket at rest, T is where the history ended, and nothing more is read.
+ * The export reads a bucket's history through a watch. A revision that is replaced during the export may be gone before it is read, so the
+ * export can't promise the state at the revision where it started. Instead it follows the changes up to a revision T such that:
+ * T was the bucket's revision at some moment after everything up to a revision B was read, and no revision from B + 1 to T is missing.
+ * A revision up to B that the export missed was replaced before that moment, hence by a revision up to T, which the backup has. The backup
+ * therefore has all that the bucket kept at T. It may have older revisions too; the history limit drops them on restore.
+ * If nobody writes to the bucket, T is the end of its history, and nothing more is read.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import {
@@ -24,13 +24,13 @@ import type { BackupWriter } from "./writer.js";
 
 export interface ExportOptions {
   readonly signal: AbortSignal;
-  /** Told of each bucket before its first entry. */
+  /** Called for each bucket before its first entry. */
   readonly onBucket?: (info: BucketInfo) => void;
-  /** Told of each entry. */
+  /** Called for each entry. */
   readonly onEntry?: (entry: Entry) => void;
 }
 
-/** Copies the buckets that the backup's header names and that it does not have yet, and writes its end. */
+/** Copies the buckets that the backup's header names and that are not complete yet, then writes the footer. */
 export async function exportBuckets(
   kv: KeyValue,
   writer: BackupWriter,
@@ -54,7 +54,7 @@ async function exportBucket(
   const section = ledger.open as Section;
   if (!isSameTime(section.begin.createdAt, info.createdAt)) {
     throw new BackupRefusedError(
-      `The bucket ${JSON.stringify(name)} was deleted and made again since this export began; begin a new one.`,
+      `The bucket ${JSON.stringify(name)} was deleted and recreated after this export started; start a new export.`,
     );
   }
   options.onBucket?.(info);
@@ -62,16 +62,16 @@ async function exportBucket(
   await writer.put(ledger.endOf(section, revision));
 }
 
-/** How many times in a row the service may be out of reach before the export is given up; it can be resumed. */
+/** Consecutive failed connections before the export fails; it can be resumed. */
 const FAILURES_MAX = 10;
-/** How soon changes that leave nothing to read are noticed. */
+/** How soon the export notices changes that leave no entry to read. */
 const PROGRESS_INTERVAL_MS = 500;
-/** How often a moment without a missing revision is looked for. */
+/** Attempts to find a T without missing revisions. */
 const ROUNDS_MAX = 1_000;
 const ROUND_PAUSE_MS = 5;
 
 class BucketCopy {
-  /** Everything up to here was read, as far as it was there. */
+  /** Everything up to here that was still stored has been read. */
   private position: bigint;
   /** T; undefined before the history has been read. */
   private target: bigint | undefined;
@@ -89,14 +89,14 @@ class BucketCopy {
     this.position = section.lastRevision;
   }
 
-  /** Copies; returns the revision that the copy shows. */
+  /** Copies the bucket; returns the revision that the copy represents. */
   async run(): Promise<bigint> {
     let isWhole = this.position === 0n;
     for (let failures = 1; ; failures++) {
       try {
         return await this.follow(isWhole);
       } catch (error) {
-        // Where entries age, what happened while nobody watched may have left nothing to see. What is there is read once more.
+        // With a ttl, changes during an interruption may have expired unseen. Read the whole history again.
         const isGone = error instanceof KvOutOfRangeError && error.reason === "revision_compacted";
         if (!isGone || failures > FAILURES_MAX) throw error;
         isWhole = true;
@@ -104,7 +104,7 @@ class BucketCopy {
     }
   }
 
-  /** Reads the history, or what came after the position, and passes over what was read before. */
+  /** Reads the history, or the changes after the position; skips what was already read. */
   private async follow(isWhole: boolean): Promise<bigint> {
     const { signal } = this.options;
     this.target = undefined;
@@ -121,17 +121,17 @@ class BucketCopy {
       if (await this.take(event)) return this.position;
     }
     signal.throwIfAborted();
-    throw new Error("The watch ended without a word.");
+    throw new Error("The watch ended without an error.");
   }
 
-  /** Takes an event; true: the copy is complete at the position. */
+  /** Handles an event; returns true if the copy is complete at the position. */
   private async take(event: WatchEvent): Promise<boolean> {
     const { revision } = event;
     if (event instanceof ChangeEvent) {
       if (revision <= this.position) return false;
       if (this.target !== undefined) {
         if (revision !== this.position + 1n) this.hasGap = true;
-        // The target itself left nothing to read; this revision is past it.
+        // The target revision itself is no longer stored; this revision is past it.
         if (revision > this.target && (await this.isComplete())) return true;
       }
       await this.copy(event);
@@ -143,14 +143,14 @@ class BucketCopy {
     return this.target !== undefined && this.position >= this.target && (await this.isComplete());
   }
 
-  /** Whether the position will do for T. If not, a new T is looked for. */
+  /** Whether the position satisfies the conditions for T. If not, picks a new T. */
   private async isComplete(): Promise<boolean> {
     const { target, position } = this;
     if (target !== undefined && position < target && !this.hasGap) return false;
     if (target !== undefined && position === target && !this.hasGap) return true;
     if (++this.rounds > ROUNDS_MAX) {
       throw new BackupRefusedError(
-        `Revisions of the bucket ${JSON.stringify(this.info.name)} go away faster than they can be read; try again when less is written.`,
+        `Revisions of the bucket ${JSON.stringify(this.info.name)} are replaced faster than they can be read; try again when the bucket has less write traffic.`,
       );
     }
     if (this.rounds > 1) await delay(ROUND_PAUSE_MS);

@@ -1,6 +1,6 @@
 /**
- * A backup file in bytes: a first line, then records in frames. docs/backup.md is the description for others who read or write such
- * files; ledger.ts says in which order records come and what their sums are.
+ * The backup file format: a first line, then framed records. docs/backup.md specifies it for other programs; ledger.ts checks the order
+ * and the checksums of the records.
  */
 import { crc32 } from "node:zlib";
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
@@ -9,21 +9,21 @@ import { type Record as BackupRecord, RecordSchema } from "../../gen/ironflow/kv
 export type { BackupRecord };
 
 const FORMAT_VERSION = 1;
-/** The first line: text, so that a person who looks into the file sees what it is. */
+/** The first line: readable text that identifies the file. */
 export const FIRST_LINE = Buffer.from(`ironflow-kv backup ${FORMAT_VERSION}\n`);
 const FIRST_LINE_SHAPE = /^ironflow-kv backup (\d{1,9})\n/;
 const FIRST_LINE_BYTES_MAX = 32;
 
 const LENGTH_BYTES = 4;
-/** A frame's length and checksum; then comes the record. */
+/** A frame's length and checksum; the record follows. */
 export const FRAME_HEAD_BYTES = 8;
-/** More than the largest value that a service can be set to take, with its key. */
+/** Larger than the largest configurable value with its key. */
 const RECORD_BYTES_MAX = 16 * 1_048_576;
 
-/** What can be wrong with a file. `cut`: it ends too early. `version`: another version of this program made it. */
+/** What can be wrong with a file. `cut`: truncated. `version`: written by an incompatible version of this program. */
 export type BackupProblem = "not_a_backup" | "version" | "cut" | "damaged" | "checksum";
 
-/** A file that is no whole backup. The sentence says where and why. */
+/** The file is not a complete, intact backup. The message says where and why. */
 export class BackupError extends Error {
   override readonly name = "BackupError";
   constructor(
@@ -35,7 +35,7 @@ export class BackupError extends Error {
   }
 }
 
-/** A record with its frame, as it stands in the file. */
+/** A record and its framed bytes, as stored in the file. */
 export interface Frame {
   readonly record: BackupRecord;
   readonly bytes: Uint8Array;
@@ -52,7 +52,7 @@ export function frameOf(record: NonNullable<MessageInitShape<typeof RecordSchema
   return { record: message, bytes };
 }
 
-/** Bytes of the record that a frame's head announces. Throws BackupError. `at`: where the frame begins. */
+/** The record length from a frame's header. Throws BackupError. `at`: the frame's offset. */
 export function recordBytes(head: Buffer, at: number): number {
   const length = head.readUInt32BE(0);
   if (length > RECORD_BYTES_MAX) throw damaged(at);
@@ -69,7 +69,7 @@ export function parseFrame(bytes: Buffer, at: number): Frame {
   }
 }
 
-/** The bytes of the first line; undefined where more of the file is needed. Throws BackupError for another kind of file. */
+/** The length of the first line; undefined if more bytes are needed. Throws BackupError if the file is not a backup. */
 export function firstLineBytes(start: Buffer, isAll: boolean): number | undefined {
   const [line, version] = FIRST_LINE_SHAPE.exec(start.toString("latin1", 0, FIRST_LINE_BYTES_MAX)) ?? [];
   if (line !== undefined) {
@@ -77,7 +77,7 @@ export function firstLineBytes(start: Buffer, isAll: boolean): number | undefine
     const age = Number(version) > FORMAT_VERSION ? "a newer" : "an older";
     throw new BackupError(
       "version",
-      `The file has format ${version ?? ""}, of ${age} version of ironflow-kv; this one reads format ${FORMAT_VERSION}.`,
+      `The file has format ${version ?? ""}, written by ${age} version of ironflow-kv; this version reads format ${FORMAT_VERSION}.`,
     );
   }
   if (FIRST_LINE.subarray(0, start.length).equals(start)) {
@@ -85,7 +85,7 @@ export function firstLineBytes(start: Buffer, isAll: boolean): number | undefine
     throw new BackupError("cut", "The file ends before its first record.");
   }
   if (start.length < FIRST_LINE_BYTES_MAX && !isAll) return undefined;
-  throw new BackupError("not_a_backup", "The file is no backup of ironflow-kv.");
+  throw new BackupError("not_a_backup", "The file is not an ironflow-kv backup.");
 }
 
 export function damaged(at: number, cause?: unknown): BackupError {

@@ -1,10 +1,10 @@
 /**
- * A bucket that a backup is written into.
+ * A bucket that a backup is restored into.
  *
- * A bucket that the import makes bears a mark in its description until it is complete. It names the backup, so that nobody takes the bucket
- * for whole, and a resumed import knows it for its own. Nobody else writes to it, hence its revision says how many entries it has got, and
- * the import goes on after exactly these, whatever ended it. Limits and life time are set at the end: before, they could refuse or
- * remove what the backup has.
+ * A bucket that the import creates carries a mark in its description until it is complete. The mark names the backup: it warns users that
+ * the bucket is incomplete, and lets a resumed import recognise its own bucket. As no other client writes to it, its revision equals the
+ * number of entries restored, and a resumed import continues after exactly those. The import sets limits and TTL at the end: earlier, they
+ * could refuse or remove entries of the backup.
  */
 import type { BackupEntry, BucketBegin } from "../../gen/ironflow/kv/backup/v1/backup_pb.js";
 import type { BucketInfo, KeyValue } from "@ironflow-kv/client";
@@ -15,17 +15,17 @@ import { BackupRefusedError } from "./refused.js";
 
 export interface TargetOptions {
   readonly signal: AbortSignal;
-  /** Go on with buckets that an earlier import of this backup left incomplete, and pass over those that it completed. */
+  /** Resume buckets that an earlier import of this backup left incomplete; skip those that it completed. */
   readonly isResumed: boolean;
-  /** Add the entries to buckets that have some already; their settings stay. */
+  /** Add the entries to buckets that already have entries; keep their settings. */
   readonly isIntoExisting: boolean;
-  /** Pass over the first so many entries. */
+  /** Skip this many entries. */
   readonly skip: number;
-  /** Told of entries and bytes of values that were written. */
+  /** Called with the entries and value bytes written. */
   readonly onWritten?: (entries: number, bytes: number) => void;
 }
 
-/** `new`: to be made. `own`: made by an import of this backup. `done`: completed by one. `shared`: others write to it too. */
+/** `new`: to be created. `own`: created by an import of this backup. `done`: completed by one. `shared`: other clients may write to it. */
 export interface TargetPlan {
   readonly kind: "new" | "empty" | "own" | "done" | "shared";
   readonly name: string;
@@ -35,10 +35,10 @@ export interface TargetPlan {
   readonly history: number;
 }
 
-/** `running`: or stopped. `untouched`: it was complete before. `part`: the backup has no more of it. */
+/** `running`: in progress, or stopped. `untouched`: already complete. `part`: the backup ends within this bucket. */
 export type TargetState = "running" | "complete" | "untouched" | "part";
 
-/** What can be done with a bucket. Throws BackupRefusedError. `section`: what the backup has of it, where that is known. */
+/** Decides how to restore into a bucket. Throws BackupRefusedError. `section`: the backup's section for it, if known. */
 export function planTarget(
   name: string,
   info: BucketInfo | undefined,
@@ -46,6 +46,7 @@ export function planTarget(
   section: Section | undefined,
   options: TargetOptions,
 ): TargetPlan {
+  // A resumed import compares this sentence, possibly one of an earlier version: it must not change.
   const mark = `Not complete: an import of the backup ${backupId} is under way or was interrupted.`;
   const plan = (kind: TargetPlan["kind"]): TargetPlan => ({
     kind,
@@ -59,7 +60,7 @@ export function planTarget(
   if (info.description === mark) {
     if (options.isResumed) return plan("own");
     throw new BackupRefusedError(
-      `${bucket} is what an interrupted import of this backup left; go on with --resume, or delete it.`,
+      `${bucket} is the result of an interrupted import of this backup; resume it with --resume, or delete the bucket.`,
     );
   }
   if (info.revision === 0n) return plan("empty");
@@ -70,12 +71,12 @@ export function planTarget(
   if (options.isResumed && section !== undefined && isDone(info, section)) return plan("done");
   throw new BackupRefusedError(
     options.isResumed
-      ? `${bucket} exists and is not what an import of this backup left or completed; name the buckets to import, or delete it.`
-      : `${bucket} exists and was written to. Delete it first, or add to it with --into-existing.`,
+      ? `${bucket} exists and was not created by an import of this backup; name the buckets to import, or delete it.`
+      : `${bucket} exists and was written to; delete it, or add to it with --into-existing.`,
   );
 }
 
-/** Makes the bucket ready. */
+/** Creates or prepares the bucket. */
 export async function adoptTarget(
   kv: KeyValue,
   plan: TargetPlan,
@@ -98,7 +99,7 @@ export async function adoptTarget(
 
 export class ImportTarget {
   state: TargetState;
-  /** Entries of the backup that came, and that an import writes. */
+  /** Entries read from the backup, except expiries. */
   private seen = 0;
   private readonly skip: number;
   private readonly writer: BatchWriter;
@@ -134,7 +135,7 @@ export class ImportTarget {
     else if (this.plan.kind === "own" && !(await this.writer.isNewest(imported))) throw this.foreign();
   }
 
-  /** The backup has no more of this bucket. */
+  /** Finishes the bucket: the backup has no more entries of it. */
   async end(state: "complete" | "part"): Promise<void> {
     if (this.state === "untouched") return;
     await this.writer.flush();
@@ -148,7 +149,7 @@ export class ImportTarget {
 
   private foreign(): BackupRefusedError {
     return new BackupRefusedError(
-      `The bucket ${JSON.stringify(this.name)} has what is not of this backup: somebody else wrote to it. Delete it, and import it anew.`,
+      `The bucket ${JSON.stringify(this.name)} has entries that are not in this backup: another client wrote to it. Delete it, and import it again.`,
     );
   }
 }
@@ -157,10 +158,10 @@ function isDone(info: BucketInfo, section: Section): boolean {
   return info.revision === BigInt(section.writes) && hasSettings(info, settingsOf(section.begin));
 }
 
-/** A shallower history would drop what the backup has. */
+/** Refuses a bucket whose history is too shallow for the backup. */
 function checkHistory({ name, history }: TargetPlan, begin: BucketBegin | undefined): void {
   if (begin === undefined || begin.history <= history) return;
   throw new BackupRefusedError(
-    `The bucket ${JSON.stringify(name)} keeps ${history} of each key's revisions, the backup has up to ${begin.history}. Change it first: bucket update ${name} --history ${begin.history}`,
+    `The bucket ${JSON.stringify(name)} keeps ${history} revisions per key, and the backup has up to ${begin.history}; change it with: bucket update ${name} --history ${begin.history}`,
   );
 }

@@ -1,4 +1,4 @@
-/** Writes a backup into a service, bucket by bucket. What becomes of one bucket: import-target.ts. */
+/** Restores a backup bucket by bucket. import-target.ts handles a single bucket. */
 import { type KeyValue, KvNotFoundError } from "@ironflow-kv/client";
 import { BackupError, type Frame } from "./format.js";
 import {
@@ -12,15 +12,15 @@ import type { Ledger, Section } from "./ledger.js";
 import { BackupRefusedError } from "./refused.js";
 
 export interface ImportOptions extends TargetOptions {
-  /** The buckets to import. Empty: all that the backup has. */
+  /** The buckets to import. Empty: all buckets of the backup. */
   readonly buckets: readonly string[];
-  /** What the backup has, where that is known before it is read. */
+  /** The backup's sections, if it was inspected before. */
   readonly sections: readonly Section[] | undefined;
-  /** Take what there is of a backup that is cut off or damaged. */
+  /** Import the intact part of a truncated or damaged backup. */
   readonly isSalvage: boolean;
 }
 
-/** Runs an import; `targets` shows how far it came, also where it fails. */
+/** Runs an import; `targets` shows its progress, even after a failure. */
 export class BackupImport {
   readonly targets: ImportTarget[] = [];
   private readonly plans = new Map<string, TargetPlan>();
@@ -30,7 +30,7 @@ export class BackupImport {
     private readonly options: ImportOptions,
   ) {}
 
-  /** Imports what the frames bring. The ledger is theirs. */
+  /** Imports the frames. The ledger is the one that `frames` updates. */
   async run(frames: AsyncIterable<Frame>, ledger: Ledger): Promise<void> {
     let target: ImportTarget | undefined;
     try {
@@ -50,7 +50,7 @@ export class BackupImport {
     }
   }
 
-  /** Before anything is written: whether all that is wanted is in the backup, and may be written where it goes. */
+  /** Checks, before anything is written, that the backup has the wanted buckets and that each one may be written. */
   private async plan(backupId: string, names: readonly string[]): Promise<void> {
     const { buckets, sections, signal } = this.options;
     const missing = buckets.find((name) => !names.includes(name));

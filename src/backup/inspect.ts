@@ -1,23 +1,23 @@
-/** Reads a whole backup without a server: what it has, and whether it is whole. */
+/** Checks a backup without a server: its contents, and whether it is complete and intact. */
 import { BackupError, type BackupProblem } from "./format.js";
 import { Ledger } from "./ledger.js";
 import { readFrames } from "./reader.js";
 import { readBackup, readBackupFile, type SourceOptions } from "./source.js";
 
-/** What a file has. `problem`: why it is no whole backup; the ledger then has what is good of it. */
+/** The contents of a backup. `problem`: why it is not intact; the ledger then describes the intact part. */
 export interface Inspection {
   readonly ledger: Ledger;
   readonly problem: BackupError | undefined;
 }
 
-/** Problems of a file that may still have something to save. */
+/** Problems after which part of the file may still be restored. */
 const SALVAGEABLE: ReadonlySet<BackupProblem> = new Set<BackupProblem>(["cut", "damaged", "checksum"]);
 
-/** Checks a file. Throws where it can't be read. */
+/** Checks a file. Throws if the file can't be read. */
 export async function inspectFile(path: string, options: SourceOptions = {}): Promise<Inspection> {
   const strict = await inspect(readBackupFile(path, options));
   if (strict.problem === undefined || !isSalvageable(strict.problem)) return strict;
-  // A decompressor that is to be strict keeps back what it has when it fails.
+  // A strict decompressor drops its last output on failure; a tolerant second pass finds the intact part.
   const { ledger } = await inspect(readBackupFile(path, { ...options, isTolerant: true }));
   return { ledger, problem: strict.problem };
 }

@@ -1,9 +1,8 @@
 /**
- * Follows a backup record by record: whether they come in their order, and what their sums are. Writing and reading go through the same
- * one, so that a file is complete exactly where both agree.
+ * Checks the order and checksums of a backup's records. Writer and reader share it, which keeps their notion of a complete file identical.
  *
- * The order: a header; for each bucket that it names a begin, the entries by revision, an end; a footer. Every byte is covered by a sum:
- * a bucket's frames by the one in its end; the first line, the header and the ends by the one in the footer.
+ * The order: a header; for each bucket that it names a begin, the entries by revision, an end; a footer. A checksum covers every byte:
+ * the one in a bucket's end covers the bucket's frames; the one in the footer covers the first line, the header and the ends.
  */
 import { createHash, type Hash } from "node:crypto";
 import type {
@@ -16,36 +15,36 @@ import type {
 import { BackupOperation } from "../../gen/ironflow/kv/backup/v1/backup_pb.js";
 import { BackupError, damaged, FIRST_LINE, type Frame, frameOf } from "./format.js";
 
-/** A bucket of a backup, as far as it goes. */
+/** A bucket of a backup, possibly incomplete. */
 export interface Section {
   readonly begin: BucketBegin;
   /** Entries so far. */
   entries: number;
-  /** Those of them that an import writes: all but the expired. */
+  /** Those that an import writes: all except expiries. */
   writes: number;
   lastRevision: bigint;
-  /** Absent: it is not complete. */
+  /** Undefined: incomplete. */
   end: BucketEnd | undefined;
 }
 
 export class Ledger {
-  /** Where the next frame begins. */
+  /** The offset of the next frame. */
   bytes = FIRST_LINE.length;
   header: Header | undefined;
   readonly sections: Section[] = [];
   entries = 0;
-  /** Whether the footer has come. */
+  /** Whether the footer was read. */
   isComplete = false;
   private readonly fileHash = createHash("sha256").update(FIRST_LINE);
   private sectionHash: Hash | undefined;
 
-  /** The bucket that has begun and not ended. */
+  /** The bucket that has a begin and no end yet. */
   get open(): Section | undefined {
     const last = this.sections.at(-1);
     return last?.end === undefined ? last : undefined;
   }
 
-  /** The end of the open bucket, shown as it was at this revision. */
+  /** The end record of the open bucket, which represents it at this revision. */
   endOf(section: Section, revision: bigint): Frame {
     const sha256 = this.sectionHash?.copy().digest() ?? Buffer.alloc(0);
     return frameOf({ case: "bucketEnd", value: { revision, entries: BigInt(section.entries), sha256 } });
@@ -55,7 +54,7 @@ export class Ledger {
     return frameOf({ case: "footer", value: this.footerFields() });
   }
 
-  /** Takes the next frame. Throws BackupError where it can't be that. */
+  /** Checks the next frame and adds it. Throws BackupError if it is out of order or fails its checksum. */
   take({ record: { record }, bytes }: Frame): void {
     const at = this.bytes;
     if (this.isComplete || (this.header === undefined) !== (record.case === "header")) throw damaged(at);
@@ -87,9 +86,9 @@ export class Ledger {
     this.bytes += bytes.length;
   }
 
-  /** Nothing more comes. Throws BackupError where something is missing. */
+  /** Called at the end of the file. Throws BackupError if it is truncated. */
   finish(): void {
-    if (!this.isComplete) throw new BackupError("cut", `The file is cut off at byte ${this.bytes}.`);
+    if (!this.isComplete) throw new BackupError("cut", `The file is truncated at byte ${this.bytes}.`);
   }
 
   private takeEntry(open: Section | undefined, entry: BackupEntry, bytes: Uint8Array): void {

@@ -1,10 +1,10 @@
-/** Reads a backup from bytes in pieces of any size. */
+/** Parses a backup from chunks of any size. */
 import { damaged, firstLineBytes, type Frame, FRAME_HEAD_BYTES, parseFrame, recordBytes } from "./format.js";
 import type { Ledger } from "./ledger.js";
 
 /**
- * The frames of a backup, each taken by the ledger first. Throws BackupError where the file is no whole backup: what came before that is
- * as it was written.
+ * Yields the frames of a backup after the ledger has checked them. Throws BackupError where the file is truncated or damaged; all frames
+ * before that are intact.
  */
 export async function* readFrames(chunks: AsyncIterable<Uint8Array>, ledger: Ledger): AsyncGenerator<Frame> {
   const buffer = new Incoming(chunks);
@@ -24,7 +24,7 @@ export async function* readFrames(chunks: AsyncIterable<Uint8Array>, ledger: Led
   ledger.finish();
 }
 
-/** What has come and was not taken yet. */
+/** Buffers chunks that are not yet consumed. */
 class Incoming {
   isEnded = false;
   private pieces: Buffer[] = [];
@@ -39,7 +39,7 @@ class Incoming {
     return this.bytes;
   }
 
-  /** Whether there are so many bytes, after waiting for them. */
+  /** Waits for `count` bytes; false if the input ends first. */
   async has(count: number): Promise<boolean> {
     while (this.bytes < count && !this.isEnded) await this.more();
     return this.bytes >= count;
@@ -60,7 +60,7 @@ class Incoming {
     return this.peek(this.bytes);
   }
 
-  /** The next bytes, which must be there. */
+  /** The next bytes, which must be buffered. */
   peek(count: number): Buffer {
     const [first] = this.pieces;
     if (first !== undefined && first.length >= count) return first.subarray(0, count);

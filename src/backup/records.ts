@@ -1,4 +1,4 @@
-/** Between the records of a backup and what the SDK gives and takes. */
+/** Converts between the records of a backup and the SDK's types. */
 import { create } from "@bufbuild/protobuf";
 import {
   type Duration,
@@ -57,7 +57,7 @@ export function entryFrame({ key, value, revision, createdAt, operation, content
   });
 }
 
-/** What an import writes for an entry; undefined for an expiry: its key has no value, and that is so without it. */
+/** What an import writes for an entry; undefined for an expiry, which leaves the key without a value anyway. */
 export function importedEntryOf(entry: BackupEntry): ImportedEntry | undefined {
   const { key, value, contentType } = entry;
   switch (entry.operation) {

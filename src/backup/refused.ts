@@ -1,4 +1,4 @@
-/** What the state of a bucket or a file does not allow. Nothing is wrong with either; the sentence says what to do. */
+/** The state of a bucket or file does not allow the operation; neither is damaged. The message says what to do. */
 export class BackupRefusedError extends Error {
   override readonly name = "BackupRefusedError";
 }

@@ -1,6 +1,6 @@
 /**
- * Where a backup is written to. A file is written under another name, `<file>.partial`, and gets its own when it is complete and on disk:
- * so what bears the name is whole, and what an interrupted export leaves behind can be gone on with.
+ * The destination of a backup. A file is written as `<file>.partial` and renamed when it is complete and on disk: a file under its final name
+ * is complete, and an interrupted export can be resumed.
  */
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
@@ -16,13 +16,13 @@ import { readBackupFile } from "./source.js";
 
 export interface BackupSink {
   write(bytes: Uint8Array): Promise<void>;
-  /** The backup is complete: returns when it is on disk under its name. */
+  /** Completes the backup; resolves when it is on disk under its final name. */
   commit(): Promise<void>;
-  /** It is not: keeps what there is. */
+  /** Keeps an incomplete backup for a later resume. */
   park(): Promise<void>;
 }
 
-/** A sink, and what is in it already. */
+/** A sink, and the ledger of what it already has. */
 export interface OpenSink {
   readonly sink: BackupSink;
   readonly ledger: Ledger;
@@ -32,7 +32,7 @@ export function partialName(file: string): string {
   return `${file}.partial`;
 }
 
-/** Begins a file. What an earlier export left behind is gone. */
+/** Starts a file; discards the leftover of an earlier export. */
 export async function createFile(file: string, isCompressed: boolean): Promise<OpenSink> {
   const sink = new FileSink(file, partialName(file), isCompressed, 0);
   await sink.write(FIRST_LINE);
@@ -40,12 +40,12 @@ export async function createFile(file: string, isCompressed: boolean): Promise<O
 }
 
 /**
- * Goes on with what an interrupted export left behind, after its last whole record. Throws BackupError where that is not to be trusted.
+ * Resumes an interrupted export after its last complete record. Throws BackupError if the partial file is not a valid backup.
  */
 export async function resumeFile(file: string, isCompressed: boolean): Promise<OpenSink> {
   const ledger = new Ledger();
   const partial = partialName(file);
-  // A compressed file can't be gone on with where it was cut: what is good of it is copied.
+  // A truncated gzip stream can't be appended to: copy its intact records.
   const sink = isCompressed ? new FileSink(file, `${partial}.next`, true, 0) : undefined;
   await sink?.write(FIRST_LINE);
   try {
@@ -71,7 +71,7 @@ class FileSink implements BackupSink {
 
   constructor(
     private readonly file: string,
-    /** Where it is written until it is complete. */
+    /** The path until it is complete. */
     private readonly path: string,
     isCompressed: boolean,
     start: number,
@@ -85,7 +85,7 @@ class FileSink implements BackupSink {
       this.head = output;
       this.done = finished(output);
     }
-    // Whoever writes next, or ends it, is told.
+    // The next write() or end() rethrows it.
     this.done.catch(() => undefined);
   }
 
@@ -118,9 +118,9 @@ class FileSink implements BackupSink {
   }
 }
 
-/** Makes a new name in it durable. */
+/** Makes a rename in the directory durable. */
 async function syncDirectory(path: string): Promise<void> {
-  // Windows syncs no directories; NTFS keeps names in its journal.
+  // Windows can't sync directories; NTFS journals names.
   if (process.platform === "win32") return;
   const directory = await open(path);
   try {

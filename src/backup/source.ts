@@ -1,4 +1,4 @@
-/** Where a backup is read from: a file or standard input, compressed or not. What it is shows in its first bytes, not in its name. */
+/** The source of a backup: a file or standard input. Detects gzip by the first bytes, not by the file name. */
 import { createReadStream } from "node:fs";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -10,9 +10,9 @@ const READ_BYTES = 256 * 1_024;
 const GZIP_MAGIC = Buffer.of(0x1f, 0x8b);
 
 export interface SourceOptions {
-  /** Take all that a compressed file still has where its end is missing. Default: that is an error, as any cut. */
+  /** Decompress as much as possible of a truncated gzip file. Default: fail. */
   readonly isTolerant?: boolean;
-  /** Told of all that is read, before it is decompressed. */
+  /** Called with the bytes read, before decompression. */
   readonly onBytes?: (count: number) => void;
 }
 
@@ -21,14 +21,14 @@ export function readBackupFile(path: string, options: SourceOptions = {}): Async
   return readBackup(createReadStream(path, { highWaterMark: READ_BYTES }), options);
 }
 
-/** The bytes of a backup, decompressed. Throws BackupError where they can't be. */
+/** The bytes of a backup, decompressed. Throws BackupError if decompression fails. */
 export async function* readBackup(
   input: AsyncIterable<Uint8Array>,
   options: SourceOptions = {},
 ): AsyncGenerator<Uint8Array> {
   const { start, all } = await peek(counted(input, options.onBytes), GZIP_MAGIC.length);
   if (start.equals(GZIP_MAGIC.subarray(0, 1)))
-    throw new BackupError("cut", "The compressed file is cut off.");
+    throw new BackupError("cut", "The compressed file is truncated.");
   if (!start.subarray(0, GZIP_MAGIC.length).equals(GZIP_MAGIC)) {
     yield* all;
     return;
@@ -37,7 +37,7 @@ export async function* readBackup(
     chunkSize: READ_BYTES,
     ...(options.isTolerant === true ? { finishFlush: constants.Z_SYNC_FLUSH } : {}),
   });
-  // What goes wrong in it ends the loop below.
+  // Errors surface in the loop below.
   pipeline(Readable.from(all), gunzip).catch(() => undefined);
   try {
     for await (const chunk of gunzip) yield chunk as Buffer;
@@ -49,7 +49,7 @@ export async function* readBackup(
 function gzipProblem(error: unknown): unknown {
   const { code } = error as { code?: unknown };
   if (code === "Z_BUF_ERROR") {
-    return new BackupError("cut", "The compressed file is cut off.", { cause: error });
+    return new BackupError("cut", "The compressed file is truncated.", { cause: error });
   }
   if (typeof code === "string" && code.startsWith("Z_")) {
     return new BackupError("damaged", "The compressed file is damaged.", { cause: error });
@@ -67,7 +67,7 @@ async function* counted(
   }
 }
 
-/** The first bytes, and all of them. */
+/** Reads the first bytes without consuming them. */
 async function peek(
   input: AsyncGenerator<Uint8Array>,
   count: number,

@@ -1,4 +1,4 @@
-/** Writes a backup record by record, through the ledger and in pieces that a disk likes. */
+/** Writes a backup record by record through the ledger, in large chunks. */
 import type { Frame } from "./format.js";
 import type { Ledger } from "./ledger.js";
 import type { BackupSink } from "./sink.js";
@@ -14,7 +14,7 @@ export class BackupWriter {
     readonly ledger: Ledger,
   ) {}
 
-  /** Writes a record; undefined where there is nothing to wait for. */
+  /** Writes a record; undefined if it is only buffered. */
   put(frame: Frame): Promise<void> | undefined {
     this.ledger.take(frame);
     this.waiting.push(frame.bytes);

@@ -14,12 +14,12 @@ interface SettingFlags {
   readonly history?: number;
 }
 
-/** Runs a verb in a session of its own. */
+/** Runs a verb in a new session. */
 export type RunVerb = (command: Command, verb: (session: Session) => Promise<void>) => Promise<void>;
 
 export function addBucketCommands(program: Command, run: RunVerb): void {
   const group = addClientOptions(
-    program.command("bucket").description("make, describe, change and remove buckets"),
+    program.command("bucket").description("create, inspect, update and delete buckets"),
   );
 
   addClientOptions(group.command("ls").alias("list").description("list the buckets")).action(
@@ -32,7 +32,7 @@ export function addBucketCommands(program: Command, run: RunVerb): void {
       }),
   );
 
-  withSettings(addClientOptions(group.command("create <name>").description("make a bucket"))).action(
+  withSettings(addClientOptions(group.command("create <name>").description("create a bucket"))).action(
     (name: string, flags: SettingFlags, command: Command) =>
       run(command, async (session) => {
         const info = await session.kv.createBucket({ name, ...settingsOf(flags) }, session);
@@ -40,7 +40,7 @@ export function addBucketCommands(program: Command, run: RunVerb): void {
       }),
   );
 
-  addClientOptions(group.command("info <name>").description("show a bucket and what it holds")).action(
+  addClientOptions(group.command("info <name>").description("show the settings and size of a bucket")).action(
     (name: string, _flags: unknown, command: Command) =>
       run(command, async (session) => {
         const info = await session.kv.getBucketInfo(name, session);
@@ -49,20 +49,18 @@ export function addBucketCommands(program: Command, run: RunVerb): void {
   );
 
   withSettings(
-    addClientOptions(group.command("update <name>").description("change the settings that are given")),
+    addClientOptions(group.command("update <name>").description("change the given settings of a bucket")),
   ).action((name: string, flags: SettingFlags, command: Command) =>
     run(command, async (session) => {
       const settings = settingsOf(flags);
-      if (Object.keys(settings).length === 0) command.error("error: give at least one setting to change");
+      if (Object.keys(settings).length === 0) command.error("error: no setting to change; give at least one");
       const info = await session.kv.updateBucket(name, settings, session);
       await session.print(bucketJson(info), () => bucketLines(info));
     }),
   );
 
   addClientOptions(
-    group
-      .command("compact <name>")
-      .description("remove the tombstones of deleted keys now, with the history of those keys"),
+    group.command("compact <name>").description("remove the tombstones and history of deleted keys now"),
   ).action((name: string, _flags: unknown, command: Command) =>
     run(command, async (session) => {
       const removed = await session.kv.compactBucket(name, session);
@@ -71,12 +69,12 @@ export function addBucketCommands(program: Command, run: RunVerb): void {
   );
 
   addClientOptions(
-    group.command("rm <name>").alias("delete").description("delete a bucket with all its keys, for good"),
+    group.command("rm <name>").alias("delete").description("permanently delete a bucket and all its keys"),
   )
-    .option("-y, --yes", "do not ask")
+    .option("-y, --yes", "do not ask for confirmation")
     .action((name: string, flags: { yes?: boolean }, command: Command) =>
       run(command, async (session) => {
-        await session.confirm(`Delete the bucket ${name} with all its keys, for good?`, flags.yes);
+        await session.confirm(`Permanently delete the bucket ${name} and all its keys?`, flags.yes);
         await session.kv.deleteBucket(name, session);
         await session.print({ deleted: name }, () => (session.output.isTerminal ? [`deleted ${name}`] : []));
       }),
@@ -85,9 +83,9 @@ export function addBucketCommands(program: Command, run: RunVerb): void {
 
 function withSettings(command: Command): Command {
   return command
-    .option("--description <text>", "free text for people")
+    .option("--description <text>", "free text")
     .addOption(
-      new Option("--ttl <duration>", "how long an entry lives, such as 1h or 30m; 0: for ever").argParser(
+      new Option("--ttl <duration>", "how long entries live, such as 1h or 30m; 0: forever").argParser(
         parseDurationMs,
       ),
     )
@@ -98,7 +96,9 @@ function withSettings(command: Command): Command {
       ).argParser(parseBytes),
     )
     .addOption(
-      new Option("--max-bytes <size>", "the most to hold, such as 10MB; 0: no limit").argParser(parseBytes),
+      new Option("--max-bytes <size>", "the most bytes to store, such as 10MB; 0: no limit").argParser(
+        parseBytes,
+      ),
     )
     .addOption(new Option("--history <count>", "revisions kept per key, 1 to 64").argParser(parseCount));
 }

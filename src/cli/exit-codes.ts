@@ -1,4 +1,4 @@
-/** The exit codes of the client's verbs. `--help` lists them, and scripts rely on them: a code never changes its meaning. */
+/** The exit codes of the client's verbs, as `--help` lists them. Scripts rely on them: a code never changes its meaning. */
 import { CommanderError } from "commander";
 import { BackupRefusedError } from "../backup/refused.js";
 import { KvError } from "@ironflow-kv/client";
@@ -16,7 +16,7 @@ export const EXIT = {
   auth: 6,
   limit: 7,
   unknownOutcome: 8,
-  /** As shells report a program that Ctrl-C ended. */
+  /** What shells report for a program ended by Ctrl-C. */
   interrupted: 130,
 } as const;
 
@@ -27,11 +27,11 @@ Exit codes:
   1  failed for another reason, or not confirmed
   2  wrong usage: an unknown option, a malformed name, key, filter or number
   3  not found: the bucket, the key, or the revision
-  4  conflict: it exists already, or the revision is another; a bucket or file is not as an import or export needs it
+  4  conflict: it exists already or has another revision; for import and export, a bucket or file in the wrong state
   5  the service can't be reached, or did not answer in time
-  6  the API key is missing, unknown, or not good for this
-  7  a limit is reached: the value is too large, the bucket is full, too many calls
-  8  a write was sent and its outcome is not known: read before trying again`;
+  6  the API key is missing or unknown, or lacks permission
+  7  a limit was reached: the value is too large, the bucket is full, too many calls
+  8  a write was sent and its outcome is unknown: read before you retry`;
 
 const EXIT_BY_CODE: Readonly<Partial<Record<KvErrorCode, number>>> = {
   invalid_argument: EXIT.usage,

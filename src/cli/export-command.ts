@@ -36,12 +36,12 @@ export async function runExport(
 ): Promise<void> {
   const { output } = flags;
   const isStream = output === STANDARD_OUTPUT;
-  if (isStream && flags.resume === true) command.error("error: --resume takes a file as --output");
+  if (isStream && flags.resume === true) command.error("error: --resume needs a file as --output");
   if (isStream && session.output.isTerminal) {
-    command.error("error: a backup is not text; write it to a file, or redirect standard output");
+    command.error("error: a backup is binary; write it to a file, or redirect standard output");
   }
   const names = [...new Set(buckets)];
-  // Whether the service is there, and the buckets: before anything is made.
+  // Fail before creating a file if the service or a bucket is missing.
   const infos = await bucketsOf(session, names);
   const { sink, ledger } = await openSink(session, flags);
   const writer = new BackupWriter(sink, ledger);
@@ -55,17 +55,17 @@ export async function runExport(
       );
     } else if (names.length > 0 && names.join() !== ledger.header.buckets.join()) {
       throw new BackupRefusedError(
-        `The interrupted export is of other buckets: ${ledger.header.buckets.join(", ")}.`,
+        `The interrupted export has other buckets: ${ledger.header.buckets.join(", ")}.`,
       );
     }
     await copy(session, writer, infos);
     await writer.commit();
   } catch (error) {
-    // Where it can't even be put away, as on a full disk, what is on disk is still good up to its last whole record.
+    // If even that fails, as on a full disk, the file is still valid up to its last complete record.
     await writer.park().catch(() => undefined);
     if (isStream) throw error;
     const again = ["ironflow-kv export", ...names.map(shellWord), "--output", shellWord(output), "--resume"];
-    throw stopped(session, error, `What was read is kept; go on with: ${again.join(" ")}`);
+    throw stopped(session, error, `The data read so far is kept; resume with: ${again.join(" ")}`);
   }
   const result = {
     file: output,
@@ -74,7 +74,7 @@ export async function runExport(
     bytes: ledger.bytes,
   };
   const sentence = `exported ${countOf(result.buckets, "bucket")}, ${countOf(result.entries, "entry", "entries")}, ${formatBytes(result.bytes)}`;
-  // Standard output has the backup.
+  // Standard output carries the backup.
   if (isStream)
     session.io.stderr.write(session.json ? `${JSON.stringify(result)}\n` : `ironflow-kv: ${sentence}\n`);
   else await session.print(result, () => [`${sentence} to ${output}`]);
@@ -94,12 +94,14 @@ async function openSink(session: Session, flags: ExportFlags): Promise<OpenSink>
     return { sink, ledger: new Ledger() };
   }
   if (flags.force !== true && existsSync(output)) {
-    throw new BackupRefusedError(`The file ${output} exists; take another name, or replace it with --force.`);
+    throw new BackupRefusedError(
+      `The file ${output} exists; choose another name, or replace it with --force.`,
+    );
   }
   if (!existsSync(partialName(output)) || flags.force === true) return await createFile(output, isCompressed);
   if (flags.resume !== true) {
     throw new BackupRefusedError(
-      `An earlier export to ${output} was interrupted; go on with --resume, or begin anew with --force.`,
+      `An earlier export to ${output} was interrupted; resume it with --resume, or start over with --force.`,
     );
   }
   return await resumeFile(output, isCompressed);
@@ -122,7 +124,7 @@ async function copy(session: Session, writer: BackupWriter, infos: readonly Buck
       },
       onEntry({ revision }) {
         if (first === 0n) first = revision;
-        // How far it is in this bucket shows in the revision.
+        // The revision shows the progress within this bucket.
         const span = Number((bucket?.revision ?? revision) - first) + 1;
         const part = Math.min(Number(revision - first) / span, 1) * (bucket?.bytes ?? 0);
         progress.update(

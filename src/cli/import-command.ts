@@ -31,11 +31,11 @@ export async function runImport(
 ): Promise<void> {
   const isStream = file === "-";
   const names = [...new Set(buckets)];
-  if (isStream && flags.resume === true) command.error("error: --resume takes a file");
+  if (isStream && flags.resume === true) command.error("error: --resume needs a file");
   if (flags.skip > 0 && (flags.intoExisting !== true || names.length !== 1)) {
-    command.error("error: --skip goes with --into-existing and one bucket");
+    command.error("error: --skip requires --into-existing and exactly one bucket");
   }
-  // Before anything is written: standard input can't be read twice.
+  // Check the file before anything is written; standard input can't be read twice.
   const inspection = isStream ? undefined : await checkedFile(session, file, flags);
   const progress = await startProgress(session, "import");
   const written = { entries: 0, bytes: 0 };
@@ -91,7 +91,7 @@ async function checkedFile(session: Session, file: string, flags: ImportFlags): 
   return inspection;
 }
 
-/** What was imported, and how to go on. */
+/** What was imported, and how to resume. */
 function adviceOf(
   file: string,
   names: readonly string[],
@@ -107,8 +107,8 @@ function adviceOf(
   const again = ["ironflow-kv import", shellWord(file)];
   if (shared) again.push(last.name, "--into-existing", "--skip", String(last.entries));
   else again.push(...names, "--resume");
-  const then = shared ? " and then import the buckets after it" : "";
-  const how = file === "-" ? "go on from a file, with --resume" : `go on with: ${again.join(" ")}${then}`;
+  const then = shared ? " and then import the remaining buckets" : "";
+  const how = file === "-" ? "resume from a file, with --resume" : `resume with: ${again.join(" ")}${then}`;
   return `So far: ${done.join(", ")}; ${how}`;
 }
 
@@ -117,8 +117,8 @@ function targetJson({ name, state, entries }: ImportTarget): object {
 }
 
 function noteOf({ name, state, entries }: ImportTarget): string[] {
-  if (state === "untouched") return [`${name} was imported before`];
+  if (state === "untouched") return [`${name} was already imported`];
   if (state === "part")
-    return [`${name} has the first ${countOf(entries, "entry", "entries")}: the backup has no more of it`];
+    return [`${name} has the first ${countOf(entries, "entry", "entries")}: the backup has no more`];
   return [];
 }

@@ -1,4 +1,4 @@
-/** What the command line reads from and writes to. `main.ts` gives the process's own; tests give theirs. */
+/** The streams and environment of the command line: the process's own from `main.ts`, substitutes in tests. */
 import { once } from "node:events";
 import type { Readable, Writable } from "node:stream";
 
@@ -7,16 +7,16 @@ export interface CliIo {
   readonly stdout: Writable & { readonly isTTY?: boolean; readonly columns?: number };
   readonly stderr: Writable & { readonly isTTY?: boolean };
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Aborted by Ctrl-C, where the caller wants running verbs to end by themselves rather than with the process. */
+  /** Aborted by Ctrl-C, if running verbs are to end gracefully rather than with the process. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Whoever reads the output has enough of it, as `head` does. Ends the command quietly. */
+/** The reader closed the pipe, as `head` does. Ends the command without an error. */
 export class OutputClosedError extends Error {
   override readonly name = "OutputClosedError";
 }
 
-/** Standard output, written at the pace of whoever reads it. */
+/** Standard output, with backpressure from its reader. */
 export class Output {
   private isClosed = false;
   private readonly closing = new AbortController();
@@ -29,7 +29,7 @@ export class Output {
     });
   }
 
-  /** Aborted when nobody reads any more. */
+  /** Aborted when the reader has closed the pipe. */
   get closed(): AbortSignal {
     return this.closing.signal;
   }
@@ -42,7 +42,7 @@ export class Output {
     return this.stream.columns ?? 80;
   }
 
-  /** Throws OutputClosedError when nobody reads any more. */
+  /** Throws OutputClosedError if the reader has closed the pipe. */
   async write(data: string | Uint8Array): Promise<void> {
     if (this.isClosed) throw new OutputClosedError();
     if (this.stream.write(data)) return;

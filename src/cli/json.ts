@@ -1,4 +1,4 @@
-/** The JSON that `--json` prints: the shapes of the REST paths, so that a script may change from one to the other. */
+/** The JSON that `--json` prints: the same shapes as the REST API, which makes scripts portable between the two. */
 import type { BucketInfo, Entry } from "@ironflow-kv/client";
 
 type Json = Readonly<Record<string, unknown>>;

@@ -10,7 +10,7 @@ const ACCESSES: readonly Access[] = ["read", "write", "watch", "admin"];
 
 export function addKeyCommands(program: Command, run: RunVerb): void {
   const group = addClientOptions(
-    program.command("key").description("make, list, renew and take back API keys"),
+    program.command("key").description("create, list, rotate and revoke API keys"),
   );
 
   addClientOptions(group.command("list").alias("ls").description("list the API keys")).action(
@@ -22,21 +22,19 @@ export function addKeyCommands(program: Command, run: RunVerb): void {
   );
 
   addClientOptions(
-    group.command("create").description("make an API key, and print its secret: it is shown only now"),
+    group.command("create").description("create an API key and print its secret, which is not shown again"),
   )
-    .requiredOption("-n, --name <text>", "free text for people")
+    .requiredOption("-n, --name <text>", "free text")
     .addOption(
-      new Option(
-        "--scope <scope>",
-        "what it may do, such as read,write:sessions-*; give several to allow more",
-      )
+      new Option("--scope <scope>", "what the key may do, such as read,write:sessions-*; repeatable")
         .argParser(parseScope)
         .makeOptionMandatory(),
     )
     .addOption(
-      new Option("--expires <duration>", "how long it is good, such as 30d; default: for ever").argParser(
-        parseDurationMs,
-      ),
+      new Option(
+        "--expires <duration>",
+        "how long the key is valid, such as 30d; default: forever",
+      ).argParser(parseDurationMs),
     )
     .action((flags: { name: string; scope: readonly ApiKeyScope[]; expires?: number }, command: Command) =>
       run(command, async (session) => {
@@ -50,7 +48,7 @@ export function addKeyCommands(program: Command, run: RunVerb): void {
     );
 
   addClientOptions(
-    group.command("revoke <id>").alias("rm").description("take an API key back, for good; its watches end"),
+    group.command("revoke <id>").alias("rm").description("permanently revoke an API key and end its watches"),
   ).action((id: string, _flags: unknown, command: Command) =>
     run(command, async (session) => {
       await session.apiKeys.revoke(id, session);
@@ -61,12 +59,12 @@ export function addKeyCommands(program: Command, run: RunVerb): void {
   addClientOptions(
     group
       .command("rotate <id>")
-      .description("give an API key a new secret, and print it: it is shown only now"),
+      .description("replace the secret of an API key and print the new one, which is not shown again"),
   )
     .addOption(
       new Option(
         "--overlap <duration>",
-        "how long the secret before stays good, such as 1h; default: not at all",
+        "how long the old secret stays valid, such as 1h; default: not at all",
       ).argParser(parseDurationMs),
     )
     .action((id: string, flags: { overlap?: number }, command: Command) =>
@@ -77,13 +75,13 @@ export function addKeyCommands(program: Command, run: RunVerb): void {
     );
 }
 
-/** `read,write:sessions-*`: kinds of access, and the buckets. Adds to the ones before. */
+/** `read,write:sessions-*`: kinds of access, and the buckets. Appends to the scopes given before it. */
 function parseScope(text: string, before: readonly ApiKeyScope[] | undefined): readonly ApiKeyScope[] {
   const at = text.indexOf(":");
   const accesses = text.slice(0, Math.max(0, at)).split(",");
   if (at < 0 || at === text.length - 1 || !accesses.every(isAccess)) {
     throw new InvalidArgumentError(
-      `Write it as ACCESS,...:BUCKETS with ${ACCESSES.join(", ")}, such as read,write:sessions-* or admin:*.`,
+      `Expected ACCESS,...:BUCKETS with ${ACCESSES.join(", ")}, such as read,write:sessions-* or admin:*.`,
     );
   }
   return [...(before ?? []), { accesses, buckets: text.slice(at + 1) }];
@@ -93,7 +91,7 @@ function isAccess(text: string): text is Access {
   return ACCESSES.some((access) => access === text);
 }
 
-/** A program gets the bare secret; a person also what it is. */
+/** Prints the bare secret to a pipe, and the key's details too on a terminal. */
 async function printSecret(session: Session, key: NewApiKey): Promise<void> {
   await session.print({ ...keyJson(key), secret: key.secret }, () =>
     session.output.isTerminal ? [...keyLines(key), "", key.secret] : [key.secret],

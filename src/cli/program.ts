@@ -1,4 +1,4 @@
-/** The command `ironflow-kv`: its verbs, and what becomes of their errors. */
+/** The command `ironflow-kv`: its verbs and their error handling. */
 import { Command, CommanderError } from "commander";
 import { KvError } from "@ironflow-kv/client";
 import type { Setting } from "../config-settings.js";
@@ -16,9 +16,9 @@ import { addWatchCommand } from "./watch-command.js";
 import { addWriteCommands } from "./write-commands.js";
 
 export interface ProgramParts {
-  /** Runs the service until it is stopped; gives its exit code. */
+  /** Runs the service until it is stopped; returns its exit code. */
   serve(flags: ServeFlags): Promise<number>;
-  /** The settings that `serve` takes as flags. */
+  /** The settings that `serve` accepts as flags. */
   readonly settings: readonly Setting[];
   /** The name of a setting's flag, without the dashes. */
   readonly flagOf: (setting: Setting) => string;
@@ -28,7 +28,7 @@ export interface ProgramParts {
 }
 
 export interface Program {
-  /** Runs one command line, without the program's own name. Gives the exit code; never throws. */
+  /** Runs one command line, without the program's own name. Returns the exit code; never throws. */
   run(args: readonly string[]): Promise<number>;
 }
 
@@ -80,7 +80,7 @@ function baseProgram({ io, version }: ProgramParts): Command {
   return addClientOptions(program);
 }
 
-/** One line on standard error; with `--json` the error's JSON of the REST paths. Commander has written its own errors already. */
+/** One line on standard error; with `--json`, the error's JSON as in the REST API. Commander has already printed its own errors. */
 function report(io: CliIo, thrown: unknown, json: boolean): void {
   if (thrown instanceof CommanderError || thrown instanceof OutputClosedError) return;
   const sentence = thrown instanceof Error ? thrown.message : String(thrown);

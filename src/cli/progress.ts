@@ -1,4 +1,4 @@
-/** Shows that a long run goes on: a bar on a terminal, a line now and then elsewhere, on standard error. */
+/** Shows the progress of a long run on standard error: a bar on a terminal, periodic lines elsewhere. */
 import type { SingleBar } from "cli-progress";
 import type { Session } from "./session.js";
 
@@ -7,7 +7,7 @@ const LINE_INTERVAL_MS = 10_000;
 export interface Progress {
   /** `fraction`: 0 to 1. `text`: what was done so far, for people. */
   update(fraction: number, text: () => string): void;
-  /** Takes the bar away. */
+  /** Removes the bar. */
   stop(): void;
 }
 
@@ -29,7 +29,7 @@ export async function startProgress(session: Session, label: string): Promise<Pr
 }
 
 async function newBar(session: Session, label: string): Promise<SingleBar> {
-  // Loaded where it is needed: most runs of the command draw no bar.
+  // Loaded on demand: most commands draw no bar.
   const { default: cliProgress } = await import("cli-progress");
   return new cliProgress.SingleBar({
     format: `${label} [{bar}] {percentage}% | {text}`,

@@ -8,11 +8,11 @@ import { formatTime, pairs, preview, showableText, table } from "./text.js";
 import { formatBytes, parseRevision } from "./units.js";
 
 export function addReadCommands(program: Command, run: RunVerb): void {
-  addClientOptions(program.command("get <bucket> <key>").description("print a value: its bytes, as they are"))
+  addClientOptions(program.command("get <bucket> <key>").description("print the raw bytes of a value"))
     .addOption(
       new Option("--revision <revision>", "the value written at this revision").argParser(parseRevision),
     )
-    .option("--meta", "print what is known of the value instead")
+    .option("--meta", "print the value's metadata instead")
     .action((bucket: string, key: string, flags: { revision?: bigint; meta?: boolean }, command: Command) =>
       run(command, async (session) => {
         const options = { revision: flags.revision, signal: session.signal };
@@ -41,7 +41,7 @@ export function addReadCommands(program: Command, run: RunVerb): void {
   );
 
   addClientOptions(
-    program.command("history <bucket> <key>").description("list the revisions of a key that are kept"),
+    program.command("history <bucket> <key>").description("list the stored revisions of a key"),
   ).action((bucket: string, key: string, _flags: unknown, command: Command) =>
     run(command, async (session) => {
       const entries = await session.kv.bucket(bucket).history(key, session);
@@ -52,7 +52,7 @@ export function addReadCommands(program: Command, run: RunVerb): void {
   );
 }
 
-/** The bytes, and nothing else where a program reads them. A terminal gets a line end, and never bytes that could steer it. */
+/** Writes only the bytes to a pipe. On a terminal, appends a line end and never writes bytes that could control the terminal. */
 async function printValue(session: Session, value: Uint8Array): Promise<void> {
   if (!session.output.isTerminal) {
     await session.output.write(value);
@@ -61,7 +61,7 @@ async function printValue(session: Session, value: Uint8Array): Promise<void> {
   const text = showableText(value);
   if (text === undefined) {
     session.io.stderr.write(
-      `ironflow-kv: the value is ${value.length} bytes that are not plain text; redirect them to a file, or use --json\n`,
+      `ironflow-kv: the value is ${value.length} bytes that are not printable text; redirect them to a file, or use --json\n`,
     );
     return;
   }
@@ -80,7 +80,7 @@ function metaLines(entry: Entry): string[] {
 }
 
 function historyTable(entries: readonly Entry[], columns: number): string[] {
-  // What the other columns take, roughly: the value gets the rest of the line.
+  // The other columns take about 52 characters; the value gets the rest of the line.
   const valueWidth = columns - 52;
   const rows = entries.map((entry) => [
     Number(entry.revision),

@@ -13,7 +13,7 @@ export function addServeCommand(
 ): void {
   const command = program
     .command("serve")
-    .description("run the service; each option is also an environment variable");
+    .description("run the service; every option is also an environment variable");
   const flagByOption = new Map<string, string>();
   for (const setting of settings) {
     const flag = flagOf(setting);
@@ -27,9 +27,9 @@ export function addServeCommand(
     flagByOption.set(former.attributeName(), formerFlag);
   }
   command.action(async (options: Record<string, string>) => {
-    // Before the verb they are the client's options: a key that was meant to lock the service must not be lost silently.
+    // Options before the verb belong to the client. Ignoring an --api-key there would leave the service open.
     if (Object.keys(givenFlags(program)).length > 0) {
-      command.error("error: write the options of serve after it: ironflow-kv serve --port 9123");
+      command.error("error: put the options of serve after the verb: ironflow-kv serve --port 9123");
     }
     const flags: Record<string, string> = {};
     for (const [name, value] of Object.entries(options)) flags[flagByOption.get(name) ?? name] = value;

@@ -27,39 +27,39 @@ export interface Session {
   readonly io: CliIo;
   /** Print JSON. */
   readonly json: boolean;
-  /** Aborted by Ctrl-C, and when nobody reads the output. */
+  /** Aborted by Ctrl-C, and when the reader of the output has closed it. */
   readonly signal: AbortSignal;
-  /** Text in a colour, where the terminal is to have colours. */
+  /** Colours text if colours are enabled. */
   paint(text: string, colour: Colour): string;
-  /** Prints a value as JSON on one line, or the lines for people. */
+  /** Prints the value as one line of JSON, or else the human-readable lines. */
   print(value: unknown, lines: () => readonly string[]): Promise<void>;
-  /** Asks, where a person can answer; throws NotConfirmedError unless the answer is yes. */
+  /** Asks for confirmation on a terminal; throws NotConfirmedError unless the answer is yes. */
   confirm(question: string, isConfirmed: boolean | undefined): Promise<void>;
 }
 
-/** The person said no. */
+/** The user declined. */
 export class NotConfirmedError extends Error {
   override readonly name = "NotConfirmedError";
 }
 
-/** The options of every client's verb. They may stand before the verb too. */
+/** Adds the options that every client verb accepts. They may precede the verb too. */
 export function addClientOptions(command: Command): Command {
   return command
     .option("-s, --server <url>", "the service (or IRONFLOW_SERVER; default http://localhost:9123)")
     .option(
       "--api-key <key>",
-      "the API key; other users of this machine can see it here, so prefer IRONFLOW_API_KEY",
+      "the API key; other users of this machine can see it on the command line: prefer IRONFLOW_API_KEY",
     )
     .addOption(
-      new Option("--timeout <duration>", "the time for a call, such as 5s (default 10s)").argParser(
+      new Option("--timeout <duration>", "the time limit of a call, such as 5s (default 10s)").argParser(
         parseTimeoutMs,
       ),
     )
-    .option("--json", "print JSON, also for errors")
+    .option("--json", "print JSON, including errors")
     .option("--no-color", "no colours (or NO_COLOR)");
 }
 
-/** What was given on the command line, the options nearest to the verb winning. Defaults are left out: they would win too. */
+/** The options given on the command line; those nearest to the verb take precedence. Excludes defaults, which would override given ones. */
 export function givenFlags(command: Command): ClientFlags {
   const given: Record<string, unknown> = {};
   for (let at: Command | null = command; at !== null; at = at.parent) {
@@ -70,7 +70,7 @@ export function givenFlags(command: Command): ClientFlags {
   return given;
 }
 
-/** Opens a session. A malformed server or key is an error of usage. */
+/** Opens a session. A malformed server URL or API key is a usage error. */
 export function openSession(command: Command, io: CliIo, output: Output): Session {
   const flags = givenFlags(command);
   const json = flags.json ?? false;

@@ -1,8 +1,8 @@
-/** A run that stopped on its way, and how to go on. */
+/** Errors of a run that stopped midway, with advice on how to resume it. */
 import type { Session } from "./session.js";
 import { printable } from "./text.js";
 
-/** Ends as what stopped it does, with more to say. */
+/** Exits with the code of its cause, but prints its own sentence. */
 export class StoppedError extends Error {
   override readonly name = "StoppedError";
   constructor(
@@ -13,7 +13,7 @@ export class StoppedError extends Error {
   }
 }
 
-/** What to throw for a run that stopped. Ctrl-C ends a command without a word of its own, so that the advice is given here. */
+/** The error to throw for a run that stopped. Ctrl-C ends a command without an error message; the advice is printed here. */
 export function stopped(session: Session, error: unknown, advice: string): unknown {
   if (session.signal.aborted) {
     session.io.stderr.write(`ironflow-kv: ${printable(`Interrupted. ${advice}`)}\n`);
@@ -23,7 +23,7 @@ export function stopped(session: Session, error: unknown, advice: string): unkno
   return new StoppedError(error, `${sentence} ${advice}`);
 }
 
-/** A word for a command line of a shell. */
+/** Quotes a word for a shell command line. */
 export function shellWord(text: string): string {
   return /^[\w./:=@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }

@@ -1,10 +1,10 @@
-/** Text for people: tables, one-line views of values, colours. Nothing that it returns can steer the terminal. */
+/** Human-readable text: tables, one-line previews of values, colours. Never returns terminal control characters from data. */
 
-// C0 and C1 controls, and the marks that turn the direction of text round: a value must not rewrite the lines above it.
-// eslint-disable-next-line no-control-regex -- these are what it is about
+// C0 and C1 controls, and bidirectional formatting marks: a value must not rewrite the lines above it.
+// eslint-disable-next-line no-control-regex -- matches them on purpose
 const STEERING = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
-/** Text of one line in which control characters are written as escapes. */
+/** Escapes control characters, which keeps the text on one line. */
 export function printable(text: string): string {
   return text.replace(STEERING, (character) => {
     const short = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }[character];
@@ -12,7 +12,7 @@ export function printable(text: string): string {
   });
 }
 
-/** The text of bytes that can be shown on a terminal as they are: UTF-8 without control characters but tabs and line ends. */
+/** Decodes bytes that are safe to show on a terminal: UTF-8 without control characters other than tabs and line ends. Else undefined. */
 export function showableText(bytes: Uint8Array): string | undefined {
   try {
     const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
@@ -22,7 +22,7 @@ export function showableText(bytes: Uint8Array): string | undefined {
   }
 }
 
-/** A value in at most so many characters. */
+/** A one-line preview of a value, cut to `charactersMax`. */
 export function preview(bytes: Uint8Array, charactersMax: number): string {
   const text = showableText(bytes);
   if (text === undefined) return `<${bytes.length} bytes>`;
@@ -34,7 +34,7 @@ function shorten(text: string, charactersMax: number): string {
   return characters.length <= charactersMax ? text : `${characters.slice(0, charactersMax - 1).join("")}…`;
 }
 
-/** Columns in line, two spaces between; a column of numbers stands to the right. The last is not padded. */
+/** Aligns columns, separated by two spaces. Right-aligns numbers; does not pad the last column. */
 export function table(header: readonly string[], rows: readonly (readonly (string | number)[])[]): string[] {
   const cells = [header, ...rows.map((row) => row.map((cell) => printable(String(cell))))];
   const widths = header.map((_, column) => Math.max(...cells.map((row) => widthOf(row[column] ?? ""))));
@@ -56,7 +56,7 @@ export function pairs(rows: readonly (readonly [string, string | number])[]): st
   return rows.map(([name, value]) => `${name.padEnd(width)}  ${printable(String(value))}`.trimEnd());
 }
 
-/** Characters rather than UTF-16 units; wide scripts may still stand out of line. */
+/** Characters rather than UTF-16 units; wide scripts may still be misaligned. */
 function widthOf(text: string): number {
   return Array.from(text).length;
 }
@@ -74,7 +74,7 @@ export function countOf(count: number, one: string, many = `${one}s`): string {
   return `${count.toLocaleString("en-US")} ${count === 1 ? one : many}`;
 }
 
-/** `2026-01-31 12:34:56` of the local time. */
+/** `2026-01-31 12:34:56` in local time. */
 export function formatTime(date: Date): string {
   const two = (part: number): string => String(part).padStart(2, "0");
   const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;

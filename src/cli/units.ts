@@ -1,4 +1,4 @@
-/** Spans of time, sizes and revisions, as people write and read them. */
+/** Parses and formats durations, sizes and revisions. */
 import { InvalidArgumentError } from "commander";
 
 const MS_BY_UNIT: Readonly<Record<string, number>> = {
@@ -27,7 +27,7 @@ const BYTES_BY_UNIT: Readonly<Record<string, number>> = {
 export function parseDurationMs(text: string): number {
   if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1_000;
   if (!/^(\d+(\.\d+)?(ms|[smhdw]))+$/.test(text)) {
-    throw new InvalidArgumentError("Write it as 500ms, 90s, 30m, 1h30m or 7d.");
+    throw new InvalidArgumentError("Expected a duration such as 500ms, 90s, 30m, 1h30m or 7d.");
   }
   let milliseconds = 0;
   for (const [, count, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|[smhdw])/g)) {
@@ -36,10 +36,10 @@ export function parseDurationMs(text: string): number {
   return milliseconds;
 }
 
-/** A span of more than nothing, for time limits. */
+/** A duration greater than 0, for time limits. */
 export function parseTimeoutMs(text: string): number {
   const milliseconds = parseDurationMs(text);
-  if (milliseconds <= 0) throw new InvalidArgumentError("It takes more than 0.");
+  if (milliseconds <= 0) throw new InvalidArgumentError("Expected more than 0.");
   return milliseconds;
 }
 
@@ -49,15 +49,17 @@ export function parseBytes(text: string): number {
   const factor = BYTES_BY_UNIT[match?.[2]?.toLowerCase() ?? "?"];
   const bytes = Number(match?.[1]) * (factor ?? NaN);
   if (!Number.isSafeInteger(bytes)) {
-    throw new InvalidArgumentError("Write it as 512, 64KiB (of 1,024) or 10MB (of 1,000,000 bytes).");
+    throw new InvalidArgumentError(
+      "Expected a size such as 512, 64KiB (1,024-byte units) or 10MB (1,000,000-byte units).",
+    );
   }
   return bytes;
 }
 
-/** A whole number of 1 or more. */
+/** An integer of 1 or more. */
 export function parseRevision(text: string): bigint {
   if (!/^\d{1,20}$/.test(text) || BigInt(text) < 1n) {
-    throw new InvalidArgumentError("It takes a whole number of 1 or more.");
+    throw new InvalidArgumentError("Expected an integer of 1 or more.");
   }
   return BigInt(text);
 }
@@ -67,7 +69,7 @@ export function parseCount(text: string): number {
   return Number(parseRevision(text));
 }
 
-/** `1h30m` for 5,400 seconds; `-` for 0, which means for ever. */
+/** `1h30m` for 5,400 seconds; `-` for 0, which means forever. */
 export function formatSeconds(seconds: number): string {
   if (seconds === 0) return "-";
   let restMs = Math.round(seconds * 1_000);
@@ -81,7 +83,7 @@ export function formatSeconds(seconds: number): string {
   return text;
 }
 
-/** `1.5 MiB`; but `10 MB` where somebody chose a round number of them. */
+/** `1.5 MiB`; but `10 MB` for a round number of megabytes. */
 export function formatBytes(bytes: number): string {
   const isRoundOfThousands = bytes > 0 && bytes % 1_000_000 === 0 && bytes % 1_048_576 !== 0;
   const step = isRoundOfThousands ? 1_000 : 1_024;

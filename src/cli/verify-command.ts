@@ -1,4 +1,4 @@
-/** `verify`: whether a backup is whole, and what it has. */
+/** `verify`: checks that a backup is complete and intact, and lists its contents. */
 import { type Inspection, inspectFile, inspectStream, isSalvageable } from "../backup/inspect.js";
 import type { Section } from "../backup/ledger.js";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
@@ -48,21 +48,21 @@ export async function inspectWithProgress(session: Session, file: string): Promi
   }
 }
 
-/** What can be saved of a backup with a problem, in a sentence. */
+/** A sentence that says which part of a damaged backup can be restored. */
 export function salvageSentence({ ledger }: Inspection): string {
   const complete = ledger.sections.filter(({ end }) => end !== undefined);
   const { open } = ledger;
-  if (complete.length === 0 && open === undefined) return "There is nothing in it to save.";
+  if (complete.length === 0 && open === undefined) return "The backup has nothing to salvage.";
   const parts = complete.length === 0 ? [] : [complete.map(({ begin }) => begin.name).join(", ")];
   if (open !== undefined)
     parts.push(`the first ${countOf(open.entries, "entry", "entries")} of ${open.begin.name}`);
-  return `What is whole: ${parts.join(", and ")}. import --salvage takes that.`;
+  return `Intact: ${parts.join(", and ")}. Restore it with import --salvage.`;
 }
 
 function reportLines(inspection: Inspection): string[] {
   const { ledger, problem } = inspection;
   const { header } = ledger;
-  const state = ({ end }: Section): string => (end === undefined ? "cut off" : "whole");
+  const state = ({ end }: Section): string => (end === undefined ? "truncated" : "complete");
   const rows = ledger.sections.map((section) => [
     section.begin.name,
     section.entries,
@@ -81,7 +81,7 @@ function reportLines(inspection: Inspection): string[] {
       ? []
       : ["", ...table(["BUCKET", "ENTRIES", "HISTORY", "REVISION", "STATE"], rows), ""]),
     problem === undefined
-      ? `The backup is whole: ${countOf(ledger.sections.length, "bucket")}, ${countOf(ledger.entries, "entry", "entries")}, ${formatBytes(ledger.bytes)}.`
+      ? `The backup is complete: ${countOf(ledger.sections.length, "bucket")}, ${countOf(ledger.entries, "entry", "entries")}, ${formatBytes(ledger.bytes)}.`
       : salvageSentence(inspection),
   ];
 }

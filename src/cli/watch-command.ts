@@ -19,23 +19,23 @@ export function addWatchCommand(program: Command, run: RunVerb): void {
   addClientOptions(
     program
       .command("watch <bucket> [filters...]")
-      .description("print the present values, then each change as it happens, until Ctrl-C"),
+      .description("print the current values, then each change as it happens, until Ctrl-C"),
   )
     .addOption(
-      new Option("--start <where>", "where to begin (default snapshot)").choices([
+      new Option("--start <where>", "where to start (default snapshot)").choices([
         "snapshot",
         "history",
         "now",
       ]),
     )
     .addOption(
-      new Option("--start-revision <revision>", "begin with the changes from this revision on")
+      new Option("--start-revision <revision>", "start with the changes from this revision on")
         .argParser(parseRevision)
         .conflicts("start"),
     )
-    .option("--ignore-deletes", "leave out deletes, purges and expiries")
-    .option("--keys-only", "without the values")
-    .addOption(new Option("--count <count>", "end after so many changes").argParser(parseCount))
+    .option("--ignore-deletes", "omit deletes, purges and expiries")
+    .option("--keys-only", "omit the values")
+    .addOption(new Option("--count <count>", "exit after this many changes").argParser(parseCount))
     .action((bucket: string, filters: string[], flags: WatchFlags, command: Command) =>
       run(command, (session) => watch(session, bucket, filters, flags)),
     );
@@ -47,7 +47,7 @@ async function watch(
   filters: readonly string[],
   flags: WatchFlags,
 ): Promise<void> {
-  // A watch waits for the service for as long as it takes; a person wants to hear at once that there is none.
+  // A watch waits indefinitely for the service; this call reports at once if it is unreachable.
   await session.kv.getBucketInfo(bucket, session);
   const options: WatchOptions & { marks?: false } = {
     signal: session.signal,
@@ -67,7 +67,7 @@ async function watch(
   }
 }
 
-/** Says on the terminal that the watch was cut off: once for each cause, not once for each try. */
+/** Reports on the terminal that the watch was interrupted: once per cause, not once per attempt. */
 function interruptionNotice(session: Session): (error: KvError) => void {
   let last = "";
   return (error) => {

@@ -13,7 +13,7 @@ interface ValueFlags {
 }
 
 const VALUE_HELP = `
-The value is the argument, the bytes of --file, or, for - or where neither is given, standard input.`;
+The value is read from the argument, from --file, or, for - or with neither, from standard input.`;
 
 export function addWriteCommands(program: Command, run: RunVerb): void {
   withValue(program.command("put <bucket> <key> [value]").description("write a value")).action(
@@ -38,7 +38,7 @@ export function addWriteCommands(program: Command, run: RunVerb): void {
   withValue(
     program
       .command("update <bucket> <key> [value]")
-      .description("write a value if the key's newest revision is the one given"),
+      .description("write a value if the key's newest revision is the given one"),
   )
     .addOption(ifRevision().makeOptionMandatory())
     .action(
@@ -69,13 +69,13 @@ export function addWriteCommands(program: Command, run: RunVerb): void {
     );
 
   addClientOptions(
-    program.command("purge <bucket> <key>").description("delete a key and its history, for good"),
+    program.command("purge <bucket> <key>").description("permanently delete a key and its history"),
   )
     .addOption(ifRevision())
-    .option("-y, --yes", "do not ask")
+    .option("-y, --yes", "do not ask for confirmation")
     .action((bucket: string, key: string, flags: { ifRevision?: bigint; yes?: boolean }, command: Command) =>
       run(command, async (session) => {
-        await session.confirm(`Delete ${JSON.stringify(key)} with its history, for good?`, flags.yes);
+        await session.confirm(`Permanently delete ${JSON.stringify(key)} and its history?`, flags.yes);
         const options = { ifRevision: flags.ifRevision, signal: session.signal };
         await printRemoval(session, key, await session.kv.bucket(bucket).purge(key, options));
       }),
@@ -84,8 +84,8 @@ export function addWriteCommands(program: Command, run: RunVerb): void {
 
 function withValue(command: Command): Command {
   return addClientOptions(command)
-    .option("-f, --file <path>", "take the value from a file; -: from standard input")
-    .option("--content-type <type>", "the media type to keep with the value")
+    .option("-f, --file <path>", "read the value from a file; -: from standard input")
+    .option("--content-type <type>", "the media type to store with the value")
     .addHelpText("after", VALUE_HELP);
 }
 
@@ -120,7 +120,7 @@ async function valueOf(
   return value ?? (await buffer(createReadStream(source)));
 }
 
-/** A person gets a sentence, a program the bare revision. */
+/** Prints a sentence on a terminal, the bare revision to a pipe. */
 async function printRevision(session: Session, key: string, { revision }: WriteResult): Promise<void> {
   await session.print({ revision: Number(revision) }, () => [
     session.output.isTerminal ? `${key} is at revision ${String(revision)}` : String(revision),

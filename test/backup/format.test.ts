@@ -1,4 +1,4 @@
-/** The format of backups: what is whole is read, and nothing else is taken for whole. No service is needed. */
+/** The backup format: intact files are read, and no others are accepted. Needs no service. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { FIRST_LINE, frameOf } from "../../src/backup/format.js";
@@ -96,10 +96,10 @@ describe("what is not whole", () => {
     ["an older format", "ironflow-kv backup 0\n", "version", /older version/],
     ["a newer format", "ironflow-kv backup 2\n", "version", /newer version/],
     ["a much newer format", "ironflow-kv backup 12345\n", "version", /newer version/],
-    ["another kind of file", "SQLite format 3\0", "not_a_backup", /no backup/],
-    ["a short text", "hello", "not_a_backup", /no backup/],
+    ["another kind of file", "SQLite format 3\0", "not_a_backup", /not an ironflow-kv backup/],
+    ["a short text", "hello", "not_a_backup", /not an ironflow-kv backup/],
     ["nothing", "", "cut", /before its first record/],
-  ])("is told of %s", async (_, start, problem, sentence) => {
+  ])("detects %s", async (_, start, problem, sentence) => {
     const file = start === "" ? Buffer.alloc(0) : Buffer.concat([Buffer.from(start), FILE.subarray(21)]);
     expect((await inspected(start === "hello" ? Buffer.from(start) : file)).problem).toMatchObject({
       problem,
@@ -107,7 +107,7 @@ describe("what is not whole", () => {
     });
   });
 
-  it("is told of records that are left out, doubled or exchanged, though each is as it was", async () => {
+  it("detects intact records that are missing, duplicated or reordered", async () => {
     const indices = FRAMES.map((_, index) => index);
     const without = indices.map((left) => FRAMES.filter((_, index) => index !== left));
     const doubled = indices.map((twice) =>
@@ -123,7 +123,7 @@ describe("what is not whole", () => {
     }
   });
 
-  it("is told by the checksum of a bucket whose entry was exchanged for another sound one", async () => {
+  it("detects by a bucket's checksum that an entry was replaced by another valid one", async () => {
     const frames = sampleFrames();
     const [first] = frames.filter(({ record }) => record.record.case === "entry");
     if (first?.record.record.case !== "entry") throw new Error("no entry");
@@ -137,14 +137,14 @@ describe("what is not whole", () => {
     });
   });
 
-  it("is told of what follows the end", async () => {
+  it("detects data after the footer", async () => {
     expect((await inspected(Buffer.concat([FILE, Buffer.of(0)]))).problem).toMatchObject({
       problem: "damaged",
     });
     expect((await inspected(Buffer.concat([FILE, FILE]))).problem).toMatchObject({ problem: "damaged" });
   });
 
-  it("is told of a length that no record has, without reading on for it", async () => {
+  it("detects an impossible record length without reading that far", async () => {
     const head = Buffer.from([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
     const { problem } = await inspected(Buffer.concat([FIRST_LINE, head]));
     expect(problem).toMatchObject({ problem: "damaged", message: "The file is damaged at byte 21." });
@@ -155,6 +155,6 @@ describe("a ledger", () => {
   it("is not complete before the footer", () => {
     const ledger = new Ledger();
     for (const frame of FRAMES.slice(0, -1)) ledger.take(frame);
-    expect(() => ledger.finish()).toThrow(/cut off/);
+    expect(() => ledger.finish()).toThrow(/truncated/);
   });
 });

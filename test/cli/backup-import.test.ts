@@ -115,7 +115,7 @@ describe("an import", () => {
     await refusal(
       ["import", file, "--into-existing"],
       4,
-      /keeps 4 of each key's revisions, the backup has up to 5/,
+      /keeps 4 revisions per key, and the backup has up to 5/,
     );
   });
 
@@ -163,15 +163,15 @@ describe("an import", () => {
     await proxy.refuse();
     expect(exitCode).toBe(4);
     expect(stderr).toMatch(
-      /Somebody else writes to the bucket .* So far: .* has the first [\d,]+ entries; go on with: /,
+      /Another client wrote to the bucket .* So far: .* has the first [\d,]+ entries; resume with: /,
     );
     expect(revision).toBeLessThanOrEqual(3_001n);
     expect((await kv.getBucketInfo(bucket)).description).toMatch(/^Not complete: /);
-    await refusal(["import", file], 4, /what an interrupted import of this backup left/);
-    await refusal(["import", file, "--resume"], 4, /somebody else wrote to it/);
+    await refusal(["import", file], 4, /the result of an interrupted import of this backup/);
+    await refusal(["import", file, "--resume"], 4, /another client wrote to it/);
   });
 
-  it("goes on where one was interrupted, and passes over what is complete", async () => {
+  it("resumes where one was interrupted, and skips complete buckets", async () => {
     const entries = numbered(700);
     const [one, other] = [await newBucket(1, numbered(5)), await newBucket(2, entries)];
     const before = await contentsOf(kv, other);
@@ -184,16 +184,16 @@ describe("an import", () => {
       await fill(kv, other, entries.slice(0, count));
       const resumed = await cli(["import", file, "--resume"]);
       expect(resumed).toMatchObject({ exitCode: 0, stderr: "" });
-      expect(resumed.stdout).toMatch(new RegExp(`^${one} was imported before\nimported 2 buckets, `));
+      expect(resumed.stdout).toMatch(new RegExp(`^${one} was already imported\nimported 2 buckets, `));
       expect(await contentsOf(kv, other)).toEqual(before);
     }
     const again = await cli(["import", file, "--resume"]);
-    expect(again.stdout).toMatch(/^(\S+ was imported before\n){2}imported 2 buckets, 0 entries/);
+    expect(again.stdout).toMatch(/^(\S+ was already imported\n){2}imported 2 buckets, 0 entries/);
     await kv.bucket(one).put("k", "v");
-    await refusal(["import", file, "--resume"], 4, /exists and is not what an import of this backup left/);
+    await refusal(["import", file, "--resume"], 4, /exists and was not created by an import of this backup/);
   });
 
-  it("ends with the service's word where a value is too large for it", async () => {
+  it("fails with the service's error if a value is too large", async () => {
     const small = await startTestService({ "value-bytes-max": "1000" });
     try {
       const bucket = await newBucket(1, [put("a", "1"), put("large", new Uint8Array(2_000)), put("b", "1")]);
@@ -201,14 +201,14 @@ describe("an import", () => {
       const result = await cli(["import", file], { env: { IRONFLOW_SERVER: small.url } });
       expect(result.exitCode).toBe(7);
       expect(result.stderr).toMatch(
-        /The value has 2000 bytes; .* has the first 0 entries; go on with: .* --resume/,
+        /The value has 2000 bytes; .* has the first 0 entries; resume with: .* --resume/,
       );
     } finally {
       await small.remove();
     }
   });
 
-  it("sends less at once to a service that takes small messages only", async () => {
+  it("sends smaller batches to a service with a small message limit", async () => {
     const bucket = await newBucket(1, numbered(200, 1_000));
     const before = await contentsOf(kv, bucket);
     await exported([bucket]);
@@ -242,32 +242,30 @@ describe("an import", () => {
   });
 });
 
-describe("a backup that is not whole", () => {
-  it("is not imported, and import and verify say what is whole of it", async () => {
+describe("a truncated backup", () => {
+  it("is not imported, and import and verify report the intact part", async () => {
     const [one, other] = [await newBucket(1, numbered(5)), await newBucket(1, numbered(20))];
     const whole = await exported([one, other]);
     await kv.deleteBucket(one);
     await kv.deleteBucket(other);
     const cut = whole.subarray(0, -400);
-    for (const [name, bytes, whatIsWhole] of [
+    for (const [name, bytes, intactPart] of [
       ["plain", cut, String.raw`\S+, and the first \d+ entries of \S+\.`],
       ["compressed", gzipSync(whole).subarray(0, -200), ".*"],
     ] as const) {
       const torn = `${file}-${name}`;
       await writeFile(torn, bytes);
-      const said = new RegExp(`is cut off.* What is whole: ${whatIsWhole} import --salvage takes that\\.`);
+      const said = new RegExp(`is truncated.* Intact: ${intactPart} Restore it with import --salvage\\.`);
       await refusal(["import", torn], 1, said);
       const verified = await cli(["verify", torn]);
       expect(verified.exitCode).toBe(1);
-      expect(verified.stdout).toMatch(/ cut off\n/);
+      expect(verified.stdout).toMatch(/ truncated\n/);
     }
     await expect(kv.getBucketInfo(one)).rejects.toMatchObject({ reason: "bucket_not_found" });
 
     const salvaged = await cli(["import", `${file}-plain`, "--salvage"]);
     expect(salvaged.exitCode).toBe(0);
-    expect(salvaged.stdout).toMatch(
-      / has the first \d+ entries: the backup has no more of it\nimported 2 buckets/,
-    );
+    expect(salvaged.stdout).toMatch(/ has the first \d+ entries: the backup has no more\nimported 2 buckets/);
     expect((await contentsOf(kv, one)).entries).toEqual(lines(numbered(5)));
     const { entries, settings } = await contentsOf(kv, other);
     expect(entries.length).toBeGreaterThan(5);
@@ -275,14 +273,14 @@ describe("a backup that is not whole", () => {
     expect(settings.description).toBe("");
   });
 
-  it("is refused from standard input where it breaks off, and the bucket bears a mark", async () => {
+  it("is refused where standard input ends, and the bucket's description is marked", async () => {
     const bucket = await newBucket(1, numbered(20));
     const whole = await exported([bucket]);
     await kv.deleteBucket(bucket);
     const cut = await cli(["import", "-"], { input: whole.subarray(0, -300) });
     expect(cut.exitCode).toBe(1);
     expect(cut.stderr).toMatch(
-      /The file is cut off at byte \d+\. So far: .*; go on from a file, with --resume/,
+      /The file is truncated at byte \d+\. So far: .*; resume from a file, with --resume/,
     );
     expect((await kv.getBucketInfo(bucket)).description).toMatch(/^Not complete: /);
     expect(await cli(["import", file, "--resume"])).toMatchObject({ exitCode: 0 });
@@ -298,7 +296,7 @@ describe("a backup that is not whole", () => {
     ],
     ["of a newer format", 1, (whole: Buffer) => whole.fill("2", 19, 20), /newer version of ironflow-kv/],
     ["of an older format", 1, (whole: Buffer) => whole.fill("0", 19, 20), /older version of ironflow-kv/],
-    ["no backup", 1, () => Buffer.from("hello, world"), /no backup of ironflow-kv/],
+    ["no backup", 1, () => Buffer.from("hello, world"), /not an ironflow-kv backup/],
   ])("as it is %s, ends verify and import with exit code %i", async (_, exitCode, change, sentence) => {
     const bucket = await newBucket(1, numbered(30));
     await writeFile(file, change(await exported([bucket])));

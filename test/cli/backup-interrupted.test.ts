@@ -1,4 +1,4 @@
-/** Exports and imports that are stopped or cut off on their way, and gone on with. */
+/** Exports and imports that are interrupted and resumed. */
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -62,7 +62,7 @@ describe("an export", () => {
       .toBeGreaterThan(400_000);
     child.kill(signal);
     expect(await exited).toEqual(signal === "SIGINT" ? [130, null] : [null, "SIGKILL"]);
-    const words = `ironflow-kv: Interrupted. What was read is kept; go on with: ironflow-kv export --output ${part} --resume\n`;
+    const words = `ironflow-kv: Interrupted. The data read so far is kept; resume with: ironflow-kv export --output ${part} --resume\n`;
     expect(await said).toBe(signal === "SIGINT" ? words : "");
     await proxy.refuse();
     await expect(readFile(part)).rejects.toThrow(/ENOENT/);
@@ -110,7 +110,7 @@ describe("an import", () => {
       expect(await exited).toEqual(signal === "SIGINT" ? [130, null] : [null, "SIGKILL"]);
       if (signal === "SIGINT") {
         expect(await said).toMatch(
-          /^ironflow-kv: Interrupted\. So far: .* has the first [\d,]+ entries; go on with: ironflow-kv import .* --resume\n$/,
+          /^ironflow-kv: Interrupted\. So far: .* has the first [\d,]+ entries; resume with: ironflow-kv import .* --resume\n$/,
         );
       }
       await proxy.refuse();

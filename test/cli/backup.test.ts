@@ -235,7 +235,7 @@ describe("an export", () => {
       const exported = await runBuilt(["export", bucket, "--output", "-", ...flags], { env: env() });
       expect(exported).toMatchObject({ exitCode: 0 });
       expect(exported.stderr).toMatch(/^ironflow-kv: exported 1 bucket, 300 entries, .*\n$/);
-      expect(await succeed(["verify", "-"], { input: exported.bytes })).toMatch(/The backup is whole/);
+      expect(await succeed(["verify", "-"], { input: exported.bytes })).toMatch(/The backup is complete/);
       await kv.deleteBucket(bucket);
       await succeed(["import", "-"], { input: exported.bytes });
       expect(await contentsOf(kv, bucket)).toEqual(before);
@@ -244,7 +244,7 @@ describe("an export", () => {
     expect(onTerminal).toMatchObject({ exitCode: 2, stdout: "" });
   });
 
-  it("bears its name only when it is whole, and replaces nothing unasked", async () => {
+  it("gets its final name only when complete, and replaces no file without --force", async () => {
     const bucket = await newBucket(1, numbered(3));
     await writeFile(file, "precious");
     const refused = await cli(["export", bucket, "--output", file]);
@@ -328,7 +328,7 @@ describe("an export", () => {
     await writeFile(`${file}-c.partial`, part);
     const refused = await cli(["export", "--output", `${file}-c`, "--resume"]);
     expect(refused).toMatchObject({ exitCode: 4, stdout: "" });
-    expect(refused.stderr).toMatch(/deleted and made again/);
+    expect(refused.stderr).toMatch(/deleted and recreated/);
     const others = await cli(["export", await newBucket(), "--output", `${file}-c`, "--resume"]);
     expect(others).toMatchObject({ exitCode: 4, stdout: "" });
     expect(others.stderr).toMatch(/other buckets/);

@@ -22,7 +22,7 @@ describe("spans of time", () => {
   ])("reads %s", (text, milliseconds) => expect(parseDurationMs(text)).toBe(milliseconds));
 
   it.each(["", "x", "5x", "-1s", "1h 30m", "h", "1e3", " 1s"])("refuses %j", (text) =>
-    expect(() => parseDurationMs(text)).toThrow(/Write it as/),
+    expect(() => parseDurationMs(text)).toThrow(/Expected a duration/),
   );
 
   it.each([
@@ -46,7 +46,7 @@ describe("sizes", () => {
   ])("reads %s", (text, bytes) => expect(parseBytes(text)).toBe(bytes));
 
   it.each(["", "x", "-1", "1XB", "0.3", "1e9", "99999TiB9"])("refuses %j", (text) =>
-    expect(() => parseBytes(text)).toThrow(/Write it as/),
+    expect(() => parseBytes(text)).toThrow(/Expected a size/),
   );
 
   it.each([

@@ -59,10 +59,10 @@ describe("bucket", () => {
     expect((await cli(["bucket", "info", made])).exitCode).toBe(3);
   });
 
-  it("asks a person before it removes one, and takes anything but yes as no", async () => {
+  it("asks for confirmation before it deletes one, and takes anything but yes as no", async () => {
     const refused = await cli(["bucket", "rm", name], { ...onTerminal, input: "\n" });
     expect(refused).toMatchObject({ exitCode: 1 });
-    expect(refused.stderr).toMatch(/for good\? \[y\/N\].*Nothing was changed/s);
+    expect(refused.stderr).toMatch(/Permanently delete .*\? \[y\/N\].*Nothing was changed/s);
     expect((await kv.getBucketInfo(name)).name).toBe(name);
     expect((await cli(["bucket", "rm", name, "--yes"], onTerminal)).exitCode).toBe(0);
     const { name: second } = await kv.createBucket({ name: freshName() });
@@ -116,7 +116,7 @@ describe("values", () => {
     await bucket.put("k", value);
     const shown = await cli(["get", name, "k"], onTerminal);
     expect(shown.stdout).toBe("");
-    expect(shown.stderr).toMatch(/not plain text/);
+    expect(shown.stderr).toMatch(/not printable text/);
     expect((await cli(["get", name, "k"])).stdout).not.toBe("");
     expect((await cli(["history", name, "k"], onTerminal)).stdout).toMatch(/put +\d+ B +<\d+ bytes>$/m);
   });
