@@ -1,90 +1,89 @@
 /**
- * Everything that can go wrong with a call to a store, by event.
+ * Every kind of error that a call to a store can end with.
  *
- * `service/errors.ts` maps each kind to a Connect code; docs/errors.md lists them for users. Adding a kind means adding
- * it in both places: a test compares them.
+ * `service/errors.ts` maps each kind to a Connect code; docs/errors.md documents them. A test checks that both list every kind.
  */
 export const KV_ERROR_KINDS = [
-  /** A name, key, filter, number or token is malformed. Never worth a retry. */
+  /** A name, key, filter, number or token is malformed. Not retryable. */
   "invalid_argument",
-  /** The bucket name begins with a prefix that the service keeps for itself. */
+  /** The bucket name begins with a prefix that is reserved for the service. */
   "reserved_name",
   /** `update_mask` names a field that can't be changed. */
   "invalid_update_mask",
-  /** There is no bucket of this name. */
+  /** No bucket has this name. */
   "bucket_not_found",
-  /** The key has no value (at the revision asked for). */
+  /** The key has no value (at the requested revision). */
   "key_not_found",
-  /** There is no API key of this id. */
+  /** No API key has this id. */
   "api_key_not_found",
-  /** A bucket of this name exists. */
+  /** A bucket with this name exists. */
   "bucket_exists",
-  /** The write was to happen only if the key had no value, and it has one. `revision`: the key's. */
+  /** The write required that the key had no value, and it has one. `revision`: the key's. */
   "key_exists",
-  /** The key's newest revision is another than the one asked for. `revision`: the current one; 0 when there is none. */
+  /** The key's newest revision is not the expected one. `revision`: the current one; 0 if there is none. */
   "revision_mismatch",
-  /** The idempotency key was used for another request. `revision`: that one's, where it is known. */
+  /** The idempotency key was used for another request. `revision`: that request's, if known. */
   "idempotency_key_reused",
-  /** What was asked for is no longer kept. `revision`: the oldest that misses nothing. */
+  /** The requested revisions are no longer stored. `revision`: the oldest to start from without a gap. */
   "revision_compacted",
-  /** The revision has not been written yet, was lost by the storage, or belongs to an earlier bucket of this name. `revision`: the newest. */
+  /** The revision was not written yet, was lost by the storage, or belongs to a deleted bucket with this name. `revision`: the newest. */
   "revision_in_future",
   /** The bucket's `max_bytes` is reached. */
   "bucket_full",
-  /** The value is over the bucket's or the service's limit. */
+  /** The value exceeds the bucket's or the service's limit. */
   "value_too_large",
-  /** What was asked for does not fit into one answer; it can be read in pages. */
+  /** The result does not fit into one response; read it in pages. */
   "answer_too_large",
-  /** The storage's own limits (disk, memory, streams, consumers) are reached. */
+  /** A limit of the storage (disk, memory, streams, consumers) is reached. */
   "storage_exhausted",
   /** A limit on watches is reached. */
   "too_many_watches",
-  /** The watcher did not read fast enough. `revision`: the one to resume from. */
+  /** The watcher fell too far behind. `revision`: the one to resume from. */
   "slow_watcher",
-  /** A limit on calls is reached. `retryAfterMs` says when to come back. */
+  /** A rate limit is reached. `retryAfterMs`: when to retry. */
   "rate_limited",
-  /** No API key, or one that is not known. */
+  /** The API key is missing or unknown. */
   "unauthenticated",
-  /** The API key is not good for this. */
+  /** The API key does not allow the call. */
   "permission_denied",
   /** The storage can't be reached; nothing was written. Safe to retry. */
   "unavailable",
-  /** This copy of the service is stopping. `revision`: for a watch, the one to resume from. Safe to retry elsewhere. */
+  /** This replica of the service is shutting down. `revision`: for a watch, the one to resume from. Safe to retry on another replica. */
   "shutting_down",
-  /** The time for a read ran out. Safe to retry. */
+  /** The deadline of a read expired. Safe to retry. */
   "deadline_exceeded",
-  /** The caller gave up. */
+  /** The client canceled the call. */
   "canceled",
-  /** A write was sent, and whether it was applied can't be known. */
+  /** A write was sent, and whether it was applied is unknown. */
   "outcome_unknown",
-  /** The service does not do this. */
+  /** The service does not support the call. */
   "unimplemented",
-  /** A fault of ours. Logged once with its cause; opaque outside. */
+  /** A bug in the service. Logged once with its cause, which clients do not see. */
   "internal",
 ] as const;
 
 /** One of {@link KV_ERROR_KINDS}. */
 export type KvErrorKind = (typeof KV_ERROR_KINDS)[number];
 
-/** What an error says besides its kind and sentence. */
+/** The details of an error besides its kind and message. */
 export interface KvErrorFacts {
   readonly bucket?: string | undefined;
   readonly key?: string | undefined;
   /** See the kind: the current, oldest, newest or resume revision. */
   readonly revision?: bigint | undefined;
-  /** When the bucket of `revision` was created, or an earlier one of its name, in milliseconds since 1970. */
+  /** When the bucket that `revision` belongs to was created, in Unix milliseconds; possibly that of an earlier bucket with its name. */
   readonly bucketCreatedAtMs?: number | undefined;
-  /** Milliseconds to wait before another try. */
+  /** Milliseconds to wait before a retry. */
   readonly retryAfterMs?: number | undefined;
-  /** Of a write with an idempotency key whose outcome is unknown: milliseconds for which the key counts, from the first sending on. */
+  /** For a write with an idempotency key and an unknown outcome: how long the key is valid after the first attempt, in milliseconds. */
   readonly idempotencyWindowMs?: number | undefined;
-  /** With it, where it is known: the time by the storage's clock, in milliseconds since 1970. */
+  /** With `idempotencyWindowMs`, if known: the storage's clock, in Unix milliseconds. */
   readonly storageTimeMs?: number | undefined;
-  /** What caused it; logged, never sent to a client. */
+  /** The cause: logged, never sent to a client. */
   readonly cause?: unknown;
 }
 
-/** An error with a kind that every door knows how to answer, and a sentence that is safe to show to any client. */
+/** An error of a kind that every protocol can encode, with a message that is safe to show to any client. */
 export class KvError extends Error {
   override readonly name = "KvError";
   readonly bucket: string | undefined;
@@ -111,7 +110,7 @@ export class KvError extends Error {
   }
 }
 
-/** An `invalid_argument` error. The sentence says what was wrong and what would be right. */
+/** An `invalid_argument` error. The sentence says what is wrong and what is valid. */
 export function invalidArgument(sentence: string, facts: KvErrorFacts = {}): KvError {
   return new KvError("invalid_argument", sentence, facts);
 }

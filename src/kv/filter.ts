@@ -1,27 +1,27 @@
 /**
- * Filters: which keys a listing or a watch is about.
+ * Filters select the keys of a listing or a watch.
  *
- * A filter is parted into tokens as a key is. `*` as a whole token matches any one token, `>` as the last token one or more further
- * ones, and `*` inside a token any run of characters, also none. The storage narrows by whole tokens; the rest is matched here.
+ * Dots separate a filter into tokens, as they do a key. `*` as a whole token matches any one token; `>` as the last token matches one or
+ * more further tokens; `*` inside a token matches zero or more characters. The storage matches whole tokens; this module does the rest.
  */
 import { invalidArgument } from "./errors.js";
 import { DEFAULT_LIMITS } from "./limits.js";
 import { checkKey, escapeText, quote, unescapeText } from "./names.js";
 
-/** One token of a filter: any, or text in its stored form, or a glob over the token's own characters. */
+/** One token of a filter: a wildcard, text in its stored form, or a glob over the unescaped characters of the token. */
 type TokenPattern = "*" | { readonly stored: string } | { readonly pieces: readonly string[] };
 
-/** A parsed filter. Make one with {@link parseFilter}. */
+/** A parsed filter. Create one with {@link parseFilter}. */
 export interface Filter {
   /** The filter as typed. */
   readonly text: string;
   /** The narrowest NATS subject filter that covers it, without the bucket's prefix. */
   readonly subject: string;
-  /** The one stored key that can match, when the filter has no wildcard. */
+  /** The one stored key that can match, if the filter has no wildcard. */
   readonly exactStoredKey: string | undefined;
-  /** Whether the subject alone decides: nothing is left to match here. */
+  /** Whether the subject alone decides, without further matching here. */
   readonly subjectDecides: boolean;
-  /** Whether the key of this stored form matches. */
+  /** Whether the key with this stored form matches. */
   matches(storedKey: string): boolean;
 }
 
@@ -62,7 +62,7 @@ export function parseFilter(text: string): Filter {
   };
 }
 
-/** Parses the filters of a request: none means all. Throws `invalid_argument`, also when there are more than 32. */
+/** Parses the filters of a request: none means all. Throws `invalid_argument`, also for more than 32. */
 export function parseFilters(texts: readonly string[]): readonly Filter[] {
   if (texts.length > DEFAULT_LIMITS.filtersMax) {
     throw invalidArgument(
@@ -81,8 +81,8 @@ export function matchesAny(filters: readonly Filter[], storedKey: string): boole
 }
 
 /**
- * NATS subject filters, without the bucket's prefix, that together cover the filters and do not overlap: JetStream refuses a consumer
- * whose filters do. Where two overlap and neither covers the other, everything is read and matched here.
+ * NATS subject filters, without the bucket's prefix, that together cover the filters and do not overlap: JetStream rejects a
+ * consumer with overlapping filters. If two overlap and neither covers the other, everything is read and matched here.
  */
 export function serverSubjects(filters: readonly Filter[]): readonly string[] {
   const subjects = [...new Set(filters.map((filter) => filter.subject))];
@@ -100,7 +100,7 @@ function checkFilterText(text: string): void {
     checkKey(text);
   } catch {
     throw invalidArgument(
-      `The filter ${quote(text)} is malformed; it takes up to 512 bytes of UTF-8 without control characters.`,
+      `The filter ${quote(text)} is malformed; a filter is up to 512 bytes of UTF-8 without control characters.`,
     );
   }
 }
@@ -121,13 +121,13 @@ function matchTokens(
     const token = tokens[index] ?? "";
     if (pattern === "*") return true;
     if ("stored" in pattern) return pattern.stored === token;
-    // A token that is no escape of ours belongs to another program's key, which is not shown.
+    // A token with an invalid escape belongs to another program's key, which stays hidden.
     const text = unescapeText(token);
     return text !== undefined && matchGlob(pattern.pieces, text);
   });
 }
 
-/** Whether the text is the pieces, two or more, with anything between them. Linear: each piece is taken where it is first found. */
+/** Whether the text is the pieces, two or more, with anything between them. Linear: matches each piece at its first occurrence. */
 export function matchGlob(pieces: readonly string[], text: string): boolean {
   const first = pieces[0] ?? "";
   const last = pieces.at(-1) ?? "";

@@ -1,9 +1,9 @@
 /**
- * Every limit of the service in one place: name with unit, default, reason. `config.ts` makes each one a setting
+ * Every limit of the service: name with unit, default, reason. `config.ts` exposes each one as a setting
  * (`VALUE_BYTES_MAX`, `--value-bytes-max`), and docs/settings.md lists them.
  */
 export interface Limits {
-  /** The longest key, in bytes of UTF-8. Fixed: escaped it must stay well under the 4,096 bytes of a NATS control line. */
+  /** The longest key, in bytes of UTF-8. Fixed: the escaped key must stay well below the 4,096 bytes of a NATS control line. */
   readonly keyBytesMax: number;
   /** The longest bucket name, in characters. Fixed by the contract. */
   readonly bucketNameCharsMax: number;
@@ -13,9 +13,9 @@ export interface Limits {
   readonly contentTypeBytesMax: number;
   /** The longest idempotency key, in characters. Fixed by the contract. */
   readonly idempotencyKeyCharsMax: number;
-  /** How long the embedded nats-server may be silent, in milliseconds, before it is ended and started again. */
+  /** How long the embedded nats-server may be unresponsive, in milliseconds, before it is restarted. */
   readonly natsHungTimeoutMs: number;
-  /** How long a new bucket remembers the writes it took, in milliseconds: sent again meanwhile, they are not applied again. */
+  /** How long a new bucket deduplicates writes by idempotency key, in milliseconds. */
   readonly idempotencyWindowMs: number;
   /** The most writes with an idempotency key that this process remembers itself; the storage remembers all. Some 500 bytes each at most. */
   readonly keyedWritesMax: number;
@@ -25,13 +25,13 @@ export interface Limits {
   readonly ttlMsMin: number;
   /** The longest bucket ttl, in milliseconds. Nanoseconds of it fit in an int64. */
   readonly ttlMsMax: number;
-  /** The most buckets in the storage; no more are created then. */
+  /** The most buckets in the storage. */
   readonly bucketsMax: number;
-  /** The most buckets that one API key may have made; those of IRONFLOW_API_KEY, and without a key, only count among all. */
+  /** The most buckets that one API key may create. Buckets created with IRONFLOW_API_KEY, or without a key, count only towards `bucketsMax`. */
   readonly bucketsPerApiKeyMax: number;
   /** The smallest `max_bytes` of a bucket. */
   readonly bucketBytesMin: number;
-  /** How long the tombstone of a deleted key stays, in milliseconds; 0: until the bucket is full or is compacted. */
+  /** How long the tombstone of a deleted key is kept, in milliseconds; 0: until the bucket is full or compacted. */
   readonly tombstoneRetentionMs: number;
   /** The most filters in one request. */
   readonly filtersMax: number;
@@ -40,78 +40,78 @@ export interface Limits {
   /** The most buckets on one page. */
   readonly bucketsPageMax: number;
   /**
-   * The most bytes of one page of a list, counted in JSON, which is never shorter than protobuf: below the 4 MiB that gRPC clients accept
-   * by default. A page holds at least one item, so it is larger only where VALUE_BYTES_MAX allows a value that alone is.
+   * The most bytes of one page of a list, measured as JSON, which is never shorter than protobuf. Below the 4 MiB that gRPC clients accept
+   * by default. A page has at least one item: it exceeds the limit only if a single item does.
    */
   readonly pageBytesMax: number;
-  /** The most entries in one call of an import. Fixed by the contract. */
+  /** The most entries in one import call. Fixed by the contract. */
   readonly importedEntriesMax: number;
-  /** The largest value, in bytes. The storage must take messages 16 KiB larger than this. */
+  /** The largest value, in bytes. The storage must accept messages 16 KiB larger than this. */
   readonly valueBytesMax: number;
-  /** What is to stay free on the disk of the embedded server, in bytes: values are refused while it is not. 0: it is not looked at. */
+  /** The free disk space below which the embedded server's disk accepts no more values, in bytes. 0: not checked. */
   readonly diskReserveBytes: number;
-  /** The most bytes of entries kept in memory, where this process alone uses the storage; 0: none, every read asks it. */
+  /** The most bytes of the read cache, which is used only if this process is the storage's only user; 0: no cache. */
   readonly readCacheBytesMax: number;
   /**
-   * The most bytes that NATS may have on their way to this process over one connection. Well under half of the server's `max_pending`
-   * (64 MiB by default), above which it closes the connection: it also counts what it is sending until all of that is sent.
+   * The most bytes in flight from NATS to this process over one connection. Well under half of the server's `max_pending` (64 MiB by
+   * default): above that, the server closes the connection, and it counts a buffer as pending until it is sent completely.
    */
   readonly natsUnreadBytesMax: number;
-  /** The largest request message, also after decompression: a value with its key and framing, a third larger in JSON. */
+  /** The largest request message, before and after decompression. Fits a value with its key and framing; base64 in JSON adds a third. */
   readonly messageBytesMax: number;
   /** The largest block of request headers, in bytes. */
   readonly headerBytesMax: number;
-  /** The time for a call that brings no deadline of its own, in milliseconds. */
+  /** The timeout of a call without a client deadline, in milliseconds. */
   readonly callTimeoutMs: number;
-  /** The longest deadline that a caller may ask for; longer ones are cut to it. */
+  /** The longest client deadline, in milliseconds; longer ones are shortened to it. */
   readonly callTimeoutMsMax: number;
-  /** Time to reach NATS when the service starts, in milliseconds. */
+  /** The timeout for connecting to NATS at startup, in milliseconds. */
   readonly natsConnectTimeoutMs: number;
-  /** Time for NATS to answer a probe, in milliseconds. */
+  /** The timeout for NATS to answer a readiness probe, in milliseconds. */
   readonly readyTimeoutMs: number;
-  /** Time to tell HTTP/1.1 from HTTP/2 on a new connection, in milliseconds. */
+  /** The timeout for detecting HTTP/1.1 or HTTP/2 on a new connection, in milliseconds. */
   readonly peekTimeoutMs: number;
-  /** How often the TLS files are looked at, in milliseconds. */
+  /** How often the TLS files are checked for changes, in milliseconds. */
   readonly tlsReloadIntervalMs: number;
-  /** Time to send a request's headers, in milliseconds. */
+  /** The timeout for receiving a request's headers, in milliseconds. */
   readonly headersTimeoutMs: number;
-  /** Time to send a whole request, in milliseconds. */
+  /** The timeout for receiving a complete request, in milliseconds. */
   readonly requestTimeoutMs: number;
-  /** Time for a client to take an answer, or some part of a stream, that waits for it, in milliseconds. */
+  /** The timeout for a client to read a pending response or part of a stream, in milliseconds. */
   readonly answerTimeoutMs: number;
-  /** How long an idle connection is kept, in milliseconds. */
+  /** The timeout of an idle connection, in milliseconds. */
   readonly idleTimeoutMs: number;
-  /** The most connections at once. */
+  /** The most concurrent connections. */
   readonly connectionsMax: number;
-  /** The most streams at once on one HTTP/2 connection. */
+  /** The most concurrent streams on one HTTP/2 connection. */
   readonly streamsPerConnectionMax: number;
-  /** The most streams that a client may reset on one HTTP/2 connection, per second over half a minute. */
+  /** The most streams per second that a client may reset on one HTTP/2 connection, averaged over 30 seconds. */
   readonly streamResetsPerSecondMax: number;
   /** The most bytes of incomplete request bodies on one HTTP/2 connection. */
   readonly incompleteRequestBytesMax: number;
-  /** The most bytes of responses that wait for the client on one HTTP/2 connection before new streams are refused. */
+  /** The most bytes of unsent responses on one HTTP/2 connection before new streams are refused. */
   readonly unsentResponseBytesMax: number;
-  /** The most calls per second for one API key, or for one address where no key is given; 0: no limit. */
+  /** The most calls per second of one API key, or of one client address without a key; 0: no limit. */
   readonly callsPerSecondMax: number;
-  /** Time for in-flight calls to finish when the service stops, in milliseconds. */
+  /** The time for in-flight calls to finish on shutdown, in milliseconds. */
   readonly drainTimeoutMs: number;
-  /** How long the service goes on as before once it was told to stop and GET /readyz says so, in milliseconds. */
+  /** How long the service still accepts calls after GET /readyz starts to report the shutdown, in milliseconds. */
   readonly shutdownDelayMs: number;
-  /** The most watches at once in one process. */
+  /** The most concurrent watches in one process. */
   readonly watchesMax: number;
-  /** The most watches at once on one connection. */
+  /** The most concurrent watches on one connection. */
   readonly watchesPerConnectionMax: number;
-  /** The most watches at once for one API key. */
+  /** The most concurrent watches of one API key. */
   readonly watchesPerApiKeyMax: number;
-  /** The most events that may wait for one watcher. */
+  /** The most events queued for one watcher. */
   readonly watchQueueEventsMax: number;
-  /** The most bytes of keys and values that may wait for one watcher. */
+  /** The most bytes of keys and values queued for one watcher. */
   readonly watchQueueBytesMax: number;
-  /** The largest message that a client may send on a WebSocket, in bytes. It has nothing to say there. */
+  /** The largest message that a client may send on a WebSocket, in bytes. Clients need not send any. */
   readonly webSocketMessageBytesMax: number;
   /** The most messages and pings that a client may send on a WebSocket between two pings of the service. */
   readonly webSocketMessagesMax: number;
-  /** How often an idle connection with watches is pinged, in milliseconds; gone when no answer came by the next ping. */
+  /** How often an idle connection with watches is pinged, in milliseconds; closed if the next ping finds no answer. */
   readonly pingIntervalMs: number;
   /** The most API keys. */
   readonly apiKeysMax: number;
@@ -121,9 +121,9 @@ export interface Limits {
   readonly apiKeyScopesMax: number;
   /** The most API keys on one page. Fixed by the contract. */
   readonly apiKeysPageMax: number;
-  /** The longest that a rotated API key's old secret may stay good, in milliseconds. Fixed by the contract. */
+  /** The longest overlap for which a rotated API key's old secret stays valid, in milliseconds. Fixed by the contract. */
   readonly apiKeyOverlapMsMax: number;
-  /** How long a ticket for a watch is good, in milliseconds. */
+  /** How long a watch ticket is valid, in milliseconds. */
   readonly watchTicketMs: number;
   /** The shortest `progress_interval` of a watch, in milliseconds. */
   readonly progressIntervalMsMin: number;
@@ -131,7 +131,7 @@ export interface Limits {
   readonly progressIntervalMsMax: number;
 }
 
-/** The limits that apply where nothing is set. */
+/** The default limits. */
 export const DEFAULT_LIMITS: Limits = Object.freeze({
   keyBytesMax: 512,
   bucketNameCharsMax: 64,

@@ -1,8 +1,8 @@
 /**
- * Names of buckets and keys, and how they are stored: the one module that decides, for every door.
+ * Names of buckets and keys, and their stored forms. Every protocol goes through this module.
  *
  * A user's bucket `x` is the JetStream stream `KV_APP_x`; its key `k` is the subject `$KV.APP_x.<escaped k>`. The service's own
- * buckets are `SYS_...`, which no name that a client types can reach: everything typed goes through here.
+ * buckets are `SYS_...`. Clients can't address them: this module maps every name from a client to `APP_...`.
  *
  * The escape keeps each character that NATS KV allows in a key (ADR-8: `A-Z a-z 0-9 - / _ .`) but `=`, so that the `nats`
  * command sees the same names. Other bytes of the UTF-8 form, `=` itself, and dots that would make an empty token become
@@ -13,12 +13,12 @@ import { DEFAULT_LIMITS } from "./limits.js";
 
 const BUCKET_NAME = /^[A-Za-z0-9_-]{1,64}$/;
 const RESERVED_BUCKET_NAME = /^(APP|SYS)_/;
-/** Whose a bucket is: what its stored name begins with. `SYS_` is for the service's own code alone, never for a name from a client. */
+/** The owner of a bucket, as the prefix of its stored name. `SYS_` is for the service itself, never for a name from a client. */
 export type BucketOwner = "APP_" | "SYS_";
 const USERS: BucketOwner = "APP_";
 const STREAM_PREFIX = "KV_";
 
-/** Keys of these characters, in non-empty tokens, are stored as they are. The common case, told apart by one match. */
+/** Keys of these characters in non-empty tokens are stored unchanged. The common case, detected by one match. */
 const PLAIN_KEY = /^[A-Za-z0-9_/-]+(?:\.[A-Za-z0-9_/-]+)*$/;
 const ESCAPED_BYTE = /=([0-9A-F]{2})/g;
 // eslint-disable-next-line no-control-regex
@@ -39,7 +39,7 @@ export function checkBucketName(bucket: string): void {
   }
 }
 
-/** Whether the name begins with a prefix that the service keeps for itself: such names can't be created. */
+/** Whether the name begins with a reserved prefix; such buckets can't be created. */
 export function isReservedBucketName(bucket: string): boolean {
   return RESERVED_BUCKET_NAME.test(bucket);
 }
@@ -84,7 +84,7 @@ export function checkKey(key: string): void {
   }
 }
 
-/** The key in its stored form, checked. Injective: no two keys share one. */
+/** Checks and escapes a key. Injective: no two keys have the same stored form. */
 export function escapeKey(key: string): string {
   checkKey(key);
   return PLAIN_KEY.test(key) ? key : escapeText(key, "");
@@ -96,8 +96,8 @@ export function subjectOf(bucket: string, key: string): string {
 }
 
 /**
- * The key that a stored form stands for; undefined when no key is stored so (another program wrote it with an `=` of its own):
- * such entries can't be told apart from ours, and the service does not show them.
+ * The key of a stored form. Undefined if no key has this form: another program wrote it, with an `=` that is not a canonical escape. The
+ * service hides such entries.
  */
 export function unescapeKey(stored: string): string | undefined {
   if (stored.length <= DEFAULT_LIMITS.keyBytesMax && PLAIN_KEY.test(stored)) return stored;
@@ -109,7 +109,7 @@ export function unescapeKey(stored: string): string | undefined {
   }
 }
 
-/** The text of which this is the stored form, or a part of it; undefined when its escapes are not UTF-8. Never throws. */
+/** Unescapes a stored form or part of one; undefined if its escapes are not UTF-8. Never throws. */
 export function unescapeText(stored: string): string | undefined {
   const latin1 = stored.replace(ESCAPED_BYTE, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
   try {
@@ -122,7 +122,7 @@ export function unescapeText(stored: string): string | undefined {
 /**
  * Escapes text of a key, or of a filter whose wildcard characters are given as `keep`.
  *
- * A dot parts two tokens when neither side is empty: it follows something other than a parting dot, and is not the last.
+ * A dot separates two tokens if neither is empty: it is not the first or last character and does not follow another separator.
  */
 export function escapeText(text: string, keep: "" | "*" | "*>"): string {
   let stored = "";
@@ -157,7 +157,7 @@ function hex(byte: number): string {
   return byte.toString(16).toUpperCase().padStart(2, "0");
 }
 
-/** A name as it may stand in a sentence: quoted, control characters shown as escapes, and cut where it is long. */
+/** Quotes a name for a message: escapes control characters and truncates long names. */
 export function quote(text: string): string {
   const quoted = JSON.stringify(text.length <= 80 ? text : `${text.slice(0, 77)}...`);
   // JSON escapes the control characters below U+0020 only.

@@ -1,16 +1,16 @@
 /**
- * How much fits on a page of an answer. Items are counted in JSON, where text is escaped, bytes are base64 and each field has its name: that
- * form is never shorter than protobuf, so one count holds for every protocol.
+ * Measures how many items fit on a page. Items are measured as JSON, with escaped text, base64 bytes and field names: this is never shorter
+ * than protobuf, which makes one measure valid for every protocol.
  */
 import type { BucketInfo, Entry } from "./store.js";
 
-/** What a page has beside its items, such as the token of the next page. */
+/** Bytes of a page besides its items, such as the next page's token. */
 const PAGE_FRAME_BYTES = 2_048;
-/** What an entry and a bucket have beside their texts and bytes: names of fields, numbers, times. */
+/** Bytes of an entry and a bucket besides their text and values: field names, numbers, times. */
 const ENTRY_FRAME_BYTES = 224;
 const BUCKET_FRAME_BYTES = 512;
 
-/** The room on one page. */
+/** The remaining capacity of one page. */
 export class PageRoom {
   private items = 0;
   private bytes = PAGE_FRAME_BYTES;
@@ -20,7 +20,7 @@ export class PageRoom {
     private readonly bytesMax: number,
   ) {}
 
-  /** Takes room for an item; false where there is none. The first item always gets room: without one the next page would be the same. */
+  /** Adds an item; returns false if it does not fit. The first item always fits: an empty page would not advance the listing. */
   take(itemBytes: number): boolean {
     if (this.itemsLeft === 0 || (this.items > 0 && this.bytes + itemBytes > this.bytesMax)) return false;
     this.items++;
@@ -37,7 +37,7 @@ export class PageRoom {
   }
 }
 
-/** The bytes of a text in JSON, with the comma behind it. */
+/** The bytes of a text in JSON, including a trailing comma. */
 export function jsonBytes(text: string): number {
   return Buffer.byteLength(JSON.stringify(text)) + 1;
 }

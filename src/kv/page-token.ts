@@ -1,8 +1,8 @@
 /**
- * Page tokens: opaque text that says after which item the next page begins.
+ * Page tokens: opaque text that encodes the item after which the next page begins.
  *
- * A page continues by name or revision, not by number, so that an item that lives through the whole listing is on exactly one page, whatever
- * comes and goes. Any copy of the service understands the tokens of any other.
+ * A page continues by name or revision, not by index: an item that exists during the whole listing is on exactly one page, whatever is
+ * added or removed. Every replica of the service accepts the tokens of every other.
  */
 import { createHash } from "node:crypto";
 import { invalidArgument, type KvError } from "./errors.js";
@@ -10,7 +10,7 @@ import { invalidArgument, type KvError } from "./errors.js";
 const VERSION = 2;
 const FINGERPRINT_CHARS = 8;
 
-/** What a token says. */
+/** The content of a token. */
 export interface PageToken {
   /** The item that the page begins after. */
   readonly after: string;
@@ -19,32 +19,32 @@ export interface PageToken {
 }
 
 /**
- * The token of the page after this item. `listing` names what is listed, and `created` the creation of the bucket that it is read from: the
- * token is valid for nothing else. Default: it is not of one bucket.
+ * The token of the page after this item. The token is valid only for the same `listing` and for the bucket created at `created`. Default:
+ * the listing is not of one bucket.
  */
 export function writePageToken(listing: string, after: string, created = ""): string {
   const fields = [VERSION, fingerprint(listing), fingerprint(created), after];
   return Buffer.from(JSON.stringify(fields)).toString("base64url");
 }
 
-/** What a token of this listing says; undefined for the first page. Throws `invalid_argument`. */
+/** Decodes a token of this listing; undefined for the first page. Throws `invalid_argument`. */
 export function readPageToken(token: string, listing: string): PageToken | undefined {
   if (token === "") return undefined;
   const fields = parseToken(token);
   if (fields === undefined) throw malformedPageToken();
   if (fields.listing !== fingerprint(listing)) {
     throw invalidArgument(
-      "The page_token is of another listing; use it with the same method, bucket, key and filters.",
+      "The page_token belongs to another listing; use it with the same method, bucket, key and filters.",
     );
   }
   return fields;
 }
 
-/** Throws `invalid_argument` where the token is of a bucket that was created at another time. */
+/** Throws `invalid_argument` if the token belongs to a bucket created at another time. */
 export function checkIncarnation(token: PageToken | undefined, created: string): void {
   if (token === undefined || token.incarnation === fingerprint(created)) return;
   throw invalidArgument(
-    "The page_token is of an earlier bucket of this name, which was deleted and recreated since; start again without page_token.",
+    "The page_token belongs to an earlier bucket with this name, which was deleted and recreated; start again without page_token.",
   );
 }
 
@@ -52,16 +52,16 @@ export function malformedPageToken(): KvError {
   return invalidArgument("The page_token is malformed; send next_page_token of the previous page unchanged.");
 }
 
-/** The number of items on a page; 0 asks for the most. Throws `invalid_argument`. */
+/** The number of items on a page; 0 requests the maximum. Throws `invalid_argument`. */
 export function pageLimit(limit: number, most: number): number {
   if (limit === 0) return most;
   if (Number.isInteger(limit) && limit >= 1 && limit <= most) return limit;
-  throw invalidArgument(`The limit is ${limit}; it takes 1 to ${most}, or 0 for the most.`);
+  throw invalidArgument(`The limit is ${limit}; a limit is 1 to ${most}, or 0 for the maximum.`);
 }
 
 function parseToken(token: string): (PageToken & { readonly listing: string }) | undefined {
   const bytes = Buffer.from(token, "base64url");
-  // Node skips what is no base64: only what it would have written is a token.
+  // Node ignores invalid base64 characters; accept only the canonical encoding.
   if (bytes.toString("base64url") !== token) return undefined;
   try {
     const fields: unknown = JSON.parse(bytes.toString("utf8"));
