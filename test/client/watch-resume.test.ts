@@ -96,7 +96,7 @@ describe("how a watch goes on", () => {
     expect(interrupted.mock.calls[0]?.[0]).toMatchObject({ retryable: true });
   });
 
-  it("connects anew when the service shows no sign of life", async () => {
+  it("reconnects when the service sends no progress event in time", async () => {
     await direct.put("k", "1");
     const interrupted = vi.fn<(error: KvError) => void>();
     const watch = watched.watch("k", { progressIntervalMs: 100, onInterrupted: interrupted });
@@ -108,13 +108,13 @@ describe("how a watch goes on", () => {
     proxy.passAnswers();
     expect(line((await pending).value as ChangeEvent)).toBe("put k=2 @2");
     await watch.return();
-    expect(interrupted.mock.calls[0]?.[0].message).toMatch(/no sign of life/);
+    expect(interrupted.mock.calls[0]?.[0].message).toMatch(/no progress event in time/);
   });
 
   it.each<[string, number]>([
     ["after the snapshot", 1],
     ["in the middle of the snapshot", 100],
-  ])("refuses a bucket that was made again since, %s", async (_, keys) => {
+  ])("refuses a recreated bucket, %s", async (_, keys) => {
     const value = "x".repeat(20_000);
     await fill(keys, value);
     // One key and the end of the snapshot pass, or some of 100 keys and not the end.

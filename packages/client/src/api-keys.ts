@@ -1,4 +1,4 @@
-/** API keys: made, listed, renewed and taken back. */
+/** Creates, lists, rotates and revokes API keys. */
 import {
   Access as AccessEnum,
   type ApiKey as ApiKeyMessage,
@@ -8,21 +8,21 @@ import type { Caller, CallOptions } from "./caller.js";
 import { dateOf, durationOf, wellFormed } from "./convert.js";
 import { KvError } from "./errors.js";
 
-/** What a key may do with a bucket; none includes another. `admin` on `*` also manages API keys. */
+/** A permission on a bucket; none implies another. `admin` on `*` also manages API keys. */
 export type Access = "read" | "write" | "watch" | "admin";
 
-/** Some kinds of access to some buckets. */
+/** Permissions on the buckets that match a pattern. */
 export interface ApiKeyScope {
   readonly accesses: readonly Access[];
-  /** A bucket's name in which `*` stands for any run of characters. */
+  /** A bucket name in which `*` matches zero or more characters. */
   readonly buckets: string;
 }
 
 export interface CreateApiKeyOptions {
-  /** Free text for people. */
+  /** Free text. */
   readonly name: string;
   readonly scopes: readonly ApiKeyScope[];
-  /** How long the key is good, in seconds. 0, the default: for ever. */
+  /** How long the key is valid, in seconds. 0, the default: forever. */
   readonly expiresInSeconds?: number | undefined;
 }
 
@@ -36,16 +36,16 @@ export interface ApiKeyInfo {
   readonly expiresAt: Date | undefined;
   /** Undefined: never. */
   readonly rotatedAt: Date | undefined;
-  /** Until when the secret before the last rotation is good; undefined: it is not. */
+  /** When the secret before the last rotation expires; undefined: it has expired. */
   readonly previousSecretExpiresAt: Date | undefined;
 }
 
-/** A key with its secret, which the service does not tell again. */
+/** A key with its secret, which the service returns only once. */
 export interface NewApiKey extends ApiKeyInfo {
   readonly secret: string;
 }
 
-/** A ticket for one watch of one bucket: `.../watch?ticket=...`, once. */
+/** A single-use ticket for a watch of one bucket: `.../watch?ticket=...`. */
 export interface WatchTicket {
   readonly ticket: string;
   readonly expiresAt: Date;
@@ -59,11 +59,11 @@ const ACCESSES: Readonly<Record<Access, AccessEnum>> = {
 };
 const ACCESS_NAMES = new Map(Object.entries(ACCESSES).map(([name, access]) => [access, name as Access]));
 
-/** API keys. All but `createWatchTicket` need a key with admin on `*`. */
+/** Manages API keys. All methods except `createWatchTicket` need a key with admin on `*`. */
 export class ApiKeys {
   constructor(private readonly caller: Caller) {}
 
-  /** Makes a key. Throws KvPermissionDeniedError where it would allow more than the caller's own. */
+  /** Creates a key. Throws KvPermissionDeniedError if it would allow more than the calling key. */
   async create(options: CreateApiKeyOptions, callOptions: CallOptions = {}): Promise<NewApiKey> {
     const response = await this.caller.unary(
       ApiKeyService.method.createApiKey,
@@ -98,12 +98,12 @@ export class ApiKeys {
     return keys;
   }
 
-  /** Takes a key back, for good; its watches end. Throws KvNotFoundError. */
+  /** Permanently revokes a key and ends its watches. Throws KvNotFoundError. */
   async revoke(id: string, callOptions: CallOptions = {}): Promise<void> {
     await this.caller.unary(ApiKeyService.method.revokeApiKey, { id: wellFormed(id, "id") }, callOptions);
   }
 
-  /** Gives a key a new secret; the one before stays good for `overlapSeconds` (default: 0). Throws KvNotFoundError. */
+  /** Replaces a key's secret; the old one stays valid for `overlapSeconds` (default: 0). Throws KvNotFoundError. */
   async rotate(
     id: string,
     options: { readonly overlapSeconds?: number | undefined } = {},
@@ -120,7 +120,7 @@ export class ApiKeys {
     return { ...infoOf(response.apiKey), secret: response.secret };
   }
 
-  /** A ticket for one watch of a bucket by WebSocket or SSE, for a page that is not to have the key. */
+  /** Creates a ticket for one watch by WebSocket or SSE, for a web page that must not get the key. */
   async createWatchTicket(bucket: string, callOptions: CallOptions = {}): Promise<WatchTicket> {
     const request = { bucket: wellFormed(bucket, "The bucket's name") };
     const response = await this.caller.unary(ApiKeyService.method.createWatchTicket, request, callOptions);
@@ -129,14 +129,14 @@ export class ApiKeys {
 }
 
 function infoOf(key: ApiKeyMessage | undefined): ApiKeyInfo {
-  if (key === undefined) throw new KvError("The answer has no API key.", { code: "internal" });
+  if (key === undefined) throw new KvError("The response has no API key.", { code: "internal" });
   const optional = (time: ApiKeyMessage["expiresAt"]): Date | undefined =>
     time === undefined ? undefined : dateOf(time);
   return {
     id: key.id,
     name: key.name,
     scopes: key.scopes.map(({ accesses, buckets }) => ({
-      // A newer service may know more kinds.
+      // Ignore permissions that a newer service may have added.
       accesses: accesses.flatMap((access) => ACCESS_NAMES.get(access) ?? []),
       buckets,
     })),

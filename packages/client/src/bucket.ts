@@ -14,56 +14,56 @@ import type { ChangeEvent, Watch, WatchEvent, WatchOptions } from "./watch-event
 
 /** What a write did. */
 export interface WriteResult {
-  /** The revision of this write: give it to `update` for a write that only happens if nobody else wrote in between. */
+  /** The revision of this write. Pass it to `update` to write only if the key has not changed since. */
   readonly revision: bigint;
 }
 
 export interface WriteOptions extends CallOptions {
   /**
-   * 1 to 128 visible ASCII characters that stand for this very request, for retries of your own across processes: within the bucket's
-   * `idempotencyWindowMs`, the same one again is not applied again, and another one is refused (`idempotency_key_reused`). Default: one
-   * that makes the SDK's own retries harmless.
+   * 1 to 128 visible ASCII characters that identify this request, for your own retries across processes. Within the bucket's
+   * `idempotencyWindowMs`, the same request with the same key is applied once; a different request with it is refused
+   * (`idempotency_key_reused`). Default: a generated key, which makes the SDK's own retries safe.
    */
   readonly idempotencyKey?: string | undefined;
 }
 
 export interface PutOptions extends WriteOptions {
-  /** The media type to keep. Default: by the value, see {@link Bucket.put}. Empty: none. */
+  /** The media type to store. Default: derived from the value, see {@link Bucket.put}. Empty: none. */
   readonly contentType?: string | undefined;
 }
 
 export interface ReadOptions extends CallOptions {
   /**
-   * `strong`, the default: the read sees every write acknowledged before it. `eventual`: any copy of the bucket may answer, also one that
-   * lags behind; cheaper on a cluster.
+   * `strong`, the default: the read sees every write acknowledged before it. `eventual`: any replica of the bucket may answer, even one that
+   * lags; cheaper on a cluster.
    */
   readonly consistency?: "strong" | "eventual" | undefined;
 }
 
 export interface GetOptions extends ReadOptions {
-  /** The value that was written at exactly this revision. Default: the newest. */
+  /** Read the value written at exactly this revision. Default: the newest. */
   readonly revision?: Revision | undefined;
 }
 
 export interface DeleteOptions extends WriteOptions {
-  /** Delete only if the key's newest revision is this one; else KvConflictError. Default: always. */
+  /** Delete only if this is the key's newest revision; else throw KvConflictError. Default: always delete. */
   readonly ifRevision?: Revision | undefined;
 }
 
 /** One filter or several: keys that match at least one. `user.*`, `user.>`, `user-*`; none: all keys. */
 export type Filters = string | readonly string[];
 
-/** The most entries that a page of a history may hold; without a limit the service answers with the whole, or refuses. */
+/** The page size for histories. Without a limit, the service returns the whole history or an error. */
 const HISTORY_PAGE_LIMIT = 64;
 
 type Condition = NonNullable<MessageInitShape<typeof PutRequestSchema>["precondition"]>;
 
 /**
- * Reads, writes and watches one bucket. Making one sends nothing, and does not check that the bucket exists.
+ * Reads, writes and watches one bucket. Creating this object sends nothing and does not check that the bucket exists.
  *
  * Every method may throw KvInvalidArgumentError, KvNotFoundError (no such bucket), KvUnavailableError, KvUnauthenticatedError and
- * KvPermissionDeniedError; reads KvTimeoutError, and writes KvUnknownOutcomeError where their time ran out, or the connection broke, before
- * it could be found out what became of them: writes are sent again until then, and applied once.
+ * KvPermissionDeniedError. Reads may throw KvTimeoutError. Writes are retried, and applied at most once; they throw KvUnknownOutcomeError if
+ * their outcome is still unknown at the time limit.
  */
 export class Bucket {
   constructor(
@@ -72,8 +72,8 @@ export class Bucket {
   ) {}
 
   /**
-   * Writes a value, whatever was there. Strings are stored as UTF-8 text, Uint8Array and ArrayBuffer as their bytes, and everything else
-   * as JSON. Throws KvResourceExhaustedError (`value_too_large`, `bucket_full`) and, for `undefined`, TypeError.
+   * Writes a value unconditionally. Stores strings as UTF-8 text, Uint8Array and ArrayBuffer as their bytes, and everything else as JSON.
+   * Throws KvResourceExhaustedError (`value_too_large`, `bucket_full`) and, for `undefined`, TypeError.
    */
   put(key: string, value: Storable, options: PutOptions = {}): Promise<WriteResult> {
     return this.write(key, value, undefined, options);
@@ -84,7 +84,7 @@ export class Bucket {
     return this.write(key, value, { condition: { case: "ifAbsent", value: true } }, options);
   }
 
-  /** Writes a value if the key's newest revision is this one. Throws KvConflictError, with the current revision. */
+  /** Writes a value if `revision` is the key's newest revision. Throws KvConflictError, with the current revision. */
   async update(
     key: string,
     value: Storable,
@@ -95,17 +95,17 @@ export class Bucket {
     return await this.write(key, value, { condition: { case: "ifRevision", value: ifRevision } }, options);
   }
 
-  /** The newest value of a key, or the one of a revision. Throws KvNotFoundError, and for a revision KvOutOfRangeError. */
+  /** Reads the newest value of a key, or the one at a revision. Throws KvNotFoundError, and for a revision KvOutOfRangeError. */
   async get(key: string, options: GetOptions = {}): Promise<Entry> {
     const revision = options.revision === undefined ? 0n : revisionOf(options.revision, "revision");
     const request = { ...this.place(key), revision, consistency: consistencyOf(options) };
     const response = await this.caller.unary(KeyValueService.method.get, request, options);
-    if (response.entry === undefined) throw new KvError("The answer has no entry.", { code: "internal" });
+    if (response.entry === undefined) throw new KvError("The response has no entry.", { code: "internal" });
     this.caller.noteRevision(this.name, response.entry.revision);
     return new Entry(response.entry);
   }
 
-  /** As `get`, but undefined when the key has no value. A bucket that does not exist still throws. */
+  /** Like `get`, but returns undefined if the key has no value. Still throws if the bucket does not exist. */
   async tryGet(key: string, options: GetOptions = {}): Promise<Entry | undefined> {
     try {
       return await this.get(key, options);
@@ -116,33 +116,33 @@ export class Bucket {
   }
 
   /**
-   * Deletes a key; its earlier revisions stay in the history. The revision is the tombstone's, or 0n when there was nothing to delete:
-   * that is no error. Throws KvConflictError where `ifRevision` does not hold.
+   * Deletes a key; its earlier revisions stay in the history. Returns the tombstone's revision, or 0n if the key had no value: that is not an
+   * error. Throws KvConflictError if `ifRevision` is not the newest revision.
    */
   delete(key: string, options: DeleteOptions = {}): Promise<WriteResult> {
     return this.remove(key, false, options);
   }
 
-  /** As `delete`, and the history goes too. */
+  /** Like `delete`, but also removes the history. */
   purge(key: string, options: DeleteOptions = {}): Promise<WriteResult> {
     return this.remove(key, true, options);
   }
 
-  /** Every key that has a value and matches, in byte order. The time limit is for each page of up to 10,000. */
+  /** Lists the matching keys that have a value, in byte order. The time limit applies to each page of up to 10,000 keys. */
   async listKeys(filters: Filters = [], options: ReadOptions = {}): Promise<string[]> {
     const keys: string[] = [];
     for await (const page of this.keyPages(filters, options)) for (const key of page) keys.push(key);
     return keys;
   }
 
-  /** As `listKeys`, one by one and fetched page by page: for more keys than should be held at once. */
+  /** Like `listKeys`, but iterates page by page: for more keys than fit in memory. */
   async *keys(filters: Filters = [], options: ReadOptions = {}): AsyncGenerator<string, undefined> {
     for await (const page of this.keyPages(filters, options)) yield* page;
   }
 
   /**
-   * The revisions of a key that are still kept, oldest first, deletes included. Throws KvNotFoundError when there are none. A large history
-   * is fetched page by page, and the time limit is for each page; what the bucket removes meanwhile is not returned.
+   * Lists the stored revisions of a key, oldest first, including deletes. Throws KvNotFoundError if there are none. A large history is
+   * fetched in pages, and the time limit applies to each; revisions that the bucket removes meanwhile may be missing.
    */
   async history(key: string, options: ReadOptions = {}): Promise<Entry[]> {
     const request = { ...this.place(key), consistency: consistencyOf(options), limit: HISTORY_PAGE_LIMIT };
@@ -158,10 +158,10 @@ export class Bucket {
   }
 
   /**
-   * Writes entries as they stood in another bucket, deletes included, each under the next revision: the first under `afterRevision` + 1,
-   * where 0n stands for a bucket that was never written to. All of them, or a first part where one is refused or somebody else writes in
-   * between; call again with the rest. Throws KvConflictError, with the bucket's revision, where that is not `afterRevision`: so sending the
-   * same again is safe. At most 1,000 entries.
+   * Writes entries of another bucket in order, including deletes, under consecutive revisions: the first one under `afterRevision` + 1 (0n:
+   * a bucket that was never written to). Writes only a prefix of them if one is refused or another client writes in between; call again
+   * with the rest. Throws KvConflictError, with the bucket's revision, if that is not `afterRevision`, which makes a repeated call safe.
+   * At most 1,000 entries.
    */
   async importEntries(
     entries: readonly ImportedEntry[],
@@ -185,11 +185,11 @@ export class Bucket {
   }
 
   /**
-   * Changes as they happen, in the order of their revisions: by default first the present values. When the connection breaks or the
-   * service restarts, the watch resumes by itself after the last revision, for as long as it takes.
+   * Streams changes in the order of their revisions, by default after a snapshot of the current values. If the connection breaks or the
+   * service restarts, the watch resumes automatically after the last revision, without a time limit.
    *
-   * The loop ends quietly when the signal aborts. It throws what can't be resumed: KvNotFoundError when the bucket is deleted,
-   * KvOutOfRangeError when changes were lost to the bucket's limits, KvUnauthenticatedError, KvPermissionDeniedError.
+   * The loop ends without an error when the signal aborts. It throws if it can't resume: KvNotFoundError if the bucket was deleted,
+   * KvOutOfRangeError if the bucket's limits removed unseen changes, KvUnauthenticatedError, KvPermissionDeniedError.
    */
   watch(filters: Filters | undefined, options: WatchOptions & { readonly marks: true }): Watch<WatchEvent>;
   watch(filters?: Filters, options?: WatchOptions & { readonly marks?: false }): Watch<ChangeEvent>;

@@ -1,12 +1,11 @@
 /**
- * `fetch` whose streams end when their signal says so.
+ * A `fetch` whose streaming responses end when their signal aborts.
  *
- * Node's own fetch forgets the signal of a request whose answer has begun when memory is next tidied up (undici holds it weakly), and a
- * stream can't be ended otherwise: the transport does not pass on that its reader has left. The connection would stay open, and the
- * server send to nobody.
+ * Node's fetch may lose the signal of a request at the next garbage collection once its response has started: undici holds it weakly. The
+ * transport does not cancel the body when its reader leaves either. The connection would stay open, and the server would keep sending.
  */
 
-/** The same fetch, for the requests of a transport. */
+/** Wraps `fetch` for a transport. */
 export function cancelableFetch(fetch: typeof globalThis.fetch): typeof globalThis.fetch {
   return async (input, init) => {
     const response = await fetch(input, init);
@@ -23,7 +22,7 @@ function cancelable(body: ReadableStream<Uint8Array>, signal: AbortSignal): Read
     signal.removeEventListener("abort", abort);
     return reader.cancel(reason);
   };
-  // What waits for the next part is told of the end by that.
+  // This also ends a pending read().
   const abort = (): void => void cancel(signal.reason).catch(() => undefined);
   signal.addEventListener("abort", abort);
   if (signal.aborted) abort();

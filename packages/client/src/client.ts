@@ -1,4 +1,4 @@
-/** Where the SDK begins: `createClient`. */
+/** The SDK's entry point: `createClient`. */
 import type { Transport } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
 import { ApiKeys } from "./api-keys.js";
@@ -11,23 +11,23 @@ const DEFAULT_SERVER_URL = "http://localhost:9123";
 const DEFAULT_TIMEOUT_MS = 10_000;
 
 export interface ClientOptions {
-  /** Where the service is. In a browser, a path such as `/` means the page's own origin. Default: http://localhost:9123. */
+  /** The service's URL. In a browser, a path such as `/` is relative to the page's origin. Default: http://localhost:9123. */
   readonly serverUrl?: string | URL | undefined;
-  /** The API key. Default: the environment's IRONFLOW_API_KEY, where there is one; empty or absent: none is sent. */
+  /** The API key. Default: the environment variable IRONFLOW_API_KEY, if set. Empty: sends no key. */
   readonly apiKey?: string | undefined;
-  /** The time for a call with its retries, in milliseconds. Default: 10,000. */
+  /** The time limit of a call, including retries, in milliseconds. Default: 10,000. */
   readonly timeoutMs?: number | undefined;
-  /** How calls are retried; `false`: not at all. Writes carry an idempotency key, so that none is applied twice. */
+  /** The retry policy; `false`: no retries. Writes carry an idempotency key, which keeps a retried write from being applied twice. */
   readonly retry?: RetryOptions | false | undefined;
-  /** Headers to send with every call. */
+  /** Headers to add to every call. */
   readonly headers?: HeadersInit | undefined;
-  /** What to use in place of the global `fetch`. */
+  /** A replacement for the global `fetch`. */
   readonly fetch?: typeof globalThis.fetch | undefined;
-  /** Any Connect transport, such as gRPC by `@connectrpc/connect-node`; then `serverUrl` and `fetch` are not used. */
+  /** Any Connect transport, such as gRPC from `@connectrpc/connect-node`. `serverUrl` and `fetch` are then ignored. */
   readonly transport?: Transport | undefined;
 }
 
-/** A connection to the service. It holds nothing that must be closed. */
+/** A client of the service. It needs no closing. */
 export interface Client {
   /** Buckets and their keys. */
   kv(): KeyValue;
@@ -35,7 +35,7 @@ export interface Client {
   apiKeys(): ApiKeys;
 }
 
-/** Makes a client. Sends nothing. Throws TypeError or RangeError for malformed options. */
+/** Creates a client. Sends nothing. Throws TypeError or RangeError for malformed options. */
 export function createClient(options: ClientOptions = {}): Client {
   const headers = new Headers(options.headers);
   const apiKey = options.apiKey ?? environment("IRONFLOW_API_KEY") ?? "";
@@ -66,24 +66,26 @@ function baseUrlOf(serverUrl: string | URL): string {
   const url = URL.canParse(text, location?.href) ? new URL(text, location?.href) : undefined;
   if (url?.protocol !== "http:" && url?.protocol !== "https:") {
     throw new TypeError(
-      `serverUrl is ${JSON.stringify(text)}; it takes a URL such as ${DEFAULT_SERVER_URL}.`,
+      `serverUrl is ${JSON.stringify(text)}; it must be a URL such as ${DEFAULT_SERVER_URL}.`,
     );
   }
   if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
-    throw new TypeError("serverUrl takes no user, password, query or fragment; give the API key as apiKey.");
+    throw new TypeError(
+      "serverUrl has a user, password, query or fragment; remove it, and pass the API key as apiKey.",
+    );
   }
   return url.href;
 }
 
-/** The error must not show the key, which is why it is not left to Headers. */
+/** Checked here because the error of `Headers` would show the key. */
 function checkApiKey(apiKey: string): string {
   if (!/^[\x21-\x7e]+$/.test(apiKey)) {
-    throw new TypeError("apiKey has spaces, control or non-ASCII characters; it takes visible ASCII only.");
+    throw new TypeError("apiKey has spaces, control or non-ASCII characters; it must be visible ASCII.");
   }
   return apiKey;
 }
 
-/** The SDK's one look at the environment; browsers have none. */
+/** Reads an environment variable; browsers have none. */
 function environment(name: string): string | undefined {
   const { process } = globalThis as { process?: { env?: Record<string, string | undefined> } };
   return process?.env?.[name];

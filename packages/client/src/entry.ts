@@ -1,15 +1,15 @@
-/** One revision of a key, as the SDK gives it. */
+/** One revision of a key, as the SDK returns it. */
 import {
   type Entry as EntryMessage,
   Operation as OperationEnum,
 } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import { dateOf } from "./convert.js";
 
-/** What a write did to a key. `expire`: the value outlived the bucket's ttl. */
+/** What a write did to a key. `expire`: the bucket's ttl removed the value. */
 export type Operation = "put" | "delete" | "purge" | "expire";
 
 const OPERATION: Readonly<Record<OperationEnum, Operation>> = {
-  // An operation that this version does not know is one that a later contract added; the nearest is a write.
+  // A later contract may add operations; treat an unknown one as a write.
   [OperationEnum.UNSPECIFIED]: "put",
   [OperationEnum.PUT]: "put",
   [OperationEnum.DELETE]: "delete",
@@ -20,7 +20,7 @@ const OPERATION: Readonly<Record<OperationEnum, Operation>> = {
 /** One revision of a key. */
 export class Entry {
   readonly key: string;
-  /** The bytes. Empty for deletes, purges and expiries, and where only keys were asked for. */
+  /** The bytes. Empty for deletes, purges and expiries, and with `keysOnly`. */
   readonly value: Uint8Array;
   /** Grows with each write to the bucket; unique within it. */
   readonly revision: bigint;
@@ -44,8 +44,8 @@ export class Entry {
     return new TextDecoder("utf-8", { ignoreBOM: true }).decode(this.value);
   }
 
-  /** The value parsed as JSON. `T` is what you expect; it is not checked. Throws SyntaxError when it is not JSON. */
-  // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- spares every caller a cast
+  /** The value parsed as JSON. `T` is not checked. Throws SyntaxError if the value is not JSON. */
+  // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- saves every caller a cast
   json<T = unknown>(): T {
     try {
       return JSON.parse(new TextDecoder().decode(this.value)) as T;

@@ -1,8 +1,8 @@
 /**
- * What the SDK throws. Every failure of a call is a {@link KvError}; the subclasses are the ones that programs tell apart.
+ * The SDK's errors. Every failed call throws a {@link KvError}; subclasses exist for the errors that programs handle.
  *
- * Two things are not a KvError: an aborted call throws its signal's own reason, as `fetch` does, and a value that can't be
- * stored (such as `undefined`) throws a TypeError before anything is sent.
+ * Two exceptions: an aborted call throws its signal's reason, as `fetch` does, and a value that can't be stored (such as `undefined`)
+ * throws a TypeError before anything is sent.
  */
 
 /** The code of an error: the Connect and gRPC codes by their lower-case names. */
@@ -24,21 +24,21 @@ export type KvErrorCode =
   | "data_loss"
   | "unauthenticated";
 
-/** What an error says besides its sentence. */
+/** The details of an error besides its message. */
 export interface KvErrorFacts {
   readonly code: KvErrorCode;
   /**
-   * Why, for programs: a reason of docs/errors.md such as `revision_mismatch`, or one of the SDK's own: `connection_failed` (nothing
-   * was sent), `connection_lost`, `timed_out`. Empty when the server gave none. New reasons may be added.
+   * A machine-readable reason of docs/errors.md such as `revision_mismatch`, or one of the SDK's own: `connection_failed` (nothing
+   * was sent), `connection_lost`, `timed_out`. Empty if the server sent none. New reasons may be added.
    */
   readonly reason?: string | undefined;
   readonly bucket?: string | undefined;
   readonly key?: string | undefined;
-  /** The revision that helps: the current, the oldest usable, the newest, or the one to resume from; see the reason. */
+  /** The current, oldest usable or newest revision, or the one to resume from, depending on the reason. */
   readonly revision?: bigint | undefined;
-  /** Whether the same call is worth another try, later, and can't apply a write twice. */
+  /** Whether the call may be retried later without applying a write twice. */
   readonly retryable?: boolean | undefined;
-  /** Milliseconds to wait before another try, where the server gave advice. */
+  /** Milliseconds to wait before a retry, if the server said so. */
   readonly retryAfterMs?: number | undefined;
   /** See {@link KvUnknownOutcomeError}. */
   readonly idempotencyWindowMs?: number | undefined;
@@ -70,26 +70,26 @@ export class KvError extends Error {
   }
 }
 
-/** A name, key, filter or number is malformed; the sentence says what would be right. */
+/** A name, key, filter or number is malformed; the message says what is valid. */
 export class KvInvalidArgumentError extends KvError {
   override name = "KvInvalidArgumentError";
 }
 
-/** There is no such bucket (`bucket_not_found`), or the key has no value (`key_not_found`). */
+/** The bucket does not exist (`bucket_not_found`), or the key has no value (`key_not_found`). */
 export class KvNotFoundError extends KvError {
   override name = "KvNotFoundError";
 }
 
-/** A bucket of this name exists; it stays as it is. */
+/** A bucket with this name exists; it is unchanged. */
 export class KvBucketExistsError extends KvError {
   override name = "KvBucketExistsError";
 }
 
-/** The key has changed: its newest revision is not the one that the write asked for. Nothing was written. */
+/** The key's newest revision is not the one that the write expected. Nothing was written. */
 export class KvConflictError extends KvError {
   override name = "KvConflictError";
 
-  /** The key's newest revision now; 0n when it has none. Read the key again, then decide. */
+  /** The key's newest revision; 0n if it has none. Read the key again before you retry. */
   get currentRevision(): bigint {
     return this.revision ?? 0n;
   }
@@ -105,15 +105,15 @@ export class KvUnavailableError extends KvError {
   override name = "KvUnavailableError";
 }
 
-/** The time for a read ran out. Safe to retry. */
+/** A read reached its time limit. Safe to retry. */
 export class KvTimeoutError extends KvError {
   override name = "KvTimeoutError";
 }
 
-/** A write was sent, and whether it was applied can't be known: read the key before trying again. */
+/** A write was sent, and whether it was applied is unknown. Read the key before you retry. */
 export class KvUnknownOutcomeError extends KvError {
   override name = "KvUnknownOutcomeError";
-  /** How long the bucket remembers the write by its idempotency key, in milliseconds; undefined where the service did not say. */
+  /** How long the bucket deduplicates writes with this idempotency key, in milliseconds; undefined if unknown. */
   readonly idempotencyWindowMs: number | undefined;
   /** The time by the storage's clock when the service looked for the write; undefined where it could not. */
   readonly storageTime: Date | undefined;
@@ -125,12 +125,12 @@ export class KvUnknownOutcomeError extends KvError {
   }
 }
 
-/** The server wants an API key, or does not know this one. */
+/** The API key is missing or unknown. */
 export class KvUnauthenticatedError extends KvError {
   override name = "KvUnauthenticatedError";
 }
 
-/** The API key is not good for this. */
+/** The API key does not allow the call. */
 export class KvPermissionDeniedError extends KvError {
   override name = "KvPermissionDeniedError";
 }
@@ -140,7 +140,7 @@ export class KvResourceExhaustedError extends KvError {
   override name = "KvResourceExhaustedError";
 }
 
-/** The revision is no longer kept (`revision_compacted`) or not written yet (`revision_in_future`). */
+/** The revision is no longer stored (`revision_compacted`) or not written yet (`revision_in_future`). */
 export class KvOutOfRangeError extends KvError {
   override name = "KvOutOfRangeError";
 }

@@ -1,4 +1,4 @@
-/** From what a transport throws to a {@link KvError}. The only place of the SDK that knows codes and how calls break. */
+/** Maps transport errors to {@link KvError}. The only module of the SDK that interprets codes and broken connections. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type ErrorDetail, ErrorDetailSchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import { dateOf, millisecondsOfDuration } from "./convert.js";
@@ -20,9 +20,9 @@ import {
   KvUnknownOutcomeError,
 } from "./errors.js";
 
-/** What must be known of a call to judge its failure. */
+/** What the mapping needs to know about a call. */
 export interface FailedCall {
-  /** Whether running it twice is the same as once: reads, and what the contract marks idempotent. */
+  /** Whether repeating it is harmless: true for reads and methods that the contract marks idempotent. */
   readonly isIdempotent: boolean;
   readonly bucket?: string | undefined;
   readonly key?: string | undefined;
@@ -62,22 +62,22 @@ const CLASS_BY_CODE: Readonly<Partial<Record<KvErrorCode, KvErrorClass>>> = {
   unauthenticated: KvUnauthenticatedError,
 };
 
-/** Reasons whose class is not their code's. */
+/** Reasons with a class other than their code's. */
 const CLASS_BY_REASON: ReadonlyMap<string, KvErrorClass> = new Map<string, KvErrorClass>([
   ["bucket_exists", KvBucketExistsError],
   ["outcome_unknown", KvUnknownOutcomeError],
 ]);
 
-/** Limits that pass with time; a call refused by them did nothing. */
+/** Transient limits; a call refused by one had no effect. */
 const PASSING_LIMITS: ReadonlySet<string> = new Set(["rate_limited", "too_many_watches", "slow_watcher"]);
 
-/** Codes by which transports report a connection that broke, rather than a server that answered. */
+/** Codes with which transports report a broken connection rather than a server's error. */
 const BROKEN_CODES: ReadonlySet<Code> = new Set([Code.Canceled, Code.Aborted, Code.Unavailable]);
 
-/** System calls that come before the first byte of a request. */
+/** System calls that precede the first byte of a request. */
 const CONNECTING: ReadonlySet<unknown> = new Set(["connect", "getaddrinfo"]);
 
-/** Makes the KvError of a failed call. A KvError stays as it is. */
+/** The KvError of a failed call. Returns a KvError unchanged. */
 export function kvErrorOf(error: unknown, call: FailedCall): KvError {
   if (error instanceof KvError) return error;
   const connectError = ConnectError.from(error);
@@ -85,7 +85,7 @@ export function kvErrorOf(error: unknown, call: FailedCall): KvError {
   return detail === undefined ? withoutDetail(connectError, call) : withDetail(connectError, detail);
 }
 
-/** The server's own word: taken as it is. */
+/** An error of the service itself, passed on unchanged. */
 function withDetail(error: ConnectError, detail: ErrorDetail): KvError {
   const code = NAME_BY_CODE[error.code];
   const ErrorClass = CLASS_BY_REASON.get(detail.reason) ?? CLASS_BY_CODE[code] ?? KvError;
@@ -103,18 +103,18 @@ function withDetail(error: ConnectError, detail: ErrorDetail): KvError {
   });
 }
 
-/** Not the service's word: the time ran out, the connection broke, or something in between answered. */
+/** Not an error of the service: a timeout, a broken connection, or an intermediary's response. */
 function withoutDetail(error: ConnectError, call: FailedCall): KvError {
   const place = { bucket: call.bucket, key: call.key, cause: error };
   if (error.code === Code.DeadlineExceeded) {
     return call.isIdempotent
-      ? new KvTimeoutError("The time limit ran out before the service answered.", {
+      ? new KvTimeoutError("The call reached its time limit before the service answered.", {
           ...place,
           code: "deadline_exceeded",
           reason: "timed_out",
           retryable: true,
         })
-      : unknownOutcome("The time limit ran out before the service answered", place);
+      : unknownOutcome("The call reached its time limit before the service answered", place);
   }
   if (neverConnected(error.cause)) {
     return new KvUnavailableError(`The service can't be reached: ${rootMessage(error)}.`, {
@@ -135,23 +135,23 @@ function withoutDetail(error: ConnectError, call: FailedCall): KvError {
       : unknownOutcome(`The connection to the service broke (${rootMessage(error)})`, place);
   }
   if (error.code === Code.Unknown && !call.isIdempotent) {
-    return unknownOutcome(`The answer is not one of ironflow-kv (${error.rawMessage})`, place);
+    return unknownOutcome(`The response is not from ironflow-kv (${error.rawMessage})`, place);
   }
   const code = NAME_BY_CODE[error.code];
   const ErrorClass = CLASS_BY_CODE[code] ?? KvError;
-  return new ErrorClass(`The answer is not one of ironflow-kv: ${error.rawMessage}.`, { ...place, code });
+  return new ErrorClass(`The response is not from ironflow-kv: ${error.rawMessage}.`, { ...place, code });
 }
 
 function unknownOutcome(what: string, place: Omit<KvErrorFacts, "code">): KvUnknownOutcomeError {
   return new KvUnknownOutcomeError(
-    `${what}; whether the change was made can't be known. Read before trying again.`,
+    `${what}; whether the change was made is unknown. Read before you retry.`,
     { ...place, code: "unknown", reason: "outcome_unknown" },
   );
 }
 
 /**
- * Whether the connection was never made, so that nothing can have been sent. Only Node says so; a browser's fetch tells no more than
- * that it failed, and that counts as broken.
+ * Whether the connection was never established, which means that nothing was sent. Only Node reports this; a browser's fetch only reports
+ * a failure, which counts as a broken connection.
  */
 function neverConnected(cause: unknown): boolean {
   return causes(cause).some((error) => {
@@ -160,7 +160,7 @@ function neverConnected(cause: unknown): boolean {
   });
 }
 
-/** The innermost message: `fetch failed` says nothing, its cause does. */
+/** The innermost message: the cause of `fetch failed` says more. */
 function rootMessage(error: ConnectError): string {
   const last = causes(error.cause).at(-1);
   if (last === undefined) return error.rawMessage;

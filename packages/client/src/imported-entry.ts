@@ -1,8 +1,8 @@
-/** What an import writes, and how far it came. */
+/** The types of an import. */
 import { Operation as OperationEnum } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import type { Operation } from "./entry.js";
 
-/** An entry to write as it stood in another bucket. An {@link Entry} will do, unless it tells of an expiry: that can't be written. */
+/** An entry of another bucket to write. An {@link Entry} is valid, unless it is an expiry, which can't be written. */
 export interface ImportedEntry {
   readonly key: string;
   /** Empty for deletes and purges. */
@@ -12,11 +12,11 @@ export interface ImportedEntry {
   readonly contentType: string;
 }
 
-/** How far an import came. */
+/** The result of an import. */
 export interface ImportResult {
-  /** How many of the entries were written, from the first on: at least 1. */
+  /** How many entries were written, counted from the first: at least 1. */
   readonly imported: number;
-  /** The bucket's revision after the last of them. */
+  /** The bucket's revision after the last written entry. */
   readonly revision: bigint;
 }
 

@@ -1,8 +1,8 @@
 /**
  * The SDK of ironflow-kv, for Node and browsers.
  *
- * `createClient` makes a client, `client.kv()` gives the buckets, `kv.bucket(name)` the keys of one. Revisions are bigint. Every call
- * takes `signal` and `timeoutMs`, retries what can't be applied twice, and throws a {@link KvError}.
+ * `createClient` creates a client, `client.kv()` manages buckets, and `kv.bucket(name)` accesses the keys of one. Revisions are bigint.
+ * Every call accepts `signal` and `timeoutMs`, retries if that can't apply a write twice, and throws a {@link KvError} on failure.
  */
 export {
   type Access,

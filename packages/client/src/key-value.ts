@@ -1,4 +1,4 @@
-/** Buckets: made, described, changed and removed. */
+/** Creates, inspects, updates and deletes buckets. */
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import { BucketService } from "../../../gen/ironflow/kv/v1/bucket_service_pb.js";
 import { type Bucket as BucketMessage, Durability, Storage } from "../../../gen/ironflow/kv/v1/types_pb.js";
@@ -7,15 +7,15 @@ import type { Caller, CallOptions } from "./caller.js";
 import { dateOf, durationOf, millisecondsOfDuration, uint32Of, uint64Of, wellFormed } from "./convert.js";
 import { KvError } from "./errors.js";
 
-/** What can be chosen for a bucket. */
+/** The settings of a bucket. */
 export interface BucketSettings {
-  /** Free text for people, up to 1,024 bytes. Default: empty. */
+  /** Free text, up to 1,024 bytes. Default: empty. */
   readonly description?: string | undefined;
-  /** How long an entry lives after it was written, in seconds: 1 to 100 years. 0, the default: for ever. */
+  /** How long an entry lives after its write: 1 second to 100 years, in seconds. 0, the default: forever. */
   readonly ttlSeconds?: number | undefined;
-  /** The largest value to accept, in bytes. 0, the default: the service's own limit only. */
+  /** The largest value to accept, in bytes. 0, the default: only the service's limit applies. */
   readonly maxValueSize?: number | undefined;
-  /** The most bytes to hold, history and tombstones included: 1,024 or more. 0, the default: no limit. */
+  /** The most bytes to store, including history and tombstones: 1,024 or more. 0, the default: no limit. */
   readonly maxBytes?: number | undefined;
   /** How many revisions each key keeps: 1, the default, to 64. */
   readonly history?: number | undefined;
@@ -26,30 +26,31 @@ export interface CreateBucketOptions extends BucketSettings {
   readonly name: string;
 }
 
-/** A bucket and what it holds. */
+/** A bucket's settings and statistics. */
 export interface BucketInfo {
   readonly name: string;
   readonly description: string;
-  /** 0: entries live for ever. */
+  /** 0: entries live forever. */
   readonly ttlSeconds: number;
-  /** 0: the service's own limit only. */
+  /** 0: only the service's limit applies. */
   readonly maxValueSize: number;
   /** 0: no limit. */
   readonly maxBytes: number;
   readonly history: number;
   /** Keys that have a value. */
   readonly values: number;
-  /** Bytes stored, history and tombstones included. */
+  /** Stored bytes, including history and tombstones. */
   readonly bytes: number;
   readonly createdAt: Date;
-  /** The newest revision; 0n when nothing was ever written. */
+  /** The newest revision; 0n if nothing was ever written. */
   readonly revision: bigint;
-  /** How many copies the storage keeps. */
+  /** The number of replicas in the storage. */
   readonly replicas: number;
   readonly storage: "file" | "memory";
-  /** What an acknowledged write survives: `synced`, a power failure; `relaxed`, not quite; `unknown`, as the NATS server is configured. */
+  /** The durability of acknowledged writes. `synced`: survive a power failure. `relaxed`: may not. `unknown`: depends on the NATS server's
+   * configuration. */
   readonly durability: "synced" | "relaxed" | "unknown";
-  /** How long the bucket remembers a write by its idempotency key, in milliseconds; 0: not at all. */
+  /** How long the bucket deduplicates writes by idempotency key, in milliseconds; 0: not at all. */
   readonly idempotencyWindowMs: number;
 }
 
@@ -62,23 +63,23 @@ interface SettingFields {
   history?: number;
 }
 
-/** Buckets. The errors of every call are those of {@link Bucket}. */
+/** Manages buckets. Every call may throw the errors of {@link Bucket}. */
 export class KeyValue {
   constructor(private readonly caller: Caller) {}
 
-  /** One bucket, to read and write its keys. Sends nothing. */
+  /** A handle to read and write the keys of one bucket. Sends nothing. */
   bucket(name: string): Bucket {
     return new Bucket(this.caller, wellFormed(name, "The bucket's name"));
   }
 
-  /** Makes a bucket. Throws KvBucketExistsError when the name is taken, whatever that bucket's settings. */
+  /** Creates a bucket. Throws KvBucketExistsError if the name is taken, whatever the existing bucket's settings. */
   async createBucket(options: CreateBucketOptions, callOptions: CallOptions = {}): Promise<BucketInfo> {
     const request = { ...settingFields(options), name: wellFormed(options.name, "The bucket's name") };
     const response = await this.caller.unary(BucketService.method.createBucket, request, callOptions);
     return infoOf(response.bucket);
   }
 
-  /** Every bucket, in the order of names. */
+  /** Lists every bucket, ordered by name. */
   async listBuckets(callOptions: CallOptions = {}): Promise<BucketInfo[]> {
     const buckets: BucketInfo[] = [];
     let pageToken = "";
@@ -91,7 +92,7 @@ export class KeyValue {
     return buckets;
   }
 
-  /** A bucket's settings and what it holds. Throws KvNotFoundError. */
+  /** Returns a bucket's settings and statistics. Throws KvNotFoundError. */
   async getBucketInfo(name: string, callOptions: CallOptions = {}): Promise<BucketInfo> {
     const request = { bucket: wellFormed(name, "The bucket's name") };
     const response = await this.caller.unary(BucketService.method.getBucket, request, callOptions);
@@ -99,8 +100,8 @@ export class KeyValue {
   }
 
   /**
-   * Changes the settings that are given; the others stay. Entries that a shorter `ttlSeconds` or `history` no longer covers are
-   * removed. Throws KvNotFoundError.
+   * Changes the given settings and keeps the others. Removes entries that a shorter `ttlSeconds` or `history` no longer
+   * covers. Throws KvNotFoundError.
    */
   async updateBucket(
     name: string,
@@ -112,7 +113,7 @@ export class KeyValue {
     return infoOf(response.bucket);
   }
 
-  /** Deletes a bucket with all its entries, for good. Throws KvNotFoundError. */
+  /** Permanently deletes a bucket and all its entries. Throws KvNotFoundError. */
   async deleteBucket(name: string, callOptions: CallOptions = {}): Promise<void> {
     const request = { bucket: wellFormed(name, "The bucket's name") };
     await this.caller.unary(BucketService.method.deleteBucket, request, callOptions);
@@ -120,8 +121,8 @@ export class KeyValue {
   }
 
   /**
-   * Removes the tombstones of deleted keys now, with the history that the keys had; returns how many. The service does so by itself when they
-   * are an hour old, and when the bucket is full. Throws KvNotFoundError.
+   * Removes the tombstones and history of deleted keys now; returns the number of tombstones. The service does so automatically after an
+   * hour (by default), and when the bucket is full. Throws KvNotFoundError.
    */
   async compactBucket(name: string, callOptions: CallOptions = {}): Promise<number> {
     const request = { bucket: wellFormed(name, "The bucket's name") };
@@ -130,7 +131,7 @@ export class KeyValue {
   }
 }
 
-/** The settings that are given, as fields: what is left out must stay unset, for that means "as it is". */
+/** The given settings as message fields. Omitted ones must stay unset: that means "unchanged". */
 function settingFields(settings: BucketSettings): SettingFields {
   const fields: SettingFields = {};
   const { description, ttlSeconds, maxValueSize, maxBytes, history } = settings;
@@ -150,7 +151,7 @@ const DURABILITY: Readonly<Record<Durability, BucketInfo["durability"]>> = {
 };
 
 function infoOf(bucket: BucketMessage | undefined): BucketInfo {
-  if (bucket === undefined) throw new KvError("The answer has no bucket.", { code: "internal" });
+  if (bucket === undefined) throw new KvError("The response has no bucket.", { code: "internal" });
   return {
     name: bucket.name,
     description: bucket.description,

@@ -1,12 +1,12 @@
-/** When a failed call is tried again: exponential back-off with full jitter, within the call's time. */
+/** The retry policy: exponential back-off with full jitter, within the call's time limit. */
 
-/** How calls are retried. Only failures that are `retryable` are; see KvError. */
+/** How calls are retried. Only errors that are `retryable` are; see KvError. */
 export interface RetryOptions {
-  /** Tries in all, the first included. 1: no retries. Default: 6. */
+  /** The number of attempts, including the first. 1: no retries. Default: 6. */
   readonly attempts?: number;
-  /** The first pause is a random part of this, in milliseconds; each further one of twice as much. Default: 100. */
+  /** The upper bound of the first delay, in milliseconds. Doubles with each retry; the actual delay is random below it. Default: 100. */
   readonly baseDelayMs?: number;
-  /** What the pause grows to, in milliseconds. Default: 3,000. */
+  /** The upper bound of any delay, in milliseconds. Default: 3,000. */
   readonly maxDelayMs?: number;
 }
 
@@ -14,19 +14,19 @@ export type RetryPolicy = Required<RetryOptions>;
 
 const DEFAULT_POLICY: RetryPolicy = { attempts: 6, baseDelayMs: 100, maxDelayMs: 3_000 };
 
-/** The whole policy; `false` means no retries. Throws RangeError. */
+/** The complete policy; `false` means no retries. Throws RangeError. */
 export function retryPolicyOf(options: RetryOptions | false | undefined): RetryPolicy {
   if (options === false) return { ...DEFAULT_POLICY, attempts: 1 };
   const policy = { ...DEFAULT_POLICY, ...options };
   if (!(policy.attempts >= 1) || !(policy.baseDelayMs >= 0) || !(policy.maxDelayMs >= 0)) {
-    throw new RangeError("retry takes attempts of 1 or more, and delays of 0 or more milliseconds.");
+    throw new RangeError("retry is invalid; attempts must be 1 or more, and delays 0 or more milliseconds.");
   }
   return policy;
 }
 
 /**
- * The pause after so many failures in a row (1 or more). A random part of the whole span, so that clients cut off together do not come
- * back together; never less than the server asked for.
+ * The delay after `failures` consecutive failures (1 or more). Full jitter keeps clients that were disconnected together from retrying
+ * together. Never less than `retryAfterMs`.
  */
 export function pauseMs(policy: RetryPolicy, failures: number, retryAfterMs: number | undefined): number {
   const span = Math.min(policy.maxDelayMs, policy.baseDelayMs * 2 ** (failures - 1));
@@ -34,7 +34,7 @@ export function pauseMs(policy: RetryPolicy, failures: number, retryAfterMs: num
   return retryAfterMs === undefined ? pause : retryAfterMs + pause;
 }
 
-/** Waits, or until the signal aborts. */
+/** Waits until the time is up or the signal aborts. */
 export function sleep(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve) => {
     const finish = (): void => {

@@ -1,13 +1,13 @@
-/** From what a program stores to bytes and their media type. */
+/** Encodes values as bytes with a media type. */
 
-/** What can be stored: a string, bytes in any form, or anything that JSON can write. Not `undefined`. */
+/** A value that can be stored: a string, bytes in any form, or anything that JSON can encode. Not `undefined`. */
 // eslint-disable-next-line @typescript-eslint/no-empty-object-type -- exactly "anything but undefined"
 export type Storable = {} | null;
 
-/** Objects whose JSON would silently be `{}`. */
+/** Types whose JSON would silently be `{}`. */
 const NOT_JSON = [Map, Set, WeakMap, WeakSet, Promise];
 
-/** A value as it is stored. */
+/** An encoded value. */
 export interface EncodedValue {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Empty: none. */
@@ -15,9 +15,9 @@ export interface EncodedValue {
 }
 
 /**
- * Strings are stored as UTF-8 (`text/plain; charset=utf-8`), Uint8Array, other views and ArrayBuffer as their bytes (no media type),
- * and everything else as JSON (`application/json`). Bytes are copied, so that the caller may use the buffer again at once.
- * Throws TypeError for what has no such form.
+ * Encodes strings as UTF-8 (`text/plain; charset=utf-8`), Uint8Array, other views and ArrayBuffer as their bytes (no media type), and
+ * everything else as JSON (`application/json`). Copies bytes: the caller may reuse the buffer at once.
+ * Throws TypeError for values without such an encoding.
  */
 export function encodeValue(value: Storable, contentType: string | undefined): EncodedValue {
   if (typeof value === "string") {
@@ -42,13 +42,13 @@ function bytesOf(value: Storable): Uint8Array<ArrayBuffer> | undefined {
 function jsonOf(value: Storable): string {
   if (NOT_JSON.some((type) => value instanceof type)) {
     throw new TypeError(
-      `A ${value?.constructor.name ?? "value"} has no JSON form; store a string, bytes or a plain object.`,
+      `A ${value?.constructor.name ?? "value"} has no JSON encoding; store a string, bytes or a plain object.`,
     );
   }
   if (typeof Blob !== "undefined" && value instanceof Blob) {
     throw new TypeError("A Blob can't be stored directly; store await blob.arrayBuffer().");
   }
-  // The declared type of JSON.stringify hides that it gives undefined for undefined, functions and symbols.
+  // JSON.stringify returns undefined for undefined, functions and symbols, which its declared type hides.
   const json = JSON.stringify(value) as string | undefined;
   if (json === undefined) {
     throw new TypeError(`A value of type ${typeof value} can't be stored; store a string, bytes or JSON.`);

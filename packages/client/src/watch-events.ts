@@ -1,4 +1,4 @@
-/** What a watch is asked for, and what it gives. */
+/** The options and events of a watch. */
 import type { WatchResponse_Change } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { EntrySchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import { create } from "@bufbuild/protobuf";
@@ -9,7 +9,7 @@ import type { KvError } from "./errors.js";
 /** A change of one key, or a key of the snapshot: the entry after the change, with `type` = its operation. */
 export class ChangeEvent extends Entry {
   readonly type: Operation;
-  /** The entry before the change: only where `previous` was asked for and the history still has it. */
+  /** The entry before the change: only with the option `previous`, and if the history still has it. */
   readonly previous: Entry | undefined;
 
   constructor(change: WatchResponse_Change) {
@@ -19,61 +19,61 @@ export class ChangeEvent extends Entry {
   }
 }
 
-/** Everything that was there when the watch began has been given. Comes once, also when there was nothing. */
+/** The end of the snapshot or history. Emitted once, even if it was empty. */
 export interface SnapshotEndEvent {
   readonly type: "snapshot_end";
-  /** The bucket's revision that the snapshot shows; 0n when nothing was ever written. */
+  /** The bucket's revision that the snapshot represents; 0n if nothing was ever written. */
   readonly revision: bigint;
-  /** Give this as `bucketCreatedAt` to resume in another run of the program. */
+  /** Pass this as `bucketCreatedAt` to resume in another run of the program. */
   readonly bucketCreatedAt: Date;
 }
 
-/** Nothing is missing up to here. */
+/** All changes up to this revision have been emitted. */
 export interface ProgressEvent {
   readonly type: "progress";
   readonly revision: bigint;
-  /** The service's time. */
+  /** The service's clock. */
   readonly time: Date;
 }
 
-/** What a watch with `marks` gives. */
+/** The events of a watch with `marks`. */
 export type WatchEvent = ChangeEvent | SnapshotEndEvent | ProgressEvent;
 
 export interface WatchOptions {
-  /** Ends the watch: the loop over it finishes, without an error. */
+  /** Ends the watch: the loop over it finishes without an error. */
   readonly signal?: AbortSignal | undefined;
   /**
-   * Where to begin. `snapshot`, the default: with the present value of each matching key, in the order of their revisions, then the
-   * changes. `history`: with every revision that is kept. `now`: with the changes after the watch has begun, which is when the first
-   * event was asked for; `marks` shows the moment by `snapshot_end`.
+   * Where to start. `snapshot`, the default: emit the current value of each matching key, in the order of their revisions, then changes.
+   * `history`: emit every stored revision first. `now`: emit only changes made after the watch started, which is at the first `next()`;
+   * with `marks`, `snapshot_end` shows that moment.
    */
   readonly start?: "snapshot" | "history" | "now" | undefined;
-  /** Begin with the first change of this revision or later, instead of `start`. */
+  /** Start with the first change at this revision or later, instead of `start`. */
   readonly startRevision?: Revision | undefined;
-  /** With `startRevision`: refuse with KvOutOfRangeError when the bucket was deleted and made again since. */
+  /** With `startRevision`: throw KvOutOfRangeError if the bucket was deleted and recreated. */
   readonly bucketCreatedAt?: Date | undefined;
-  /** Leave out deletes, purges and expiries. Default: false. */
+  /** Omit deletes, purges and expiries. Default: false. */
   readonly ignoreDeletes?: boolean | undefined;
-  /** Give entries without their values. Default: false. */
+  /** Emit entries without their values. Default: false. */
   readonly keysOnly?: boolean | undefined;
-  /** Give with each change the entry that it replaced. Default: false. */
+  /** Include the entry that each change replaced. Default: false. */
   readonly previous?: boolean | undefined;
-  /** Also give `snapshot_end` and `progress`. Default: false. */
+  /** Also emit `snapshot_end` and `progress`. Default: false. */
   readonly marks?: boolean | undefined;
   /**
-   * How often the service shows that it is alive, in milliseconds: 100 to 3,600,000. Default: 15,000. Without a sign for three times as
-   * long, the SDK connects anew. It also bounds how far a resumed watch has to go back.
+   * The interval of the service's progress events, in milliseconds: 100 to 3,600,000. Default: 15,000. After three intervals without an
+   * event, the SDK reconnects. It also bounds how far back a resumed watch starts.
    */
   readonly progressIntervalMs?: number | undefined;
-  /** How many tries to connect may fail in a row before the watch throws the last error. Default: endless. */
+  /** How many consecutive connection attempts may fail before the watch throws the last error. Default: unlimited. */
   readonly failuresMax?: number | undefined;
-  /** Called when the watch was interrupted and is about to resume. */
+  /** Called when the watch was interrupted, before it resumes. */
   readonly onInterrupted?: ((error: KvError) => void) | undefined;
 }
 
 /**
- * A watch to iterate, once. Leaving the loop, `return()` and the signal end it at once, also while an event is awaited.
- * Nothing is sent before the first event is asked for.
+ * A watch, which can be iterated once. Leaving the loop, `return()` and the signal end it at once, even during a pending `next()`.
+ * Sends nothing before the first `next()`.
  */
 export interface Watch<Event> extends AsyncIterableIterator<Event, undefined> {
   next(): Promise<IteratorResult<Event, undefined>>;

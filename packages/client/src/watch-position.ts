@@ -1,9 +1,9 @@
 /**
- * Where a watch stands, so that it resumes without missing or doubling anything.
+ * Tracks the position of a watch, which lets it resume without missing or duplicating events.
  *
- * Why resuming by revision is complete, also in the middle of the snapshot: the snapshot comes in the order of revisions. When it broke
- * after revision R, what is missing of it has a revision above R, or was replaced or removed since by a write whose revision is higher
- * still; and "everything from R + 1 on" has both. Taking a second snapshot instead would miss the deletes of keys already given.
+ * Why resuming by revision is complete, even within the snapshot: the snapshot is in the order of revisions. If it breaks after revision R,
+ * each missing entry either has a revision above R, or was replaced or removed by a write with a higher revision. "Everything from R + 1
+ * on" includes both. A second snapshot instead would miss the deletes of keys already emitted.
  */
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
@@ -29,9 +29,9 @@ export const DEFAULT_PROGRESS_INTERVAL_MS = 15_000;
 type Request = MessageInitShape<typeof WatchRequestSchema> & { bucket: string };
 
 export class WatchPosition {
-  /** Everything up to here has been given; undefined: nothing yet, so that the watch begins as it was asked to. */
+  /** Everything up to here has been emitted; undefined: nothing yet, and the watch starts as its options say. */
   private completeUpTo: bigint | undefined;
-  /** The bucket that the revisions belong to; undefined: not known yet. */
+  /** The bucket that the revisions belong to; undefined: unknown yet. */
   private bucketCreatedAt: Timestamp | undefined;
   private lastChangeAtMs = 0;
   private hasSnapshotEnd = false;
@@ -44,14 +44,14 @@ export class WatchPosition {
     private readonly options: WatchOptions,
   ) {
     if (options.start !== undefined && options.startRevision !== undefined) {
-      throw new TypeError("A watch takes start or startRevision, not both.");
+      throw new TypeError("start and startRevision are both set; a watch accepts only one of them.");
     }
     if (options.startRevision !== undefined) {
       this.completeUpTo = revisionOf(options.startRevision, "startRevision") - 1n;
     }
     if (options.bucketCreatedAt !== undefined) {
       if (options.startRevision === undefined)
-        throw new TypeError("bucketCreatedAt goes with startRevision only.");
+        throw new TypeError("bucketCreatedAt is set without startRevision; set both, or neither.");
       this.bucketCreatedAt = timestampOf(options.bucketCreatedAt, "bucketCreatedAt");
     }
     this.base = {
@@ -67,7 +67,7 @@ export class WatchPosition {
     };
   }
 
-  /** The request that goes on from here. */
+  /** The request that resumes from here. */
   async request(caller: Caller, signal: AbortSignal): Promise<Request> {
     const start = this.options.start ?? "snapshot";
     if (this.completeUpTo === undefined && start !== "now") return { ...this.base, start: START[start] };
@@ -79,7 +79,7 @@ export class WatchPosition {
     return request;
   }
 
-  /** Moves on by one message. Returns the event to give; undefined: none. */
+  /** Advances by one message. Returns the event to emit; undefined: none. */
   take(message: WatchResponse): WatchEvent | undefined {
     const { event } = message;
     switch (event.case) {
@@ -93,7 +93,7 @@ export class WatchPosition {
         const { revision, bucketCreatedAt } = event.value;
         this.advance(revision);
         this.bucketCreatedAt ??= bucketCreatedAt;
-        // A resumed stream has an end of its catch-up too: the caller has seen that already.
+        // A resumed stream repeats the snapshot's end, which the application has already seen.
         if (this.hasSnapshotEnd) return undefined;
         this.hasSnapshotEnd = true;
         return { type: "snapshot_end", revision, bucketCreatedAt: dateOf(bucketCreatedAt) };
@@ -113,8 +113,8 @@ export class WatchPosition {
   }
 
   /**
-   * Learns which bucket the watch is on, where no stream has said so yet: before `now`, which so becomes a revision that survives a
-   * broken connection; and where a snapshot broke before its end, to refuse a bucket that was made again since.
+   * Finds out which bucket the watch is on, if no stream has said so yet: before `now`, to turn it into a revision that survives a broken
+   * connection; and after a snapshot broke before its end, to refuse a recreated bucket.
    */
   private async findBucket(caller: Caller, signal: AbortSignal): Promise<void> {
     const response = await caller.unary(BucketService.method.getBucket, { bucket: this.bucket }, { signal });
@@ -126,7 +126,7 @@ export class WatchPosition {
       this.lastChangeAtMs > 0
     ) {
       throw new KvOutOfRangeError(
-        `The bucket "${this.bucket}" was deleted and made again while the watch ran; take a new snapshot.`,
+        `The bucket "${this.bucket}" was deleted and recreated during the watch; start a new watch from a snapshot.`,
         {
           code: "out_of_range",
           reason: "revision_in_future",

@@ -7,13 +7,13 @@ import { pauseMs, sleep } from "./retry.js";
 import { ChangeEvent, type Watch, type WatchEvent, type WatchOptions } from "./watch-events.js";
 import { DEFAULT_PROGRESS_INTERVAL_MS, WatchPosition } from "./watch-position.js";
 
-/** Missed signs of life after which a connection counts as dead. */
+/** Progress intervals without a message after which a connection counts as dead. */
 const SILENT_INTERVALS_MAX = 3;
 
-/** Reasons of refusals that pass by themselves. */
+/** Reasons of transient refusals. */
 const PASSING_REASONS: ReadonlySet<string> = new Set(["slow_watcher", "rate_limited"]);
 
-/** Makes a watch; it connects when the first event is asked for. Throws for malformed options. */
+/** Creates a watch, which connects at the first `next()`. Throws for malformed options. */
 export function startWatch(
   caller: Caller,
   bucket: string,
@@ -26,7 +26,7 @@ export function startWatch(
   const events = run(caller, bucket, position, options, controller);
   return {
     next: () => events.next(),
-    // A generator that waits for its next event takes no return() before that event comes, so the wait is cut short first.
+    // A generator queues return() behind a pending next(): abort that first.
     return: () => {
       end();
       return events.return(undefined);
@@ -63,7 +63,7 @@ async function* run(
           if (event instanceof ChangeEvent || (event !== undefined && options.marks === true)) yield event;
           if (isAborted(signal)) return undefined;
         }
-        failure = broken("The service ended the watch without a word.", bucket);
+        failure = broken("The service ended the watch without an error.", bucket);
       } catch (error) {
         if (isAborted(signal)) return undefined;
         failure = kvErrorOf(error, { isIdempotent: true, bucket });
@@ -79,7 +79,7 @@ async function* run(
   }
 }
 
-/** One connection: ends with an error when nothing came for too long, and is closed when the loop over it is left. */
+/** One connection: fails after too long a silence, and closes when the loop over it ends. */
 async function* connect(
   caller: Caller,
   request: Awaited<ReturnType<WatchPosition["request"]>>,
@@ -93,7 +93,7 @@ async function* connect(
   const messages = caller.stream(KeyValueService.method.watch, request, connection.signal);
   try {
     for (;;) {
-      // Only while a message is awaited: a caller that takes its time over an event is no silence of the service.
+      // Runs only during next(): a slow consumer is not a silent service.
       const timer = setTimeout(() => {
         silence.isTooLong = true;
         close();
@@ -104,7 +104,7 @@ async function* connect(
     }
   } catch (error) {
     throw silence.isTooLong
-      ? broken("The service has shown no sign of life; the connection counts as dead.", request.bucket)
+      ? broken("The service sent no progress event in time; the connection counts as dead.", request.bucket)
       : error;
   } finally {
     signal.removeEventListener("abort", close);
@@ -112,12 +112,12 @@ async function* connect(
   }
 }
 
-/** As a call, for the compiler takes the property to stay what it was. */
+/** A function, because the compiler would assume that the property never changes. */
 function isAborted(signal: AbortSignal): boolean {
   return signal.aborted;
 }
 
-/** Whether a watch goes on by itself after this. What a program must decide (a deleted bucket, a lost history, a key) is thrown. */
+/** Whether a watch resumes after this error. Errors that the program must handle (a deleted bucket, lost history, the API key) are thrown. */
 function canResume(error: KvError, isEstablished: boolean): boolean {
   if (error instanceof KvUnavailableError || error instanceof KvTimeoutError) return true;
   if (error.code === "canceled" || PASSING_REASONS.has(error.reason)) return true;
