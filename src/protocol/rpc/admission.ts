@@ -1,4 +1,4 @@
-/** Which requests the fast paths take, by their heads alone. */
+/** Decides by its head alone whether a request takes a fast path. */
 import type { DescMethodServerStreaming, DescMethodUnary } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
 import type { IncomingHttpHeaders } from "node:http";
@@ -18,11 +18,11 @@ export interface AdmissionOptions {
   readonly limits: Pick<Limits, "messageBytesMax">;
   /** Default: calls of web pages (those with `Origin`) are left to the stock adapter. */
   readonly cors?: Pick<Cors, "headersFor"> | undefined;
-  /** As the stock adapter's. */
+  /** The same as the stock adapter's. */
   readonly jsonOptions?: JsonOptions | undefined;
 }
 
-/** A GET that was taken: its message came with its head. */
+/** An admitted GET: its message is in its target. */
 export interface AdmittedGet {
   readonly head: RequestHead;
   readonly bytes: Uint8Array;
@@ -35,20 +35,20 @@ export class Admission {
     this.routes = routesOf(options);
   }
 
-  /** What a POST asks for; undefined where it is not for a fast path. */
+  /** The head of an admitted POST; undefined if the stock adapter must handle the request. */
   post(target: string, headers: IncomingHttpHeaders): RequestHead | undefined {
     const route = this.routes.get(target);
     if (route === undefined) return undefined;
     const form = formOf(headers, route.isUnary);
     if (form === undefined || !isUncompressed(form, headers)) return undefined;
-    // Where the body is the message, one that says it is too large need not be read.
+    // Content-Length alone shows that an unenveloped message is too large.
     if (!form.isEnveloped && Number(headers["content-length"]) > this.options.limits.messageBytesMax) {
       return undefined;
     }
     return this.headOf(route, form, headers);
   }
 
-  /** What a Connect GET asks for; undefined where it is not for a fast path. */
+  /** As `post`, for a Connect GET. */
   get(target: string, headers: IncomingHttpHeaders): AdmittedGet | undefined {
     const pathEnd = target.indexOf("?");
     if (pathEnd < 0 || headers["content-type"] !== undefined) return undefined;

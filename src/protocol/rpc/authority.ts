@@ -1,10 +1,10 @@
-/** Which `Host` or `:authority` can be part of a URL: those that can't would throw where a URL is made of them. */
+/** Whether a `Host` or `:authority` is valid in a URL. An invalid one would make the URL constructor throw. */
 
-/** Hosts seen lately: a service is known by few names, and making a URL costs more than answering a call. */
+/** Results by host: a service has few names, and parsing a URL costs more than answering a call. */
 const known = new Map<string, boolean>();
 const KNOWN_MAX = 1_000;
 
-/** Whether a URL can be made with it. */
+/** Whether a URL with this authority parses. */
 export function isUsableAuthority(authority: string | undefined): boolean {
   if (authority === undefined) return false;
   let isUsable = known.get(authority);

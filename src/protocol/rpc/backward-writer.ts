@@ -1,6 +1,6 @@
 /**
- * Writes protobuf's wire format from its end to its start: the length of a nested message is known when its turn comes, so nothing is
- * measured or moved. https://protobuf.dev/programming-guides/encoding/
+ * Writes protobuf's wire format backwards: a nested message is written before its length prefix, so no length is computed in advance and no
+ * bytes are moved. https://protobuf.dev/programming-guides/encoding/
  */
 
 const BYTES_AT_START = 65_536;
@@ -11,7 +11,7 @@ const TWO_POW_32 = 4_294_967_296;
 
 export class BackwardWriter {
   private scratch = Buffer.allocUnsafeSlow(BYTES_AT_START);
-  /** Where the first byte written so far is. */
+  /** The index of the first byte written. */
   private position = BYTES_AT_START;
 
   /** The bytes written so far. */
@@ -25,7 +25,7 @@ export class BackwardWriter {
     this.position = this.scratch.length;
   }
 
-  /** A copy of what was written, behind `headBytes` bytes for others to fill. */
+  /** A copy of the written bytes, after `headBytes` bytes for the caller to fill. */
   take(headBytes: number): Buffer {
     const bytes = Buffer.allocUnsafe(headBytes + this.length);
     this.scratch.copy(bytes, headBytes, this.position);
@@ -48,7 +48,7 @@ export class BackwardWriter {
     }
   }
 
-  /** Writes text that is plain ASCII; false when it is not. For a few characters faster than Node's way. */
+  /** Writes ASCII text; returns false for other text. Faster than `Buffer.write` for short strings. */
   private shortAscii(value: string): boolean {
     this.reserve(value.length);
     const start = this.position - value.length;
@@ -61,7 +61,7 @@ export class BackwardWriter {
     return true;
   }
 
-  /** A whole number, 0 to 2^32 - 1. */
+  /** An integer, 0 to 2^32 - 1. */
   varint(value: number): void {
     let size = 1;
     for (let rest = value >>> 7; rest !== 0; rest >>>= 7) size++;
@@ -73,13 +73,13 @@ export class BackwardWriter {
     this.scratch[at] = rest;
   }
 
-  /** A whole number in two's complement, -2^31 to 2^31 - 1: negative ones take ten bytes. */
+  /** An integer in two's complement, -2^31 to 2^31 - 1: negative ones take ten bytes. */
   signedVarint(value: number): void {
     if (value >= 0) this.varint(value);
     else this.varint64(value >>> 0, 0xffff_ffff);
   }
 
-  /** A whole number, -2^63 to 2^64 - 1. */
+  /** An integer, -2^63 to 2^64 - 1. */
   bigVarint(value: bigint): void {
     if (value >= 0n && value <= Number.MAX_SAFE_INTEGER) {
       const number = Number(value);
@@ -94,7 +94,7 @@ export class BackwardWriter {
   /** A number of 64 bits, of which the high 32 are not all zero. */
   private varint64(low: number, high: number): void {
     this.reserve(10);
-    // Seven bits a time: four groups from the low half, one across both, up to five from the high half.
+    // Seven bits at a time: four groups from the low half, one across both, up to five from the high half.
     const groups = [
       low & 127,
       (low >>> 7) & 127,
@@ -114,7 +114,7 @@ export class BackwardWriter {
     }
   }
 
-  /** Makes room for so many bytes more. */
+  /** Grows the buffer to hold this many more bytes. */
   private reserve(bytes: number): void {
     if (this.position >= bytes) return;
     const written = this.length;

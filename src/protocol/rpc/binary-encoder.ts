@@ -1,18 +1,18 @@
 /**
- * Encoders made once for each message type, several times faster than reading the descriptor for every message. They know what most
- * messages are made of; for the rest (maps, packed lists, wrappers, unknown fields, values of the wrong type) the library does it.
- * Either way the bytes are the library's, byte by byte: a property test holds that.
+ * Encoders compiled once per message type: several times faster than walking the descriptor for every message. They support the common
+ * field types; the library encodes the rest (maps, packed lists, wrappers, unknown fields, values of the wrong type). The output is
+ * byte for byte the library's, which a property test checks.
  */
 import { type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 import { FeatureSet_FieldPresence as Presence } from "@bufbuild/protobuf/wkt";
 import { BackwardWriter } from "./backward-writer.js";
 import type { Message } from "./codec.js";
-import { FieldReader, fieldsOf, SPECIAL_TYPES, UNFORESEEN } from "./field-reader.js";
+import { FieldReader, fieldsOf, SPECIAL_TYPES, UNSUPPORTED } from "./field-reader.js";
 
-/** Encodes one message behind `headBytes` free bytes; undefined where the library has to, or would refuse. */
+/** Encodes a message after `headBytes` free bytes; undefined if the library must encode or reject it. */
 export type BinaryEncoder = (message: Message, headBytes: number) => Buffer | undefined;
 
-/** Writes a value that is set, without its tag. */
+/** Writes a set value without its tag. */
 type WriteValue = (writer: BackwardWriter, value: unknown) => void;
 
 const INT64_MIN = -(2n ** 63n);
@@ -21,11 +21,11 @@ const UINT64_MAX = 2n ** 64n - 1n;
 const LENGTH_DELIMITED = 2;
 const VARINT = 0;
 
-/** All encoding is done in one go, so one writer serves all. */
+/** Encoding is synchronous, so all encoders share one writer. */
 const writer = new BackwardWriter();
 
 export function createBinaryEncoder(desc: DescMessage): BinaryEncoder {
-  if (!isPlain(desc, new Set())) return () => undefined;
+  if (!isSupported(desc, new Set())) return () => undefined;
   const encoder = new MessageEncoder(desc, new Map());
   return (message, headBytes) => {
     try {
@@ -33,7 +33,7 @@ export function createBinaryEncoder(desc: DescMessage): BinaryEncoder {
       encoder.write(writer, message);
       return writer.take(headBytes);
     } catch (error) {
-      if (error === UNFORESEEN) return undefined;
+      if (error === UNSUPPORTED) return undefined;
       throw error;
     }
   };
@@ -46,7 +46,7 @@ class MessageEncoder {
     private readonly desc: DescMessage,
     known: Map<DescMessage, MessageEncoder>,
   ) {
-    // Before the fields: a message may hold others of its own type.
+    // Registered before its fields are compiled: message types can be recursive.
     known.set(desc, this);
     const backwards = [...desc.fields].sort((left, right) => right.number - left.number);
     this.fields = backwards.map((field) => new FieldEncoder(field, writerOf(field, known)));
@@ -54,7 +54,7 @@ class MessageEncoder {
 
   write(target: BackwardWriter, message: unknown): void {
     const fields = fieldsOf(message, this.desc);
-    if (fields.$unknown !== undefined) throw UNFORESEEN;
+    if (fields.$unknown !== undefined) throw UNSUPPORTED;
     for (const field of this.fields) field.write(target, fields);
   }
 }
@@ -88,15 +88,15 @@ class FieldEncoder {
   }
 }
 
-/** Whether nothing in the type needs the library, however deep. */
-function isPlain(desc: DescMessage, seen: Set<DescMessage>): boolean {
+/** Whether the type, including its nested types, needs no help from the library. */
+function isSupported(desc: DescMessage, seen: Set<DescMessage>): boolean {
   if (seen.has(desc)) return true;
   seen.add(desc);
   if (SPECIAL_TYPES.test(desc.typeName)) return false;
   return desc.fields.every((field) => {
     if (field.presence === Presence.LEGACY_REQUIRED || field.fieldKind === "map") return false;
     if (field.fieldKind === "list" && (field.packed || field.listKind === "enum")) return false;
-    if (field.message !== undefined) return !isDelimited(field) && isPlain(field.message, seen);
+    if (field.message !== undefined) return !isDelimited(field) && isSupported(field.message, seen);
     if (field.fieldKind === "enum") return true;
     if (!(field.scalar in SCALAR_WRITERS)) return false;
     return !("longAsString" in field && field.longAsString);
@@ -122,40 +122,40 @@ function writerOf(field: DescField, known: Map<DescMessage, MessageEncoder>): Wr
     };
   }
   const write = SCALAR_WRITERS[field.scalar ?? ScalarType.INT32];
-  if (write === undefined) throw new Error(`${field.toString()} is not plain`);
+  if (write === undefined) throw new Error(`${field.toString()} is not supported`);
   return write;
 }
 
 const SCALAR_WRITERS: Readonly<Partial<Record<ScalarType, WriteValue>>> = {
   [ScalarType.STRING](target, value) {
-    if (typeof value !== "string") throw UNFORESEEN;
+    if (typeof value !== "string") throw UNSUPPORTED;
     const before = target.length;
     target.string(value);
     target.varint(target.length - before);
   },
   [ScalarType.BYTES](target, value) {
-    if (!(value instanceof Uint8Array)) throw UNFORESEEN;
+    if (!(value instanceof Uint8Array)) throw UNSUPPORTED;
     target.bytes(value);
     target.varint(value.length);
   },
   [ScalarType.BOOL](target, value) {
-    if (typeof value !== "boolean") throw UNFORESEEN;
+    if (typeof value !== "boolean") throw UNSUPPORTED;
     target.varint(value ? 1 : 0);
   },
   [ScalarType.INT32](target, value) {
-    if (typeof value !== "number" || (value | 0) !== value) throw UNFORESEEN;
+    if (typeof value !== "number" || (value | 0) !== value) throw UNSUPPORTED;
     target.signedVarint(value);
   },
   [ScalarType.UINT32](target, value) {
-    if (typeof value !== "number" || value >>> 0 !== value) throw UNFORESEEN;
+    if (typeof value !== "number" || value >>> 0 !== value) throw UNSUPPORTED;
     target.varint(value);
   },
   [ScalarType.INT64](target, value) {
-    if (typeof value !== "bigint" || value < INT64_MIN || value > INT64_MAX) throw UNFORESEEN;
+    if (typeof value !== "bigint" || value < INT64_MIN || value > INT64_MAX) throw UNSUPPORTED;
     target.bigVarint(value);
   },
   [ScalarType.UINT64](target, value) {
-    if (typeof value !== "bigint" || value < 0n || value > UINT64_MAX) throw UNFORESEEN;
+    if (typeof value !== "bigint" || value < 0n || value > UINT64_MAX) throw UNSUPPORTED;
     target.bigVarint(value);
   },
 };

@@ -1,4 +1,4 @@
-/** One call of a fast path: what the service's pipeline asks of it, and the way of its request up to the message. */
+/** A call on a fast path: reads the request message, and is the service pipeline's view of the call. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { IncomingHttpHeaders } from "node:http";
 import type { Logger } from "pino";
@@ -11,7 +11,7 @@ import type { SharedFrames } from "./frames.js";
 import { EnvelopedBody, PlainBody, type RequestBody } from "./request-body.js";
 import type { WireForm } from "./wire-form.js";
 
-/** What all calls share. */
+/** Shared by all calls. */
 export interface CallSettings {
   readonly registry: Pick<ServiceRegistry, "unary" | "stream" | "observer">;
   readonly messageBytesMax: number;
@@ -19,16 +19,16 @@ export interface CallSettings {
   readonly log: Pick<Logger, "error">;
 }
 
-/** A method and how its messages are read and written. */
+/** A method with the codec of its messages. */
 export interface Route {
   readonly method: BoundMethod;
   readonly isUnary: boolean;
   readonly codec: MethodCodec;
-  /** What its streams send. */
+  /** Encoded messages, shared by the method's streams. */
   readonly frames: SharedFrames;
 }
 
-/** What a request's head said, once it was found fit for a fast path. */
+/** The parsed head of a request that was admitted to a fast path. */
 export interface RequestHead {
   readonly route: Route;
   readonly form: WireForm;
@@ -36,17 +36,17 @@ export interface RequestHead {
   readonly requestId: string;
   readonly timeoutMs: number | undefined;
   readonly acceptsGzip: boolean;
-  /** Headers for web pages; undefined: none. */
+  /** Undefined: none. */
   readonly corsHeaders: Readonly<Fields> | undefined;
 }
 
-/** A call of some kind on some kind of connection, which the subclasses know. */
+/** A call; subclasses implement unary and streaming calls over HTTP/1.1 and HTTP/2. */
 export abstract class RpcCall implements CallInput {
-  /** Set by handlers that want to send headers of their own; made on demand, as few do. */
+  /** Response headers that a handler set; created on demand, since few handlers set any. */
   ownHeaders: Headers | undefined;
-  /** As `ownHeaders`, for trailers. */
+  /** Response trailers that a handler set. */
   ownTrailers: Headers | undefined;
-  /** Answered, or nobody waits for the answer any more. */
+  /** The call was answered, or the client canceled it. */
   protected isOver = false;
   protected readonly body: RequestBody;
   private readonly startMs: number;
@@ -75,7 +75,7 @@ export abstract class RpcCall implements CallInput {
   abstract received(): void;
   /** Answers with an error. Never rejects. */
   protected abstract fail(error: unknown): Promise<void>;
-  /** Ends a call that can't be answered. */
+  /** Resets the stream or connection of a call that can't be answered. */
   protected abstract cut(): void;
 
   get door(): WireForm["door"] {
@@ -114,7 +114,7 @@ export abstract class RpcCall implements CallInput {
     return Array.isArray(value) ? value.join(", ") : value;
   }
 
-  /** Made on demand: most calls end without anyone asking for it. */
+  /** Created on demand: most calls never use it. */
   get signal(): AbortSignal {
     return (this.controller ?? this.makeController()).signal;
   }
@@ -125,7 +125,7 @@ export abstract class RpcCall implements CallInput {
     addFields(fields, this.ownHeaders);
   }
 
-  /** Takes a piece of the request's body. */
+  /** Receives a chunk of the request's body. */
   receive(chunk: Buffer): void {
     if (this.isOver) return;
     this.receivedBytes += chunk.length;
@@ -136,14 +136,14 @@ export abstract class RpcCall implements CallInput {
     }
   }
 
-  /** Nobody waits for the answer any more. */
+  /** The client canceled the call or disconnected. */
   abandon(): void {
     if (this.isOver) return;
     this.finish();
     this.controller?.abort(new ConnectError("The client ended the call.", Code.Canceled));
   }
 
-  /** The time for the call is over. */
+  /** The call's deadline has passed. */
   protected expire(error: ConnectError): void {
     this.controller?.abort(error);
   }
@@ -153,7 +153,7 @@ export abstract class RpcCall implements CallInput {
     clearTimeout(this.timer);
   }
 
-  /** Tells of bytes that were sent, and with the first of them what was received. */
+  /** Reports sent bytes to the observer; the first report includes the received bytes. */
   protected countSent(bytes: number): void {
     const { receivedBytes } = this;
     this.receivedBytes = 0;
@@ -161,7 +161,7 @@ export abstract class RpcCall implements CallInput {
   }
 
   protected giveUp(fault: unknown): void {
-    this.logFault(fault, "an answer can't be sent");
+    this.logFault(fault, "a response could not be sent");
     this.cut();
   }
 
@@ -179,7 +179,7 @@ export abstract class RpcCall implements CallInput {
     );
   }
 
-  /** Starts the time, where there is a limit. */
+  /** Creates the abort controller, and starts the deadline timer if the call has a deadline. */
   protected makeController(): AbortController {
     const controller = new AbortController();
     this.controller = controller;
@@ -197,5 +197,5 @@ export abstract class RpcCall implements CallInput {
   }
 }
 
-/** Node's timers can't wait longer. */
+/** The longest delay of a Node timer. */
 const TIMER_MS_MAX = 2 ** 31 - 1;

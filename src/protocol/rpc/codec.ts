@@ -1,4 +1,4 @@
-/** Bytes to messages and back, for one method; what is malformed fails with the stock adapter's errors. */
+/** Encodes and decodes the messages of one method. Malformed input fails with the stock adapter's errors. */
 import type {
   DescMessage,
   DescMethodServerStreaming,
@@ -16,13 +16,13 @@ export type Message = MessageShape<DescMessage>;
 export type JsonOptions = Partial<JsonReadOptions & JsonWriteOptions>;
 
 export interface MethodCodec {
-  /** Throws ConnectError, also where the bytes are more than a message may have. */
+  /** Throws ConnectError if the bytes are malformed or exceed the message limit. */
   decode(isBinary: boolean, bytes: Uint8Array): Message;
-  /** The message behind `headBytes` bytes for an envelope to fill. Throws ConnectError. */
+  /** Encodes the message after `headBytes` free bytes for an envelope's head. Throws ConnectError. */
   encode(isBinary: boolean, message: Message, headBytes: number): Buffer;
 }
 
-/** The most bytes that the library lets a message have: answers are ours and not limited. */
+/** The library's maximum: responses are not limited here. */
 const WRITE_BYTES_MAX = 0xffffffff;
 
 export function createMethodCodec(
@@ -39,27 +39,27 @@ export function createMethodCodec(
   const jsonInput = lookup.getI(false);
   const jsonOutput = lookup.getO(false);
   const encodeBinary = createBinaryEncoder(method.output);
-  // Options may ask for another form of JSON.
+  // With options, the JSON may differ from the compiled encoder's.
   const encodeJson = jsonOptions === undefined ? createJsonEncoder(method.output) : () => undefined;
   return {
     decode: (isBinary, bytes) => (isBinary ? binaryInput : jsonInput).parse(bytes),
     encode(isBinary, message, headBytes) {
       const quick = isBinary
         ? encodeBinary(message, headBytes)
-        : textBehindHead(encodeJson(message), headBytes);
-      return quick ?? behindHead((isBinary ? binaryOutput : jsonOutput).serialize(message), headBytes);
+        : textAfterHead(encodeJson(message), headBytes);
+      return quick ?? bytesAfterHead((isBinary ? binaryOutput : jsonOutput).serialize(message), headBytes);
     },
   };
 }
 
-function textBehindHead(text: string | undefined, headBytes: number): Buffer | undefined {
+function textAfterHead(text: string | undefined, headBytes: number): Buffer | undefined {
   if (text === undefined) return undefined;
   const framed = Buffer.allocUnsafe(headBytes + Buffer.byteLength(text));
   framed.write(text, headBytes);
   return framed;
 }
 
-function behindHead(bytes: Uint8Array, headBytes: number): Buffer {
+function bytesAfterHead(bytes: Uint8Array, headBytes: number): Buffer {
   if (headBytes === 0) return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const framed = Buffer.allocUnsafe(headBytes + bytes.length);
   framed.set(bytes, headBytes);

@@ -1,13 +1,13 @@
-/** The frame around each message of gRPC, gRPC-Web and Connect streams: a byte of flags, four of length. */
+/** The envelope of each message in gRPC, gRPC-Web and Connect streams: one byte of flags, four bytes of length. */
 
 export const ENVELOPE_HEAD_BYTES = 5;
 export const COMPRESSED_FLAG = 0b1;
 /** gRPC-Web: the envelope holds trailers. */
 export const TRAILER_FLAG = 0b1000_0000;
-/** Connect: the envelope is the stream's last, and holds its outcome. */
+/** Connect: the last envelope of the stream, with its outcome. */
 export const END_STREAM_FLAG = 0b10;
 
-/** Makes an envelope of a message that has room for the head before it. */
+/** Fills the envelope head into the free bytes before a message. */
 export function seal(framed: Buffer, flags: number): Buffer {
   framed[0] = flags;
   framed.writeUInt32BE(framed.length - ENVELOPE_HEAD_BYTES, 1);

@@ -1,19 +1,19 @@
-/** What a message holds in a field, and whether that is written: read the same way by every encoder made ahead. */
+/** Reads a field of a message and decides whether it is encoded, for every compiled encoder. */
 import { type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 import { FeatureSet_FieldPresence as Presence } from "@bufbuild/protobuf/wkt";
 
-/** Thrown for what only the library knows how to encode, or to refuse. */
-export const UNFORESEEN = new Error("not encoded here");
+/** Thrown for values that the library must encode or reject. */
+export const UNSUPPORTED = new Error("not supported by the compiled encoders");
 
-/** Messages that are stored in another form than their fields. */
+/** Messages whose JavaScript form differs from their fields. */
 export const SPECIAL_TYPES = /^google\.protobuf\.(?:\w+Value|Struct|Any)$/;
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** A message by its fields. Throws {@link UNFORESEEN} where it is none of this type. */
+/** The fields of a message. Throws {@link UNSUPPORTED} if it is not of this type. */
 export function fieldsOf(message: unknown, desc: DescMessage): Fields {
-  if (typeof message !== "object" || message === null || !("$typeName" in message)) throw UNFORESEEN;
-  if (message.$typeName !== desc.typeName) throw UNFORESEEN;
+  if (typeof message !== "object" || message === null || !("$typeName" in message)) throw UNSUPPORTED;
+  if (message.$typeName !== desc.typeName) throw UNSUPPORTED;
   return message;
 }
 
@@ -22,7 +22,7 @@ export class FieldReader {
   private readonly name: string;
   private readonly oneof: string | undefined;
   private readonly isImplicit: boolean;
-  /** For implicit presence: the value that is not written. */
+  /** For implicit presence: the default value, which is not encoded. */
   private readonly zero: unknown;
 
   constructor(field: DescField) {
@@ -33,17 +33,17 @@ export class FieldReader {
     this.zero = field.fieldKind === "enum" ? field.enum.values[0]?.number : zeroOf(field.scalar);
   }
 
-  /** The value; of a list, its items. Undefined where nothing is written. Throws {@link UNFORESEEN}. */
+  /** The value (of a list: its items); undefined if the field is not encoded. Throws {@link UNSUPPORTED}. */
   read(message: Fields): unknown {
     if (this.oneof !== undefined) {
       const chosen = message[this.oneof] as { case?: unknown; value?: unknown } | undefined;
-      if (typeof chosen !== "object") throw UNFORESEEN;
+      if (typeof chosen !== "object") throw UNSUPPORTED;
       if (chosen.case !== this.name) return undefined;
-      return chosen.value ?? refuse();
+      return chosen.value ?? unsupported();
     }
     const value = message[this.name];
-    if (this.isList) return Array.isArray(value) ? (value.length === 0 ? undefined : value) : refuse();
-    if (this.isImplicit) return this.isZero(value) ? undefined : (value ?? refuse());
+    if (this.isList) return Array.isArray(value) ? (value.length === 0 ? undefined : value) : unsupported();
+    if (this.isImplicit) return this.isZero(value) ? undefined : (value ?? unsupported());
     return Object.hasOwn(message, this.name) ? value : undefined;
   }
 
@@ -52,11 +52,11 @@ export class FieldReader {
   }
 }
 
-function refuse(): never {
-  throw UNFORESEEN;
+function unsupported(): never {
+  throw UNSUPPORTED;
 }
 
-/** The value of a scalar that is not written; empty bytes are told by their length. */
+/** A scalar's default value. (`isZero` checks bytes by their length.) */
 function zeroOf(type: ScalarType | undefined): unknown {
   switch (type) {
     case ScalarType.STRING:

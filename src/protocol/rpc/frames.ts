@@ -1,9 +1,9 @@
-/** Messages in their envelopes, each encoded once for all streams that send it. */
+/** Caches enveloped messages: each is encoded once for all streams that send it. */
 import { compressedEnvelope, isLong } from "./compression.js";
 import type { Message, MethodCodec } from "./codec.js";
 import { ENVELOPE_HEAD_BYTES, seal } from "./envelope.js";
 
-/** Kept by a message's identity, for as long as someone still has to send it. */
+/** Keyed weakly by message object: a frame lives as long as a stream still has to send its message. */
 export class SharedFrames {
   private readonly binary = new WeakMap<Message, Buffer>();
   private readonly json = new WeakMap<Message, Buffer>();
@@ -11,7 +11,7 @@ export class SharedFrames {
 
   constructor(private readonly codec: MethodCodec) {}
 
-  /** A promise only where the frame is compressed. Throws ConnectError for a message that can't be encoded. */
+  /** Returns a promise only if the frame is compressed. Throws ConnectError if the message can't be encoded. */
   of(message: Message, isBinary: boolean, acceptsGzip: boolean): Buffer | Promise<Buffer> {
     const frames = isBinary ? this.binary : this.json;
     let frame = frames.get(message);
@@ -19,10 +19,10 @@ export class SharedFrames {
       frame = seal(this.codec.encode(isBinary, message, ENVELOPE_HEAD_BYTES), 0);
       frames.set(message, frame);
     }
-    return acceptsGzip ? this.compressedWhereLong(frame) : frame;
+    return acceptsGzip ? this.compressedIfLong(frame) : frame;
   }
 
-  private compressedWhereLong(frame: Buffer): Buffer | Promise<Buffer> {
+  private compressedIfLong(frame: Buffer): Buffer | Promise<Buffer> {
     const known = this.compressed.get(frame);
     if (known !== undefined) return known;
     const data = frame.subarray(ENVELOPE_HEAD_BYTES);

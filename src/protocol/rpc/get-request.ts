@@ -2,7 +2,7 @@
 import { base64Decode } from "@bufbuild/protobuf/wire";
 import { CONNECT_JSON, CONNECT_PROTO, type WireForm } from "./wire-form.js";
 
-/** A target that means the same to every parser of URLs: printable ASCII without a fragment. */
+/** A query that every URL parser reads the same way: printable ASCII without a fragment. */
 const PLAIN_TARGET = /^[\x21-\x22\x24-\x7e]*$/;
 
 const FORM_BY_ENCODING = new Map<string | null, WireForm>([
@@ -15,7 +15,7 @@ export interface GetMessage {
   readonly bytes: Uint8Array;
 }
 
-/** The message of a query string; undefined where the stock adapter has to look at it: compressed, malformed, other codecs. */
+/** The message in a query string; undefined if the stock adapter must handle it: compressed, malformed, or another codec. */
 export function messageOf(query: string): GetMessage | undefined {
   if (!PLAIN_TARGET.test(query)) return undefined;
   const parameters = new URLSearchParams(query);

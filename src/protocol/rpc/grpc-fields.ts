@@ -11,7 +11,7 @@ import { type Fields, addFields } from "./fields.js";
 const STATUS_OK: Readonly<Fields> = Object.freeze({ "grpc-status": "0" });
 const STATUS_OK_BYTES: Uint8Array = Buffer.from("grpc-status: 0\r\n");
 
-/** The handler's trailers with the status of the call, as HTTP has them. */
+/** The handler's trailers and the call's status, as HTTP trailers. */
 export function grpcTrailers(call: RpcCall, error: ConnectError | undefined): Readonly<Fields> {
   if (error === undefined && call.ownTrailers === undefined) return STATUS_OK;
   const fields: Fields = {};
@@ -19,7 +19,7 @@ export function grpcTrailers(call: RpcCall, error: ConnectError | undefined): Re
   return fields;
 }
 
-/** As {@link grpcTrailers}, as bytes for an envelope. */
+/** As {@link grpcTrailers}, serialised for an envelope. */
 export function grpcTrailerBytes(call: RpcCall, error: ConnectError | undefined): Uint8Array {
   return error === undefined && call.ownTrailers === undefined
     ? STATUS_OK_BYTES

@@ -1,4 +1,4 @@
-/** Hands what happens on an HTTP/1.1 request to its call. Both ends carry the call, so that one function serves as the listener of all. */
+/** Forwards the events of an HTTP/1.1 request to its call. The call is a property of request and response, so all calls share the listeners. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { RpcCall } from "./call.js";
 
@@ -7,16 +7,16 @@ interface Carrying {
   [CALL]: RpcCall;
 }
 
-/** Reads the request's body. */
+/** Forwards the request's body to the call. */
 export function readRequest(request: IncomingMessage, call: RpcCall): void {
   (request as IncomingMessage & Carrying)[CALL] = call;
   request.on("data", onData);
   request.on("end", onEnd);
-  // A client that hangs up in the middle; the response's `close` says so too.
+  // The client disconnected before the end of the body; the response's `close` reports it.
   request.on("error", ignore);
 }
 
-/** Notices when the client goes away. */
+/** Cancels the call when the client disconnects. */
 export function followResponse(response: ServerResponse, call: RpcCall): void {
   (response as ServerResponse & Carrying)[CALL] = call;
   response.on("close", onClose);

@@ -1,47 +1,47 @@
 /**
- * Writers of protobuf's JSON made once for each message type: https://protobuf.dev/programming-guides/json/
+ * ProtoJSON encoders compiled once per message type: https://protobuf.dev/programming-guides/json/
  *
- * They know what most messages are made of; for the rest (maps, durations, wrappers, fractions, values of the wrong type) the library does
- * it. Either way the text is the library's: a property test holds that.
+ * They support the common field types; the library encodes the rest (maps, durations, wrappers, fractions, values of the wrong type). The
+ * output is the library's, which a property test checks.
  */
 import { type DescEnum, type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 import { FeatureSet_FieldPresence as Presence } from "@bufbuild/protobuf/wkt";
 import type { Message } from "./codec.js";
-import { FieldReader, fieldsOf, UNFORESEEN } from "./field-reader.js";
+import { FieldReader, fieldsOf, UNSUPPORTED } from "./field-reader.js";
 
-/** The message as JSON; undefined where the library has to write it, or would refuse. */
+/** The message as JSON; undefined if the library must encode or reject it. */
 export type JsonEncoder = (message: Message) => string | undefined;
 
-/** Writes a value that is set. */
+/** Writes a set value. */
 type WriteValue = (value: unknown) => string;
 
 const TIMESTAMP = "google.protobuf.Timestamp";
-/** 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z, in seconds: what the JSON form has room for. */
+/** 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z, in seconds: the range of the JSON form. */
 const SECONDS_MIN = -62_135_596_800n;
 const SECONDS_MAX = 253_402_300_799n;
 const NANOS_MAX = 999_999_999;
 
 export function createJsonEncoder(desc: DescMessage): JsonEncoder {
-  if (!isPlain(desc, new Set())) return () => undefined;
+  if (!isSupported(desc, new Set())) return () => undefined;
   const write = messageWriter(desc, new Map());
   return (message) => {
     try {
       return write(message);
     } catch (error) {
-      if (error === UNFORESEEN) return undefined;
+      if (error === UNSUPPORTED) return undefined;
       throw error;
     }
   };
 }
 
-/** Whether nothing in the type needs the library, however deep. */
-function isPlain(desc: DescMessage, seen: Set<DescMessage>): boolean {
+/** Whether the type, including its nested types, needs no help from the library. */
+function isSupported(desc: DescMessage, seen: Set<DescMessage>): boolean {
   if (seen.has(desc) || desc.typeName === TIMESTAMP) return true;
   seen.add(desc);
   if (desc.typeName.startsWith("google.protobuf.")) return false;
   return desc.fields.every((field) => {
     if (field.presence === Presence.LEGACY_REQUIRED || field.fieldKind === "map") return false;
-    if (field.message !== undefined) return isPlain(field.message, seen);
+    if (field.message !== undefined) return isSupported(field.message, seen);
     return field.enum !== undefined || field.scalar in SCALAR_WRITERS;
   });
 }
@@ -59,7 +59,7 @@ function messageWriter(desc: DescMessage, known: Map<DescMessage, WriteValue>): 
     }
     return `{${text}}`;
   };
-  // Before the fields: a message may hold others of its own type.
+  // Registered before its fields are compiled: message types can be recursive.
   known.set(desc, write);
   for (const field of [...desc.fields].sort((left, right) => left.number - right.number))
     fields.push(memberWriter(field, known));
@@ -85,25 +85,25 @@ function valueWriter(field: DescField, known: Map<DescMessage, WriteValue>): Wri
   if (field.message !== undefined) return messageWriter(field.message, known);
   if (field.enum !== undefined) return enumWriter(field.enum);
   const write = SCALAR_WRITERS[field.scalar];
-  if (write === undefined) throw new Error(`${field.toString()} is not plain`);
+  if (write === undefined) throw new Error(`${field.toString()} is not supported`);
   return write;
 }
 
-/** A name, or the number where it has none. */
+/** The value's name, or its number if it has no name. */
 function enumWriter(desc: DescEnum): WriteValue {
   const names = new Map(desc.values.map(({ number, name }) => [number, JSON.stringify(name)]));
   return (value) => {
-    if (typeof value !== "number") throw UNFORESEEN;
+    if (typeof value !== "number") throw UNSUPPORTED;
     return names.get(value) ?? wholeNumber(value);
   };
 }
 
-/** RFC 3339 in UTC, with as many groups of three digits as the fraction has. */
+/** RFC 3339 in UTC, with 0, 3, 6 or 9 fractional digits. */
 function writeTimestamp(value: unknown): string {
   const { seconds, nanos } = value as { readonly seconds?: unknown; readonly nanos?: unknown };
-  if (typeof seconds !== "bigint" || seconds < SECONDS_MIN || seconds > SECONDS_MAX) throw UNFORESEEN;
+  if (typeof seconds !== "bigint" || seconds < SECONDS_MIN || seconds > SECONDS_MAX) throw UNSUPPORTED;
   if (typeof nanos !== "number" || !Number.isInteger(nanos) || nanos < 0 || nanos > NANOS_MAX)
-    throw UNFORESEEN;
+    throw UNSUPPORTED;
   const whole = new Date(Number(seconds) * 1_000).toISOString().slice(0, -".000Z".length);
   if (nanos === 0) return `"${whole}Z"`;
   let fraction = nanos.toString().padStart(9, "0");
@@ -112,26 +112,26 @@ function writeTimestamp(value: unknown): string {
 }
 
 function wholeNumber(value: unknown): string {
-  if (typeof value !== "number" || !Number.isInteger(value)) throw UNFORESEEN;
+  if (typeof value !== "number" || !Number.isInteger(value)) throw UNSUPPORTED;
   return JSON.stringify(value);
 }
 
 function longNumber(value: unknown): string {
-  if (typeof value !== "bigint") throw UNFORESEEN;
+  if (typeof value !== "bigint") throw UNSUPPORTED;
   return `"${value}"`;
 }
 
 const SCALAR_WRITERS: Readonly<Partial<Record<ScalarType, WriteValue>>> = {
   [ScalarType.STRING](value) {
-    if (typeof value !== "string") throw UNFORESEEN;
+    if (typeof value !== "string") throw UNSUPPORTED;
     return JSON.stringify(value);
   },
   [ScalarType.BYTES](value) {
-    if (!(value instanceof Uint8Array)) throw UNFORESEEN;
+    if (!(value instanceof Uint8Array)) throw UNSUPPORTED;
     return `"${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64")}"`;
   },
   [ScalarType.BOOL](value) {
-    if (typeof value !== "boolean") throw UNFORESEEN;
+    if (typeof value !== "boolean") throw UNSUPPORTED;
     return value ? "true" : "false";
   },
   [ScalarType.INT32]: wholeNumber,

@@ -1,11 +1,11 @@
-/** Collects the bytes of a request into its one message, and refuses what is no such thing in the stock adapter's words. */
+/** Reads the one message of a request's body. Rejects malformed bodies with the stock adapter's errors. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Message, MethodCodec } from "./codec.js";
 import { COMPRESSED_FLAG, ENVELOPE_HEAD_BYTES } from "./envelope.js";
 import { Pieces } from "../pieces.js";
 import type { WireForm } from "./wire-form.js";
 
-/** Takes a body piece by piece. Both methods throw ConnectError as soon as the request can't be answered. */
+/** Receives a body in chunks. Both methods throw ConnectError as soon as the body is known to be invalid. */
 export interface RequestBody {
   push(chunk: Buffer): void;
   end(): Message;
@@ -40,7 +40,7 @@ export class PlainBody implements RequestBody {
 export class EnvelopedBody implements RequestBody {
   private pieces: Pieces | undefined;
   private message: Message | undefined;
-  /** What the next message's head said; undefined while it has not come. */
+  /** The envelope head of the next message; undefined until it has arrived. */
   private head: { flags: number; length: number } | undefined;
 
   constructor(
@@ -52,7 +52,7 @@ export class EnvelopedBody implements RequestBody {
 
   push(chunk: Buffer): void {
     if (this.pieces === undefined) {
-      // Most bodies are one envelope in one piece.
+      // Fast path: most bodies are one envelope in one chunk.
       if (
         chunk.length >= ENVELOPE_HEAD_BYTES &&
         chunk.length === chunk.readUInt32BE(1) + ENVELOPE_HEAD_BYTES
@@ -80,7 +80,7 @@ export class EnvelopedBody implements RequestBody {
     return this.message;
   }
 
-  /** Takes every envelope that is complete. */
+  /** Accepts every complete envelope. */
   private split(pieces: Pieces): void {
     while (pieces.bytes >= (this.head?.length ?? ENVELOPE_HEAD_BYTES)) {
       const all = pieces.takeAll();

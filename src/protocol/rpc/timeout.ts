@@ -1,4 +1,4 @@
-/** Time limits as clients send them: `grpc-timeout` (gRPC over HTTP/2, "Requests") and `connect-timeout-ms` (Connect, "Timeouts"). */
+/** Timeouts as clients send them: `grpc-timeout` (gRPC over HTTP/2, "Requests") and `connect-timeout-ms` (Connect, "Timeouts"). */
 import type { IncomingHttpHeaders } from "node:http";
 import type { WireForm } from "./wire-form.js";
 
@@ -14,7 +14,7 @@ const MS_BY_UNIT: Readonly<Record<string, number>> = {
   n: 0.000001,
 };
 
-/** The time limit in milliseconds; undefined where there is none, `malformed` where it can't be read. */
+/** The timeout in milliseconds; undefined if there is none. */
 export function timeoutOf(form: WireForm, headers: IncomingHttpHeaders): number | undefined | "malformed" {
   const text = headers[form.timeoutHeader];
   if (text === undefined) return undefined;

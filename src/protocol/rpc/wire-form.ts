@@ -1,22 +1,22 @@
-/** The wire forms that the fast path speaks: how each is told from a request, and what its answers are called. */
+/** The wire formats of the fast path: how to detect each from a request, and the headers of its responses. */
 import type { IncomingHttpHeaders } from "node:http";
 import { END_STREAM_FLAG, TRAILER_FLAG } from "./envelope.js";
 
 /** One protocol with one codec. */
 export interface WireForm {
   readonly door: "grpc" | "grpc-web" | "connect";
-  /** Protobuf's binary format; else its JSON. */
+  /** Protobuf's binary format; otherwise ProtoJSON. */
   readonly isBinary: boolean;
-  /** The content type of answers. */
+  /** The content type of responses. */
   readonly contentType: string;
-  /** Whether messages are in envelopes; else the body is the message. */
+  /** Whether messages are in envelopes; otherwise the body is the message. */
   readonly isEnveloped: boolean;
-  /** Marks an envelope that holds no message but the end; 0: there is none. In a request it says nothing that matters here. */
+  /** The flag of the envelope that ends the stream; 0: the protocol has none. In a request, such an envelope is ignored. */
   readonly endFlag: number;
   readonly timeoutHeader: "grpc-timeout" | "connect-timeout-ms";
-  /** Says how messages are compressed. */
+  /** Names the compression of messages. */
   readonly encodingHeader: "grpc-encoding" | "content-encoding" | "connect-content-encoding";
-  /** Says what the client can decompress. */
+  /** Lists the compressions that the client accepts. */
   readonly acceptEncodingHeader: "grpc-accept-encoding" | "accept-encoding" | "connect-accept-encoding";
 }
 
@@ -61,8 +61,8 @@ export const CONNECT_PROTO = connect("proto");
 export const CONNECT_JSON = connect("json");
 
 /**
- * By a request's content type, in the spellings that clients send. Others that mean the same (capitals, more parameters) are left to
- * the stock adapter, as is grpc-web-text.
+ * By content type, in the spellings that clients send. The stock adapter handles equivalent ones (capitals, more parameters) and
+ * grpc-web-text.
  */
 const GRPC_FORMS: readonly (readonly [string, WireForm])[] = [
   ["application/grpc", grpc("grpc", "proto")],
@@ -85,19 +85,19 @@ const STREAM_FORMS = new Map<string, WireForm>([
   ["application/connect+json", connectStream("json")],
 ]);
 
-/** The form of a POST to a unary or streaming method; undefined where the fast path does not know it. */
+/** The wire format of a POST to a unary or streaming method; undefined if the fast path does not support it. */
 export function formOf(headers: IncomingHttpHeaders, isUnary: boolean): WireForm | undefined {
   const contentType = headers["content-type"];
   return contentType === undefined ? undefined : (isUnary ? UNARY_FORMS : STREAM_FORMS).get(contentType);
 }
 
-/** Whether the request's body is sent as it is. */
+/** Whether the request's body is uncompressed. */
 export function isUncompressed(form: WireForm, headers: IncomingHttpHeaders): boolean {
   const encoding = headers[form.encodingHeader];
   return encoding === undefined || encoding === "identity";
 }
 
-/** Whether the client takes gzip; chosen as the stock adapter does, by the bare word in the list. */
+/** Whether the client accepts gzip. Like the stock adapter, matches list items exactly, without parameters. */
 export function acceptsGzip(form: WireForm, headers: IncomingHttpHeaders): boolean {
   const accepted = headers[form.acceptEncodingHeader];
   if (accepted === undefined || accepted === "identity") return false;

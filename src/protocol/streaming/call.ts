@@ -1,4 +1,4 @@
-/** One server-streaming call: its way from the request's message to the stream's last word. */
+/** A server-streaming call, from the request message to the end of the response stream. */
 import type { ConnectError } from "@connectrpc/connect";
 import type { MessageStream } from "../../service/calls.js";
 import { RpcCall } from "../rpc/call.js";
@@ -6,23 +6,23 @@ import type { Message } from "../rpc/codec.js";
 import { type Fields, envelopedHeaders } from "../rpc/fields.js";
 import { ENDINGS, type Ending } from "./ending.js";
 
-/** Messages that are at hand at once are written at once, up to about so many bytes. */
+/** Messages that are available together are written together, up to about this many bytes. */
 const BATCH_BYTES_MAX = 65_536;
 
-/** A call on some kind of stream, which the subclasses know. */
+/** Subclasses implement it over HTTP/1.1 and HTTP/2. */
 export abstract class StreamingCall extends RpcCall {
   private messages: MessageStream<Message> | undefined;
   private hasHeaders = false;
   private unblock: (() => void) | undefined;
 
-  /** Whether the client has still to take what was written before there should be more. */
+  /** Whether the write buffer is full. */
   protected abstract get isFull(): boolean;
-  /** Calls the listener once when that is over. */
+  /** Calls the listener once when the write buffer has drained. */
   protected abstract onceDrained(listener: () => void): void;
-  /** Sends the headers at once. May throw where one is not fit to be sent. */
+  /** Sends the headers immediately. Throws if one is invalid. */
   protected abstract writeHeaders(headers: Readonly<Fields>): void;
   protected abstract write(frames: readonly Buffer[]): void;
-  /** As `writeHeaders`, for trailers. */
+  /** Ends the response. Throws if a trailer is invalid. */
   protected abstract writeEnding(ending: Ending): void;
 
   received(): void {
@@ -50,16 +50,16 @@ export abstract class StreamingCall extends RpcCall {
     const { settings, head } = this;
     try {
       const request = this.body.end();
-      // A stream has to end when its time is up also where nobody looks at the signal.
+      // Starts the deadline timer: the stream must end at its deadline even if no handler observes the signal.
       if (head.timeoutMs !== undefined) this.makeController();
       if (this.hasEnded()) return;
       this.messages = await settings.registry.stream(head.route.method, this, request);
       if (this.hasEnded()) {
-        // The client left meanwhile.
+        // The client canceled meanwhile.
         this.release();
         return;
       }
-      // Not only with the first message: a client that watches from now on learns that its watch is in place.
+      // Sent before the first message: they tell the client that its watch has started.
       this.sendHeaders();
       await this.pump(this.messages);
       if (!this.hasEnded()) await this.end(undefined);
@@ -68,7 +68,7 @@ export abstract class StreamingCall extends RpcCall {
     }
   }
 
-  /** The next message is asked for only when there is room: what a slow client lets pile up is in the stream's queue, which is bounded. */
+  /** Pulls the next message only when the client has room for it. A slow client's backlog stays in the stream's bounded queue. */
   private async pump(messages: MessageStream<Message>): Promise<void> {
     for (;;) {
       if (this.isFull) await this.drained();
@@ -79,7 +79,7 @@ export abstract class StreamingCall extends RpcCall {
     }
   }
 
-  /** Sends a message, and those that are at hand behind it. */
+  /** Sends a message, and those that are available right after it. */
   private async sendBatch(messages: MessageStream<Message>, first: Message): Promise<void> {
     const { route, form, acceptsGzip } = this.head;
     const frames: Buffer[] = [];
@@ -94,7 +94,7 @@ export abstract class StreamingCall extends RpcCall {
         message = bytes < BATCH_BYTES_MAX ? messages.poll?.() : undefined;
       }
     } finally {
-      // Also those before one that can't be encoded.
+      // Also sends the messages before one that can't be encoded.
       if (!this.hasEnded() && bytes > 0) {
         this.countSent(bytes);
         this.write(frames);
@@ -120,7 +120,7 @@ export abstract class StreamingCall extends RpcCall {
     }
   }
 
-  /** As `isOver`, which may change wherever something is waited for. */
+  /** Reads `isOver` anew after an await: TypeScript's narrowing would assume that it is unchanged. */
   private hasEnded(): boolean {
     return this.isOver;
   }
@@ -132,7 +132,7 @@ export abstract class StreamingCall extends RpcCall {
     });
   }
 
-  /** Lets go of the stream of messages, at once. */
+  /** Ends the message stream and wakes the pump. */
   private release(): void {
     const { messages } = this;
     this.messages = undefined;

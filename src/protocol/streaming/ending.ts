@@ -1,4 +1,4 @@
-/** The last word of a stream in each protocol, like the stock adapter's. */
+/** How a stream ends in each protocol, as the stock adapter does it. */
 import type { ConnectError } from "@connectrpc/connect";
 import { endStreamToJson } from "@connectrpc/connect/protocol-connect";
 import { compressedEnvelope } from "../rpc/compression.js";
@@ -11,7 +11,7 @@ import type { StreamingCall } from "./call.js";
 /** An envelope that ends the body, or HTTP trailers. */
 export type Ending = { readonly envelope: Buffer } | { readonly trailers: Readonly<Fields> };
 
-/** How one protocol ends a stream. A promise only where something is compressed. */
+/** Creates one protocol's stream ending. Returns a promise only if it is compressed. */
 type EndingMaker = (call: StreamingCall, error: ConnectError | undefined) => Ending | Promise<Ending>;
 
 export const ENDINGS: Readonly<Record<WireForm["door"], EndingMaker>> = {

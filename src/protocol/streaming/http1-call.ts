@@ -1,4 +1,4 @@
-/** A server-streaming call on an HTTP/1.1 request: its answer is chunked. */
+/** A server-streaming call over HTTP/1.1, with a chunked response. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { CallSettings, RequestHead } from "../rpc/call.js";
 import type { Fields } from "../rpc/fields.js";
@@ -20,7 +20,7 @@ export class Http1StreamingCall extends StreamingCall {
     return this.request.socket;
   }
 
-  /** Reads the request's body; starts the stream when it is complete. */
+  /** Reads the request's body, then starts the stream. */
   read(): void {
     followResponse(this.response, this);
     readRequest(this.request, this);
@@ -49,7 +49,7 @@ export class Http1StreamingCall extends StreamingCall {
   }
 
   protected writeEnding(ending: Ending): void {
-    // gRPC, which ends in trailers, is not for HTTP/1.1.
+    // Only gRPC ends in HTTP trailers, and it needs HTTP/2.
     if (!this.response.destroyed && "envelope" in ending) this.response.end(ending.envelope);
   }
 

@@ -1,4 +1,4 @@
-/** A server-streaming call on an HTTP/2 stream. */
+/** A server-streaming call over HTTP/2. */
 import { ErrorCode, type RequestStream } from "@ironflow-kv/http2";
 import type { CallSettings, RequestHead } from "../rpc/call.js";
 import type { Fields } from "../rpc/fields.js";
@@ -20,7 +20,7 @@ export class Http2StreamingCall extends StreamingCall {
     return this.stream.connection;
   }
 
-  /** Reads the request's body; starts the stream when it is complete. */
+  /** Reads the request's body, then starts the stream. */
   read(): void {
     this.stream.listener = this;
     if (this.stream.isRequestComplete) this.received();

@@ -1,4 +1,4 @@
-/** Answers of Connect's unary protocol: https://connectrpc.com/docs/protocol#unary-response */
+/** Responses of Connect's unary protocol: https://connectrpc.com/docs/protocol#unary-response */
 import { codeToHttpStatus, errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
 import { compress, isLong } from "../rpc/compression.js";
 import { type Fields, addFields } from "../rpc/fields.js";

@@ -1,4 +1,4 @@
-/** Answers of gRPC-Web. */
+/** Responses of the gRPC-Web protocol. */
 import { compressedEnvelope, isLong } from "../rpc/compression.js";
 import { ENVELOPE_HEAD_BYTES, TRAILER_FLAG, envelope, seal } from "../rpc/envelope.js";
 import { envelopedHeaders } from "../rpc/fields.js";
@@ -12,7 +12,7 @@ export const grpcWebAnswers: AnswerMaker = {
     const message = framed.subarray(ENVELOPE_HEAD_BYTES);
     const trailers = grpcTrailerBytes(call, undefined);
     if (call.acceptsGzip && (isLong(message) || isLong(trailers))) return compressed(call, message, trailers);
-    // In one buffer, so that they go out in one write.
+    // One buffer: one write.
     return answerOf(call, Buffer.concat([seal(framed, 0), envelope(TRAILER_FLAG, trailers)]));
   },
   failure(call, error) {

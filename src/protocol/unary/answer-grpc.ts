@@ -1,4 +1,4 @@
-/** Answers of the gRPC protocol. */
+/** Responses of the gRPC protocol. */
 import { compressedEnvelope, isLong } from "../rpc/compression.js";
 import { ENVELOPE_HEAD_BYTES, seal } from "../rpc/envelope.js";
 import { type Fields, envelopedHeaders } from "../rpc/fields.js";

@@ -1,4 +1,4 @@
-/** What a call is answered with, before it is written to a stream: one maker for each protocol, each like the stock adapter's. */
+/** Unary responses before they are written: one factory per protocol, each equivalent to the stock adapter. */
 import type { ConnectError } from "@connectrpc/connect";
 import type { Fields } from "../rpc/fields.js";
 import type { UnaryCall } from "./call.js";
@@ -11,11 +11,11 @@ export interface Answer {
   readonly trailers: Readonly<Fields> | undefined;
 }
 
-/** How one protocol answers. A promise only where something is compressed. */
+/** Creates one protocol's responses. Returns a promise only if something is compressed. */
 export interface AnswerMaker {
-  /** The bytes that are kept free before an encoded message. */
+  /** Free bytes before an encoded message. */
   readonly headBytes: number;
-  /** `framed` is the encoded message behind its free bytes; it is the answer's own from here on. */
+  /** `framed` is the encoded message after its free bytes; the answer takes ownership of it. */
   success(call: UnaryCall, framed: Buffer): Answer | Promise<Answer>;
   failure(call: UnaryCall, error: ConnectError): Answer | Promise<Answer>;
 }

@@ -1,4 +1,4 @@
-/** One unary call: its way from the request's message to the answer. */
+/** A unary call, from the request message to the response. */
 import { RpcCall } from "../rpc/call.js";
 import type { WireForm } from "../rpc/wire-form.js";
 import type { Answer, AnswerMaker } from "./answer.js";
@@ -12,18 +12,18 @@ const ANSWERS: Readonly<Record<WireForm["door"], AnswerMaker>> = {
   connect: connectAnswers,
 };
 
-/** A call on some kind of stream, which the subclasses know. */
+/** Subclasses implement it over HTTP/1.1 and HTTP/2. */
 export abstract class UnaryCall extends RpcCall {
-  /** Notices when the client goes away. */
+  /** Cancels the call when the client disconnects. */
   protected abstract listen(): void;
-  /** Writes the answer; only ever called once. May throw where a header is not fit to be sent. */
+  /** Writes the response; called once. Throws if a header is invalid. */
   protected abstract write(answer: Answer): void;
 
   received(): void {
     if (!this.isOver) void this.run(undefined);
   }
 
-  /** Runs a call whose message did not come in a body. */
+  /** Runs a call whose message did not arrive in a body. */
   answerTo(bytes: Uint8Array): void {
     this.listen();
     void this.run(bytes);

@@ -1,4 +1,4 @@
-/** A unary call on an HTTP/1.1 request. */
+/** A unary call over HTTP/1.1. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { CallSettings, RequestHead } from "../rpc/call.js";
 import { followResponse, readRequest } from "../rpc/http1-events.js";
@@ -19,7 +19,7 @@ export class Http1UnaryCall extends UnaryCall {
     return this.request.socket;
   }
 
-  /** Reads the request's body; answers when it is complete. */
+  /** Reads the request's body, then runs the call. */
   read(): void {
     this.listen();
     readRequest(this.request, this);

@@ -1,4 +1,4 @@
-/** A unary call on an HTTP/2 stream. */
+/** A unary call over HTTP/2. */
 import { ErrorCode, type RequestStream } from "@ironflow-kv/http2";
 import type { CallSettings, RequestHead } from "../rpc/call.js";
 import type { Answer } from "./answer.js";
@@ -17,7 +17,7 @@ export class Http2UnaryCall extends UnaryCall {
     return this.stream.connection;
   }
 
-  /** Reads the request's body; answers when it is complete. */
+  /** Reads the request's body, then runs the call. */
   read(): void {
     this.listen();
     if (this.stream.isRequestComplete) this.received();

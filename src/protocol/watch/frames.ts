@@ -1,4 +1,4 @@
-/** What a watch sends: one JSON object per event, the same for WebSocket and SSE. Existing SDKs depend on these names. */
+/** The frames of a watch: one JSON object per event, the same over WebSocket and SSE. Existing SDKs depend on these names. */
 import type { Message } from "@bufbuild/protobuf";
 import { ConnectError } from "@connectrpc/connect";
 import type { WatchRequest, WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
@@ -7,7 +7,7 @@ import type { HttpCall } from "../rest/call.js";
 import { detailOf, opaqueRefusal, refusalOf } from "../rest/errors.js";
 import { writeBase64, writeTime } from "../rest/json.js";
 
-/** One event as it is sent. */
+/** An encoded event. */
 export class Frame {
   private encoded: Buffer | undefined;
 
@@ -16,16 +16,16 @@ export class Frame {
     readonly revision: bigint,
   ) {}
 
-  /** The JSON's bytes; made once, for all WebSockets that send it. */
+  /** The JSON in UTF-8; encoded once for all WebSockets that send it. */
   get bytes(): Buffer {
     return (this.encoded ??= Buffer.from(this.json));
   }
 }
 
-/** Watchers of a bucket share their events: each is encoded once, for as long as someone still has to send it. */
+/** Watchers of a bucket share event objects, so each event is encoded once. */
 const frameByEvent = new WeakMap<WatchResponse, Frame>();
 
-/** The frame of an event; undefined for one that the client did not ask for. */
+/** The frame of an event; undefined if the client did not request such events. */
 export function frameOf(event: WatchResponse, bucket: string, wantsSnapshotEnd: boolean): Frame | undefined {
   if (event.event.case === "snapshotEnd" && !wantsSnapshotEnd) return undefined;
   const known = frameByEvent.get(event);
@@ -72,7 +72,7 @@ function stateOf(entry: Entry): string {
   return `"value":"${isPut ? writeBase64(entry.value) : ""}","revision":${entry.revision},"operation":"${isPut ? "put" : "delete"}"`;
 }
 
-/** The last frame of a watch that failed. Where the client can go on, the sentence says from where. */
+/** The last frame of a failed watch. If the client can resume, the message names the revision. */
 export function errorFrame(
   error: unknown,
   requestId: string | undefined,
@@ -85,7 +85,7 @@ export function errorFrame(
 
 const RESUMABLE: ReadonlySet<string> = new Set(["slow_watcher", "shutting_down", "revision_compacted"]);
 
-/** The bucket that a watch is of. */
+/** The bucket that a call watches. */
 export function bucketOfWatch(call: HttpCall): string {
   return (call.request as Message as WatchRequest).bucket;
 }

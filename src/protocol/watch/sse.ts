@@ -1,6 +1,6 @@
 /**
- * A watch as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html): each frame is one event with its revision
- * as the id, so that a browser that connects again goes on where it was.
+ * A watch as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html). Each frame is one event, with its revision
+ * as the id: a browser that reconnects resumes after it.
  */
 import type { WatchRequest, WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { WatchRequest_Start } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
@@ -15,17 +15,16 @@ import type { Endpoint } from "../rest/routes.js";
 import { writeHead } from "../rest/send.js";
 import { bucketOfWatch, errorFrame, frameOf } from "./frames.js";
 
-/** Text that waits to be written together is at most this long. */
+/** Buffered events are flushed at this length. */
 const BATCH_CHARS_MAX = 65_536;
 
-/** What a stream needs beside its call. */
 export interface EventStreamOptions {
   readonly registry: ServiceRegistry;
   readonly limits: Pick<Limits, "pingIntervalMs">;
   readonly log: FaultLog;
 }
 
-/** Serves the watch until either side ends it. Rejects only before anything is written. */
+/** Serves the watch until either side ends it. Rejects only before it has written anything. */
 export async function serveEventStream(
   endpoint: Endpoint,
   call: HttpCall,
@@ -43,7 +42,7 @@ export async function serveEventStream(
   await stream.run();
 }
 
-/** A browser that connects again says which event it saw last; its URL still says where the first time began. */
+/** On reconnect, a browser sends the ID of the last event it saw. It overrides the start in the URL, which is that of the first connection. */
 function resume(request: WatchRequest, lastEventId: string | string[] | undefined): void {
   if (lastEventId === undefined || lastEventId === "") return;
   if (typeof lastEventId !== "string" || !/^\d{1,19}$/.test(lastEventId)) {
@@ -54,7 +53,7 @@ function resume(request: WatchRequest, lastEventId: string | string[] | undefine
 }
 
 class EventStream {
-  /** Events that are at hand at once are written at once. */
+  /** Events of one event loop turn, to be written together. */
   private batch = "";
   private isFlushScheduled = false;
   private isBlocked = false;
@@ -81,17 +80,17 @@ class EventStream {
       writeHead(response, 200, {
         "content-type": "text/event-stream",
         "cache-control": "no-store",
-        // Some reverse proxies hold an answer back until it is complete, unless told.
+        // nginx and other reverse proxies buffer responses without this header.
         "x-accel-buffering": "no",
       });
-      // A first byte: until there is one, some clients do not take the stream for open.
+      // Some clients consider the stream open only after its first byte.
       this.write(":\n\n");
       await this.pump();
     } catch (error) {
       this.writeError(error);
     } finally {
       clearInterval(keepAlive);
-      // First of all, whatever else may fail: an open watch counts against its limits.
+      // Close the watch first, in case a later step fails: open watches count against the limits.
       const closed = this.events.return?.();
       this.flush();
       response.end();
@@ -137,12 +136,12 @@ class EventStream {
     if (this.isClosed) return;
     const requestId = this.call.header(REQUEST_ID_HEADER);
     if (refusalOf(error) === undefined) {
-      this.options.log.error({ err: error, request_id: requestId }, "A watch by SSE failed.");
+      this.options.log.error({ err: error, request_id: requestId }, "An SSE watch failed.");
     }
     this.batch += `data: ${errorFrame(error, requestId).json}\n\n`;
   }
 
-  /** A comment when there is room for one; a client that took nothing since the one before is gone. */
+  /** Sends a comment, unless the write buffer is full. If it has been full since the previous ping, the client is dead. */
   private onPing(): void {
     if (this.isBlocked && this.wasBlocked) this.response.destroy();
     else if (!this.isBlocked) this.write(":\n\n");
@@ -163,12 +162,12 @@ class EventStream {
   }
 }
 
-/** The two kinds of response declare this method separately, so that a union of them can't be called. */
+/** TypeScript can't call `write` on the union of both response types. */
 function writeText(response: Response, text: string): boolean {
   return "stream" in response ? response.write(text) : response.write(text);
 }
 
-/** Whether the client left while the watch was being started: its `close` will not come again. */
+/** Whether the client disconnected while the watch was starting: `close` has been emitted already. */
 function isGone(response: Response): boolean {
   return "stream" in response ? response.stream.destroyed : response.destroyed;
 }

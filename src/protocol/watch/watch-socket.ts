@@ -1,4 +1,4 @@
-/** One open WebSocket with its watch: sends the frames as fast as the client takes them, pings, and ends both together. */
+/** A watch over an open WebSocket: sends frames at the client's pace, pings the client, and closes watch and socket together. */
 import type { Duplex } from "node:stream";
 import type { WebSocket } from "ws";
 import type { WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
@@ -19,7 +19,7 @@ const CLOSE_CODES: Readonly<Record<string, number>> = {
   too_many_watches: 1013,
   internal: 1011,
 };
-/** For what another try won't mend, such as a bucket that was deleted. */
+/** For errors that a retry does not fix, such as a deleted bucket. */
 const POLICY_CLOSE_CODE = 1008;
 
 export class WatchSocket {
@@ -32,7 +32,7 @@ export class WatchSocket {
 
   constructor(
     private readonly webSocket: WebSocket,
-    /** The connection under it: its buffer tells whether the client keeps up. */
+    /** The underlying connection: its write buffer shows whether the client keeps up. */
     private readonly connection: Duplex,
     private readonly method: BoundMethod,
     private readonly events: AsyncIterableIterator<WatchResponse>,
@@ -49,7 +49,7 @@ export class WatchSocket {
   start(): void {
     const { webSocket } = this;
     webSocket.on("close", () => this.close());
-    // A frame that breaks the protocol or is too large: `close` follows.
+    // An invalid or oversized frame; `close` follows.
     webSocket.on("error", () => this.close());
     webSocket.on("pong", () => this.pings.answered());
     webSocket.on("ping", () => this.onClientFrame());
@@ -70,7 +70,7 @@ export class WatchSocket {
     }
   }
 
-  /** The next event is asked for only when there is room: what a slow client lets pile up is the watch's queue, which is bounded. */
+  /** Pulls the next event only when the client has room for it. A slow client's backlog stays in the watch's bounded queue. */
   private async pump(): Promise<void> {
     const bucket = bucketOfWatch(this.call);
     const wantsSnapshotEnd = this.call.options.snapshotEnd === true;
@@ -87,7 +87,7 @@ export class WatchSocket {
     }
   }
 
-  /** Events that are at hand at once leave in one write. */
+  /** Corks the connection: events of one event loop turn are sent in one write. */
   private send(bytes: Buffer): void {
     if (!this.isCorked) {
       this.isCorked = true;
@@ -105,7 +105,7 @@ export class WatchSocket {
     if (this.isClosed) return;
     const requestId = this.call.header(REQUEST_ID_HEADER);
     if (refusalOf(error) === undefined) {
-      this.options.log.error({ err: error, request_id: requestId }, "A watch by WebSocket failed.");
+      this.options.log.error({ err: error, request_id: requestId }, "A WebSocket watch failed.");
     }
     const { json, code } = errorFrame(error, requestId);
     this.webSocket.send(json);

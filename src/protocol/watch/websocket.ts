@@ -1,6 +1,6 @@
 /**
- * A watch over WebSocket (RFC 6455). Whatever can be refused is refused before the handshake, as an HTTP answer: a path that is no watch, a
- * malformed request, a missing key or bucket. After it, a failure is an error frame and a close.
+ * A watch over WebSocket (RFC 6455). Errors that are known before the handshake are HTTP responses: a path that is not a watch, a malformed
+ * request, a missing API key or bucket. Later errors are an error frame and a close.
  */
 import { type IncomingMessage, ServerResponse } from "node:http";
 import { Socket } from "node:net";
@@ -23,20 +23,20 @@ import { WatchSocket } from "./watch-socket.js";
 export interface WatchUpgradeOptions {
   readonly registry: ServiceRegistry;
   readonly limits: Limits;
-  /** Which pages may connect: browsers don't guard WebSockets themselves. Default: all. */
+  /** Decides which pages may connect: browsers do not apply CORS to WebSockets. Default: all. */
   readonly pageGuard?: PageGuard | undefined;
   readonly log: FaultLog;
   /**
-   * Answers requests that ask for another upgrade, such as `curl --http2` does with h2c: a server may ignore that (RFC 9110 section 7.8),
-   * but Node hands the connection over all the same. Default: they are refused.
+   * Answers requests for other upgrades, such as h2c from `curl --http2`. A server may ignore them (RFC 9110 section 7.8), but Node emits
+   * `upgrade` for every one. Default: they are rejected.
    */
   readonly answerWithoutUpgrade?: ((request: IncomingMessage, response: ServerResponse) => void) | undefined;
 }
 
-/** Takes the `upgrade` events of an HTTP/1.1 server; never throws. */
+/** Handles the `upgrade` events of an HTTP/1.1 server; never throws. */
 export type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
-/** How long a client has to answer a close. */
+/** How long to wait for the client's close frame. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
 /** `closeTimeout` is missing in the types of ws. */
@@ -50,11 +50,11 @@ function handshakeOptions(limits: Limits): ServerOptions & { readonly closeTimeo
   };
 }
 
-/** Makes the door. Throws RouteError when the contract has a rule that can't be served. */
+/** Creates the upgrade handler. Throws RouteError if the contract has a rule that can't be served. */
 export function createWatchUpgrade(options: WatchUpgradeOptions): UpgradeHandler {
   const door = new WatchDoor(createRouter(options.registry), options);
   return (request, socket, head) => {
-    // Without a listener a reset by the client would end the process.
+    // Without a listener, a reset by the client would crash the process.
     socket.on("error", () => undefined);
     door.upgrade(request, socket, head).catch((error: unknown) => door.refuse(request, socket, error));
   };
@@ -92,7 +92,7 @@ class WatchDoor {
       call,
       call.request,
     )) as AsyncIterableIterator<WatchResponse>;
-    // Also where the client has only closed its side: the handshake would give up without a word.
+    // Also if the client only half-closed: the handshake would fail silently.
     if (!socket.readable || !socket.writable) {
       await events.return?.();
       socket.destroy();
@@ -103,12 +103,12 @@ class WatchDoor {
     });
   }
 
-  /** Answers over the bare connection, and closes it. */
+  /** Sends an HTTP error on the raw connection and closes it. */
   refuse(request: IncomingMessage, socket: Duplex, error: unknown): void {
     const refusal = refusalOf(error);
     const requestId = requestIdOf(request.headers);
     if (refusal === undefined) {
-      this.options.log.error({ err: error, request_id: requestId }, "The WebSocket door failed to answer.");
+      this.options.log.error({ err: error, request_id: requestId }, "Failed to answer a WebSocket upgrade.");
     }
     if (socket.destroyed) return;
     const response = responseOn(request, socket);
@@ -126,7 +126,7 @@ class WatchDoor {
   }
 }
 
-/** RFC 6455 section 4.2.1. Checked here so that nothing is started for a handshake that will fail. */
+/** RFC 6455 section 4.2.1. Checked before the watch starts, since the handshake would fail later. */
 function checkHandshake(request: IncomingMessage): void {
   if (request.headers["sec-websocket-version"] !== "13") {
     throw new Refusal(426, "upgrade_required", "Sec-WebSocket-Version must be 13.", {
@@ -140,7 +140,7 @@ function checkHandshake(request: IncomingMessage): void {
   }
 }
 
-/** A response on a connection that Node has let go of for the upgrade. The connection ends with it. */
+/** A response on a connection that Node released for the upgrade. It closes the connection. */
 function responseOn(request: IncomingMessage, socket: Duplex): ServerResponse {
   if (!(socket instanceof Socket)) throw new Error("The connection of an upgrade is no socket.");
   const response = new ServerResponse(request);
