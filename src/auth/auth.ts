@@ -1,8 +1,8 @@
 /** Authentication, put together: the keys, the tickets, and who calls. */
 import type { Limits } from "../kv/limits.js";
 import type { BucketConfig, SystemBucket } from "../kv/store.js";
-import type { AccessControl, ApiKeys } from "../service/caller.js";
-import { CertificateCallers, type CertificateRule } from "./certificates.js";
+import type { AccessControl, ApiKeys } from "../service/principal.js";
+import { CertificatePrincipals, type CertificateRule } from "./certificates.js";
 import { type AuthLog, KeyFollower } from "./key-follower.js";
 import { KeyRing } from "./key-ring.js";
 import { StoredApiKeys } from "./stored-api-keys.js";
@@ -40,7 +40,8 @@ const TICKETS_BUCKET: BucketConfig = {
 export async function startAuth(options: AuthOptions): Promise<Auth> {
   const { limits } = options;
   const { certificateRules } = options;
-  const certificates = certificateRules === undefined ? undefined : new CertificateCallers(certificateRules);
+  const certificates =
+    certificateRules === undefined ? undefined : new CertificatePrincipals(certificateRules);
   const ring = new KeyRing(options.adminKey, certificates !== undefined);
   const bucket = options.bucket(KEYS_BUCKET);
   const follower = new KeyFollower(bucket, ring, options.log);

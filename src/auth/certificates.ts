@@ -1,8 +1,8 @@
 /** Callers known by a client certificate that the listener verified: TLS_CLIENT_SCOPES says what each may do. */
 import { matchGlob } from "../kv/filter.js";
-import { ACCESSES, type Caller, type Scope } from "../service/caller.js";
+import { ACCESSES, type Principal, type Scope } from "../service/principal.js";
 import type { CallInput } from "../service/calls.js";
-import { SecretCaller } from "./secret-caller.js";
+import { SecretPrincipal } from "./secret-principal.js";
 
 /** What the holders of certificates may do. */
 export interface CertificateRule {
@@ -29,13 +29,13 @@ export function parseCertificateRules(text: string): readonly CertificateRule[] 
   });
 }
 
-export class CertificateCallers {
-  private readonly callers = new Map<string, Caller | undefined>();
+export class CertificatePrincipals {
+  private readonly callers = new Map<string, Principal | undefined>();
 
   constructor(private readonly rules: readonly CertificateRule[]) {}
 
   /** The same caller for the same name; undefined where there is no certificate, or no rule for it. */
-  callerOf({ clientName: name }: Pick<CallInput, "clientName">): Caller | undefined {
+  callerOf({ clientName: name }: Pick<CallInput, "clientName">): Principal | undefined {
     if (name === undefined) return undefined;
     if (!this.callers.has(name)) {
       if (this.callers.size >= NAMES_MAX) this.callers.clear();
@@ -44,10 +44,10 @@ export class CertificateCallers {
     return this.callers.get(name);
   }
 
-  private makeCaller(name: string): Caller | undefined {
+  private makeCaller(name: string): Principal | undefined {
     const scopes = this.rules.filter((rule) => matches(rule.name, name)).map(({ scope }) => scope);
     // Not to be taken for the id of a key, which has no colon.
-    return scopes.length === 0 ? undefined : new SecretCaller(`certificate:${name}`, scopes, "");
+    return scopes.length === 0 ? undefined : new SecretPrincipal(`certificate:${name}`, scopes, "");
   }
 }
 

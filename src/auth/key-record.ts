@@ -1,5 +1,5 @@
 /** An API key as it is stored: JSON under the key's id. */
-import type { ApiKeyInfo, Scope } from "../service/caller.js";
+import type { ApiKeyInfo, Scope } from "../service/principal.js";
 
 export interface KeyRecord extends ApiKeyInfo {
   /** Of the secret. */

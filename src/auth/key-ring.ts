@@ -5,10 +5,10 @@
  * the last one was revoked or has expired: taking a key back must never open the door to all.
  */
 import { KvError } from "../kv/errors.js";
-import { type Caller, unauthenticated } from "../service/caller.js";
+import { type Principal, unauthenticated } from "../service/principal.js";
 import type { CallInput } from "../service/calls.js";
 import type { KeyRecord } from "./key-record.js";
-import { adminCaller, anonymousCaller, SecretCaller } from "./secret-caller.js";
+import { adminPrincipal, anonymousPrincipal, SecretPrincipal } from "./secret-principal.js";
 import { bearerOf, hashOf } from "./secrets.js";
 
 /** Timers of Node can't wait longer than some 24 days. */
@@ -19,9 +19,9 @@ export class KeyRing {
   isLoaded = false;
   private readonly records = new Map<string, KeyRecord>();
   /** By hash: at most two for each key. */
-  private readonly callers = new Map<string, SecretCaller>();
-  private readonly admin: SecretCaller | undefined;
-  private readonly everyone = anonymousCaller();
+  private readonly callers = new Map<string, SecretPrincipal>();
+  private readonly admin: SecretPrincipal | undefined;
+  private readonly everyone = anonymousPrincipal();
   private isOpen: boolean;
   private expiryTimer: NodeJS.Timeout | undefined;
   /** When the timer looks for secrets whose time is up. */
@@ -29,7 +29,7 @@ export class KeyRing {
 
   /** `knowsCertificates`: some callers are known by their certificates, and all others need a key. */
   constructor(adminKey: string | undefined, knowsCertificates = false) {
-    this.admin = adminKey === undefined ? undefined : adminCaller(hashOf(adminKey));
+    this.admin = adminKey === undefined ? undefined : adminPrincipal(hashOf(adminKey));
     this.isOpen = adminKey === undefined && !knowsCertificates;
   }
 
@@ -39,7 +39,7 @@ export class KeyRing {
   }
 
   /** See `AccessControl.callerOf`. */
-  callerOf(input: Pick<CallInput, "header">): Caller {
+  callerOf(input: Pick<CallInput, "header">): Principal {
     if (this.needsNoKey) return this.everyone;
     const secret = bearerOf(input.header("authorization"));
     if (secret !== undefined) return this.callerOfHash(hashOf(secret));
@@ -47,7 +47,7 @@ export class KeyRing {
   }
 
   /** Who has the secret of this hash. Throws `unauthenticated`, `unavailable`. */
-  callerOfHash(hash: string): Caller {
+  callerOfHash(hash: string): Principal {
     if (this.needsNoKey) return this.everyone;
     const given = Buffer.from(hash);
     if (this.admin?.hasHash(given) === true) return this.admin;
@@ -113,7 +113,7 @@ export class KeyRing {
     const known = this.callers.get(hash);
     // The same object for as long as the secret is good: what the caller has open hangs on it.
     if (known !== undefined) known.expiresAtMs = expiresAtMs;
-    else this.callers.set(hash, new SecretCaller(record.id, record.scopes, hash, expiresAtMs));
+    else this.callers.set(hash, new SecretPrincipal(record.id, record.scopes, hash, expiresAtMs));
     this.expectExpiry(expiresAtMs);
   }
 

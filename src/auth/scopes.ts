@@ -3,7 +3,7 @@ import { invalidArgument } from "../kv/errors.js";
 import { matchGlob } from "../kv/filter.js";
 import { DEFAULT_LIMITS } from "../kv/limits.js";
 import { quote } from "../kv/names.js";
-import { ACCESSES, type Access, type Scope } from "../service/caller.js";
+import { ACCESSES, type Access, type Scope } from "../service/principal.js";
 
 /** Everything, on every bucket. */
 export const ALL_SCOPES: readonly Scope[] = [{ accesses: ACCESSES, buckets: "*" }];

@@ -10,9 +10,9 @@ import {
   type ApiKeyInfo,
   type ApiKeys,
   type ApiKeySpec,
-  type Caller,
+  type Principal,
   type NewSecret,
-} from "../service/caller.js";
+} from "../service/principal.js";
 import type { KeyFollower } from "./key-follower.js";
 import { decodeRecord, encodeRecord, infoOf, type KeyRecord } from "./key-record.js";
 import type { KeyRing } from "./key-ring.js";
@@ -47,7 +47,7 @@ const CONTROL_CHARACTER = /[\u0000-\u001f\u007f-\u009f]/;
 export class StoredApiKeys implements ApiKeys {
   constructor(private readonly options: StoredApiKeysOptions) {}
 
-  async create(spec: ApiKeySpec, caller: Caller, scope: CallScope): Promise<NewSecret> {
+  async create(spec: ApiKeySpec, caller: Principal, scope: CallScope): Promise<NewSecret> {
     const { ring, limits, bucket } = this.options;
     checkName(spec.name);
     checkScopes(spec.scopes);
@@ -109,7 +109,7 @@ export class StoredApiKeys implements ApiKeys {
     await this.applied(revision, scope);
   }
 
-  async rotate(id: string, overlapMs: number, caller: Caller, scope: CallScope): Promise<NewSecret> {
+  async rotate(id: string, overlapMs: number, caller: Principal, scope: CallScope): Promise<NewSecret> {
     const most = DEFAULT_LIMITS.apiKeyOverlapMsMax;
     if (overlapMs > most) {
       throw invalidArgument(
@@ -141,7 +141,7 @@ export class StoredApiKeys implements ApiKeys {
 
   createTicket(
     bucket: string,
-    caller: Caller,
+    caller: Principal,
     scope: CallScope,
   ): Promise<{ readonly ticket: string; readonly expiresAtMs: number }> {
     return this.options.tickets.create(bucket, caller, scope);
@@ -187,7 +187,7 @@ function checkLife(lifeMs: number): void {
 }
 
 /** Nobody hands out, or gets hold of, more than what is allowed to them. */
-function checkNotWider(scopes: ApiKeyInfo["scopes"], caller: Caller): void {
+function checkNotWider(scopes: ApiKeyInfo["scopes"], caller: Principal): void {
   if (covers(caller.scopes, scopes)) return;
   throw new KvError(
     "permission_denied",

@@ -4,9 +4,9 @@
  */
 import { KvError } from "../kv/errors.js";
 import type { CallScope, SystemBucket } from "../kv/store.js";
-import { ANONYMOUS, type Caller, unauthenticated } from "../service/caller.js";
+import { ANONYMOUS, type Principal, unauthenticated } from "../service/principal.js";
 import type { KeyRing } from "./key-ring.js";
-import { hashOfCaller } from "./secret-caller.js";
+import { hashOfCaller } from "./secret-principal.js";
 import { hashOf, newTicket } from "./secrets.js";
 
 interface StoredTicket {
@@ -26,7 +26,7 @@ export class WatchTickets {
 
   async create(
     bucket: string,
-    caller: Caller,
+    caller: Principal,
     scope: CallScope,
   ): Promise<{ readonly ticket: string; readonly expiresAtMs: number }> {
     const callerHash = hashOfCaller(caller);
@@ -45,7 +45,7 @@ export class WatchTickets {
   }
 
   /** Who was given the ticket for this bucket; it is used up. Throws `unauthenticated` for any that is not good. */
-  async use(ticket: string, bucket: string, scope: CallScope): Promise<Caller> {
+  async use(ticket: string, bucket: string, scope: CallScope): Promise<Principal> {
     const hash = hashOf(ticket);
     try {
       const { value, revision } = await this.bucket.get(hash, scope);

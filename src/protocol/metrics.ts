@@ -1,6 +1,6 @@
 /** GET /metrics: what Prometheus reads (https://prometheus.io/docs/instrumenting/exposition_formats/). */
 import { KvError } from "../kv/errors.js";
-import type { AccessControl } from "../service/caller.js";
+import type { AccessControl } from "../service/principal.js";
 import { toConnectError } from "../service/errors.js";
 import type { Request, Response } from "./rest/body.js";
 import { Refusal, refusalOf } from "./rest/errors.js";

@@ -13,10 +13,10 @@ import type { BucketService } from "../../gen/ironflow/kv/v1/bucket_service_pb.j
 import type { KeyValueService } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { KvError } from "../kv/errors.js";
 import { quote } from "../kv/names.js";
-import { type Access, ANONYMOUS, type Caller } from "./caller.js";
+import { type Access, ANONYMOUS, type Principal } from "./principal.js";
 
 /** Throws `permission_denied` unless the caller may make this request. */
-export type AccessCheck<Request> = (request: Request, caller: Caller) => void;
+export type AccessCheck<Request> = (request: Request, caller: Principal) => void;
 
 /** For methods that are answered without a key. */
 export const PUBLIC = Symbol("public");
@@ -31,7 +31,7 @@ export type AccessRules<Service extends DescService> = {
 export const ANY_KEY: AccessCheck<unknown> = () => undefined;
 
 /** The caller of methods that are answered without a key. */
-export const NOBODY: Caller = {
+export const NOBODY: Principal = {
   id: ANONYMOUS,
   scopes: [],
   may: () => false,

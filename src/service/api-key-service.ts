@@ -16,7 +16,7 @@ import {
 } from "../../gen/ironflow/kv/v1/api_key_service_pb.js";
 import { invalidArgument } from "../kv/errors.js";
 import { checkBucketName } from "../kv/names.js";
-import type { Access, ApiKeyInfo, ApiKeys, Scope } from "./caller.js";
+import type { Access, ApiKeyInfo, ApiKeys, Scope } from "./principal.js";
 import type { Handlers } from "./calls.js";
 import { millisecondsOf, timestampOf } from "./convert.js";
 

@@ -13,12 +13,12 @@ import {
 import { KvError } from "../kv/errors.js";
 import { quote } from "../kv/names.js";
 import type { BucketChange, Store } from "../kv/store.js";
-import { ANONYMOUS, type Caller, FIRST_KEY } from "./caller.js";
+import { ANONYMOUS, type Principal, FIRST_KEY } from "./principal.js";
 import type { Handlers } from "./calls.js";
 import { bucketMessage, millisecondsOf, safeNumber } from "./convert.js";
 
 /** Whose buckets are counted: the operator's own key has all the storage, and so has everyone where no key is needed. */
-function counted({ id }: Caller): string | undefined {
+function counted({ id }: Principal): string | undefined {
   return id === FIRST_KEY || id === ANONYMOUS ? undefined : id;
 }
 

@@ -6,7 +6,7 @@
  */
 import type { DescMessage, DescMethod, DescService, MessageShape } from "@bufbuild/protobuf";
 import type { CallScope } from "../kv/store.js";
-import type { Caller } from "./caller.js";
+import type { Principal } from "./principal.js";
 import type { CallObserver } from "./observer.js";
 
 /** The wire form that a call came in by; a label of metrics and logs. */
@@ -41,7 +41,7 @@ export interface CallInput {
 export interface CallContext extends CallScope {
   readonly door: Door;
   readonly connection: object;
-  readonly caller: Caller;
+  readonly caller: Principal;
   header(name: string): string | undefined;
 }
 

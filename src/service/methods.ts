@@ -22,7 +22,7 @@ import {
 import { apiKeyHandlers } from "./api-key-service.js";
 import { backupHandlers } from "./backup-service.js";
 import { bucketHandlers } from "./bucket-service.js";
-import type { ApiKeys } from "./caller.js";
+import type { ApiKeys } from "./principal.js";
 import type { BoundMethod, Handlers, UnaryHandler } from "./calls.js";
 import { Descriptors } from "./descriptors.js";
 import type { Health as HealthState } from "./health.js";

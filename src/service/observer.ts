@@ -1,7 +1,7 @@
 /** What operators are shown of calls: the hooks of the pipeline and of the doors. `src/telemetry` fills them; without, nobody looks. */
 import type { ConnectError } from "@connectrpc/connect";
 import type { BoundMethod, CallInput, Door } from "./calls.js";
-import type { Caller } from "./caller.js";
+import type { Principal } from "./principal.js";
 
 /** Sees every call that reaches the pipeline. Never throws. */
 export interface CallObserver {
@@ -16,7 +16,7 @@ export interface CallObserver {
 /** One call under observation. */
 export interface CallRecord {
   /** Set once it is known. */
-  caller: Caller | undefined;
+  caller: Principal | undefined;
   /** Runs the handler where its work is part of the call's trace; undefined: there is no trace. */
   readonly within: (<Result>(run: () => Result) => Result) | undefined;
   /** The call is over, a stream's with its last word: called once. `error` is as the client gets it; undefined: all went well. */

@@ -2,7 +2,7 @@
 import { isIPv4, isIPv6 } from "node:net";
 import { KvError } from "../kv/errors.js";
 import type { Limits } from "../kv/limits.js";
-import { ANONYMOUS, type Caller } from "./caller.js";
+import { ANONYMOUS, type Principal } from "./principal.js";
 import type { CallInput } from "./calls.js";
 
 /** The most callers that are remembered; the one that has not called for longest is forgotten first. */
@@ -16,7 +16,7 @@ export class CallRates {
   constructor(private readonly limits: Pick<Limits, "callsPerSecondMax">) {}
 
   /** Counts a call, or throws `rate_limited`. */
-  take(caller: Pick<Caller, "id">, input: Pick<CallInput, "remoteAddress">): void {
+  take(caller: Pick<Principal, "id">, input: Pick<CallInput, "remoteAddress">): void {
     const { callsPerSecondMax } = this.limits;
     const isAnonymous = caller.id === ANONYMOUS;
     const name = isAnonymous ? networkOf(input.remoteAddress ?? "") : caller.id;

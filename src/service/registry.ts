@@ -14,7 +14,7 @@ import type {
   StreamHandler,
   UnaryHandler,
 } from "./calls.js";
-import { type AccessControl, type Caller, unauthenticated } from "./caller.js";
+import { type AccessControl, type Principal, unauthenticated } from "./principal.js";
 import { toConnectError } from "./errors.js";
 import { bindMethods, type Services } from "./methods.js";
 import type { CallObserver, CallRecord } from "./observer.js";
@@ -127,7 +127,7 @@ class Pipeline implements ServiceRegistry {
     }
   }
 
-  private callerOf(method: BoundMethod, input: CallInput): Caller {
+  private callerOf(method: BoundMethod, input: CallInput): Principal {
     return method.isPublic === true ? NOBODY : this.options.access.callerOf(input);
   }
 
@@ -137,14 +137,14 @@ class Pipeline implements ServiceRegistry {
     input: CallInput,
     request: Parameters<StreamHandler>[0] | undefined,
     startMs: number,
-  ): Promise<Caller> {
+  ): Promise<Principal> {
     const { bucket = "" } = (request ?? {}) as { readonly bucket?: string };
     const scope = { deadlineMs: startMs + this.options.limits.callTimeoutMs, signal: input.signal };
     return this.options.access.callerOfTicket(ticket, bucket, scope);
   }
 
   private contextOf(
-    caller: Caller,
+    caller: Principal,
     input: CallInput,
     startMs: number,
     record: CallRecord | undefined,
@@ -174,7 +174,7 @@ class InputContext implements CallContext {
 
   constructor(
     private readonly input: CallInput,
-    readonly caller: Caller,
+    readonly caller: Principal,
     startMs: number,
     limits: Limits,
   ) {

@@ -1,7 +1,7 @@
 /** How many watches one connection and one caller may hold at once. (The total in the process is the store's.) */
 import { KvError } from "../kv/errors.js";
 import type { Limits } from "../kv/limits.js";
-import { ANONYMOUS } from "./caller.js";
+import { ANONYMOUS } from "./principal.js";
 import type { CallContext, MessageStream } from "./calls.js";
 
 /** Counts the watches that are open. */

@@ -5,7 +5,7 @@ import type { Tracer } from "@opentelemetry/api";
 import type { Logger } from "pino";
 import { KvError } from "../kv/errors.js";
 import type { BoundMethod, CallInput, Door } from "../service/calls.js";
-import type { Caller } from "../service/caller.js";
+import type { Principal } from "../service/principal.js";
 import type { CallObserver, CallRecord } from "../service/observer.js";
 import type { CallCounts, CallMetrics } from "./call-metrics.js";
 import { parseTraceParent } from "./trace-parent.js";
@@ -60,7 +60,7 @@ function withoutKey(error: unknown): unknown {
 }
 
 class Call implements CallRecord {
-  caller: Caller | undefined;
+  caller: Principal | undefined;
   readonly within: CallRecord["within"];
 
   constructor(

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { allows, allowsAny, checkScopes, covers } from "../../src/auth/scopes.js";
-import type { Scope } from "../../src/service/caller.js";
+import type { Scope } from "../../src/service/principal.js";
 
 const read = (buckets: string): Scope[] => [{ accesses: ["read"], buckets }];
 

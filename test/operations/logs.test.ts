@@ -11,7 +11,7 @@ import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import type { Store } from "../../src/kv/store.js";
 import { NOBODY } from "../../src/service/access-rules.js";
 import type { CallInput } from "../../src/service/calls.js";
-import type { ApiKeys } from "../../src/service/caller.js";
+import type { ApiKeys } from "../../src/service/principal.js";
 import { Health } from "../../src/service/health.js";
 import { createRegistry } from "../../src/service/registry.js";
 import { CallMetrics } from "../../src/telemetry/call-metrics.js";

@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { BucketService } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
 import { ErrorDetailSchema } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { KvError } from "../../src/kv/errors.js";
-import { ANONYMOUS } from "../../src/service/caller.js";
+import { ANONYMOUS } from "../../src/service/principal.js";
 import { CallRates, networkOf } from "../../src/service/rate-limits.js";
 import { startTestService, type TestService } from "../support/service.js";
 import { refusedUpgrade } from "../support/watch-client.js";

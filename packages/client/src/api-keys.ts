@@ -4,7 +4,7 @@ import {
   type ApiKey as ApiKeyMessage,
   ApiKeyService,
 } from "../../../gen/ironflow/kv/v1/api_key_service_pb.js";
-import type { Caller, CallOptions } from "./caller.js";
+import type { RpcClient, CallOptions } from "./rpc-client.js";
 import { dateOf, durationOf, wellFormed } from "./convert.js";
 import { KvError } from "./errors.js";
 
@@ -61,11 +61,11 @@ const ACCESS_NAMES = new Map(Object.entries(ACCESSES).map(([name, access]) => [a
 
 /** Manages API keys. All methods except `createWatchTicket` need a key with admin on `*`. */
 export class ApiKeys {
-  constructor(private readonly caller: Caller) {}
+  constructor(private readonly rpc: RpcClient) {}
 
   /** Creates a key. Throws KvPermissionDeniedError if it would allow more than the calling key. */
   async create(options: CreateApiKeyOptions, callOptions: CallOptions = {}): Promise<NewApiKey> {
-    const response = await this.caller.unary(
+    const response = await this.rpc.unary(
       ApiKeyService.method.createApiKey,
       {
         name: wellFormed(options.name, "name"),
@@ -83,7 +83,7 @@ export class ApiKeys {
   /** Throws KvNotFoundError. */
   async get(id: string, callOptions: CallOptions = {}): Promise<ApiKeyInfo> {
     const request = { id: wellFormed(id, "id") };
-    return infoOf((await this.caller.unary(ApiKeyService.method.getApiKey, request, callOptions)).apiKey);
+    return infoOf((await this.rpc.unary(ApiKeyService.method.getApiKey, request, callOptions)).apiKey);
   }
 
   /** All keys, in the order of their ids. */
@@ -91,7 +91,7 @@ export class ApiKeys {
     const keys: ApiKeyInfo[] = [];
     let pageToken = "";
     do {
-      const page = await this.caller.unary(ApiKeyService.method.listApiKeys, { pageToken }, callOptions);
+      const page = await this.rpc.unary(ApiKeyService.method.listApiKeys, { pageToken }, callOptions);
       keys.push(...page.apiKeys.map(infoOf));
       pageToken = page.nextPageToken;
     } while (pageToken !== "");
@@ -100,7 +100,7 @@ export class ApiKeys {
 
   /** Permanently revokes a key and ends its watches. Throws KvNotFoundError. */
   async revoke(id: string, callOptions: CallOptions = {}): Promise<void> {
-    await this.caller.unary(ApiKeyService.method.revokeApiKey, { id: wellFormed(id, "id") }, callOptions);
+    await this.rpc.unary(ApiKeyService.method.revokeApiKey, { id: wellFormed(id, "id") }, callOptions);
   }
 
   /** Replaces a key's secret; the old one stays valid for `overlapSeconds` (default: 0). Throws KvNotFoundError. */
@@ -109,7 +109,7 @@ export class ApiKeys {
     options: { readonly overlapSeconds?: number | undefined } = {},
     callOptions: CallOptions = {},
   ): Promise<NewApiKey> {
-    const response = await this.caller.unary(
+    const response = await this.rpc.unary(
       ApiKeyService.method.rotateApiKey,
       {
         id: wellFormed(id, "id"),
@@ -123,7 +123,7 @@ export class ApiKeys {
   /** Creates a ticket for one watch by WebSocket or SSE, for a web page that must not get the key. */
   async createWatchTicket(bucket: string, callOptions: CallOptions = {}): Promise<WatchTicket> {
     const request = { bucket: wellFormed(bucket, "The bucket's name") };
-    const response = await this.caller.unary(ApiKeyService.method.createWatchTicket, request, callOptions);
+    const response = await this.rpc.unary(ApiKeyService.method.createWatchTicket, request, callOptions);
     return { ticket: response.ticket, expiresAt: dateOf(response.expiresAt) };
   }
 }

@@ -3,7 +3,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { KeyValueService, type PutRequestSchema } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { BackupService } from "../../../gen/ironflow/kv/v1/backup_service_pb.js";
 import { Consistency } from "../../../gen/ironflow/kv/v1/types_pb.js";
-import type { Caller, CallOptions } from "./caller.js";
+import type { RpcClient, CallOptions } from "./rpc-client.js";
 import { type Revision, revisionOf, wellFormed } from "./convert.js";
 import { Entry } from "./entry.js";
 import { KvError, KvNotFoundError } from "./errors.js";
@@ -67,7 +67,7 @@ type Condition = NonNullable<MessageInitShape<typeof PutRequestSchema>["precondi
  */
 export class Bucket {
   constructor(
-    private readonly caller: Caller,
+    private readonly rpc: RpcClient,
     readonly name: string,
   ) {}
 
@@ -99,9 +99,9 @@ export class Bucket {
   async get(key: string, options: GetOptions = {}): Promise<Entry> {
     const revision = options.revision === undefined ? 0n : revisionOf(options.revision, "revision");
     const request = { ...this.place(key), revision, consistency: consistencyOf(options) };
-    const response = await this.caller.unary(KeyValueService.method.get, request, options);
+    const response = await this.rpc.unary(KeyValueService.method.get, request, options);
     if (response.entry === undefined) throw new KvError("The response has no entry.", { code: "internal" });
-    this.caller.noteRevision(this.name, response.entry.revision);
+    this.rpc.noteRevision(this.name, response.entry.revision);
     return new Entry(response.entry);
   }
 
@@ -150,7 +150,7 @@ export class Bucket {
     let pageToken = "";
     do {
       const page = { ...request, pageToken };
-      const response = await this.caller.unary(KeyValueService.method.getHistory, page, options);
+      const response = await this.rpc.unary(KeyValueService.method.getHistory, page, options);
       for (const entry of response.entries) entries.push(new Entry(entry));
       pageToken = response.nextPageToken;
     } while (pageToken !== "");
@@ -178,7 +178,7 @@ export class Bucket {
         contentType,
       })),
     };
-    return await this.caller.unary(BackupService.method.importEntries, request, {
+    return await this.rpc.unary(BackupService.method.importEntries, request, {
       ...options,
       tellsDoubt: true,
     });
@@ -194,7 +194,7 @@ export class Bucket {
   watch(filters: Filters | undefined, options: WatchOptions & { readonly marks: true }): Watch<WatchEvent>;
   watch(filters?: Filters, options?: WatchOptions & { readonly marks?: false }): Watch<ChangeEvent>;
   watch(filters: Filters = [], options: WatchOptions = {}): Watch<WatchEvent> {
-    return startWatch(this.caller, this.name, listOf(filters), options);
+    return startWatch(this.rpc, this.name, listOf(filters), options);
   }
 
   private async write(
@@ -208,20 +208,20 @@ export class Bucket {
       ...this.place(key),
       value: bytes,
       contentType,
-      idempotencyKey: options.idempotencyKey ?? this.caller.newIdempotencyKey(),
+      idempotencyKey: options.idempotencyKey ?? this.rpc.newIdempotencyKey(),
     };
     if (precondition !== undefined) request.precondition = precondition;
-    const { revision } = await this.caller.unary(KeyValueService.method.put, request, options);
-    this.caller.noteRevision(this.name, revision);
+    const { revision } = await this.rpc.unary(KeyValueService.method.put, request, options);
+    this.rpc.noteRevision(this.name, revision);
     return { revision };
   }
 
   private async remove(key: string, purge: boolean, options: DeleteOptions): Promise<WriteResult> {
     const ifRevision = options.ifRevision === undefined ? 0n : revisionOf(options.ifRevision, "ifRevision");
-    const idempotencyKey = options.idempotencyKey ?? this.caller.newIdempotencyKey();
+    const idempotencyKey = options.idempotencyKey ?? this.rpc.newIdempotencyKey();
     const request = { ...this.place(key), purge, ifRevision, idempotencyKey };
-    const { revision } = await this.caller.unary(KeyValueService.method.delete, request, options);
-    this.caller.noteRevision(this.name, revision);
+    const { revision } = await this.rpc.unary(KeyValueService.method.delete, request, options);
+    this.rpc.noteRevision(this.name, revision);
     return { revision };
   }
 
@@ -230,7 +230,7 @@ export class Bucket {
     let pageToken = "";
     do {
       const page = { ...request, pageToken };
-      const response = await this.caller.unary(KeyValueService.method.listKeys, page, options);
+      const response = await this.rpc.unary(KeyValueService.method.listKeys, page, options);
       yield response.keys;
       pageToken = response.nextPageToken;
     } while (pageToken !== "");

@@ -2,7 +2,7 @@
 import type { Transport } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
 import { ApiKeys } from "./api-keys.js";
-import { Caller, timeoutOf } from "./caller.js";
+import { RpcClient, timeoutOf } from "./rpc-client.js";
 import { cancelableFetch } from "./cancelable-fetch.js";
 import { KeyValue } from "./key-value.js";
 import { type RetryOptions, retryPolicyOf } from "./retry.js";
@@ -40,14 +40,14 @@ export function createClient(options: ClientOptions = {}): Client {
   const headers = new Headers(options.headers);
   const apiKey = options.apiKey ?? environment("IRONFLOW_API_KEY") ?? "";
   if (apiKey !== "") headers.set("authorization", `Bearer ${checkApiKey(apiKey)}`);
-  const caller = new Caller({
+  const rpc = new RpcClient({
     transport: options.transport ?? fetchTransport(options),
     headers,
     timeoutMs: timeoutOf(options.timeoutMs ?? DEFAULT_TIMEOUT_MS),
     retry: retryPolicyOf(options.retry),
   });
-  const keyValue = new KeyValue(caller);
-  const apiKeys = new ApiKeys(caller);
+  const keyValue = new KeyValue(rpc);
+  const apiKeys = new ApiKeys(rpc);
   return { kv: () => keyValue, apiKeys: () => apiKeys };
 }
 

@@ -23,7 +23,7 @@ export {
   type WriteOptions,
   type WriteResult,
 } from "./bucket.js";
-export type { CallOptions } from "./caller.js";
+export type { CallOptions } from "./rpc-client.js";
 export { type Client, type ClientOptions, createClient } from "./client.js";
 export type { Revision } from "./convert.js";
 export { Entry, type Operation } from "./entry.js";

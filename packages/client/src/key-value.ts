@@ -3,7 +3,7 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { BucketService } from "../../../gen/ironflow/kv/v1/bucket_service_pb.js";
 import { type Bucket as BucketMessage, Durability, Storage } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import { Bucket } from "./bucket.js";
-import type { Caller, CallOptions } from "./caller.js";
+import type { RpcClient, CallOptions } from "./rpc-client.js";
 import { dateOf, durationOf, millisecondsOfDuration, uint32Of, uint64Of, wellFormed } from "./convert.js";
 import { KvError } from "./errors.js";
 
@@ -65,17 +65,17 @@ interface SettingFields {
 
 /** Manages buckets. Every call may throw the errors of {@link Bucket}. */
 export class KeyValue {
-  constructor(private readonly caller: Caller) {}
+  constructor(private readonly rpc: RpcClient) {}
 
   /** A handle to read and write the keys of one bucket. Sends nothing. */
   bucket(name: string): Bucket {
-    return new Bucket(this.caller, wellFormed(name, "The bucket's name"));
+    return new Bucket(this.rpc, wellFormed(name, "The bucket's name"));
   }
 
   /** Creates a bucket. Throws KvBucketExistsError if the name is taken, whatever the existing bucket's settings. */
   async createBucket(options: CreateBucketOptions, callOptions: CallOptions = {}): Promise<BucketInfo> {
     const request = { ...settingFields(options), name: wellFormed(options.name, "The bucket's name") };
-    const response = await this.caller.unary(BucketService.method.createBucket, request, callOptions);
+    const response = await this.rpc.unary(BucketService.method.createBucket, request, callOptions);
     return infoOf(response.bucket);
   }
 
@@ -85,7 +85,7 @@ export class KeyValue {
     let pageToken = "";
     do {
       const request = { pageToken };
-      const response = await this.caller.unary(BucketService.method.listBuckets, request, callOptions);
+      const response = await this.rpc.unary(BucketService.method.listBuckets, request, callOptions);
       buckets.push(...response.buckets.map(infoOf));
       pageToken = response.nextPageToken;
     } while (pageToken !== "");
@@ -95,7 +95,7 @@ export class KeyValue {
   /** Returns a bucket's settings and statistics. Throws KvNotFoundError. */
   async getBucketInfo(name: string, callOptions: CallOptions = {}): Promise<BucketInfo> {
     const request = { bucket: wellFormed(name, "The bucket's name") };
-    const response = await this.caller.unary(BucketService.method.getBucket, request, callOptions);
+    const response = await this.rpc.unary(BucketService.method.getBucket, request, callOptions);
     return infoOf(response.bucket);
   }
 
@@ -109,15 +109,15 @@ export class KeyValue {
     callOptions: CallOptions = {},
   ): Promise<BucketInfo> {
     const request = { ...settingFields(settings), bucket: wellFormed(name, "The bucket's name") };
-    const response = await this.caller.unary(BucketService.method.updateBucket, request, callOptions);
+    const response = await this.rpc.unary(BucketService.method.updateBucket, request, callOptions);
     return infoOf(response.bucket);
   }
 
   /** Permanently deletes a bucket and all its entries. Throws KvNotFoundError. */
   async deleteBucket(name: string, callOptions: CallOptions = {}): Promise<void> {
     const request = { bucket: wellFormed(name, "The bucket's name") };
-    await this.caller.unary(BucketService.method.deleteBucket, request, callOptions);
-    this.caller.forgetRevision(name);
+    await this.rpc.unary(BucketService.method.deleteBucket, request, callOptions);
+    this.rpc.forgetRevision(name);
   }
 
   /**
@@ -126,7 +126,7 @@ export class KeyValue {
    */
   async compactBucket(name: string, callOptions: CallOptions = {}): Promise<number> {
     const request = { bucket: wellFormed(name, "The bucket's name") };
-    const response = await this.caller.unary(BucketService.method.compactBucket, request, callOptions);
+    const response = await this.rpc.unary(BucketService.method.compactBucket, request, callOptions);
     return Number(response.removed);
   }
 }

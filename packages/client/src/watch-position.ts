@@ -14,7 +14,7 @@ import {
   type WatchResponse,
 } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { BucketSchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
-import type { Caller } from "./caller.js";
+import type { RpcClient } from "./rpc-client.js";
 import { dateOf, durationOf, millisecondsOfTimestamp, revisionOf, timestampOf } from "./convert.js";
 import { KvOutOfRangeError } from "./errors.js";
 import { ChangeEvent, type WatchEvent, type WatchOptions } from "./watch-events.js";
@@ -68,11 +68,11 @@ export class WatchPosition {
   }
 
   /** The request that resumes from here. */
-  async request(caller: Caller, signal: AbortSignal): Promise<Request> {
+  async request(rpc: RpcClient, signal: AbortSignal): Promise<Request> {
     const start = this.options.start ?? "snapshot";
     if (this.completeUpTo === undefined && start !== "now") return { ...this.base, start: START[start] };
     if (this.completeUpTo === undefined || (this.bucketCreatedAt === undefined && this.lastChangeAtMs > 0)) {
-      await this.findBucket(caller, signal);
+      await this.findBucket(rpc, signal);
     }
     const request: Request = { ...this.base, startRevision: (this.completeUpTo ?? 0n) + 1n };
     if (this.bucketCreatedAt !== undefined) request.bucketCreatedAt = this.bucketCreatedAt;
@@ -116,8 +116,8 @@ export class WatchPosition {
    * Finds out which bucket the watch is on, if no stream has said so yet: before `now`, to turn it into a revision that survives a broken
    * connection; and after a snapshot broke before its end, to refuse a recreated bucket.
    */
-  private async findBucket(caller: Caller, signal: AbortSignal): Promise<void> {
-    const response = await caller.unary(BucketService.method.getBucket, { bucket: this.bucket }, { signal });
+  private async findBucket(rpc: RpcClient, signal: AbortSignal): Promise<void> {
+    const response = await rpc.unary(BucketService.method.getBucket, { bucket: this.bucket }, { signal });
     const bucket = response.bucket ?? create(BucketSchema);
     const { createdAt } = bucket;
     if (

@@ -1,6 +1,6 @@
 /** A watch that survives broken connections and restarts of the service. */
 import { KeyValueService, type WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
-import type { Caller } from "./caller.js";
+import type { RpcClient } from "./rpc-client.js";
 import { KvError, KvTimeoutError, KvUnavailableError } from "./errors.js";
 import { kvErrorOf } from "./failure.js";
 import { pauseMs, sleep } from "./retry.js";
@@ -15,7 +15,7 @@ const PASSING_REASONS: ReadonlySet<string> = new Set(["slow_watcher", "rate_limi
 
 /** Creates a watch, which connects at the first `next()`. Throws for malformed options. */
 export function startWatch(
-  caller: Caller,
+  rpc: RpcClient,
   bucket: string,
   filters: readonly string[],
   options: WatchOptions,
@@ -23,7 +23,7 @@ export function startWatch(
   const position = new WatchPosition(bucket, filters, options);
   const controller = new AbortController();
   const end = (): void => controller.abort();
-  const events = run(caller, bucket, position, options, controller);
+  const events = run(rpc, bucket, position, options, controller);
   return {
     next: () => events.next(),
     // A generator queues return() behind a pending next(): abort that first.
@@ -38,7 +38,7 @@ export function startWatch(
 }
 
 async function* run(
-  caller: Caller,
+  rpc: RpcClient,
   bucket: string,
   position: WatchPosition,
   options: WatchOptions,
@@ -55,8 +55,8 @@ async function* run(
     while (!isAborted(signal)) {
       let failure: KvError;
       try {
-        const request = await position.request(caller, signal);
-        for await (const message of connect(caller, request, signal, silenceMsMax)) {
+        const request = await position.request(rpc, signal);
+        for await (const message of connect(rpc, request, signal, silenceMsMax)) {
           failures = 0;
           isEstablished = true;
           const event = position.take(message);
@@ -71,7 +71,7 @@ async function* run(
       failures++;
       if (!canResume(failure, isEstablished) || failures > (options.failuresMax ?? Infinity)) throw failure;
       options.onInterrupted?.(failure);
-      await sleep(pauseMs(caller.retry, failures, failure.retryAfterMs), signal);
+      await sleep(pauseMs(rpc.retry, failures, failure.retryAfterMs), signal);
     }
   } finally {
     options.signal?.removeEventListener("abort", end);
@@ -81,7 +81,7 @@ async function* run(
 
 /** One connection: fails after too long a silence, and closes when the loop over it ends. */
 async function* connect(
-  caller: Caller,
+  rpc: RpcClient,
   request: Awaited<ReturnType<WatchPosition["request"]>>,
   signal: AbortSignal,
   silenceMsMax: number,
@@ -90,7 +90,7 @@ async function* connect(
   const close = (): void => connection.abort();
   signal.addEventListener("abort", close);
   const silence = { isTooLong: false };
-  const messages = caller.stream(KeyValueService.method.watch, request, connection.signal);
+  const messages = rpc.stream(KeyValueService.method.watch, request, connection.signal);
   try {
     for (;;) {
       // Runs only during next(): a slow consumer is not a silent service.

@@ -1,9 +1,9 @@
 /** The caller that a secret stands for: of an API key, of IRONFLOW_API_KEY, or everyone where no key is needed. */
 import { timingSafeEqual } from "node:crypto";
-import { type Access, ANONYMOUS, type Caller, FIRST_KEY, type Scope } from "../service/caller.js";
+import { type Access, ANONYMOUS, type Principal, FIRST_KEY, type Scope } from "../service/principal.js";
 import { ALL_SCOPES, allows, allowsAny } from "./scopes.js";
 
-export class SecretCaller implements Caller {
+export class SecretPrincipal implements Principal {
   private readonly hashBytes: Buffer;
   private readonly listeners = new Set<() => void>();
   private hasEnded = false;
@@ -47,16 +47,16 @@ export class SecretCaller implements Caller {
 }
 
 /** Who has IRONFLOW_API_KEY, by its hash. */
-export function adminCaller(hash: string): SecretCaller {
-  return new SecretCaller(FIRST_KEY, ALL_SCOPES, hash);
+export function adminPrincipal(hash: string): SecretPrincipal {
+  return new SecretPrincipal(FIRST_KEY, ALL_SCOPES, hash);
 }
 
 /** Everyone, where no key is needed. */
-export function anonymousCaller(): SecretCaller {
-  return new SecretCaller(ANONYMOUS, ALL_SCOPES, "");
+export function anonymousPrincipal(): SecretPrincipal {
+  return new SecretPrincipal(ANONYMOUS, ALL_SCOPES, "");
 }
 
 /** The hash of the secret that the caller brought; empty: none. */
-export function hashOfCaller(caller: Caller): string {
-  return caller instanceof SecretCaller ? caller.hash : "";
+export function hashOfCaller(caller: Principal): string {
+  return caller instanceof SecretPrincipal ? caller.hash : "";
 }

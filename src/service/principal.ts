@@ -15,7 +15,7 @@ export interface Scope {
 }
 
 /** Who calls. */
-export interface Caller {
+export interface Principal {
   /** The API key's id; {@link FIRST_KEY}; {@link ANONYMOUS}. No secret: limits count by it, and logs may show it. */
   readonly id: string;
   readonly scopes: readonly Scope[];
@@ -36,9 +36,9 @@ export const ANONYMOUS = "anonymous";
 /** Tells who calls. What it throws is the same for a key that is missing, unknown, revoked or expired. */
 export interface AccessControl {
   /** Throws `unauthenticated`, and `unavailable` while the keys are not known. */
-  callerOf(input: Pick<CallInput, "header" | "clientName">): Caller;
+  callerOf(input: Pick<CallInput, "header" | "clientName">): Principal;
   /** Who was given the ticket for a watch of the bucket; it is used up. Throws as `callerOf`. */
-  callerOfTicket(ticket: string, bucket: string, scope: CallScope): Promise<Caller>;
+  callerOfTicket(ticket: string, bucket: string, scope: CallScope): Promise<Principal>;
 }
 
 /** One sentence for a key that is missing, unknown, revoked or expired: which of these is nobody's business. */
@@ -80,7 +80,7 @@ export interface NewSecret {
 /** The service's API keys. `caller` must be able to do what the key it changes can: otherwise `permission_denied`. */
 export interface ApiKeys {
   /** Throws `invalid_argument`, `permission_denied`, `storage_exhausted`. */
-  create(spec: ApiKeySpec, caller: Caller, scope: CallScope): Promise<NewSecret>;
+  create(spec: ApiKeySpec, caller: Principal, scope: CallScope): Promise<NewSecret>;
   /** Throws `api_key_not_found`. */
   get(id: string): ApiKeyInfo;
   /** In the order of ids. */
@@ -88,11 +88,11 @@ export interface ApiKeys {
   /** Throws `api_key_not_found`. */
   revoke(id: string, scope: CallScope): Promise<void>;
   /** A new secret; the one before is good for so many more milliseconds. Throws `api_key_not_found`. */
-  rotate(id: string, overlapMs: number, caller: Caller, scope: CallScope): Promise<NewSecret>;
+  rotate(id: string, overlapMs: number, caller: Principal, scope: CallScope): Promise<NewSecret>;
   /** A ticket for one watch of a bucket that `caller` may watch. */
   createTicket(
     bucket: string,
-    caller: Caller,
+    caller: Principal,
     scope: CallScope,
   ): Promise<{ readonly ticket: string; readonly expiresAtMs: number }>;
 }

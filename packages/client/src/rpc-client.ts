@@ -28,7 +28,7 @@ interface InnerCallOptions extends CallOptions {
 }
 
 /** What every call of a client shares. */
-export interface CallerOptions {
+export interface RpcClientOptions {
   readonly transport: Transport;
   readonly headers: Headers;
   readonly timeoutMs: number;
@@ -44,12 +44,12 @@ interface Place {
 
 const BUCKETS_SEEN_MAX = 10_000;
 
-export class Caller {
+export class RpcClient {
   private readonly idempotencyKeys = new IdempotencyKeys();
   /** The newest revision that was seen of each bucket. */
   private readonly seen = new Map<string, bigint>();
 
-  constructor(private readonly options: CallerOptions) {}
+  constructor(private readonly options: RpcClientOptions) {}
 
   get retry(): RetryPolicy {
     return this.options.retry;
