@@ -1,18 +1,18 @@
-/** The settings besides the limits: what each is called, what it is when it is not set, what it is for. */
+/** The settings other than limits: names, defaults and descriptions. */
 import { availableParallelism } from "node:os";
 import { parseCertificateRules } from "./auth/certificates.js";
 import { parseBoolean, parseCount, parseEnum, type Setting } from "./config-settings.js";
 
 const text = (value: string): string => value;
 
-/** In the order of the documentation. */
+/** In the order in which they are documented. */
 export const SETTINGS: readonly Setting[] = [
   {
     env: "PORT",
     field: "port",
     value: "number",
     default: "9123",
-    doc: "The port to listen on; 0 takes a free one.",
+    doc: "The port to listen on. 0: any free port.",
     parse: (value) => parseCount(value, 0, 65_535),
   },
   {
@@ -28,14 +28,14 @@ export const SETTINGS: readonly Setting[] = [
     field: "dataDir",
     value: "path",
     default: "./data",
-    doc: "Where the embedded nats-server keeps its files. One service owns it at a time.",
+    doc: "The directory for the files of the embedded nats-server. Only one service can use it at a time.",
     parse: text,
   },
   {
     env: "NATS_URL",
     field: "natsUrl",
     value: "url",
-    doc: "Use this NATS server or cluster (2.15.1 or newer with JetStream; 2.14 works with a warning) instead of the embedded one: nats:// or tls://, comma-separated; user:password@ or token@ before the host.",
+    doc: "The NATS server or cluster to use instead of the embedded one (2.15.1 or newer with JetStream; 2.14 works with a warning). Comma-separated nats:// or tls:// URLs, with user:password@ or token@ before the host.",
     secret: true,
     parse: text,
   },
@@ -50,7 +50,7 @@ export const SETTINGS: readonly Setting[] = [
     env: "NATS_SERVER_BIN",
     field: "natsServerBin",
     value: "path",
-    doc: "The nats-server program to embed, 2.15.1 or newer (2.14 works with a warning). Default: the one that `npm ci` installed, then the one on PATH.",
+    doc: "The nats-server program to run as the embedded server, 2.15.1 or newer (2.14 works with a warning). Default: the one that `npm ci` installed, then the one on PATH.",
     parse: text,
   },
   {
@@ -58,7 +58,7 @@ export const SETTINGS: readonly Setting[] = [
     field: "replicas",
     value: "number",
     default: "1",
-    doc: "Copies that a NATS cluster keeps of each new bucket: 1, 3 or 5.",
+    doc: "The number of replicas that a NATS cluster keeps of each new bucket: 1, 3 or 5.",
     parse: (value) => parseCount(value, 1, 5),
   },
   {
@@ -66,7 +66,7 @@ export const SETTINGS: readonly Setting[] = [
     field: "durability",
     value: "mode",
     default: "safe",
-    doc: "safe: the embedded server has a write on disk before it is acknowledged. relaxed: faster; a power failure may lose the last acknowledged writes.",
+    doc: "safe: the embedded server has a write on disk before it is acknowledged. relaxed: faster, but a power failure may lose the last acknowledged writes.",
     parse: (value) => parseEnum(value, ["safe", "relaxed"]),
   },
   {
@@ -81,7 +81,7 @@ export const SETTINGS: readonly Setting[] = [
     env: "IRONFLOW_API_KEY",
     field: "apiKey",
     value: "key",
-    doc: "The first API key, which may do everything: every call must bring it, or a key made with it, as 'Authorization: Bearer <key>'. At least 16 characters. Default: none; no call needs a key until one is made.",
+    doc: "The first API key, which has full access. Every call must send it, or a key created with it, as 'Authorization: Bearer <key>'. At least 16 characters. Default: none; no call needs a key until one is created.",
     secret: true,
     parse: parseApiKey,
   },
@@ -90,35 +90,35 @@ export const SETTINGS: readonly Setting[] = [
     field: "allowAnonymous",
     value: "boolean",
     default: "false",
-    doc: "Listen beyond loopback although no API key is set.",
+    doc: "Allow listening beyond loopback without an API key.",
     parse: parseBoolean,
   },
   {
     env: "ALLOWED_ORIGINS",
     field: "allowedOrigins",
     value: "list",
-    doc: "Web origins that may call from a browser, exactly, comma-separated; * for all. Default: the service's own, and pages of localhost.",
+    doc: "The web origins that may call the service from a browser, comma-separated and matched exactly; * allows all. Default: the service's own origin and pages of localhost.",
     parse: parseOrigins,
   },
   {
     env: "TLS_CERT",
     field: "tlsCert",
     value: "path",
-    doc: "A PEM certificate chain: the port speaks TLS. Needs TLS_KEY.",
+    doc: "The path of a PEM certificate chain. The port then speaks TLS. Needs TLS_KEY.",
     parse: text,
   },
   {
     env: "TLS_KEY",
     field: "tlsKey",
     value: "path",
-    doc: "The PEM private key of TLS_CERT. These files are read again when they change.",
+    doc: "The path of the PEM private key for TLS_CERT. The service reloads these files when they change.",
     parse: text,
   },
   {
     env: "TLS_CLIENT_CA",
     field: "tlsClientCa",
     value: "path",
-    doc: "The PEM certificates of who signs the certificates of clients: clients are asked for one.",
+    doc: "The path of the PEM certificates of the authorities that sign client certificates. The service then requests a certificate from clients.",
     parse: text,
   },
   {
@@ -126,14 +126,14 @@ export const SETTINGS: readonly Setting[] = [
     field: "tlsClientAuth",
     value: "mode",
     default: "required",
-    doc: "required: who shows no certificate of TLS_CLIENT_CA is not let in. optional: they need an API key.",
+    doc: "required: clients without a certificate signed by TLS_CLIENT_CA are refused. optional: they need an API key.",
     parse: (value) => parseEnum(value, ["required", "optional"]),
   },
   {
     env: "TLS_CLIENT_SCOPES",
     field: "tlsClientScopes",
     value: "rules",
-    doc: "What the holders of certificates may do without a key, by the common name: entries such as `orders-*=read,write:orders-*`, with a semicolon between them; all that match count. Of read, write, watch and admin.",
+    doc: "What clients with a certificate may do without a key, by common name: entries such as `orders-*=read,write:orders-*`, separated by semicolons. All entries that match apply. Access: read, write, watch and admin.",
     parse: parseCertificateRules,
   },
   {
@@ -141,7 +141,7 @@ export const SETTINGS: readonly Setting[] = [
     field: "workers",
     value: "number",
     default: "1",
-    doc: "Processes that share the port and the NATS server, 1 to 64; auto: one for each core. A worker that dies is replaced. Limits on connections, watches and calls are divided among them.",
+    doc: "The number of processes that share the port and the NATS server, 1 to 64; auto: one for each core. A worker that dies is replaced. Limits on connections, watches and calls are divided among the workers.",
     parse: (value) => (value === "auto" ? Math.min(64, availableParallelism()) : parseCount(value, 1, 64)),
   },
   {
@@ -149,7 +149,7 @@ export const SETTINGS: readonly Setting[] = [
     field: "fastPath",
     value: "boolean",
     default: "true",
-    doc: "Answer plain unary and server-streaming calls on the fast path; false sends all through the stock Connect adapter.",
+    doc: "true: simple unary and server-streaming calls take the fast path. false: all calls go through the stock Connect adapter.",
     parse: parseBoolean,
   },
   {
@@ -157,14 +157,14 @@ export const SETTINGS: readonly Setting[] = [
     field: "reflection",
     value: "boolean",
     default: "true",
-    doc: "Let clients ask for the contract's descriptors (gRPC server reflection), as grpcurl and buf curl do.",
+    doc: "Serve gRPC server reflection, which grpcurl and buf curl use to read the contract.",
     parse: parseBoolean,
   },
   {
     env: "METRICS_PORT",
     field: "metricsPort",
     value: "number",
-    doc: "Serve GET /metrics on this port too, without a key; 0 takes a free one. Default: on PORT only, to keys with admin on all buckets.",
+    doc: "Serve GET /metrics on this port too, without a key. 0: any free port. Default: on PORT only, for keys with admin on all buckets.",
     parse: (value) => parseCount(value, 0, 65_535),
   },
   {
@@ -180,7 +180,7 @@ export const SETTINGS: readonly Setting[] = [
     field: "metricsPerBucket",
     value: "boolean",
     default: "false",
-    doc: "Show the size of each bucket in the metrics, not only of all together: two series a bucket.",
+    doc: "Report the size of each bucket in the metrics, in addition to the total: two series per bucket.",
     parse: parseBoolean,
   },
 ];

@@ -1,6 +1,6 @@
-/** What a setting is, and how its text is read. */
+/** The type of a setting, and parsers for its values. */
 
-/** A setting that is unknown, malformed, or contradicts another. Its message is one line for people. */
+/** A setting is unknown, malformed, or contradicts another one. The message is one line for people. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
 }
@@ -9,16 +9,16 @@ export class ConfigError extends Error {
 export interface Setting {
   /** The environment variable, such as DATA_DIR. */
   readonly env: string;
-  /** A former name of the variable: accepted, with a warning. */
+  /** A former name of the variable, accepted with a warning. */
   readonly formerEnv?: string;
-  /** The field of `Config`, or of `Limits` where `limit` is set. */
+  /** The field of `Config`, or of `Limits` if `limit` is set. */
   readonly field: string;
-  /** What to write for the value in `--help`. */
+  /** The placeholder for the value in `--help`. */
   readonly value: string;
-  /** As text; undefined: not set. */
+  /** As text. Undefined: no default. */
   readonly default?: string;
   readonly doc: string;
-  /** Never shown or logged. */
+  /** Never print or log the value. */
   readonly secret?: boolean;
   readonly limit?: boolean;
   /** Throws Error with the rest of the sentence "NAME is VALUE; ...". */
@@ -33,7 +33,7 @@ export function flagOf(setting: Setting): string {
     .replaceAll("_", "-");
 }
 
-/** A whole number in a range. */
+/** Parses a whole number in a range. */
 export function parseCount(value: string, least: number, most: number): number {
   const count = Number(value);
   if (!/^\d+$/.test(value) || !Number.isSafeInteger(count) || count < least || count > most) {

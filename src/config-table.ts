@@ -1,8 +1,8 @@
-/** The settings as the table of docs/settings.md: `npm run generate` writes it there, and a test compares. */
+/** The table of settings in docs/settings.md. `npm run generate` writes it, and a test checks that it is current. */
 import { ALL_SETTINGS } from "./config.js";
 import { flagOf } from "./config-settings.js";
 
-/** One row a setting: variable, flag, default, meaning. */
+/** One row per setting: variable, flag, default, meaning. */
 export function settingsTable(): string {
   const rows = ALL_SETTINGS.map((setting) => {
     const shown = setting.default === undefined ? "" : `\`${setting.default}\``;

@@ -17,8 +17,8 @@ import { described, type Json, MessageSchemas, TEXT } from "./schemas.js";
 
 const INFO = `The REST paths of ironflow-kv. Revisions and sizes are JSON numbers, times RFC 3339, values base64.
 
-\`HEAD\` works wherever \`GET\` does, except on watches; \`OPTIONS\` lists the methods of a path. A path or method that is not here answers 404
-or 405. Unknown query parameters are refused with 400.`;
+\`HEAD\` works wherever \`GET\` does, except for watches. \`OPTIONS\` lists the methods of a path. Other paths and methods return 404 or 405.
+Unknown query parameters are refused with 400.`;
 
 /** Makes the document. `files`: the contract with its source information. Throws where something has no description. */
 export function openApiDocument(files: FileDescriptorSet, version: string): Json {
@@ -51,7 +51,7 @@ export function openApiDocument(files: FileDescriptorSet, version: string): Json
         apiKey: {
           type: "http",
           scheme: "bearer",
-          description: "An API key. Not needed where the service has none.",
+          description: "An API key. Not needed if the service has no keys.",
         },
       },
       parameters: { Environment: ENVIRONMENT },
@@ -63,15 +63,15 @@ export function openApiDocument(files: FileDescriptorSet, version: string): Json
 const ENVIRONMENT: Json = {
   name: "X-Ironflow-Environment",
   in: "header",
-  description: "There is one environment so far.",
+  description: "The only environment so far.",
   schema: { type: "string", enum: ["default"] },
 };
 
 const PROBES = {
-  "/healthz": probe("Whether the process is alive.", { 200: "It is." }),
-  "/readyz": probe("Whether the service takes calls and its storage answers.", {
-    200: "It is ready.",
-    503: "It is not: it stops, or the storage does not answer.",
+  "/healthz": probe("Reports whether the process is alive.", { 200: "The process is alive." }),
+  "/readyz": probe("Reports whether the service accepts calls and its storage answers.", {
+    200: "The service is ready.",
+    503: "The service is stopping, or the storage does not answer.",
   }),
 };
 

@@ -18,11 +18,11 @@ export function errorAnswers({ method, body, shape }: Endpoint, comments: Commen
   for (const error of documented) add(error.status, lineOf(error));
   for (const [status, line] of Object.entries(form.errors ?? {})) add(Number(status), line);
   add(429, "`rate_limited`: a limit on calls is reached.");
-  add(500, "`internal`: a fault of the service; its cause is in the log there.");
+  add(500, "`internal`: an internal error of the service. The cause is in its log.");
   if (body.kind !== "none") {
     add(408, "`request_timeout`: the body did not arrive in time.");
     add(413, `\`${shape.tooLargeCode ?? "body_too_large"}\`: the body is too large.`);
-    add(415, "`unsupported_media_type`: the body's type or encoding is not taken.");
+    add(415, "`unsupported_media_type`: the body's type or encoding is not accepted.");
   }
   const answers = [...lines].sort(([left], [right]) => left - right);
   return Object.fromEntries(
@@ -49,7 +49,7 @@ const RETRY_AFTER: Json = {
 /** What rest/errors.ts adds to the answers of a status. */
 const HEADERS: Readonly<Record<number, Json>> = {
   401: { "WWW-Authenticate": { description: "`Bearer`.", schema: { const: "Bearer" } } },
-  412: { ETag: { description: "The key's ETag now, where it has one.", schema: { type: "string" } } },
+  412: { ETag: { description: "The key's current ETag, if it has one.", schema: { type: "string" } } },
   429: RETRY_AFTER,
   503: RETRY_AFTER,
 };

@@ -39,13 +39,16 @@ export interface FormAnswer {
 export type Describe = (name: string) => string | undefined;
 
 const ETAG = {
-  ETag: 'The revision, and what tells the bucket from an earlier one of its name: `"7-lqx0w8zk"`.',
+  ETag: 'The revision, and an identifier of the bucket that differs after it was deleted and recreated: `"7-lqx0w8zk"`.',
 };
 const IF_MATCH_OF_WRITE =
-  'One ETag, or a revision alone, bare, quoted or weak (`7`, `"7"`, `W/"7"`): write only if the key is at it. Otherwise 412.';
+  'One ETag, or only a revision: bare, quoted or weak (`7`, `"7"`, `W/"7"`). Writes only if it matches the key. Otherwise 412.';
 const IDEMPOTENCY_KEY =
-  "Makes it harmless to send this request again: 1 to 128 visible ASCII characters, best random, such as a UUID.";
-const NEXT_PAGE = described(TEXT, "Give this as `page_token` for the next page. Absent: this was the last.");
+  "Makes retries of this request safe: 1 to 128 visible ASCII characters, preferably random, such as a UUID.";
+const NEXT_PAGE = described(
+  TEXT,
+  "Send this as `page_token` to get the next page. Absent: this is the last page.",
+);
 
 /** The schemas that forms refer to by name. */
 export function formSchemas(describe: Describe): Record<string, Json> {
@@ -54,7 +57,7 @@ export function formSchemas(describe: Describe): Record<string, Json> {
     description: field("CreateBucketRequest.description", TEXT),
     ttl_seconds: described(
       { type: "number", minimum: 0 },
-      "How long an entry lives after it was written, in seconds: at least 1, in whole milliseconds. 0: for ever.",
+      "How long an entry lives after it is written, in seconds: at least 1, in whole milliseconds. 0: forever.",
     ),
     max_value_size: field("CreateBucketRequest.max_value_size", COUNT),
     max_bytes: field("CreateBucketRequest.max_bytes", COUNT),
@@ -64,7 +67,7 @@ export function formSchemas(describe: Describe): Record<string, Json> {
   return {
     Error: {
       ...objectOf({
-        error: described(TEXT, "A sentence for people: what was wrong, and what would be right."),
+        error: described(TEXT, "A message for people: what was wrong, and what would be right."),
         code: described(TEXT, "For programs: one of the reasons in docs/errors.md. New ones may be added."),
       }),
     },
@@ -72,12 +75,12 @@ export function formSchemas(describe: Describe): Record<string, Json> {
       {
         name: field("Bucket.name", TEXT),
         description: field("Bucket.description", TEXT),
-        ttl_seconds: described({ type: "number" }, "How long an entry lives, in seconds. Absent: for ever."),
+        ttl_seconds: described({ type: "number" }, "How long an entry lives, in seconds. Absent: forever."),
         max_value_size: described(
           COUNT,
-          "The largest value accepted, in bytes. Absent: the service's own limit.",
+          "The largest accepted value, in bytes. Absent: the service's own limit.",
         ),
-        max_bytes: described(COUNT, "The most bytes the bucket may hold. Absent: no limit."),
+        max_bytes: described(COUNT, "The maximum size of the bucket in bytes. Absent: no limit."),
         values: field("Bucket.values", COUNT),
         bytes: field("Bucket.bytes", COUNT),
         history: field("Bucket.history", COUNT),
@@ -128,7 +131,7 @@ export function formSchemas(describe: Describe): Record<string, Json> {
     ),
     Compacted: objectOf({ removed: COUNT }),
     WatchFrame: {
-      description: "What a watch sends, over WebSocket and SSE alike. An error is the last frame.",
+      description: "A frame of a watch, the same over WebSocket and SSE. An error is the last frame.",
       oneOf: [
         objectOf({
           type: { const: "kv_update" },
@@ -152,7 +155,7 @@ export const FORMS: Readonly<Record<string, Form>> = {
     body: ref("NewBucket"),
     answers: {
       201: {
-        description: "The bucket as it was made.",
+        description: "The created bucket.",
         headers: { Location: "The bucket's path." },
         content: json("BucketInfo"),
       },
@@ -165,32 +168,32 @@ export const FORMS: Readonly<Record<string, Form>> = {
   ),
   "ironflow.kv.v1.BucketService.UpdateBucket": {
     body: ref("BucketChange"),
-    ...answer("The bucket after the change.", "BucketInfo"),
+    ...answer("The bucket after the update.", "BucketInfo"),
   },
-  "ironflow.kv.v1.BucketService.CompactBucket": answer("How many tombstones were removed.", "Compacted"),
+  "ironflow.kv.v1.BucketService.CompactBucket": answer("The number of removed tombstones.", "Compacted"),
   "ironflow.kv.v1.KeyValueService.Get": {
     parameters: {
-      raw: [BOOLEAN, "Answer with the value's bytes, as `Accept: application/octet-stream` does."],
+      raw: [BOOLEAN, "true: return the value's bytes, as with `Accept: application/octet-stream`."],
     },
     headers: {
-      "If-None-Match": "ETags, revisions alone, or `*`: 304 where the key is at one of them.",
-      "If-Match": "ETags, revisions alone, or `*`: 412 where the key is at none of them.",
+      "If-None-Match": "ETags, revisions, or `*`: 304 if one of them matches the key.",
+      "If-Match": "ETags, revisions, or `*`: 412 if none of them matches the key.",
     },
     answers: {
       200: {
         description:
-          "The entry; or the value's bytes under the content type that was stored with them, where `raw` or `Accept` asks for these.",
+          "The entry, or, if requested with `raw` or `Accept`, the value's bytes with the stored content type.",
         headers: ETAG,
         content: { ...json("KeyValue"), "*/*": {} },
       },
-      304: { description: "The key is at what `If-None-Match` names.", headers: ETAG },
+      304: { description: "`If-None-Match` matches the key.", headers: ETAG },
     },
-    errors: { 412: "`revision_mismatch`: the key is at nothing that `If-Match` names." },
+    errors: { 412: "`revision_mismatch`: `If-Match` does not match the key." },
   },
   "ironflow.kv.v1.KeyValueService.Put": {
     headers: {
       "If-Match": IF_MATCH_OF_WRITE,
-      "If-None-Match": "`*`: write only if the key has no value. Otherwise 412.",
+      "If-None-Match": "`*`: writes only if the key has no value. Otherwise 412.",
       "Idempotency-Key": IDEMPOTENCY_KEY,
     },
     answers: {
@@ -202,7 +205,10 @@ export const FORMS: Readonly<Record<string, Form>> = {
   },
   "ironflow.kv.v1.KeyValueService.ListKeys": {
     parameters: {
-      filter: [TEXT, "Only keys that match one of these filters; repeatable. The same as `filters`."],
+      filter: [
+        TEXT,
+        "Selects keys that match at least one of these filters; repeatable. The same as `filters`.",
+      ],
     },
     ...answer("The keys. Without `limit` and `page_token`: all of them.", "KeyList"),
   },
@@ -212,17 +218,20 @@ export const FORMS: Readonly<Record<string, Form>> = {
   ),
   "ironflow.kv.v1.KeyValueService.Watch": {
     parameters: {
-      key: [TEXT, "Only keys that match one of these filters; repeatable. The same as `filters`."],
+      key: [
+        TEXT,
+        "Selects keys that match at least one of these filters; repeatable. The same as `filters`.",
+      ],
       filter: [TEXT, "The same as `key`."],
-      initial: [BOOLEAN, "false: only changes, without the present values."],
-      snapshot_end: [BOOLEAN, "true: send a frame where the present values end."],
+      initial: [BOOLEAN, "false: only changes, without the current values."],
+      snapshot_end: [BOOLEAN, "true: send a frame at the end of the current values."],
       progress: [
         { anyOf: [BOOLEAN, SPAN] },
-        "true, or a span such as `5s`: send a frame at least that often.",
+        "true, or a duration such as `5s`: send a frame at least that often.",
       ],
-      ticket: [TEXT, "A ticket of `CreateWatchTicket`, for browsers, in place of a key."],
+      ticket: [TEXT, "A ticket from `CreateWatchTicket`, for browsers, instead of a key."],
     },
-    headers: { "Last-Event-ID": "The revision of the last event seen: SSE goes on after it." },
+    headers: { "Last-Event-ID": "The revision of the last event received: SSE resumes after it." },
     answers: {
       101: { description: "A WebSocket: each of its messages is a `WatchFrame`." },
       200: {

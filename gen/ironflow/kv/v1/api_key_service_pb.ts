@@ -20,20 +20,21 @@ export const file_ironflow_kv_v1_api_key_service: GenFile =
   );
 
 /**
- * Some kinds of access to some buckets. Any of them lets GetBucket and ListBuckets show these buckets.
+ * Kinds of access to a set of buckets. Any access lets GetBucket and ListBuckets return these buckets.
  *
  * @generated from message ironflow.kv.v1.Scope
  */
 export type Scope = Message<"ironflow.kv.v1.Scope"> & {
   /**
-   * The kinds: at least one.
+   * The kinds of access: at least one.
    *
    * @generated from field: repeated ironflow.kv.v1.Access accesses = 1;
    */
   accesses: Access[];
 
   /**
-   * Which buckets: a name in which `*` stands for any run of characters, such as `sessions-*`. `*` alone means all.
+   * The buckets: a name in which `*` matches any run of characters, such as `sessions-*`. `*` alone matches all
+   * buckets.
    *
    * @generated from field: string buckets = 2;
    */
@@ -55,7 +56,7 @@ export const ScopeSchema: GenMessage<Scope> =
  */
 export type ApiKey = Message<"ironflow.kv.v1.ApiKey"> & {
   /**
-   * Names the key in calls, logs and limits: no secret.
+   * Identifies the key in calls, logs and limits. Not secret.
    *
    * @generated from field: string id = 1;
    */
@@ -69,35 +70,35 @@ export type ApiKey = Message<"ironflow.kv.v1.ApiKey"> & {
   name: string;
 
   /**
-   * What the key allows: the sum of these.
+   * What the key allows: the union of these.
    *
    * @generated from field: repeated ironflow.kv.v1.Scope scopes = 3;
    */
   scopes: Scope[];
 
   /**
-   * When the key was made.
+   * When the key was created.
    *
    * @generated from field: google.protobuf.Timestamp created_at = 4;
    */
   createdAt?: Timestamp | undefined;
 
   /**
-   * When the key ends. Absent: never.
+   * When the key expires. Absent: never.
    *
    * @generated from field: google.protobuf.Timestamp expires_at = 5;
    */
   expiresAt?: Timestamp | undefined;
 
   /**
-   * When the secret was changed last. Absent: never.
+   * When the secret was last rotated. Absent: never.
    *
    * @generated from field: google.protobuf.Timestamp rotated_at = 6;
    */
   rotatedAt?: Timestamp | undefined;
 
   /**
-   * Until when the secret before the last rotation is good. Absent: it is not, or there was none.
+   * When the previous secret expires. Absent: no previous secret is valid.
    *
    * @generated from field: google.protobuf.Timestamp previous_secret_expires_at = 7;
    */
@@ -119,21 +120,21 @@ export const ApiKeySchema: GenMessage<ApiKey> =
  */
 export type CreateApiKeyRequest = Message<"ironflow.kv.v1.CreateApiKeyRequest"> & {
   /**
-   * Free text for people: 1 to 128 bytes of UTF-8 without control characters. Need not be unique.
+   * Free text for people: 1 to 128 bytes of UTF-8 without control characters. It need not be unique.
    *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * What the key is to allow: 1 to 32 scopes.
+   * What the key allows: 1 to 32 scopes.
    *
    * @generated from field: repeated ironflow.kv.v1.Scope scopes = 2;
    */
   scopes: Scope[];
 
   /**
-   * How long the key is good: at least 1 second, at most 100 years. Absent or 0: for ever.
+   * How long the key is valid: at least 1 second, at most 100 years. Absent or 0: forever.
    *
    * @generated from field: google.protobuf.Duration expires_in = 3;
    */
@@ -155,14 +156,14 @@ export const CreateApiKeyRequestSchema: GenMessage<CreateApiKeyRequest> =
  */
 export type CreateApiKeyResponse = Message<"ironflow.kv.v1.CreateApiKeyResponse"> & {
   /**
-   * The key as it was made.
+   * The created key.
    *
    * @generated from field: ironflow.kv.v1.ApiKey api_key = 1;
    */
   apiKey?: ApiKey | undefined;
 
   /**
-   * The secret to bring with calls: `ifkey_` and 40 hexadecimal digits. It can't be shown again.
+   * The secret to send with calls: `ifkey_` and 40 hexadecimal digits. It can't be retrieved again.
    *
    * @generated from field: string secret = 2;
    */
@@ -184,7 +185,7 @@ export const CreateApiKeyResponseSchema: GenMessage<CreateApiKeyResponse> =
  */
 export type GetApiKeyRequest = Message<"ironflow.kv.v1.GetApiKeyRequest"> & {
   /**
-   * The key's id.
+   * The key's ID.
    *
    * @generated from field: string id = 1;
    */
@@ -228,7 +229,8 @@ export const GetApiKeyResponseSchema: GenMessage<GetApiKeyResponse> =
  */
 export type ListApiKeysRequest = Message<"ironflow.kv.v1.ListApiKeysRequest"> & {
   /**
-   * The most keys to return: 1 to 1,000. 0, the default: 1,000. Fewer come where the page would exceed its bytes.
+   * The maximum number of keys to return: 1 to 1,000. 0, the default: 1,000. A page has fewer when it would exceed the
+   * byte limit.
    *
    * @generated from field: uint32 limit = 1;
    */
@@ -257,14 +259,14 @@ export const ListApiKeysRequestSchema: GenMessage<ListApiKeysRequest> =
  */
 export type ListApiKeysResponse = Message<"ironflow.kv.v1.ListApiKeysResponse"> & {
   /**
-   * The keys, in the order of their ids.
+   * The keys, in the order of their IDs.
    *
    * @generated from field: repeated ironflow.kv.v1.ApiKey api_keys = 1;
    */
   apiKeys: ApiKey[];
 
   /**
-   * Give this as `page_token` for the next page. Empty: this was the last.
+   * Send this as `page_token` to get the next page. Empty: this is the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -286,7 +288,7 @@ export const ListApiKeysResponseSchema: GenMessage<ListApiKeysResponse> =
  */
 export type RevokeApiKeyRequest = Message<"ironflow.kv.v1.RevokeApiKeyRequest"> & {
   /**
-   * The key's id.
+   * The key's ID.
    *
    * @generated from field: string id = 1;
    */
@@ -323,14 +325,14 @@ export const RevokeApiKeyResponseSchema: GenMessage<RevokeApiKeyResponse> =
  */
 export type RotateApiKeyRequest = Message<"ironflow.kv.v1.RotateApiKeyRequest"> & {
   /**
-   * The key's id.
+   * The key's ID.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * How long the secret before stays good: at most 30 days. Absent or 0: not at all.
+   * How long the previous secret stays valid: at most 30 days. Absent or 0: it becomes invalid at once.
    *
    * @generated from field: google.protobuf.Duration overlap = 2;
    */
@@ -352,14 +354,14 @@ export const RotateApiKeyRequestSchema: GenMessage<RotateApiKeyRequest> =
  */
 export type RotateApiKeyResponse = Message<"ironflow.kv.v1.RotateApiKeyResponse"> & {
   /**
-   * The key after the change.
+   * The key after the rotation.
    *
    * @generated from field: ironflow.kv.v1.ApiKey api_key = 1;
    */
   apiKey?: ApiKey | undefined;
 
   /**
-   * The new secret. It can't be shown again.
+   * The new secret. It can't be retrieved again.
    *
    * @generated from field: string secret = 2;
    */
@@ -410,7 +412,7 @@ export type CreateWatchTicketResponse = Message<"ironflow.kv.v1.CreateWatchTicke
   ticket: string;
 
   /**
-   * Until when it must be used: 30 seconds from now unless set otherwise (WATCH_TICKET_MS).
+   * When the ticket expires if it is not used: 30 seconds from now by default (WATCH_TICKET_MS).
    *
    * @generated from field: google.protobuf.Timestamp expires_at = 2;
    */
@@ -426,7 +428,7 @@ export const CreateWatchTicketResponseSchema: GenMessage<CreateWatchTicketRespon
   messageDesc(file_ironflow_kv_v1_api_key_service, 13);
 
 /**
- * What a key may do with a bucket. None includes another.
+ * What a key may do with a bucket. No kind of access includes another.
  *
  * @generated from enum ironflow.kv.v1.Access
  */
@@ -460,7 +462,7 @@ export enum Access {
   WATCH = 3,
 
   /**
-   * CreateBucket, UpdateBucket, DeleteBucket; on `*` also the management of API keys, and `GET /metrics`.
+   * CreateBucket, UpdateBucket, DeleteBucket, CompactBucket. On `*` also: manage API keys, `GET /metrics`.
    *
    * @generated from enum value: ACCESS_ADMIN = 4;
    */
@@ -473,33 +475,33 @@ export enum Access {
 export const AccessSchema: GenEnum<Access> = /*@__PURE__*/ enumDesc(file_ironflow_kv_v1_api_key_service, 0);
 
 /**
- * Makes, lists, renews and takes back API keys, and gives tickets for watches from browsers.
+ * Creates, lists, rotates and revokes API keys, and issues tickets for watches from browsers.
  *
- * A call brings its key as `Authorization: Bearer <key>`. Until the first key is made, and where IRONFLOW_API_KEY is
- * not set either, no call needs one; from then on every call does, also after the last key is gone. Changes of keys
- * reach every copy of the service within a second. See docs/security.md.
+ * A call sends its key as `Authorization: Bearer <key>`. No call needs a key until the first one is created, unless
+ * IRONFLOW_API_KEY is set. After that every call needs one, even after the last key was revoked or has expired. All
+ * instances of the service apply a change of the keys within a second. See docs/security.md.
  *
  * Calls that manage keys need a key with ACCESS_ADMIN on all buckets (`*`).
  *
- * Errors that every call here may return, besides those it lists:
- *   * INVALID_ARGUMENT: a malformed name, scope, span of time or token; the sentence says what would be right.
- *   * UNAUTHENTICATED: the key is missing, unknown, revoked or expired; which of these is not said. Do not retry.
- *   * PERMISSION_DENIED: the key is not good for this. Do not retry.
+ * Errors that every call may return, in addition to those it lists:
+ *   * INVALID_ARGUMENT: a name, scope, duration or token is malformed; the message says what would be right.
+ *   * UNAUTHENTICATED: the key is missing, unknown, revoked or expired; the message does not say which. Do not retry.
+ *   * PERMISSION_DENIED: the key's scopes do not allow the call. Do not retry.
  *   * UNAVAILABLE: the storage can't be reached. Safe to retry with back-off.
- *   * DEADLINE_EXCEEDED: the call's time ran out. Reads are safe to retry.
- *   * UNKNOWN: a change was sent and its outcome can't be known. List the keys before trying again.
+ *   * DEADLINE_EXCEEDED: the call timed out. Reads are safe to retry.
+ *   * UNKNOWN: a change was sent and its outcome can't be known. List the keys before you retry.
  *
  * @generated from service ironflow.kv.v1.ApiKeyService
  */
 export const ApiKeyService: GenService<{
   /**
-   * Makes a key. The answer is the only time that its secret is shown: the service keeps a hash.
+   * Creates a key. This response is the only one that contains its secret: the service stores a hash.
    *
-   * A key can't be given more than the caller's own key allows (PERMISSION_DENIED). The first key of a service that
-   * has none must have ACCESS_ADMIN on `*` (INVALID_ARGUMENT): nobody could make another one.
+   * The new key can't allow more than the caller's own key (PERMISSION_DENIED). The first key must have ACCESS_ADMIN on
+   * `*` (INVALID_ARGUMENT): otherwise no caller could create another one.
    *
    * Errors:
-   *   * RESOURCE_EXHAUSTED (`storage_exhausted`): there are as many keys as the service keeps (1,000 unless set).
+   *   * RESOURCE_EXHAUSTED (`storage_exhausted`): the limit on API keys is reached (API_KEYS_MAX, 1,000 by default).
    *
    * @generated from rpc ironflow.kv.v1.ApiKeyService.CreateApiKey
    */
@@ -512,7 +514,7 @@ export const ApiKeyService: GenService<{
    * Returns one key, without its secret.
    *
    * Errors:
-   *   * NOT_FOUND (`api_key_not_found`): there is no such key, or it was revoked.
+   *   * NOT_FOUND (`api_key_not_found`): the key does not exist or was revoked.
    *
    * @generated from rpc ironflow.kv.v1.ApiKeyService.GetApiKey
    */
@@ -522,11 +524,11 @@ export const ApiKeyService: GenService<{
     output: typeof GetApiKeyResponseSchema;
   };
   /**
-   * Lists the keys, without their secrets, in the order of their ids, page by page. Expired keys are among them until
+   * Lists the keys, without their secrets, in the order of their IDs, page by page. Expired keys are included until
    * they are revoked. IRONFLOW_API_KEY is not.
    *
-   * A page holds at most `limit` keys and at most the service's limit of bytes (3 MiB unless set), below the 4 MiB that
-   * gRPC clients accept by default. Only an empty `next_page_token` marks the last page.
+   * A page holds at most `limit` keys and at most PAGE_BYTES_MAX bytes (3 MiB by default), below the 4 MiB that gRPC
+   * clients accept by default. Only an empty `next_page_token` marks the last page.
    *
    * @generated from rpc ironflow.kv.v1.ApiKeyService.ListApiKeys
    */
@@ -536,10 +538,10 @@ export const ApiKeyService: GenService<{
     output: typeof ListApiKeysResponseSchema;
   };
   /**
-   * Takes a key back, for good. Calls with it are refused from now on, and its watches end with UNAUTHENTICATED.
+   * Permanently revokes a key. Further calls with it are refused, and its watches end with UNAUTHENTICATED.
    *
    * Errors:
-   *   * NOT_FOUND (`api_key_not_found`): there is no such key, or it was revoked already.
+   *   * NOT_FOUND (`api_key_not_found`): the key does not exist or is already revoked.
    *
    * @generated from rpc ironflow.kv.v1.ApiKeyService.RevokeApiKey
    */
@@ -549,13 +551,13 @@ export const ApiKeyService: GenService<{
     output: typeof RevokeApiKeyResponseSchema;
   };
   /**
-   * Gives a key a new secret. The one before stays good for `overlap`, so that programs can change over; one that was
-   * still good from an earlier rotation is not any more. Id, scopes and expiry stay.
+   * Replaces the secret of a key. The previous secret stays valid for `overlap`, which gives programs time to switch.
+   * Secrets of earlier rotations become invalid at once. ID, scopes and expiry stay the same.
    *
    * The key can't be one that allows more than the caller's own key (PERMISSION_DENIED).
    *
    * Errors:
-   *   * NOT_FOUND (`api_key_not_found`): there is no such key, or it was revoked.
+   *   * NOT_FOUND (`api_key_not_found`): the key does not exist or was revoked.
    *
    * @generated from rpc ironflow.kv.v1.ApiKeyService.RotateApiKey
    */
@@ -565,9 +567,9 @@ export const ApiKeyService: GenService<{
     output: typeof RotateApiKeyResponseSchema;
   };
   /**
-   * Gives a ticket for one watch of one bucket, for browsers: they can't set headers on a WebSocket or an EventSource,
-   * and a key must not stand in a URL. `GET /api/v1/kv/buckets/{bucket}/watch?ticket=...` takes it, once, through any
-   * copy of the service. Needs ACCESS_WATCH on the bucket. The watch ends with the caller's key, as if it had brought it.
+   * Issues a ticket for one watch of one bucket. Browsers need it because they can't set headers on a WebSocket or an
+   * EventSource, and a key must not appear in a URL. `GET /api/v1/kv/buckets/{bucket}/watch?ticket=...` accepts it
+   * once, on any instance of the service. Needs ACCESS_WATCH on the bucket. The watch ends when the caller's key does.
    *
    * @generated from rpc ironflow.kv.v1.ApiKeyService.CreateWatchTicket
    */

@@ -32,14 +32,14 @@ export type ImportEntriesRequest = Message<"ironflow.kv.v1.ImportEntriesRequest"
   bucket: string;
 
   /**
-   * The bucket's revision before this call; 0 where nothing was ever written to it.
+   * The bucket's revision before this call; 0 if nothing was ever written to it.
    *
    * @generated from field: uint64 after_revision = 2;
    */
   afterRevision: bigint;
 
   /**
-   * The entries: 1 to 1,000 of them.
+   * The entries: 1 to 1,000.
    *
    * @generated from field: repeated ironflow.kv.v1.ImportedEntry entries = 3;
    */
@@ -61,14 +61,14 @@ export const ImportEntriesRequestSchema: GenMessage<ImportEntriesRequest> =
  */
 export type ImportEntriesResponse = Message<"ironflow.kv.v1.ImportEntriesResponse"> & {
   /**
-   * How many of the entries were written: at least 1.
+   * The number of entries that were written: at least 1.
    *
    * @generated from field: uint32 imported = 1;
    */
   imported: number;
 
   /**
-   * The revision of the last one that was.
+   * The revision of the last entry that was written.
    *
    * @generated from field: uint64 revision = 2;
    */
@@ -97,14 +97,14 @@ export type ImportedEntry = Message<"ironflow.kv.v1.ImportedEntry"> & {
   key: string;
 
   /**
-   * The value: any bytes, also none. Must be empty for DELETE and PURGE.
+   * The value: any bytes, can be empty. Must be empty for DELETE and PURGE.
    *
    * @generated from field: bytes value = 2;
    */
   value: Uint8Array;
 
   /**
-   * PUT, DELETE or PURGE. What expired can't be written.
+   * PUT, DELETE or PURGE. EXPIRE can't be written.
    *
    * @generated from field: ironflow.kv.v1.Operation operation = 3;
    */
@@ -127,32 +127,33 @@ export const ImportedEntrySchema: GenMessage<ImportedEntry> =
   messageDesc(file_ironflow_kv_v1_backup_service, 2);
 
 /**
- * Brings a bucket's entries back as they were, deletes and earlier revisions included. What a backup is made of comes from
- * KeyValueService.Watch with START_HISTORY. docs/backup.md describes the whole.
+ * Restores the entries of a bucket, including deletes and earlier revisions. To export them, use KeyValueService.Watch
+ * with START_HISTORY. See docs/backup.md.
  *
- * Errors that the call here may return, besides those it lists:
- *   * INVALID_ARGUMENT: a malformed bucket, key or number; the sentence says what would be right. Do not retry.
- *   * NOT_FOUND (`bucket_not_found`): there is no such bucket.
- *   * UNAUTHENTICATED, PERMISSION_DENIED: the key is missing or not good for this. Do not retry.
+ * Errors that the call may return, in addition to those it lists:
+ *   * INVALID_ARGUMENT: a bucket, key or number is malformed; the message says what would be right. Do not retry.
+ *   * NOT_FOUND (`bucket_not_found`): the bucket does not exist.
+ *   * UNAUTHENTICATED, PERMISSION_DENIED: the API key is missing or invalid, or its scopes do not allow the call. Do
+ *     not retry.
  *   * UNAVAILABLE: the storage can't be reached; nothing was written. Safe to retry with back-off.
- *   * UNKNOWN (`outcome_unknown`): entries were sent, and how many were written can't be known. Read the bucket's revision:
- *     it says how many, where nobody else writes. Sending the same again is safe.
+ *   * UNKNOWN (`outcome_unknown`): entries were sent, and how many were written can't be known. Read the bucket's
+ *     revision: if nobody else writes to the bucket, it says how many. Sending the same request again is safe.
  *
  * @generated from service ironflow.kv.v1.BackupService
  */
 export const BackupService: GenService<{
   /**
-   * Writes entries in their order, each under the next revision of the bucket: the first gets `after_revision` + 1.
+   * Writes entries in order, each under the next revision of the bucket: the first gets `after_revision` + 1.
    *
-   * Nothing is written where the bucket's revision is not `after_revision`, so that the same call sent twice is applied
-   * once. Of the entries all are written, or a first part of them where one is refused or somebody else wrote in between:
-   * then the answer says how many, and a call with the rest says why.
+   * Nothing is written if the bucket's revision is not `after_revision`; a repeated call is therefore applied once.
+   * Otherwise all entries are written, or only the first of them if one is refused or another client writes meanwhile.
+   * The response then says how many, and a call with the remaining entries returns the error.
    *
-   * Unlike Delete, a tombstone is also written where the key has no value, as a history may begin with one.
+   * Unlike Delete, this also writes a tombstone for a key without a value, because a history can begin with one.
    *
    * Errors:
-   *   * ABORTED (`revision_mismatch`): the bucket's revision is not `after_revision`; the detail has the one it is.
-   *   * RESOURCE_EXHAUSTED (`value_too_large`, `bucket_full`): the first entry is over a limit.
+   *   * ABORTED (`revision_mismatch`): the bucket's revision is not `after_revision`; the detail has the current one.
+   *   * RESOURCE_EXHAUSTED (`value_too_large`, `bucket_full`): the first entry exceeds a limit.
    *
    * @generated from rpc ironflow.kv.v1.BackupService.ImportEntries
    */

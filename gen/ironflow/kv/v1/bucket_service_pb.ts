@@ -33,7 +33,7 @@ export const file_ironflow_kv_v1_bucket_service: GenFile =
  */
 export type CreateBucketRequest = Message<"ironflow.kv.v1.CreateBucketRequest"> & {
   /**
-   * The new bucket's name: 1 to 64 of `A-Z a-z 0-9 _ -`; not beginning with `APP_` or `SYS_`.
+   * The bucket's name: 1 to 64 of `A-Z a-z 0-9 _ -`. It must not begin with `APP_` or `SYS_`.
    *
    * @generated from field: string name = 1;
    */
@@ -47,29 +47,31 @@ export type CreateBucketRequest = Message<"ironflow.kv.v1.CreateBucketRequest"> 
   description: string;
 
   /**
-   * How long an entry lives after it was written: at least 1 second, at most 100 years. Absent or 0: for ever.
+   * How long an entry lives after it is written: at least 1 second, at most 100 years. Absent or 0: forever.
    *
    * @generated from field: google.protobuf.Duration ttl = 3;
    */
   ttl?: Duration | undefined;
 
   /**
-   * The largest value to accept, in bytes. 0, the default: only the service's own limit (1 MiB unless set) applies.
+   * The largest accepted value, in bytes. 0, the default: only the service's own limit applies (VALUE_BYTES_MAX, 1 MiB
+   * by default).
    *
    * @generated from field: uint32 max_value_size = 4;
    */
   maxValueSize: number;
 
   /**
-   * The most bytes to hold, counting history, tombstones and their metadata: at least 1,024. 0, the default: no limit.
-   * Values are refused beyond it; deletes and purges always fit, so that `bytes` may be somewhat more.
+   * The maximum size of the bucket in bytes, including history, tombstones and their metadata: at least 1,024. 0, the
+   * default: no limit. Values beyond it are refused. Deletes and purges always fit, which can raise `bytes` slightly
+   * above it.
    *
    * @generated from field: uint64 max_bytes = 5;
    */
   maxBytes: bigint;
 
   /**
-   * How many revisions each key keeps: 1 to 64. 0, the default, means 1.
+   * The number of revisions that each key keeps: 1 to 64. 0, the default, means 1.
    *
    * @generated from field: uint32 history = 6;
    */
@@ -91,7 +93,7 @@ export const CreateBucketRequestSchema: GenMessage<CreateBucketRequest> =
  */
 export type CreateBucketResponse = Message<"ironflow.kv.v1.CreateBucketResponse"> & {
   /**
-   * The bucket as it was made.
+   * The created bucket.
    *
    * @generated from field: ironflow.kv.v1.Bucket bucket = 1;
    */
@@ -157,7 +159,8 @@ export const GetBucketResponseSchema: GenMessage<GetBucketResponse> =
  */
 export type ListBucketsRequest = Message<"ironflow.kv.v1.ListBucketsRequest"> & {
   /**
-   * The most buckets to return: 1 to 1,000. 0, the default: 1,000. Fewer come where the page would exceed its bytes.
+   * The maximum number of buckets to return: 1 to 1,000. 0, the default: 1,000. A page has fewer when it would exceed
+   * the byte limit.
    *
    * @generated from field: uint32 limit = 1;
    */
@@ -193,7 +196,7 @@ export type ListBucketsResponse = Message<"ironflow.kv.v1.ListBucketsResponse"> 
   buckets: Bucket[];
 
   /**
-   * Give this as `page_token` for the next page. Empty: this was the last.
+   * Send this as `page_token` to get the next page. Empty: this is the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -222,7 +225,7 @@ export type UpdateBucketRequest = Message<"ironflow.kv.v1.UpdateBucketRequest"> 
   bucket: string;
 
   /**
-   * The fields to change, of `description`, `ttl`, `max_value_size`, `max_bytes`, `history`; others keep their value.
+   * The fields to update, of `description`, `ttl`, `max_value_size`, `max_bytes`, `history`; others keep their values.
    * Absent or empty: the fields that are set in this request.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
@@ -237,21 +240,21 @@ export type UpdateBucketRequest = Message<"ironflow.kv.v1.UpdateBucketRequest"> 
   description?: string | undefined;
 
   /**
-   * See CreateBucketRequest.ttl. 0 seconds: entries live for ever from now on.
+   * See CreateBucketRequest.ttl. 0 seconds: entries live forever from now on.
    *
    * @generated from field: google.protobuf.Duration ttl = 4;
    */
   ttl?: Duration | undefined;
 
   /**
-   * See CreateBucketRequest.max_value_size. Values already stored stay.
+   * See CreateBucketRequest.max_value_size. Values that are already stored stay.
    *
    * @generated from field: optional uint32 max_value_size = 5;
    */
   maxValueSize?: number | undefined;
 
   /**
-   * See CreateBucketRequest.max_bytes. Entries already stored stay, also where they exceed it.
+   * See CreateBucketRequest.max_bytes. Entries that are already stored stay, even if they exceed it.
    *
    * @generated from field: optional uint64 max_bytes = 6;
    */
@@ -280,7 +283,7 @@ export const UpdateBucketRequestSchema: GenMessage<UpdateBucketRequest> =
  */
 export type UpdateBucketResponse = Message<"ironflow.kv.v1.UpdateBucketResponse"> & {
   /**
-   * The bucket after the change.
+   * The bucket after the update.
    *
    * @generated from field: ironflow.kv.v1.Bucket bucket = 1;
    */
@@ -361,7 +364,7 @@ export const CompactBucketRequestSchema: GenMessage<CompactBucketRequest> =
  */
 export type CompactBucketResponse = Message<"ironflow.kv.v1.CompactBucketResponse"> & {
   /**
-   * The number of tombstones that were removed.
+   * The number of removed tombstones.
    *
    * @generated from field: uint64 removed = 1;
    */
@@ -377,14 +380,15 @@ export const CompactBucketResponseSchema: GenMessage<CompactBucketResponse> =
   messageDesc(file_ironflow_kv_v1_bucket_service, 11);
 
 /**
- * Makes, describes, changes and removes buckets.
+ * Creates, inspects, updates and deletes buckets.
  *
- * Errors that every call here may return, besides those it lists:
- *   * INVALID_ARGUMENT: a malformed name, number or token; the sentence says what would be right. Do not retry.
- *   * UNAUTHENTICATED, PERMISSION_DENIED: the key is missing or not good for this. Do not retry.
+ * Errors that every call may return, in addition to those it lists:
+ *   * INVALID_ARGUMENT: a name, number or token is malformed; the message says what would be right. Do not retry.
+ *   * UNAUTHENTICATED, PERMISSION_DENIED: the API key is missing or invalid, or its scopes do not allow the call. Do
+ *     not retry.
  *   * UNAVAILABLE: the storage can't be reached. Safe to retry with back-off.
- *   * DEADLINE_EXCEEDED: the call's time ran out. Reads are safe to retry.
- *   * UNKNOWN: a change was sent and its outcome can't be known. Read the bucket before trying again.
+ *   * DEADLINE_EXCEEDED: the call timed out. Reads are safe to retry.
+ *   * UNKNOWN: a change was sent and its outcome can't be known. Read the bucket before you retry.
  *
  * @generated from service ironflow.kv.v1.BucketService
  */
@@ -393,9 +397,10 @@ export const BucketService: GenService<{
    * Creates a bucket.
    *
    * Errors:
-   *   * ALREADY_EXISTS (`bucket_exists`): the name is taken, whatever the bucket's configuration, which stays as it is.
-   *   * INVALID_ARGUMENT (`reserved_name`): names that begin with `APP_` or `SYS_` are the service's own.
-   *   * RESOURCE_EXHAUSTED (`storage_exhausted`): the storage has no room for one more bucket of this size.
+   *   * ALREADY_EXISTS (`bucket_exists`): a bucket with this name exists. It is not changed, whatever its
+   *     configuration.
+   *   * INVALID_ARGUMENT (`reserved_name`): names that begin with `APP_` or `SYS_` are reserved for the service.
+   *   * RESOURCE_EXHAUSTED (`storage_exhausted`): the storage has no space for another bucket of this size.
    *
    * @generated from rpc ironflow.kv.v1.BucketService.CreateBucket
    */
@@ -405,10 +410,10 @@ export const BucketService: GenService<{
     output: typeof CreateBucketResponseSchema;
   };
   /**
-   * Returns one bucket: its configuration and what it holds.
+   * Returns a bucket: its configuration and its current size.
    *
    * Errors:
-   *   * NOT_FOUND (`bucket_not_found`): there is no such bucket.
+   *   * NOT_FOUND (`bucket_not_found`): the bucket does not exist.
    *
    * @generated from rpc ironflow.kv.v1.BucketService.GetBucket
    */
@@ -420,8 +425,8 @@ export const BucketService: GenService<{
   /**
    * Lists the buckets in the order of their names, page by page.
    *
-   * A page holds at most `limit` buckets and at most the service's limit of bytes (3 MiB unless set), below the 4 MiB
-   * that gRPC clients accept by default. Only an empty `next_page_token` marks the last page.
+   * A page holds at most `limit` buckets and at most PAGE_BYTES_MAX bytes (3 MiB by default), below the 4 MiB that gRPC
+   * clients accept by default. Only an empty `next_page_token` marks the last page.
    *
    * @generated from rpc ironflow.kv.v1.BucketService.ListBuckets
    */
@@ -431,15 +436,16 @@ export const BucketService: GenService<{
     output: typeof ListBucketsResponseSchema;
   };
   /**
-   * Changes a bucket's description or limits. Its entries stay, except those that a shorter `ttl` or `history` no
-   * longer covers: these are removed. Fields that the call does not name keep their values, also when several callers change
-   * different fields at the same time, through any copy of the service.
+   * Updates the description or limits of a bucket. Its entries stay, except those that a shorter `ttl` or `history` no
+   * longer covers: these are removed. Fields that the request does not name keep their values, even if several callers
+   * update different fields at the same time on different instances of the service.
    *
    * Errors:
-   *   * NOT_FOUND (`bucket_not_found`): there is no such bucket.
+   *   * NOT_FOUND (`bucket_not_found`): the bucket does not exist.
    *   * INVALID_ARGUMENT (`invalid_update_mask`): `update_mask` names an unknown field.
-   *   * UNAVAILABLE (`unavailable`): another copy of the service is changing the bucket; nothing was changed. Retry. A copy that
-   *     dies during a change blocks others for at most 10 seconds. The same holds for DeleteBucket.
+   *   * UNAVAILABLE (`unavailable`): another instance of the service is updating or deleting the bucket; nothing was
+   *     changed. Retry. An instance that dies during a change blocks others for at most 10 seconds. DeleteBucket
+   *     returns this error too.
    *
    * @generated from rpc ironflow.kv.v1.BucketService.UpdateBucket
    */
@@ -449,10 +455,10 @@ export const BucketService: GenService<{
     output: typeof UpdateBucketResponseSchema;
   };
   /**
-   * Deletes a bucket with all its entries. Its watches end with NOT_FOUND. This can't be undone.
+   * Deletes a bucket and all its entries. Its watches end with NOT_FOUND. This can't be undone.
    *
    * Errors:
-   *   * NOT_FOUND (`bucket_not_found`): there is no such bucket.
+   *   * NOT_FOUND (`bucket_not_found`): the bucket does not exist.
    *
    * @generated from rpc ironflow.kv.v1.BucketService.DeleteBucket
    */
@@ -462,16 +468,15 @@ export const BucketService: GenService<{
     output: typeof DeleteBucketResponseSchema;
   };
   /**
-   * Removes the tombstones of deleted and purged keys now, with the history that the keys had before, and frees their
-   * space. The service does the same by itself for tombstones that are older than an hour (TOMBSTONE_RETENTION_MS), and
-   * in a bucket that is full. Live keys keep their values and their history.
+   * Removes the tombstones of deleted and purged keys now, with the earlier history of these keys, and frees their
+   * space. The service does this automatically for tombstones older than an hour (TOMBSTONE_RETENTION_MS), and when a
+   * bucket is full. Live keys keep their values and their history.
    *
-   * A watch that resumes from before the newest tombstone that was removed ends with OUT_OF_RANGE
-   * (`revision_compacted`). Watches that are live miss nothing: a tombstone that one of them has still to get stays for
-   * now. Safe to retry.
+   * A watch that resumes from before the newest removed tombstone ends with OUT_OF_RANGE (`revision_compacted`). Live
+   * watches miss nothing: the service keeps a tombstone that a live watch has not received yet. Safe to retry.
    *
    * Errors:
-   *   * NOT_FOUND (`bucket_not_found`): there is no such bucket.
+   *   * NOT_FOUND (`bucket_not_found`): the bucket does not exist.
    *
    * @generated from rpc ironflow.kv.v1.BucketService.CompactBucket
    */
