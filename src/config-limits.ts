@@ -77,7 +77,7 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
     "keyedWritesMax",
     1,
     1_000_000,
-    "The most writes with an idempotency key that one copy of the service remembers, of some 500 bytes at most. The NATS server remembers all; the copy also knows what was asked for, so that another request with the same key is refused after the entry was overwritten.",
+    "The maximum number of writes with an idempotency key that one instance of the service remembers, at most about 500 bytes each. The NATS server remembers all of them. The instance also remembers the request, and can refuse another request with the same key after the entry was overwritten.",
   ],
   [
     "natsHungTimeoutMs",

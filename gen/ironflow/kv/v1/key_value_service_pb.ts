@@ -54,15 +54,15 @@ export type GetRequest = Message<"ironflow.kv.v1.GetRequest"> & {
   revision: bigint;
 
   /**
-   * How fresh the answer must be. Default: STRONG.
+   * How fresh the response must be. Default: STRONG.
    *
    * @generated from field: ironflow.kv.v1.Consistency consistency = 4;
    */
   consistency: Consistency;
 
   /**
-   * Make sure that `bucket_created_at` of the answer is that of the bucket that holds the entry. Costs one more request to
-   * the storage. Default: false.
+   * Guarantees that `bucket_created_at` of the response is that of the bucket that holds the entry. Costs one more
+   * request to the storage. Default: false.
    *
    * @generated from field: bool verify_bucket = 5;
    */
@@ -91,9 +91,10 @@ export type GetResponse = Message<"ironflow.kv.v1.GetResponse"> & {
   entry?: Entry | undefined;
 
   /**
-   * When the bucket that holds the entry was created, in whole milliseconds: with the revision, it identifies the entry
-   * also where the bucket was deleted and recreated. Without `verify_bucket` it may be the creation time of an earlier
-   * bucket of this name, for a short time after another copy of the service recreated it; never that of a later one.
+   * When the bucket that holds the entry was created, in whole milliseconds. Together with the revision, it identifies
+   * the entry even after the bucket was deleted and recreated. Without `verify_bucket` it may be the creation time of
+   * an earlier bucket with this name, for a short time after another instance of the service recreated the bucket;
+   * never that of a later one.
    *
    * @generated from field: google.protobuf.Timestamp bucket_created_at = 2;
    */
@@ -129,28 +130,29 @@ export type PutRequest = Message<"ironflow.kv.v1.PutRequest"> & {
   key: string;
 
   /**
-   * The value: any bytes, also none. At most the bucket's `max_value_size` and the service's limit (1 MiB unless set).
+   * The value: any bytes, can be empty. At most the bucket's `max_value_size` and the service's limit (1 MiB by
+   * default).
    *
    * @generated from field: bytes value = 3;
    */
   value: Uint8Array;
 
   /**
-   * The media type to keep with the value: printable ASCII, at most 255 bytes. Default: none.
+   * The media type to store with the value: printable ASCII, at most 255 bytes. Default: none.
    *
    * @generated from field: string content_type = 4;
    */
   contentType: string;
 
   /**
-   * When to write. Default: always.
+   * The condition for the write. Default: always write.
    *
    * @generated from field: ironflow.kv.v1.Precondition precondition = 5;
    */
   precondition?: Precondition | undefined;
 
   /**
-   * Makes it harmless to send this request again; see KeyValueService. Default: none.
+   * Makes retries of this request safe; see KeyValueService. Default: none.
    *
    * @generated from field: string idempotency_key = 6;
    */
@@ -179,8 +181,8 @@ export type PutResponse = Message<"ironflow.kv.v1.PutResponse"> & {
   revision: bigint;
 
   /**
-   * When the bucket that was written to was created, in whole milliseconds. Within a second after another copy of the
-   * service recreated it, this may be the creation time of the earlier bucket; never that of a later one.
+   * When the bucket that was written to was created, in whole milliseconds. Within a second after another instance of
+   * the service recreated the bucket, this may be the creation time of the earlier one; never that of a later one.
    *
    * @generated from field: google.protobuf.Timestamp bucket_created_at = 2;
    */
@@ -216,29 +218,29 @@ export type DeleteRequest = Message<"ironflow.kv.v1.DeleteRequest"> & {
   key: string;
 
   /**
-   * Also remove the key's history. Default: false.
+   * Also removes the key's history. Default: false.
    *
    * @generated from field: bool purge = 3;
    */
   purge: boolean;
 
   /**
-   * Delete only if the key's newest revision is this one. 0, the default: always.
+   * Deletes only if the key's newest revision is this one. 0, the default: always.
    *
    * @generated from field: uint64 if_revision = 4;
    */
   ifRevision: bigint;
 
   /**
-   * Makes it harmless to send this request again; see KeyValueService. Default: none.
+   * Makes retries of this request safe; see KeyValueService. Default: none.
    *
    * @generated from field: string idempotency_key = 5;
    */
   idempotencyKey: string;
 
   /**
-   * Delete only if the bucket was created at this time: see `Precondition.if_bucket_created_at`. Absent, the default: not
-   * compared.
+   * Deletes only if the bucket was created at this time: see `Precondition.if_bucket_created_at`. Absent, the default:
+   * not checked.
    *
    * @generated from field: google.protobuf.Timestamp if_bucket_created_at = 6;
    */
@@ -260,7 +262,7 @@ export const DeleteRequestSchema: GenMessage<DeleteRequest> =
  */
 export type DeleteResponse = Message<"ironflow.kv.v1.DeleteResponse"> & {
   /**
-   * The tombstone's revision; 0 when there was nothing to delete, and nothing was written.
+   * The tombstone's revision; 0 if the key had no value and nothing was written.
    *
    * @generated from field: uint64 revision = 1;
    */
@@ -289,29 +291,30 @@ export type ListKeysRequest = Message<"ironflow.kv.v1.ListKeysRequest"> & {
   bucket: string;
 
   /**
-   * Which keys: those that match at least one of these, at most 32. None: all.
+   * Selects keys that match at least one of these filters, at most 32. None: all keys.
    *
    * @generated from field: repeated string filters = 2;
    */
   filters: string[];
 
   /**
-   * The most keys to return: 1 to 10,000. 0, the default: 10,000. Fewer come where the page would exceed its bytes.
+   * The maximum number of keys to return: 1 to 10,000. 0, the default: 10,000. A page has fewer when it would exceed
+   * the byte limit.
    *
    * @generated from field: uint32 limit = 3;
    */
   limit: number;
 
   /**
-   * `next_page_token` of the previous page, with the same bucket and filters. Empty, the default: from the start.
-   * A token is refused with INVALID_ARGUMENT where the bucket was deleted and recreated since.
+   * `next_page_token` of the previous page, with the same bucket and filters. Empty, the default: from the start. A
+   * token is refused with INVALID_ARGUMENT if the bucket was deleted and recreated since.
    *
    * @generated from field: string page_token = 4;
    */
   pageToken: string;
 
   /**
-   * How fresh the answer must be. Default: STRONG.
+   * How fresh the response must be. Default: STRONG.
    *
    * @generated from field: ironflow.kv.v1.Consistency consistency = 5;
    */
@@ -340,7 +343,7 @@ export type ListKeysResponse = Message<"ironflow.kv.v1.ListKeysResponse"> & {
   keys: string[];
 
   /**
-   * Give this as `page_token` for the next page. Empty: this was the last.
+   * Send this as `page_token` to get the next page. Empty: this is the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -376,15 +379,15 @@ export type GetHistoryRequest = Message<"ironflow.kv.v1.GetHistoryRequest"> & {
   key: string;
 
   /**
-   * How fresh the answer must be. Default: STRONG.
+   * How fresh the response must be. Default: STRONG.
    *
    * @generated from field: ironflow.kv.v1.Consistency consistency = 3;
    */
   consistency: Consistency;
 
   /**
-   * The most entries to return: 1 to 64. 0, the default: the whole history in one answer; with `page_token`, 64.
-   * Fewer come where the page would exceed its bytes.
+   * The maximum number of entries to return: 1 to 64. 0, the default: the complete history in one response; with
+   * `page_token`, 64. A page has fewer when it would exceed the byte limit.
    *
    * @generated from field: uint32 limit = 4;
    */
@@ -420,7 +423,7 @@ export type GetHistoryResponse = Message<"ironflow.kv.v1.GetHistoryResponse"> & 
   entries: Entry[];
 
   /**
-   * Set this as `page_token` for the next page. Empty: this was the last.
+   * Send this as `page_token` to get the next page. Empty: this is the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -449,60 +452,59 @@ export type WatchRequest = Message<"ironflow.kv.v1.WatchRequest"> & {
   bucket: string;
 
   /**
-   * Which keys: those that match at least one of these, at most 32. None: all.
+   * Selects keys that match at least one of these filters, at most 32. None: all keys.
    *
    * @generated from field: repeated string filters = 2;
    */
   filters: string[];
 
   /**
-   * Where to begin. Must be unset when `start_revision` is set.
+   * Where to begin. Must not be set together with `start_revision`.
    *
    * @generated from field: ironflow.kv.v1.WatchRequest.Start start = 3;
    */
   start: WatchRequest_Start;
 
   /**
-   * Begin with the first change of this revision or later (inclusive). 0, the default: see `start`.
+   * Begins with the first change at or after this revision. 0, the default: see `start`.
    *
    * @generated from field: uint64 start_revision = 4;
    */
   startRevision: bigint;
 
   /**
-   * Leave out deletes, purges and expiries. Default: false.
+   * Omits deletes, purges and expiries. Default: false.
    *
    * @generated from field: bool ignore_deletes = 5;
    */
   ignoreDeletes: boolean;
 
   /**
-   * Send entries without their values. Default: false.
+   * Sends entries without their values. Default: false.
    *
    * @generated from field: bool keys_only = 6;
    */
   keysOnly: boolean;
 
   /**
-   * Send with each change the entry that it replaced, where the history still has it: live changes and history only.
-   * Default: false.
+   * Sends with each change the entry that it replaced, if the history still has it. Applies to live changes and the
+   * history only. Default: false.
    *
    * @generated from field: bool previous = 7;
    */
   previous: boolean;
 
   /**
-   * Send a `progress` mark at least this often: 100 milliseconds to 1 hour. Absent, the default: none.
-   * Over HTTP/1.1 it also keeps a watch through proxies that close streams on which nothing comes; over HTTP/2 the
-   * service pings.
+   * Sends a `progress` event at least this often: 100 milliseconds to 1 hour. Absent, the default: never. Over HTTP/1.1
+   * it also keeps proxies from closing an idle watch; over HTTP/2 the service sends pings.
    *
    * @generated from field: google.protobuf.Duration progress_interval = 8;
    */
   progressInterval?: Duration | undefined;
 
   /**
-   * Only with `start_revision`: the `created_at` of the bucket that the revision was seen in. The watch is refused
-   * with OUT_OF_RANGE where the bucket was made again since. Absent, the default: not compared.
+   * Only with `start_revision`: the `created_at` of the bucket that the revision belongs to. The watch is refused with
+   * OUT_OF_RANGE if the bucket was recreated since. Absent, the default: not checked.
    *
    * @generated from field: google.protobuf.Timestamp bucket_created_at = 9;
    */
@@ -524,28 +526,28 @@ export const WatchRequestSchema: GenMessage<WatchRequest> =
  */
 export enum WatchRequest_Start {
   /**
-   * As SNAPSHOT, or from `start_revision` where that is set.
+   * The same as SNAPSHOT, or from `start_revision` if it is set.
    *
    * @generated from enum value: START_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * With the present value of each matching key, in the order of their revisions, then the changes.
+   * With the current value of each matching key, in the order of their revisions, then changes.
    *
    * @generated from enum value: START_SNAPSHOT = 1;
    */
   SNAPSHOT = 1,
 
   /**
-   * With the changes that come after the watch has begun.
+   * With changes that happen after the watch has begun.
    *
    * @generated from enum value: START_NOW = 2;
    */
   NOW = 2,
 
   /**
-   * With every entry that is kept of each matching key, then the changes.
+   * With every kept entry of each matching key, then changes.
    *
    * @generated from enum value: START_HISTORY = 3;
    */
@@ -560,13 +562,13 @@ export const WatchRequest_StartSchema: GenEnum<WatchRequest_Start> =
   enumDesc(file_ironflow_kv_v1_key_value_service, 10, 0);
 
 /**
- * See KeyValueService.Watch: one thing that happened.
+ * See KeyValueService.Watch: one event.
  *
  * @generated from message ironflow.kv.v1.WatchResponse
  */
 export type WatchResponse = Message<"ironflow.kv.v1.WatchResponse"> & {
   /**
-   * What happened.
+   * The event.
    *
    * @generated from oneof ironflow.kv.v1.WatchResponse.event
    */
@@ -582,7 +584,7 @@ export type WatchResponse = Message<"ironflow.kv.v1.WatchResponse"> & {
       }
     | {
         /**
-         * The snapshot, catch-up or history is complete. Sent once, also when it was empty, unless START_NOW was asked for.
+         * The snapshot, catch-up or history is complete. Sent once, even if it was empty, unless the request has START_NOW.
          *
          * @generated from field: ironflow.kv.v1.WatchResponse.SnapshotEnd snapshot_end = 2;
          */
@@ -591,7 +593,7 @@ export type WatchResponse = Message<"ironflow.kv.v1.WatchResponse"> & {
       }
     | {
         /**
-         * Nothing is missing up to here. Sent only where `progress_interval` asks for it.
+         * All changes up to this revision have been sent. Sent only if the request sets `progress_interval`.
          *
          * @generated from field: ironflow.kv.v1.WatchResponse.Progress progress = 3;
          */
@@ -623,7 +625,7 @@ export type WatchResponse_Change = Message<"ironflow.kv.v1.WatchResponse.Change"
   entry?: Entry | undefined;
 
   /**
-   * The entry before the change: only where `previous` was asked for and the history still has it.
+   * The entry before the change: only if the request sets `previous` and the history still has it.
    *
    * @generated from field: ironflow.kv.v1.Entry previous = 2;
    */
@@ -639,20 +641,20 @@ export const WatchResponse_ChangeSchema: GenMessage<WatchResponse_Change> =
   messageDesc(file_ironflow_kv_v1_key_value_service, 11, 0);
 
 /**
- * The end of the first part of a watch.
+ * The end of the snapshot, catch-up or history.
  *
  * @generated from message ironflow.kv.v1.WatchResponse.SnapshotEnd
  */
 export type WatchResponse_SnapshotEnd = Message<"ironflow.kv.v1.WatchResponse.SnapshotEnd"> & {
   /**
-   * The bucket's revision that the snapshot shows; 0 when nothing was ever written.
+   * The bucket's revision at the snapshot; 0 if nothing was ever written.
    *
    * @generated from field: uint64 revision = 1;
    */
   revision: bigint;
 
   /**
-   * When the bucket was created: give it as `bucket_created_at` on resuming.
+   * When the bucket was created: send it as `bucket_created_at` when you resume.
    *
    * @generated from field: google.protobuf.Timestamp bucket_created_at = 2;
    */
@@ -668,7 +670,7 @@ export const WatchResponse_SnapshotEndSchema: GenMessage<WatchResponse_SnapshotE
   messageDesc(file_ironflow_kv_v1_key_value_service, 11, 1);
 
 /**
- * A mark that the stream is alive and complete so far.
+ * Shows that the stream is alive and complete so far.
  *
  * @generated from message ironflow.kv.v1.WatchResponse.Progress
  */
@@ -699,47 +701,51 @@ export const WatchResponse_ProgressSchema: GenMessage<WatchResponse_Progress> =
 /**
  * Reads, writes and watches the keys of a bucket.
  *
- * A key is any non-empty UTF-8 text of at most 512 bytes without control characters. Dots part it into tokens, which
- * filters match by.
+ * A key is any non-empty UTF-8 text of at most 512 bytes without control characters. Dots separate the key into tokens,
+ * which filters match.
  *
- * A filter is a key in which, as a whole token, `*` matches any one token and a last `>` matches one or more further
- * tokens; inside a token `*` matches any run of characters. `user.*` matches `user.1`; `user.>` also `user.1.name`;
- * `user-*` matches `user-7`. No filter, or an empty one, matches every key.
+ * A filter is a key with wildcards. As a whole token, `*` matches any one token, and `>` at the end matches one or more
+ * further tokens. Within a token, `*` matches any run of characters. `user.*` matches `user.1`; `user.>` also matches
+ * `user.1.name`; `user-*` matches `user-7`. No filter, or an empty one, matches every key.
  *
- * A read sees every write acknowledged before it began, whichever copy of the service took it, unless it asks for
+ * A read sees every write that was acknowledged before it began, by any instance of the service, unless it requests
  * CONSISTENCY_EVENTUAL.
  *
- * A write may carry an `idempotency_key`: 1 to 128 visible ASCII characters, best random, such as a UUID, and good for one
- * request in one bucket. The same request with the same key is applied once, and each sending gets the first one's
- * answer, within the bucket's `idempotency_window`. A bucket that was deleted and recreated is another bucket. A request
- * that was refused, or a delete that found nothing, leaves nothing behind: sent again, it is decided anew.
+ * A write can have an `idempotency_key`: 1 to 128 visible ASCII characters, preferably random, such as a UUID, and used
+ * for one request in one bucket only. The same request with the same key is applied once, and each attempt gets the
+ * response of the first, within the bucket's `idempotency_window`. A bucket that was deleted and recreated is another
+ * bucket. The service does not remember a refused request, or a delete that found nothing: a retry is evaluated again.
  *
- * Another request with the same key is refused while the first one's entry is kept, or known to the copy of the service
- * that answers; where neither is so, the key alone counts, and the answer is the first one's.
+ * Another request with the same key is refused while the entry of the first one is kept, or the instance that answers
+ * remembers it. Otherwise only the key counts, and the response is that of the first request.
  *
- * A request without further headers relies on that window, and on the storage's memory, which a crash cuts down to the
- * entries that are still kept. A sending after one whose outcome is unknown should say so, in these headers:
- *   * `ironflow-first-attempt-time-ms: <milliseconds>`: the time of the first sending by the storage's clock, since 1970:
- *     `storage_time` of an earlier answer's error detail, less what passed since the first sending. 0 while that is not
- *     known: then the service only looks for the write, and answers UNKNOWN with `storage_time` where it does not find it.
- *   * `ironflow-first-attempt-age-ms: <milliseconds>`: the time since the first sending, for clients that cannot do that.
- *     The time that the request itself takes to arrive does not count.
+ * A retry without further headers relies on that window and on the storage's memory, which a crash reduces to the
+ * entries that are still kept. After an attempt with an unknown outcome, send these headers with the retry:
+ *   * `ironflow-first-attempt-time-ms: <milliseconds>`: the time of the first attempt by the storage's clock, since 1970:
+ *     `storage_time` of an earlier error's detail, minus the time that passed since the first attempt. Send 0 if you do
+ *     not know it: the service then only looks for the write, and answers UNKNOWN with `storage_time` if it does not find
+ *     it.
+ *   * `ironflow-first-attempt-age-ms: <milliseconds>`: the time since the first attempt, for clients that cannot send the
+ *     time. It does not include the time that the request itself takes to arrive.
  *   * `grpc-previous-rpc-attempts: <count>`: sent by gRPC clients that retry. Without the time or the age, the first
- *     sending counts as 15 seconds old.
- *   * `ironflow-seen-revision: <revision>`: a revision of the bucket that was seen before the first sending, if any.
- * Such a write is applied only where the service is certain that it was not applied before. Where it can't know, as the
- * first sending is older than half the window, or as the evidence expired or was overwritten, the answer is UNKNOWN.
+ *     attempt counts as 15 seconds old.
+ *   * `ironflow-seen-revision: <revision>`: a revision of the bucket that the client saw before the first attempt, if
+ *     any.
+ * The service then applies the write only if it is certain that no earlier attempt was applied. It answers UNKNOWN if
+ * it can't know: the first attempt is older than half the window, or the evidence expired or was overwritten.
  *
- * Errors that every call here may return, besides those it lists:
- *   * INVALID_ARGUMENT: a malformed bucket, key, filter or number; the sentence says what would be right. Do not retry.
- *   * NOT_FOUND (`bucket_not_found`): there is no such bucket.
- *   * UNAUTHENTICATED, PERMISSION_DENIED: the key is missing or not good for this. Do not retry.
+ * Errors that every call may return, in addition to those it lists:
+ *   * INVALID_ARGUMENT: a bucket, key, filter or number is malformed; the message says what would be right. Do not
+ *     retry.
+ *   * NOT_FOUND (`bucket_not_found`): the bucket does not exist.
+ *   * UNAUTHENTICATED, PERMISSION_DENIED: the API key is missing or invalid, or its scopes do not allow the call. Do
+ *     not retry.
  *   * UNAVAILABLE: the storage can't be reached; nothing was written. Safe to retry with back-off.
- *   * DEADLINE_EXCEEDED: the time for a read ran out. Safe to retry.
- *   * UNKNOWN (`outcome_unknown`): a write was sent and its outcome can't be known. Send it again with its idempotency
- *     key; without one, read the key before trying again.
+ *   * DEADLINE_EXCEEDED: a read timed out. Safe to retry.
+ *   * UNKNOWN (`outcome_unknown`): a write was sent and its outcome can't be known. Retry it with its idempotency key;
+ *     without one, read the key before you retry.
  *   * FAILED_PRECONDITION (`idempotency_key_reused`): the idempotency key was used for another request in this bucket.
- *     Nothing was written. The detail has the revision of that write, where it is known.
+ *     Nothing was written. The detail has the revision of that write, if it is known.
  *
  * @generated from service ironflow.kv.v1.KeyValueService
  */
@@ -748,9 +754,9 @@ export const KeyValueService: GenService<{
    * Returns the value of a key: the newest, or the one written at a given revision.
    *
    * Errors:
-   *   * NOT_FOUND (`key_not_found`): the key has no value, or was not the one written at `revision`.
-   *   * OUT_OF_RANGE (`revision_compacted`): what was written at `revision` is no longer kept.
-   *   * OUT_OF_RANGE (`revision_in_future`): nothing was written at `revision` yet.
+   *   * NOT_FOUND (`key_not_found`): the key has no value, or no value was written to it at `revision`.
+   *   * OUT_OF_RANGE (`revision_compacted`): the entry of `revision` is no longer kept.
+   *   * OUT_OF_RANGE (`revision_in_future`): `revision` has not been written yet.
    *
    * @generated from rpc ironflow.kv.v1.KeyValueService.Get
    */
@@ -760,14 +766,15 @@ export const KeyValueService: GenService<{
     output: typeof GetResponseSchema;
   };
   /**
-   * Writes a value. When this returns, the value is on disk (see docs/durability.md for the setting that trades this).
+   * Writes a value. When this returns, the value is on disk (docs/durability.md describes the setting that relaxes
+   * this).
    *
    * Errors:
-   *   * ALREADY_EXISTS (`key_exists`): `if_absent` was asked for, and the key has a value. The detail has its revision.
-   *   * ABORTED (`revision_mismatch`): `if_revision` was not the key's newest. The detail has the current revision.
+   *   * ALREADY_EXISTS (`key_exists`): `if_absent` was set, and the key has a value. The detail has its revision.
+   *   * ABORTED (`revision_mismatch`): `if_revision` is not the key's newest revision. The detail has the current one.
    *     Read the key again, then decide.
-   *   * RESOURCE_EXHAUSTED (`value_too_large`): over the bucket's or the service's limit. Do not retry.
-   *   * RESOURCE_EXHAUSTED (`bucket_full`): over `max_bytes`. Retry when something was purged.
+   *   * RESOURCE_EXHAUSTED (`value_too_large`): the value exceeds the limit of the bucket or the service. Do not retry.
+   *   * RESOURCE_EXHAUSTED (`bucket_full`): the write would exceed `max_bytes`. Retry after entries were purged.
    *
    * @generated from rpc ironflow.kv.v1.KeyValueService.Put
    */
@@ -777,11 +784,11 @@ export const KeyValueService: GenService<{
     output: typeof PutResponseSchema;
   };
   /**
-   * Deletes a key. A tombstone takes its place, so that watches see the change and earlier revisions stay in the
-   * history; with `purge` the history goes too. A key that has no value stays as it is: that is no error.
+   * Deletes a key. A tombstone replaces it, so watches see the change. Earlier revisions stay in the history unless
+   * `purge` is set. If the key has no value, nothing is written, and the call succeeds.
    *
    * Errors:
-   *   * ABORTED (`revision_mismatch`): `if_revision` was not the key's newest. The detail has the current revision.
+   *   * ABORTED (`revision_mismatch`): `if_revision` is not the key's newest revision. The detail has the current one.
    *
    * @generated from rpc ironflow.kv.v1.KeyValueService.Delete
    */
@@ -793,11 +800,11 @@ export const KeyValueService: GenService<{
   /**
    * Lists the keys that have a value, in byte order, page by page.
    *
-   * A page shows the bucket as it was at one moment while the call ran. Between pages the bucket may change: a key
-   * that lives through the whole listing is returned exactly once.
+   * A page shows the bucket at one moment during the call. The bucket may change between pages: a key that exists
+   * throughout the listing is returned exactly once.
    *
-   * A page holds at most `limit` keys and at most the service's limit of bytes (3 MiB unless set), below the 4 MiB that
-   * gRPC clients accept by default. It may hold fewer than `limit`: only an empty `next_page_token` marks the last page.
+   * A page holds at most `limit` keys and at most PAGE_BYTES_MAX bytes (3 MiB by default), below the 4 MiB that gRPC
+   * clients accept by default. It may hold fewer than `limit`: only an empty `next_page_token` marks the last page.
    *
    * @generated from rpc ironflow.kv.v1.KeyValueService.ListKeys
    */
@@ -807,20 +814,22 @@ export const KeyValueService: GenService<{
     output: typeof ListKeysResponseSchema;
   };
   /**
-   * Returns the revisions of a key that are still kept, oldest first, tombstones included.
+   * Returns the revisions of a key that are still kept, oldest first, including tombstones.
    *
-   * Without `limit` and `page_token` the answer is the whole history, or an error where it exceeds the service's limit of
-   * bytes (3 MiB unless set): never a part of it. With `limit` it comes page by page, each below the 4 MiB that gRPC
-   * clients accept by default. A page holds at least one entry. Only an empty `next_page_token` marks the last page.
+   * Without `limit` and `page_token` the response is the complete history, or an error if it exceeds PAGE_BYTES_MAX
+   * bytes (3 MiB by default), never a part of it. With `limit` it is returned page by page, each below the 4 MiB that
+   * gRPC clients accept by default. A page holds at least one entry. Only an empty `next_page_token` marks the last
+   * page.
    *
-   * Between pages the key may change: new revisions come at the end, and a revision that the bucket's `history` or `ttl`
-   * has removed meanwhile is not returned.
+   * The key may change between pages: new revisions follow at the end, and a revision that the bucket's `history` or
+   * `ttl` has removed meanwhile is not returned.
    *
    * Errors:
-   *   * NOT_FOUND (`key_not_found`): nothing of this key is kept.
-   *   * RESOURCE_EXHAUSTED (`answer_too_large`): the history does not fit into one answer. Set `limit` to read it in pages.
-   *   * INVALID_ARGUMENT: `page_token` is malformed, or of another bucket or key, or the bucket was deleted and recreated
-   *     since.
+   *   * NOT_FOUND (`key_not_found`): no revision of the key is kept.
+   *   * RESOURCE_EXHAUSTED (`answer_too_large`): the history does not fit into one response. Set `limit` to read it in
+   *     pages.
+   *   * INVALID_ARGUMENT: `page_token` is malformed, belongs to another bucket or key, or the bucket was deleted and
+   *     recreated since.
    *
    * @generated from rpc ironflow.kv.v1.KeyValueService.GetHistory
    */
@@ -830,27 +839,27 @@ export const KeyValueService: GenService<{
     output: typeof GetHistoryResponseSchema;
   };
   /**
-   * Streams the changes of a bucket, in the order of their revisions: none missed, doubled or reordered, also while
-   * the storage restarts or fails over. The stream has no end of its own: it ends with the client or with an error.
+   * Streams the changes of a bucket in the order of their revisions, with none missed, duplicated or reordered, even
+   * while the storage restarts or fails over. The stream ends only when the client cancels it or an error occurs.
    *
-   * By default the present values come first, in the order of their revisions, then `snapshot_end`, then each change as
+   * By default the current values come first, in the order of their revisions, then `snapshot_end`, then each change as
    * it happens.
    *
-   * The headers of the answer come as soon as the watch is in place, before there is an event (of a request that is not
-   * compressed, as clients send them unless told): every change from then on will be seen, also with START_NOW.
+   * The response headers are sent as soon as the watch is active, before the first event (if the request is not
+   * compressed, which is the default of clients): the watch sees every change from then on, even with START_NOW.
    *
-   * To resume after the stream ended, watch again with `start_revision` = the last revision received + 1.
+   * To resume after the stream ended, start a watch with `start_revision` = the last revision received + 1.
    *
    * Errors:
    *   * OUT_OF_RANGE (`revision_compacted`): changes from `start_revision` on may be gone. The detail has the oldest
-   *     revision that misses nothing; without it, take a new snapshot.
-   *   * OUT_OF_RANGE (`revision_in_future`): `start_revision` is past the newest revision + 1, or `created_at` is not
-   *     that of this bucket: it was deleted and made again. Also ends a watch where the storage lost changes that the
-   *     watch has sent. Take a new snapshot.
-   *   * NOT_FOUND (`bucket_not_found`): the bucket does not exist, or was deleted while the watch ran.
+   *     revision from which no change is missing. If it has none, start a new watch from a snapshot.
+   *   * OUT_OF_RANGE (`revision_in_future`): `start_revision` is greater than the newest revision + 1, or
+   *     `bucket_created_at` is not that of this bucket, which was deleted and recreated. Also ends a watch if the
+   *     storage lost changes that the watch has sent. Start a new watch from a snapshot.
+   *   * NOT_FOUND (`bucket_not_found`): the bucket does not exist, or was deleted during the watch.
    *   * RESOURCE_EXHAUSTED (`slow_watcher`): the client did not read fast enough. Resume from the detail's revision.
    *   * RESOURCE_EXHAUSTED (`too_many_watches`): a limit on watches is reached. Retry later.
-   *   * UNAVAILABLE (`shutting_down`): this copy of the service stops. Resume from the detail's revision.
+   *   * UNAVAILABLE (`shutting_down`): this instance of the service is stopping. Resume from the detail's revision.
    *
    * @generated from rpc ironflow.kv.v1.KeyValueService.Watch
    */

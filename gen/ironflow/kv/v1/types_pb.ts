@@ -304,8 +304,8 @@ export type ErrorDetail = Message<"ironflow.kv.v1.ErrorDetail"> & {
   bucketCreatedAt?: Timestamp | undefined;
 
   /**
-   * With `idempotency_window`: the time by the storage's clock, for the header `ironflow-first-attempt-time-ms` of a
-   * repeated write. Absent where the storage could not be asked.
+   * With `idempotency_window`: the time of the storage's clock, for the header `ironflow-first-attempt-time-ms` of a
+   * retry. Absent if the storage can't be reached.
    *
    * @generated from field: google.protobuf.Timestamp storage_time = 8;
    */
