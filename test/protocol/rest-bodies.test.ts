@@ -18,9 +18,9 @@ describe("JSON bodies", () => {
   it.each([
     ["", "The body is empty"],
     ["{", "not JSON"],
-    ["[]", "no object"],
-    ["null", "no object"],
-    ['"b"', "no object"],
+    ["[]", "not an object"],
+    ["null", "not an object"],
+    ['"b"', "not an object"],
     ['{"name":7}', "name is 7; it takes text."],
     [
       '{"nme":"b"}',

@@ -98,7 +98,7 @@ describe("query parameters", () => {
       `${KEYS}?limit=4294967296`,
       'limit is "4294967296"; it takes a whole number from 0 to 4294967295.',
     ],
-    ["GET", `${KEYS}?limit=1&limit=2`, "limit is given twice; it takes one value."],
+    ["GET", `${KEYS}?limit=1&limit=2`, "limit is set twice; it takes one value."],
     ["GET", `${KEYS}?filter=%zz`, 'The query has "filter=%zz"; it takes percent-encoded UTF-8.'],
     ["GET", `${KEYS}/k?revision=18446744073709551616`, "revision is"],
     ["GET", `${KEYS}/k?raw=yes`, 'raw is "yes"; it takes true or false.'],
@@ -108,7 +108,7 @@ describe("query parameters", () => {
     ["PUT", `${KEYS}/k?ttl=1`, "this call takes none."],
     ["GET", "/api/v1/kv/buckets/b?x", 'There is no parameter "x"; this call takes none.'],
     ["GET", "/api/v1/kv/buckets/b/watch?start=later", "it takes one of unspecified, snapshot, now, history."],
-    ["GET", "/api/v1/kv/buckets/b/watch?progress=often", "it takes a span of time such as 500ms, 5s or 1m."],
+    ["GET", "/api/v1/kv/buckets/b/watch?progress=often", "it takes a duration such as 500ms, 5s or 1m."],
     [
       "GET",
       "/api/v1/kv/buckets/b/watch?bucket_created_at=today",

@@ -172,7 +172,7 @@ describe("other headers", () => {
       send("GET", `${KEYS}/k`, { headers: { "x-ironflow-environment": environment } });
     expect((await at("default")).status).toBe(200);
     expect((await at("staging")).json).toEqual({
-      error: 'X-Ironflow-Environment is "staging"; there is only "default".',
+      error: 'X-Ironflow-Environment is "staging"; it must be "default".',
       code: "invalid_argument",
     });
     expect((await at("")).status).toBe(400);

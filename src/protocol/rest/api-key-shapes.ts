@@ -1,4 +1,4 @@
-/** The REST form of ApiKeyService: proto JSON with snake_case names, but for what is here. */
+/** The REST form of ApiKeyService: ProtoJSON with snake_case names, with the exceptions below. */
 import { toJson } from "@bufbuild/protobuf";
 import { ApiKeySchema, ApiKeyService } from "../../../gen/ironflow/kv/v1/api_key_service_pb.js";
 import { emptyAnswer, PROTO_JSON, shapeOf } from "./shape.js";

@@ -1,4 +1,4 @@
-/** From a request's target to a call that is ready to run: route, path variables, query parameters, headers. */
+/** Builds a call from a request's route, path variables, query parameters and headers. */
 import { create } from "@bufbuild/protobuf";
 import type { Door } from "../../service/calls.js";
 import type { Request } from "./body.js";
@@ -8,21 +8,21 @@ import { decodePercent, isUriText, parseQuery, type Target } from "./percent.js"
 import { type Match, type Router, variableText } from "./router.js";
 import type { Endpoint } from "./routes.js";
 
-/** The route of a request. `HEAD` takes that of `GET`. Throws a 404, a 405 with `Allow`, or a 400 for a target that is no URI. */
+/** Finds the route of a request; `HEAD` uses that of `GET`. Throws a 404, a 405 with `Allow`, or a 400 if the target is not a URI. */
 export function findRoute(router: Router<Endpoint>, httpMethod: string, target: Target): Match<Endpoint> {
   if (!isUriText(target.path) || !isUriText(target.query)) {
-    throw badRequest("The path or query has characters that must be percent-encoded.");
+    throw badRequest("The path or query contains characters that must be percent-encoded.");
   }
   const match = router.find(httpMethod, target.path) ?? findForHead(router, httpMethod, target.path);
   if (match !== undefined) return match;
   const allowed = allowedMethods(router, target.path);
   if (allowed.length === 0) {
-    throw new Refusal(404, "route_not_found", `There is nothing at ${target.path.slice(0, 200)}.`);
+    throw new Refusal(404, "route_not_found", `There is no route at ${target.path.slice(0, 200)}.`);
   }
   throw new Refusal(
     405,
     "method_not_allowed",
-    `${httpMethod} is not allowed at ${target.path.slice(0, 200)}; it takes ${allowed.join(", ")}.`,
+    `${httpMethod} is not allowed at ${target.path.slice(0, 200)}; it allows ${allowed.join(", ")}.`,
     { allow: allowed.join(", ") },
   );
 }
@@ -33,11 +33,11 @@ function findForHead(
   path: string,
 ): Match<Endpoint> | undefined {
   const match = httpMethod === "HEAD" ? router.find("GET", path) : undefined;
-  // A watch has no end, so that there is no answer whose headers could be shown.
+  // A watch is endless: HEAD has no complete response to describe.
   return match?.route.target.isStream === true ? undefined : match;
 }
 
-/** What `Allow` lists for a path: nothing when no route is there. */
+/** The methods for a path's `Allow` header; empty if the path has no route. */
 export function allowedMethods(router: Router<Endpoint>, path: string): readonly string[] {
   const allowed = [...router.methodsOf(path)];
   if (allowed.length === 0) return allowed;
@@ -45,7 +45,7 @@ export function allowedMethods(router: Router<Endpoint>, path: string): readonly
   return [...allowed, "OPTIONS"].sort();
 }
 
-/** Makes the call of a request, with everything but its body. Throws a 400 for what is malformed or unknown. */
+/** Builds the call of a request, without its body. Throws a 400 for malformed or unknown parameters. */
 export function bindCall(
   match: Match<Endpoint>,
   target: Target,
@@ -83,7 +83,7 @@ function readParameters(endpoint: Endpoint, query: string, call: HttpCall): void
     const parameter = endpoint.parameters.get(name);
     if (parameter === undefined) throw unknownParameter(endpoint, name);
     if (seen.has(name) && parameter.repeats !== true) {
-      throw badRequest(`${name} is given twice; it takes one value.`);
+      throw badRequest(`${name} is set twice; it takes one value.`);
     }
     seen.add(name);
     parameter.read(call, value, name);
@@ -97,10 +97,10 @@ function unknownParameter(endpoint: Endpoint, name: string): Refusal {
   );
 }
 
-/** There is one environment. Existing SDKs name it; another one must not be taken for it. */
+/** Existing SDKs send the environment's name. Only one exists; reject any other. */
 function checkEnvironment(environment: string | string[] | undefined): void {
   if (environment === undefined || environment === "default") return;
   throw badRequest(
-    `X-Ironflow-Environment is ${JSON.stringify(String(environment).slice(0, 80))}; there is only "default".`,
+    `X-Ironflow-Environment is ${JSON.stringify(String(environment).slice(0, 80))}; it must be "default".`,
   );
 }

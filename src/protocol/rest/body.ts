@@ -1,4 +1,4 @@
-/** Reads a request's body, within its limit and only whole: a body that breaks off is never handed on. */
+/** Reads a request's complete body, up to a limit. A truncated body is an error, never a result. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { Pieces } from "../pieces.js";
@@ -7,17 +7,14 @@ import { Refusal, badRequest } from "./errors.js";
 export type Request = IncomingMessage | Http2ServerRequest;
 export type Response = ServerResponse | Http2ServerResponse;
 
-/**
- * Throws what the headers alone decide, before anything is read: 413 for a `Content-Length` over the limit, 415 for a
- * `Content-Encoding`.
- */
+/** Checks the headers before the body is read. Throws a 413 for a `Content-Length` over the limit, a 415 for a `Content-Encoding`. */
 export function checkBodyHeaders(request: Request, bytesMax: number, tooLargeCode: string): void {
   const encoding = request.headers["content-encoding"];
   if (encoding !== undefined && encoding.toLowerCase() !== "identity") {
     throw new Refusal(
       415,
       "unsupported_media_type",
-      `The body has Content-Encoding ${encoding}; send it as it is.`,
+      `The body has Content-Encoding ${encoding}; it must be uncompressed.`,
       { "accept-encoding": "identity" },
     );
   }
@@ -28,13 +25,13 @@ export interface BodyLimits {
   readonly bytesMax: number;
   /** The code of the 413. */
   readonly tooLargeCode: string;
-  /** For HTTP/2; on HTTP/1.1 Node's server keeps time. */
+  /** Applies to HTTP/2; for HTTP/1.1, Node's server enforces the timeout. */
   readonly timeoutMs: number;
 }
 
-/** The whole body. Rejects with a 413 as soon as it is over the limit, and with a 4xx when it breaks off or takes too long. */
+/** Reads the body. Rejects with a 413 as soon as it exceeds the limit, and with another 4xx if it is truncated or too slow. */
 export function readBody(request: Request, limits: BodyLimits): Promise<Uint8Array> {
-  // That of a plain request came with it.
+  // A plain request already has its body.
   const { body } = request as { readonly body?: Buffer };
   if (body !== undefined) {
     return body.length > limits.bytesMax
@@ -53,14 +50,14 @@ export function readBody(request: Request, limits: BodyLimits): Promise<Uint8Arr
       pieces.drop();
       reject(tooLarge(limits.bytesMax, limits.tooLargeCode));
     });
-    // On HTTP/2 a reset is followed by `end`, as if the body were whole; `aborted` comes before that on both versions.
-    const breakOff = (): void => {
+    // On HTTP/2, `end` follows a reset as if the body were complete, but `aborted` precedes it (on HTTP/1.1 too).
+    const onTruncated = (): void => {
       clearTimeout(timer);
       reject(badRequest("The body ended before it was complete."));
     };
-    request.on("aborted", breakOff);
-    request.on("error", breakOff);
-    request.on("close", breakOff);
+    request.on("aborted", onTruncated);
+    request.on("error", onTruncated);
+    request.on("close", onTruncated);
     request.on("end", () => {
       clearTimeout(timer);
       resolve(pieces.takeAll());
@@ -79,7 +76,7 @@ function tooLarge(bytesMax: number, code: string): Refusal {
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
-/** The JSON object of a body. Throws a 400. */
+/** Parses a body as a JSON object. Throws a 400. */
 export function parseJsonObject(bytes: Uint8Array): Readonly<Record<string, unknown>> {
   if (bytes.length === 0) throw badRequest("The body is empty; it takes a JSON object.");
   let value: unknown;
@@ -89,7 +86,7 @@ export function parseJsonObject(bytes: Uint8Array): Readonly<Record<string, unkn
     throw badRequest("The body is not JSON in UTF-8; it takes a JSON object.");
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw badRequest("The body is JSON, but no object; it takes a JSON object.");
+    throw badRequest("The body is JSON, but not an object; it takes a JSON object.");
   }
   return value as Record<string, unknown>;
 }

@@ -1,4 +1,4 @@
-/** The REST form of BucketService. The JSON is what existing SDKs read and write: never change a name here. */
+/** The REST form of BucketService. Existing SDKs depend on this JSON: never change a name. */
 import { create } from "@bufbuild/protobuf";
 import { type Duration, DurationSchema } from "@bufbuild/protobuf/wkt";
 import { BucketService } from "../../../gen/ironflow/kv/v1/bucket_service_pb.js";
@@ -10,7 +10,7 @@ import { type Answer, emptyAnswer, endWithCount, jsonAnswer, shapeOf } from "./s
 
 const UINT32_MAX = 2 ** 32 - 1;
 
-/** What a bucket can be given, in creation and change. */
+/** Members that a create and an update both accept. */
 const SETTINGS = {
   description: readText,
   ttl_seconds: readSeconds,
@@ -68,13 +68,13 @@ export const BUCKET_SHAPES = [
   }),
 ];
 
-/** The JSON of a bucket is fixed: what it has no member for is told in headers. */
+/** The JSON of a bucket is fixed: newer fields go into headers. */
 function bucketAnswer(bucket: Bucket | undefined): Answer {
   const headers = idempotencyWindowHeaders(bucket?.idempotencyWindow);
   return jsonAnswer(200, writeJson(bucketJson(bucket)), headers);
 }
 
-/** A bucket; what is not set is left out. */
+/** A bucket without its unset fields. */
 function bucketJson(bucket: Bucket | undefined): JsonShape {
   if (bucket === undefined) return {};
   return {

@@ -1,4 +1,4 @@
-/** A call that came in as HTTP: what the service's pipeline asks of it, and what the bridge's shapes do. */
+/** A call by REST, WebSocket or SSE, as the service's pipeline and the shapes see it. */
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { IncomingHttpHeaders } from "node:http";
 import type { CallInput, Door } from "../../service/calls.js";
@@ -6,30 +6,29 @@ import { connectionOf } from "../node-stream.js";
 import { clientNameOf, remoteAddressOf } from "../peer.js";
 import type { Request } from "./body.js";
 
-/** What a request asks of the bridge itself, beside the call's own fields. */
+/** Request options that are not fields of the call's message. */
 export interface BridgeOptions {
-  /** Answer with the value's bytes. */
+  /** Whether to answer with the value's bytes instead of JSON. */
   raw?: boolean;
-  /** Send a frame where the snapshot ends. */
+  /** Whether to send a frame at the end of the snapshot. */
   snapshotEnd?: boolean;
-  /** Whether a watch begins with a snapshot, where the request says so. */
+  /** Whether a watch starts with a snapshot. */
   initial?: boolean;
-  /** The ticket that a watch brings in place of a key. */
+  /** A watch ticket, in place of an API key. */
   ticket?: string;
 }
 
-/** What tells of the client's going away. */
+/** Emits `close` when the client disconnects. */
 export interface Closing {
   once(event: "close", listener: () => void): unknown;
 }
 
-/** One call by REST, WebSocket or SSE. */
 export class HttpCall<Input extends DescMessage = DescMessage> implements CallInput {
   readonly timeoutMs = undefined;
   readonly options: BridgeOptions = {};
-  /** Whether this is a later page of a list that was counted as a call already. */
+  /** Whether this fetches a later page of a list that has already been counted as a call. */
   isContinued = false;
-  /** How long the request's body was. */
+  /** The size of the request's body. */
   bodyBytes = 0;
   private controller: AbortController | undefined;
 
@@ -48,7 +47,7 @@ export class HttpCall<Input extends DescMessage = DescMessage> implements CallIn
     return this.options.ticket;
   }
 
-  /** Made on demand: most calls end without anyone asking for it. */
+  /** Created on demand: most calls never use it. */
   get signal(): AbortSignal {
     if (this.controller === undefined) {
       const controller = new AbortController();
@@ -84,8 +83,8 @@ export class HttpCall<Input extends DescMessage = DescMessage> implements CallIn
 const KEY_PROTOCOL = /(?:^|,)\s*bearer\.([A-Za-z0-9_-]+)\s*(?:,|$)/;
 
 /**
- * The key that a browser offers among the sub-protocols of a WebSocket (RFC 6455 section 1.9), in base64url: it can't set headers there, and
- * a key in the URL would end up in logs.
+ * The API key that a browser sends as a WebSocket sub-protocol (RFC 6455 section 1.9), in base64url. Browsers can't set headers on WebSockets,
+ * and a key in the URL would appear in logs.
  */
 function offeredKey(headers: IncomingHttpHeaders): string | undefined {
   const offered = KEY_PROTOCOL.exec(headers["sec-websocket-protocol"] ?? "")?.[1];

@@ -1,20 +1,20 @@
 /**
- * Entity tags (RFC 9110 section 8.8.3): a revision, and the creation time of its bucket in milliseconds in base 36, such as `"7-lqx0w8zk"`.
- * A bucket that was deleted and recreated has the old revisions, but not the old time. Without the time, a tag is of any bucket of the name.
+ * Entity tags (RFC 9110 section 8.8.3): a revision and the bucket's creation time, in milliseconds in base 36, such as `"7-lqx0w8zk"`. A
+ * recreated bucket reuses revisions, but has another creation time. A tag without a creation time matches any bucket of that name.
  */
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { millisecondsOfTimestamp, timestampOf } from "../../service/convert.js";
 
 export interface EntityTag {
   readonly revision: bigint;
-  /** Undefined: of any bucket of the name. */
+  /** Undefined: any bucket of that name. */
   readonly bucketCreatedAt: Timestamp | undefined;
 }
 
 const REVISION_MAX = 2n ** 64n - 1n;
 const CREATION_RADIX = 36;
 const TAG = /^(\d{1,20})(?:-([0-9a-z]{1,10}))?$/;
-/** Quoted, weak, or bare as scripts write it. */
+/** Quoted, weak, or unquoted, as scripts send it. */
 const OPAQUE = /^(?:(?:W\/)?"([^"]*)"|([^"]*))$/;
 
 /** The tag of a revision. */
@@ -23,7 +23,7 @@ export function entityTag(revision: bigint, bucketCreatedAt: Timestamp | undefin
   return `"${revision}-${creationOf(bucketCreatedAt)}"`;
 }
 
-/** What a tag says; undefined where it is no tag of ours. */
+/** Parses a tag; undefined if it does not have this format. */
 export function parseEntityTag(text: string): EntityTag | undefined {
   const quoted = OPAQUE.exec(text.trim());
   const found = TAG.exec(quoted?.[1] ?? quoted?.[2] ?? "");
@@ -38,12 +38,12 @@ export function parseEntityTag(text: string): EntityTag | undefined {
   };
 }
 
-/** Whether a header of tags has one that names a bucket by its creation. */
+/** Whether a tag in the header has a creation time. */
 export function namesBucket(header: string | undefined): boolean {
   return header?.split(",").some((tag) => parseEntityTag(tag)?.bucketCreatedAt !== undefined) ?? false;
 }
 
-/** Whether a header of tags (`*`, or a list in any of their forms) has the one of this entry. Tags of another kind match nothing. */
+/** Whether the header (`*` or a list of tags) matches this entry. Tags in another format match nothing. */
 export function matchesEntry(
   header: string,
   revision: bigint,

@@ -1,4 +1,4 @@
-/** What a failure looks like over HTTP: status, headers, and `{"error": "<sentence>", "code": "<code>"}`. The only such table. */
+/** Maps errors to HTTP responses: status, headers, and `{"error": "<sentence>", "code": "<code>"}`. */
 import { type Duration, timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type ErrorDetail, ErrorDetailSchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
@@ -8,7 +8,7 @@ import { entityTag } from "./entity-tag.js";
 /** Headers by lower-case name. */
 export type HeaderFields = Record<string, string | number>;
 
-/** An error with all that its answer needs. The bridge throws these for what it refuses itself. */
+/** An error as an HTTP response. The REST bridge throws these for requests that it rejects itself. */
 export class Refusal extends Error {
   override readonly name = "Refusal";
 
@@ -22,21 +22,21 @@ export class Refusal extends Error {
     super(sentence);
   }
 
-  /** The JSON of the answer. */
+  /** The JSON of the response. */
   get body(): string {
     return `{"error":${JSON.stringify(this.message)},"code":${JSON.stringify(this.code)}}`;
   }
 }
 
-/** A request that is malformed; the sentence says what would be right. */
+/** A 400. The sentence says what is wrong, then what would be right. */
 export function badRequest(sentence: string): Refusal {
   return new Refusal(400, "invalid_argument", sentence);
 }
 
-/** The status of each Connect code. 499 is never seen: the client is gone. */
+/** The status of each Connect code. No client sees 499: it has disconnected. */
 const STATUS_BY_CODE: Readonly<Record<Code, number>> = {
   [Code.Canceled]: 499,
-  // A write whose outcome is not known. Not 503 or 504: clients send those again by themselves.
+  // A write with an unknown outcome. Not 503 or 504: clients retry those automatically.
   [Code.Unknown]: 500,
   [Code.InvalidArgument]: 400,
   [Code.DeadlineExceeded]: 504,
@@ -55,7 +55,7 @@ const STATUS_BY_CODE: Readonly<Record<Code, number>> = {
   [Code.Unauthenticated]: 401,
 };
 
-/** Reasons whose status is not that of their code. */
+/** Reasons whose status differs from that of their code. */
 const STATUS_BY_REASON: Readonly<Record<string, number>> = {
   key_exists: 412,
   revision_mismatch: 412,
@@ -65,7 +65,7 @@ const STATUS_BY_REASON: Readonly<Record<string, number>> = {
   storage_exhausted: 507,
 };
 
-/** The `code` of an error that came without a reason. */
+/** The `code` of an error without a reason. */
 const NAME_BY_CODE: Readonly<Record<Code, string>> = {
   [Code.Canceled]: "canceled",
   [Code.Unknown]: "unknown",
@@ -85,12 +85,12 @@ const NAME_BY_CODE: Readonly<Record<Code, string>> = {
   [Code.Unauthenticated]: "unauthenticated",
 };
 
-/** The status of an error; `reason` is empty where it has none. */
+/** The status of an error. `reason` is empty if it has none. */
 export function statusOf(code: Code, reason: string): number {
   return STATUS_BY_REASON[reason] ?? STATUS_BY_CODE[code];
 }
 
-/** The answer to a failure; undefined for an error that neither the service nor the bridge foresaw. */
+/** The response to an error; undefined for an unexpected one, which is a bug. */
 export function refusalOf(error: unknown): Refusal | undefined {
   if (error instanceof Refusal) return error;
   if (!(error instanceof ConnectError)) return undefined;
@@ -101,12 +101,12 @@ export function refusalOf(error: unknown): Refusal | undefined {
   return new Refusal(status, code, error.rawMessage, headersOf(status, detail));
 }
 
-/** The answer to an error that nobody foresaw: opaque. */
+/** The response to an unexpected error: it reveals no details. */
 export function opaqueRefusal(requestId: string | undefined): Refusal {
   return new Refusal(500, "internal", opaqueSentence(requestId));
 }
 
-/** What an error of the service says besides its code; undefined when it came without. */
+/** The details of a service error; undefined if it has none. */
 export function detailOf(error: ConnectError): ErrorDetail | undefined {
   return error.findDetails(ErrorDetailSchema)[0];
 }
@@ -116,7 +116,7 @@ function headersOf(status: number, detail: ErrorDetail | undefined): HeaderField
     case 401:
       return { "www-authenticate": "Bearer" };
     case 412:
-      // What the key is at now, so that a client can decide without another read.
+      // The current revision, which saves the client a read.
       return detail === undefined || detail.revision === 0n
         ? {}
         : { etag: entityTag(detail.revision, detail.bucketCreatedAt) };
@@ -139,7 +139,7 @@ function unknownOutcomeHeaders(detail: ErrorDetail | undefined): HeaderFields {
     : { ...headers, "ironflow-storage-time-ms": timestampMs(storageTime) };
 }
 
-/** Tells for how long a bucket remembers a write by its idempotency key. */
+/** The header that says how long a bucket remembers idempotency keys. */
 export function idempotencyWindowHeaders(window: Duration | undefined): HeaderFields {
   if (window === undefined) return {};
   return { "ironflow-idempotency-window-ms": Number(window.seconds) * 1_000 + window.nanos / 1_000_000 };

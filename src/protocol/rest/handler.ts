@@ -1,6 +1,6 @@
 /**
- * The REST door: one function from a request to an answer. Routing and binding in bind.ts, forms in shapes.ts, failures in errors.ts;
- * what a call means is the service's.
+ * The REST bridge: translates an HTTP request to a service call, and the result to a response. bind.ts routes and binds requests, shapes.ts
+ * has the JSON forms, errors.ts maps errors.
  */
 import { create, fromJson, type JsonValue, type Message, toJson } from "@bufbuild/protobuf";
 import type { Limits } from "../../kv/limits.js";
@@ -20,7 +20,7 @@ import { createRouter, type Endpoint } from "./routes.js";
 import { send, sendRefusal } from "./send.js";
 import { type Answer, jsonAnswer, PROTO_JSON } from "./shape.js";
 
-/** Takes faults of the bridge itself: each is a bug, and the client is told nothing of it. */
+/** Logs unexpected errors. Each is a bug; clients see no details. */
 export interface FaultLog {
   error(facts: { readonly err: unknown; readonly request_id?: string | undefined }, sentence: string): void;
 }
@@ -34,18 +34,18 @@ export interface RestHandlerOptions {
 }
 
 export interface RestHandler {
-  /** Whether a request's path (or target) is this door's: all under /api/. */
+  /** Whether the REST bridge serves this path (or target): all under /api/. */
   handles(path: string): boolean;
-  /** Whether a path is this door's, and no watch's: its answer leaves in one piece. */
+  /** Whether the REST bridge serves this path, and it is not a watch's. */
   isPlain(path: string): boolean;
   /**
-   * Answers a request; never throws. `awaitsContinue` says that the client waits for `100 Continue` and Node has not sent it (the event
-   * `checkContinue`): it is sent when the body is wanted, so that a refusal comes before the body.
+   * Answers a request; never throws. `awaitsContinue`: the client waits for `100 Continue`, and Node has not sent it (event `checkContinue`).
+   * The bridge sends it before it reads the body, so a rejection arrives before the client sends the body.
    */
   handle(request: Request, response: Response, awaitsContinue?: boolean): void;
 }
 
-/** Makes the door. Throws RouteError when the contract has a rule that can't be served. */
+/** Creates the handler. Throws RouteError if the contract has a rule that can't be served. */
 export function createRestHandler(options: RestHandlerOptions): RestHandler {
   const router = createRouter(options.registry);
   const cors = options.cors ?? createCors({ allowedOrigins: "*" });
@@ -69,7 +69,7 @@ export function createRestHandler(options: RestHandlerOptions): RestHandler {
   };
 }
 
-/** Whether a path may be one of a stream: it ends like one. */
+/** Whether a path may be that of a stream: it has the same last segment. */
 function streamPaths(router: Router<Endpoint>): (path: string) => boolean {
   const streams = router.routes.filter(({ target }) => target.isStream);
   const ends = new Set(
@@ -140,7 +140,7 @@ class RestDoor {
   private optionsAnswer(target: Target): Answer {
     const allowed = allowedMethods(this.router, target.path);
     if (allowed.length === 0) {
-      throw new Refusal(404, "route_not_found", `There is nothing at ${target.path.slice(0, 200)}.`);
+      throw new Refusal(404, "route_not_found", `There is no route at ${target.path.slice(0, 200)}.`);
     }
     return { status: 204, headers: { allow: allowed.join(", ") }, body: undefined };
   }
@@ -166,7 +166,7 @@ class RestDoor {
       );
     }
     checkBodyHeaders(request, bytesMax, tooLargeCode);
-    // On HTTP/2 the compatibility layer leaves it to us, and saying it twice does no harm.
+    // On HTTP/2 the compatibility layer does not send it. A duplicate is harmless.
     if (awaitsContinue || (request.httpVersionMajor === 2 && expectsContinue(request)))
       response.writeContinue();
     const bytes = await readBody(request, { bytesMax, tooLargeCode, timeoutMs: limits.requestTimeoutMs });
@@ -187,8 +187,8 @@ function expectsContinue(request: Request): boolean {
 
 function checkAcceptsEventStream(request: Request): void {
   if (prefers(request.headers.accept, "text/event-stream")) return;
-  const sentence = "This is a watch; open a WebSocket, or ask for Accept: text/event-stream.";
-  // RFC 9110 section 15.5.22. HTTP/2 knows no upgrade.
+  const sentence = "This is a watch; open a WebSocket, or send Accept: text/event-stream.";
+  // RFC 9110 section 15.5.22. HTTP/2 has no Upgrade.
   throw request.httpVersionMajor === 1
     ? new Refusal(426, "upgrade_required", sentence, { upgrade: "websocket", connection: "Upgrade" })
     : new Refusal(406, "not_acceptable", sentence);
@@ -199,7 +199,7 @@ function plainAnswer(endpoint: Endpoint, response: Message): Answer {
   return jsonAnswer(200, JSON.stringify(json));
 }
 
-/** A JSON body without a form of its own: proto JSON. What the path says stays. */
+/** Reads a ProtoJSON body. Fields that are in the path keep their values. */
 function readProtoJson(endpoint: Endpoint, call: HttpCall, json: Readonly<Record<string, unknown>>): void {
   const { input } = endpoint.method.desc;
   let message: Message;

@@ -1,8 +1,8 @@
-/** What request headers ask for: conditions (RFC 9110 section 13) and the form of the answer (section 12). */
+/** Parses request headers: preconditions (RFC 9110 section 13) and content negotiation (section 12). */
 import { type EntityTag, parseEntityTag } from "./entity-tag.js";
 import { badRequest } from "./errors.js";
 
-/** The one entry that `If-Match` names. Throws a 400 for anything else: `*`, a list, zero, another kind of tag. */
+/** Parses `If-Match` of a write. Throws a 400 unless it is exactly one of our tags, not `*`, a list or revision zero. */
 export function tagOfIfMatch(header: string): EntityTag {
   const tag = parseEntityTag(header);
   if (tag === undefined || tag.revision === 0n) {
@@ -13,7 +13,7 @@ export function tagOfIfMatch(header: string): EntityTag {
   return tag;
 }
 
-/** What `Idempotency-Key` says; empty without one. Throws a 400 where it is there and says nothing. */
+/** The idempotency key; empty if the header is absent. Throws a 400 if the header is empty. */
 export function idempotencyKeyOf(header: string | string[] | undefined): string {
   if (header === "")
     throw badRequest("Idempotency-Key is empty; it takes 1 to 128 visible ASCII characters.");
@@ -28,7 +28,7 @@ export function checkIfNoneMatchOfWrite(header: string): void {
 }
 
 /**
- * Whether `Accept` names one media type, and not another one with a better quality, or as good and first. Wildcards name nothing.
+ * Whether `Accept` lists `wanted`, and does not prefer `other` by quality or, at equal quality, by order. Wildcards are ignored.
  */
 export function prefers(accept: string | undefined, wanted: string, other?: string): boolean {
   if (accept === undefined || !accept.toLowerCase().includes(wanted)) return false;
@@ -50,16 +50,16 @@ function qualityOf(parameters: readonly string[]): number {
   return value >= 0 && value <= 1 ? value : 0;
 }
 
-const JSON_IN_FACT = new Set(["application/json", "application/x-www-form-urlencoded", "text/plain"]);
+const JSON_TYPES = new Set(["application/json", "application/x-www-form-urlencoded", "text/plain"]);
 
 /**
- * Whether a body of this content type may be read as JSON: `application/json`, or a suffix `+json`. Absent counts, since many scripts send
- * none, and so do the types that curl's `-d` and the fetch of browsers give a text by themselves.
+ * Whether to parse a body of this content type as JSON: `application/json` or a `+json` suffix. Also accepts no content type, which many
+ * scripts send, and the defaults of `curl -d` and of browsers' `fetch`.
  */
 export function isJsonType(contentType: string | undefined): boolean {
   if (contentType === undefined) return true;
   const type = contentType.split(";")[0]?.trim().toLowerCase() ?? "";
-  return JSON_IN_FACT.has(type) || /^[a-z]+\/[a-z0-9.-]+\+json$/.test(type);
+  return JSON_TYPES.has(type) || /^[a-z]+\/[a-z0-9.-]+\+json$/.test(type);
 }
 
 function show(header: string): string {

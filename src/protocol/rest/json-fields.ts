@@ -1,12 +1,12 @@
-/** Members of a JSON body by name and type. Unknown and wrongly typed ones are a 400 that names the member. */
+/** Reads members of a JSON body by name and type. An unknown or wrongly typed member is a 400 that names it. */
 import { badRequest } from "./errors.js";
 
-/** Reads one JSON value. Throws an Error that says what would be right. */
+/** Reads a JSON value. Throws an Error that says what would be right. */
 export type ReadMember<Value> = (value: unknown) => Value;
 
 /**
- * The members of a body by a table of readers. `null` is the same as absent where `nullIsAbsent`, and a 400 otherwise: serializers
- * write it for what was not set, but in a change it could as well mean "remove".
+ * Reads the members of a body with a table of readers. With `nullIsAbsent`, `null` means absent, as serialisers write it for unset members.
+ * Otherwise it is a 400: in an update it could also mean "remove".
  */
 export function readMembers<Table extends Readonly<Record<string, ReadMember<unknown>>>>(
   body: Readonly<Record<string, unknown>>,
@@ -35,7 +35,7 @@ export const readText: ReadMember<string> = (value) => {
   return value;
 };
 
-/** A whole number from 0 up to what the field holds, or what a JSON number holds exactly. */
+/** A whole number from 0 to `most`. */
 export function readCount(most: number): ReadMember<number> {
   return (value) => {
     if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > most) {
@@ -45,10 +45,10 @@ export function readCount(most: number): ReadMember<number> {
   };
 }
 
-/** Seconds, also a fraction, as whole milliseconds. */
+/** Reads seconds, possibly fractional, as whole milliseconds. */
 export const readSeconds: ReadMember<number> = (value) => {
   const milliseconds = typeof value === "number" ? Math.round(value * 1_000) : NaN;
-  // The product of a fraction is rarely exact: a thousandth that was meant is within rounding of one.
+  // The product of a fraction is rarely exact, so round it and compare backwards.
   if (!Number.isSafeInteger(milliseconds) || milliseconds < 0 || milliseconds / 1_000 !== value) {
     throw new Error("it takes a number of seconds, in whole milliseconds; 0 for none");
   }

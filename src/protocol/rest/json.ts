@@ -1,7 +1,7 @@
-/** JSON as the bridge writes it: revisions and sizes are numbers with all their digits, times are RFC 3339. */
+/** Writes the JSON of the REST bridge: revisions and sizes are numbers with all digits, times are RFC 3339. */
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
-/** What {@link writeJson} writes. Members that are undefined are left out. */
+/** Input of {@link writeJson}. Undefined members are omitted. */
 export type JsonShape =
   | string
   | number
@@ -11,7 +11,7 @@ export type JsonShape =
   | readonly JsonShape[]
   | { readonly [name: string]: JsonShape | undefined };
 
-/** As `JSON.stringify`, but a bigint becomes a number with exactly its digits, which that can't write. */
+/** Like `JSON.stringify`, but also writes a bigint, as a number with all its digits. */
 export function writeJson(value: JsonShape): string {
   if (typeof value === "bigint") return value.toString();
   if (typeof value !== "object" || value === null) return JSON.stringify(value);
@@ -31,13 +31,13 @@ function isList(value: object): value is readonly JsonShape[] {
 
 const DAY_SECONDS = 86_400;
 const TWO_DIGITS = Array.from({ length: 60 }, (_, number) => number.toString().padStart(2, "0"));
-/** The day that was written last, as most entries of a busy bucket are of one: `2026-11-23T`. */
+/** The last day written, such as `2026-11-23T`: most entries of a busy bucket share one. */
 let knownDay = NaN;
 let knownDayText = "";
 
 /**
- * RFC 3339 in UTC, in milliseconds, or in nanoseconds where these say more. Every entry that is read has one, and a `Date` for each would cost
- * as much as the rest of its JSON.
+ * RFC 3339 in UTC, with milliseconds, or with nanoseconds if they are not whole milliseconds. Avoids `Date`, which would cost as much as the
+ * rest of an entry's JSON.
  */
 export function writeTime(time: Timestamp): string {
   const seconds = Number(time.seconds);
@@ -49,13 +49,13 @@ export function writeTime(time: Timestamp): string {
   const second = seconds - day * DAY_SECONDS;
   const minute = Math.floor(second / 60);
   const milliseconds = time.nanos / 1_000_000;
-  // The leading 1 keeps the zeros behind it.
+  // The leading 1, cut off below, preserves leading zeros.
   const fraction = Number.isInteger(milliseconds) ? 1_000 + milliseconds : 1_000_000_000 + time.nanos;
   const clock = `${TWO_DIGITS[Math.floor(minute / 60)]}:${TWO_DIGITS[minute % 60]}:${TWO_DIGITS[second % 60]}`;
   return `${knownDayText}${clock}.${fraction.toString().slice(1)}Z`;
 }
 
-/** Base64 of bytes, without a copy of them. */
+/** Base64 of bytes, without copying them first. */
 export function writeBase64(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
 }

@@ -1,4 +1,4 @@
-/** The REST form of KeyValueService. The JSON is what existing SDKs read and write: never change a name here. */
+/** The REST form of KeyValueService. Existing SDKs depend on this JSON: never change a name. */
 import { create } from "@bufbuild/protobuf";
 import { DurationSchema } from "@bufbuild/protobuf/wkt";
 import { KeyValueService, WatchRequest_Start } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
@@ -12,9 +12,9 @@ import { parseBooleanParameter, parseDurationParameter } from "./parameters.js";
 import { type Answer, emptyAnswer, endWithCount, shapeOf } from "./shape.js";
 
 const BYTES = "application/octet-stream";
-/** A content type that may stand in a header as it is. Another program may have stored anything. */
+/** A content type that is valid in a header. Other programs may have stored anything. */
 const HEADER_TEXT = /^[\x20-\x7e]+$/;
-/** How often `?progress=true` asks for a progress frame. */
+/** The progress interval of `?progress=true`. */
 const PROGRESS_SECONDS = 15n;
 
 export const KEY_VALUE_SHAPES = [
@@ -111,7 +111,7 @@ export const KEY_VALUE_SHAPES = [
 
   shapeOf(KeyValueService.method.getHistory, {
     list: {
-      // Without a limit the service answers with the whole history, or refuses where it does not fit into one answer.
+      // Without a limit, the service returns the complete history, or an error if it does not fit into one response.
       pageLimit: DEFAULT_LIMITS.historyMax,
       begin: ({ request }) => `{"key":${JSON.stringify(request.key)},"entries":[`,
       items: ({ entries }) => entries.map(historyItem),
@@ -140,7 +140,7 @@ export const KEY_VALUE_SHAPES = [
       },
     },
     readHeaders(call) {
-      // A start revision says by itself that no snapshot is wanted.
+      // With a start revision there is no snapshot anyway.
       if (call.options.initial === false && call.request.startRevision === 0n) {
         call.request.start = WatchRequest_Start.NOW;
       }
@@ -166,7 +166,7 @@ function historyItem(entry: Entry): string {
   });
 }
 
-/** The entry as JSON, by hand: this is the call that is made most. */
+/** The entry as JSON, built by hand: this is the hottest path. */
 function entryAnswer(entry: Entry, etag: string): Answer {
   const createdAt = entry.createdAt === undefined ? "" : writeTime(entry.createdAt);
   return {
@@ -177,8 +177,8 @@ function entryAnswer(entry: Entry, etag: string): Answer {
 }
 
 /**
- * The value's bytes under their stored content type. Anyone who may write could store a web page here: no browser may run it with this
- * origin's rights, nor guess at another type.
+ * The value's bytes with their stored content type. Any writer could store a web page, so the headers keep browsers from running it in this
+ * origin, and from guessing another type.
  */
 function bytesAnswer(entry: Entry, etag: string): Answer {
   return {

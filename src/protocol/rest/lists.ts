@@ -1,6 +1,6 @@
 /**
- * Answers to lists. A request for a page gets that page. One without `limit` and `page_token` comes from a client that knows no pages and
- * gets everything: page after page goes out as one JSON object, and no more than a page is held.
+ * Responses to list calls. A request for a page gets that page. A request without `limit` and `page_token` gets the complete list, streamed
+ * page by page as one JSON object, with one page in memory at a time.
  */
 import type { Message } from "@bufbuild/protobuf";
 import { PlainResponse } from "../../http1/plain-response.js";
@@ -15,7 +15,7 @@ import { REQUEST_ID_HEADER } from "../request-id.js";
 type PageRequest = Message & { limit: number; pageToken: string };
 type PageOfList = Message & { readonly nextPageToken: string };
 
-/** Answers; returns how many bytes were sent. Throws while nothing was sent; a failure after that cuts the answer off. */
+/** Sends the response and returns its size. Throws if nothing was sent yet; a later failure aborts the response. */
 export async function answerList(
   { method }: Pick<Endpoint, "method">,
   list: ListShape,
@@ -47,18 +47,18 @@ export async function answerList(
       page = await next();
       items = list.items(page);
       count += items.length;
-      // After the first page there is an item before.
+      // An item of an earlier page precedes these.
       if (items.length > 0) await body.write(`,${items.join(",")}`);
     }
   } catch (error) {
-    // JSON that ends early is no JSON, and the connection or stream ends with it: no client takes a part for the whole.
+    // Truncated JSON does not parse, and the connection or stream is reset: no client mistakes it for a complete list.
     response.destroy();
     throw error;
   }
   return body.end(list.end(count, ""));
 }
 
-/** A body that goes out as the client takes it. */
+/** A body that is sent at the client's pace. */
 class ChunkedBody {
   isClosed: boolean;
   private sentBytes = 0;
@@ -81,12 +81,12 @@ class ChunkedBody {
     });
   }
 
-  /** Resolves when there is room for more, or the client is gone. */
+  /** Resolves when the write buffer has room, or the client has disconnected. */
   async write(text: string): Promise<void> {
     if (this.isClosed) return;
     this.sentBytes += Buffer.byteLength(text);
     const { response } = this;
-    // The two kinds of Node's response declare this method separately, so that a union of them can't be called.
+    // TypeScript can't call `write` on the union of Node's response types.
     const hasRoom =
       response instanceof PlainResponse
         ? response.writeChunk(text)

@@ -1,4 +1,4 @@
-/** Text of a path or query into request fields, by the field's type. What does not fit is a 400 that names the parameter. */
+/** Parses path and query text into request fields by the field's type. Malformed text is a 400 that names the parameter. */
 import {
   create,
   type DescField,
@@ -12,15 +12,15 @@ import { reflect } from "@bufbuild/protobuf/reflect";
 import { DurationSchema, FieldMaskSchema, TimestampSchema } from "@bufbuild/protobuf/wkt";
 import { badRequest } from "./errors.js";
 
-/** Puts the text of a parameter into a request; `name` is the parameter's, for the sentence. Throws a 400. */
+/** Sets a request field from a parameter's text. `name` is for the error sentence. Throws a 400. */
 export type Setter = (request: Message, text: string, name: string) => void;
 
-/** Turns text into a field's value. Throws an Error that says what would be right: "it takes true or false". */
+/** Parses a field's value. Throws an Error that says what would be right: "it takes true or false". */
 type Parse = (text: string) => unknown;
 
 /**
- * The setter of a field, or undefined when its type can't be written as a parameter (messages without a text form, maps). A repeated
- * field takes one more item with each call; another field given twice is a 400.
+ * The setter of a field; undefined if a parameter can't express its type (maps, messages without a text form). Each call appends an item to
+ * a repeated field.
  */
 export function fieldSetter(desc: DescMessage, field: DescField): Setter | undefined {
   const parse = parserOf(field);
@@ -38,7 +38,7 @@ export function fieldSetter(desc: DescMessage, field: DescField): Setter | undef
   };
 }
 
-/** The setter of a plain text field, without detours: path variables are set in every call. */
+/** A faster setter for string fields: every call sets path variables. */
 export function textSetter(field: DescField): Setter {
   return (request, text) => {
     (request as unknown as Record<string, string>)[field.localName] = text;
@@ -50,7 +50,7 @@ export function parseBooleanParameter(text: string, name: string): boolean {
   return parseParameter(parseBoolean, text, name) as boolean;
 }
 
-/** Parses a span of time such as 5s. Throws a 400. */
+/** Parses a duration such as 5s. Throws a 400. */
 export const parseDurationParameter = (text: string, name: string): ReturnType<typeof parseDuration> =>
   parseParameter(parseDuration, text, name) as ReturnType<typeof parseDuration>;
 
@@ -111,7 +111,7 @@ function parseBoolean(text: string): boolean {
 
 function wholeNumber(least: bigint, most: bigint): (text: string) => bigint {
   return (text) => {
-    // Longer text can't be in range, and BigInt() of a very long one takes its time.
+    // Longer text can't be in range, and BigInt() of very long text is slow.
     const value = /^-?\d{1,20}$/.test(text) ? BigInt(text) : undefined;
     if (value === undefined || value < least || value > most) {
       throw new Error(`it takes a whole number from ${least} to ${most}`);
@@ -165,7 +165,7 @@ const NANOS_PER_UNIT: Readonly<Record<string, bigint>> = {
 function parseDuration(text: string) {
   const found = /^(\d{1,9})(?:\.(\d{1,9}))?(ms|s|m|h)$/.exec(text);
   const [, whole = "0", fraction = "", unit = "s"] = found ?? [];
-  if (found === null) throw new Error("it takes a span of time such as 500ms, 5s or 1m");
+  if (found === null) throw new Error("it takes a duration such as 500ms, 5s or 1m");
   const nanosPerUnit = NANOS_PER_UNIT[unit] ?? 1n;
   const nanos =
     BigInt(whole) * nanosPerUnit + (BigInt(fraction.padEnd(9, "0")) * nanosPerUnit) / 1_000_000_000n;

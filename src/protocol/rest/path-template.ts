@@ -1,5 +1,5 @@
 /**
- * Path templates as `google.api.http` writes them (google/api/http.proto, "Path template syntax"):
+ * Path templates of `google.api.http` (google/api/http.proto, "Path template syntax"):
  *
  *     Template = "/" Segments ;  Segments = Segment { "/" Segment } ;  Segment = "*" | "**" | LITERAL | Variable ;
  *     Variable = "{" FieldPath [ "=" Segments ] "}" ;  FieldPath = IDENT { "." IDENT } ;
@@ -7,11 +7,11 @@
  * `**` may only come last. Verbs (`:cancel` at the end) are not supported.
  */
 
-/** One part of a path: this text, any one non-empty part, or the rest with its slashes (which may be empty). */
+/** A path segment: `literal` text, any `one` non-empty segment, or the `rest` of the path (may be empty or contain slashes). */
 export type Segment =
   { readonly kind: "literal"; readonly text: string } | { readonly kind: "one" } | { readonly kind: "rest" };
 
-/** A request field that takes the text of some segments: from `first` up to, and without, `end`. */
+/** A request field that is set to the text of the segments from `first` to `end` (exclusive). */
 export interface Variable {
   readonly fieldPath: string;
   readonly first: number;
@@ -24,7 +24,7 @@ export interface PathTemplate {
   readonly variables: readonly Variable[];
 }
 
-/** A template that is malformed or uses what is not supported. */
+/** The template is malformed or not supported. */
 export class TemplateError extends Error {
   override readonly name = "TemplateError";
 }
@@ -34,7 +34,7 @@ export function parsePathTemplate(text: string): PathTemplate {
   return new Parser(text).parse();
 }
 
-/** The template as text, variables in their shortest form: what it parses to again. */
+/** The template as text, with variables in their shortest form. Inverse of {@link parsePathTemplate}. */
 export function formatPathTemplate(template: PathTemplate): string {
   let text = "";
   for (let index = 0; index < template.segments.length; index++) {
@@ -55,7 +55,7 @@ function formatSegment(segment: Segment | undefined): string {
   return segment?.kind === "rest" ? "**" : "*";
 }
 
-/** The unreserved characters of a URI (RFC 3986 section 2.3): others would need a decision on their encoding. */
+/** Unreserved URI characters (RFC 3986 section 2.3). Others would need percent-encoding rules. */
 const LITERAL = /[A-Za-z0-9._~-]+/y;
 const FIELD_PATH = /[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*/y;
 

@@ -1,6 +1,6 @@
-/** The text of a request's target: its path and query, and percent-encoding, decoded exactly once. No `new URL`: it throws and normalises. */
+/** Splits a request target into path and query, and decodes percent-encoding exactly once. Not `new URL`, which throws and normalises. */
 
-/** A request's target in its parts, as the client wrote them. */
+/** The parts of a request target, still encoded. */
 export interface Target {
   readonly path: string;
   /** Without the question mark; empty when there is none. */
@@ -9,7 +9,7 @@ export interface Target {
 
 const SCHEME_AND_AUTHORITY = /^https?:\/\/[^/?]*/i;
 
-/** Parts a request target. Also takes the absolute form, which servers must (RFC 9112 section 3.2.2). Never throws. */
+/** Splits a request target. Accepts the absolute form, as RFC 9112 section 3.2.2 requires. Never throws. */
 export function splitTarget(target: string): Target {
   const text = target.startsWith("/") ? target : target.replace(SCHEME_AND_AUTHORITY, "");
   const question = text.indexOf("?");
@@ -20,12 +20,12 @@ export function splitTarget(target: string): Target {
 
 const BEYOND_ASCII = /[^\x21-\x7e]/;
 
-/** Whether every character is one that may stand in a URI; others arrive only from broken clients, and in no defined encoding. */
+/** Whether the text is visible ASCII. Only broken clients send other characters, in an undefined encoding. */
 export function isUriText(text: string): boolean {
   return !BEYOND_ASCII.test(text);
 }
 
-/** Decodes once: `%252F` is `%2F`. Undefined for a malformed escape, or when the bytes are not UTF-8. */
+/** Decodes once: `%252F` becomes `%2F`. Undefined if an escape is malformed or the bytes are not UTF-8. */
 export function decodePercent(text: string): string | undefined {
   if (!text.includes("%")) return text;
   try {
@@ -42,8 +42,8 @@ export interface QueryParameter {
 }
 
 /**
- * The parameters of a query string in their order, read as forms are (`+` is a space). A name without `=` has an empty value.
- * Returns the malformed part where there is one.
+ * Parses a query string as application/x-www-form-urlencoded (`+` is a space). A name without `=` has an empty value. Returns the first
+ * malformed part if there is one.
  */
 export function parseQuery(query: string): readonly QueryParameter[] | { readonly malformed: string } {
   if (query === "") return [];

@@ -1,20 +1,19 @@
 /**
- * Finds the route of a path: a tree of the templates' segments. Where several match, the more exact one wins segment by segment: a literal
- * before `*` before `**`; a route that has another HTTP method is passed over. The path is never normalised: `..`, `//` and `%2F` are
- * what the client wrote.
+ * Routes paths with a tree of template segments. If several routes match, the most specific wins, segment by segment: a literal before `*`
+ * before `**`, among the routes with the request's HTTP method. Paths are never normalised: `..`, `//` and `%2F` stay as sent.
  */
 import type { PathTemplate, Variable } from "./path-template.js";
 import { formatPathTemplate } from "./path-template.js";
 import { decodePercent } from "./percent.js";
 
-/** A template with its HTTP method and what it leads to. */
+/** A template with its HTTP method and target. */
 export interface Route<Target> {
   readonly httpMethod: string;
   readonly template: PathTemplate;
   readonly target: Target;
 }
 
-/** A route that matches a path, and where each of the path's segments begins. */
+/** A matching route, and the start index of each segment of the path. */
 export interface Match<Target> {
   readonly route: Route<Target>;
   readonly starts: readonly number[];
@@ -30,11 +29,11 @@ class Node<Target> {
 }
 
 export class Router<Target> {
-  /** In the order in which they were added. */
+  /** In insertion order. */
   readonly routes: Route<Target>[] = [];
   private readonly root = new Node<Target>();
 
-  /** Adds a route. Throws when another one has the same method and matches the same paths. */
+  /** Adds a route. Throws if another route with the same method matches the same paths. */
   add(route: Route<Target>): void {
     let node = this.root;
     let ends = node.ends;
@@ -56,14 +55,14 @@ export class Router<Target> {
     this.routes.push(route);
   }
 
-  /** The route of a method and path; undefined when there is none. */
+  /** Finds the route of a method and path. */
   find(httpMethod: string, path: string): Match<Target> | undefined {
     const starts: number[] = [];
     const route = findFrom(this.root, httpMethod, path, 1, 0, starts);
     return route && { route, starts };
   }
 
-  /** The HTTP methods that a path has routes for, sorted; none when nothing is there. */
+  /** The HTTP methods of the path's routes, sorted. */
   methodsOf(path: string): readonly string[] {
     const found = new Set<string>();
     collectFrom(this.root, path, 1, found);
@@ -85,7 +84,7 @@ function literalChild<Target>(node: Node<Target>, text: string): Node<Target> {
   return child;
 }
 
-/** `start` is where the next segment begins: one past the end when the path has no more. */
+/** `start` is the index of the next segment; past the end of the path if there is none. */
 function findFrom<Target>(
   node: Node<Target>,
   httpMethod: string,
@@ -95,7 +94,7 @@ function findFrom<Target>(
   starts: number[],
 ): Route<Target> | undefined {
   if (start > path.length) return node.ends.get(httpMethod);
-  // What was tried in vain goes. (Setting the length instead takes several times as long.)
+  // Drop the starts of a failed branch. (Setting `length` is several times slower.)
   while (starts.length > depth) starts.pop();
   starts.push(start);
   const end = endOfSegment(path, start);
@@ -127,7 +126,7 @@ function endOfSegment(path: string, start: number): number {
   return slash < 0 ? path.length : slash;
 }
 
-/** `%6Beys` and `keys` are the same path (RFC 3986 section 6.2.2.2). What can't be decoded is no literal. */
+/** `%6Beys` and `keys` are the same path (RFC 3986 section 6.2.2.2). A segment that can't be decoded matches no literal. */
 export function literalText(segment: string): string {
   return segment.includes("%") ? (decodePercent(segment) ?? segment) : segment;
 }

@@ -1,6 +1,6 @@
 /**
- * The routes of a contract: each `google.api.http` rule of its methods, checked and made ready at start, so that a rule that can't be
- * served stops the service and no call finds out later.
+ * Builds the routes from the `google.api.http` rules of the contract's methods. A rule that can't be served fails the service at startup,
+ * not a call later.
  */
 import { type DescField, type DescMessage, type DescMethod, getOption, ScalarType } from "@bufbuild/protobuf";
 import { http } from "../../../gen/google/api/annotations_pb.js";
@@ -12,33 +12,33 @@ import { type Route, Router } from "./router.js";
 import type { Parameter, Shape } from "./shape.js";
 import { SHAPES } from "./shapes.js";
 
-/** What the text of a path variable is put into. */
+/** A path variable and the setter of its field. */
 export interface PathBinding {
   readonly variable: Variable;
   readonly set: Setter;
 }
 
-/** What the request's body is put into: nothing, one bytes field as it is, or the whole request as JSON. */
+/** What the request's body sets: nothing, one bytes field, or all fields as JSON. */
 export type BodyBinding =
   { readonly kind: "none" } | { readonly kind: "bytes"; readonly field: string } | { readonly kind: "json" };
 
-/** What a route leads to. */
+/** The target of a route. */
 export interface Endpoint {
   readonly method: BoundMethod;
   readonly isStream: boolean;
   readonly shape: Shape;
   readonly paths: readonly PathBinding[];
-  /** By name; in the order of the documentation. */
+  /** By name, in the order of the documentation. */
   readonly parameters: ReadonlyMap<string, Parameter>;
   readonly body: BodyBinding;
 }
 
-/** A contract that can't be served by REST, with the method and the rule. */
+/** A rule that can't be served; the message names the method and the rule. */
 export class RouteError extends Error {
   override readonly name = "RouteError";
 }
 
-/** The router of every rule. Throws {@link RouteError}. Methods without a rule have no REST form. */
+/** Creates the router for all rules. Throws {@link RouteError}. Methods without a rule have no REST form. */
 export function createRouter(
   registry: Pick<ServiceRegistry, "methods">,
   shapes: ReadonlyMap<DescMethod, Shape> = SHAPES,

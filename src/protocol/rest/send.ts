@@ -1,4 +1,4 @@
-/** Writes answers, on HTTP/1.1 and HTTP/2 alike. */
+/** Writes responses over HTTP/1.1 and HTTP/2. */
 import type { OutgoingHttpHeaders } from "node:http";
 import { PlainResponse } from "../../http1/plain-response.js";
 import { REQUEST_ID_HEADER } from "../request-id.js";
@@ -6,7 +6,7 @@ import type { Request, Response } from "./body.js";
 import type { HeaderFields, Refusal } from "./errors.js";
 import type { Answer } from "./shape.js";
 
-/** Writes a whole answer, whose headers it may add to, and returns its body's length. Nothing when the client is gone. */
+/** Writes a complete response and returns its body's length. May add to `answer.headers`. Writes nothing if the client has disconnected. */
 export function send(request: Request, response: Response | PlainResponse, answer: Answer): number {
   if (response.headersSent || response.destroyed) return 0;
   const { status, body, headers } = answer;
@@ -23,15 +23,15 @@ export function send(request: Request, response: Response | PlainResponse, answe
   return bytes;
 }
 
-/** Writes an error. */
+/** Writes an error response. */
 export function sendRefusal(request: Request, response: Response, refusal: Refusal): void {
   const headers = { "content-type": "application/json", "cache-control": "no-store", ...refusal.headers };
   send(request, response, { status: refusal.status, headers, body: refusal.body });
 }
 
 /**
- * Writes a status and headers, which it adds the request's id to: headers that were set one by one before cost Node more than all others.
- * (The two kinds of response declare `writeHead` separately, so that a union of them can't be called.)
+ * Writes a status and headers. Adds the request's id to `headers`, because headers set one by one with `setHeader` are costly in Node.
+ * (TypeScript can't call `writeHead` on the union of both response types.)
  */
 export function writeHead(response: Response, status: number, headers: OutgoingHttpHeaders): void {
   const requestId = response.req.headers[REQUEST_ID_HEADER];
@@ -40,7 +40,7 @@ export function writeHead(response: Response, status: number, headers: OutgoingH
   else response.writeHead(status, headers);
 }
 
-/** CORS may have set `Vary: Origin` already, which our own must not replace. */
+/** Keeps `Origin` in `Vary` if CORS has set it. */
 function keepOriginVary(response: Response | PlainResponse, headers: HeaderFields): void {
   if (headers.vary !== undefined && response.hasHeader("vary")) headers.vary = `Origin, ${headers.vary}`;
 }

@@ -1,9 +1,9 @@
-/** What a method's REST form may have of its own; see shapes.ts for the table. */
+/** The customisable parts of a method's REST form. shapes.ts has the table of all methods. */
 import type { DescMessage, DescMethod, MessageShape } from "@bufbuild/protobuf";
 import type { HttpCall } from "./call.js";
 import type { HeaderFields } from "./errors.js";
 
-/** What is sent back. */
+/** An HTTP response. */
 export interface Answer {
   readonly status: number;
   readonly headers: HeaderFields;
@@ -12,42 +12,42 @@ export interface Answer {
 }
 
 /**
- * The parts of a method's REST form that do not follow from the contract. Each is optional: without it, parameters are the request's
- * fields by name, a JSON body is proto JSON, and so is the answer, with names in snake_case.
+ * The parts of a method's REST form that do not follow from the contract. Each is optional. By default, parameters are the request's fields
+ * by name, and bodies are ProtoJSON with snake_case names.
  */
 export interface Shape<Input extends DescMessage = DescMessage, Output extends DescMessage = DescMessage> {
-  /** Query parameters with a name or meaning of their own. */
+  /** Query parameters that are not request fields, or have another meaning. */
   readonly parameters?: Readonly<Record<string, Parameter<Input>>>;
-  /** Request fields that are no query parameters: headers carry them, or the answer has no place for what they ask. */
+  /** Request fields that are not query parameters, because headers carry them or REST does not support them. */
   readonly withoutParameters?: readonly string[];
   /** The code of a 413. Default: body_too_large. */
   readonly tooLargeCode?: string;
-  /** Puts what the headers and the bridge's own parameters say into the request. Runs before the body is read. */
+  /** Sets request fields from headers and options. Runs before the body is read. */
   readHeaders?(call: HttpCall<Input>): void;
-  /** Puts the JSON body into the request. */
+  /** Sets request fields from the JSON body. */
   readBody?(body: Readonly<Record<string, unknown>>, request: MessageShape<Input>): void;
-  /** The answer to a unary call. */
+  /** Creates the response to a unary call. */
   answer?(response: MessageShape<Output>, call: HttpCall<Input>, path: string): Answer;
-  /** The answer to a call that lists in pages; in place of `answer`. */
+  /** For paged lists, in place of `answer`. */
   readonly list?: ListShape<Input, Output>;
 }
 
-/** The JSON of a list in parts, so that a whole list can be sent page by page. */
+/** The JSON of a list in parts, to send a complete list page by page. */
 export interface ListShape<
   Input extends DescMessage = DescMessage,
   Output extends DescMessage = DescMessage,
 > {
-  /** The `limit` of each page where the request has neither limit nor token. Default: 0, the most. */
+  /** The `limit` of each page if the request has neither limit nor token. Default: 0, the maximum. */
   readonly pageLimit?: number;
-  /** What comes before the first item. */
+  /** The JSON before the first item. */
   begin(call: HttpCall<Input>): string;
   /** The items of a page. */
   items(page: MessageShape<Output>): readonly string[];
-  /** What comes after the last item. */
+  /** The JSON after the last item. */
   end(count: number, nextPageToken: string): string;
 }
 
-/** The end of a list that tells how many items came before it. */
+/** The end of a list that includes the number of its items. */
 export function endWithCount(count: number, nextPageToken: string): string {
   const token = nextPageToken === "" ? "" : `,"next_page_token":${JSON.stringify(nextPageToken)}`;
   return `],"count":${count}${token}}`;
@@ -55,13 +55,13 @@ export function endWithCount(count: number, nextPageToken: string): string {
 
 /** A query parameter. */
 export interface Parameter<Input extends DescMessage = DescMessage> {
-  /** Whether it may be given more than once. Default: no, that is a 400. */
+  /** Whether the parameter is repeatable. Default: no; a second one is a 400. */
   readonly repeats?: boolean;
-  /** Takes its text. Throws a 400. */
+  /** Reads the parameter's text into the call. Throws a 400. */
   read(call: HttpCall<Input>, text: string, name: string): void;
 }
 
-/** Ties a shape to its method; the table forgets the types, which the method's descriptor fixes. */
+/** Pairs a shape with its method, and erases the message types for the table. */
 export function shapeOf<Method extends DescMethod>(
   method: Method,
   shape: Shape<Method["input"], Method["output"]>,
@@ -69,7 +69,7 @@ export function shapeOf<Method extends DescMethod>(
   return [method, shape];
 }
 
-/** A JSON answer; caches must ask again each time (RFC 9111 section 5.2.2.4): reads see every acknowledged write. */
+/** A JSON response. Caches must revalidate it (RFC 9111 section 5.2.2.4), so reads see every acknowledged write. */
 export function jsonAnswer(status: number, body: string, headers: HeaderFields = {}): Answer {
   return {
     status,
@@ -78,7 +78,7 @@ export function jsonAnswer(status: number, body: string, headers: HeaderFields =
   };
 }
 
-/** How messages without a form of their own are written. */
+/** ProtoJSON options for messages without a custom form. */
 export const PROTO_JSON = { useProtoFieldName: true, alwaysEmitImplicit: true };
 
 /** 204. */

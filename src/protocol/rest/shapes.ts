@@ -1,4 +1,4 @@
-/** The table of REST forms by method. A method without an entry gets proto JSON with snake_case names. */
+/** The table of REST forms by method. A method without an entry uses ProtoJSON with snake_case names. */
 import type { DescMethod } from "@bufbuild/protobuf";
 import { API_KEY_SHAPES } from "./api-key-shapes.js";
 import { BUCKET_SHAPES } from "./bucket-shapes.js";
