@@ -1,8 +1,8 @@
 /**
- * The stock Connect machinery on the service's registry: every protocol, streaming, compression. It answers what no faster door takes.
+ * Serves the registry with the Connect library: every protocol, streaming, compression. It handles the calls that the fast path declines.
  *
- * The library's own `connectNodeAdapter` is not used, only its parts: it lets a malformed authority throw past the handler, which would
- * end the process, and it reports failures to the console.
+ * It uses parts of the library's `connectNodeAdapter`, not the adapter itself, which throws outside of the handler on a malformed authority
+ * (and so crashes the process) and logs failures to the console.
  */
 import type {
   DescMethodBiDiStreaming,
@@ -44,15 +44,15 @@ type Response = ServerResponse | Http2ServerResponse;
 type Handler = (request: Request, response: Response) => void;
 
 export interface StockHandlerOptions {
-  /** Adds the services. */
+  /** Registers the services. */
   readonly routes: (router: ConnectRouter) => void;
   readonly limits: Pick<Limits, "messageBytesMax">;
   readonly log: Pick<Logger, "error">;
-  /** Aborts every call's signal. Default: calls end by themselves. */
+  /** Aborts every call's signal. Default: none. */
   readonly shutdownSignal?: AbortSignal | undefined;
-  /** How messages are written as JSON and read from it. Default: unknown fields are ignored. */
+  /** ProtoJSON options. Default: unknown fields are ignored. */
   readonly jsonOptions?: Partial<JsonReadOptions & JsonWriteOptions> | undefined;
-  /** Told of each piece of a body. Default: nobody counts. */
+  /** Called with the size of each chunk of a body. Default: not counted. */
   readonly count?: ((path: string, door: Door, receivedBytes: number, sentBytes: number) => void) | undefined;
 }
 
@@ -60,13 +60,13 @@ export interface ConnectAdapterOptions extends Omit<StockHandlerOptions, "routes
   readonly registry: ServiceRegistry;
 }
 
-/** A little less than what Node's timers can wait: 2^31 - 1 milliseconds. */
+/** Slightly less than the longest delay of a Node timer, 2^31 - 1 milliseconds. */
 const TIMER_MS_MAX = 2_147_483_000;
 
-/** Which connection a call came by; the library's context does not say. */
+/** The connection of a call, which the library's context lacks. */
 const CONNECTION: ContextKey<object> = createContextKey<object>({}, { description: "connection" });
 
-/** The handler for every method of the registry, in every wire form, on HTTP/1.1 and HTTP/2. */
+/** Creates the handler for every method of the registry, in every protocol, over HTTP/1.1 and HTTP/2. */
 export function createConnectAdapter(options: ConnectAdapterOptions): Handler {
   const { registry } = options;
   return createStockHandler({
@@ -81,11 +81,11 @@ export function createConnectAdapter(options: ConnectAdapterOptions): Handler {
   });
 }
 
-/** A handler for any services. Unknown paths get 404, a malformed authority 400. */
+/** Creates a handler for any services. Unknown paths get a 404, a malformed authority a 400. */
 export function createStockHandler(options: StockHandlerOptions): Handler {
   const router = createConnectRouter({
     readMaxBytes: options.limits.messageBytesMax,
-    // Not brotli: at the library's level it costs a hundred times what gzip does.
+    // No brotli: at the library's level it costs a hundred times as much as gzip.
     acceptCompression: [compressionGzip],
     requireConnectProtocolHeader: false,
     ...(options.shutdownSignal === undefined ? {} : { shutdownSignal: options.shutdownSignal }),
@@ -107,9 +107,9 @@ export function createStockHandler(options: StockHandlerOptions): Handler {
     const values = createContextValues().set(CONNECTION, connectionOf(request));
     try {
       const call = universalRequestFromNodeRequest(request, response, undefined, values);
-      dropRest(request, response);
+      discardRest(request, response);
       limitTimeout(call.header);
-      // The library's own way of reading ends in destroying the request, and the rest of its body then blocks an HTTP/1.1 connection.
+      // By default, the library destroys the request on return; the unread body would then block the HTTP/1.1 connection.
       const body = request.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
       const { requestPath: path } = handler;
       const door = doorOf(request.headers["content-type"]);
@@ -122,7 +122,7 @@ export function createStockHandler(options: StockHandlerOptions): Handler {
         })
         .catch((error: unknown) => giveUp(request, response, error, options.log, path));
     } catch (error) {
-      // A target that is no path, such as `*` or `//[`.
+      // The target is not a path, such as `*` or `//[`.
       options.log.error(
         { err: error, request_id: request.headers[REQUEST_ID_HEADER] },
         "a request could not be read",
@@ -156,10 +156,10 @@ function addRoute(router: ConnectRouter, registry: ServiceRegistry, method: Boun
 
 function inputOf(context: HandlerContext): CallInput {
   return {
-    // The library's names are the same words.
+    // The library uses the same names.
     door: context.protocolName as Door,
     header: (name) => context.requestHeader.get(name) ?? undefined,
-    // The timer and the clock that the library counts by may differ in their last millisecond.
+    // The library's timer and clock can differ by a millisecond.
     timeoutMs: isExpired(context.signal) ? 0 : context.timeoutMs(),
     signal: context.signal,
     connection: context.values.get(CONNECTION),
@@ -176,7 +176,7 @@ function isExpired({ aborted, reason }: AbortSignal): boolean {
   return aborted && ConnectError.from(reason).code === Code.DeadlineExceeded;
 }
 
-/** By the content types of the three protocols; of Connect are also GETs, which have none. */
+/** Detects the protocol by its content type. Connect GETs have none. */
 function doorOf(contentType: string | undefined): Door {
   if (contentType?.startsWith("application/grpc-web") === true) return "grpc-web";
   return contentType?.startsWith("application/grpc") === true ? "grpc" : "connect";
@@ -190,7 +190,7 @@ function authorityOf(request: Request): string | undefined {
   return "authority" in request ? request.authority : request.headers.host;
 }
 
-/** The library's timer can't wait longer than 24 days: it would expire at once. */
+/** Caps timeouts at 24 days: the library's timer would expire at once beyond that. */
 function limitTimeout(headers: Headers): void {
   if ((parseGrpcTimeout(headers.get("grpc-timeout"), TIMER_MS_MAX).timeoutMs ?? 0) > TIMER_MS_MAX) {
     headers.set("grpc-timeout", `${TIMER_MS_MAX / 1_000}S`);
@@ -200,10 +200,10 @@ function limitTimeout(headers: Headers): void {
   }
 }
 
-/** What is left of a request once it is answered must not block the connection. Of requests that were not read at all Node takes care. */
-function dropRest(request: Request, response: Response): void {
+/** Discards the unread rest of a request's body after the response, so it does not block the connection. Node does so if nothing was read. */
+function discardRest(request: Request, response: Response): void {
   if ("stream" in request) return;
-  // Reads and drops it: the client may not look at the answer before it has sent everything.
+  // Read rather than reset: the client may send its whole request before it reads the response.
   response.once("finish", () => {
     if (!request.readableEnded) request.resume();
   });
@@ -214,7 +214,7 @@ function refuse(response: Response, status: 400 | 404): void {
   response.end();
 }
 
-/** After a failure past the library's own answers: mostly a client that hung up, which the library calls `aborted`. */
+/** Handles a failure that the library did not answer itself: usually a client that disconnected, which the library reports as `aborted`. */
 function giveUp(
   request: Request,
   response: Response,
@@ -230,12 +230,12 @@ function giveUp(
     response.statusCode = 500;
     response.end();
   } else if (!response.writableEnded) {
-    // Cut short, not ended: the client must not take a part for the whole.
+    // Reset instead of end, so the client does not mistake a truncated response for a complete one.
     response.destroy();
   }
 }
 
-/** Whether the connection went away in the middle of writing. */
+/** Whether the client disconnected during the response. */
 function isHangUp(error: unknown): boolean {
   const { cause } = error as { cause?: unknown };
   const { code } = (cause instanceof Error ? cause : error) as NodeJS.ErrnoException;

@@ -1,4 +1,4 @@
-/** Which web pages may call, and read the answers (CORS: https://fetch.spec.whatwg.org/#http-cors-protocol). For every door. */
+/** CORS (https://fetch.spec.whatwg.org/#http-cors-protocol) for every protocol: which web pages may call and read responses. */
 import { cors as connect } from "@connectrpc/connect";
 import type { IncomingHttpHeaders } from "node:http";
 import { isLoopbackOrigin } from "./loopback.js";
@@ -8,13 +8,13 @@ type HeaderFields = Record<string, string>;
 
 export interface CorsOptions {
   /**
-   * Origins such as https://app.example.com; `*` lets every page call. Never with credentials: the service knows no cookies.
-   * Undefined: the pages that this machine serves.
+   * Origins such as https://app.example.com; `*` allows all. Never with credentials: the service uses no cookies. Undefined: loopback
+   * origins.
    */
   readonly allowedOrigins: readonly string[] | "*" | undefined;
 }
 
-/** The parts of a request and response that CORS needs; those of HTTP/1.1 and of the HTTP/2 compatibility layer have them. */
+/** The common subset of Node's HTTP/1.1 and HTTP/2 compatibility classes that CORS needs. */
 interface CorsRequest {
   readonly method?: string | undefined;
   readonly headers: IncomingHttpHeaders;
@@ -27,26 +27,25 @@ interface CorsResponse {
 
 export interface Cors {
   /**
-   * Sets the response's CORS headers; answers a preflight itself and returns true then. Call it before anything else is written. A
-   * request without `Origin` is no browser's and is left alone.
+   * Sets the response's CORS headers. Answers a preflight and returns true. Call it before anything else is written. Ignores requests without
+   * `Origin`.
    */
   apply(request: CorsRequest, response: CorsResponse): boolean;
-  /** The headers for an answer to a request, for doors that write their own; undefined: none. */
+  /** The response headers for a request, for handlers that write their own. Undefined: none. */
   headersFor(headers: IncomingHttpHeaders): HeaderFields | undefined;
-  /** The headers of the 204 that answers a preflight; undefined when the request is none. */
+  /** The headers of the 204 that answers a preflight; undefined if the request is not a preflight. */
   preflightHeaders(method: string | undefined, headers: IncomingHttpHeaders): HeaderFields | undefined;
-  /** Whether pages of this origin may call from elsewhere; true without one. */
+  /** Whether this origin may make cross-origin calls. True without an origin. */
   allows(origin: string | undefined): boolean;
   /**
-   * Whether a request comes from a page that may not call: of an origin that is not allowed, nor the service's own, such as the
-   * dashboard's. Without CORS headers the page could not read the answer, but a change would have been made all the same; and browsers
-   * don't guard WebSockets by CORS at all.
+   * Whether to reject a request by its origin: neither allowed nor the service's own origin (the dashboard). Missing CORS headers alone only
+   * hide the response: a write would still be applied, and browsers do not apply CORS to WebSockets.
    */
   refuses(origin: string | undefined, authority: string | undefined): boolean;
 }
 
 const METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-/** Those of the protocols, as their library lists them, and ours. */
+/** The library's list for its protocols, and our own. */
 const REQUEST_HEADERS = [
   ...connect.allowedHeaders,
   "Authorization",
@@ -74,7 +73,7 @@ const RESPONSE_HEADERS = [
   "WWW-Authenticate",
   "X-Request-Id",
 ].join(", ");
-/** Two hours: the most that Chromium keeps a preflight for. */
+/** Two hours: Chromium's maximum. */
 const MAX_AGE_SECONDS = "7200";
 
 export function createCors(options: CorsOptions): Cors {
@@ -87,7 +86,7 @@ export function createCors(options: CorsOptions): Cors {
 
   const headersFor = (headers: IncomingHttpHeaders): HeaderFields | undefined => {
     const { origin } = headers;
-    // With a list, an answer differs by origin also for those who are not on it, and for no origin.
+    // With a list, responses vary by origin, also for origins not on it and for requests without one.
     const vary: HeaderFields | undefined = origins === "*" ? undefined : { vary: "Origin" };
     if (origin === undefined || !allows(origin)) return vary;
     return {

@@ -1,6 +1,6 @@
-/** Counts the bytes of a body that passes by in pieces. */
+/** Counts the bytes of a streamed body. */
 
-/** The same pieces, each told of by its length. Ends however the body is ended. */
+/** Passes the chunks through and calls `count` with the size of each. Forwards `return` and `throw`. */
 export function counted(
   body: AsyncIterable<Uint8Array>,
   count: (bytes: number) => void,
@@ -8,12 +8,12 @@ export function counted(
   return {
     [Symbol.asyncIterator]() {
       const pieces = body[Symbol.asyncIterator]();
-      const tell = (result: IteratorResult<Uint8Array>): IteratorResult<Uint8Array> => {
+      const counting = (result: IteratorResult<Uint8Array>): IteratorResult<Uint8Array> => {
         if (result.done !== true) count(result.value.length);
         return result;
       };
       return {
-        next: () => pieces.next().then(tell),
+        next: () => pieces.next().then(counting),
         ...(pieces.return === undefined ? {} : { return: pieces.return.bind(pieces) }),
         ...(pieces.throw === undefined ? {} : { throw: pieces.throw.bind(pieces) }),
       };

@@ -1,4 +1,4 @@
-/** Who gets which request: the one place that knows all doors. Each door only translates between its wire form and the service. */
+/** Dispatches requests to the protocols' handlers ("doors"). Each door translates between its wire format and the service. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import type { Duplex } from "node:stream";
@@ -31,12 +31,12 @@ export interface DoorsOptions {
   readonly health: Health;
   readonly metrics: MetricsOptions;
   readonly config: Config;
-  /** Whether everyone may call now: there is no key at all. */
+  /** Whether calls need no API key at the moment: none exists. */
   readonly needsNoKey: () => boolean;
   readonly log: Logger;
 }
 
-/** All doors, on the handlers that the listener calls. Throws where the contract can't be routed. */
+/** Creates the listener's handlers for all doors. Throws if the contract has a rule that can't be served. */
 export function createDoors(options: DoorsOptions): RequestHandlers {
   const { registry, config, log } = options;
   const { limits } = config;
@@ -46,7 +46,7 @@ export function createDoors(options: DoorsOptions): RequestHandlers {
   const stock = createConnectAdapter({ registry, limits, log });
   const fast = config.fastPath ? createFastPath({ registry, limits, log, cors }) : undefined;
 
-  // Without a key and not meant for all, it is on loopback: config.ts sees to that.
+  // Without API keys and without ALLOW_ANONYMOUS, the service listens on loopback only: config.ts enforces it.
   const pageGuard = createPageGuard(cors, () => !config.allowAnonymous && options.needsNoKey());
 
   const dispatch = (request: Request, response: Response, awaitsContinue = false): void => {
@@ -76,7 +76,7 @@ export function createDoors(options: DoorsOptions): RequestHandlers {
     limits,
     pageGuard,
     log,
-    // Such as curl's offer of h2c: the request is answered as if it had not offered anything.
+    // Such as h2c from curl: answer the request as if it had no Upgrade header.
     answerWithoutUpgrade: (request, response) => dispatch(request, response),
   });
 
@@ -90,7 +90,7 @@ export function createDoors(options: DoorsOptions): RequestHandlers {
       const { path } = splitTarget(request.url);
       if (!rest.isPlain(path) || pageGuard(undefined, request.headers.host) !== undefined) return false;
       requestIdOf(request.headers);
-      // They have all that this door makes use of.
+      // They implement the subset that the REST bridge uses.
       rest.handle(request as unknown as IncomingMessage, response as unknown as ServerResponse);
       return true;
     },

@@ -1,9 +1,8 @@
 /**
- * The fast paths: plain unary and server-streaming calls of any service, answered straight on their connections, in all wire forms.
+ * The fast path: answers unary and server-streaming calls in all protocols without the Connect library's request handling.
  *
- * They look at a request's head only, and take what they are sure to answer as the stock adapter would. What they don't take (streams of
- * requests, compressed requests, unusual content types, malformed time limits, ...) they leave untouched, for the stock adapter to answer
- * or refuse. So there is one place where such rules live.
+ * It decides by the request head, and accepts only calls that it answers exactly as the stock adapter would. It leaves all others untouched
+ * for the stock adapter (client streams, compressed requests, unusual content types, malformed timeouts), so the rules for those exist once.
  */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import type { RequestStream } from "@ironflow-kv/http2";
@@ -21,7 +20,7 @@ export interface FastPathOptions extends AdmissionOptions {
   readonly log: CallSettings["log"];
 }
 
-/** Each returns whether the call was taken; if not, nothing of it was read or written. */
+/** Each returns whether it handles the call. If not, it has read and written nothing. */
 export interface FastPath {
   handleHttp1(request: IncomingMessage, response: ServerResponse): boolean;
   handleHttp2(stream: RequestStream): boolean;
@@ -35,11 +34,11 @@ export function createFastPath(options: FastPathOptions): FastPath {
   return {
     handleHttp1(request, response) {
       const { method, headers, url = "" } = request;
-      // An old client may not know how to read what the call's answer needs.
+      // HTTP/1.0 clients do not support chunked responses.
       if (request.httpVersionMinor !== 1 || !isUsableAuthority(headers.host)) return false;
       if (method === "POST") {
         const head = admission.post(url, headers);
-        // gRPC needs HTTP/2; what becomes of it here is the stock adapter's affair.
+        // gRPC needs HTTP/2: the stock adapter rejects it.
         if (head === undefined || head.form.door === "grpc") return false;
         const Call = head.route.isUnary ? Http1UnaryCall : Http1StreamingCall;
         new Call(settings, head, request, response).read();
@@ -57,7 +56,7 @@ export function createFastPath(options: FastPathOptions): FastPath {
       const method = headers[":method"];
       const target = textOf(headers[":path"]);
       if (!isUsableAuthority(textOf(headers[":authority"] ?? headers.host))) return false;
-      // A client that waits to be told to go on is not in a hurry.
+      // The stock adapter handles Expect: 100-continue.
       if (target === undefined || headers.expect !== undefined) return false;
       if (method === "POST") {
         const head = admission.post(target, headers);

@@ -1,9 +1,9 @@
-/** GET /healthz and /readyz: plain HTTP for probes. Both open without a key, and neither says more than yes or no. */
+/** GET /healthz and /readyz, for probes. Neither needs an API key, and neither reveals details. */
 import type { ServerResponse } from "node:http";
 import type { Http2ServerResponse } from "node:http2";
 import type { Health } from "../service/health.js";
 
-/** Answers a probe: /healthz, that the process is alive; /readyz, that it takes calls and its storage answers. */
+/** Answers a probe. /healthz: the process is alive. /readyz: it accepts calls, and its storage responds. */
 export async function answerHealth(
   path: "/healthz" | "/readyz",
   response: ServerResponse | Http2ServerResponse,

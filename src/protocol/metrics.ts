@@ -1,4 +1,4 @@
-/** GET /metrics: what Prometheus reads (https://prometheus.io/docs/instrumenting/exposition_formats/). */
+/** GET /metrics, for Prometheus (https://prometheus.io/docs/instrumenting/exposition_formats/). */
 import { KvError } from "../kv/errors.js";
 import type { AccessControl } from "../service/principal.js";
 import { toConnectError } from "../service/errors.js";
@@ -10,7 +10,7 @@ import { send, sendRefusal } from "./rest/send.js";
 export interface MetricsOptions {
   /** The metrics in version 0.0.4 of the text format. */
   readonly metricsText: () => Promise<string>;
-  /** Who may read them: keys with admin on all buckets. Undefined: everyone. */
+  /** Restricts access to API keys with admin on all buckets. Undefined: no restriction. */
   readonly access: Pick<AccessControl, "callerOf"> | undefined;
   readonly log: FaultLog;
 }
@@ -24,7 +24,12 @@ export async function answerMetrics(
   try {
     checkAccess(request, options.access);
     if (request.method !== "GET" && request.method !== "HEAD") {
-      throw new Refusal(405, "method_not_allowed", "The metrics take GET.", { allow: "GET, HEAD" });
+      throw new Refusal(
+        405,
+        "method_not_allowed",
+        `${request.method ?? ""} is not allowed at /metrics; it allows GET and HEAD.`,
+        { allow: "GET, HEAD" },
+      );
     }
     send(request, response, {
       status: 200,
@@ -36,7 +41,7 @@ export async function answerMetrics(
       refusalOf(error) ??
       refusalOf(
         toConnectError(error, request.headers["x-request-id"]?.toString(), (fault) =>
-          options.log.error({ err: fault }, "the metrics can't be had"),
+          options.log.error({ err: fault }, "failed to collect the metrics"),
         ),
       );
     if (refusal !== undefined) sendRefusal(request, response, refusal);

@@ -1,21 +1,21 @@
 /**
- * A stream as Node's own HTTP/2 has them, for what was written for those: Node's Http2ServerRequest and Http2ServerResponse, and with them
- * the stock adapter and the doors that serve HTTP/1.1 and HTTP/2 alike. (https://nodejs.org/api/http2.html#class-serverhttp2stream)
+ * Adapts a RequestStream to Node's ServerHttp2Stream, for Http2ServerRequest and Http2ServerResponse. The stock adapter and the handlers
+ * that serve both HTTP/1.1 and HTTP/2 use these. (https://nodejs.org/api/http2.html#class-serverhttp2stream)
  */
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http";
 import { Http2ServerRequest, Http2ServerResponse, type ServerHttp2Stream } from "node:http2";
 import { Duplex } from "node:stream";
 import { ErrorCode, type Fields, type RequestStream, type StreamListener } from "@ironflow-kv/http2";
 
-/** What of a ServerHttp2Stream there is. Its `session` is not: `connection` stands in its place. */
+/** The adapter implements a subset of ServerHttp2Stream. It has no `session`, but a `connection`. */
 type NodeStream = ServerHttp2Stream & { readonly connection: object };
 
-/** The connection of a request on such a stream: the same object for all its requests. */
+/** The connection of a request: the same object for all requests on the connection. */
 export function connectionOf(request: { readonly stream: ServerHttp2Stream }): object {
   return (request.stream as NodeStream).connection;
 }
 
-/** A request and its answer, as Node's compatibility API has them. */
+/** A stream's request and response in Node's compatibility API. */
 export function nodeCallOf(stream: RequestStream): [Http2ServerRequest, Http2ServerResponse] {
   const nodeStream = new StreamOfNode(stream) as unknown as NodeStream;
   return [
@@ -42,7 +42,7 @@ class StreamOfNode extends Duplex implements StreamListener {
   constructor(private readonly stream: RequestStream) {
     super({ allowHalfOpen: true, autoDestroy: false, emitClose: true, decodeStrings: true });
     this.endAfterHeaders = stream.isRequestComplete;
-    // A reset by the client is its way to cancel; those who listen see `close`.
+    // A reset cancels the call, which `close` reports. Without a listener, `error` would crash the process.
     this.on("error", () => undefined);
     stream.listener = this;
     stream.consumesOnReceipt = false;
@@ -71,7 +71,7 @@ class StreamOfNode extends Duplex implements StreamListener {
 
   respond(headers: OutgoingHttpHeaders, options: RespondOptions = {}): void {
     const status = Number(headers[":status"] ?? 200);
-    // RFC 9110 section 6.4.1: these have no content.
+    // RFC 9110 section 6.4.1: these responses have no content.
     const isEnd = options.endStream === true || this.headRequest || status === 204 || status === 304;
     this.waitsForTrailers = options.waitForTrailers === true && !isEnd;
     this.stream.respond(status, fieldsOf(headers), isEnd);
@@ -83,7 +83,7 @@ class StreamOfNode extends Duplex implements StreamListener {
   }
 
   close(code: number = ErrorCode.noError): void {
-    // What was written still goes out, and the stream ends then by itself.
+    // Written data is still sent; the stream then closes by itself.
     if (code === ErrorCode.noError && this.writableEnded) return;
     this.stream.reset(code);
   }
@@ -118,7 +118,7 @@ class StreamOfNode extends Duplex implements StreamListener {
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    // Cut short, not ended: the client must not take a part for the whole.
+    // Reset instead of end, so the client does not mistake a truncated response for a complete one.
     this.stream.reset(
       error === null && !this.stream.hasResponded ? ErrorCode.cancel : ErrorCode.internalError,
     );
@@ -158,7 +158,7 @@ class StreamOfNode extends Duplex implements StreamListener {
     const { resetCode } = this.stream;
     const isFault = resetCode !== ErrorCode.noError && resetCode !== ErrorCode.cancel;
     const error = isFault ? new Error(`The stream was reset with code ${resetCode}.`) : undefined;
-    // Behind `end` and `finish`.
+    // After `end` and `finish`.
     setImmediate(() => this.destroy(error));
   }
 }

@@ -1,17 +1,17 @@
-/** Keeps out pages that have no business here, on every door and before anything is done: browsers send their calls whatever CORS says. */
+/** Rejects requests from disallowed web pages, in every protocol, before they take effect: browsers send them whatever CORS says. */
 import type { Cors } from "./cors.js";
 import { mayBeRebound } from "./loopback.js";
 
-/** Why a request with this `Origin`, for this `Host` or `:authority`, is refused; undefined: it is not. */
+/** Returns why a request with this `Origin` and `Host` (or `:authority`) is rejected; undefined if it is allowed. */
 export type PageGuard = (origin: string | undefined, authority: string | undefined) => string | undefined;
 
 const FOREIGN_ORIGIN = "Pages of this origin may not call the service; ALLOWED_ORIGINS names those that may.";
 const FOREIGN_HOST =
   "This service needs no key and is for programs of this machine only: it answers by localhost or an address, not by this name.";
 
-/** `isOpen`: whether everyone may call without a key, and loopback alone keeps others out. */
+/** `isOpen`: whether the service needs no API key, so that only listening on loopback protects it. */
 export function createPageGuard(cors: Pick<Cors, "refuses">, isOpen: () => boolean): PageGuard {
-  // A service is known by one name, mostly.
+  // Cached: clients mostly use one name.
   let knownGood: string | undefined;
   return (origin, authority) => {
     if (origin !== undefined && cors.refuses(origin, authority)) return FOREIGN_ORIGIN;

@@ -1,20 +1,20 @@
-/** Tells HTTP/2 with prior knowledge from HTTP/1.1 by a connection's first bytes (RFC 9113 section 3.4). */
+/** Detects HTTP/2 with prior knowledge, or HTTP/1.1, by a connection's first bytes (RFC 9113 section 3.4). */
 import type { Socket } from "node:net";
 
-/** The preface of HTTP/2 begins with this; no method of HTTP/1.1 does. */
+/** The HTTP/2 connection preface starts with this; no HTTP/1.1 method does. */
 const PREFACE_START = Buffer.from("PRI");
 
 /**
- * Reads until it is sure, puts the bytes back, and tells; the socket is paused then. A connection that sends nothing in time, or ends
- * first, is closed and never told of.
+ * Reads until the protocol is known, puts the bytes back, pauses the socket and calls `onDetected`. Destroys a connection that times out or
+ * ends first, without a call.
  */
 export function peekProtocol(
   socket: Socket,
   timeoutMs: number,
-  tell: (protocol: "http1" | "http2") => void,
+  onDetected: (protocol: "http1" | "http2") => void,
 ): void {
   let seen: Buffer = Buffer.alloc(0);
-  const tooLate = setTimeout(() => socket.destroy(), timeoutMs);
+  const timer = setTimeout(() => socket.destroy(), timeoutMs);
   const onEnd = (): void => {
     stop();
     socket.destroy();
@@ -27,10 +27,10 @@ export function peekProtocol(
     stop();
     socket.pause();
     socket.unshift(seen);
-    tell(mayBeHttp2 ? "http2" : "http1");
+    onDetected(mayBeHttp2 ? "http2" : "http1");
   };
   const stop = (): void => {
-    clearTimeout(tooLate);
+    clearTimeout(timer);
     socket.off("data", onData);
     socket.off("end", onEnd);
     socket.off("close", stop);

@@ -1,18 +1,18 @@
-/** Collects the pieces of a body. */
+/** Collects the chunks of a body. */
 
 const NO_BYTES = Buffer.alloc(0);
-/** As long as a piece over HTTP/2 may be (RFC 9113 section 4.2). Shorter ones are copied side by side. */
+/** The default maximum frame size of HTTP/2 (RFC 9113 section 4.2). Smaller chunks are copied into blocks of this size. */
 const SMALL_BYTES = 16_384;
 
 /**
- * Pieces that are not looked at yet. A single one, the common case, is never copied. Many small ones are: each would hold all that was read
- * with it, and an object of its own, so that a body of a megabyte, byte by byte, would take a hundred.
+ * A buffer of received chunks. A single chunk, the common case, is never copied. Small ones are: each would retain the read buffer that it is
+ * a slice of, and its own object, so a megabyte sent byte by byte would use a hundred.
  */
 export class Pieces {
   bytes = 0;
   private pieces: Buffer[] = [];
   private block = NO_BYTES;
-  /** Where the part of the block begins that is not among the pieces yet, and where it ends. */
+  /** The range of the block that is not in `pieces` yet. */
   private start = 0;
   private end = 0;
 
@@ -37,7 +37,7 @@ export class Pieces {
     }
   }
 
-  /** Takes all of them out, as one. */
+  /** Removes and returns all bytes in one buffer. */
   takeAll(): Buffer {
     this.closeBlock();
     const [first = NO_BYTES] = this.pieces;
@@ -46,7 +46,7 @@ export class Pieces {
     return all;
   }
 
-  /** Forgets them. */
+  /** Discards all bytes. */
   drop(): void {
     this.pieces = [];
     this.bytes = 0;

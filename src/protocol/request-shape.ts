@@ -1,9 +1,9 @@
-/** What Node's HTTP/1 parser lets through although RFC 9112 forbids it. */
+/** Rejects requests that RFC 9112 forbids, but Node's HTTP/1 parser accepts. */
 import type { IncomingMessage } from "node:http";
 
 /**
- * Whether a request must be refused: one without a version (HTTP/0.9), or that does not have exactly one `Host` (RFC 9112 section 3.2):
- * another server on the way may have judged it by the other one.
+ * Whether a request must be rejected: HTTP/0.9, or not exactly one `Host` (RFC 9112 section 3.2). With two, a proxy may have routed by the
+ * other one.
  */
 export function isMalformed(request: IncomingMessage): boolean {
   if (request.httpVersionMajor !== 1) return true;

@@ -1,6 +1,6 @@
 /**
- * The files for browsers: the dashboard, the REST paths' description and the page that shows it. Few, and read once at the start. They open
- * without a key; what the dashboard shows is asked for with one.
+ * Static files for browsers: the dashboard, the OpenAPI document and its page. Loaded once at startup. They need no API key; the dashboard's
+ * calls do.
  */
 import { existsSync, readFileSync } from "node:fs";
 import type { ServerResponse } from "node:http";
@@ -25,7 +25,7 @@ const FILES: Readonly<Record<string, readonly [name: string, type: string]>> = {
 const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-ancestors 'none'";
 
-/** Answers a path of these files; false for every other. */
+/** Serves these files; returns false for any other path. */
 export function createStaticFiles(): (
   method: string,
   path: string,
@@ -46,7 +46,7 @@ export function createStaticFiles(): (
 }
 
 function loadFiles(): Map<string, StaticFile> {
-  // From src/ while developing, from dist/src/ when built.
+  // Relative to src/ in development, to dist/src/ when built.
   const folders = ["../../web/", "../../../web/"].map((relative) => new URL(relative, import.meta.url));
   const folder = folders.find((one) => existsSync(new URL("index.html", one)));
   if (folder === undefined)

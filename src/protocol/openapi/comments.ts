@@ -1,4 +1,4 @@
-/** The comments of the contract, by the full name of what they stand before: `ironflow.kv.v1.KeyValueService.Get`. */
+/** The contract's comments by the full name of the element they document: `ironflow.kv.v1.KeyValueService.Get`. */
 import type {
   DescriptorProto,
   EnumDescriptorProto,
@@ -8,10 +8,10 @@ import type {
 import { Code } from "@connectrpc/connect";
 import { statusOf } from "../rest/errors.js";
 
-/** The text of each comment; things without one are missing. */
+/** Comments by full name; elements without a comment are absent. */
 export type Comments = ReadonlyMap<string, string>;
 
-/** Reads them from descriptors that carry source information. The numbers are those of descriptor.proto (`SourceCodeInfo.Location.path`). */
+/** Reads comments from descriptors with source information. The path numbers are those of descriptor.proto (`SourceCodeInfo.Location.path`). */
 export function readComments(files: FileDescriptorSet): Comments {
   const comments = new Map<string, string>();
   for (const file of files.file) readFile(file, comments);
@@ -48,7 +48,7 @@ function readFile(file: FileDescriptorProto, comments: Map<string, string>): voi
   });
 }
 
-/** A comment without its list of errors, its lines joined to paragraphs. */
+/** A comment without its list of errors, with its lines joined into paragraphs. */
 export function descriptionOf(comment: string): string {
   const blocks = comment.split(/\n\s*\n/).filter((block) => !isErrorList(block));
   return blocks.map((block) => block.replace(/\s*\n\s*/g, " ")).join("\n\n");
@@ -57,12 +57,12 @@ export function descriptionOf(comment: string): string {
 /** An error that a comment documents. */
 export interface DocumentedError {
   readonly status: number;
-  /** Empty: the comment names none. */
+  /** Empty if the comment names none. */
   readonly reasons: readonly string[];
   readonly sentence: string;
 }
 
-/** The errors that a comment lists: `  * CODE (`reason`): sentence.` Throws for a line that it can't read. */
+/** The errors that a comment lists: `  * CODE (`reason`): sentence.` Throws if a line is malformed. */
 export function errorsOf(comment: string): DocumentedError[] {
   const lists = comment.split(/\n\s*\n/).filter(isErrorList);
   return lists
@@ -87,7 +87,7 @@ function readError(item: string): DocumentedError[] {
   });
 }
 
-/** By the names of gRPC: INVALID_ARGUMENT. */
+/** By gRPC name, such as INVALID_ARGUMENT. */
 const CODE_BY_NAME: ReadonlyMap<string, Code> = new Map(
   Object.values(Code)
     .filter((code) => typeof code === "number")

@@ -1,6 +1,6 @@
 /**
  * The OpenAPI 3.1 document of the REST paths (https://spec.openapis.org/oas/v3.1.1.html), from the contract's descriptors, their
- * google.api.http rules and their comments. Made when the code is generated (scripts/write-openapi.mjs); the service only hands it out.
+ * google.api.http rules and their comments. Built at code generation (scripts/write-openapi.mjs); the service only serves the result.
  */
 import { createFileRegistry, type DescMethod } from "@bufbuild/protobuf";
 import type { FileDescriptorSet } from "@bufbuild/protobuf/wkt";
@@ -20,7 +20,7 @@ const INFO = `The REST paths of ironflow-kv. Revisions and sizes are JSON number
 \`HEAD\` works wherever \`GET\` does, except for watches. \`OPTIONS\` lists the methods of a path. Other paths and methods return 404 or 405.
 Unknown query parameters are refused with 400.`;
 
-/** Makes the document. `files`: the contract with its source information. Throws where something has no description. */
+/** Creates the document. `files`: the contract with source information. Throws if something has no description. */
 export function openApiDocument(files: FileDescriptorSet, version: string): Json {
   const comments = readComments(files);
   const schemas = new MessageSchemas(comments);
@@ -85,7 +85,7 @@ function probe(summary: string, answers: Readonly<Record<number, string>>): Reco
   };
 }
 
-/** The methods of the contract, as the router wants them; nothing is called here. */
+/** The contract's methods for the router. Their handlers are never called. */
 function methodsOf(files: FileDescriptorSet): Map<string, BoundMethod> {
   const methods = new Map<string, BoundMethod>();
   const handler = (): Promise<never> => Promise.reject(new Error("The document calls nothing."));
@@ -99,7 +99,7 @@ function methodsOf(files: FileDescriptorSet): Map<string, BoundMethod> {
   return methods;
 }
 
-/** The shapes by these descriptors: they have the comments, and are others than those of the generated code. */
+/** The shapes keyed by these descriptors, which differ from those of the generated code. */
 function shapesByName(methods: ReadonlyMap<string, BoundMethod>) {
   const byName = new Map([...SHAPES].map(([method, shape]) => [nameOf(method), shape]));
   return new Map(

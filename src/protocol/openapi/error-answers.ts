@@ -1,10 +1,10 @@
-/** The error answers of an operation: those that the comments of its service and method list, and those of every REST call. */
+/** The error responses of an operation: those in the comments of its service and method, and those of every REST call. */
 import type { Endpoint } from "../rest/routes.js";
 import { type Comments, type DocumentedError, errorsOf } from "./comments.js";
 import type { Form } from "./forms.js";
 import type { Json } from "./schemas.js";
 
-/** By status, with the reasons and sentences of each. */
+/** The responses by status, each with its reasons and sentences. */
 export function errorAnswers({ method, body, shape }: Endpoint, comments: Comments, form: Form): Json {
   const lines = new Map<number, Set<string>>();
   const add = (status: number, line: string): void => {
@@ -46,7 +46,7 @@ const RETRY_AFTER: Json = {
   "Retry-After": { description: "How long to wait, in seconds.", schema: { type: "integer", minimum: 1 } },
 };
 
-/** What rest/errors.ts adds to the answers of a status. */
+/** Headers that rest/errors.ts adds, by status. */
 const HEADERS: Readonly<Record<number, Json>> = {
   401: { "WWW-Authenticate": { description: "`Bearer`.", schema: { const: "Bearer" } } },
   412: { ETag: { description: "The key's current ETag, if it has one.", schema: { type: "string" } } },

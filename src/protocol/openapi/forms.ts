@@ -1,6 +1,6 @@
 /**
- * What the REST bridge has of its own, for the document: the counterpart of rest/*-shapes.ts, where the code of the same methods stands.
- * Methods that are not here answer with their messages as they are.
+ * Describes the REST forms that do not follow from the contract: the counterpart of the code in rest/*-shapes.ts. Methods without an entry
+ * use their messages unchanged.
  */
 import {
   BASE64,
@@ -17,12 +17,12 @@ import {
 
 /** The REST form of one method. Each part is optional. */
 export interface Form {
-  /** Query parameters that are no fields of the request: schema and description. */
+  /** Query parameters that are not request fields: schema and description. */
   readonly parameters?: Readonly<Record<string, readonly [schema: Json, description: string]>>;
   /** Request headers. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Json;
-  /** Answers that are no errors, by status. */
+  /** Successful responses by status. */
   readonly answers?: Readonly<Record<number, FormAnswer>>;
   /** Errors beyond those in the comments, by status. */
   readonly errors?: Readonly<Record<number, string>>;
@@ -31,11 +31,11 @@ export interface Form {
 export interface FormAnswer {
   readonly description: string;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Schemas by content type; an empty one is bytes. */
+  /** Schemas by content type; an empty schema means bytes. */
   readonly content?: Readonly<Record<string, Json>>;
 }
 
-/** Takes the full name of a field of the contract; gives what its comment says. */
+/** Returns the comment of a contract field by its full name. */
 export type Describe = (name: string) => string | undefined;
 
 const ETAG = {
@@ -78,7 +78,7 @@ export function formSchemas(describe: Describe): Record<string, Json> {
         ttl_seconds: described({ type: "number" }, "How long an entry lives, in seconds. Absent: forever."),
         max_value_size: described(
           COUNT,
-          "The largest accepted value, in bytes. Absent: the service's own limit.",
+          "The largest accepted value, in bytes. Absent: the service's limit.",
         ),
         max_bytes: described(COUNT, "The maximum size of the bucket in bytes. Absent: no limit."),
         values: field("Bucket.values", COUNT),
@@ -163,7 +163,7 @@ export const FORMS: Readonly<Record<string, Form>> = {
   },
   "ironflow.kv.v1.BucketService.GetBucket": answer("The bucket.", "BucketInfo"),
   "ironflow.kv.v1.BucketService.ListBuckets": answer(
-    "The buckets. Without `limit` and `page_token`: all of them.",
+    "The buckets: all of them without `limit` and `page_token`.",
     "BucketList",
   ),
   "ironflow.kv.v1.BucketService.UpdateBucket": {
@@ -210,10 +210,10 @@ export const FORMS: Readonly<Record<string, Form>> = {
         "Selects keys that match at least one of these filters; repeatable. The same as `filters`.",
       ],
     },
-    ...answer("The keys. Without `limit` and `page_token`: all of them.", "KeyList"),
+    ...answer("The keys: all of them without `limit` and `page_token`.", "KeyList"),
   },
   "ironflow.kv.v1.KeyValueService.GetHistory": answer(
-    "The revisions, oldest first. Without `limit` and `page_token`: all of them.",
+    "The revisions, oldest first: all of them without `limit` and `page_token`.",
     "KeyHistory",
   ),
   "ironflow.kv.v1.KeyValueService.Watch": {
@@ -259,7 +259,7 @@ function answer(description: string, schema: string): Form {
   return { answers: { 200: { description, content: json(schema) } } };
 }
 
-/** An object that takes no other members. */
+/** An object without additional members. */
 function closed(schema: Json): Json {
   return { ...schema, additionalProperties: false };
 }

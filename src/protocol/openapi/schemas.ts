@@ -1,4 +1,4 @@
-/** JSON Schema of the contract's messages as proto JSON with names in snake_case, and of parameters as text. */
+/** JSON Schemas of the contract's messages (ProtoJSON with snake_case names) and of query parameters. */
 import { type DescEnum, type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 import { type Comments, descriptionOf } from "./comments.js";
 
@@ -11,10 +11,10 @@ export const BOOLEAN: Json = { type: "boolean" };
 export const COUNT: Json = { type: "integer", minimum: 0 };
 export const TIME: Json = { type: "string", format: "date-time" };
 export const BASE64: Json = { type: "string", contentEncoding: "base64" };
-/** A span of time in a parameter. */
+/** A duration in a parameter. */
 export const SPAN: Json = { type: "string", pattern: "^[0-9]{1,9}(\\.[0-9]{1,9})?(ms|s|m|h)$" };
 
-/** An object of these members; `optional` names those that may be missing. */
+/** An object schema; `optional` lists the members that may be absent. */
 export function objectOf(properties: Readonly<Record<string, Json>>, optional: readonly string[] = []): Json {
   const required = Object.keys(properties).filter((name) => !optional.includes(name));
   return { type: "object", ...(required.length === 0 ? {} : { required }), properties };
@@ -24,30 +24,30 @@ export function listOf(items: Json): Json {
   return { type: "array", items };
 }
 
-/** The same schema, described. */
+/** The schema with a description. */
 export function described(schema: Json, description: string | undefined): Json {
   if (description === undefined || description === "") return schema;
   return { ...schema, description };
 }
 
-/** Schemas of messages, each once under its name in `components`. */
+/** Message schemas, each once in `components` by its name. */
 export class MessageSchemas {
   readonly components: Record<string, Json> = {};
 
   constructor(private readonly comments: Comments) {}
 
-  /** What a field's comment says. */
+  /** The comment of an element. */
   describe(name: string): string | undefined {
     const comment = this.comments.get(name);
     return comment === undefined ? undefined : descriptionOf(comment);
   }
 
-  /** A message as an answer has it: what is not set is there with its default, unless it has presence. */
+  /** The schema of a response: unset fields have their default, except those with presence. */
   answer(message: DescMessage): Json {
     return this.message(message, "");
   }
 
-  /** A message as a request may have it, without the fields that the path says. */
+  /** The schema of a request, without the fields in the path. */
   request(message: DescMessage, inPath: ReadonlySet<string>): Json {
     const fields = message.fields.filter(({ name }) => !inPath.has(name));
     return objectOf(
@@ -56,7 +56,7 @@ export class MessageSchemas {
     );
   }
 
-  /** A field as the text of a parameter; undefined where it can't be one. */
+  /** The schema of a field as a parameter; undefined if it can't be one. */
   parameter(field: DescField): Json | undefined {
     const kind = field.fieldKind === "list" ? field.listKind : field.fieldKind;
     const item = this.parameterItem(field, kind);
@@ -66,7 +66,7 @@ export class MessageSchemas {
   private parameterItem(field: DescField, kind: string): Json | undefined {
     if (kind === "enum" && field.enum !== undefined) return { type: "string", enum: shortNames(field.enum) };
     if (kind === "scalar" && field.scalar !== undefined) {
-      // In a parameter, 64 bits are digits as 32 are.
+      // Unlike in ProtoJSON, 64-bit integers in parameters have no quotes.
       return INTEGERS.get(field.scalar) ?? SCALARS[field.scalar];
     }
     if (kind !== "message") return undefined;
@@ -74,13 +74,13 @@ export class MessageSchemas {
     return typeName === "google.protobuf.Duration" ? SPAN : WELL_KNOWN.get(typeName ?? "");
   }
 
-  /** `suffix` tells requests from answers, which require more. */
+  /** `suffix` distinguishes requests from responses, which have more required members. */
   private message(message: DescMessage, suffix: string): Json {
     const known = WELL_KNOWN.get(message.typeName);
     if (known !== undefined) return known;
     const name = message.name + suffix;
     if (this.components[name] === undefined) {
-      // Before its fields: a message may hold itself.
+      // Registered before its fields: message types can be recursive.
       this.components[name] = {};
       const optional = message.fields.filter((field) => suffix !== "" || hasPresence(field));
       const schema = objectOf(
@@ -119,18 +119,18 @@ export class MessageSchemas {
   }
 }
 
-/** Whether it is left out when it is not set. */
+/** Whether the field is absent when unset. */
 function hasPresence(field: DescField): boolean {
   return field.oneof !== undefined || field.fieldKind === "message" || field.proto.proto3Optional;
 }
 
-/** Enum values as parameters take them: without the common prefix, in lower case. */
+/** Enum values in parameters: without the common prefix, in lower case. */
 function shortNames(desc: DescEnum): string[] {
   const prefix = desc.sharedPrefix ?? "";
   return desc.values.map(({ name }) => name.toLowerCase().slice(prefix.length));
 }
 
-/** Proto JSON writes 64-bit integers as text. */
+/** ProtoJSON writes 64-bit integers as strings. */
 const DIGITS: Json = { type: "string", pattern: "^-?[0-9]+$" };
 const INTEGER: Json = { type: "integer" };
 
