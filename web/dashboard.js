@@ -1,5 +1,5 @@
-// The dashboard: buckets on the left; the chosen bucket's keys on the right, kept current by a watch. It uses the REST paths and the
-// WebSocket that everybody uses.
+// The dashboard: buckets on the left, the keys of the selected bucket on the right, updated by a watch. It uses the public REST paths and
+// WebSocket.
 
 const SHOWN_MAX = 500;
 const VALUE_CHARACTERS_MAX = 200;
@@ -28,12 +28,12 @@ async function showBuckets() {
   try {
     const headers = apiKey.value === "" ? {} : { Authorization: `Bearer ${apiKey.value}` };
     const response = await fetch("/api/v1/kv/buckets", { headers });
-    const answer = await response.json();
-    if (!response.ok) throw new Error(answer.error);
-    element("buckets").replaceChildren(...answer.buckets.map(bucketItem));
-    problem("");
+    const body = await response.json();
+    if (!response.ok) throw new Error(body.error);
+    element("buckets").replaceChildren(...body.buckets.map(bucketItem));
+    showError("");
   } catch (error) {
-    problem(error.message);
+    showError(error.message);
   }
 }
 
@@ -51,7 +51,7 @@ function bucketItem({ name, values, bytes }) {
   return item;
 }
 
-/** Shows the bucket's present values, then each change; connects again when the watch ends. */
+/** Shows the bucket's current values, then each change. Reconnects when the watch ends. */
 function watch() {
   socket?.close();
   entries.clear();
@@ -61,29 +61,29 @@ function watch() {
   const url = new URL(`/api/v1/kv/buckets/${encodeURIComponent(bucket)}/watch`, location.href);
   url.protocol = url.protocol.replace("http", "ws");
   if (element("filter").value !== "") url.searchParams.set("key", element("filter").value);
-  const mine = new WebSocket(
+  const current = new WebSocket(
     url,
     apiKey.value === "" ? [] : ["ironflow", `bearer.${base64Url(apiKey.value)}`],
   );
-  socket = mine;
-  mine.addEventListener("message", ({ data }) => take(JSON.parse(data)));
-  mine.addEventListener("open", () => (element("live").textContent = "live"));
-  mine.addEventListener("close", () => {
-    if (socket !== mine) return;
-    element("live").textContent = "connecting again";
-    setTimeout(() => socket === mine && watch(), RECONNECT_MS);
+  socket = current;
+  current.addEventListener("message", ({ data }) => applyFrame(JSON.parse(data)));
+  current.addEventListener("open", () => (element("live").textContent = "live"));
+  current.addEventListener("close", () => {
+    if (socket !== current) return;
+    element("live").textContent = "reconnecting";
+    setTimeout(() => socket === current && watch(), RECONNECT_MS);
   });
 }
 
-function take(frame) {
-  if (frame.type === "error") return problem(frame.message);
+function applyFrame(frame) {
+  if (frame.type === "error") return showError(frame.message);
   if (frame.operation === "put") entries.set(frame.key, frame);
   else entries.delete(frame.key);
-  scheduleShow();
+  scheduleRender();
 }
 
 let isScheduled = false;
-function scheduleShow() {
+function scheduleRender() {
   if (isScheduled) return;
   isScheduled = true;
   requestAnimationFrame(() => {
@@ -123,9 +123,9 @@ function base64Url(text) {
   return btoa(text).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 
-function problem(sentence) {
-  element("problem").hidden = sentence === "";
-  element("problem").textContent = sentence;
+function showError(message) {
+  element("problem").hidden = message === "";
+  element("problem").textContent = message;
 }
 
 start();

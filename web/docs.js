@@ -1,6 +1,6 @@
-// Shows /openapi.json: the operations by service, each with its parameters, body and answers.
+// Renders /openapi.json: the operations by service, each with its parameters, body and responses.
 
-/** How deep schemas are shown within each other. */
+/** The maximum nesting depth of schemas. */
 const DEPTH_MAX = 4;
 
 const find = document.getElementById("find");
@@ -8,7 +8,7 @@ const find = document.getElementById("find");
 async function start() {
   try {
     const response = await fetch("/openapi.json");
-    if (!response.ok) throw new Error(`The description can't be read: ${response.status}.`);
+    if (!response.ok) throw new Error(`/openapi.json can't be read: status ${response.status}.`);
     show(await response.json());
   } catch (error) {
     const problem = document.getElementById("problem");
@@ -54,18 +54,18 @@ function operationElement(api, { path, method, operation }) {
     element.append(make("h3", "Parameters"), make("dl", ...rows));
   }
   if (operation.requestBody) element.append(make("h3", "Body"), contentElement(api, operation.requestBody));
-  element.append(make("h3", "Answers"));
-  const answers = Object.entries(operation.responses).flatMap(([status, answer]) => {
-    const headers = Object.entries(answer.headers ?? {}).flatMap(([name, { description }]) =>
+  element.append(make("h3", "Responses"));
+  const responses = Object.entries(operation.responses).flatMap(([status, response]) => {
+    const headers = Object.entries(response.headers ?? {}).flatMap(([name, { description }]) =>
       term(name, "header", prose(description)),
     );
     return term(status, "", [
-      ...prose(answer.description),
+      ...prose(response.description),
       make("dl", ...headers),
-      ...(answer.content ? [contentElement(api, answer)] : []),
+      ...(response.content ? [contentElement(api, response)] : []),
     ]);
   });
-  element.append(make("dl", ...answers));
+  element.append(make("dl", ...responses));
   return element;
 }
 
@@ -78,7 +78,7 @@ function contentElement(api, { content }) {
   return make("dl", ...types);
 }
 
-/** The members of an object, and of objects in it. */
+/** The members of an object and of nested objects. */
 function schemaElement(api, given, depth) {
   const schema = resolve(api, given);
   if (depth > DEPTH_MAX) return make("span");
@@ -118,7 +118,7 @@ function term(name, type, about) {
   return [make("dt", make("code", name), ` ${type}`), make("dd", ...about)];
 }
 
-/** Paragraphs and lists, with `code` in them. */
+/** Converts text to paragraphs, with `code` spans. */
 function prose(text) {
   return text
     .split("\n\n")
