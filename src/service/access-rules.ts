@@ -1,7 +1,7 @@
 /**
- * What a caller must be allowed for each method: the one table, for every door. A method without an entry does not compile.
+ * The permission that each method requires, for every protocol. A method without an entry does not compile.
  *
- * A check comes before the handler: who may not see a bucket does not learn whether it exists.
+ * Checks run before the handler, which keeps the existence of a bucket hidden from callers without access to it.
  */
 import type { DescService, MessageShape } from "@bufbuild/protobuf";
 import type { Health } from "../../gen/grpc/health/v1/health_pb.js";
@@ -18,10 +18,10 @@ import { type Access, ANONYMOUS, type Principal } from "./principal.js";
 /** Throws `permission_denied` unless the caller may make this request. */
 export type AccessCheck<Request> = (request: Request, caller: Principal) => void;
 
-/** For methods that are answered without a key. */
+/** Marks methods that need no key. */
 export const PUBLIC = Symbol("public");
 
-/** What each method of a service needs. */
+/** The check of each method of a service. */
 export type AccessRules<Service extends DescService> = {
   readonly [Name in keyof Service["method"]]:
     AccessCheck<MessageShape<Service["method"][Name]["input"]>> | typeof PUBLIC;
@@ -30,7 +30,7 @@ export type AccessRules<Service extends DescService> = {
 /** Anyone with a key. */
 export const ANY_KEY: AccessCheck<unknown> = () => undefined;
 
-/** The caller of methods that are answered without a key. */
+/** The principal of methods that need no key. */
 export const NOBODY: Principal = {
   id: ANONYMOUS,
   scopes: [],
@@ -50,7 +50,7 @@ const mayAdminister = needs<OfBucket>("admin", ({ bucket }) => bucket);
 
 const mayManageKeys: AccessCheck<unknown> = (_, caller) => {
   if (caller.may("admin", "*")) return;
-  throw denied("This API key may not manage API keys; that takes the scope admin on *.", undefined);
+  throw denied("This API key may not manage API keys; it needs the scope admin on *.", undefined);
 };
 
 const maySee: AccessCheck<OfBucket> = ({ bucket }, caller) => {
@@ -61,7 +61,7 @@ const maySee: AccessCheck<OfBucket> = ({ bucket }, caller) => {
 export const BUCKET_RULES: AccessRules<typeof BucketService> = {
   createBucket: needs("admin", ({ name }) => name),
   getBucket: maySee,
-  // Shows only what the caller sees.
+  // The handler lists only buckets that the caller may see.
   listBuckets: ANY_KEY,
   updateBucket: mayAdminister,
   deleteBucket: mayAdminister,
@@ -90,7 +90,7 @@ export const API_KEY_RULES: AccessRules<typeof ApiKeyService> = {
   createWatchTicket: mayWatch,
 };
 
-/** Probes have no keys, and learn no more than yes or no. */
+/** Probes have no keys; the responses disclose only the health state. */
 export const HEALTH_RULES: AccessRules<typeof Health> = {
   check: PUBLIC,
   list: PUBLIC,
@@ -106,7 +106,7 @@ function needs<Request>(access: Access, bucketOf: (request: Request) => string):
     const bucket = bucketOf(request);
     if (caller.may(access, bucket)) return;
     throw denied(
-      `This API key may not ${DOES[access]} ${quote(bucket)}; that takes the scope ${access} on it.`,
+      `This API key may not ${DOES[access]} ${quote(bucket)}; it needs the scope ${access} on it.`,
       bucket,
     );
   };

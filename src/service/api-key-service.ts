@@ -1,4 +1,4 @@
-/** ApiKeyService: one handler per RPC, each of one shape: check, call, convert. */
+/** ApiKeyService: one handler per RPC, which checks the request, calls `ApiKeys` and converts the result. */
 import { create } from "@bufbuild/protobuf";
 import {
   Access as AccessEnum,
@@ -80,7 +80,7 @@ function scopeOf({ accesses, buckets }: ScopeMessage): Scope {
 function accessOf(number: AccessEnum): Access {
   const access = ACCESS_BY_ENUM.get(number);
   if (access === undefined)
-    throw invalidArgument(`An access is ${number as number}; it takes 1 to 4 (see Access).`);
+    throw invalidArgument(`An access is ${number as number}; an access is 1 to 4 (see Access).`);
   return access;
 }
 

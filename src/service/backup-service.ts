@@ -1,4 +1,4 @@
-/** BackupService: one handler per RPC, each of one shape: check, call, convert. */
+/** BackupService: one handler per RPC, which checks the request, calls the store and converts the result. */
 import { create } from "@bufbuild/protobuf";
 import {
   type BackupService,
@@ -32,7 +32,7 @@ function importedEntryOf({ key, value, operation, contentType }: ImportedEntryMe
       return { key, value, operation: "purge", contentType };
     default:
       throw invalidArgument(
-        `The operation of the entry of the key ${quote(key)} is ${operation as number}; it takes PUT, DELETE or PURGE.`,
+        `The operation of the entry of the key ${quote(key)} is ${operation as number}; it must be PUT, DELETE or PURGE.`,
       );
   }
 }

@@ -1,4 +1,4 @@
-/** BucketService: one handler per RPC, each of one shape: check, call, convert. */
+/** BucketService: one handler per RPC, which checks the request, calls the store and converts the result. */
 import { create } from "@bufbuild/protobuf";
 import {
   type BucketService,
@@ -17,7 +17,7 @@ import { ANONYMOUS, type Principal, FIRST_KEY } from "./principal.js";
 import type { Handlers } from "./calls.js";
 import { bucketMessage, millisecondsOf, safeNumber } from "./convert.js";
 
-/** Whose buckets are counted: the operator's own key has all the storage, and so has everyone where no key is needed. */
+/** The id under which a bucket counts towards BUCKETS_PER_API_KEY_MAX; undefined for IRONFLOW_API_KEY and anonymous callers, which have no limit. */
 function counted({ id }: Principal): string | undefined {
   return id === FIRST_KEY || id === ANONYMOUS ? undefined : id;
 }
@@ -73,7 +73,7 @@ export function bucketHandlers(store: Store): Handlers<typeof BucketService> {
   };
 }
 
-/** The fields of the mask, or those that are set where there is no mask. A masked field that is not set gets its default. */
+/** The fields of the mask, or all set fields if there is no mask. A masked field that is unset gets its default. */
 function changeOf(request: UpdateBucketRequest): BucketChange {
   const set: Required<BucketChange> = {
     description: request.description,
@@ -105,7 +105,7 @@ function changeOf(request: UpdateBucketRequest): BucketChange {
       default:
         throw new KvError(
           "invalid_update_mask",
-          `update_mask names ${quote(path)}; it takes description, ttl, max_value_size, max_bytes and history.`,
+          `update_mask names ${quote(path)}; it may name description, ttl, max_value_size, max_bytes and history.`,
           { bucket: request.bucket },
         );
     }

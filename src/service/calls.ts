@@ -1,43 +1,43 @@
 /**
- * The one pipeline that every call of every door runs through: who calls, how long it may take, what it returned.
+ * The call pipeline that every protocol uses: authentication, deadlines, limits and errors.
  *
- * A door finds the method in the {@link ServiceRegistry}, makes a {@link CallInput}, and runs `registry.unary` or `registry.stream`.
- * It never touches the store.
+ * A protocol looks up the method in the {@link ServiceRegistry}, creates a {@link CallInput}, and runs `registry.unary` or
+ * `registry.stream`. It never accesses the store.
  */
 import type { DescMessage, DescMethod, DescService, MessageShape } from "@bufbuild/protobuf";
 import type { CallScope } from "../kv/store.js";
 import type { Principal } from "./principal.js";
 import type { CallObserver } from "./observer.js";
 
-/** The wire form that a call came in by; a label of metrics and logs. */
+/** The protocol of a call; a label of metrics and logs. */
 export type Door = "grpc" | "grpc-web" | "connect" | "rest" | "websocket" | "sse";
 
-/** What a door knows of a call before it runs. */
+/** What a protocol knows about a call before it runs. */
 export interface CallInput {
   readonly door: Door;
-  /** A request header by its lower-case name; undefined when it was not sent. */
+  /** A request header by its lower-case name; undefined if absent. */
   header(name: string): string | undefined;
-  /** The caller's time limit in milliseconds; undefined when it gave none. */
+  /** The client's timeout in milliseconds; undefined if it set none. */
   readonly timeoutMs: number | undefined;
-  /** Aborted when the client went away or the service stops. A getter where making it costs. */
+  /** Aborted when the client disconnects or the service stops. A getter if creating it is expensive. */
   readonly signal: AbortSignal;
-  /** Whether the client went away, without making the signal. Default: what the signal says. */
+  /** Whether the client disconnected, without creating the signal. Default: the signal's state. */
   readonly isCanceled?: boolean | undefined;
   /** When the request's headers arrived, in milliseconds of `performance.now()`: `timeoutMs` counts from there. Default: now. */
   readonly arrivedMs?: number | undefined;
-  /** Names the connection that the call came by, for limits per connection. */
+  /** Identifies the connection of the call, for limits per connection. */
   readonly connection: object;
-  /** Of a watch: the ticket that it brings in place of a key. */
+  /** For a watch: a ticket in place of a key. */
   readonly ticket?: string | undefined;
-  /** A later page of a list that was counted against the limit on calls already. Default: no. */
+  /** True for a later page of a listing, which does not count towards the rate limit again. Default: false. */
   readonly isContinued?: boolean | undefined;
-  /** The client's IP address, as far as it is known. A getter where finding it costs. */
+  /** The client's IP address, if known. A getter if finding it is expensive. */
   readonly remoteAddress?: string | undefined;
-  /** The common name of the client's certificate, where one was verified. A getter where finding it costs. */
+  /** The common name of the verified client certificate, if any. A getter if finding it is expensive. */
   readonly clientName?: string | undefined;
 }
 
-/** What a handler sees of its call. */
+/** The context of a call, as handlers see it. */
 export interface CallContext extends CallScope {
   readonly door: Door;
   readonly connection: object;
@@ -45,25 +45,26 @@ export interface CallContext extends CallScope {
   header(name: string): string | undefined;
 }
 
-/** Answers one call; throws KvError. */
+/** Handles one unary call; throws KvError. */
 export type UnaryHandler<
   Input extends DescMessage = DescMessage,
   Output extends DescMessage = DescMessage,
 > = (request: MessageShape<Input>, context: CallContext) => Promise<MessageShape<Output>>;
 
-/** What a handler sends, one by one. A message is never changed once it was handed out: doors may share its encoded form. */
+/** The messages that a handler sends. A message is immutable once returned: protocols may share its encoded form. */
 export interface MessageStream<Item> extends AsyncIterableIterator<Item> {
-  /** A message that is at hand, without waiting, for doors that send many at once. Where there is none `next()` waits, or tells the end. */
+  /** Returns a buffered message without waiting, for protocols that send batches. Undefined if there is none: `next()` then waits or reports
+   * the end. */
   poll?(): Item | undefined;
 }
 
-/** Starts one stream: resolves when it is in place, so that a refusal is told apart from a stream that ends early. */
+/** Starts one stream. Resolves when it is established, which separates a refusal from a stream that fails later. */
 export type StreamHandler<
   Input extends DescMessage = DescMessage,
   Output extends DescMessage = DescMessage,
 > = (request: MessageShape<Input>, context: CallContext) => Promise<MessageStream<MessageShape<Output>>>;
 
-/** As {@link StreamHandler}, for a method whose requests stream in as well. */
+/** Like {@link StreamHandler}, for a method with streaming requests. */
 export type DuplexHandler<
   Input extends DescMessage = DescMessage,
   Output extends DescMessage = DescMessage,
@@ -83,18 +84,18 @@ type HandlerOf<Method extends DescMethod> = Method extends { methodKind: "server
     ? DuplexHandler<Method["input"], Method["output"]>
     : UnaryHandler<Method["input"], Method["output"]>;
 
-/** One method of the contract, bound to what answers it. */
+/** One method of the contract, bound to its handler. */
 export interface BoundMethod {
   /** `/ironflow.kv.v1.KeyValueService/Get` */
   readonly path: string;
   readonly service: DescService;
   readonly desc: DescMethod;
   readonly handler: UnaryHandler | StreamHandler | DuplexHandler;
-  /** Answered without a key. Default: no. */
+  /** Needs no key. Default: false. */
   readonly isPublic?: boolean;
 }
 
-/** Every method that the service answers, and the pipeline to call it by. */
+/** Every method of the service, and the pipeline that runs it. */
 export interface ServiceRegistry {
   /** By path, such as `/ironflow.kv.v1.KeyValueService/Get`. */
   readonly methods: ReadonlyMap<string, BoundMethod>;
@@ -110,12 +111,12 @@ export interface ServiceRegistry {
     input: CallInput,
     request: MessageShape<DescMessage>,
   ): Promise<MessageStream<MessageShape<DescMessage>>>;
-  /** Runs a call with streams both ways; as {@link stream}. */
+  /** Runs a bidirectional streaming call; see {@link stream}. */
   duplex(
     method: BoundMethod,
     input: CallInput,
     requests: AsyncIterable<MessageShape<DescMessage>>,
   ): Promise<MessageStream<MessageShape<DescMessage>>>;
-  /** Where doors tell how many bytes they moved for a call. Default: nobody counts. */
+  /** Receives the bytes that protocols transfer for a call. Default: not counted. */
   readonly observer?: Pick<CallObserver, "transferred"> | undefined;
 }

@@ -1,4 +1,4 @@
-/** Between the contract's messages and the store's values. Nothing here decides anything but the form. */
+/** Converts between the contract's messages and the store's values. */
 import { create } from "@bufbuild/protobuf";
 import { type Duration, DurationSchema, type Timestamp, TimestampSchema } from "@bufbuild/protobuf/wkt";
 import {
@@ -73,7 +73,7 @@ export function millisecondsOfTimestamp(timestamp: Timestamp): number {
   return Number(timestamp.seconds) * 1_000 + Math.floor(timestamp.nanos / 1_000_000);
 }
 
-/** A span of time, from whole milliseconds. */
+/** A duration from whole milliseconds. */
 export function durationOf(milliseconds: number): Duration {
   const seconds = Math.trunc(milliseconds / 1_000);
   return create(DurationSchema, {
@@ -82,13 +82,13 @@ export function durationOf(milliseconds: number): Duration {
   });
 }
 
-/** Whole milliseconds of a span; undefined stays so. Throws `invalid_argument` for a negative or finer one. */
+/** Whole milliseconds of a duration, or undefined. Throws `invalid_argument` if it is negative or finer than a millisecond. */
 export function millisecondsOf(duration: Duration | undefined, field: string): number | undefined {
   if (duration === undefined) return undefined;
   const milliseconds = Number(duration.seconds) * 1_000 + duration.nanos / 1_000_000;
-  if (milliseconds < 0) throw invalidArgument(`${field} is negative; it takes a span of time of 0 or more.`);
+  if (milliseconds < 0) throw invalidArgument(`${field} is negative; it must be a duration of 0 or more.`);
   if (!Number.isSafeInteger(milliseconds)) {
-    throw invalidArgument(`${field} is finer than a millisecond or too long; it takes whole milliseconds.`);
+    throw invalidArgument(`${field} is finer than a millisecond or too long; it must be whole milliseconds.`);
   }
   return milliseconds;
 }

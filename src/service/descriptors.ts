@@ -1,4 +1,4 @@
-/** The files that describe the services, found as reflection asks for them: by name, by a symbol in them, by an extension. */
+/** The file descriptors of the services, indexed for reflection: by name, by symbol, by extension. */
 import {
   type DescExtension,
   type DescFile,
@@ -39,16 +39,16 @@ export class Descriptors {
     return this.extensions.get(message)?.find((extension) => extension.number === number)?.file;
   }
 
-  /** The numbers of a message's extensions, sorted; undefined where there is no such message. */
+  /** The numbers of a message's extensions, sorted; undefined if there is no such message. */
   extensionNumbers(message: string): readonly number[] | undefined {
     if (!this.messages.has(message)) return undefined;
     return (this.extensions.get(message) ?? []).map(({ number }) => number).sort((a, b) => a - b);
   }
 
-  /** A file with all that it imports, itself first, each as the bytes of its FileDescriptorProto: clients needn't ask for each. */
+  /** A file and its transitive imports, itself first, as encoded FileDescriptorProtos. This saves clients a request per import. */
   withImports(file: DescFile): Uint8Array[] {
     const files = new Set([file]);
-    // A set goes on with what is added while it is walked.
+    // Iterating a set includes elements that are added meanwhile.
     for (const one of files) for (const dependency of one.dependencies) files.add(dependency);
     return [...files].map((one) => toBinary(FileDescriptorProtoSchema, one.proto));
   }
@@ -65,7 +65,7 @@ export class Descriptors {
         for (const { name } of type.methods) this.fileBySymbol.set(`${type.typeName}.${name}`, file);
       }
       if (type.kind === "enum") {
-        // A value is a sibling of its enum, not a part of it.
+        // The full name of an enum value is in the scope of its enum, not within it.
         const scope = type.typeName.slice(0, -type.name.length);
         for (const { name } of type.values) this.fileBySymbol.set(scope + name, file);
       }

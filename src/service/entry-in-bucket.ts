@@ -7,8 +7,8 @@ export interface EntryInBucket {
 }
 
 /**
- * Reads the bucket's creation time first: where the bucket is recreated in between, it is that of the earlier one, and never makes the entry
- * look older than it is. `verifies`: reads again until the bucket is the same before and after.
+ * Reads the bucket's creation time first. If the bucket is recreated in between, the time is the earlier bucket's, never a later one's.
+ * `verifies`: repeats the read until the bucket is the same before and after.
  */
 export async function entryInBucket(
   store: Store,

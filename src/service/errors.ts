@@ -1,11 +1,11 @@
-/** What a failure looks like to a client: kind -> Connect code, with an `ErrorDetail`. The only such table. */
+/** Maps error kinds to Connect codes with an `ErrorDetail`. The only such table. */
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { ErrorDetailSchema } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { KvError, type KvErrorKind } from "../kv/errors.js";
 import { durationOf, timestampOf } from "./convert.js";
 
-/** The code of each kind of failure. The HTTP status follows from it (protocol/rest/errors.ts). */
+/** The code of each error kind. The HTTP status is derived from it (protocol/rest/errors.ts). */
 export const CODE_BY_KIND: Readonly<Record<KvErrorKind, Code>> = {
   invalid_argument: Code.InvalidArgument,
   reserved_name: Code.InvalidArgument,
@@ -37,17 +37,17 @@ export const CODE_BY_KIND: Readonly<Record<KvErrorKind, Code>> = {
   internal: Code.Internal,
 };
 
-/** What a client is told of a fault of ours: that it is one, and where in the log its cause stands. */
+/** The message for an internal error: it refers to the service's log, without the cause. */
 export function opaqueSentence(requestId: string | undefined): string {
   return requestId === undefined
-    ? "The service failed to answer this call; the fault is logged there."
-    : `The service failed to answer this call; the fault is logged there under the request id ${requestId}.`;
+    ? "The service failed internally; its log has the cause."
+    : `The service failed internally; its log has the cause under the request id ${requestId}.`;
 }
 
-/** Takes what could not be foreseen: called once per unknown error, with its cause. */
+/** Called once per unexpected error, with its cause. */
 export type FaultLog = (error: unknown) => void;
 
-/** The error that a client sees. Everything that is not a KvError, or is `internal`, is logged and made opaque. */
+/** The error that a client sees. Logs errors of kind `internal`, or that are not a KvError, and hides their message. */
 export function toConnectError(
   error: unknown,
   requestId: string | undefined,
@@ -78,7 +78,7 @@ function connectErrorOf(error: KvError, sentence: string): ConnectError {
   ]);
 }
 
-/** A header of Connect's answers, a trailer of gRPC's. REST makes its own from the detail. */
+/** A header in Connect, a trailer in gRPC. REST derives its own from the detail. */
 function retryHeader(retryAfterMs: number | undefined): Record<string, string> | undefined {
   return retryAfterMs === undefined ? undefined : { "retry-after": String(Math.ceil(retryAfterMs / 1_000)) };
 }

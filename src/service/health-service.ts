@@ -1,7 +1,7 @@
 /**
  * grpc.health.v1.Health: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
  *
- * Each service has the state of the whole, since all stand on the same storage. The empty name is the whole.
+ * All services share one state, because they use the same storage. The empty name stands for the whole server.
  */
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -23,8 +23,8 @@ export function healthHandlers(
   const isKnown = (service: string): boolean => service === "" || services.has(service);
   return {
     async check({ service }) {
-      // Fixed by the protocol, so that it does not stand in the table of errors.ts.
-      if (!isKnown(service)) throw new ConnectError("There is no service of this name.", Code.NotFound);
+      // The protocol fixes this code, so it is not in the table of errors.ts.
+      if (!isKnown(service)) throw new ConnectError("There is no service with this name.", Code.NotFound);
       return answer(statusOf(await health.isServing()));
     },
 
@@ -41,16 +41,16 @@ export function healthHandlers(
       const end = (): void => void states.return();
       if (signal.aborted) end();
       else signal.addEventListener("abort", end, { once: true });
-      // A service that is not known now will not be later, but the protocol says to keep the call.
+      // The set of services is fixed, but the protocol requires the stream to stay open for an unknown one.
       const toStatus = isKnown(service) ? statusOf : () => Status.SERVICE_UNKNOWN;
       return Promise.resolve(new StatusStream(states, toStatus));
     },
   };
 }
 
-/** States as messages, each told once. */
+/** Converts states to messages; emits each change once. */
 class StatusStream implements AsyncIterableIterator<HealthCheckResponse> {
-  private told: Status | undefined;
+  private emitted: Status | undefined;
 
   constructor(
     private readonly states: AsyncIterableIterator<boolean>,
@@ -66,8 +66,8 @@ class StatusStream implements AsyncIterableIterator<HealthCheckResponse> {
       const result = await this.states.next();
       if (result.done === true) return result;
       const status = this.toStatus(result.value);
-      if (status === this.told) continue;
-      this.told = status;
+      if (status === this.emitted) continue;
+      this.emitted = status;
       return { done: false, value: answer(status) };
     }
   }

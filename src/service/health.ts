@@ -1,94 +1,94 @@
-/** Whether this copy of the service takes calls: what probes ask, by HTTP (/readyz) and by grpc.health.v1. */
+/** The readiness of this replica of the service, for probes by HTTP (/readyz) and grpc.health.v1. */
 import { KvError } from "../kv/errors.js";
 
-/** How often the storage is asked while somebody watches. */
-const LOOK_INTERVAL_MS = 1_000;
+/** How often the storage is pinged while a health watch is open. */
+const CHECK_INTERVAL_MS = 1_000;
 
 export class Health {
   private isDraining = false;
   private isClosed = false;
-  private asking: Promise<boolean> | undefined;
+  private pinging: Promise<boolean> | undefined;
   private timer: NodeJS.Timeout | undefined;
   private readonly watches = new Set<HealthWatch>();
 
   /**
-   * `ping` resolves when the storage answers, and rejects otherwise: soon, in both cases. `storageProblem` tells of a storage that failed
-   * a write, and must not be used: undefined while there is none.
+   * `ping` resolves if the storage answers and rejects otherwise, in either case soon. `storageProblem` returns the reason why the storage,
+   * after a failed write, must not be used; undefined if there is none.
    */
   constructor(
     private readonly ping: () => Promise<void>,
     private readonly storageProblem: () => string | undefined = () => undefined,
   ) {}
 
-  /** Whether it was told to stop. */
+  /** Whether the service is shutting down. */
   get isStopping(): boolean {
     return this.isDraining;
   }
 
-  /** Whether the storage failed a write, and waits for its disk. */
+  /** Whether the storage failed a write and waits for its disk to recover. */
   hasStorageFailed(): boolean {
     return this.storageProblem() !== undefined;
   }
 
-  /** Whether calls are answered now. Who asks at the same time shares one question to the storage. */
+  /** Whether the service is ready. Concurrent callers share one ping of the storage. */
   async isServing(): Promise<boolean> {
     if (this.isDraining || this.hasStorageFailed()) return false;
-    this.asking ??= this.ping()
+    this.pinging ??= this.ping()
       .then(
         () => true,
         () => false,
       )
-      .finally(() => (this.asking = undefined));
-    const answers = await this.asking;
+      .finally(() => (this.pinging = undefined));
+    const answers = await this.pinging;
     return answers && !this.hasStorageFailed() && !this.isDraining;
   }
 
-  /** The answers as they change, beginning with the present one. */
+  /** Emits the current state, then each change. */
   watch(): HealthWatch {
     const watch = new HealthWatch((over) => {
       this.watches.delete(over);
-      if (this.watches.size === 0) this.stopLooking();
+      if (this.watches.size === 0) this.stopChecking();
     });
     if (this.isClosed) {
       watch.fail();
       return watch;
     }
     this.watches.add(watch);
-    this.timer ??= setInterval(() => void this.look(), LOOK_INTERVAL_MS).unref();
-    void this.look();
+    this.timer ??= setInterval(() => void this.check(), CHECK_INTERVAL_MS).unref();
+    void this.check();
     return watch;
   }
 
-  /** The service is about to stop: from now on the answer is no. */
+  /** The service is about to stop: reports not serving from now on. */
   stop(): void {
     this.isDraining = true;
-    for (const watch of this.watches) watch.tell(false);
+    for (const watch of this.watches) watch.update(false);
   }
 
-  /** The last calls are being answered: watches end. */
+  /** Ends all health watches: the last calls are finishing. */
   close(): void {
     this.stop();
     this.isClosed = true;
-    this.stopLooking();
+    this.stopChecking();
     for (const watch of [...this.watches]) watch.fail();
   }
 
-  private async look(): Promise<void> {
+  private async check(): Promise<void> {
     const isServing = await this.isServing();
-    for (const watch of this.watches) watch.tell(isServing);
+    for (const watch of this.watches) watch.update(isServing);
   }
 
-  private stopLooking(): void {
+  private stopChecking(): void {
     clearInterval(this.timer);
     this.timer = undefined;
   }
 }
 
-/** One reader of the answers. A reader that is slow misses changes that were taken back, never the last one. */
+/** One health watch. A slow reader may miss intermediate states, never the last one. */
 export class HealthWatch implements AsyncIterableIterator<boolean> {
-  private present: boolean | undefined;
-  private told: boolean | undefined;
-  private lastWord: KvError | undefined;
+  private current: boolean | undefined;
+  private emitted: boolean | undefined;
+  private finalError: KvError | undefined;
   private isOver = false;
   private wake: (() => void) | undefined;
 
@@ -98,35 +98,38 @@ export class HealthWatch implements AsyncIterableIterator<boolean> {
     return this;
   }
 
-  tell(isServing: boolean): void {
-    this.present = isServing;
+  update(isServing: boolean): void {
+    this.current = isServing;
     this.wake?.();
   }
 
-  /** Ends it when the last answer has been read. */
+  /** Ends the watch after the last state has been read. */
   fail(): void {
-    this.lastWord = new KvError("shutting_down", "This copy of the service is stopping; ask another.");
+    this.finalError = new KvError(
+      "shutting_down",
+      "This replica of the service is shutting down; use another one.",
+    );
     this.finish();
   }
 
   async next(): Promise<IteratorResult<boolean>> {
     for (;;) {
-      if (this.present !== undefined && this.present !== this.told) {
-        this.told = this.present;
-        return { done: false, value: this.told };
+      if (this.current !== undefined && this.current !== this.emitted) {
+        this.emitted = this.current;
+        return { done: false, value: this.emitted };
       }
       if (this.isOver) break;
       await new Promise<void>((resolve) => (this.wake = resolve));
     }
-    const { lastWord } = this;
-    this.lastWord = undefined;
-    if (lastWord !== undefined) throw lastWord;
+    const { finalError } = this;
+    this.finalError = undefined;
+    if (finalError !== undefined) throw finalError;
     return { done: true, value: undefined };
   }
 
   return(): Promise<IteratorResult<boolean>> {
-    this.told = this.present;
-    this.lastWord = undefined;
+    this.emitted = this.current;
+    this.finalError = undefined;
     this.finish();
     return Promise.resolve({ done: true, value: undefined });
   }

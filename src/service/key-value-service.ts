@@ -1,4 +1,4 @@
-/** KeyValueService: one handler per RPC, each of one shape: check, call, convert. */
+/** KeyValueService: one handler per RPC, which checks the request, calls the store and converts the result. */
 import { create } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import {
@@ -101,11 +101,11 @@ function consistencyOf(consistency: ConsistencyEnum): Consistency {
     case ConsistencyEnum.EVENTUAL:
       return "eventual";
     default:
-      throw invalidArgument(`consistency is ${consistency as number}; it takes 0 to 2 (see Consistency).`);
+      throw invalidArgument(`consistency is ${consistency as number}; it must be 0 to 2 (see Consistency).`);
   }
 }
 
-/** Tells of earlier sendings, as gRPC's clients do: how many there were. */
+/** The number of earlier attempts, as gRPC clients send it. */
 const PREVIOUS_ATTEMPTS_HEADER = "grpc-previous-rpc-attempts";
 /** The milliseconds since the first sending. */
 const FIRST_ATTEMPT_AGE_HEADER = "ironflow-first-attempt-age-ms";
@@ -126,7 +126,7 @@ function sentBeforeOf(
   const seen = context.header(SEEN_REVISION_HEADER) ?? "0";
   if (!/^\d{1,19}$/.test(seen)) {
     throw invalidArgument(
-      `The header ${SEEN_REVISION_HEADER} is ${quote(seen)}; it takes a revision, such as 7.`,
+      `The header ${SEEN_REVISION_HEADER} is ${quote(seen)}; it must be a revision, such as 7.`,
     );
   }
   return { after: BigInt(seen), ageMs, timeMs };
@@ -136,7 +136,9 @@ function millisecondsIn(context: CallContext, header: string): number | undefine
   const text = context.header(header);
   if (text === undefined) return undefined;
   if (/^\d{1,15}$/.test(text)) return Number(text);
-  throw invalidArgument(`The header ${header} is ${quote(text)}; it takes whole milliseconds, such as 1500.`);
+  throw invalidArgument(
+    `The header ${header} is ${quote(text)}; it must be whole milliseconds, such as 1500.`,
+  );
 }
 
 function conditionOf(precondition: Precondition | undefined): Condition {
@@ -145,11 +147,12 @@ function conditionOf(precondition: Precondition | undefined): Condition {
     case undefined:
       return "always";
     case "ifAbsent":
-      if (!condition.value) throw invalidArgument("if_absent is false; leave it out to write always.");
+      if (!condition.value)
+        throw invalidArgument("if_absent is false; set it to true, or omit it to write unconditionally.");
       return "if_absent";
     case "ifRevision":
       if (condition.value === 0n) {
-        throw invalidArgument("if_revision is 0; it takes a revision of 1 or more, or use if_absent.");
+        throw invalidArgument("if_revision is 0; it must be a revision of 1 or more, or use if_absent.");
       }
       return { ifRevision: condition.value };
   }
@@ -173,7 +176,7 @@ function watchOptionsOf(request: WatchRequest): WatchOptions {
 function startOf(request: WatchRequest): WatchOptions["start"] {
   if (request.startRevision > 0n) {
     if (request.start !== WatchRequest_Start.UNSPECIFIED) {
-      throw invalidArgument("start and start_revision are both set; a watch takes one of them.");
+      throw invalidArgument("start and start_revision are both set; set only one of them.");
     }
     return {
       revision: request.startRevision,
@@ -189,6 +192,8 @@ function startOf(request: WatchRequest): WatchOptions["start"] {
     case WatchRequest_Start.HISTORY:
       return "history";
     default:
-      throw invalidArgument(`start is ${request.start as number}; it takes 0 to 3 (see WatchRequest.Start).`);
+      throw invalidArgument(
+        `start is ${request.start as number}; it must be 0 to 3 (see WatchRequest.Start).`,
+      );
   }
 }

@@ -1,4 +1,4 @@
-/** Binds every method of the contract to what answers it, behind the check of who may call it. */
+/** Binds every method of the contract to its handler and access check. */
 import type { DescService } from "@bufbuild/protobuf";
 import { Health } from "../../gen/grpc/health/v1/health_pb.js";
 import { ServerReflection } from "../../gen/grpc/reflection/v1/reflection_pb.js";
@@ -30,16 +30,16 @@ import { healthHandlers } from "./health-service.js";
 import { keyValueHandlers } from "./key-value-service.js";
 import { reflectionHandlers } from "./reflection-service.js";
 
-/** What the methods work on. */
+/** What the handlers depend on. */
 export interface Services {
   readonly store: Store;
   readonly apiKeys: ApiKeys;
   readonly health: HealthState;
-  /** Whether clients may ask for the contract's descriptors. Default: yes. */
+  /** Whether to serve reflection. Default: true. */
   readonly reflection?: boolean | undefined;
 }
 
-/** Every method that is served, by its path. */
+/** Every method, by path. */
 export function bindMethods(services: Services): ReadonlyMap<string, BoundMethod> {
   const { store, apiKeys } = services;
   const methods = new Map<string, BoundMethod>();
@@ -51,7 +51,7 @@ export function bindMethods(services: Services): ReadonlyMap<string, BoundMethod
   return methods;
 }
 
-/** What is about the services above rather than about data: health and reflection. */
+/** Binds health and reflection, which describe the other services. */
 function bindOperations(methods: Map<string, BoundMethod>, { health, reflection = true }: Services): void {
   const services = new Set([...methods.values()].map(({ service }) => service));
   services.add(Health);
@@ -69,7 +69,7 @@ function bindOperations(methods: Map<string, BoundMethod>, { health, reflection 
   );
 }
 
-/** Adds every method of a service. One without a handler or a rule of access does not compile, so none can be left out. */
+/** Adds every method of a service. A method without a handler or an access rule does not compile. */
 function bind<Service extends DescService>(
   methods: Map<string, BoundMethod>,
   service: Service,
@@ -83,7 +83,7 @@ function bind<Service extends DescService>(
     const handler = handlerByName[desc.localName];
     const rule = ruleByName[desc.localName];
     if (handler === undefined) throw new Error(`${path} has no handler`);
-    if (rule === undefined) throw new Error(`${path} has no rule of access`);
+    if (rule === undefined) throw new Error(`${path} has no access rule`);
     const isPublic = rule === PUBLIC;
     methods.set(path, {
       path,
@@ -95,7 +95,7 @@ function bind<Service extends DescService>(
   }
 }
 
-/** A handler behind its check. Whatever kind of method it is: both get what the client sent first, and the context. */
+/** Wraps a handler with its access check. Works for every kind of method: all handlers receive a request (or stream) and the context. */
 function checked(check: AccessCheck<unknown>, handler: BoundMethod["handler"]): BoundMethod["handler"] {
   const run = handler as UnaryHandler;
   const checkedRun: UnaryHandler = (request, context) => {

@@ -1,52 +1,50 @@
-/** Who calls, and what they may do. `src/auth` knows; handlers, limits and logs ask. */
+/** The authenticated caller and its permissions. `src/auth` implements this; handlers, limits and logs use it. */
 import { KvError } from "../kv/errors.js";
 import type { CallScope, Page, PageRequest } from "../kv/store.js";
 import type { CallInput } from "./calls.js";
 
-/** What can be allowed on a bucket. `admin`: to create, change and delete it; on all buckets (`*`), also to manage API keys. */
+/** Permissions on a bucket. `admin`: create, update and delete it; on all buckets (`*`), also manage API keys. */
 export const ACCESSES = ["read", "write", "watch", "admin"] as const;
 export type Access = (typeof ACCESSES)[number];
 
-/** Some kinds of access to the buckets whose names match. */
+/** Permissions on the buckets whose names match. */
 export interface Scope {
   readonly accesses: readonly Access[];
-  /** A bucket's name in which `*` stands for any run of characters. */
+  /** A bucket name in which `*` matches zero or more characters. */
   readonly buckets: string;
 }
 
-/** Who calls. */
+/** An authenticated caller. */
 export interface Principal {
-  /** The API key's id; {@link FIRST_KEY}; {@link ANONYMOUS}. No secret: limits count by it, and logs may show it. */
+  /** The API key's id; {@link FIRST_KEY}; {@link ANONYMOUS}. Not secret: limits count by it, and logs may show it. */
   readonly id: string;
   readonly scopes: readonly Scope[];
-  /** Whether this kind of access to a bucket is allowed; `*`: to every bucket there is or will be. */
+  /** Whether the principal has this permission on a bucket; `*`: on every present and future bucket. */
   may(access: Access, bucket: string): boolean;
-  /** Whether any access to a bucket is allowed: who has none does not get to know that it exists. */
+  /** Whether the principal has any permission on a bucket. Without one, it must not learn that the bucket exists. */
   sees(bucket: string): boolean;
-  /** Calls the listener once when the caller's secret is good no more, at once if it is so already. Returns what takes it back. */
+  /** Calls the listener once when the principal's secret is no longer valid, or at once if it already is not. Returns a function that removes
+   * the listener. */
   onEnded(listener: () => void): () => void;
 }
 
 /** The id of IRONFLOW_API_KEY. */
 export const FIRST_KEY = "admin";
 
-/** The id of everyone where no API key is needed. */
+/** The id of every caller while no API key is required. */
 export const ANONYMOUS = "anonymous";
 
-/** Tells who calls. What it throws is the same for a key that is missing, unknown, revoked or expired. */
+/** Authenticates calls. Throws the same error for a key that is missing, unknown, revoked or expired. */
 export interface AccessControl {
-  /** Throws `unauthenticated`, and `unavailable` while the keys are not known. */
+  /** Throws `unauthenticated`, and `unavailable` while the keys are not loaded. */
   callerOf(input: Pick<CallInput, "header" | "clientName">): Principal;
-  /** Who was given the ticket for a watch of the bucket; it is used up. Throws as `callerOf`. */
+  /** The principal that requested the ticket for a watch of the bucket. Consumes the ticket. Throws like `callerOf`. */
   callerOfTicket(ticket: string, bucket: string, scope: CallScope): Promise<Principal>;
 }
 
-/** One sentence for a key that is missing, unknown, revoked or expired: which of these is nobody's business. */
+/** The same message for a key that is missing, unknown, revoked or expired: it must not disclose which. */
 export function unauthenticated(): KvError {
-  return new KvError(
-    "unauthenticated",
-    "This service needs an API key that is good; send it as 'Authorization: Bearer <key>'.",
-  );
+  return new KvError("unauthenticated", "A valid API key is required: send 'Authorization: Bearer <key>'.");
 }
 
 /** An API key, without its secret. Times are milliseconds since 1970. */
@@ -59,25 +57,25 @@ export interface ApiKeyInfo {
   readonly expiresAtMs: number | undefined;
   /** Undefined: never. */
   readonly rotatedAtMs: number | undefined;
-  /** Until when the secret before the last rotation is good; undefined: it is not. */
+  /** When the secret before the last rotation expires; undefined: it has expired. */
   readonly previousExpiresAtMs: number | undefined;
 }
 
-/** What a key is made with. */
+/** The parameters of a new key. */
 export interface ApiKeySpec {
   readonly name: string;
   readonly scopes: readonly Scope[];
-  /** Milliseconds; 0: for ever. */
+  /** The lifetime in milliseconds; 0: forever. */
   readonly lifeMs: number;
 }
 
-/** A key with its secret, which is told only once. */
+/** A key with its secret, which is returned only once. */
 export interface NewSecret {
   readonly key: ApiKeyInfo;
   readonly secret: string;
 }
 
-/** The service's API keys. `caller` must be able to do what the key it changes can: otherwise `permission_denied`. */
+/** Manages API keys. `caller` needs every permission of the key it creates or rotates, or gets `permission_denied`. */
 export interface ApiKeys {
   /** Throws `invalid_argument`, `permission_denied`, `storage_exhausted`. */
   create(spec: ApiKeySpec, caller: Principal, scope: CallScope): Promise<NewSecret>;
@@ -87,9 +85,9 @@ export interface ApiKeys {
   list(page: PageRequest): Page<ApiKeyInfo>;
   /** Throws `api_key_not_found`. */
   revoke(id: string, scope: CallScope): Promise<void>;
-  /** A new secret; the one before is good for so many more milliseconds. Throws `api_key_not_found`. */
+  /** Replaces the secret; the old one stays valid for `overlapMs`. Throws `api_key_not_found`. */
   rotate(id: string, overlapMs: number, caller: Principal, scope: CallScope): Promise<NewSecret>;
-  /** A ticket for one watch of a bucket that `caller` may watch. */
+  /** Creates a ticket for one watch of a bucket that `caller` may watch. */
   createTicket(
     bucket: string,
     caller: Principal,

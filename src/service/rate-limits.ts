@@ -1,16 +1,16 @@
-/** How many calls per second one caller may make: a bucket of tokens for each API key, and for each address where no key is needed. */
+/** Limits calls per second: one token bucket per API key, or per client address for anonymous callers. */
 import { isIPv4, isIPv6 } from "node:net";
 import { KvError } from "../kv/errors.js";
 import type { Limits } from "../kv/limits.js";
 import { ANONYMOUS, type Principal } from "./principal.js";
 import type { CallInput } from "./calls.js";
 
-/** The most callers that are remembered; the one that has not called for longest is forgotten first. */
+/** The most token buckets; the least recently used one is evicted. */
 const CALLERS_MAX = 10_000;
 
-/** Counts the calls of each caller. Only to be made where `callsPerSecondMax` is not 0. */
+/** Rate limiter. Create only if `callsPerSecondMax` is not 0. */
 export class CallRates {
-  /** By key or address; the most recent callers stand last. */
+  /** By key or address, the most recently used last. */
   private readonly buckets = new Map<string, TokenBucket>();
 
   constructor(private readonly limits: Pick<Limits, "callsPerSecondMax">) {}
@@ -23,23 +23,23 @@ export class CallRates {
     const bucket = this.buckets.get(name) ?? new TokenBucket(callsPerSecondMax);
     this.buckets.delete(name);
     this.buckets.set(name, bucket);
-    if (this.buckets.size > CALLERS_MAX) this.forgetOldest();
+    if (this.buckets.size > CALLERS_MAX) this.evictOldest();
     const waitMs = bucket.take(performance.now());
     if (waitMs === 0) return;
     throw new KvError(
       "rate_limited",
-      `This ${isAnonymous ? "address" : "API key"} makes more than ${callsPerSecondMax} calls per second; wait before the next.`,
+      `This ${isAnonymous ? "address" : "API key"} made more than ${callsPerSecondMax} calls per second; retry after the given delay.`,
       { retryAfterMs: waitMs },
     );
   }
 
-  private forgetOldest(): void {
+  private evictOldest(): void {
     const [oldest] = this.buckets.keys();
     if (oldest !== undefined) this.buckets.delete(oldest);
   }
 }
 
-/** Holds the tokens of one second; each call takes one. */
+/** Token bucket: a burst of one second's tokens, refilled at the same rate. */
 class TokenBucket {
   private tokens: number;
   private filledMs = performance.now();
@@ -48,7 +48,7 @@ class TokenBucket {
     this.tokens = perSecond;
   }
 
-  /** Takes one, or says in how many milliseconds there will be one. */
+  /** Takes a token and returns 0, or returns the milliseconds until one is available. */
   take(nowMs: number): number {
     const gained = ((nowMs - this.filledMs) / 1_000) * this.perSecond;
     this.tokens = Math.min(this.perSecond, this.tokens + gained);
@@ -62,8 +62,8 @@ class TokenBucket {
 }
 
 /**
- * What counts as one address: of IPv6 the first 64 bits, since whoever has one address there has all the others of its network
- * (RFC 4291 section 2.5.4). An IPv4 address in the form of an IPv6 one is that IPv4 address.
+ * The network that counts as one client address. For IPv6 the first 64 bits, because a host controls all addresses of its /64
+ * (RFC 4291 section 2.5.4). An IPv4-mapped IPv6 address counts as the IPv4 address.
  */
 export function networkOf(address: string): string {
   if (!isIPv6(address)) return address;

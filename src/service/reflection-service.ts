@@ -1,7 +1,7 @@
 /**
  * gRPC server reflection: https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
  *
- * Of two versions with the same messages: v1, and v1alpha, which older clients speak.
+ * Serves v1, and v1alpha with the same messages for older clients.
  */
 import { create, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
@@ -23,7 +23,7 @@ export function reflectionHandlers<Service extends Reflection>(
   descriptors: Descriptors,
 ): Handlers<Service>;
 export function reflectionHandlers(service: Reflection, descriptors: Descriptors): unknown {
-  // The messages of both versions have the same fields: typed as v1's, made as their own.
+  // Both versions have the same fields: use v1's types, but create messages of the version's own schema.
   const schema = service.method.serverReflectionInfo.output as typeof ServerReflectionResponseSchema;
   const serverReflectionInfo: DuplexHandler = (requests) =>
     Promise.resolve(answers(requests as AsyncIterable<ServerReflectionRequest>, descriptors, schema));
@@ -44,7 +44,7 @@ async function* answers(
   }
 }
 
-/** A question without an answer does not end the stream: what is wrong with it is the answer. */
+/** Responds to an invalid request with an error message; does not end the stream. */
 function answerTo({ messageRequest: request }: ServerReflectionRequest, descriptors: Descriptors): Answer {
   switch (request.case) {
     case "listServices":
@@ -62,19 +62,19 @@ function answerTo({ messageRequest: request }: ServerReflectionRequest, descript
     }
     case "allExtensionNumbersOfType": {
       const numbers = descriptors.extensionNumbers(request.value);
-      if (numbers === undefined) return failure(Code.NotFound, "There is no message of this name.");
+      if (numbers === undefined) return failure(Code.NotFound, "There is no message with this name.");
       return {
         case: "allExtensionNumbersResponse",
         value: { baseTypeName: request.value, extensionNumber: [...numbers] },
       };
     }
     case undefined:
-      return failure(Code.InvalidArgument, "The request asks for nothing; set one of its fields.");
+      return failure(Code.InvalidArgument, "The request is empty; set one of its fields.");
   }
 }
 
 function fileAnswer(descriptors: Descriptors, file: ReturnType<Descriptors["fileByName"]>): Answer {
-  if (file === undefined) return failure(Code.NotFound, "Nothing of this name is served.");
+  if (file === undefined) return failure(Code.NotFound, "No served file declares this name.");
   return {
     case: "fileDescriptorResponse",
     value: { fileDescriptorProto: descriptors.withImports(file) },

@@ -1,4 +1,4 @@
-/** Runs every call through the one pipeline: auth, time, limits, errors, metrics. */
+/** Runs every call through one pipeline: authentication, deadline, limits, errors, metrics. */
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { ConnectError } from "@connectrpc/connect";
 import { isCanceled } from "../kv/call-scope.js";
@@ -24,7 +24,7 @@ import { LimitedStream, WatchCounts } from "./watch-limits.js";
 export interface RegistryOptions extends Services {
   readonly limits: Limits;
   readonly access: AccessControl;
-  /** Default: nobody looks. */
+  /** Default: not observed. */
   readonly observer?: CallObserver | undefined;
 }
 
@@ -58,7 +58,7 @@ class Pipeline implements ServiceRegistry {
     try {
       expectKind(method, "unary");
       const context = this.contextOf(this.callerOf(method, input), input, startMs, record);
-      // The request may have taken its time to arrive, or to be decompressed.
+      // Receiving or decompressing the request may have used up the deadline.
       checkIsAwaited(context, startMs);
       const handler = method.handler as UnaryHandler;
       response = await (record?.within === undefined
@@ -131,7 +131,7 @@ class Pipeline implements ServiceRegistry {
     return method.isPublic === true ? NOBODY : this.options.access.callerOf(input);
   }
 
-  /** A ticket is good for a watch of the bucket that it was given for. */
+  /** A ticket is valid for one watch of its bucket. */
   private callerOfTicket(
     ticket: string,
     input: CallInput,
@@ -168,7 +168,7 @@ class Pipeline implements ServiceRegistry {
   }
 }
 
-/** What a handler sees of its call, over the door's input; the signal stays lazy. */
+/** The call's context, based on the protocol's input. Reads the signal lazily. */
 class InputContext implements CallContext {
   readonly deadlineMs: number;
 
@@ -180,7 +180,7 @@ class InputContext implements CallContext {
   ) {
     const { timeoutMs, arrivedMs = startMs } = input;
     const longestMs = startMs + limits.callTimeoutMsMax;
-    // The service's own limit leaves out the time that a large body takes.
+    // The default timeout excludes the time to receive a large body.
     this.deadlineMs =
       timeoutMs === undefined ? startMs + limits.callTimeoutMs : Math.min(arrivedMs + timeoutMs, longestMs);
   }
@@ -202,11 +202,11 @@ class InputContext implements CallContext {
   }
 }
 
-/** Throws where nobody waits for the call any more: it does not begin. */
+/** Throws if the deadline has expired or the client has canceled before the call starts. */
 function checkIsAwaited(context: CallContext, nowMs: number): void {
   if (nowMs >= context.deadlineMs)
-    throw new KvError("deadline_exceeded", "The time for this call ran out before it began.");
-  if (isCanceled(context)) throw new KvError("canceled", "The caller gave up before the call began.");
+    throw new KvError("deadline_exceeded", "The deadline expired before the call started.");
+  if (isCanceled(context)) throw new KvError("canceled", "The client canceled the call before it started.");
 }
 
 function expectKind(method: BoundMethod, kind: DescMethod["methodKind"]): void {

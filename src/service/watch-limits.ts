@@ -1,17 +1,17 @@
-/** How many watches one connection and one caller may hold at once. (The total in the process is the store's.) */
+/** Limits concurrent watches per connection and per API key. The store limits the total per process. */
 import { KvError } from "../kv/errors.js";
 import type { Limits } from "../kv/limits.js";
 import { ANONYMOUS } from "./principal.js";
 import type { CallContext, MessageStream } from "./calls.js";
 
-/** Counts the watches that are open. */
+/** Counts open watches. */
 export class WatchCounts {
   private readonly byConnection = new WeakMap<object, number>();
   private readonly byCaller = new Map<string, number>();
 
   constructor(private readonly limits: Limits) {}
 
-  /** Takes a place, or throws `too_many_watches`. Call what it returns when the watch is over; more than once is harmless. */
+  /** Counts a watch, or throws `too_many_watches`. Call the returned function when the watch ends; repeated calls have no effect. */
   take(context: CallContext): () => void {
     const { connection } = context;
     const { id } = context.caller;
@@ -45,18 +45,18 @@ function tooMany(sentence: string): KvError {
   return new KvError("too_many_watches", sentence, { retryAfterMs: 1_000 });
 }
 
-/** What is told of a stream's end. */
+/** Hooks for the end of a stream. */
 export interface StreamEnd {
-  /** Makes of a failure what the client sees. */
+  /** Maps an error to the one that the client sees. */
   failed(error: unknown): unknown;
   ended(): void;
 }
 
-/** A stream that gives its place back however it ends, and whose failures are the client's. */
+/** Wraps a stream: releases its count however it ends, and maps its errors. */
 export class LimitedStream<Item> implements MessageStream<Item> {
   private isOver = false;
   private readonly releases: (() => void)[];
-  /** Why it was ended from outside. */
+  /** The error of `cut`. */
   private cutBy: unknown;
 
   constructor(
@@ -67,13 +67,13 @@ export class LimitedStream<Item> implements MessageStream<Item> {
     this.releases = [release];
   }
 
-  /** Something more to do when it is over. */
+  /** Adds a callback for the end of the stream. */
   whenOver(release: () => void): void {
     if (this.isOver) release();
     else this.releases.push(release);
   }
 
-  /** Ends it from outside: its reader gets the error, at once if it waits. */
+  /** Ends the stream with an error, which also fails a pending read. */
   cut(error: unknown): void {
     if (this.isOver) return;
     this.cutBy = error;

@@ -1,4 +1,4 @@
-/** A watch as the contract's messages. By hand rather than as a generator: ten thousand of these may be open. */
+/** A watch as the contract's messages. Not a generator, to save memory: ten thousand of these may be open. */
 import { create } from "@bufbuild/protobuf";
 import {
   type WatchResponse,
@@ -12,10 +12,10 @@ import type { Watch, WatchEvent } from "../kv/store.js";
 import type { MessageStream } from "./calls.js";
 import { entryMessage, timestampOf } from "./convert.js";
 
-/** Watchers of one bucket share their events: each is converted once, and doors may keep its encoded form by its identity. */
+/** Watchers of a bucket share event objects: converts each one once, and protocols may cache its encoding by identity. */
 const messageByEvent = new WeakMap<WatchEvent, WatchResponse>();
 
-/** Iterates a store's watch as responses; `return()` ends the watch at once. */
+/** Iterates a store's watch as responses; `return()` ends the watch immediately. */
 export class WatchStream implements MessageStream<WatchResponse> {
   constructor(private readonly watch: Watch) {}
 

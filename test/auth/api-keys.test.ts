@@ -18,7 +18,7 @@ import { freshName, startTestService, type TestService } from "../support/servic
 import { open1 } from "../support/sse-client.js";
 
 const ROOT_KEY = "the-root-key-of-tests";
-const REFUSED = "This service needs an API key that is good; send it as 'Authorization: Bearer <key>'.";
+const REFUSED = "A valid API key is required: send 'Authorization: Bearer <key>'.";
 
 const WAIT = { timeout: 60_000, interval: 20 };
 
@@ -78,7 +78,7 @@ describe("a new key", () => {
     await root.kv().bucket(bucket).put("k", "v");
     expect((await clientOf(key.secret).kv().bucket(bucket).get("k")).text()).toBe("v");
     await expect(clientOf(key.secret).kv().bucket(bucket).put("k", "w")).rejects.toThrow(
-      new RegExp(`This API key may not write to the bucket "${bucket}"; that takes the scope write on it\\.`),
+      new RegExp(`This API key may not write to the bucket "${bucket}"; it needs the scope write on it\\.`),
     );
     await untilGood(key.secret, other);
   });
@@ -109,7 +109,7 @@ describe("a new key", () => {
     }
     const narrow = await keys.create({ name: "narrow", scopes: [allow("read:team-1*"), allow("admin:a")] });
     await expect(clientOf(narrow.secret).apiKeys().list()).rejects.toThrow(
-      "This API key may not manage API keys; that takes the scope admin on *.",
+      "This API key may not manage API keys; it needs the scope admin on *.",
     );
   });
 
@@ -145,7 +145,7 @@ describe("a new key", () => {
   });
 });
 
-describe("a key that is good no more", () => {
+describe("a key that is no longer valid", () => {
   it("is refused at once where it was revoked, soon in other copies, and its watches end", async () => {
     const key = await root.apiKeys().create({ name: "n", scopes: [allow(`read,watch:${bucket}`)] });
     await root.kv().bucket(bucket).put("k", "v");

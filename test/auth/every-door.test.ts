@@ -98,7 +98,7 @@ beforeAll(async () => {
 
 afterAll(() => service.remove());
 
-/** What a caller brings whose key is good for nothing. */
+/** The credentials of callers without a valid key. */
 const BAD_CREDENTIALS: readonly (readonly [string, () => string | undefined])[] = [
   ["no key", () => undefined],
   ["a revoked key", () => `Bearer ${keys.revoked}`],
@@ -232,7 +232,7 @@ describe("every REST route", () => {
         const answer = await ask(MINE, credential(), send);
         expect(answer.status, what).toBe(401);
         expect(answer.json).toEqual({
-          error: "This service needs an API key that is good; send it as 'Authorization: Bearer <key>'.",
+          error: "A valid API key is required: send 'Authorization: Bearer <key>'.",
           code: "unauthenticated",
         });
         expect(answer.headers["www-authenticate"]).toBe("Bearer");
@@ -264,7 +264,7 @@ describe("every REST route", () => {
 });
 
 describe("every upgrade", () => {
-  it("is refused without a key that is good", async () => {
+  it("is refused without a valid key", async () => {
     for (const { template } of routes.filter(({ desc }) => desc.methodKind === "server_streaming")) {
       const path = template.replace("{bucket}", MINE);
       for (const [what, credential] of BAD_CREDENTIALS) {

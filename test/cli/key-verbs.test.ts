@@ -45,8 +45,7 @@ describe("key create", () => {
     expect((await cli(["put", "jobs-1", "k", "v"], secret)).exitCode).toBe(0);
     expect(await cli(["get", "jobs-1", "k"], secret)).toMatchObject({
       exitCode: 6,
-      stderr:
-        'ironflow-kv: This API key may not read the bucket "jobs-1"; that takes the scope read on it.\n',
+      stderr: 'ironflow-kv: This API key may not read the bucket "jobs-1"; it needs the scope read on it.\n',
     });
   });
 

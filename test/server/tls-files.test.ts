@@ -229,7 +229,7 @@ describe("settings of client certificates", () => {
     [{ "tls-client-scopes": "a=read:*" }, "set that too"],
     ...malformed.map((rules): [Record<string, string>, string] => [
       { "tls-client-scopes": rules },
-      "TLS_CLIENT_SCOPES is .*; it takes entries such as",
+      "TLS_CLIENT_SCOPES is .*; it must be entries such as",
     ]),
   ])("%j is refused", async (given, sentence) => {
     await expect(startTestService(given)).rejects.toThrow(new RegExp(sentence));
