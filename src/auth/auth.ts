@@ -1,4 +1,4 @@
-/** Authentication, put together: the keys, the tickets, and who calls. */
+/** Assembles authentication: API keys, watch tickets and access control. */
 import type { Limits } from "../kv/limits.js";
 import type { BucketConfig, SystemBucket } from "../kv/store.js";
 import type { AccessControl, ApiKeys } from "../service/principal.js";
@@ -9,11 +9,11 @@ import { StoredApiKeys } from "./stored-api-keys.js";
 import { WatchTickets } from "./watch-tickets.js";
 
 export interface AuthOptions {
-  /** Gives the service's own buckets. */
+  /** Opens one of the service's system buckets. */
   readonly bucket: (config: BucketConfig) => SystemBucket;
   /** IRONFLOW_API_KEY; undefined: not set. */
   readonly adminKey: string | undefined;
-  /** What the holders of client certificates may do; undefined: what their keys say, as for everyone. */
+  /** The permissions of client certificates; undefined: certificates grant none, and API keys apply. */
   readonly certificateRules?: readonly CertificateRule[] | undefined;
   readonly limits: Limits;
   readonly log: AuthLog;
@@ -22,7 +22,7 @@ export interface AuthOptions {
 export interface Auth {
   readonly access: AccessControl;
   readonly keys: ApiKeys;
-  /** Whether everyone may call: no key was ever made, and IRONFLOW_API_KEY is not set. */
+  /** Whether calls need no key: no key was ever created, and IRONFLOW_API_KEY is not set. */
   readonly needsNoKey: boolean;
   /** Stops following the keys. */
   close(): void;
@@ -32,11 +32,11 @@ const KEYS_BUCKET: BucketConfig = { name: "api_keys", description: "API keys of 
 const TICKETS_BUCKET: BucketConfig = {
   name: "watch_tickets",
   description: "Tickets for watches, by hash",
-  // No ticket lives longer (see the setting): what nobody used is gone then.
+  // The longest WATCH_TICKET_MS: removes unused tickets.
   ttlMs: 3_600_000,
 };
 
-/** Loads the keys; from then on they are kept current. Rejects where they can't be loaded. */
+/** Loads the keys and keeps them current. Rejects if they can't be loaded. */
 export async function startAuth(options: AuthOptions): Promise<Auth> {
   const { limits } = options;
   const { certificateRules } = options;
@@ -58,7 +58,7 @@ export async function startAuth(options: AuthOptions): Promise<Auth> {
   }
   return {
     access: {
-      // Who brings a key means it, whatever certificate the connection has.
+      // An explicit key takes precedence over the connection's certificate.
       callerOf: (input) =>
         (input.header("authorization") === undefined ? certificates?.callerOf(input) : undefined) ??
         ring.callerOf(input),

@@ -1,17 +1,17 @@
-/** Callers known by a client certificate that the listener verified: TLS_CLIENT_SCOPES says what each may do. */
+/** Authenticates callers by verified client certificates, with the permissions of TLS_CLIENT_SCOPES. */
 import { matchGlob } from "../kv/filter.js";
 import { ACCESSES, type Principal, type Scope } from "../service/principal.js";
 import type { CallInput } from "../service/calls.js";
 import { SecretPrincipal } from "./secret-principal.js";
 
-/** What the holders of certificates may do. */
+/** Grants a scope to client certificates. */
 export interface CertificateRule {
-  /** The certificate's common name, in which `*` stands for any run of characters. */
+  /** The certificate's common name, in which `*` matches zero or more characters. */
   readonly name: string;
   readonly scope: Scope;
 }
 
-/** The most names that are remembered. */
+/** The most cached names. */
 const NAMES_MAX = 10_000;
 
 /** One rule for each entry of `name=access,...:buckets; ...`. Throws Error with the rest of the sentence "NAME is VALUE; ...". */
@@ -21,32 +21,30 @@ export function parseCertificateRules(text: string): readonly CertificateRule[] 
       /^\s*([^=]+)=([a-z,]+):([A-Za-z0-9_*-]+)\s*$/.exec(entry) ?? [];
     const accesses = ACCESSES.filter((access) => given.split(",").includes(access));
     if (accesses.length === 0 || accesses.length !== given.split(",").length) {
-      throw new Error(
-        "it takes entries such as orders-*=read,write:orders-*, with a semicolon between them.",
-      );
+      throw new Error("it must be entries such as orders-*=read,write:orders-*, separated by semicolons.");
     }
     return { name, scope: { accesses, buckets } };
   });
 }
 
 export class CertificatePrincipals {
-  private readonly callers = new Map<string, Principal | undefined>();
+  private readonly principals = new Map<string, Principal | undefined>();
 
   constructor(private readonly rules: readonly CertificateRule[]) {}
 
-  /** The same caller for the same name; undefined where there is no certificate, or no rule for it. */
+  /** Returns the same principal for the same name; undefined if there is no certificate or no rule for it. */
   callerOf({ clientName: name }: Pick<CallInput, "clientName">): Principal | undefined {
     if (name === undefined) return undefined;
-    if (!this.callers.has(name)) {
-      if (this.callers.size >= NAMES_MAX) this.callers.clear();
-      this.callers.set(name, this.makeCaller(name));
+    if (!this.principals.has(name)) {
+      if (this.principals.size >= NAMES_MAX) this.principals.clear();
+      this.principals.set(name, this.createPrincipal(name));
     }
-    return this.callers.get(name);
+    return this.principals.get(name);
   }
 
-  private makeCaller(name: string): Principal | undefined {
+  private createPrincipal(name: string): Principal | undefined {
     const scopes = this.rules.filter((rule) => matches(rule.name, name)).map(({ scope }) => scope);
-    // Not to be taken for the id of a key, which has no colon.
+    // The colon distinguishes it from a key's id.
     return scopes.length === 0 ? undefined : new SecretPrincipal(`certificate:${name}`, scopes, "");
   }
 }

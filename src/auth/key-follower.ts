@@ -1,18 +1,18 @@
 /**
- * Keeps a {@link KeyRing} current by a watch on the bucket that holds the keys, so that a change takes effect in every copy and worker of
- * the service as soon as it arrives. A watch that ends is opened again, and what was missed comes with its snapshot.
+ * Keeps a {@link KeyRing} current with a watch on the bucket of the keys. A change takes effect in every replica and worker of the service as
+ * soon as it arrives. Reopens the watch when it ends; the new snapshot includes missed changes.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import type { CallScope, SystemBucket, WatchEvent } from "../kv/store.js";
 import { decodeRecord } from "./key-record.js";
 import type { KeyRing } from "./key-ring.js";
 
-/** Takes what an operator should know. */
+/** Receives warnings for the operator. */
 export interface AuthLog {
   warn(facts: object, message: string): void;
 }
 
-/** The longest that the first look at the keys may take. */
+/** The timeout for loading the keys at startup. */
 const LOAD_TIMEOUT_MS = 20_000;
 const RETRY_WAIT_MS = 250;
 
@@ -24,9 +24,9 @@ interface Waiter {
 export class KeyFollower {
   private readonly closing = new AbortController();
   private readonly waiters = new Set<Waiter>();
-  /** Everything up to here is in the ring. */
+  /** The ring includes all changes up to this revision. */
   private revision = -1n;
-  /** Keys that the snapshot under way has shown; undefined: there is none under way. */
+  /** The keys of the snapshot in progress; undefined: no snapshot is in progress. */
   private seen: Set<string> | undefined;
   private failure: unknown;
 
@@ -36,7 +36,7 @@ export class KeyFollower {
     private readonly log: AuthLog,
   ) {}
 
-  /** Resolves when the keys are loaded; rejects where they can't be. */
+  /** Resolves when the keys are loaded; rejects if they can't be. */
   async start(): Promise<void> {
     void this.run();
     await this.reached(0n, performance.now() + LOAD_TIMEOUT_MS);
@@ -50,7 +50,7 @@ export class KeyFollower {
     for (const { resolve } of this.waiters) resolve();
   }
 
-  /** Resolves when everything up to a revision is in the ring, or the time is up (of `performance.now()`). */
+  /** Resolves when the ring includes a revision, or at the deadline (of `performance.now()`). */
   async reached(revision: bigint, deadlineMs: number): Promise<void> {
     if (this.revision >= revision || this.closing.signal.aborted) return;
     await new Promise<void>((resolve) => {
@@ -77,7 +77,7 @@ export class KeyFollower {
       } catch (error) {
         if (!isAborted(signal)) this.interrupted(error);
       }
-      // Until they are loaded again, nobody can say who was taken back meanwhile.
+      // Keys may be revoked unseen until the next snapshot.
       this.ring.isLoaded = false;
       await delay(RETRY_WAIT_MS, undefined, { signal }).catch(() => undefined);
     }
@@ -85,7 +85,7 @@ export class KeyFollower {
 
   private interrupted(error: unknown): void {
     if (this.failure === undefined)
-      this.log.warn({ err: error }, "the API keys can't be followed; trying again");
+      this.log.warn({ err: error }, "the watch on the API keys failed; retrying");
     this.failure = error;
   }
 
@@ -112,7 +112,7 @@ export class KeyFollower {
       this.seen?.add(id);
     } catch (error) {
       this.ring.delete(id);
-      this.log.warn({ err: error, id }, "a stored API key can't be read; it is good for nothing");
+      this.log.warn({ err: error, id }, "a stored API key can't be read; it is not accepted");
     }
   }
 
@@ -122,7 +122,7 @@ export class KeyFollower {
   }
 }
 
-/** As a call, for the compiler takes the property to stay what it was. */
+/** A function, because the compiler would assume that the property never changes. */
 function isAborted(signal: AbortSignal): boolean {
   return signal.aborted;
 }

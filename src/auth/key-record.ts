@@ -2,9 +2,9 @@
 import type { ApiKeyInfo, Scope } from "../service/principal.js";
 
 export interface KeyRecord extends ApiKeyInfo {
-  /** Of the secret. */
+  /** The hash of the secret. */
   readonly hash: string;
-  /** Of the secret before the last rotation; good until `previousExpiresAtMs`. */
+  /** The hash of the secret before the last rotation, valid until `previousExpiresAtMs`. */
   readonly previousHash: string | undefined;
 }
 
@@ -12,7 +12,7 @@ export function encodeRecord(record: KeyRecord): Uint8Array {
   return Buffer.from(JSON.stringify(record));
 }
 
-/** Throws where the bytes are no record: a key that can't be read is no key. */
+/** Throws if the record is malformed. */
 export function decodeRecord(id: string, bytes: Uint8Array): KeyRecord {
   const record = { ...(JSON.parse(Buffer.from(bytes).toString()) as KeyRecord), id };
   const { name, scopes, createdAtMs, expiresAtMs, rotatedAtMs, previousExpiresAtMs, hash, previousHash } =
@@ -40,7 +40,7 @@ function isScope({ accesses, buckets }: Partial<Scope>): boolean {
   return Array.isArray(accesses) && isText(buckets);
 }
 
-/** What may be shown of a key. */
+/** The public part of a key. */
 export function infoOf(record: KeyRecord): ApiKeyInfo {
   const { id, name, scopes, createdAtMs, expiresAtMs, rotatedAtMs, previousExpiresAtMs } = record;
   return {

@@ -1,8 +1,8 @@
 /**
- * The API keys in memory: who has which secret. Each call of the service asks here, so that it must not cost much.
+ * The API keys in memory, by the hash of their secret. Every call looks up its key here, so lookups must be fast.
  *
- * As long as no key was ever made, and IRONFLOW_API_KEY is not set, everyone may call. After that nobody may without a key, also when
- * the last one was revoked or has expired: taking a key back must never open the door to all.
+ * Until the first key is created, and if IRONFLOW_API_KEY is not set, calls need no key. From then on every call needs one, even after the
+ * last key was revoked or has expired: revoking a key must never open the service to everyone.
  */
 import { KvError } from "../kv/errors.js";
 import { type Principal, unauthenticated } from "../service/principal.js";
@@ -11,23 +11,23 @@ import type { KeyRecord } from "./key-record.js";
 import { adminPrincipal, anonymousPrincipal, SecretPrincipal } from "./secret-principal.js";
 import { bearerOf, hashOf } from "./secrets.js";
 
-/** Timers of Node can't wait longer than some 24 days. */
+/** Capped because Node's timers can't wait longer than about 24 days. */
 const TIMER_MS_MAX = 86_400_000;
 
 export class KeyRing {
-  /** Whether the keys are known. While they are not, nobody gets in but with IRONFLOW_API_KEY. */
+  /** Whether the keys are loaded. Until then, only IRONFLOW_API_KEY is accepted. */
   isLoaded = false;
   private readonly records = new Map<string, KeyRecord>();
-  /** By hash: at most two for each key. */
+  /** By hash; at most two per key. */
   private readonly callers = new Map<string, SecretPrincipal>();
   private readonly admin: SecretPrincipal | undefined;
   private readonly everyone = anonymousPrincipal();
   private isOpen: boolean;
   private expiryTimer: NodeJS.Timeout | undefined;
-  /** When the timer looks for secrets whose time is up. */
+  /** When the timer next checks for expired secrets. */
   private nextExpiryMs = Infinity;
 
-  /** `knowsCertificates`: some callers are known by their certificates, and all others need a key. */
+  /** `knowsCertificates`: client certificates grant permissions, and all other callers need a key. */
   constructor(adminKey: string | undefined, knowsCertificates = false) {
     this.admin = adminKey === undefined ? undefined : adminPrincipal(hashOf(adminKey));
     this.isOpen = adminKey === undefined && !knowsCertificates;
@@ -46,7 +46,7 @@ export class KeyRing {
     throw this.isOpen ? notLoaded() : unauthenticated();
   }
 
-  /** Who has the secret of this hash. Throws `unauthenticated`, `unavailable`. */
+  /** The principal whose secret has this hash. Throws `unauthenticated`, `unavailable`. */
   callerOfHash(hash: string): Principal {
     if (this.needsNoKey) return this.everyone;
     const given = Buffer.from(hash);
@@ -64,25 +64,25 @@ export class KeyRing {
     return this.records.get(id);
   }
 
-  /** How many keys there are, expired ones too. */
+  /** The number of keys, including expired ones. */
   get size(): number {
     return this.records.size;
   }
 
-  /** All keys, expired ones too, in the order of their ids. */
+  /** All keys, including expired ones, ordered by id. */
   all(): readonly KeyRecord[] {
     if (!this.isLoaded) throw notLoaded();
     return [...this.records.values()].sort((one, other) => (one.id < other.id ? -1 : 1));
   }
 
-  /** A key was ever made: from now on every call needs one. */
+  /** Called when a key was created: from now on every call needs one. */
   lock(): void {
     if (!this.isOpen) return;
     this.isOpen = false;
     this.everyone.end();
   }
 
-  /** Takes a key, or what became of it. Secrets that it no longer has end. */
+  /** Adds or replaces a key. Ends principals of secrets that it no longer has. */
   set(record: KeyRecord): void {
     const before = this.records.get(record.id);
     this.records.set(record.id, record);
@@ -94,13 +94,13 @@ export class KeyRing {
     }
   }
 
-  /** The key is gone: its secrets end. */
+  /** Removes a key and ends its principals. */
   delete(id: string): void {
     for (const hash of hashesOf(this.records.get(id))) this.end(hash);
     this.records.delete(id);
   }
 
-  /** Forgets all keys but these. */
+  /** Removes all keys except these. */
   keepOnly(ids: ReadonlySet<string>): void {
     for (const id of [...this.records.keys()]) if (!ids.has(id)) this.delete(id);
   }
@@ -111,7 +111,7 @@ export class KeyRing {
 
   private add(record: KeyRecord, hash: string, expiresAtMs: number): void {
     const known = this.callers.get(hash);
-    // The same object for as long as the secret is good: what the caller has open hangs on it.
+    // Keep the same object while the secret is valid: the caller's watches have listeners on it.
     if (known !== undefined) known.expiresAtMs = expiresAtMs;
     else this.callers.set(hash, new SecretPrincipal(record.id, record.scopes, hash, expiresAtMs));
     this.expectExpiry(expiresAtMs);
@@ -130,7 +130,7 @@ export class KeyRing {
     this.expiryTimer = setTimeout(() => this.endExpired(), waitMs).unref();
   }
 
-  /** Ends the secrets whose time is up, and comes back for the next one. */
+  /** Ends the principals of expired secrets, and schedules the next check. */
   private endExpired(): void {
     this.nextExpiryMs = Infinity;
     const nowMs = Date.now();
@@ -146,5 +146,5 @@ function hashesOf(record: KeyRecord | undefined): string[] {
 }
 
 function notLoaded(): KvError {
-  return new KvError("unavailable", "The API keys are being loaded. Try again.");
+  return new KvError("unavailable", "The API keys are still being loaded; retry.");
 }

@@ -1,16 +1,16 @@
-/** What scopes allow: globs over bucket names, and whether one scope lies within another. */
+/** Scopes: matches bucket globs, and checks whether one set of scopes covers another. */
 import { invalidArgument } from "../kv/errors.js";
 import { matchGlob } from "../kv/filter.js";
 import { DEFAULT_LIMITS } from "../kv/limits.js";
 import { quote } from "../kv/names.js";
 import { ACCESSES, type Access, type Scope } from "../service/principal.js";
 
-/** Everything, on every bucket. */
+/** Every permission on every bucket. */
 export const ALL_SCOPES: readonly Scope[] = [{ accesses: ACCESSES, buckets: "*" }];
 
 const BUCKET_GLOB = /^[A-Za-z0-9_*-]{1,64}$/;
 
-/** Whether one of the scopes allows this access to the bucket; `*` as the bucket's name means all that are or will be. */
+/** Whether one of the scopes allows this access to the bucket; `*` as the bucket's name means all present and future buckets. */
 export function allows(scopes: readonly Scope[], access: Access, bucket: string): boolean {
   return scopes.some((scope) => scope.accesses.includes(access) && matches(scope.buckets, bucket));
 }
@@ -21,28 +21,28 @@ export function allowsAny(scopes: readonly Scope[], bucket: string): boolean {
 }
 
 /**
- * Whether all that the inner scopes allow is allowed by the outer ones. A glob that another one matches as text lies within it: names
- * have no stars, so that only a star of the outer can match one of the inner.
+ * Whether the outer scopes allow everything that the inner ones allow. An outer glob covers an inner one if it matches its text: bucket names
+ * have no stars, so only a star of the outer glob can match a star of the inner one.
  */
 export function covers(outer: readonly Scope[], inner: readonly Scope[]): boolean {
   return inner.every((scope) => scope.accesses.every((access) => allows(outer, access, scope.buckets)));
 }
 
-/** Throws `invalid_argument` unless these are scopes that a key can have. */
+/** Throws `invalid_argument` unless the scopes are valid for a key. */
 export function checkScopes(scopes: readonly Scope[]): void {
   const most = DEFAULT_LIMITS.apiKeyScopesMax;
   if (scopes.length === 0 || scopes.length > most) {
-    throw invalidArgument(`The key has ${scopes.length} scopes; it takes 1 to ${most}.`);
+    throw invalidArgument(`The key has ${scopes.length} scopes; a key has 1 to ${most}.`);
   }
   for (const { accesses, buckets } of scopes) {
     if (accesses.length === 0) {
       throw invalidArgument(
-        `The scope on ${quote(buckets)} allows nothing; it takes ${ACCESSES.join(", ")}.`,
+        `The scope on ${quote(buckets)} has no access; it needs at least one of ${ACCESSES.join(", ")}.`,
       );
     }
     if (!BUCKET_GLOB.test(buckets)) {
       throw invalidArgument(
-        `The scope on ${quote(buckets)} is malformed; it takes a bucket's name, with * for any run of characters.`,
+        `The scope on ${quote(buckets)} is malformed; it must be a bucket name, in which * matches zero or more characters.`,
       );
     }
   }

@@ -1,4 +1,4 @@
-/** The caller that a secret stands for: of an API key, of IRONFLOW_API_KEY, or everyone where no key is needed. */
+/** The principal of a secret: an API key, IRONFLOW_API_KEY, or anonymous. */
 import { timingSafeEqual } from "node:crypto";
 import { type Access, ANONYMOUS, type Principal, FIRST_KEY, type Scope } from "../service/principal.js";
 import { ALL_SCOPES, allows, allowsAny } from "./scopes.js";
@@ -11,7 +11,7 @@ export class SecretPrincipal implements Principal {
   constructor(
     readonly id: string,
     readonly scopes: readonly Scope[],
-    /** Of the secret; empty: there is none. */
+    /** The hash of the secret; empty: no secret. */
     readonly hash: string,
     /** Milliseconds since 1970; Infinity: never. */
     public expiresAtMs: number = Infinity,
@@ -19,7 +19,7 @@ export class SecretPrincipal implements Principal {
     this.hashBytes = Buffer.from(hash);
   }
 
-  /** Whether this is the hash of the caller's secret, in a time that does not tell where it differs. */
+  /** Compares a hash with that of the secret in constant time. */
   hasHash(given: Buffer): boolean {
     return given.length === this.hashBytes.length && timingSafeEqual(given, this.hashBytes);
   }
@@ -38,7 +38,7 @@ export class SecretPrincipal implements Principal {
     return () => this.listeners.delete(listener);
   }
 
-  /** The secret is good no more: what it holds open ends. */
+  /** Called when the secret is no longer valid: ends the principal's watches. */
   end(): void {
     this.hasEnded = true;
     for (const listener of this.listeners) listener();
@@ -46,17 +46,17 @@ export class SecretPrincipal implements Principal {
   }
 }
 
-/** Who has IRONFLOW_API_KEY, by its hash. */
+/** The principal of IRONFLOW_API_KEY, by its hash. */
 export function adminPrincipal(hash: string): SecretPrincipal {
   return new SecretPrincipal(FIRST_KEY, ALL_SCOPES, hash);
 }
 
-/** Everyone, where no key is needed. */
+/** The principal of every caller while no key is required. */
 export function anonymousPrincipal(): SecretPrincipal {
   return new SecretPrincipal(ANONYMOUS, ALL_SCOPES, "");
 }
 
-/** The hash of the secret that the caller brought; empty: none. */
+/** The hash of the caller's secret; empty: none. */
 export function hashOfCaller(caller: Principal): string {
   return caller instanceof SecretPrincipal ? caller.hash : "";
 }

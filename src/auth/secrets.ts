@@ -1,4 +1,4 @@
-/** Secrets: how they are made, what is kept of them, and where a call carries one. */
+/** Generates and hashes secrets, and reads them from requests. */
 import { hash, randomBytes } from "node:crypto";
 
 const KEY_PREFIX = "ifkey_";
@@ -7,7 +7,7 @@ const SECRET_BYTES = 20;
 const ID_BYTES = 8;
 const BEARER = /^Bearer +(\S+) *$/i;
 
-/** A new API key: 160 random bits, so that a fast hash keeps it as well as a slow one would. */
+/** A new API key. With 160 random bits, a fast hash is as safe as a slow one. */
 export function newKeySecret(): string {
   return KEY_PREFIX + randomBytes(SECRET_BYTES).toString("hex");
 }
@@ -16,22 +16,22 @@ export function newTicket(): string {
   return TICKET_PREFIX + randomBytes(SECRET_BYTES).toString("hex");
 }
 
-/** A new key's id: no secret. */
+/** A new key's id, which is not secret. */
 export function newKeyId(): string {
   return randomBytes(ID_BYTES).toString("hex");
 }
 
-/** Whether the text may be a key's id. */
+/** Whether the text has the form of a key's id. */
 export function isKeyId(text: string): boolean {
   return /^[0-9a-f]{16}$/.test(text);
 }
 
-/** What is kept of a secret, and looked up by: its SHA-256 in hexadecimal. */
+/** The stored form and lookup key of a secret: its SHA-256 in hexadecimal. */
 export function hashOf(secret: string): string {
   return hash("sha256", secret, "hex");
 }
 
-/** The secret of an `Authorization` header (RFC 6750 section 2.1); undefined where there is none. */
+/** The secret of an `Authorization` header (RFC 6750 section 2.1); undefined if there is none. */
 export function bearerOf(authorization: string | undefined): string | undefined {
   return authorization === undefined ? undefined : BEARER.exec(authorization)?.[1];
 }

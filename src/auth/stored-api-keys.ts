@@ -1,4 +1,4 @@
-/** Making, renewing and taking back API keys: what `ApiKeys` promises, on the service's own bucket. */
+/** Creates, rotates and revokes API keys: implements `ApiKeys` on a system bucket. */
 import { invalidArgument, KvError } from "../kv/errors.js";
 import { DEFAULT_LIMITS, type Limits } from "../kv/limits.js";
 import { quote } from "../kv/names.js";
@@ -29,7 +29,7 @@ export interface StoredApiKeysOptions {
 }
 
 const LISTING = "api-keys";
-/** What an API key has in JSON beside its name and scopes, and a scope beside its glob and kinds of access. */
+/** JSON bytes of an API key besides its name and scopes, and of a scope besides its glob and accesses. */
 const API_KEY_FRAME_BYTES = 512;
 const SCOPE_FRAME_BYTES = 40;
 const ACCESS_BYTES = 16;
@@ -55,13 +55,13 @@ export class StoredApiKeys implements ApiKeys {
     checkNotWider(spec.scopes, caller);
     if (caller.id === ANONYMOUS && !spec.scopes.some(isKeyManager)) {
       throw invalidArgument(
-        "The first key must have admin on *, or nobody could make another one; with it every call needs a key.",
+        "The first key must have admin on *: every call needs a key once it exists, and no other key could create more.",
       );
     }
     if (ring.size >= limits.apiKeysMax) {
       throw new KvError(
         "storage_exhausted",
-        `There are ${limits.apiKeysMax} API keys, which is the most; revoke those that are not needed.`,
+        `There are ${limits.apiKeysMax} API keys, which is the maximum; revoke unused ones.`,
       );
     }
     const nowMs = Date.now();
@@ -133,7 +133,7 @@ export class StoredApiKeys implements ApiKeys {
         await this.applied(await this.options.bucket.put(id, encodeRecord(rotated), condition, scope), scope);
         return { key: infoOf(rotated), secret };
       } catch (error) {
-        // Somebody else rotated or revoked it meanwhile: look again.
+        // The key was rotated or revoked concurrently: read it again.
         if (!(error instanceof KvError) || error.kind !== "revision_mismatch") throw error;
       }
     }
@@ -147,7 +147,7 @@ export class StoredApiKeys implements ApiKeys {
     return this.options.tickets.create(bucket, caller, scope);
   }
 
-  /** The key as it is stored, whatever is known of it here. */
+  /** Reads the stored key, bypassing the key ring. */
   private async read(id: string, scope: CallScope): Promise<{ record: KeyRecord; revision: bigint }> {
     if (!isKeyId(id)) throw notFound(id);
     try {
@@ -158,7 +158,7 @@ export class StoredApiKeys implements ApiKeys {
     }
   }
 
-  /** A change is in effect in this copy of the service when the call that made it returns. */
+  /** Waits until the change is in effect in this replica of the service. */
   private applied(revision: bigint, scope: CallScope): Promise<void> {
     return this.options.follower.reached(revision, scope.deadlineMs);
   }
@@ -173,7 +173,7 @@ function checkName(name: string): void {
   const most = DEFAULT_LIMITS.apiKeyNameBytesMax;
   if (bytes === 0 || bytes > most || CONTROL_CHARACTER.test(name) || !name.isWellFormed()) {
     throw invalidArgument(
-      `The key's name ${quote(name)} is malformed; it takes 1 to ${most} bytes of UTF-8 without control characters.`,
+      `The key's name ${quote(name)} is malformed; a name is 1 to ${most} bytes of UTF-8 without control characters.`,
     );
   }
 }
@@ -182,20 +182,20 @@ function checkLife(lifeMs: number): void {
   const { ttlMsMin, ttlMsMax } = DEFAULT_LIMITS;
   if (lifeMs === 0 || (lifeMs >= ttlMsMin && lifeMs <= ttlMsMax)) return;
   throw invalidArgument(
-    `The life of the key is ${lifeMs / 1_000} seconds; it takes ${ttlMsMin / 1_000} to ${ttlMsMax / 1_000}, or 0 for ever.`,
+    `The lifetime of the key is ${lifeMs / 1_000} seconds; it must be ${ttlMsMin / 1_000} to ${ttlMsMax / 1_000}, or 0 for a key that never expires.`,
   );
 }
 
-/** Nobody hands out, or gets hold of, more than what is allowed to them. */
+/** Prevents privilege escalation: no caller may create, or obtain the secret of, a key with more permissions than its own. */
 function checkNotWider(scopes: ApiKeyInfo["scopes"], caller: Principal): void {
   if (covers(caller.scopes, scopes)) return;
   throw new KvError(
     "permission_denied",
-    "This key would allow more than your own; it may allow as much at most.",
+    "The key would allow more than your own; request only scopes that your key has.",
   );
 }
 
-/** What is no id is not shown: it may be a secret that was taken for one. */
+/** Hides a malformed id: it may be a secret passed by mistake. */
 function notFound(id: string): KvError {
   const shown = isKeyId(id) ? `with the id ${id}` : "with this id";
   return new KvError("api_key_not_found", `There is no API key ${shown}.`);

@@ -1,6 +1,6 @@
 /**
- * Tickets for one watch each. A ticket is stored by its hash with the bucket it is for and the hash of the secret that asked for it; who
- * removes it from the storage has used it, so that no two copies of the service can take the same one.
+ * Single-use tickets for watches. A ticket is stored by its hash, with its bucket and the hash of the secret that requested it. Removing it
+ * from the storage consumes it, which keeps two replicas of the service from accepting the same ticket.
  */
 import { KvError } from "../kv/errors.js";
 import type { CallScope, SystemBucket } from "../kv/store.js";
@@ -33,7 +33,7 @@ export class WatchTickets {
     if (callerHash === "" && caller.id !== ANONYMOUS) {
       throw new KvError(
         "permission_denied",
-        "A ticket stands for an API key; this caller has a certificate.",
+        "A ticket stands for an API key, and this caller has a certificate; send an API key instead.",
       );
     }
     await this.ensureBucket(scope);
@@ -44,7 +44,7 @@ export class WatchTickets {
     return { ticket, expiresAtMs };
   }
 
-  /** Who was given the ticket for this bucket; it is used up. Throws `unauthenticated` for any that is not good. */
+  /** Consumes a ticket for this bucket and returns the principal that requested it. Throws `unauthenticated` if the ticket is not valid. */
   async use(ticket: string, bucket: string, scope: CallScope): Promise<Principal> {
     const hash = hashOf(ticket);
     try {
@@ -58,7 +58,7 @@ export class WatchTickets {
     }
   }
 
-  /** Made for the first ticket: most services never see one. */
+  /** Creates the bucket for the first ticket: most services never need it. */
   private async ensureBucket(scope: CallScope): Promise<void> {
     if (this.hasBucket) return;
     await this.bucket.ensure(scope);
@@ -66,7 +66,7 @@ export class WatchTickets {
   }
 }
 
-/** How it shows that there is no such ticket, that another call took it first, or that this may have been so. */
+/** The errors if the ticket does not exist, or was or may have been consumed by another call. */
 const USED_UP: ReadonlySet<string> = new Set([
   "bucket_not_found",
   "key_not_found",

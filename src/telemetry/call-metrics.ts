@@ -1,4 +1,4 @@
-/** What is counted of calls: by method, door and code. Plain numbers, so that a call costs a few additions. */
+/** Call metrics by method, protocol and code. Plain counters, which cost a call only a few additions. */
 import { Code } from "@connectrpc/connect";
 import { codeToString } from "@connectrpc/connect/protocol-connect";
 import type { Registry } from "prom-client";
@@ -9,14 +9,14 @@ import { addMetric, type Sample } from "./metric.js";
 const BOUNDS_SECONDS: readonly number[] = [
   0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 ];
-/** By number: Connect's codes are gRPC's, and 0 is success. */
+/** By number: Connect uses gRPC's codes; 0 is success. */
 const CODE_NAMES: string[] = ["ok"];
 for (const code of Object.values(Code)) if (typeof code === "number") CODE_NAMES[code] = codeToString(code);
 
-/** The counts of one method through one door. */
+/** The metrics of one method over one protocol. */
 export class CallCounts {
   private readonly byCode = new Float64Array(CODE_NAMES.length);
-  /** Not cumulative; the last one takes what is over all bounds. */
+  /** Not cumulative; the last one counts durations above all bounds. */
   private readonly byDuration = new Float64Array(BOUNDS_SECONDS.length + 1);
   private seconds = 0;
   private inFlight = 0;
@@ -25,7 +25,7 @@ export class CallCounts {
 
   constructor(
     readonly labels: { readonly method: string; readonly door: Door },
-    /** The time that a stream is open says nothing about speed. */
+    /** False for streams, whose duration is not a latency. */
     private readonly isTimed: boolean,
   ) {}
 

@@ -1,4 +1,4 @@
-/** Sees every call of every door, and puts it into the metrics, the log, and the trace. */
+/** Records every call in metrics, log and traces. */
 import type { ConnectError } from "@connectrpc/connect";
 import { codeToString } from "@connectrpc/connect/protocol-connect";
 import type { Tracer } from "@opentelemetry/api";
@@ -19,7 +19,7 @@ export interface CallObserverOptions {
 }
 
 export class TelemetryObserver implements CallObserver {
-  /** Calls that failed by a fault of ours. */
+  /** Calls that failed with an internal error. */
   faults = 0;
 
   constructor(private readonly options: CallObserverOptions) {}
@@ -52,7 +52,7 @@ export class TelemetryObserver implements CallObserver {
   }
 }
 
-/** The log shows all that an error carries, and a store's error carries the key that it is about. */
+/** Removes the key from a store's error: the logger prints every field of an error. */
 function withoutKey(error: unknown): unknown {
   if (!(error instanceof KvError) || error.key === undefined) return error;
   const { kind, message, bucket, revision, cause, stack } = error;
@@ -81,7 +81,7 @@ class Call implements CallRecord {
     if (this.options.log.isLevelEnabled("debug")) this.log(error, durationMs);
   }
 
-  /** Who called what, and how it went. Never what was read or written: no key, no value, no secret. */
+  /** Logs caller, method and result. Never logs keys, values or secrets. */
   private log(error: ConnectError | undefined, durationMs: number): void {
     const { input } = this;
     this.options.log.debug(

@@ -1,30 +1,30 @@
-/** What is known of the service besides its calls: watches, the connection to NATS, what is stored. */
+/** Service metrics besides calls: watches, NATS connections, stored data. */
 import type { Registry } from "prom-client";
 import type { BucketSize } from "../kv/store.js";
 import { addMetric, type MetricDefinition, type Sample, single } from "./metric.js";
 
-/** Where the numbers come from; each is asked when the metrics are. */
+/** The sources of the metrics, read on each scrape. */
 export interface ServiceFacts {
   connections(): number;
-  /** Calls that failed by a fault of the service, since the start. */
+  /** Calls that failed with an internal error since the start. */
   faults(): number;
   watches(): WatchFacts;
   readonly nats: {
     readonly isConnected: boolean;
     readonly connections: readonly NatsConnectionFacts[];
   };
-  /** The disk of the embedded server; undefined where it can't be seen from here. */
+  /** The disk of the embedded server; undefined if it is not visible from here. */
   readonly disk: DiskFacts | undefined;
   compactedTombstones(): number;
-  /** Rejects when the storage does not answer. */
+  /** Rejects if the storage does not answer. */
   sizes(): Promise<readonly BucketSize[]>;
 }
 
 export interface DiskFacts {
   readonly freeBytes: number;
-  /** What is to stay free. */
+  /** The free space to keep. */
   readonly keepBytes: number;
-  /** Whether values are taken. */
+  /** Whether writes of values are accepted. */
   readonly hasRoom: boolean;
 }
 
@@ -38,7 +38,7 @@ export interface NatsConnectionFacts {
 }
 
 export interface WatchFacts {
-  /** One for each watched bucket. */
+  /** One per watched bucket. */
   readonly hubs: readonly {
     readonly catchingUp: number;
     readonly queuedEvents: number;
@@ -49,7 +49,7 @@ export interface WatchFacts {
   readonly slowWatchers: number;
 }
 
-/** Sizes are asked for at most this often: it is the one thing here that costs the storage something. */
+/** The minimum interval between requests for sizes, the only metrics that load the storage. */
 const SIZES_AGE_MS_MAX = 10_000;
 
 /** Adds the metrics; `perBucket` adds two for each bucket. */
@@ -132,7 +132,7 @@ function diskMetrics(disk: DiskFacts): readonly MetricDefinition[] {
   return definitions.map((definition) => ({ ...definition, aggregator: "min" }));
 }
 
-/** The sizes as they were a few seconds ago at most; none while the storage does not answer. */
+/** Caches the sizes for a few seconds; empty while the storage does not answer. */
 class RecentSizes {
   private asked: Promise<readonly BucketSize[] | undefined> | undefined;
   private askedMs = 0;
@@ -210,7 +210,7 @@ function counter(name: string, help: string, value: () => number): MetricDefinit
   return { name, help, type: "counter", read: () => single(value()) };
 }
 
-/** Every worker sees the same storage. */
+/** Aggregated by max, because every worker reports the same storage. */
 function stored(name: string, help: string, read: () => Promise<readonly Sample[]>): MetricDefinition {
   return { name, help, type: "gauge", aggregator: "max", read };
 }

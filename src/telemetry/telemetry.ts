@@ -1,4 +1,4 @@
-/** What operators see of a service, put together. */
+/** Assembles the telemetry of a service. */
 import cluster from "node:cluster";
 import type { Logger } from "pino";
 import { Registry } from "prom-client";
@@ -10,11 +10,11 @@ import { findTracer } from "./tracing.js";
 import { shareMetrics } from "./worker-metrics.js";
 
 export interface Telemetry {
-  /** For the pipeline and the doors. */
+  /** For the pipeline and the protocols. */
   readonly observer: TelemetryObserver;
-  /** The metrics as Prometheus reads them, of all workers where there are several. */
+  /** The metrics in Prometheus format, aggregated over all workers. */
   metricsText(): Promise<string>;
-  /** Adds what is known of the service besides its calls. */
+  /** Adds the metrics besides those of calls. */
   addFacts(facts: Omit<ServiceFacts, "faults">, perBucket: boolean): void;
 }
 

@@ -1,4 +1,4 @@
-/** The trace that a call belongs to, as its client says: https://www.w3.org/TR/trace-context/#traceparent-header */
+/** Parses the `traceparent` header: https://www.w3.org/TR/trace-context/#traceparent-header */
 
 export interface TraceParent {
   readonly traceId: string;
@@ -6,11 +6,11 @@ export interface TraceParent {
   readonly flags: number;
 }
 
-/** Version, trace, parent, flags; versions to come may have more behind these. */
+/** Version, trace, parent, flags; later versions may append fields. */
 const TRACE_PARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/;
 const ZEROS = /^0+$/;
 
-/** Undefined where the header is missing or not as the standard has it: the call then begins a trace of its own. */
+/** Undefined if the header is missing or malformed: the call then starts a new trace. */
 export function parseTraceParent(header: string | undefined): TraceParent | undefined {
   const match = header === undefined ? undefined : TRACE_PARENT.exec(header);
   if (match === null || match === undefined) return undefined;

@@ -1,5 +1,5 @@
 /**
- * Spans of calls, by OpenTelemetry's API, where the program that this runs in has registered a SDK; else calls cost nothing here.
+ * Call spans through the OpenTelemetry API, if the host program has registered an SDK; otherwise free of cost.
  * Attributes: https://opentelemetry.io/docs/specs/semconv/rpc/rpc-spans/
  */
 import {
@@ -18,7 +18,7 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import type { BoundMethod, CallInput } from "../service/calls.js";
 import { parseTraceParent } from "./trace-parent.js";
 
-/** The tracer; undefined where no SDK is registered. Asked once, when the service starts. */
+/** The tracer; undefined if no SDK is registered. Called once, at startup. */
 export function findTracer(): Tracer | undefined {
   const provider = trace.getTracerProvider();
   const hasSdk =
@@ -47,7 +47,7 @@ export class CallSpan {
     this.traceId = this.span.spanContext().traceId;
   }
 
-  /** Runs what belongs to the call: spans that it starts become the span's children. */
+  /** Runs work within the span: spans that it starts become children. */
   run<Result>(work: () => Result): Result {
     return context.with(this.context, work);
   }
@@ -61,7 +61,7 @@ export class CallSpan {
   }
 }
 
-/** A server's span has failed only where the server did, not where the client asked for what can't be had. */
+/** Whether the code marks a server span as failed: errors caused by the client do not. */
 function isOurFault(code: Code): boolean {
   switch (code) {
     case Code.Unknown:

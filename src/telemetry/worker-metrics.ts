@@ -1,6 +1,6 @@
 /**
- * Metrics of several workers as those of one service: whichever worker is asked, it asks the first process, which asks every worker and
- * adds up what they say. The library does the latter; the way from a worker to the first process is ours.
+ * Aggregates the metrics of all workers. The scraped worker asks the primary process, which collects from every worker and aggregates. The
+ * library does the latter; this module connects the worker to the primary.
  */
 import cluster from "node:cluster";
 import type { Worker } from "node:cluster";
@@ -18,10 +18,10 @@ interface Answer {
   readonly text: string | undefined;
 }
 
-/** In a worker: shows its registries to the first process. Returns what asks for the text of all. */
+/** In a worker: registers its registries with the primary. Returns a function that requests the aggregated text. */
 export function shareMetrics(worker: Worker, registries: readonly Registry[]): () => Promise<string> {
   AggregatorRegistry.setRegistries([...registries]);
-  // Made for what its making does: it answers the first process.
+  // The constructor installs the handler that responds to the primary.
   new AggregatorRegistry();
   const waiting = new Map<number, (answer: Answer) => void>();
   let last = 0;
@@ -41,7 +41,7 @@ export function shareMetrics(worker: Worker, registries: readonly Registry[]): (
   };
 }
 
-/** In the first process: answers the workers. */
+/** In the primary process: responds to the workers. */
 export function answerWorkers(): void {
   const aggregator = new AggregatorRegistry();
   cluster.on("message", (worker, message: unknown) => {
