@@ -84,7 +84,11 @@ describe("scopes of a new key", () => {
   it.each<[string, readonly Scope[], RegExp]>([
     ["none", [], /0 scopes; a key has 1 to 32/],
     ["too many", Array.from({ length: 33 }, () => read("a")).flat(), /33 scopes/],
-    ["one that allows nothing", [{ accesses: [], buckets: "a" }], /has no access; it needs at least one of read, write/],
+    [
+      "one that allows nothing",
+      [{ accesses: [], buckets: "a" }],
+      /has no access; it needs at least one of read, write/,
+    ],
     ["one without a bucket", read(""), /""/],
     ["a name with a dot", read("a.b"), /"a\.b" is malformed/],
     ["a name with a question mark", read("a?"), /malformed/],
