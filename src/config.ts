@@ -1,8 +1,8 @@
 /**
- * Settings: parsed once from the environment and the flags of `serve` (which win), checked, frozen.
+ * Parses settings once from the environment and the flags of `serve` (which take precedence), validates and freezes them.
  *
- * Each setting stands in one table with its documentation, so that `--help`, docs/settings.md and the code can't disagree (a test
- * compares them). A malformed setting stops the start with one line; so does an unknown flag or IRONFLOW_ variable.
+ * One table defines and documents each setting, which keeps `--help`, docs/settings.md and the code consistent (a test compares them). A
+ * malformed setting, an unknown flag or an unknown IRONFLOW_ variable aborts the start with a one-line message.
  */
 import { isIP } from "node:net";
 import { DEFAULT_LIMITS, type Limits } from "./kv/limits.js";
@@ -13,7 +13,7 @@ import { ConfigError, flagOf, type Setting } from "./config-settings.js";
 
 export { ConfigError } from "./config-settings.js";
 
-/** Everything that the service can be told. */
+/** The service's configuration. */
 export interface Config {
   readonly host: string;
   readonly port: number;
@@ -40,7 +40,7 @@ export interface Config {
   /** Processes on the port. */
   readonly workers: number;
   readonly limits: Limits;
-  /** Sentences for the log, such as that a setting has a new name. */
+  /** Warnings to log, such as for a renamed setting. */
   readonly warnings: readonly string[];
 }
 
@@ -48,7 +48,7 @@ export interface Config {
 export const ALL_SETTINGS: readonly Setting[] = [...SETTINGS, ...LIMIT_SETTINGS];
 
 /**
- * Makes the configuration. `flags` are named by the settings' flags (`data-dir`) and win over the environment.
+ * Loads the configuration. `flags` are keyed by flag name (`data-dir`) and take precedence over the environment.
  * Throws ConfigError, with a sentence of one line, for anything malformed, unknown or contradictory.
  */
 export function loadConfig(
@@ -87,7 +87,7 @@ export function loadConfig(
   return Object.freeze(config);
 }
 
-/** The flags that set it, also by its former name. */
+/** The flags of a setting, including its former name. */
 function flagsOf(setting: Setting): string[] {
   const { formerEnv } = setting;
   return formerEnv === undefined
@@ -95,7 +95,7 @@ function flagsOf(setting: Setting): string[] {
     : [flagOf(setting), flagOf({ ...setting, env: formerEnv })];
 }
 
-/** The value given by a setting's former name. */
+/** The value given under a setting's former name. */
 function formerValue(
   setting: Setting,
   environment: Readonly<Record<string, string | undefined>>,
@@ -148,7 +148,7 @@ function checkTogether(config: Config, environment: Readonly<Record<string, stri
 /** IRONFLOW_ names that are not settings of `serve`: the command line's and the key, which is one. */
 const OTHER_IRONFLOW_NAMES = new Set(["IRONFLOW_API_KEY", "IRONFLOW_SERVER"]);
 
-/** Whether only programs of this machine can reach the address. */
+/** Whether the address is reachable only from this machine. */
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }

@@ -1,4 +1,4 @@
-/** Starts the whole service in this process: the `serve` command and programs that embed it (`ironflow-kv/server`) both call this. */
+/** Starts the complete service in this process, for the `serve` command and for programs that embed it (`ironflow-kv/server`). */
 import { setTimeout as sleep } from "node:timers/promises";
 import { pino, type Logger } from "pino";
 import { type Auth, startAuth } from "./auth/auth.js";
@@ -32,28 +32,28 @@ export interface Service {
   /** Whether calls need no API key. */
   readonly isOpen: boolean;
   /**
-   * Stops: takes no new calls, ends watches with the revision to resume from, lets calls in flight finish (DRAIN_TIMEOUT_MS at most),
-   * then lets go of the storage. More than once is harmless.
+   * Stops gracefully: accepts no new calls, ends watches with the revision to resume from, waits for calls in flight (at most
+   * DRAIN_TIMEOUT_MS), then closes the storage. Repeated calls have no effect.
    */
   stop(): Promise<void>;
 }
 
 export interface StartOptions {
-  /** Settings by the names of their flags, such as `{ port: "0", "data-dir": "./data" }`. */
+  /** Settings by flag name, such as `{ port: "0", "data-dir": "./data" }`. */
   readonly settings?: Readonly<Record<string, string | undefined>>;
-  /** The environment that settings come from too. Default: none. */
+  /** Environment variables to read settings from as well. Default: none. */
   readonly environment?: Readonly<Record<string, string | undefined>>;
   /** Default: JSON lines on standard output at LOG_LEVEL. */
   readonly logger?: Logger;
   /** NATS_URL is the embedded server of another process of this service, which runs as DURABILITY says. Default: false. */
   readonly isEmbeddedElsewhere?: boolean;
-  /** Called when the service can't go on, such as when its nats-server can't be kept running. */
+  /** Called on a fatal error, such as when the embedded nats-server can't be restarted. */
   readonly onFatal?: (error: Error) => void;
 }
 
 /**
- * Starts the service; resolves when it answers. Rejects with ConfigError for malformed settings, and with an Error whose message is one
- * line for people where the storage can't be started or reached, or the port can't be opened; nothing is left running then.
+ * Starts the service; resolves when it is ready. Rejects with ConfigError for invalid settings, and with a one-line Error message if the
+ * storage can't be started or reached, or the port can't be opened. A failed start leaves nothing running.
  */
 export async function startService(options: StartOptions = {}): Promise<Service> {
   const config = loadConfig(options.environment ?? {}, options.settings ?? {});
@@ -85,7 +85,7 @@ async function start(
     link,
     bulk,
     isClustered,
-    // The embedded server lets nobody else in, but the workers share it.
+    // Only workers share the embedded server.
     isExclusive: config.natsUrl === undefined && config.workers === 1,
     maxPayloadBytes,
     limits: config.limits,
@@ -165,7 +165,7 @@ async function start(
   };
 }
 
-/** Opens METRICS_PORT, where it is set. */
+/** Opens METRICS_PORT if it is set. */
 async function openMetricsPort(
   config: Config,
   metrics: MetricsOptions,
@@ -222,7 +222,7 @@ function listenSentence(error: unknown, host: string, port: number, setting: str
   return `Port ${port} of ${host} can't be opened: ${message}.`;
 }
 
-/** Watches end first, with their resume revision; they would never end by themselves. */
+/** Ends watches first, with their resume revision, because they never end on their own. */
 async function drain(listener: Listener, watches: WatchHubs, health: Health, config: Config): Promise<void> {
   health.stop();
   listener.announceStop();

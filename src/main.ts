@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * The command `ironflow-kv`: `serve`, and the client's verbs. Signals, exit codes, and nothing else.
+ * The command `ironflow-kv`: `serve` and the client's verbs. Handles signals and exit codes only.
  */
 import cluster from "node:cluster";
 import { readFileSync } from "node:fs";
@@ -9,13 +9,13 @@ import type { Service } from "./embed.js";
 import { flagOf } from "./config-settings.js";
 import { ALL_SETTINGS, ConfigError, loadConfig } from "./config.js";
 
-/** Exit codes of `serve`: the service could not start or go on; a setting is wrong. */
+/** Exit codes of `serve`: the service failed to start or had a fatal error; a setting is invalid. */
 const EXIT_FAILED = 1;
 const EXIT_SETTING = 2;
 
 type Flags = Readonly<Record<string, string | undefined>>;
 
-/** Runs the service until a signal stops it; gives the exit code. */
+/** Runs the service until a signal stops it; returns the exit code. */
 async function serve(flags: Flags): Promise<number> {
   try {
     return await runService(flags);
@@ -27,7 +27,7 @@ async function serve(flags: Flags): Promise<number> {
 
 async function runService(flags: Flags): Promise<number> {
   const config = loadConfig(process.env, flags);
-  // Loaded here, so that the client's verbs start without the service's code.
+  // Loaded on demand: the client's verbs do not need the service's code.
   const [{ startService }, { isWorkerOfEmbedded, startWorkers, workerSettings }, { readyMessage }, { pino }] =
     await Promise.all([
       import("./embed.js"),
@@ -45,7 +45,7 @@ async function runService(flags: Flags): Promise<number> {
   let starting: Promise<Service | { stop(): Promise<void> }> | undefined;
   await new Promise<void>((resolve, reject) => {
     const stop = (why: string): void => {
-      // A second signal does not wait. A worker gets one from its first process, perhaps beside one that was sent to all, and goes with it.
+      // A second signal exits at once. Not in a worker, which may get one signal from the primary and one sent to the process group.
       const onSecond = (): void => {
         if (!isWorker) process.exit(EXIT_FAILED);
       };
@@ -53,7 +53,7 @@ async function runService(flags: Flags): Promise<number> {
       logger.info(`${why}: stopping`);
       Promise.resolve(starting?.then((running) => running.stop())).then(resolve, reject);
     };
-    // Ctrl-C reaches every process of the terminal; the first one tells the workers when, by SIGTERM.
+    // Ctrl-C reaches every process of the terminal; the primary stops the workers by SIGTERM.
     if (isWorker) process.on("SIGINT", () => undefined);
     else process.once("SIGINT", stop);
     process.once("SIGTERM", stop);
@@ -95,5 +95,5 @@ const program = buildProgram({
   },
 });
 process.exitCode = await program.run(process.argv.slice(2));
-// A fault may have left something open; serving is over all the same.
+// Exit even if a fault left handles open.
 if (isServing) process.exit();

@@ -1,4 +1,4 @@
-/** GET /metrics on a port of its own (METRICS_PORT): open to whoever reaches it, which is for the network to decide. */
+/** Serves GET /metrics on a separate port (METRICS_PORT) without authentication: restrict access by network. */
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { Limits } from "./kv/limits.js";
@@ -9,7 +9,7 @@ export interface MetricsServer {
   stop(): void;
 }
 
-/** Opens the port. Rejects with the system's error when it can't. */
+/** Opens the port. Rejects with the system's error if it can't. */
 export async function serveMetrics(
   address: { readonly host: string; readonly port: number },
   limits: Limits,

@@ -1,4 +1,4 @@
-/** The service's NATS: the embedded server started, or an outside one found, and what acknowledged writes survive there. */
+/** Starts the embedded nats-server or connects to an external one, and determines the durability of acknowledged writes. */
 import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Config } from "./config.js";
@@ -15,7 +15,7 @@ export interface StorageOptions {
   readonly log: Logger;
   /** Whether NATS_URL is the embedded server of another process of this service. */
   readonly isEmbeddedElsewhere: boolean;
-  /** Gets what is to be undone when the service stops, the last first. */
+  /** Receives cleanup steps for shutdown, which run in reverse order. */
   readonly undo: (() => Promise<unknown>)[];
   /** Called when the embedded server can't be kept running. */
   readonly onFatal?: ((error: Error) => void) | undefined;
@@ -26,15 +26,15 @@ export interface Storage extends Omit<ConnectedNats, "connection"> {
   readonly link: Link;
   /** For histories, lists and watches. */
   readonly bulk: Link;
-  /** Whether the disk has room for values; undefined where it can't be seen from here. */
+  /** Guards the free disk space; undefined if the disk is not visible from here. */
   readonly disk: DiskGuard | undefined;
-  /** Why the storage takes no writes: its disk failed one. Undefined: none did, or that can't be seen from here. */
+  /** Why the storage accepts no writes after a failed disk write. Undefined: no failure, or not visible from here. */
   readonly problem: () => string | undefined;
-  /** What acknowledged writes survive on the server that is connected now. */
+  /** The durability of acknowledged writes on the connected server. */
   readonly durability: () => Durability;
 }
 
-/** Connects; resolves when JetStream answers. Rejects with an Error whose message is one line for people. */
+/** Connects; resolves when JetStream answers. Rejects with a one-line Error message. */
 export async function connectStorage(options: StorageOptions): Promise<Storage> {
   const { config, log, undo } = options;
   const isOutside = config.natsUrl !== undefined && !options.isEmbeddedElsewhere;
@@ -84,7 +84,7 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
   };
 }
 
-/** Warns where the server at NATS_URL is old, at the start and after each change of its version. */
+/** Warns if the server at NATS_URL is old, at startup and after each change of its version. */
 function warnOfOldServers(link: Link, version: () => string, log: Logger): void {
   const remedy = `Upgrade the server at NATS_URL to ${RELIABLE_SERVER_VERSION} or newer.`;
   let known: string | undefined;
@@ -134,8 +134,8 @@ async function startServer(
 }
 
 /**
- * What acknowledged writes survive. The embedded server was asked whether it does as DURABILITY says; an outside one does not tell its
- * clients whether it syncs. An old server may lose what it synced.
+ * The durability of acknowledged writes. The embedded server was checked to follow DURABILITY; an external one does not tell its clients
+ * whether it syncs. An old server may lose synced writes.
  */
 function durabilityOf(config: Config, isOutside: boolean, serverVersion: string): Durability {
   if (!capabilitiesOf(serverVersion).keepsSyncedWrites) return "relaxed";

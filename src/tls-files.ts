@@ -1,6 +1,6 @@
 /**
- * The TLS files, read at the start and again and again. They are compared by content, not watched: that notices every way of replacing
- * them (written over, renamed into place, the links of a mounted Kubernetes secret) on every file system.
+ * Loads the TLS files and polls them for changes. Compares content instead of watching the files, which detects every way of replacing them
+ * (overwritten, renamed into place, the symlinks of a mounted Kubernetes secret) on every file system.
  */
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
@@ -11,7 +11,7 @@ import type { TlsMaterial } from "./acceptor.js";
 
 type TlsConfig = Pick<Config, "tlsCert" | "tlsKey" | "tlsClientCa">;
 
-/** Reads the files; undefined where TLS is not configured. Throws Error with a line for people where they can't be used. */
+/** Reads the files; undefined if TLS is not configured. Throws Error with a one-line message if they can't be used. */
 export async function loadTls(config: TlsConfig): Promise<TlsMaterial | undefined> {
   const { tlsCert, tlsKey, tlsClientCa } = config;
   if (tlsCert === undefined || tlsKey === undefined) return undefined;
@@ -43,41 +43,41 @@ export interface TlsFollowing {
   readonly config: TlsConfig;
   readonly intervalMs: number;
   readonly log: Pick<Logger, "info" | "error">;
-  /** Takes files that changed and go together. */
+  /** Called with changed files that are valid together. */
   readonly use: (material: TlsMaterial) => void;
 }
 
 /**
- * Looks at the files until it is told to stop. What changed is used when it was the same twice, so that nobody is still writing. What
- * can't be used is logged once; the files before it stay in use.
+ * Polls the files until `stop()`. Uses a change once two polls read the same content, in case a write is in progress. Logs unusable files
+ * once and keeps the previous ones.
  */
 export function followTls(inUse: TlsMaterial, following: TlsFollowing): { stop(): void } {
   const { config, intervalMs, log, use } = following;
   let current = JSON.stringify(inUse);
   let seen = current;
   let lastProblem: string | undefined;
-  let isLooking = false;
-  const look = async (): Promise<void> => {
+  let isChecking = false;
+  const check = async (): Promise<void> => {
     const material = await loadTls(config);
     const found = JSON.stringify(material);
     lastProblem = undefined;
     if (material !== undefined && found !== current && found === seen) {
       use(material);
       current = found;
-      log.info({ validTo: new X509Certificate(material.cert).validTo }, "the TLS files were read again");
+      log.info({ validTo: new X509Certificate(material.cert).validTo }, "reloaded the TLS files");
     }
     seen = found;
   };
   const timer = setInterval(() => {
-    if (isLooking) return;
-    isLooking = true;
-    look()
+    if (isChecking) return;
+    isChecking = true;
+    check()
       .catch((error: unknown) => {
         const problem = messageOf(error);
-        if (problem !== lastProblem) log.error(`${problem} The TLS files before stay in use.`);
+        if (problem !== lastProblem) log.error(`${problem} The previous TLS files stay in use.`);
         lastProblem = problem;
       })
-      .finally(() => (isLooking = false));
+      .finally(() => (isChecking = false));
   }, intervalMs);
   timer.unref();
   return { stop: () => clearInterval(timer) };

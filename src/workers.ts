@@ -1,6 +1,6 @@
 /**
- * WORKERS: several processes on one port. The first process owns the port and the embedded nats-server and answers nothing itself; each
- * worker is a whole service on that NATS. A worker that dies is replaced.
+ * WORKERS: several processes on one port. The primary process owns the port and the embedded nats-server and serves no calls; each worker is
+ * a complete service on that NATS server. The primary replaces a worker that dies.
  */
 import cluster, { type Worker } from "node:cluster";
 import { once } from "node:events";
@@ -9,15 +9,15 @@ import type { Config } from "./config.js";
 import { startEmbedded } from "./nats/embedded.js";
 import { answerWorkers } from "./telemetry/worker-metrics.js";
 
-/** A worker that lived less than this failed to start. */
+/** A worker that exits sooner than this failed to start. */
 const SHORT_LIFE_MS = 5_000;
-/** So many failed starts in a row end the service. */
+/** Consecutive failed starts after which the service exits. */
 const FAILED_STARTS_MAX = 5;
 const REPLACE_DELAY_MS = 100;
 /** Tells a worker that NATS_URL is the embedded server. */
 const EMBEDDED_MARK = "WORKER_OF_EMBEDDED_NATS";
 
-/** Whether this process is a worker that shares the embedded server of the first. */
+/** Whether this process is a worker that shares the primary's embedded server. */
 export function isWorkerOfEmbedded(environment: Readonly<Record<string, string | undefined>>): boolean {
   return cluster.isWorker && environment[EMBEDDED_MARK] === "1";
 }
@@ -30,7 +30,7 @@ export interface WorkersOptions {
   readonly onFatal: (error: Error) => void;
 }
 
-/** The limits of one worker of several: its share of what is counted for the whole service. By flag, as text. */
+/** One worker's share of the limits that apply to the whole service, by flag, as text. */
 export function workerSettings(config: Config): Record<string, string> {
   const share = (total: number): string => String(Math.ceil(total / config.workers));
   return {
@@ -41,7 +41,7 @@ export function workerSettings(config: Config): Record<string, string> {
   };
 }
 
-/** Starts the workers; resolves when all of them answer, with what stops them and the embedded server. */
+/** Starts the workers; resolves when all are ready. `stop()` stops them and the embedded server. */
 export async function startWorkers(options: WorkersOptions): Promise<{ stop(): Promise<void> }> {
   const { config, log } = options;
   const embedded =
@@ -95,7 +95,7 @@ class Crew {
     for (const worker of Object.values(cluster.workers ?? {})) {
       if (worker === undefined || worker.isDead()) continue;
       gone.push(once(worker, "exit"));
-      // Ends one that is still starting at once; others drain.
+      // Running workers drain; one that is still starting exits immediately.
       worker.process.kill("SIGTERM");
     }
     await Promise.all(gone);

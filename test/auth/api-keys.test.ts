@@ -118,7 +118,7 @@ describe("a new key", () => {
     ["a name with a line end", "a\nb", 0, /control characters/],
     ["a name that is too long", "é".repeat(65), 0, /1 to 128 bytes/],
     ["a life of less than a second", "n", 0.5, /1 to /],
-    ["a life of more than 100 years", "n", 4e9, /or 0 for ever/],
+    ["a life of more than 100 years", "n", 4e9, /or 0 for a key that never expires/],
   ])("is refused with %s", async (_, name, expiresInSeconds, sentence) => {
     const made = root.apiKeys().create({ name, scopes: [allow("read:a")], expiresInSeconds });
     await expect(made).rejects.toThrow(sentence);
