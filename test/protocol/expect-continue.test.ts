@@ -1,4 +1,4 @@
-/** A client that waits to be told to go on before it sends its body (RFC 9110 section 10.1.1), on every door and version of HTTP. */
+/** Clients that send Expect: 100-continue (RFC 9110 section 10.1.1), over every protocol and HTTP version. */
 import { once } from "node:events";
 import { connect as connectHttp2 } from "node:http2";
 import { request } from "node:http";
@@ -60,7 +60,7 @@ describe("Expect: 100-continue", () => {
     },
   );
 
-  it("is refused at once where the body is not wanted, over both", async () => {
+  it("is rejected before the body is sent, over both HTTP versions", async () => {
     const headers = { "content-length": "2000000", expect: "100-continue" };
     const sent = request(`${service.url}${BUCKETS}/b/keys/k`, { method: "PUT", agent: false, headers });
     sent.on("error", () => undefined);
@@ -80,8 +80,8 @@ describe("Expect: 100-continue", () => {
   });
 });
 
-describe("a body over HTTP/2 that nobody reads", () => {
-  it("does not hold back the other calls of its connection", async () => {
+describe("an unread HTTP/2 body", () => {
+  it("does not block other calls on its connection", async () => {
     const session = connectHttp2(service.url);
     // Far more than the flow control of the connection lets through unread.
     for (let round = 0; round < 5; round++) {

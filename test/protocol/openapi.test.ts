@@ -1,4 +1,4 @@
-/** The OpenAPI document: valid, fresh, complete, and what the service really answers. */
+/** The OpenAPI document: valid, up to date, complete, and consistent with the service's responses. */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -74,7 +74,7 @@ describe("the OpenAPI document", () => {
     expect(await new Validator().validate(document)).toEqual({ valid: true });
   });
 
-  it("is what the contract says now", () => {
+  it("is up to date with the contract", () => {
     const buf = join(ROOT, "node_modules/.bin/buf");
     const files = execFileSync(buf, ["build", "--as-file-descriptor-set", "--output", "-"], {
       cwd: ROOT,
@@ -197,14 +197,14 @@ const STEPS: readonly Step[] = [
   [`DELETE ${B}/{bucket}`, `${B}/c`, 404],
 ];
 
-describe("what the service answers", () => {
+describe("the service's responses", () => {
   let service: TestService;
   beforeAll(async () => {
     service = await startTestService({ "api-key": API_KEY });
   });
   afterAll(() => service.remove());
 
-  it("is what the document says, for each operation", async () => {
+  it("match the document for each operation", async () => {
     const known: Known = {};
     for (const [operation, path, status, request = {}] of STEPS) {
       const [method = "", template = ""] = operation.split(" ");
@@ -244,7 +244,7 @@ describe("what the service answers", () => {
     expect(operations.filter((operation) => !answered.has(operation))).toEqual([]);
   });
 
-  it("is what the document says, for each frame of a watch", async () => {
+  it("match the document for each frame of a watch", async () => {
     await send1(service.url, "POST", B, {
       ...json({ name: "w" }),
       headers: { authorization: `Bearer ${API_KEY}` },

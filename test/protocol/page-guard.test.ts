@@ -1,4 +1,4 @@
-/** Pages that have no business here are kept out of every door: by their origin, and by the name they call the service by. */
+/** Requests from disallowed web pages are rejected in every protocol, by their origin and by the host name. */
 import { cors as connectCors } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { isLoopbackOrigin, mayBeRebound } from "../../src/protocol/loopback.js";
@@ -81,7 +81,7 @@ describe("a page", () => {
     },
   );
 
-  it("of this machine may call by default", async () => {
+  it("served by this machine may call by default", async () => {
     for (const origin of [
       "http://localhost:5173",
       "http://127.0.0.1:3000",
@@ -93,7 +93,7 @@ describe("a page", () => {
     }
   });
 
-  it("of the service itself may call, also where others are listed", async () => {
+  it("of the service itself may call, even if it is not in the list", async () => {
     const own = { origin: listed.url, host: new URL(listed.url).host };
     expect((await send1(listed.url, "GET", BUCKETS, { headers: own })).status).toBe(200);
     (await WatchClient.open(listed.url, WATCH, { headers: own })).socket.close();
@@ -107,7 +107,7 @@ describe("a page", () => {
     ).socket.close();
   });
 
-  it("is told by a preflight all that clients of Connect and gRPC-Web need, to be kept for two hours", async () => {
+  it("gets from a preflight all that Connect and gRPC-Web clients need, for two hours", async () => {
     const headers = { origin: "http://localhost:1", "access-control-request-method": "POST" };
     for (const path of [BUCKETS, LIST]) {
       const answer = await send1(service.url, "OPTIONS", path, { headers });
@@ -133,7 +133,7 @@ describe("a page", () => {
   });
 });
 
-describe("a page whose own name leads to 127.0.0.1 (DNS rebinding)", () => {
+describe("a page whose domain resolves to 127.0.0.1 (DNS rebinding)", () => {
   it.each(CALLS)("is refused by %s", async (_door, method, path, headers) => {
     const host = `rebound.evil.example:${service.port}`;
     const rebound = await send1(service.url, method, path, { headers: { ...headers, host } });

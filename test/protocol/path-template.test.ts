@@ -73,7 +73,7 @@ describe("path templates", () => {
 });
 
 describe("the router", () => {
-  it("finds what a search through all routes finds", () => {
+  it("finds the same routes as an exhaustive search", () => {
     const words = fc.constantFrom("a", "b", "c", "");
     const paths = fc.array(words, { minLength: 1, maxLength: 5 }).map((parts) => `/${parts.join("/")}`);
     const routes = fc.array(fc.tuple(fc.constantFrom("GET", "PUT"), templates(["a", "b"])), {
@@ -108,7 +108,7 @@ describe("the router", () => {
     );
   });
 
-  it("takes an encoded literal for the literal", () => {
+  it("matches a percent-encoded literal", () => {
     const router = new Router<string>();
     router.add({ httpMethod: "GET", template: parsePathTemplate("/keys/{key=**}"), target: "keys" });
     expect(router.find("GET", "/%6Beys/a%2Fb")?.route.target).toBe("keys");
@@ -116,7 +116,7 @@ describe("the router", () => {
     expect(router.find("GET", "/%zz/a")).toBeUndefined();
   });
 
-  it("refuses two routes for the same paths", () => {
+  it("rejects two routes for the same paths", () => {
     const router = new Router<string>();
     router.add({ httpMethod: "GET", template: parsePathTemplate("/v1/{a}"), target: "one" });
     router.add({ httpMethod: "PUT", template: parsePathTemplate("/v1/{a}"), target: "two" });

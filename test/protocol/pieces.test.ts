@@ -1,10 +1,10 @@
-/** Bodies that come in pieces. */
+/** Buffering of bodies that arrive in chunks. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Pieces } from "../../src/protocol/pieces.js";
 
-describe("the pieces of a body", () => {
-  it("are one whole in the end, however long each is, and again after that", () => {
+describe("the chunks of a body", () => {
+  it("are concatenated, whatever their sizes, and the buffer is reusable", () => {
     const length = fc.oneof(
       fc.nat(5),
       fc.nat(5_000),
@@ -28,7 +28,7 @@ describe("the pieces of a body", () => {
     );
   });
 
-  it("that are small are copied, so that what was read with them is not held", () => {
+  it("are copied if small, so they do not retain their read buffers", () => {
     const pieces = new Pieces();
     pieces.add(Buffer.from("first"));
     const read = Buffer.from("-second");
@@ -37,7 +37,7 @@ describe("the pieces of a body", () => {
     expect(pieces.takeAll().toString()).toBe("first-second");
   });
 
-  it("is not copied where it is alone", () => {
+  it("are not copied if there is only one", () => {
     const pieces = new Pieces();
     const chunk = Buffer.from("alone");
     pieces.add(chunk);

@@ -1,4 +1,4 @@
-/** Bodies: JSON that is checked member by member, and bytes that come whole or not at all. */
+/** Bodies: JSON is checked member by member; values are stored complete or not at all. */
 import { once } from "node:events";
 import { connect as connectHttp2 } from "node:http2";
 import { connect as connectSocket } from "node:net";
@@ -45,11 +45,11 @@ describe("JSON bodies", () => {
     expect(bridge().registry.calls).toEqual([]);
   });
 
-  it("refuses a body that is not UTF-8", async () => {
+  it("rejects a body that is not UTF-8", async () => {
     expect((await post(Buffer.from('{"name":"\xe4"}', "latin1"))).status).toBe(400);
   });
 
-  it("takes null for what is not set in a creation, and refuses it in a change", async () => {
+  it("treats null as unset in a create, and rejects it in an update", async () => {
     expect((await post('{"name":"b","description":null,"ttl_seconds":null}')).status).toBe(201);
     const answer = await send("PATCH", "/api/v1/kv/buckets/b", {
       body: '{"ttl_seconds":null}',
@@ -83,10 +83,10 @@ describe("JSON bodies", () => {
     expect((await post('{"name":"b"}', { "content-type": type })).status).toBe(status);
   });
 
-  it("takes a body without a content type", async () =>
+  it("accepts a body without a content type", async () =>
     expect((await post('{"name":"b"}', {})).status).toBe(201));
 
-  it("leaves what is not set out of a bucket", async () => {
+  it("omits unset fields of a bucket", async () => {
     const answer = await send("GET", "/api/v1/kv/buckets/b");
     expect(answer.text).toBe(
       '{"name":"b","values":0,"bytes":0,"history":1,"created_at":"1970-01-01T00:00:00.000Z"}',
@@ -95,12 +95,12 @@ describe("JSON bodies", () => {
 });
 
 describe("bodies", () => {
-  it("refuses a compressed one", async () => {
+  it("rejects a compressed one", async () => {
     const answer = await send("PUT", `${KEYS}/k`, { body: "x", headers: { "content-encoding": "gzip" } });
     expect([answer.status, answer.headers["accept-encoding"]]).toEqual([415, "identity"]);
   });
 
-  it("counts one of unknown length as it is read", async () => {
+  it("enforces the limit on one of unknown length while it is read", async () => {
     const chunk = `${(600).toString(16)}\r\n${"x".repeat(600)}\r\n`;
     const head = `PUT ${KEYS}/k HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n`;
     expect(await sendBytes(bridge().port, `${head}${chunk}${chunk}0\r\n\r\n`)).toMatch(/^HTTP\/1\.1 413 /);
@@ -108,14 +108,14 @@ describe("bodies", () => {
     expect(await sendBytes(bridge().port, `${head}${chunk}0\r\n\r\n`)).toMatch(/^HTTP\/1\.1 200 /);
   });
 
-  it("lets the connection be used again after a body that was refused", async () => {
+  it("keeps the connection usable after a rejected body", async () => {
     const refused = `PUT ${KEYS}/k HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n${"x".repeat(200_000)}`;
     const next = `GET ${KEYS}/k HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`;
     const answers = await sendBytes(bridge().port, refused + next);
     expect(answers.match(/HTTP\/1\.1 \d+/g)).toEqual(["HTTP/1.1 413", "HTTP/1.1 200"]);
   });
 
-  it("asks for one with 100 Continue, and not for one that it refuses", async () => {
+  it("sends 100 Continue, unless it rejects the request", async () => {
     const head = (path: string): string =>
       `PUT ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n`;
     expect(await sendBytes(bridge().port, `${head(`${KEYS}/k`)}x`)).toMatch(
@@ -124,7 +124,7 @@ describe("bodies", () => {
     expect(await sendBytes(bridge().port, `${head("/api/no")}x`)).toMatch(/^HTTP\/1\.1 404 /);
   });
 
-  it("writes nothing of one that breaks off over HTTP/1.1", async () => {
+  it("writes nothing of one that is truncated over HTTP/1.1", async () => {
     const socket = connectSocket(bridge().port, "127.0.0.1");
     socket.on("error", () => undefined);
     socket.write(`PUT ${KEYS}/k HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc`);
@@ -147,7 +147,7 @@ describe("bodies", () => {
     expect(bridge().registry.calls.map(({ name }) => name)).toEqual(["getBucket"]);
   });
 
-  it("does not wait for ever for one over HTTP/2", async () => {
+  it("times out one over HTTP/2", async () => {
     const slow = await startBridge({}, { limits: { requestTimeoutMs: 50 } });
     const session = connectHttp2(slow.http2Url);
     const stream = session.request({ ":method": "PUT", ":path": `${KEYS}/k` });

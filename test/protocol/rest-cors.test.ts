@@ -1,4 +1,4 @@
-/** What browsers may do: preflights, origins, and the headers that pages may send and read. */
+/** CORS: preflights, origins, and the headers that pages may send and read. */
 import { afterEach, describe, expect, it } from "vitest";
 import { startBridge, type TestBridge } from "../support/http-bridge.js";
 import { send1 } from "../support/http-client.js";
@@ -19,7 +19,7 @@ const preflight = (origin: string): Record<string, string> => ({
 });
 
 describe("CORS", () => {
-  it("lets every origin in by default, without credentials", async () => {
+  it("allows every origin by default, without credentials", async () => {
     const url = await start("*");
     const { status, headers } = await send1(url, "OPTIONS", PATH, {
       headers: preflight("https://a.example"),
@@ -51,7 +51,7 @@ describe("CORS", () => {
     }
   });
 
-  it("names an origin of the list, and no other", async () => {
+  it("allows the origins of the list, and no other", async () => {
     const url = await start(["https://a.example"]);
     for (const [method, headers] of [
       ["OPTIONS", preflight("https://a.example")],
@@ -68,13 +68,13 @@ describe("CORS", () => {
     }
   });
 
-  it("leaves requests without an origin alone", async () => {
+  it("ignores requests without an origin", async () => {
     const url = await start("*");
     const { headers } = await send1(url, "GET", PATH);
     expect(Object.keys(headers).filter((name) => name.startsWith("access-control"))).toEqual([]);
   });
 
-  it("answers OPTIONS that are no preflight by the path", async () => {
+  it("answers OPTIONS that is not a preflight with the methods of the path", async () => {
     const url = await start("*");
     const { headers } = await send1(url, "OPTIONS", PATH, { headers: { origin: "https://a.example" } });
     expect(headers.allow).toBe("GET, HEAD, OPTIONS, POST");

@@ -1,4 +1,4 @@
-/** What failures of the service look like over HTTP. */
+/** Service errors as HTTP responses. */
 import { create } from "@bufbuild/protobuf";
 import { DurationSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -8,7 +8,7 @@ import { KEYS, answers, bridge, send, useBridge } from "../support/rest-answers.
 
 useBridge();
 
-describe("failures of the service", () => {
+describe("service errors", () => {
   const detail = (reason: string, revision = 0n, retryAfterSeconds?: bigint) => ({
     desc: ErrorDetailSchema,
     value: create(ErrorDetailSchema, {
@@ -51,14 +51,14 @@ describe("failures of the service", () => {
     expect(answer.headers).toMatchObject(headers);
   });
 
-  it("passes the time to wait on, in whole seconds", async () => {
+  it("set Retry-After in whole seconds", async () => {
     answers.failure = new ConnectError("Later.", Code.ResourceExhausted, undefined, [
       detail("rate_limited", 0n, 3n),
     ]);
     expect((await send("GET", `${KEYS}/k`)).headers["retry-after"]).toBe("4");
   });
 
-  it("hides what nobody foresaw, and logs it", async () => {
+  it("hide the details of unexpected errors, which are logged", async () => {
     answers.failure = new TypeError("secret");
     const answer = await send("GET", `${KEYS}/k`);
     expect([answer.status, answer.text.includes("secret")]).toEqual([500, false]);

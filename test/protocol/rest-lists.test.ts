@@ -1,4 +1,4 @@
-/** Whole lists over REST: sent page by page, cut off where a page fails, and never faster than the client reads. */
+/** Complete lists over REST: sent page by page at the client's pace, and aborted if a page fails. */
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { once } from "node:events";
@@ -59,7 +59,7 @@ const READERS = {
 };
 
 describe.each(Object.entries(READERS))("over %s", (_name, read) => {
-  it("a list of several pages is one object, in the form of a list of one", async () => {
+  it("a list of several pages is one object, like a list of one page", async () => {
     pageCount = 3;
     const continued: (boolean | undefined)[] = [];
     pageOf = (number, input) => {
@@ -71,7 +71,7 @@ describe.each(Object.entries(READERS))("over %s", (_name, read) => {
     expect(continued).toEqual([false, true, true]);
   });
 
-  it("a list whose later page fails is cut off, so that no client takes a part for the whole", async () => {
+  it("a list whose later page fails is aborted, so no client mistakes it for complete", async () => {
     pageCount = 3;
     pageOf = (number) => {
       if (number === 2) throw new ConnectError("The storage is away.", Code.Unavailable);
@@ -82,7 +82,7 @@ describe.each(Object.entries(READERS))("over %s", (_name, read) => {
     expect(JSON.parse(await read(KEYS))).toEqual({ keys: [], count: 0 });
   });
 
-  it("a list whose first page fails is an error as any other", async () => {
+  it("a list whose first page fails is an error response", async () => {
     pageOf = () => {
       throw new ConnectError("The storage is away.", Code.Unavailable);
     };
@@ -90,7 +90,7 @@ describe.each(Object.entries(READERS))("over %s", (_name, read) => {
   });
 });
 
-it("pages are read as the client takes them, and no more when it leaves", async () => {
+it("pages are read at the client's pace, and no more after it disconnects", async () => {
   pageCount = Infinity;
   const left = new Promise<void>((resolve) => {
     pageOf = (number, input) => {

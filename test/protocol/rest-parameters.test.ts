@@ -1,4 +1,4 @@
-/** Paths and queries: which key and which fields they stand for, and what is refused. */
+/** Paths and queries: how they map to keys and fields, and which are rejected. */
 import { describe, expect, it } from "vitest";
 import {
   type GetRequest,
@@ -51,7 +51,7 @@ describe("keys in paths", () => {
     expect(bridge().registry.calls).toEqual([]);
   });
 
-  it("refuses bytes that should have been encoded", async () => {
+  it("rejects bytes that must be percent-encoded", async () => {
     const request = Buffer.from(
       `GET ${KEYS}/\xe4 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`,
       "latin1",
@@ -64,7 +64,7 @@ describe("keys in paths", () => {
     expect(await sendBytes(bridge().port, request)).toMatch(/^HTTP\/1\.1 200 /);
   });
 
-  it("takes the absolute form of a target", async () => {
+  it("accepts the absolute form of a target", async () => {
     const request = `GET http://x:1${KEYS}/k HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`;
     expect(await sendBytes(bridge().port, request)).toMatch(/^HTTP\/1\.1 200 /);
     expect(lastRequest<GetRequest>().key).toBe("k");
@@ -72,7 +72,7 @@ describe("keys in paths", () => {
 });
 
 describe("query parameters", () => {
-  it("reach the request's fields", async () => {
+  it("set the request's fields", async () => {
     await send("GET", `${KEYS}?filter=a.*&filter=b%2Ec&filters=d+e&limit=7&page_token=t%2B`);
     expect(lastRequest<ListKeysRequest>()).toMatchObject({
       filters: ["a.*", "b.c", "d e"],

@@ -1,4 +1,4 @@
-/** Rules that can't be served stop the service at start, with the method and the rule. */
+/** Rules that can't be served fail the service at startup, with an error that names the method and the rule. */
 import { create, createFileRegistry, setExtension } from "@bufbuild/protobuf";
 import {
   DescriptorProtoSchema,
@@ -122,7 +122,7 @@ describe("routes from the contract", () => {
     }
   });
 
-  it("leaves a method without a rule out", () => {
+  it("skips a method without a rule", () => {
     expect(createRouter(contractOf([noRule])).methodsOf("/")).toEqual([]);
   });
 

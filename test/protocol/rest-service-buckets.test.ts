@@ -47,7 +47,7 @@ describe("POST /buckets", () => {
     expect(json).toMatchObject({ ...settings, values: 0, bytes: 0 });
   });
 
-  it("answers 409 for one that exists, whatever its config, which stays", async () => {
+  it("answers 409 for one that exists, and leaves its config unchanged", async () => {
     expectError(await createBucket({ name: bucket(), history: 9 }), 409, "bucket_exists");
     expectError(await createBucket({ name: bucket() }), 409, "bucket_exists");
     expect((await send("GET", `${BUCKETS}/${bucket()}`)).json).toMatchObject({ history: 1 });
@@ -89,7 +89,7 @@ describe("GET, PATCH and DELETE of buckets", () => {
     expect((next.json as { count: number }).count).toBe(1);
   });
 
-  it("tells the number of live keys exactly", async () => {
+  it("reports the exact number of live keys", async () => {
     for (const key of ["a", "b", "c"]) await put(key, "x");
     await put("a", "y");
     await remove("b");
@@ -98,7 +98,7 @@ describe("GET, PATCH and DELETE of buckets", () => {
     expect((json as { bytes: number }).bytes).toBeGreaterThan(0);
   });
 
-  it("changes what the body names", async () => {
+  it("updates the fields in the body", async () => {
     const body = JSON.stringify({ description: "new", history: 4 });
     const { status, json } = await send("PATCH", `${BUCKETS}/${bucket()}`, { body });
     expect([status, json]).toMatchObject([200, { description: "new", history: 4 }]);
@@ -143,7 +143,7 @@ describe("keys", () => {
     expect(found).toEqual(["a", "b", "c"]);
   });
 
-  it("of a bucket that is not there are 404", async () => {
+  it("of a missing bucket are 404", async () => {
     const nowhere = `${BUCKETS}/${freshName("none")}/keys`;
     expectError(await send("GET", nowhere), 404, "bucket_not_found");
     expectError(await send("GET", `${nowhere}/k`), 404, "bucket_not_found");
@@ -179,7 +179,7 @@ describe("keys", () => {
     expect((await get(path)).status).toBe(404);
   });
 
-  it("that differ in encoding alone are one", async () => {
+  it("that differ only in percent-encoding are the same", async () => {
     await put("a/b", "1");
     expect((await get("a%2Fb")).json).toMatchObject({ key: "a/b", value: "MQ==" });
     expect((await get("a%252Fb")).status).toBe(404);
@@ -192,8 +192,8 @@ describe("keys", () => {
   });
 });
 
-describe("the key of the service", () => {
-  it("is asked for with 401", async () => {
+describe("the service's API key", () => {
+  it("is required: without it, calls get 401", async () => {
     const locked = await startTestService({ "api-key": "0123456789abcdef" });
     try {
       const refused = await send1(locked.url, "GET", BUCKETS);

@@ -55,7 +55,7 @@ describe("GET of a key", () => {
     expect((await get("k", { "if-none-match": `"${first}"` })).status).toBe(200);
   });
 
-  it("answers an earlier revision while it is kept", async () => {
+  it("answers an earlier revision while the history keeps it", async () => {
     await send("PATCH", `${BUCKETS}/${bucket()}`, { body: '{"history":2}' });
     const revisions = [
       await revisionOf(put("k", "1")),
@@ -85,7 +85,7 @@ describe("GET of a key", () => {
 });
 
 describe("PUT of a key", () => {
-  it("stores a body of any content type as it is", async () => {
+  it("stores a body of any content type unchanged", async () => {
     for (const type of [
       "application/json",
       "text/plain; charset=latin1",
@@ -148,7 +148,7 @@ describe("DELETE of a key", () => {
     expect((await remove("never")).status).toBe(204);
   });
 
-  it("leaves the history, and with purge does not", async () => {
+  it("keeps the history, and with purge removes it", async () => {
     await send("PATCH", `${BUCKETS}/${bucket()}`, { body: '{"history":5}' });
     const history = async (): Promise<TestAnswer> => send("GET", `${BUCKETS}/${bucket()}/history/k`);
     const revision = await revisionOf(put("k", "1", { "content-type": "text/plain" }));

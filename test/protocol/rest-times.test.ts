@@ -9,7 +9,7 @@ const time = (seconds: bigint, nanos: number): string =>
   writeTime(create(TimestampSchema, { seconds, nanos }));
 
 describe("a time", () => {
-  it("is as JavaScript writes it, where it is of whole milliseconds", () => {
+  it("has the format of JavaScript if it is in whole milliseconds", () => {
     const dates = fc.date({
       min: new Date("0001-01-01T00:00:00Z"),
       max: new Date("9999-12-31T23:59:59.999Z"),
@@ -25,7 +25,7 @@ describe("a time", () => {
     );
   });
 
-  it("has its nanoseconds, all nine digits, where milliseconds would say less", () => {
+  it("has nine fractional digits if it is not in whole milliseconds", () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 999_999_999 }).filter((nanos) => nanos % 1_000_000 !== 0),

@@ -1,4 +1,4 @@
-/** What reaches the service by REST, and what its answers look like, over both versions of HTTP. */
+/** REST requests as the service receives them, and its responses, over both HTTP versions. */
 import { describe, expect, it } from "vitest";
 import { type CreateBucketRequest } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
 import { type DeleteRequest, type PutRequest } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
@@ -35,7 +35,7 @@ describe.each(doors)("REST over %s", (_, send) => {
     expect(answer.headers.vary).toBe("Accept");
   });
 
-  it("reads a key as bytes that no browser runs", async () => {
+  it("reads a key as bytes, with headers that keep browsers from running them", async () => {
     const answer = await send("GET", `${KEYS}/k?raw=true`);
     expect([...answer.bytes]).toEqual([0, 255, 10]);
     expect(answer.headers["content-type"]).toBe("text/html");
@@ -43,7 +43,7 @@ describe.each(doors)("REST over %s", (_, send) => {
     expect(answer.headers["content-security-policy"]).toBe("default-src 'none'; sandbox");
   });
 
-  it("writes a body's bytes and content type as they are", async () => {
+  it("writes a body's bytes and content type unchanged", async () => {
     const body = new Uint8Array([0, 1, 254]);
     const answer = await send("PUT", `${KEYS}/k`, { body, headers: { "content-type": "Image/PNG; x=1" } });
     expect([answer.status, answer.json, answer.headers.etag]).toEqual([200, { revision: 8 }, '"8"']);
@@ -109,7 +109,7 @@ describe.each(doors)("REST over %s", (_, send) => {
     });
   });
 
-  it("refuses a body over the limit by its length, before it is sent", async () => {
+  it("rejects a body over the limit by its Content-Length, before it is sent", async () => {
     const headers = { "content-length": String(VALUE_BYTES_MAX + 1), expect: "100-continue" };
     const answer = await send("PUT", `${KEYS}/k`, { headers, body: new Uint8Array(VALUE_BYTES_MAX + 1) });
     expect(answer.status).toBe(413);
@@ -117,12 +117,12 @@ describe.each(doors)("REST over %s", (_, send) => {
     expect(bridge().registry.calls).toEqual([]);
   });
 
-  it("takes a body of exactly the limit", async () => {
+  it("accepts a body of exactly the limit", async () => {
     const answer = await send("PUT", `${KEYS}/k`, { body: new Uint8Array(VALUE_BYTES_MAX) });
     expect(answer.status).toBe(200);
   });
 
-  it("ignores a body that comes with GET", async () => {
+  it("ignores the body of a GET", async () => {
     expect((await send("GET", `${KEYS}/k`, { body: "x".repeat(100_000) })).status).toBe(200);
   });
 
@@ -139,7 +139,7 @@ describe.each(doors)("REST over %s", (_, send) => {
     expect([answer.status, answer.json]).toEqual([status, { error: expect.any(String) as string, code }]);
   });
 
-  it("says which methods a path allows", async () => {
+  it("lists the methods that a path allows", async () => {
     expect((await send("POST", `${KEYS}/k`)).headers.allow).toBe("DELETE, GET, HEAD, OPTIONS, PUT");
     expect((await send("HEAD", "/api/v1/kv/buckets/b/watch")).headers.allow).toBe("GET, OPTIONS");
     const options = await send("OPTIONS", "/api/v1/kv/buckets");
@@ -149,13 +149,13 @@ describe.each(doors)("REST over %s", (_, send) => {
 });
 
 describe("listings", () => {
-  it("collect every page for a client that asks for none", async () => {
+  it("return all pages to a client that does not page", async () => {
     answers.pages = [["a", "b"], ["c"], ["d"]];
     expect((await send("GET", KEYS)).json).toEqual({ keys: ["a", "b", "c", "d"], count: 4 });
     expect(bridge().registry.calls.length).toBe(3);
   });
 
-  it("give one page, and the token of the next, when asked", async () => {
+  it("return one page and the token of the next on request", async () => {
     answers.pages = [["a"], ["b"]];
     expect((await send("GET", `${KEYS}?limit=1`)).json).toEqual({
       keys: ["a"],
@@ -178,7 +178,7 @@ describe("other headers", () => {
     expect((await at("")).status).toBe(400);
   });
 
-  it("hands request headers to the service", async () => {
+  it("passes request headers to the service", async () => {
     await send("GET", `${KEYS}/k`, { headers: { authorization: "Bearer x" } });
     const { input } = bridge().registry.calls[0] ?? {};
     expect([input?.door, input?.header("authorization"), input?.header("x-none")]).toEqual([
@@ -188,7 +188,7 @@ describe("other headers", () => {
     ]);
   });
 
-  it("asks a watch without Accept for an upgrade", async () => {
+  it("answers a watch without Accept with Upgrade Required", async () => {
     const answer = await send("GET", "/api/v1/kv/buckets/b/watch");
     expect([answer.status, answer.headers.upgrade]).toEqual([426, "websocket"]);
     expect((await send2(bridge().http2Url, "GET", "/api/v1/kv/buckets/b/watch")).status).toBe(406);

@@ -1,4 +1,4 @@
-/** What the SSE door does with clients that are slow, stuck or gone, over a watch that the test feeds. */
+/** SSE with slow, stalled and disconnected clients, over a watch that the test feeds. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import { once } from "node:events";
 import { request as httpRequest } from "node:http";
@@ -22,14 +22,14 @@ describe("an event stream", () => {
     bridge = await startBridge({ watch: () => watch }, { limits: { pingIntervalMs } });
   }
 
-  it("takes Last-Event-ID 0 for the first revision", async () => {
+  it("starts at the first revision for Last-Event-ID 0", async () => {
     await start();
     const stream = await open1(bridge.url, PATH, { "last-event-id": "0" });
     expect((bridge.registry.calls[0]?.request as WatchRequest).startRevision).toBe(1n);
     stream.leave();
   });
 
-  it.each([1, 2])("lets go of a watch whose client of HTTP/%i left while it was started", async (version) => {
+  it.each([1, 2])("closes a watch whose HTTP/%i client disconnected while it started", async (version) => {
     watch = new FakeWatch();
     let answer: (watch: FakeWatch) => void = () => undefined;
     const answered = new Promise<FakeWatch>((resolve) => (answer = resolve));
@@ -108,7 +108,7 @@ describe("an event stream", () => {
     stream.leave();
   });
 
-  it("sends comments to keep the connection, and cuts a client that takes nothing", async () => {
+  it("sends comments as keep-alive, and disconnects a client that reads nothing", async () => {
     await start(50);
     const idle = await open1(bridge.url, PATH);
     let text = "";
@@ -128,7 +128,7 @@ describe("an event stream", () => {
     expect(watch.taken).toBeLessThan(300);
   });
 
-  it("hides what nobody foresaw, and logs it", async () => {
+  it("hides the details of unexpected errors, and logs them", async () => {
     await start();
     const stream = await open1(bridge.url, PATH);
     watch.push(new TypeError("secret"));
@@ -139,7 +139,7 @@ describe("an event stream", () => {
     expect(bridge.faults).toMatchObject([{ message: "secret" }]);
   });
 
-  it("sends what came before an error first", async () => {
+  it("sends earlier events before an error", async () => {
     await start();
     const stream = await open1(bridge.url, PATH);
     watch.push(change(1n), change(2n), new ConnectError("Over.", Code.Unavailable));

@@ -26,7 +26,7 @@ describe.each([
     return (json as { revision: number }).revision;
   };
 
-  it("sends the present values, then the changes, with their revisions as ids", async () => {
+  it("sends a snapshot, then the changes, with their revisions as ids", async () => {
     const bucket = await newBucket();
     const first = await put(bucket, "a", "1");
     const stream = await open(service.url, `${BUCKETS}/${bucket}/watch?key=a`);
@@ -49,7 +49,7 @@ describe.each([
     stream.leave();
   });
 
-  it("sends what was there before a change, where that is asked for and the history has it", async () => {
+  it("sends the previous value of a change on request, if the history has it", async () => {
     const bucket = await newBucket();
     const stream = await open(service.url, `${BUCKETS}/${bucket}/watch?previous=true&initial=false`);
     await put(bucket, "a", "1");
@@ -66,7 +66,7 @@ describe.each([
     stream.leave();
   });
 
-  it("goes on after Last-Event-ID, whatever the URL says of the start", async () => {
+  it("resumes after Last-Event-ID, which overrides the start in the URL", async () => {
     const bucket = await newBucket();
     const first = await put(bucket, "a", "1");
     await put(bucket, "b", "2");
@@ -79,7 +79,7 @@ describe.each([
     }
   });
 
-  it("refuses what is wrong with a status", async () => {
+  it("rejects invalid requests with an error status", async () => {
     const bucket = await newBucket();
     const statusOf = async (path: string, headers: Record<string, string> = {}): Promise<number> => {
       const { status, leave } = await open(service.url, path, headers);
@@ -92,7 +92,7 @@ describe.each([
     expect(await statusOf(`${BUCKETS}/${bucket}/watch`, { "last-event-id": "77" })).toBe(400);
   });
 
-  it("says why it ends", async () => {
+  it("ends with the reason", async () => {
     const bucket = await newBucket();
     const stream = await open(service.url, `${BUCKETS}/${bucket}/watch`);
     await send1(service.url, "DELETE", `${BUCKETS}/${bucket}`);

@@ -1,4 +1,4 @@
-/** Streams of the contract on a whole service: when a watch is seen to be in place, and what becomes of clients that go, hang or lag. */
+/** Streams on a complete service: when a watch is known to have started, and clients that disconnect, hang or lag. */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
 import { once } from "node:events";
@@ -85,7 +85,7 @@ async function untilWatches(count: number): Promise<void> {
 }
 
 describe("a watch from now on", () => {
-  it("is known to be in place by its headers, through every door, and is freed when its client goes", async () => {
+  it("has started when its headers arrive, in every protocol, and is released when its client disconnects", async () => {
     await start();
     const watches = DOORS.map((door) => new Watching(clientsOf(door, service.url).kv));
     await Promise.all(watches.map(({ isPlaced }) => isPlaced));
@@ -97,7 +97,7 @@ describe("a watch from now on", () => {
     await untilWatches(0);
   });
 
-  it("over HTTP/1.1 stays while nothing happens, when idle connections are long closed", async () => {
+  it("over HTTP/1.1 stays open without events, past the idle timeout", async () => {
     await start({ "idle-timeout-ms": "1000", "ping-interval-ms": "1000", "headers-timeout-ms": "1000" });
     const watches = DOORS.filter(({ name }) => name.includes("HTTP/1.1")).map(
       (door) => new Watching(clientsOf(door, service.url).kv),
@@ -146,7 +146,7 @@ describe("a client that is connected and dead", () => {
     return session;
   }
 
-  it("is found by a ping that it does not answer", async () => {
+  it("is detected by an unanswered ping", async () => {
     await start({ "ping-interval-ms": "1000" });
     const session = await openWatch();
     expect(await session.until(({ type }) => type === Frame.PING)).toBeDefined();
@@ -154,7 +154,7 @@ describe("a client that is connected and dead", () => {
     await untilWatches(0);
   });
 
-  it("is found so too where its connection is full", async () => {
+  it("is detected by a ping even if its write buffer is full", async () => {
     await start({ "ping-interval-ms": "1000" });
     for (let index = 0; index < 30; index++) {
       const url = `${service.url}/api/v1/kv/buckets/b/keys/k${index}`;
@@ -175,21 +175,25 @@ const WINDOW = Buffer.from([0x7f, 0xff, 0x00, 0x00]);
 describe("a watcher that does not read", () => {
   const COUNT = 40;
 
-  it("is ended, with the revision to go on from, and holds up nobody else", { timeout: 60_000 }, async () => {
-    await start({ "watch-queue-events-max": "4" });
-    const lagging = [await openHttp1(), await openHttp2()];
-    const reading = new Watching(kv);
-    await reading.isPlaced;
-    for (let index = 1; index <= COUNT; index++) {
-      await put(`k${index}`, Buffer.alloc(500_000));
-      expect(revisionOf(await reading.next())).toBe(BigInt(index));
-      const waitingBytes = (await scrape(service.url)).value("ironflow_watch_queue_bytes");
-      expect(waitingBytes).toBeLessThanOrEqual((2 * 4 + 1) * 500_100);
-    }
-    await untilWatches(1);
-    reading.drop();
-    for (const body of lagging) await expectLag(body);
-  });
+  it(
+    "is ended with the revision to resume from, and does not delay others",
+    { timeout: 60_000 },
+    async () => {
+      await start({ "watch-queue-events-max": "4" });
+      const lagging = [await openHttp1(), await openHttp2()];
+      const reading = new Watching(kv);
+      await reading.isPlaced;
+      for (let index = 1; index <= COUNT; index++) {
+        await put(`k${index}`, Buffer.alloc(500_000));
+        expect(revisionOf(await reading.next())).toBe(BigInt(index));
+        const waitingBytes = (await scrape(service.url)).value("ironflow_watch_queue_bytes");
+        expect(waitingBytes).toBeLessThanOrEqual((2 * 4 + 1) * 500_100);
+      }
+      await untilWatches(1);
+      reading.drop();
+      for (const body of lagging) await expectLag(body);
+    },
+  );
 
   function message(): Buffer {
     const bytes = toBinary(WatchRequestSchema, create(WatchRequestSchema, { bucket: "b", start: Start.NOW }));

@@ -1,4 +1,4 @@
-/** What the streaming path does besides saying what the stock adapter says: when, in what pieces, and what it lets go of. */
+/** Streaming on the fast path beyond its equality with the stock adapter: timing, batching, and release of resources. */
 import { create, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { once } from "node:events";
@@ -85,7 +85,7 @@ function ping(): Promise<unknown> {
 
 describe("headers", () => {
   it.each([GRPC, "application/grpc-web", "application/connect+json"])(
-    "of %s over HTTP/2 come when the stream is in place, before there is an event",
+    "of %s over HTTP/2 arrive when the stream has started, before any event",
     async (type) => {
       const stream = openHttp2(type);
       await once(stream, "response");
@@ -95,7 +95,7 @@ describe("headers", () => {
   );
 
   it.each(["application/grpc-web", "application/connect+proto"])(
-    "of %s over HTTP/1.1 do so too",
+    "of %s over HTTP/1.1 do too",
     async (type) => {
       const call = openHttp1(type);
       const [response] = (await once(call, "response")) as [IncomingMessage];
@@ -105,7 +105,7 @@ describe("headers", () => {
     },
   );
 
-  it("come not before the stream is in place", async () => {
+  it("are not sent before the stream has started", async () => {
     let place: () => void = () => undefined;
     const placing = new Promise<void>((resolve) => (place = resolve));
     let hasHeaders = false;
@@ -126,7 +126,7 @@ describe("headers", () => {
 });
 
 describe("events", () => {
-  it("reach every stream that shares them, each in its own form", async () => {
+  it("reach every stream that shares them, each in its own wire format", async () => {
     const event = change(1n, Buffer.alloc(2_000, "v"));
     const binary = enveloped(toBinary(WatchResponseSchema, event));
     const watches = [new FakeWatch(), new FakeWatch(), new FakeWatch(), new FakeWatch()];
@@ -143,7 +143,7 @@ describe("events", () => {
     expect(flags).toBe(1);
   });
 
-  it("come in order, also those that are compressed among those that are not", async () => {
+  it("arrive in order, with compressed and uncompressed ones mixed", async () => {
     const stream = openHttp2(GRPC, { "grpc-accept-encoding": "gzip" });
     for (let revision = 1n; revision <= 50n; revision++) {
       watch.push(change(revision, Buffer.alloc(revision % 3n === 0n ? 5_000 : 5, "v")));
@@ -175,7 +175,7 @@ describe("a client that does not read", () => {
   /** Far more than fits any buffer on the way. */
   const events = Array.from({ length: 2_000 }, (_, index) => change(BigInt(index + 1), Buffer.alloc(30_000)));
 
-  it("over HTTP/2 is sent no more than it has room for, and then goes on", async () => {
+  it("over HTTP/2 is sent no more than its window, and then resumes", async () => {
     const stream = openHttp2();
     await once(stream, "response");
     watch.push(...events);
@@ -187,7 +187,7 @@ describe("a client that does not read", () => {
     expect(watch.taken).toBeGreaterThanOrEqual(100);
   });
 
-  it("over HTTP/1.1 is sent no more than it has room for", async () => {
+  it("over HTTP/1.1 is sent no more than the write buffer holds", async () => {
     const call = openHttp1("application/connect+proto");
     const [response] = (await once(call, "response")) as [IncomingMessage];
     response.pause();
@@ -199,7 +199,7 @@ describe("a client that does not read", () => {
     await watch.returned();
   });
 
-  it("is let go of at once when it resets the stream", async () => {
+  it("releases its watch at once when it resets the stream", async () => {
     const stream = openHttp2();
     await once(stream, "response");
     watch.push(...events);
@@ -208,7 +208,7 @@ describe("a client that does not read", () => {
     await watch.returned();
   });
 
-  it("is let go of at once when its connection is lost", async () => {
+  it("releases its watch at once when its connection is lost", async () => {
     const stream = openHttp2();
     await once(stream, "response");
     watch.push(...events);
@@ -219,21 +219,21 @@ describe("a client that does not read", () => {
 });
 
 describe("a stream", () => {
-  it("is let go of at once when an HTTP/2 client resets it", async () => {
+  it("is released at once when an HTTP/2 client resets it", async () => {
     const stream = openHttp2();
     await once(stream, "response");
     stream.close(8);
     await watch.returned();
   });
 
-  it("is let go of at once when an HTTP/2 connection is lost", async () => {
+  it("is released at once when an HTTP/2 connection is lost", async () => {
     await once(openHttp2(), "response");
     session.destroy();
     await watch.returned();
   });
 
   it.each(["application/grpc-web", "application/connect+json"])(
-    "of %s is let go of at once when an HTTP/1.1 client hangs up",
+    "of %s is released at once when an HTTP/1.1 client disconnects",
     async (type) => {
       const call = openHttp1(type);
       await once(call, "response");
@@ -242,7 +242,7 @@ describe("a stream", () => {
     },
   );
 
-  it("is let go of when its client left before it was in place", async () => {
+  it("is released when its client disconnected before it started", async () => {
     let place: () => void = () => undefined;
     const placing = new Promise<void>((resolve) => (place = resolve));
     const asked = new Promise<void>((resolve) => {
@@ -259,7 +259,7 @@ describe("a stream", () => {
     await watch.returned();
   });
 
-  it("ends when its time is up, also in the middle and where nobody looks at the signal", async () => {
+  it("ends at its deadline, even in the middle and if no handler observes the signal", async () => {
     const stream = openHttp2(GRPC, { "grpc-timeout": "1500m" });
     watch.push(change(1n));
     await read(stream, 5);
@@ -271,13 +271,13 @@ describe("a stream", () => {
     await watch.returned();
   });
 
-  it("does not start when its time is up already", async () => {
+  it("does not start after its deadline", async () => {
     const stream = openHttp2(GRPC, { "grpc-timeout": "1n" });
     const [trailers] = (await once(stream.resume(), "trailers")) as [Record<string, unknown>];
     expect(trailers).toMatchObject({ "grpc-status": String(Code.DeadlineExceeded) });
   });
 
-  it("is cut, not ended, where its headers can't be sent", async () => {
+  it("is reset, not ended, if its headers can't be sent", async () => {
     server.registry.streamHandler = (call) => {
       (call as CallInput & { ownHeaders?: Headers }).ownHeaders = new Headers({ connection: "close" });
       return watch;
@@ -288,7 +288,7 @@ describe("a stream", () => {
     await watch.returned();
   });
 
-  it("says nothing of a fault to the client, and logs it", async () => {
+  it("hides an internal error from the client, and logs it", async () => {
     const stream = openHttp2();
     watch.push(change(1n), new TypeError("secret"));
     const [trailers] = (await once(stream.resume(), "trailers")) as [Record<string, unknown>];

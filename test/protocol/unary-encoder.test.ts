@@ -1,4 +1,4 @@
-/** The encoders made ahead write what the library writes, byte by byte, or leave it to the library. */
+/** The compiled encoders produce the library's output byte for byte, or leave the message to the library. */
 import {
   create,
   type DescField,
@@ -89,7 +89,7 @@ const ANSWERS = [...BucketService.methods, ...KeyValueService.methods].map((meth
 describe.each([...ANSWERS, PutRequestSchema, UpdateBucketRequestSchema, DurationSchema, FieldMaskSchema])(
   "$typeName",
   (desc) => {
-    it("is encoded as the library does", () => {
+    it("is encoded as by the library", () => {
       const encode = createBinaryEncoder(desc);
       fc.assert(
         fc.property(messageOf(desc), fc.constantFrom(0, 5), (message, headBytes) => {
@@ -100,7 +100,7 @@ describe.each([...ANSWERS, PutRequestSchema, UpdateBucketRequestSchema, Duration
       );
     });
 
-    it("is written as JSON as the library does, or left to it", () => {
+    it("is written as the library's JSON, or left to the library", () => {
       const encode = createJsonEncoder(desc);
       fc.assert(
         fc.property(messageOf(desc), (message) => {
@@ -134,7 +134,7 @@ describe("JSON of an entry", () => {
     createdAt: fc.option(time, { nil: undefined }),
   });
 
-  it("is the library's, and refused where the library refuses", () => {
+  it("is the library's, and rejected if the library rejects it", () => {
     fc.assert(
       fc.property(entry, (fields) => {
         const message = create(GetResponseSchema, { entry: fields });

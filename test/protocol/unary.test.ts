@@ -1,4 +1,4 @@
-/** What the fast path does besides answering: cancelling, time limits, faults, clients that misbehave. Beside it the stock adapter. */
+/** Cancellation, deadlines, internal errors and misbehaving clients, on the fast path and on the stock adapter. */
 import { create, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { once } from "node:events";
@@ -108,7 +108,7 @@ describe.each([
     expect(await reason).toBeInstanceOf(ConnectError);
   });
 
-  it("aborts the call's signal when an HTTP/1.1 client hangs up", async () => {
+  it("aborts the call's signal when an HTTP/1.1 client disconnects", async () => {
     const { handler, reason } = untilAborted();
     const running = new Promise<void>((resolve) => {
       server.registry.handler = (call) => {
@@ -125,7 +125,7 @@ describe.each([
     expect(await reason).toBeInstanceOf(ConnectError);
   });
 
-  it("aborts the call's signal when its time is up, and says so", async () => {
+  it("aborts the call's signal at its deadline, with that reason", async () => {
     const { handler, reason } = untilAborted();
     server.registry.handler = handler;
     const stream = callGrpc({ "grpc-timeout": "20m" });
@@ -134,7 +134,7 @@ describe.each([
     expect((await reason).code).toBe(Code.DeadlineExceeded);
   });
 
-  it.each(["99999999H", "2147484S"])("lets a call with the time limit %s run", async (timeout) => {
+  it.each(["99999999H", "2147484S"])("runs a call with the timeout %s", async (timeout) => {
     server.registry.handler = async ({ signal }) => {
       await new Promise((resolve) => setTimeout(resolve, 20));
       signal.throwIfAborted();
@@ -145,7 +145,7 @@ describe.each([
     expect(await trailersOf(stream)).toMatchObject({ "grpc-status": "0" });
   });
 
-  it("never runs a call whose body was cut short", async () => {
+  it("never runs a call with a truncated body", async () => {
     let calls = 0;
     server.registry.handler = () => {
       calls++;
@@ -167,7 +167,7 @@ describe.each([
     expect(calls).toBe(1);
   });
 
-  it("refuses a message that is too large before it has all come, and goes on", async () => {
+  it("rejects an oversized message before it has arrived completely", async () => {
     const stream = callGrpc();
     stream.write(enveloped(TOO_LARGE).subarray(0, MESSAGE_BYTES_MAX));
     expect(await trailersOf(stream)).toMatchObject({ "grpc-status": String(Code.ResourceExhausted) });
@@ -176,7 +176,7 @@ describe.each([
     expect(await trailersOf(after)).toMatchObject({ "grpc-status": "0" });
   });
 
-  it("does not let refused bodies use up an HTTP/2 connection's window", async () => {
+  it("returns the connection window of rejected HTTP/2 bodies", async () => {
     for (let count = 0; count < 40; count++) {
       const stream = callGrpc();
       stream.end(enveloped(TOO_LARGE));
@@ -192,14 +192,14 @@ describe.each([
     },
   );
 
-  it("takes a body that comes byte by byte", async () => {
+  it("accepts a body that arrives byte by byte", async () => {
     const stream = callGrpc();
     for (const byte of enveloped(MESSAGE)) stream.write(Uint8Array.of(byte));
     stream.end();
     expect(await trailersOf(stream)).toMatchObject({ "grpc-status": "0" });
   });
 
-  it("says nothing of a fault to the client", async () => {
+  it("hides an internal error from the client", async () => {
     server.registry.handler = () => Promise.reject(new TypeError("secret"));
     const stream = callGrpc();
     stream.end(enveloped(MESSAGE));
@@ -209,7 +209,7 @@ describe.each([
     });
   });
 
-  it("survives a client that is gone when the answer is ready", async () => {
+  it("survives a client that disconnected before the response", async () => {
     let answer: () => void = () => undefined;
     const running = new Promise<void>((resolve) => {
       server.registry.handler = () => {
@@ -230,7 +230,7 @@ describe.each([
     expect(server.logged).toEqual([]);
   });
 
-  it.each(["[", "a b", "a:b:c", ""])("answers the host %j with 400, and goes on", async (host) => {
+  it.each(["[", "a b", "a:b:c", ""])("answers the host %j with 400, and keeps serving", async (host) => {
     const socket = await openSocket(server.port);
     const head = `POST ${GET} HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/json\r\ncontent-length: 2\r\n`;
     socket.write(`${head}\r\n{}`);

@@ -1,4 +1,4 @@
-/** What the WebSocket door does with clients that are slow, mute, loud or gone, over a watch that the test feeds. */
+/** WebSockets with slow, unresponsive, flooding and disconnected clients, over a watch that the test feeds. */
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { once } from "node:events";
@@ -65,7 +65,7 @@ describe("a WebSocket", () => {
     await watch.returned();
   });
 
-  it("hides what nobody foresaw, and logs it", async () => {
+  it("hides the details of unexpected errors, and logs them", async () => {
     await start();
     const client = await WatchClient.open(bridge.url, PATH);
     watch.push(new TypeError("secret"));
@@ -74,7 +74,7 @@ describe("a WebSocket", () => {
     expect(bridge.faults).toMatchObject([{ message: "secret" }]);
   });
 
-  it("lets go of the watch at once when the client closes, or is gone", async () => {
+  it("closes the watch at once when the client closes or disconnects", async () => {
     for (const leave of ["close", "terminate"] as const) {
       await start();
       const client = await WatchClient.open(bridge.url, PATH);
@@ -84,7 +84,7 @@ describe("a WebSocket", () => {
     }
   });
 
-  it("asks for no more than a client takes", async () => {
+  it("pulls events at the client's pace", async () => {
     await start();
     const client = await WatchClient.open(bridge.url, PATH);
     watch.push(change(1n));
@@ -104,7 +104,7 @@ describe("a WebSocket", () => {
     expect((await client.have(count + 1)).length).toBe(count + 1);
   });
 
-  it("pings, and cuts a client that does not answer by the next ping", async () => {
+  it("pings, and disconnects a client that does not answer before the next ping", async () => {
     await start({ limits: { pingIntervalMs: 250 } });
     const alive = await WatchClient.open(bridge.url, PATH);
     for (let time = 0; time < 3; time++) await once(alive.socket, "ping");
@@ -113,7 +113,7 @@ describe("a WebSocket", () => {
     expect(alive.closed).toBeUndefined();
   });
 
-  it("ignores what a client says, until it is too much", async () => {
+  it("ignores client messages up to a limit", async () => {
     await start();
     const client = await WatchClient.open(bridge.url, PATH);
     client.socket.send("hello");
@@ -132,7 +132,7 @@ describe("a WebSocket", () => {
     await watch.returned();
   });
 
-  it("lets in the pages of the list only", async () => {
+  it("accepts only pages of allowed origins", async () => {
     await start({ allowedOrigins: ["https://a.example"] });
     expect((await refusedUpgrade(bridge.url, PATH, { origin: "https://b.example" }))[0]).toBe(403);
     (await WatchClient.open(bridge.url, PATH, { headers: { origin: "https://a.example" } })).socket.close();
@@ -153,7 +153,7 @@ describe("a WebSocket", () => {
     expect(bridge.registry.calls).toEqual([]);
   });
 
-  it("answers a request for another upgrade as if it had not asked", async () => {
+  it("answers a request for another upgrade as if it had no Upgrade header", async () => {
     await start();
     const head =
       "Host: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n";
@@ -162,7 +162,7 @@ describe("a WebSocket", () => {
     expect(await exchange(withBody)).toMatch(/^HTTP\/1\.1 400 /);
   });
 
-  it("lets go of a watch whose client left during the handshake", async () => {
+  it("closes a watch whose client disconnected during the handshake", async () => {
     let answer: (watch: FakeWatch) => void = () => undefined;
     const answered = new Promise<FakeWatch>((resolve) => (answer = resolve));
     await start({}, { watch: () => answered });

@@ -1,4 +1,4 @@
-/** Watches over WebSocket against a real service: frames, filters, starts, and what is refused before the handshake. */
+/** Watches over WebSocket against a real service: frames, filters, starts, and rejections before the handshake. */
 import { once } from "node:events";
 import { WebSocket } from "ws";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -27,7 +27,7 @@ describe("a watch over WebSocket", () => {
   const remove = (bucket: string, key: string, query = ""): Promise<unknown> =>
     send1(service.url, "DELETE", `${BUCKETS}/${bucket}/keys/${key}${query}`);
 
-  it("sends the present values, then the changes, and nothing else", async () => {
+  it("sends a snapshot, then the changes, and nothing else", async () => {
     const bucket = await newBucket();
     await put(bucket, "a", "old");
     const present = await put(bucket, "a", "1");
@@ -54,7 +54,7 @@ describe("a watch over WebSocket", () => {
     client.socket.close();
   });
 
-  it("leaves the snapshot out, or begins at a revision, on request", async () => {
+  it("skips the snapshot, or starts at a revision, on request", async () => {
     const bucket = await newBucket();
     const revisions = [await put(bucket, "a", "1"), await put(bucket, "b", "2")];
     const later = await WatchClient.open(service.url, `${BUCKETS}/${bucket}/watch?initial=false`);
@@ -69,7 +69,7 @@ describe("a watch over WebSocket", () => {
     from.socket.close();
   });
 
-  it("marks the snapshot's end and its progress when asked", async () => {
+  it("sends snapshot_end and progress frames on request", async () => {
     const bucket = await newBucket();
     const revision = await put(bucket, "a", "1");
     const client = await WatchClient.open(
@@ -88,7 +88,7 @@ describe("a watch over WebSocket", () => {
     client.socket.close();
   });
 
-  it("says that the bucket was deleted, and closes", async () => {
+  it("reports that the bucket was deleted, and closes", async () => {
     const bucket = await newBucket();
     const client = await WatchClient.open(service.url, `${BUCKETS}/${bucket}/watch`);
     await send1(service.url, "DELETE", `${BUCKETS}/${bucket}`);
@@ -96,7 +96,7 @@ describe("a watch over WebSocket", () => {
     expect(client.frames).toEqual([{ type: "error", message: expect.any(String) as string }]);
   });
 
-  it("refuses what is wrong before the handshake", async () => {
+  it("rejects invalid requests before the handshake", async () => {
     const bucket = await newBucket();
     const watch = `${BUCKETS}/${bucket}/watch`;
     const error = expect.any(String) as string;
@@ -133,7 +133,7 @@ describe("a watch over WebSocket", () => {
     ]);
   });
 
-  it("asks for the key of the service, which a browser gives as a sub-protocol, and never takes it from the URL", async () => {
+  it("requires the API key, which a browser sends as a sub-protocol, and never accepts it in the URL", async () => {
     const locked = await startTestService({ "api-key": "0123456789abcdef" });
     try {
       const headers = { authorization: "Bearer 0123456789abcdef" };
@@ -154,7 +154,7 @@ describe("a watch over WebSocket", () => {
     }
   });
 
-  it("says on stopping from where to go on", async () => {
+  it("names the revision to resume from when the service stops", async () => {
     const other = await startTestService();
     try {
       await send1(other.url, "POST", BUCKETS, { body: '{"name":"b"}' });

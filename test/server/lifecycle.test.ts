@@ -1,4 +1,4 @@
-/** Starting, stopping, and losing what is underneath. */
+/** Start, stop, and loss of the embedded nats-server. */
 import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -76,7 +76,7 @@ describe.runIf(process.platform === "linux")("the service", () => {
     expect(openFiles()).toBeLessThanOrEqual(filesAfterFirst + 3);
   }, 120_000);
 
-  it("starts and stops 20 times on a server of others, and leaves no consumer there", async () => {
+  it("starts and stops 20 times on an external nats-server, and leaves no consumer there", async () => {
     const nats = await startNatsServer();
     cleanUp.push(() => nats.remove());
     const connection = await connect({ servers: nats.url });
@@ -119,7 +119,7 @@ describe.runIf(process.platform === "linux")("the service", () => {
     expect((await outcomes).map((outcome) => outcome.status)).toEqual(calls.map(() => "fulfilled"));
   });
 
-  it("goes on by itself after its nats-server was killed: nothing acknowledged is lost, and watches miss nothing", async () => {
+  it("recovers after its nats-server was killed: no acknowledged write is lost, and watches miss nothing", async () => {
     const service = await start({ durability: "safe" });
     const { buckets, kv } = clientsOf(grpc, service.url);
     await buckets.createBucket({ name: "b", history: 64 });
@@ -160,14 +160,14 @@ describe.runIf(process.platform === "linux")("the service", () => {
     await watch.return?.();
   });
 
-  it("refuses a data directory that another service owns", async () => {
+  it("rejects a data directory that another service owns", async () => {
     const service = await start();
     await expect(startTestService({ "data-dir": service.dataDir })).rejects.toThrow(
       /data|in use|owned|another/i,
     );
   });
 
-  it("refuses a port that is taken, and leaves nothing running", async () => {
+  it("fails on a port in use, and leaves nothing running", async () => {
     const service = await start();
     const before = childServers();
     await expect(startTestService({ port: String(service.port) })).rejects.toThrow(
@@ -178,7 +178,7 @@ describe.runIf(process.platform === "linux")("the service", () => {
 });
 
 describe("with a list of allowed origins", () => {
-  it("refuses pages of other origins on every door, before anything is done", async () => {
+  it("rejects pages of other origins in every protocol, before any effect", async () => {
     const service = await start({ "allowed-origins": "https://app.example.com" });
     const create = (path: string, body: string, origin: string): Promise<Response> =>
       fetch(service.url + path, {
@@ -199,7 +199,7 @@ describe("with a list of allowed origins", () => {
 });
 
 describe("with an API key", () => {
-  it("refuses every call without it, the same for a wrong one, and leaves the probes open", async () => {
+  it("rejects every call without it or with a wrong one, except the probes", async () => {
     const service = await start({ "api-key": "correct-horse-battery" });
     for (const headers of [
       {},

@@ -1,4 +1,4 @@
-/** Limits that are no door's own: what happens beyond them, and that the rest goes on. */
+/** Limits that all protocols share: exceeding one affects nothing else. */
 import { once } from "node:events";
 import { connect as connectHttp2, constants } from "node:http2";
 import { connect } from "node:net";
@@ -22,7 +22,7 @@ describe("beyond a limit", () => {
   });
   afterAll(() => service.remove());
 
-  it("connections are closed, and let in again when others have gone", async () => {
+  it("connections are closed, and accepted again after others closed", async () => {
     const sockets = Array.from({ length: 5 }, () => connect(service.port, "127.0.0.1"));
     await Promise.all(sockets.map((socket) => once(socket, "connect")));
     await expect
@@ -46,7 +46,7 @@ describe("beyond a limit", () => {
       .toBe(200);
   });
 
-  it("streams of one HTTP/2 connection are refused, and the others go on", async () => {
+  it("streams of one HTTP/2 connection are refused, and the others continue", async () => {
     const session = connectHttp2(service.url);
     // Node's client would wait by itself once it knows the limit.
     const open = () => {
@@ -66,7 +66,7 @@ describe("beyond a limit", () => {
     session.destroy();
   });
 
-  it("no more buckets are made, until one is deleted", async () => {
+  it("no more buckets are created until one is deleted", async () => {
     const create = async (name: string): Promise<unknown[]> => {
       const { status, json } = await send1(service.url, "POST", BUCKETS, { body: JSON.stringify({ name }) });
       return [status, json];
@@ -81,8 +81,8 @@ describe("beyond a limit", () => {
   });
 });
 
-describe("an API key that has made as many buckets as it may", () => {
-  it("makes no more, until it deletes one; others do", async () => {
+describe("an API key at its bucket limit", () => {
+  it("creates no more until it deletes one; others can", async () => {
     const service = await startTestService({ "api-key": OPERATOR, "buckets-per-api-key-max": "2" });
     onTestFinished(() => service.remove());
     const kvOf = (apiKey: string): KeyValue =>
@@ -124,7 +124,7 @@ describe("large values", () => {
   afterAll(() => service.remove());
 
   /** NATS cuts a connection for which too much waits; writes under way would then have an unknown outcome. */
-  it("may be read by all at once, and no write is lost for it", async () => {
+  it("can be read concurrently without losing a write", async () => {
     const reads = Array.from({ length: count }, (_, index) =>
       send1(service.url, "GET", `${BUCKETS}/b/keys/k${index}?raw=true`),
     );

@@ -1,4 +1,4 @@
-/** The one port: what arrives in odd shapes, and how it ends. */
+/** The one port, with unusual and malformed connections and requests. */
 import { once } from "node:events";
 import { connect as connectHttp2 } from "node:http2";
 import { connect, type Socket } from "node:net";
@@ -53,11 +53,11 @@ async function expectAlive(): Promise<void> {
 }
 
 describe("one port", () => {
-  it("takes HTTP/1.1 and HTTP/2 in turn", async () => {
+  it("accepts HTTP/1.1 and HTTP/2 in turn", async () => {
     for (let round = 0; round < 5; round++) await expectAlive();
   });
 
-  it("tells them apart also where the first bytes come one by one", async () => {
+  it("detects the protocol even if the first bytes arrive one by one", async () => {
     const request = `GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`;
     expect(await exchange(...Array.from(request.slice(0, 6)), request.slice(6))).toContain("200 OK");
     expect(
@@ -73,7 +73,7 @@ describe("one port", () => {
   });
 
   it.each(["[", "a b", "a:b:c", "", "x\\y", "a/b?c", "%"])(
-    "answers the Host %j with an error of the client, on every kind of path",
+    "answers the Host %j with a client error, on every kind of path",
     async (host) => {
       for (const path of [GET_PATH, "/api/v1/kv/buckets", "/", "//", "http://[/"]) {
         const answer = await exchange(
@@ -85,7 +85,7 @@ describe("one port", () => {
     },
   );
 
-  it.each(["[", "a b"])("answers the HTTP/2 authority %j without falling over", async (authority) => {
+  it.each(["[", "a b"])("survives the HTTP/2 authority %j", async (authority) => {
     const session = connectHttp2(service.url);
     session.on("error", () => undefined);
     const stream = session.request({
@@ -116,12 +116,12 @@ describe("one port", () => {
     await expectAlive();
   });
 
-  it("answers a path that is nobody's with 404", async () => {
+  it("answers an unknown path with 404", async () => {
     expect((await fetch(`${service.url}/nobody`)).status).toBe(404);
     expect(await http2Get("/nobody")).toBe(404);
   });
 
-  it("says that it is alive and ready", async () => {
+  it("reports that it is alive and ready", async () => {
     for (const path of ["/healthz", "/readyz"]) expect((await fetch(service.url + path)).status).toBe(200);
   });
 });

@@ -1,4 +1,4 @@
-/** Stopping: what clients that are connected see of it, on each version of HTTP, and how long it may take. */
+/** Stopping: what connected clients see of it on each HTTP version, and how long it may take. */
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { Agent, type IncomingMessage, request, type ServerResponse } from "node:http";
@@ -34,7 +34,7 @@ afterEach(async () => {
 
 const LONG = "x".repeat(30_000_000);
 
-/** A listener whose requests the test answers, past Node's server where it is told so. */
+/** A listener whose requests the test answers, bypassing Node's server if `isPlain`. */
 async function startListener(
   isPlain = false,
 ): Promise<{ listener: Listener; waiting: ((text: string) => void)[]; urls: (string | undefined)[] }> {
@@ -88,10 +88,10 @@ async function get(url: string, agent: Agent): Promise<IncomingMessage & { reado
 }
 
 describe.each([
-  ["past Node's server", true],
-  ["of Node's server", false],
+  ["that bypasses Node's server", true],
+  ["on Node's server", false],
 ])("a client of HTTP/1.1 %s", (_name, isPlain) => {
-  it("is asked to leave its kept connection by the next answer", async () => {
+  it("gets Connection: close with the next response on its kept connection", async () => {
     const { listener } = await startListener(isPlain);
     const agent = keptConnection();
     expect((await get(listener.url, agent)).headers.connection).toBe("keep-alive");
@@ -102,7 +102,7 @@ describe.each([
     expect((await get(listener.url, agent)).isReused).toBe(false);
   });
 
-  it("is asked to leave by an answer that it waits for, and gets it whole", async () => {
+  it("gets a pending response complete, with Connection: close", async () => {
     const { listener, waiting } = await startListener(isPlain);
     const answer = get(`${listener.url}/wait`, keptConnection());
     await expect.poll(() => waiting.length).toBe(1);
@@ -112,7 +112,7 @@ describe.each([
     await drained;
   });
 
-  it("gets the whole of an answer that it is still taking", async () => {
+  it("gets a response that it is still reading completely", async () => {
     const { listener } = await startListener(isPlain);
     const outgoing = request(`${listener.url}/long`, { agent: keptConnection() }).end();
     const [answer] = (await once(outgoing, "response")) as [IncomingMessage];
@@ -127,7 +127,7 @@ describe.each([
     await drained;
   });
 
-  it("gets nothing done behind its last answer, and that one whole", async () => {
+  it("gets its final response complete, and later requests are not processed", async () => {
     const { listener, waiting, urls } = await startListener(isPlain);
     const client = connect(listener.port, "127.0.0.1");
     const ask = (url: string): void => void client.write(`GET ${url} HTTP/1.1\r\nHost: x\r\n\r\n`);
@@ -145,7 +145,7 @@ describe.each([
     expect(urls).toEqual(["/wait", "/ok"]);
   });
 
-  it("that asks on and on without reading has one answer made after the other", async () => {
+  it("that pipelines without reading has its requests processed one at a time", async () => {
     const { listener, waiting, urls } = await startListener(isPlain);
     const client = connect(listener.port, "127.0.0.1").resume();
     client.on("error", () => undefined);
@@ -158,7 +158,7 @@ describe.each([
     client.destroy();
   });
 
-  it("is cut off when the time to drain is over", async () => {
+  it("is disconnected after the drain deadline", async () => {
     const { listener, waiting } = await startListener(isPlain);
     const outgoing = request(`${listener.url}/wait`, { agent: false }).end();
     const failed = once(outgoing, "error");
@@ -256,7 +256,7 @@ describe("a watch", () => {
 });
 
 describe("the service", () => {
-  it("stops also when the storage is away, and its watches say from where to resume", async () => {
+  it("stops while the storage is unavailable, and its watches report the revision to resume from", async () => {
     const nats = await startNatsServer();
     cleanUp.push(() => nats.remove());
     const service = await startTestService({ "nats-url": nats.url, "drain-timeout-ms": "2000" });
@@ -270,7 +270,7 @@ describe("the service", () => {
     expect(await watch.text()).toContain("Resume with start_revision=1.");
   }, 60_000);
 
-  it("takes calls for SHUTDOWN_DELAY_MS after SIGTERM while it is not ready, and stops at once on a second signal", async () => {
+  it("accepts calls for SHUTDOWN_DELAY_MS after SIGTERM while not ready, and stops at once on a second signal", async () => {
     const { child, url } = await startProcess({ "shutdown-delay-ms": "3600000" });
     const bucket = `${url}/api/v1/kv/buckets/b`;
     await fetch(`${url}/api/v1/kv/buckets`, { method: "POST", body: '{"name":"b"}' });

@@ -66,7 +66,7 @@ describe.skipIf(!hasOpenssl)("TLS files that change", () => {
     renameSync(`${file}.new`, file);
   }
 
-  it("are used by new connections, and those that are open go on", async () => {
+  it("are used by new connections, and open ones continue", async () => {
     const session = connectHttp2(service.url, { rejectUnauthorized: false });
     expect(await http2Status(session)).toBe(200);
     write(pairs.second);
@@ -76,7 +76,7 @@ describe.skipIf(!hasOpenssl)("TLS files that change", () => {
     session.close();
   });
 
-  it("may be links that are replaced, as Kubernetes does", async () => {
+  it("can be symbolic links that are replaced, as Kubernetes does", async () => {
     for (const name of ["third", "fourth"] as const) {
       mkdirSync(join(folder, `data-${name}`));
       writeFileSync(join(folder, `data-${name}`, "cert.pem"), pairs[name].cert);
@@ -167,7 +167,7 @@ describe.skipIf(!hasOpenssl)("clients with certificates", () => {
   }
   const key = (bucket: string): string => `/api/v1/kv/buckets/${bucket}/keys/k`;
 
-  it("may do what the rules for their name say, and no more", async () => {
+  it("have the permissions of the rules for their name, and no more", async () => {
     expect(await call(clients.orders, "PUT", key("orders-b"), "v")).toBe(200);
     expect(await call(clients.orders, "GET", key("orders-b"))).toBe(200);
     expect(await call(clients.orders, "PUT", key("other"), "v")).toBe(403);
@@ -203,13 +203,13 @@ describe.skipIf(!hasOpenssl)("clients with certificates", () => {
     expect(await call(undefined, "GET", "/healthz")).toBe(200);
   });
 
-  it("are judged by the key that they bring", async () => {
+  it("have the permissions of the API key that they send", async () => {
     expect(await call(clients.operator, "GET", key("other"), "", { authorization: "Bearer wrong" })).toBe(
       401,
     );
   });
 
-  it("are not let in at all without a certificate where one is required", async () => {
+  it("are disconnected without a certificate if one is required", async () => {
     const strict = await startTestService(settings("required"));
     try {
       const { url } = strict;

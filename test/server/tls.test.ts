@@ -35,7 +35,7 @@ describe.skipIf(!hasOpenssl)("with TLS", () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  it("says so in its address", () => {
+  it("has an https address", () => {
     expect(service.url).toMatch(/^https:\/\/127\.0\.0\.1:/);
   });
 
@@ -58,7 +58,7 @@ describe.skipIf(!hasOpenssl)("with TLS", () => {
     expect(response.statusCode).toBe(200);
   });
 
-  it("closes a connection that does not speak TLS, and goes on", async () => {
+  it("closes a connection that does not speak TLS, and keeps serving", async () => {
     const socket = connect(service.port, "127.0.0.1");
     socket.on("error", () => undefined);
     socket.end("GET / HTTP/1.1\r\nHost: x\r\n\r\n");

@@ -1,4 +1,4 @@
-/** Several processes on one port and one embedded nats-server. Runs what was built. */
+/** Several processes on one port and one embedded nats-server. Runs the built service. */
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
@@ -69,7 +69,7 @@ const workers = (): number[] =>
   );
 
 describe.runIf(process.platform === "linux")("two workers", () => {
-  it("answer on one port, and a watch through one sees what was written through the other", async () => {
+  it("share one port, and a watch through one sees writes through the other", async () => {
     expect(workers()).toHaveLength(2);
     const setUp = clientsOf(grpc, url);
     await setUp.buckets.createBucket({ name: "shared", history: 64 });
@@ -87,7 +87,7 @@ describe.runIf(process.platform === "linux")("two workers", () => {
     }
   });
 
-  it("show the metrics of all together, whichever of them is asked, and by both ports", async () => {
+  it("each show the combined metrics, on both ports", async () => {
     const labels = { method: "ironflow.kv.v1.KeyValueService/Put", code: "ok" };
     for (let round = 0; round < 4; round++) {
       // Each on a connection of its own, so that another worker answers.
