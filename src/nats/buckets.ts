@@ -22,6 +22,7 @@ import type { LiveKeys } from "./live-keys.js";
 import type { ReadCache } from "./read-cache.js";
 import { existing, type MessageReader, type Place } from "./newest.js";
 import { PresentBuckets } from "./bucket-room.js";
+import { withoutPredecessor } from "./predecessor.js";
 import type { Requests } from "./requests.js";
 import { changeBucket } from "./retry.js";
 import { bucketInfoOf, streamConfigOf, updatedConfig } from "./stream-config.js";
@@ -83,7 +84,8 @@ export class Buckets {
       // The same again is the same act of creation, by its id: it makes the bucket, or finds the one that it made.
       settle: () => Promise.resolve(undefined),
     };
-    const info = await changeBucket<StreamInfo>(requests, request, { bucket: name }, scope);
+    const created = await changeBucket<StreamInfo>(requests, request, { bucket: name }, scope);
+    const info = await withoutPredecessor(requests, created, { bucket: name }, scope);
     return bucketInfoOf(name, info, 0, this.options.durability());
   }
 

@@ -15,6 +15,7 @@ import { existing, type Place } from "./newest.js";
 import { RequestCoalescer } from "./request-coalescer.js";
 import { firstAfter, SLICE_KEYS, type SortedKeys, sortKeys } from "./sorted-keys.js";
 import { coveringSubject } from "./watch/covering-subject.js";
+import type { ReadStart } from "./watch/reader.js";
 
 const NANOS_PER_MS = 1_000_000;
 
@@ -105,7 +106,7 @@ export class LiveKeys {
     for (let isLastTry = false; ; isLastTry = true) {
       const scanned: ScannedSubjects = new Map();
       const upTo = info.state.last_seq;
-      const range = { filter, ageMsMax, upTo: isStrong ? upTo : undefined };
+      const range = { filter, ageMsMax, upTo: isStrong ? upTo : undefined, ...startOf(info) };
       await scanSubjects(this.options, place, range, scanned, scope);
       if (!isStrong) return (await liveKeysOf(place, scanned, serverTimeMs(info))).keys;
       const after = await existing(this.options.requests, place, scope);
@@ -142,4 +143,9 @@ async function liveKeysOf(place: Place, scanned: ScannedSubjects, nowMs: number)
     if (untilMs < validUntilMs) validUntilMs = untilMs;
   }
   return { keys: await sortKeys(keys), validUntilMs };
+}
+
+/** With a history of 1 all that is stored is the newest of its key, and the server reads that faster than a list of what is newest. */
+function startOf({ config, state }: StreamInfo): { readonly start?: ReadStart } {
+  return config.max_msgs_per_subject === 1 ? { start: { sequence: Math.max(1, state.first_seq) } } : {};
 }

@@ -36,12 +36,23 @@ const SILENCE_MS_MAX = 15_000;
 
 /** What a message takes on the wire beside what the server counts. */
 const FRAME_BYTES = 128;
+/** The most bytes that a message without its value is expected to have: a key and headers of this service have far fewer. */
+const HEADERS_BYTES = 16_384;
+/** The most such messages in one pull. */
+const HEADERS_BATCH_MAX = 256;
 
 /** Tells these consumers from those of live watches: see compaction.ts. */
 export const READER_DESCRIPTION = "what one call or watch through ironflow-kv reads";
 
 const NO_MESSAGES = 404;
 const PULL_ENDED = 409;
+
+/** As the server wants it: https://github.com/nats-io/nats-architecture-and-design ADR-13. */
+interface PullRequest {
+  readonly batch: number;
+  readonly max_bytes?: number;
+  readonly no_wait: true;
+}
 
 export class Reader {
   private readonly inbox = createInbox();
@@ -51,6 +62,8 @@ export class Reader {
   private finishPull: ((result: PullResult) => void) | undefined;
   private onChange: ((change: Change) => void) | undefined;
   private consumerSequence = 0;
+  /** Messages after which the server ends the pull without a word; undefined: it sends a status. */
+  private countLeft: number | undefined;
   private silence: NodeJS.Timeout | undefined;
   private bytesMax: number;
   private isClosed = false;
@@ -64,6 +77,7 @@ export class Reader {
      */
     readonly mayStumble: boolean,
     bytesMax: number,
+    private readonly headersOnly: boolean,
     private readonly silenceMs: number,
   ) {
     this.bytesMax = bytesMax;
@@ -79,7 +93,14 @@ export class Reader {
     subject: string,
     { start, bytesMax, headersOnly = false, scope, silenceMs = SILENCE_MS_MAX }: ReaderOptions,
   ): Promise<Reader> {
-    const reader = new Reader(api, subjectPrefix, start === "newest_of_each", bytesMax, silenceMs);
+    const reader = new Reader(
+      api,
+      subjectPrefix,
+      start === "newest_of_each",
+      bytesMax,
+      headersOnly,
+      silenceMs,
+    );
     try {
       const config = {
         description: READER_DESCRIPTION,
@@ -108,19 +129,39 @@ export class Reader {
     const { link } = this.api.requests;
     if (this.isClosed || !link.isConnected) return Promise.resolve("lost");
     this.onChange = onChange;
+    const { request, bytesMax } = this.pullOf(batch);
+    this.countLeft = this.mayStumble ? request.batch : undefined;
     return new Promise((resolve) => {
       this.finishPull = resolve;
-      this.asked.reserve(this.bytesMax + batch * FRAME_BYTES, () => {
+      this.asked.reserve(bytesMax, () => {
         if (this.finishPull !== resolve || !link.isConnected) return false;
         this.heard();
         link.connection.publish(
           `$JS.API.CONSUMER.MSG.NEXT.${this.api.stream}.${this.name}`,
-          JSON.stringify({ batch, max_bytes: this.bytesMax, no_wait: true }),
+          JSON.stringify(request),
           { reply: this.inbox },
         );
         return true;
       });
     });
+  }
+
+  /**
+   * A request for the next messages, and the most bytes that its answer takes.
+   *
+   * The newest of each key are limited by their count alone: where `max_bytes` ends a pull, the server has taken the next message from its list
+   * and never sends it (consumer.go of 2.15.1: getNextMsg removes it from the list, and only `sseq` is put back).
+   */
+  private pullOf(batch: number): { readonly request: PullRequest; readonly bytesMax: number } {
+    if (!this.mayStumble) {
+      const request: PullRequest = { batch, max_bytes: this.bytesMax, no_wait: true };
+      return { request, bytesMax: this.bytesMax + batch * FRAME_BYTES };
+    }
+    const { messageBytesMax } = this.api;
+    const bytesEach = this.headersOnly ? Math.min(HEADERS_BYTES, messageBytesMax) : messageBytesMax;
+    const countMax = this.headersOnly ? HEADERS_BATCH_MAX : Math.floor(this.bytesMax / bytesEach);
+    const count = Math.max(1, Math.min(batch, countMax));
+    return { request: { batch: count, no_wait: true }, bytesMax: count * (bytesEach + FRAME_BYTES) };
   }
 
   /** Ends a pull under way as lost, and deletes the consumer. */
@@ -153,9 +194,10 @@ export class Reader {
     this.consumerSequence = delivery.consumerSequence;
     const storedKey = message.subject.slice(this.subjectPrefix.length);
     this.onChange?.(new Change({ headers, data: message.data }, storedKey, delivery));
+    if (this.countLeft !== undefined && --this.countLeft === 0) this.finish("more");
   }
 
-  /** What ends a pull (ADR-13): each one is ended by one of these, also when it brought all it was to bring. */
+  /** The status that ends a pull (ADR-13). A pull with `max_bytes` ends with one also when it brought all that it was to bring. */
   private receiveStatus(headers: HeaderBlock): void {
     const { status: code, description } = headers;
     if (code === NO_MESSAGES) {
