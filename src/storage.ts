@@ -3,12 +3,12 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Config } from "./config.js";
 import type { Durability } from "./kv/store.js";
-import { type ConnectedNats, connectNats, type ConnectOptions } from "./nats/connect.js";
-import { DiskGuard } from "./nats/disk-guard.js";
-import { STORE_FOLDER } from "./nats/embedded-config.js";
-import { type EmbeddedNats, startEmbedded } from "./nats/embedded.js";
-import { Link } from "./nats/link.js";
-import { capabilitiesOf, oldServerWarning, RELIABLE_SERVER_VERSION } from "./nats/server-version.js";
+import { type ConnectedNats, connectNats, type ConnectOptions } from "./nats/client/connect.js";
+import { DiskGuard } from "./nats/embedded/disk-guard.js";
+import { STORE_FOLDER } from "./nats/embedded/server-config.js";
+import { type EmbeddedNats, startEmbedded } from "./nats/embedded/embedded-server.js";
+import { Link } from "./nats/client/link.js";
+import { capabilitiesOf, oldServerWarning, RELIABLE_SERVER_VERSION } from "./nats/client/server-version.js";
 
 export interface StorageOptions {
   readonly config: Config;

@@ -56,6 +56,34 @@ describe("the packages", () => {
   });
 });
 
+/** Which folders of src/nats each of them may import. Files straight in src/nats wire the store and may import all. */
+const NATS_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  client: [],
+  embedded: ["client"],
+  streams: ["client"],
+  read: ["client", "streams"],
+  buckets: ["client", "embedded", "streams", "read"],
+  write: ["client", "embedded", "streams", "read", "buckets"],
+  watch: ["client", "streams", "read"],
+};
+
+describe("the folders of src/nats", () => {
+  const inFolders = files.filter((file) => file.startsWith("src/nats/") && file.split("/").length > 3);
+
+  it.each(inFolders)("%s imports only what it may", (file) => {
+    const folder = file.split("/")[2] ?? "";
+    const allowed = NATS_MAY_IMPORT[folder];
+    expect(allowed, `src/nats/${folder} has no rule; add one`).toBeDefined();
+    for (const { target } of importsOf(file)) {
+      if (!target.startsWith("src/nats/")) continue;
+      const parts = target.split("/");
+      expect([folder, ...(allowed ?? [])], `${file} imports ${target}`).toContain(
+        parts.length > 3 ? parts[2] : "src/nats itself",
+      );
+    }
+  });
+});
+
 describe("the arrows between the folders", () => {
   it.each(files.filter((file) => file.split("/").length > 2))("%s imports only what it may", (file) => {
     const folder = file.split("/")[1] ?? "";
@@ -81,7 +109,7 @@ describe("the arrows between the folders", () => {
       const source = withoutComments(file);
       return /[cC]onnection\??\.subscribe\(/.test(source) || /from "@nats-io\/(kv|jetstream)"/.test(source);
     });
-    expect(subscribing).toEqual(["src/nats/link.ts"]);
+    expect(subscribing).toEqual(["src/nats/client/link.ts"]);
   });
 
   it("keeps files at a size that can be read in one go", () => {

@@ -2,29 +2,29 @@
 import type { Limits } from "../kv/limits.js";
 import { streamName } from "../kv/names.js";
 import type { CallScope, Durability, Store, Watch, WatchOptions } from "../kv/store.js";
-import { BucketFactsCache } from "./bucket-facts.js";
-import { BucketQuota } from "./bucket-quota.js";
-import { Buckets } from "./buckets.js";
-import { Compaction } from "./compaction.js";
-import { type DiskRoom, UNSEEN_DISK } from "./disk-guard.js";
-import { Entries, placeOf } from "./entries.js";
-import { EntryWrites } from "./entry-writes.js";
-import { toKvError } from "./errors.js";
-import { Expiry } from "./expiry.js";
-import { History } from "./history.js";
-import { Incarnations } from "./incarnations.js";
-import { Imports } from "./imports.js";
-import { askJetStream } from "./jetstream-api.js";
-import type { Link } from "./link.js";
-import { LiveKeys } from "./live-keys.js";
-import type { Log } from "./log.js";
-import { MessageReader, storedMessageBytesMax } from "./newest.js";
-import { ReadCache } from "./read-cache.js";
-import { Requests } from "./requests.js";
-import { storeSizes } from "./store-sizes.js";
-import { Writer } from "./writes.js";
+import { BucketFactsCache } from "./streams/bucket-config-cache.js";
+import { BucketQuota } from "./write/bucket-quota.js";
+import { Buckets } from "./buckets/buckets.js";
+import { Compaction } from "./buckets/compaction.js";
+import { type DiskRoom, UNSEEN_DISK } from "./embedded/disk-guard.js";
+import { Entries, placeOf } from "./read/entries.js";
+import { EntryWrites } from "./write/entry-writes.js";
+import { toKvError } from "./client/errors.js";
+import { Expiry } from "./streams/expiry.js";
+import { History } from "./read/history.js";
+import { Incarnations } from "./write/incarnations.js";
+import { Imports } from "./write/imports.js";
+import { askJetStream } from "./client/jetstream-api.js";
+import type { Link } from "./client/link.js";
+import { LiveKeys } from "./read/live-keys.js";
+import type { Log } from "./client/log.js";
+import { MessageReader, storedMessageBytesMax } from "./client/message-reader.js";
+import { ReadCache } from "./read/read-cache.js";
+import { Requests } from "./client/requests.js";
+import { storeSizes } from "./streams/store-sizes.js";
+import { Writer } from "./write/writer.js";
 
-/** What runs the watches: `WatchHubs` of watch-hub.ts. */
+/** What runs the watches: `WatchHubs` of watch/hubs.ts. */
 export interface Watches {
   watch(bucket: string, options: WatchOptions, scope: CallScope): Promise<Watch>;
   /** Ends the bucket's watches with `bucket_not_found`. */

@@ -2,21 +2,21 @@
 import { KvError, type KvErrorKind } from "../kv/errors.js";
 import { DEFAULT_LIMITS } from "../kv/limits.js";
 import type { BucketConfig, CallScope, SystemBucket } from "../kv/store.js";
-import { BucketFactsCache } from "./bucket-facts.js";
-import { BucketQuota } from "./bucket-quota.js";
-import { type DiskRoom, UNSEEN_DISK } from "./disk-guard.js";
-import { Entries } from "./entries.js";
-import { EntryWrites } from "./entry-writes.js";
-import { Expiry } from "./expiry.js";
-import { toKvError } from "./errors.js";
-import { askJetStream, streamInfo } from "./jetstream-api.js";
-import type { Link } from "./link.js";
-import { MessageReader, storedMessageBytesMax } from "./newest.js";
-import { Requests } from "./requests.js";
-import { streamConfigOf } from "./stream-config.js";
+import { BucketFactsCache } from "./streams/bucket-config-cache.js";
+import { BucketQuota } from "./write/bucket-quota.js";
+import { type DiskRoom, UNSEEN_DISK } from "./embedded/disk-guard.js";
+import { Entries } from "./read/entries.js";
+import { EntryWrites } from "./write/entry-writes.js";
+import { Expiry } from "./streams/expiry.js";
+import { toKvError } from "./client/errors.js";
+import { askJetStream, streamInfo } from "./client/jetstream-api.js";
+import type { Link } from "./client/link.js";
+import { MessageReader, storedMessageBytesMax } from "./client/message-reader.js";
+import { Requests } from "./client/requests.js";
+import { streamConfigOf } from "./streams/stream-config.js";
 import type { HubLog } from "./watch/hub-options.js";
-import { WatchHubs } from "./watch-hub.js";
-import { Writer } from "./writes.js";
+import { WatchHubs } from "./watch/hubs.js";
+import { Writer } from "./write/writer.js";
 
 const OWNER = "SYS_";
 

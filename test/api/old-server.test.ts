@@ -7,8 +7,8 @@ import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { createClient } from "@ironflow-kv/client";
 import { type StartOptions, startService } from "../../src/embed.js";
-import { installedPaths } from "../../src/nats/embedded-program.js";
-import { capabilitiesOf, isAtLeast, isSupported } from "../../src/nats/server-version.js";
+import { installedPaths } from "../../src/nats/embedded/server-program.js";
+import { capabilitiesOf, isAtLeast, isSupported } from "../../src/nats/client/server-version.js";
 import { relayAs, type VersionRelay } from "../nats/version-relay.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 

@@ -41,10 +41,10 @@ describe("the SDK's files", () => {
     "@connectrpc/connect",
     "@connectrpc/connect-web",
   ]);
-  const files = readdirSync(join(ROOT, "src/client"));
+  const files = readdirSync(join(ROOT, "packages/client/src"));
 
   it.each(files)("%s imports nothing that a browser does not have", (file) => {
-    const source = readFileSync(join(ROOT, "src/client", file), "utf8");
+    const source = readFileSync(join(ROOT, "packages/client/src", file), "utf8");
     const packages = [...source.matchAll(/from "([^".][^"]*)"/g)].map((match) => match[1] ?? "");
     expect(packages.filter((name) => !WITHOUT_NODE.has(name))).toEqual([]);
     expect(source).not.toMatch(/\bBuffer\b|\brequire\(|\bimport\(/);

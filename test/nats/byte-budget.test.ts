@@ -1,6 +1,6 @@
 /** The budget of bytes that NATS may have on their way: never exceeded, in order, and given back in full. */
 import { describe, expect, it } from "vitest";
-import { ByteBudget } from "../../src/nats/byte-budget.js";
+import { ByteBudget } from "../../src/nats/client/byte-budget.js";
 import { Random } from "../../packages/http2/test/fuzz/random.js";
 
 const MAX = 1_000;

@@ -7,9 +7,9 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type ConnectedNats, connectNats, type ConnectOptions } from "../../src/nats/connect.js";
-import { parseServerUrls } from "../../src/nats/server-urls.js";
-import { StartError } from "../../src/nats/start-error.js";
+import { type ConnectedNats, connectNats, type ConnectOptions } from "../../src/nats/client/connect.js";
+import { parseServerUrls } from "../../src/nats/client/server-urls.js";
+import { StartError } from "../../src/nats/client/start-error.js";
 import { freePort, startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { makeOperator } from "./operator.js";
 

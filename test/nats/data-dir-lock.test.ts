@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pid as ownPid } from "node:process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type DataDirLock, lockDataDir } from "../../src/nats/data-dir-lock.js";
-import { StartError } from "../../src/nats/start-error.js";
+import { type DataDirLock, lockDataDir } from "../../src/nats/embedded/data-dir-lock.js";
+import { StartError } from "../../src/nats/client/start-error.js";
 import { killParent, useParents } from "./parent-process.js";
 
 const startParent = useParents();

@@ -2,7 +2,7 @@ import { cp, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { findProgram, installedPaths, type ServerProgram } from "../../src/nats/embedded-program.js";
+import { findProgram, installedPaths, type ServerProgram } from "../../src/nats/embedded/server-program.js";
 import { NATS_PROGRAM } from "../support/nats-program.js";
 
 const EMBEDDED = join(import.meta.dirname, "../../embedded");

@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pid as ownPid } from "node:process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type DataDirLock, lockDataDir, windowsPipePath } from "../../src/nats/data-dir-lock.js";
-import { untilReady } from "../../src/nats/embedded-check.js";
-import { freePort, newCredentials, writeConfig } from "../../src/nats/embedded-config.js";
-import { spawnServer } from "../../src/nats/embedded-process.js";
+import { type DataDirLock, lockDataDir, windowsPipePath } from "../../src/nats/embedded/data-dir-lock.js";
+import { untilReady } from "../../src/nats/embedded/readiness-check.js";
+import { freePort, newCredentials, writeConfig } from "../../src/nats/embedded/server-config.js";
+import { spawnServer } from "../../src/nats/embedded/server-process.js";
 import { NATS_PROGRAM } from "../support/nats-program.js";
 import { childrenOf, isAlive } from "./processes.js";
 

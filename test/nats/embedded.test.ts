@@ -16,10 +16,14 @@ import { join, relative } from "node:path";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { connectNats } from "../../src/nats/connect.js";
-import { lockDataDir } from "../../src/nats/data-dir-lock.js";
-import { type EmbeddedNats, type EmbeddedOptions, startEmbedded } from "../../src/nats/embedded.js";
-import { StartError } from "../../src/nats/start-error.js";
+import { connectNats } from "../../src/nats/client/connect.js";
+import { lockDataDir } from "../../src/nats/embedded/data-dir-lock.js";
+import {
+  type EmbeddedNats,
+  type EmbeddedOptions,
+  startEmbedded,
+} from "../../src/nats/embedded/embedded-server.js";
+import { StartError } from "../../src/nats/client/start-error.js";
 import { NATS_PROGRAM } from "../support/nats-program.js";
 import { killParent, useParents } from "./parent-process.js";
 import { childrenOf, isAlive, listeningAddresses, processesNaming, untilGone } from "./processes.js";

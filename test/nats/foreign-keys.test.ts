@@ -3,7 +3,7 @@ import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { streamName, subjectPrefix } from "../../src/kv/names.js";
 import type { Store, WatchOptions } from "../../src/kv/store.js";
-import type { WatchHubs } from "../../src/nats/watch-hub.js";
+import type { WatchHubs } from "../../src/nats/watch/hubs.js";
 import type { Watcher } from "../../src/nats/watch/watcher.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { bytes, expectRefusal, newBucketName, scope } from "./store-contract.js";

@@ -7,8 +7,8 @@ import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, it } from
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import { streamName, subjectPrefix } from "../../src/kv/names.js";
 import type { Store } from "../../src/kv/store.js";
-import { SMALL_ANSWER_BYTES } from "../../src/nats/requests.js";
-import { WatchHubs } from "../../src/nats/watch-hub.js";
+import { SMALL_ANSWER_BYTES } from "../../src/nats/client/requests.js";
+import { WatchHubs } from "../../src/nats/watch/hubs.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { bytes, scope } from "./store-contract.js";
 import { type OpenStore, openStore } from "./store-support.js";

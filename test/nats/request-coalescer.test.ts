@@ -1,6 +1,6 @@
 /** Reads that are shared: each caller gets an answer that was asked for after its call began, and no read serves nobody. */
 import { describe, expect, it } from "vitest";
-import { RequestCoalescer } from "../../src/nats/request-coalescer.js";
+import { RequestCoalescer } from "../../src/nats/client/request-coalescer.js";
 import type { CallScope } from "../../src/kv/store.js";
 
 interface Asked {

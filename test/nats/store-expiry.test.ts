@@ -4,7 +4,7 @@ import { headers } from "@nats-io/transport-node";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { streamName, subjectOf } from "../../src/kv/names.js";
 import type { WatchOptions } from "../../src/kv/store.js";
-import type { WatchHubs } from "../../src/nats/watch-hub.js";
+import type { WatchHubs } from "../../src/nats/watch/hubs.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { bytes, expectRefusal, historyOf, newBucketName, scope } from "./store-contract.js";
 import { type OpenStore, openStore } from "./store-support.js";

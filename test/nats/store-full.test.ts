@@ -5,7 +5,7 @@ import { KvError } from "../../src/kv/errors.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import { streamName, subjectOf } from "../../src/kv/names.js";
 import type { Store } from "../../src/kv/store.js";
-import type { WatchHubs } from "../../src/nats/watch-hub.js";
+import type { WatchHubs } from "../../src/nats/watch/hubs.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { bytes, expectRefusal, newBucketName, refusal, scope } from "./store-contract.js";
 import { type OpenStore, openStore } from "./store-support.js";

@@ -3,12 +3,12 @@ import * as fc from "fast-check";
 import { headers as clientHeaders, MsgHdrsImpl } from "@nats-io/transport-node";
 import { describe, expect, it } from "vitest";
 import { KvError, type KvErrorKind } from "../../src/kv/errors.js";
-import { JetStreamError, toKvError } from "../../src/nats/errors.js";
-import { compareBytes } from "../../src/nats/sorted-keys.js";
-import { HeaderBlock, RawHeaders } from "../../src/nats/messages.js";
-import { entryOf, operationOf } from "../../src/nats/records.js";
-import { Unanswered } from "../../src/nats/requests.js";
-import { parseTimestamp } from "../../src/nats/timestamps.js";
+import { JetStreamError, toKvError } from "../../src/nats/client/errors.js";
+import { compareBytes } from "../../src/nats/read/sorted-keys.js";
+import { HeaderBlock, RawHeaders } from "../../src/nats/client/messages.js";
+import { entryOf, operationOf } from "../../src/nats/streams/records.js";
+import { Unanswered } from "../../src/nats/client/requests.js";
+import { parseTimestamp } from "../../src/nats/client/timestamps.js";
 
 describe("a failure of the storage", () => {
   it.each<[number, string, KvErrorKind]>([

@@ -2,7 +2,7 @@
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { DEFAULT_LIMITS, type Limits } from "../../src/kv/limits.js";
 import type { Store } from "../../src/kv/store.js";
-import { Link } from "../../src/nats/link.js";
+import { Link } from "../../src/nats/client/link.js";
 import { createJetStreamStore, type Watches } from "../../src/nats/store.js";
 
 /** Watches are another part's tests. */

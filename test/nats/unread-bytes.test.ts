@@ -1,8 +1,8 @@
 /** What is reserved for answers is held until they have arrived, is given back in full, and survives what callbacks throw. */
 import { connect, type Msg, type NatsConnection } from "@nats-io/transport-node";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
-import { Link } from "../../src/nats/link.js";
-import { Requests } from "../../src/nats/requests.js";
+import { Link } from "../../src/nats/client/link.js";
+import { Requests } from "../../src/nats/client/requests.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { bytes, scope } from "./store-contract.js";
 import { openStore } from "./store-support.js";

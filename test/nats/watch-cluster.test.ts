@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { KvError } from "../../src/kv/errors.js";
 import { streamName } from "../../src/kv/names.js";
 import type { WatchEvent, WatchOptions } from "../../src/kv/store.js";
-import type { WatchHubs } from "../../src/nats/watch-hub.js";
+import type { WatchHubs } from "../../src/nats/watch/hubs.js";
 import { freePort, startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { TestBucket } from "./watch-bucket.js";
 import { compare, type Watched, type Written } from "./watch-model.js";

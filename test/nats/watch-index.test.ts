@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { matchesAny, parseFilters, serverSubjects } from "../../src/kv/filter.js";
 import { escapeKey } from "../../src/kv/names.js";
-import { coveringSubject } from "../../src/nats/watch/covering-subject.js";
+import { coveringSubject } from "../../src/nats/read/covering-subject.js";
 import { FilterIndex } from "../../src/nats/watch/filter-index.js";
 
 const token = fc.constantFrom("a", "b", "ab", "user", "1", "x y");

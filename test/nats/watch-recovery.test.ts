@@ -3,7 +3,7 @@ import { jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { streamName } from "../../src/kv/names.js";
-import type { WatchHubs } from "../../src/nats/watch-hub.js";
+import type { WatchHubs } from "../../src/nats/watch/hubs.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { TestBucket } from "./watch-bucket.js";
 import { openFaultyLink } from "./faulty-link.js";

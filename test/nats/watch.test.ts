@@ -2,7 +2,7 @@
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { WatchOptions } from "../../src/kv/store.js";
-import type { WatchHubs } from "../../src/nats/watch-hub.js";
+import type { WatchHubs } from "../../src/nats/watch/hubs.js";
 import type { Watcher } from "../../src/nats/watch/watcher.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { TestBucket, type TestBucketOptions } from "./watch-bucket.js";

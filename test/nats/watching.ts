@@ -2,7 +2,7 @@
 import type { NatsConnection } from "@nats-io/transport-node";
 import { DEFAULT_LIMITS, type Limits } from "../../src/kv/limits.js";
 import type { CallScope, WatchEvent } from "../../src/kv/store.js";
-import { WatchHubs } from "../../src/nats/watch-hub.js";
+import { WatchHubs } from "../../src/nats/watch/hubs.js";
 import { linkOf } from "./store-support.js";
 import type { Watcher } from "../../src/nats/watch/watcher.js";
 

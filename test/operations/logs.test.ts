@@ -230,7 +230,10 @@ describe("a fault of the service", () => {
       tracer: undefined,
     });
     const registry = createRegistry({
-      store: { get: () => Promise.reject(fault) } as unknown as Store,
+      store: {
+        bucketCreatedAtMs: () => Promise.resolve(1),
+        get: () => Promise.reject(fault),
+      } as unknown as Store,
       limits: DEFAULT_LIMITS,
       access: {
         callerOf: () => ({ ...NOBODY, may: () => true }),

@@ -1,6 +1,6 @@
 /** The nats-server program of the tests: found as the service finds it. */
-import { type ServerProgram, findProgram } from "../../src/nats/embedded-program.js";
-import { isAtLeast } from "../../src/nats/server-version.js";
+import { type ServerProgram, findProgram } from "../../src/nats/embedded/server-program.js";
+import { isAtLeast } from "../../src/nats/client/server-version.js";
 
 export const NATS_PROGRAM: ServerProgram = await findProgram({ serverBin: process.env.NATS_SERVER_BIN });
 

@@ -12,10 +12,10 @@
  */
 import { KvError } from "../../kv/errors.js";
 import { matchesAny, serverSubjects } from "../../kv/filter.js";
-import type { Change } from "./delivery.js";
-import { coveringSubject } from "./covering-subject.js";
+import type { Change } from "../read/delivery.js";
+import { coveringSubject } from "../read/covering-subject.js";
 import { type Delay, delayed } from "./delay.js";
-import type { Reader, ReadStart } from "./reader.js";
+import type { Reader, ReadStart } from "../read/stream-reader.js";
 import type { Source } from "./source.js";
 import type { Watcher } from "./watcher.js";
 

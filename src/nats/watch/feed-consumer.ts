@@ -6,10 +6,10 @@
  * pulls drain what is there, each within the budget, until nothing is left.
  */
 import { createInbox, type Msg, type Subscription } from "@nats-io/transport-node";
-import { type HeaderBlock, headersOf } from "../messages.js";
-import { newConsumerName, type StreamApi } from "./api.js";
-import { AskedBytes } from "./asked-bytes.js";
-import { Change, parseDelivery } from "./delivery.js";
+import { type HeaderBlock, headersOf } from "../client/messages.js";
+import { newConsumerName, type StreamApi } from "../read/stream-api.js";
+import { AskedBytes } from "../read/asked-bytes.js";
+import { Change, parseDelivery } from "../read/delivery.js";
 import type { IdleWindows } from "./idle-windows.js";
 
 export interface FeedConsumerOptions {

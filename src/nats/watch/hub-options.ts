@@ -1,9 +1,9 @@
 /** What a hub is made with, and what it tells of itself. */
 import type { Limits } from "../../kv/limits.js";
-import type { StreamApi } from "./api.js";
+import type { StreamApi } from "../read/stream-api.js";
 import type { IdleWindows } from "./idle-windows.js";
 import type { ProgressTicker } from "./progress-ticker.js";
-import type { Slots } from "./slots.js";
+import type { Slots } from "./semaphore.js";
 
 /** Where it is told what the watches of a bucket go through; pino's loggers fit. */
 export interface HubLog {

@@ -2,11 +2,11 @@
 import type { KvError } from "../../kv/errors.js";
 import { type Filter, matchesAny } from "../../kv/filter.js";
 import type { CallScope, WatchOptions } from "../../kv/store.js";
-import { bucketNotFound } from "../errors.js";
-import type { StreamState } from "./api.js";
+import { bucketNotFound } from "../client/errors.js";
+import type { StreamState } from "../read/stream-api.js";
 import { CatchUp, type CatchUpPlan, type LiveSide } from "./catch-up.js";
 import { DeletedKeys } from "./deleted-keys.js";
-import type { Change } from "./delivery.js";
+import type { Change } from "../read/delivery.js";
 import { canceled, compacted, inFuture, madeAgain, rolledBack, shuttingDown } from "./endings.js";
 import { FilterIndex } from "./filter-index.js";
 import type { HubOptions, HubStats } from "./hub-options.js";

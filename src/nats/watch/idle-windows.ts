@@ -2,7 +2,7 @@
  * The bytes that live feeds ask for before there is anything to deliver. A quarter of the connection's budget is for all feeds together:
  * the more there are, the less each asks for ahead. What does not fit in that is asked for when it is there.
  */
-import type { ByteBudget } from "../byte-budget.js";
+import type { ByteBudget } from "../client/byte-budget.js";
 
 const WINDOW_BYTES_MAX = 65_536;
 /** Small changes still arrive without another round trip. */

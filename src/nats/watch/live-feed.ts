@@ -5,9 +5,9 @@
  * it may have lost something: a gap in its numbering, no sign of life, a connection that came back. It never starts anywhere else.
  */
 import { KvError } from "../../kv/errors.js";
-import type { StreamApi, StreamState } from "./api.js";
+import type { StreamApi, StreamState } from "../read/stream-api.js";
 import { type Delay, delayed } from "./delay.js";
-import type { Change } from "./delivery.js";
+import type { Change } from "../read/delivery.js";
 import { FeedConsumer, HEARTBEAT_MS } from "./feed-consumer.js";
 import type { HubLog } from "./hub-options.js";
 import type { IdleWindows } from "./idle-windows.js";

@@ -1,5 +1,5 @@
 /** The last changes of a bucket, kept so that a watcher that is nearly up to date gets the rest from memory: a bounded number and size. */
-import type { Change } from "./delivery.js";
+import type { Change } from "../read/delivery.js";
 
 const CHANGES_MAX = 1_024;
 const BYTES_MAX = 524_288;

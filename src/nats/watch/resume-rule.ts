@@ -15,7 +15,7 @@
  *   of the stream is no longer stored: nothing can have replaced that one. Once something was written after such a purge, the storage keeps
  *   no trace that tells it from replaced revisions. (The service itself never does this.)
  */
-import type { StreamApi, StreamState } from "./api.js";
+import type { StreamApi, StreamState } from "../read/stream-api.js";
 
 /** Taken off the time that removals stay visible, so that what is safe now is still there when it is read. */
 const READ_MARGIN_MS_MAX = 10_000;

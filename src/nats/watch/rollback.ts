@@ -6,8 +6,8 @@
  * - a message of a lower sequence was stored later, or
  * - nothing explains that it is gone: no later change of its key, no lifetime that ended, no compaction.
  */
-import type { StreamApi, StreamState } from "./api.js";
-import type { Change } from "./delivery.js";
+import type { StreamApi, StreamState } from "../read/stream-api.js";
+import type { Change } from "../read/delivery.js";
 
 /** The last message that was delivered, or was the stream's newest when the feed began. */
 export interface LastSeen {

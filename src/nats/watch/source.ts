@@ -1,12 +1,12 @@
 /** What a bucket holds, for catch-ups to read: readers, how many at once, and whether reading may go on from a revision. */
 import type { Limits } from "../../kv/limits.js";
-import { bucketNotFound } from "../errors.js";
-import type { StreamApi, StreamState } from "./api.js";
-import { type DirectAnswer, directGet, DirectRefused } from "./direct-get.js";
+import { bucketNotFound } from "../client/errors.js";
+import type { StreamApi, StreamState } from "../read/stream-api.js";
+import { type DirectAnswer, directGet, DirectRefused } from "../read/direct-get.js";
 import { compacted } from "./endings.js";
-import { Reader, type ReadStart } from "./reader.js";
+import { Reader, type ReadStart } from "../read/stream-reader.js";
 import { missedUpTo } from "./resume-rule.js";
-import type { Slots } from "./slots.js";
+import type { Slots } from "./semaphore.js";
 
 /** The most changes of one pull. */
 const BATCH_MAX = 256;

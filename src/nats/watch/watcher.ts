@@ -3,7 +3,7 @@ import type { KvError } from "../../kv/errors.js";
 import type { Filter } from "../../kv/filter.js";
 import type { Entry, Watch, WatchEvent } from "../../kv/store.js";
 import { slowWatcher } from "./endings.js";
-import { type Change, withoutValue } from "./delivery.js";
+import { type Change, withoutValue } from "../read/delivery.js";
 
 /** What a watcher wants, and how much may wait for it. */
 export interface WatcherSettings {

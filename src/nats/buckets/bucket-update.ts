@@ -1,0 +1,97 @@
+/** Changes a bucket's configuration: reads it, writes it with the change, and reads it again. */
+import { randomUUID } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import { KvError } from "../../kv/errors.js";
+import type { CallScope } from "../../kv/store.js";
+import type { BucketLock } from "./bucket-lock.js";
+import { JetStreamError, kindOf, outcomeUnknown, toKvError, unavailable } from "../client/errors.js";
+import { askJetStream, type StreamConfig, type StreamInfo, within } from "../client/jetstream-api.js";
+import type { MessageReader, Place } from "../client/message-reader.js";
+import { type Requests, Unanswered } from "../client/requests.js";
+import { BUCKET_ANSWER_TIMEOUT_MS, isRetryable, RETRY_WAIT_MS } from "../client/retry.js";
+import { CHANGE_ID_KEY } from "../streams/stream-config.js";
+
+/** Times that a change is written over another program's, which knows nothing of our leases. */
+const ATTEMPTS_MAX = 5;
+/** How long a cluster's new leader may take to learn of a change that the one before acknowledged. */
+const LAG_MS_MAX = 2_000;
+
+export interface BucketUpdateOptions {
+  readonly requests: Requests;
+  readonly reader: MessageReader;
+}
+
+/** The configuration that a bucket is to have, from what it is. */
+export type BucketEdit = (base: StreamInfo) => StreamConfig;
+
+/** One change of one bucket, identified in the stream's metadata. */
+export class BucketUpdate {
+  readonly id = randomUUID();
+
+  constructor(
+    private readonly options: BucketUpdateOptions,
+    private readonly place: Place,
+    private readonly edit: BucketEdit,
+    /** Absent where no other process changes buckets. */
+    private readonly lock: BucketLock | undefined,
+  ) {}
+
+  /** The bucket with the change. Throws `KvError`; `outcome_unknown` where it was sent and can't be seen. */
+  async run(scope: CallScope): Promise<StreamInfo> {
+    const { requests } = this.options;
+    const about = { bucket: this.place.bucket };
+    let acknowledged: StreamInfo | undefined;
+    let isOpen = false;
+    let wasInterrupted = false;
+    for (let attempts = 0; ;) {
+      try {
+        await requests.untilConnected(scope);
+        // The storage may have restarted since, and lost the lease.
+        if (wasInterrupted || this.lock?.isFresh === false) await this.lock?.hold(scope);
+        wasInterrupted = false;
+        const base = await this.current(scope);
+        if (base.config.metadata?.[CHANGE_ID_KEY] === this.id) return base;
+        acknowledged = undefined;
+        if (this.lock?.isFresh === false) continue;
+        if (attempts++ === ATTEMPTS_MAX) throw outcomeUnknown(about);
+        acknowledged = await this.send(base, scope);
+      } catch (error) {
+        if (acknowledged !== undefined) return acknowledged;
+        isOpen ||= error instanceof Unanswered && error.sent;
+        if (isRetryable(error, scope)) {
+          wasInterrupted = true;
+          await delay(RETRY_WAIT_MS);
+          continue;
+        }
+        throw isOpen && !isRefusal(error) ? outcomeUnknown(about, error) : toKvError(error, about);
+      }
+    }
+  }
+
+  private async send(base: StreamInfo, scope: CallScope): Promise<StreamInfo> {
+    const { requests } = this.options;
+    const { stream } = this.place;
+    const { metadata, ...config } = this.edit(base);
+    const body = { ...config, metadata: { ...metadata, [CHANGE_ID_KEY]: this.id } };
+    const shorter = within(scope, BUCKET_ANSWER_TIMEOUT_MS);
+    return askJetStream<StreamInfo>(requests, `STREAM.UPDATE.${stream}`, body, shorter);
+  }
+
+  /** The bucket as the last change left it. */
+  private async current(scope: CallScope): Promise<StreamInfo> {
+    for (const giveUpMs = performance.now() + LAG_MS_MAX; ;) {
+      const info = await this.options.reader.stream(this.place, scope);
+      const isOld = this.lock?.isShownBy(info) === false && info.config.metadata?.[CHANGE_ID_KEY] !== this.id;
+      if (!isOld || performance.now() >= giveUpMs) return info;
+      if (performance.now() + RETRY_WAIT_MS >= scope.deadlineMs)
+        throw unavailable({ bucket: this.place.bucket });
+      await delay(RETRY_WAIT_MS);
+    }
+  }
+}
+
+/** Whether the storage answered that there is nothing to change, or not like this. */
+function isRefusal(error: unknown): boolean {
+  if (error instanceof JetStreamError) return kindOf(error) !== "unavailable";
+  return error instanceof KvError && (error.kind === "bucket_not_found" || error.kind === "invalid_argument");
+}

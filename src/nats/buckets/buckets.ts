@@ -1,0 +1,231 @@
+/** Making, describing, changing and removing buckets. */
+import { KvError, type KvErrorKind } from "../../kv/errors.js";
+import type { Limits } from "../../kv/limits.js";
+import { checkBucketName, isReservedBucketName, quote, streamName } from "../../kv/names.js";
+import { bucketJsonBytes, PageRoom } from "../../kv/page-room.js";
+import { pageLimit, readPageToken, writePageToken } from "../../kv/page-token.js";
+import type {
+  BucketChange,
+  BucketConfig,
+  BucketInfo,
+  CallScope,
+  Durability,
+  Page,
+  PageRequest,
+} from "../../kv/store.js";
+import type { BucketFactsCache } from "../streams/bucket-config-cache.js";
+import { type BucketLock, BucketLocks, type LastChange } from "./bucket-lock.js";
+import { type BucketEdit, BucketUpdate } from "./bucket-update.js";
+import type { DiskRoom } from "../embedded/disk-guard.js";
+import type { StreamInfo } from "../client/jetstream-api.js";
+import type { LiveKeys } from "../read/live-keys.js";
+import type { ReadCache } from "../read/read-cache.js";
+import { existing, type MessageReader, type Place } from "../client/message-reader.js";
+import { PresentBuckets } from "./present-buckets.js";
+import { withoutPredecessor } from "./predecessor.js";
+import type { Requests } from "../client/requests.js";
+import { changeBucket } from "../client/retry.js";
+import { bucketInfoOf, streamConfigOf, updatedConfig } from "../streams/stream-config.js";
+
+export interface BucketsOptions {
+  readonly requests: Requests;
+  readonly reader: MessageReader;
+  readonly liveKeys: LiveKeys;
+  /** Absent: every read asks the storage. */
+  readonly cache: ReadCache | undefined;
+  readonly facts: BucketFactsCache;
+  /** Whether no other process changes buckets. */
+  readonly isExclusive: boolean;
+  readonly disk: DiskRoom;
+  readonly limits: Limits;
+  /** Copies that the storage keeps of a new bucket. */
+  readonly replicas: number;
+  /** What the connected server promises of acknowledged writes. */
+  readonly durability: () => Durability;
+}
+
+const LISTING = "buckets";
+/** What a delete is answered with. */
+const GONE = {};
+/** Why a bucket is left out of a list: it was deleted meanwhile, or its revisions are too large. */
+const LEFT_OUT: ReadonlySet<KvErrorKind> = new Set<KvErrorKind>(["bucket_not_found", "unimplemented"]);
+/** Buckets that are described at once for one page. */
+const DESCRIBED_AT_ONCE = 8;
+
+export class Buckets {
+  /** The last change of each bucket by this process: changes read, then write, and must not overlap. */
+  private readonly changes = new Map<string, Promise<unknown>>();
+
+  private readonly present: PresentBuckets;
+  private readonly locks: BucketLocks | undefined;
+
+  constructor(private readonly options: BucketsOptions) {
+    this.locks = options.isExclusive ? undefined : new BucketLocks(options.requests, options.replicas);
+    this.present = new PresentBuckets(options.requests, options.limits);
+  }
+
+  async create(bucket: BucketConfig, scope: CallScope, createdBy?: string): Promise<BucketInfo> {
+    const { requests, limits, replicas } = this.options;
+    const { name } = bucket;
+    checkBucketName(name);
+    if (isReservedBucketName(name)) {
+      throw new KvError(
+        "reserved_name",
+        `The bucket name ${quote(name)} is reserved; take one that does not begin with 'APP_' or 'SYS_'.`,
+        { bucket: name },
+      );
+    }
+    this.options.disk.check("value", { bucket: name });
+    await this.present.checkRoom(createdBy, scope);
+    const config = streamConfigOf(bucket, limits, replicas, { createdBy });
+    const request = {
+      operation: `STREAM.CREATE.${config.name}`,
+      body: config,
+      // The same again is the same act of creation, by its id: it makes the bucket, or finds the one that it made.
+      settle: () => Promise.resolve(undefined),
+    };
+    const created = await changeBucket<StreamInfo>(requests, request, { bucket: name }, scope);
+    const info = await withoutPredecessor(requests, created, { bucket: name }, scope);
+    return bucketInfoOf(name, info, 0, this.options.durability());
+  }
+
+  async get(bucket: string, scope: CallScope): Promise<BucketInfo> {
+    const place = placeOf(bucket);
+    return this.describe(place, await this.options.reader.stream(place, scope), scope);
+  }
+
+  async list(
+    page: PageRequest,
+    scope: CallScope,
+    shows: (bucket: string) => boolean = () => true,
+  ): Promise<Page<BucketInfo>> {
+    const { bucketsPageMax, pageBytesMax } = this.options.limits;
+    const limit = pageLimit(page.limit, bucketsPageMax);
+    const token = readPageToken(page.pageToken, LISTING);
+    const names = (await this.present.names(scope)).filter(
+      (name) => (token === undefined || name > token.after) && shows(name),
+    );
+    const items: BucketInfo[] = [];
+    const room = new PageRoom(limit, pageBytesMax);
+    for (let done = 0; done < names.length;) {
+      // One more than the page has places for tells whether a page follows.
+      const next = names.slice(done, done + Math.min(DESCRIBED_AT_ONCE, limit - items.length + 1));
+      done += next.length;
+      const infos = await Promise.all(next.map((name) => this.getUnlessGone(name, scope)));
+      for (const info of infos) {
+        if (info === undefined) continue;
+        if (!room.take(bucketJsonBytes(info)))
+          return { items, nextPageToken: writePageToken(LISTING, items.at(-1)?.name ?? "") };
+        items.push(info);
+      }
+    }
+    return { items, nextPageToken: "" };
+  }
+
+  async update(bucket: string, change: BucketChange, scope: CallScope): Promise<BucketInfo> {
+    const place = placeOf(bucket);
+    // Whatever the change, and before anything is written.
+    await existing(this.options.requests, place, scope);
+    const info = await this.edit(
+      place,
+      ({ config, state }) => updatedConfig(config, bucket, change, this.options.limits, state.bytes),
+      scope,
+    );
+    return this.describe(place, info, scope);
+  }
+
+  /** Changes the configuration of a bucket's stream, where no other copy of the service changes it. */
+  edit(place: Place, edit: BucketEdit, scope: CallScope): Promise<StreamInfo> {
+    return this.oneAtATime(place.stream, async () => {
+      const lock = await this.locks?.acquire(place.bucket, scope);
+      const update = new BucketUpdate(this.options, place, edit, lock);
+      return this.changing(place.stream, lock, async () => {
+        const info = await update.run(scope);
+        return { result: info, last: { id: update.id, created: info.created } };
+      });
+    });
+  }
+
+  async delete(bucket: string, scope: CallScope): Promise<void> {
+    const place = placeOf(bucket);
+    const { requests } = this.options;
+    await existing(requests, place, scope);
+    await this.oneAtATime(place.stream, async () => {
+      const lock = await this.locks?.acquire(bucket, scope).catch(unlessFull);
+      await this.changing(place.stream, lock, async () => {
+        const { created } = await existing(requests, place, scope);
+        const request = {
+          operation: `STREAM.DELETE.${place.stream}`,
+          body: undefined,
+          // A bucket that was created since, under the same name, is another one.
+          settle: async () => {
+            await lock?.hold(scope);
+            return existing(requests, place, scope).then(
+              (now) => (now.created === created ? undefined : GONE),
+              (error: unknown) => {
+                if (error instanceof KvError && error.kind === "bucket_not_found") return GONE;
+                throw error;
+              },
+            );
+          },
+        };
+        await changeBucket<object>(requests, request, { bucket }, scope);
+        return { result: undefined, last: undefined };
+      });
+    });
+  }
+
+  private async describe(place: Place, info: StreamInfo, scope: CallScope): Promise<BucketInfo> {
+    const values = await this.options.liveKeys.count(place, info, scope);
+    return bucketInfoOf(place.bucket, info, values, this.options.durability());
+  }
+
+  private async getUnlessGone(bucket: string, scope: CallScope): Promise<BucketInfo | undefined> {
+    try {
+      return await this.get(bucket, scope);
+    } catch (error) {
+      // Another program's bucket that can't be described must not hide the others.
+      if (error instanceof KvError && LEFT_OUT.has(error.kind)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Runs a change of the bucket under the lease, and keeps the lease where its outcome is unknown: what was sent may be applied yet. */
+  private async changing<Result>(
+    stream: string,
+    lock: BucketLock | undefined,
+    change: () => Promise<{ readonly result: Result; readonly last: LastChange | undefined }>,
+  ): Promise<Result> {
+    const { cache, facts } = this.options;
+    try {
+      const { result, last } = await (cache === undefined ? change() : cache.duringBucket(stream, change));
+      await lock?.release(last);
+      return result;
+    } catch (error) {
+      if (!(error instanceof KvError) || error.kind !== "outcome_unknown") await lock?.release();
+      throw error;
+    } finally {
+      facts.forget(stream);
+    }
+  }
+
+  private async oneAtATime<Result>(stream: string, task: () => Promise<Result>): Promise<Result> {
+    const before = this.changes.get(stream) ?? Promise.resolve();
+    const mine = before.then(task, task);
+    this.changes.set(stream, mine);
+    try {
+      return await mine;
+    } finally {
+      if (this.changes.get(stream) === mine) this.changes.delete(stream);
+    }
+  }
+}
+
+function placeOf(bucket: string): Place {
+  return { bucket, stream: streamName(bucket) };
+}
+
+/** A full storage must not keep buckets from being deleted: there the delete goes on without the lease. */
+function unlessFull(error: unknown): undefined {
+  if (!(error instanceof KvError) || error.kind !== "storage_exhausted") throw error;
+}

@@ -1,0 +1,283 @@
+/**
+ * Compacts tombstones: removes them, with what their keys had before, once they are older than a retention, when a full bucket needs the
+ * room, or when asked for.
+ *
+ * Before a tombstone goes, the bucket's metadata says up to which revision some are gone: a watch that resumes from before that gets
+ * `revision_compacted`. A watch that is live must have been delivered it: those younger than a minute stay until every consumer of the
+ * stream has been (a consumer that lags by more than that is not waited for). What was written to the key since stays. Every copy of the service
+ * does this; doing it twice is harmless.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import type { Limits } from "../../kv/limits.js";
+import { bucketOfStream, streamName, subjectPrefix } from "../../kv/names.js";
+import type { CallScope, CompactionResult } from "../../kv/store.js";
+import type { BucketFacts } from "../streams/bucket-config-cache.js";
+import type { BucketEdit } from "./bucket-update.js";
+import { toKvError } from "../client/errors.js";
+import { hasHeadroom, maxBytesOf } from "../streams/headroom.js";
+import { serverTimeMs, type StreamInfo } from "../client/jetstream-api.js";
+import type { Log } from "../client/log.js";
+import { existing, type MessageReader, type Place, storedMessageBytesMax } from "../client/message-reader.js";
+import type { Requests } from "../client/requests.js";
+import { Unanswered } from "../client/unanswered.js";
+import { compactedTo, CREATION_ID_KEY, updatedConfig, withCompactedTo } from "../streams/stream-config.js";
+import { streamsOf } from "../streams/stream-pages.js";
+import { deliveredTo, removeTombstones, scanTombstones, type Tombstone } from "./tombstones.js";
+
+export interface CompactionOptions {
+  readonly requests: Requests;
+  readonly reader: MessageReader;
+  readonly limits: Limits;
+  readonly log: Log | undefined;
+  /** Changes the configuration of a bucket's stream. */
+  readonly edit: (place: Place, edit: BucketEdit, scope: CallScope) => Promise<StreamInfo>;
+}
+
+/** What a pass is for: `age`, what is older than the retention; `room`, until the bucket is not full; `all`. */
+type Reason = "age" | "room" | "all";
+
+interface Pass {
+  readonly removed: number;
+  /** Whether tombstones were left for a consumer that has not been delivered them. */
+  readonly isHeldBack: boolean;
+}
+
+/** Age from which a tombstone does not wait for the stream's consumers. */
+const CONSUMER_WAIT_MS = 60_000;
+/** Tombstones that are removed before the bucket's size is looked at again. */
+const ROOM_CHUNK = 256;
+/** How far a full bucket is emptied, if tombstones allow. */
+const ROOM_FRACTION = 0.75;
+const PASS_TIMEOUT_MS = 300_000;
+const SWEEP_INTERVAL_MS_MAX = 60_000;
+const SWEEP_INTERVAL_MS_MIN = 1_000;
+/** After a pass that found nothing, a full bucket is looked at again when it was written to, or held back, and after this time. */
+const FUTILE_MS = 1_000;
+/** Buckets of which something is remembered. */
+const BUCKETS_MAX = 10_000;
+const NANOS_PER_MS = 1_000_000;
+const NEVER_ABORTED = new AbortController().signal;
+
+export class Compaction {
+  /** Tombstones removed since the start. */
+  removed = 0;
+  /** By stream and its creation: up to which sequence no tombstone is left. */
+  private readonly cleanTo = new Map<string, number>();
+  private readonly passes = new Map<string, Promise<Pass>>();
+  /** By stream: its state when there was nothing to compact. */
+  private readonly futile = new Map<string, { readonly state: string; readonly untilMs: number }>();
+  private timer: NodeJS.Timeout | undefined;
+  private isStopped = false;
+
+  constructor(private readonly options: CompactionOptions) {}
+
+  /** Begins to sweep all buckets now and then. */
+  start(): void {
+    const { tombstoneRetentionMs } = this.options.limits;
+    if (tombstoneRetentionMs === 0) return;
+    const intervalMs = Math.min(
+      SWEEP_INTERVAL_MS_MAX,
+      Math.max(SWEEP_INTERVAL_MS_MIN, tombstoneRetentionMs / 10),
+    );
+    // Copies that start together do not sweep together.
+    const afterMs = intervalMs * (0.5 + Math.random());
+    this.timer = setTimeout(() => {
+      void this.sweep().finally(() => {
+        if (!this.isStopped) this.start();
+      });
+    }, afterMs).unref();
+  }
+
+  stop(): void {
+    this.isStopped = true;
+    clearTimeout(this.timer);
+  }
+
+  /** Compacts every tombstone of a bucket. See `Store.compactBucket`. */
+  async compact(bucket: string, scope: CallScope): Promise<CompactionResult> {
+    const place = { bucket, stream: streamName(bucket) };
+    const { removed } = await this.alone(place, () => this.pass(place, "all", scope));
+    return { removed };
+  }
+
+  /** Compacts tombstones of a full bucket, the oldest first. False: there are none. */
+  async makeRoom(place: Place, facts: BucketFacts, scope: CallScope): Promise<boolean> {
+    const known = this.futile.get(place.stream);
+    const state = `${facts.created} ${facts.lastSequence}`;
+    if (known?.state === state && performance.now() < known.untilMs) return false;
+    // Others may need the room when this caller is gone.
+    const pass =
+      this.passes.get(place.stream) ?? this.alone(place, () => this.pass(place, "room", ownScope()));
+    pass.catch(() => undefined);
+    const { removed, isHeldBack } = await before(scope, pass);
+    if (removed > 0) return true;
+    const untilMs = isHeldBack ? performance.now() + FUTILE_MS : Infinity;
+    if (this.futile.size >= BUCKETS_MAX) this.futile.clear();
+    this.futile.set(place.stream, { state, untilMs });
+    return false;
+  }
+
+  /** Gives a bucket of ours a limit above what it holds. False: it is another program's. */
+  async giveHeadroom(place: Place, scope: CallScope): Promise<boolean> {
+    const { edit, limits } = this.options;
+    const { config } = await existing(this.options.requests, place, scope);
+    if (config.metadata?.[CREATION_ID_KEY] === undefined || (config.max_bytes ?? 0) <= 0) return false;
+    const grow: BucketEdit = (base) => {
+      const maxBytes = maxBytesOf(base.config);
+      return updatedConfig(base.config, place.bucket, { maxBytes }, limits, base.state.bytes);
+    };
+    await edit(place, grow, scope);
+    return true;
+  }
+
+  private async sweep(): Promise<void> {
+    const { requests, log } = this.options;
+    try {
+      for await (const info of streamsOf(requests, "STREAM.LIST", ownScope())) {
+        const bucket = bucketOfStream(info.config.name);
+        if (bucket === undefined || this.isStopped) continue;
+        await this.tend({ bucket, stream: info.config.name }, info).catch((error: unknown) => {
+          log?.warn({ err: error, bucket }, "the tombstones of a bucket could not be compacted");
+        });
+      }
+    } catch (error) {
+      log?.warn({ err: error }, "tombstones could not be compacted");
+    }
+  }
+
+  private async tend(place: Place, info: StreamInfo): Promise<void> {
+    if (needsHeadroom(info)) await this.giveHeadroom(place, ownScope());
+    const ageMs = (info.config.max_age ?? 0) / NANOS_PER_MS;
+    const agesFirst = ageMs > 0 && ageMs <= this.options.limits.tombstoneRetentionMs;
+    const isClean = (this.cleanTo.get(cleanName(info)) ?? 0) >= info.state.last_seq;
+    if (agesFirst || isClean || info.state.messages === 0) return;
+    await this.alone(place, () => this.pass(place, "age", ownScope()));
+  }
+
+  private async pass(place: Place, reason: Reason, scope: CallScope): Promise<Pass> {
+    const { requests, limits } = this.options;
+    const info = await existing(requests, place, scope);
+    const name = cleanName(info);
+    // Of buckets that are gone nothing is to stay; what is not known is scanned again.
+    if (this.cleanTo.size >= BUCKETS_MAX) this.cleanTo.clear();
+    const nowMs = serverTimeMs(info);
+    const range = {
+      from: (this.cleanTo.get(name) ?? 0) + 1,
+      beforeMs: reason === "age" ? nowMs - limits.tombstoneRetentionMs : Infinity,
+      withMarkers: reason !== "age",
+    };
+    if (range.from > info.state.last_seq) return { removed: 0, isHeldBack: false };
+    let removed = 0;
+    let isHeldBack = false;
+    await scanTombstones(
+      requests,
+      place,
+      subjectPrefix(place.bucket),
+      range,
+      storedMessageBytesMax(limits),
+      scope,
+      async (found, upTo) => {
+        const atOnce = reason === "room" ? ROOM_CHUNK : found.length;
+        for (let at = 0; at < found.length && !isHeldBack; at += atOnce) {
+          const chunk = found.slice(at, at + atOnce);
+          const last = chunk.at(-1) as Tombstone;
+          const { ready, heldBack } = await this.prepare(place, chunk, last.sequence, nowMs, scope);
+          removed += await this.remove(place, info, ready, scope);
+          isHeldBack = heldBack !== undefined;
+          this.cleanTo.set(name, heldBack === undefined ? last.sequence : heldBack - 1);
+          if (reason === "room" && !isHeldBack && (await this.hasRoom(place, scope))) return false;
+        }
+        if (!isHeldBack) this.cleanTo.set(name, upTo);
+        return !isHeldBack;
+      },
+    );
+    return { removed, isHeldBack };
+  }
+
+  /** Says in the bucket's metadata that these go; only then asks who has still to get them, as whoever begins to read later finds the mark. */
+  private async prepare(
+    place: Place,
+    tombstones: readonly Tombstone[],
+    upTo: number,
+    nowMs: number,
+    scope: CallScope,
+  ): Promise<{ ready: readonly Tombstone[]; heldBack: number | undefined }> {
+    const { requests, edit } = this.options;
+    await edit(place, ({ config }) => withCompactedTo(config, Math.max(compactedTo(config), upTo)), scope);
+    const delivered = await deliveredTo(requests, place, scope).catch((error: unknown) => {
+      throw toKvError(error, { bucket: place.bucket });
+    });
+    const isReady = ({ sequence, timeMs }: Tombstone): boolean =>
+      sequence <= delivered || timeMs <= nowMs - CONSUMER_WAIT_MS;
+    return {
+      ready: tombstones.filter(isReady),
+      heldBack: tombstones.find((tombstone) => !isReady(tombstone))?.sequence,
+    };
+  }
+
+  private async remove(
+    place: Place,
+    { config }: StreamInfo,
+    tombstones: readonly Tombstone[],
+    scope: CallScope,
+  ): Promise<number> {
+    const { requests, reader } = this.options;
+    const hasHistory = config.max_msgs_per_subject !== 1;
+    const removed = await removeTombstones(requests, reader, place, hasHistory, tombstones, scope);
+    this.removed += removed;
+    return removed;
+  }
+
+  private async hasRoom(place: Place, scope: CallScope): Promise<boolean> {
+    const { config, state } = await existing(this.options.requests, place, scope);
+    return state.bytes <= maxBytesOf(config) * ROOM_FRACTION;
+  }
+
+  /** One pass of a bucket at a time. */
+  private async alone(place: Place, pass: () => Promise<Pass>): Promise<Pass> {
+    const earlier = this.passes.get(place.stream);
+    const mine = earlier === undefined ? pass() : earlier.then(pass, pass);
+    this.passes.set(place.stream, mine);
+    try {
+      return await mine;
+    } finally {
+      if (this.passes.get(place.stream) === mine) this.passes.delete(place.stream);
+    }
+  }
+}
+
+/** A bucket that an earlier version made has no headroom; in one that other programs filled up, entries can't expire. */
+function needsHeadroom(info: StreamInfo): boolean {
+  const { config, state } = info;
+  if (config.metadata?.[CREATION_ID_KEY] === undefined || (config.max_bytes ?? 0) <= 0) return false;
+  if (!hasHeadroom(config)) return true;
+  const isFull = state.bytes + MARKER_BYTES_MAX > (config.max_bytes ?? 0);
+  const oldestMs = state.first_ts === undefined ? Infinity : Date.parse(state.first_ts);
+  const ageMs = (config.max_age ?? 0) / NANOS_PER_MS;
+  return isFull && ageMs > 0 && oldestMs + ageMs + EXPIRY_LATE_MS < serverTimeMs(info);
+}
+
+const MARKER_BYTES_MAX = 1_024;
+const EXPIRY_LATE_MS = 5_000;
+
+function cleanName({ config, created }: StreamInfo): string {
+  return `${config.name} ${created}`;
+}
+
+function ownScope(): CallScope {
+  return { deadlineMs: performance.now() + PASS_TIMEOUT_MS, signal: NEVER_ABORTED };
+}
+
+/** Waits for it no longer than the caller does. */
+async function before<Result>(scope: CallScope, result: Promise<Result>): Promise<Result> {
+  const end = new AbortController();
+  const late = delay(Math.max(0, scope.deadlineMs - performance.now()), undefined, { signal: end.signal });
+  late.catch(() => undefined);
+  try {
+    const winner = await Promise.race([result, late]);
+    if (winner === undefined) throw toKvError(new Unanswered("deadline", false), {});
+    return winner;
+  } finally {
+    end.abort();
+  }
+}

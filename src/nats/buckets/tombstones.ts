@@ -1,0 +1,149 @@
+/** Finds tombstones and removes them from the storage. */
+import type { CallScope } from "../../kv/store.js";
+import { toKvError, unavailable } from "../client/errors.js";
+import { askJetStream, readJetStream } from "../client/jetstream-api.js";
+import type { MessageReader, Place } from "../client/message-reader.js";
+import { operationOf } from "../streams/records.js";
+import type { Requests } from "../client/requests.js";
+import { PAGE_BYTES_MAX } from "../streams/stream-pages.js";
+import { StreamApi } from "../read/stream-api.js";
+import { Reader, READER_DESCRIPTION } from "../read/stream-reader.js";
+
+export interface Tombstone {
+  readonly subject: string;
+  readonly sequence: number;
+  readonly timeMs: number;
+}
+
+/** Which part of a stream to look at. */
+export interface TombstoneRange {
+  readonly from: number;
+  /** Only what was stored before this time, in milliseconds since 1970. */
+  readonly beforeMs: number;
+  /** Whether expiry markers count too, which the storage removes by itself. */
+  readonly withMarkers: boolean;
+}
+
+const PULL_MESSAGES = 1_000;
+const PULL_BYTES = 1_048_576;
+const PURGES_AT_ONCE = 16;
+
+/**
+ * Reads headers in the order of sequences and calls `onChunk` with the tombstones of each part, also where it has none, and how far it is.
+ * Ends where that returns false. Throws `KvError`.
+ */
+export async function scanTombstones(
+  requests: Requests,
+  place: Place,
+  subjectPrefix: string,
+  range: TombstoneRange,
+  messageBytesMax: number,
+  scope: CallScope,
+  onChunk: (tombstones: readonly Tombstone[], upTo: number) => Promise<boolean>,
+): Promise<void> {
+  const api = new StreamApi(requests, place.bucket, place.stream, messageBytesMax);
+  const start = { sequence: range.from };
+  const reader = await Reader.open(api, subjectPrefix, ">", {
+    start,
+    bytesMax: PULL_BYTES,
+    headersOnly: true,
+    scope,
+  });
+  try {
+    const position = { upTo: range.from - 1, isPastRange: false };
+    for (;;) {
+      const found: Tombstone[] = [];
+      const result = await reader.pull(PULL_MESSAGES, ({ revision, operation, timeMs, storedKey }) => {
+        position.isPastRange ||= timeMs >= range.beforeMs;
+        if (position.isPastRange) return;
+        position.upTo = revision;
+        if (operation === "put" || (operation === "expire" && !range.withMarkers)) return;
+        found.push({ subject: subjectPrefix + storedKey, sequence: revision, timeMs });
+      });
+      if (result === "lost") throw unavailable({ bucket: place.bucket });
+      if (!(await onChunk(found, position.upTo)) || result === "end" || position.isPastRange) return;
+    }
+  } finally {
+    await reader.close();
+  }
+}
+
+/**
+ * Removes each with what its key had before; those that are not the newest of their key any more stay, and so does what was written since.
+ * Returns how many were removed. Doing it twice is harmless.
+ */
+export async function removeTombstones(
+  requests: Requests,
+  reader: MessageReader,
+  place: Place,
+  hasHistory: boolean,
+  tombstones: readonly Tombstone[],
+  scope: CallScope,
+): Promise<number> {
+  let removed = 0;
+  const rest = [...tombstones];
+  const work = async (): Promise<void> => {
+    for (let next = rest.pop(); next !== undefined; next = rest.pop()) {
+      // In a history of 1, what is stored is the newest.
+      if (hasHistory && !(await isNewest(reader, place, next, scope))) continue;
+      const body = { filter: next.subject, seq: next.sequence + 1 };
+      const { purged = 0 } = await askJetStream<{ readonly purged?: number }>(
+        requests,
+        `STREAM.PURGE.${place.stream}`,
+        body,
+        scope,
+      );
+      if (purged > 0) removed++;
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: PURGES_AT_ONCE }, work));
+  } catch (error) {
+    throw toKvError(error, { bucket: place.bucket });
+  }
+  return removed;
+}
+
+async function isNewest(
+  reader: MessageReader,
+  place: Place,
+  tombstone: Tombstone,
+  scope: CallScope,
+): Promise<boolean> {
+  const newest = await reader.newest(place, tombstone.subject, scope);
+  return newest?.sequence === BigInt(tombstone.sequence) && operationOf(newest.headers) !== "put";
+}
+
+interface ConsumerPage {
+  readonly total: number;
+  readonly consumers:
+    | readonly {
+        readonly config: { readonly description?: string };
+        readonly num_pending: number;
+        readonly delivered: { readonly stream_seq: number };
+      }[]
+    | null;
+}
+
+/**
+ * Up to which sequence every consumer of the stream has been delivered what it is to get: of live watches, ours and other programs'. Readers
+ * of lists do not need tombstones, and those of watches look at the mark when they are done.
+ */
+export async function deliveredTo(requests: Requests, { stream }: Place, scope: CallScope): Promise<number> {
+  let least = Infinity;
+  for (let offset = 0; ;) {
+    const page = await readJetStream<ConsumerPage>(
+      requests,
+      `CONSUMER.LIST.${stream}`,
+      { offset },
+      scope,
+      PAGE_BYTES_MAX,
+    );
+    const consumers = page.consumers ?? [];
+    for (const { config, num_pending, delivered } of consumers)
+      if (num_pending > 0 && config.description !== READER_DESCRIPTION)
+        least = Math.min(least, delivered.stream_seq);
+    offset += consumers.length;
+    if (consumers.length === 0 || offset >= page.total) return least;
+  }
+}

@@ -1,0 +1,171 @@
+/** JetStream's JSON API: one request, one JSON answer, refusals as {@link JetStreamError}. */
+import { setTimeout as delay } from "node:timers/promises";
+import { KvError } from "../../kv/errors.js";
+import type { CallScope } from "../../kv/store.js";
+import { JetStreamCode, JetStreamError } from "./errors.js";
+import { type Requests, Unanswered } from "./requests.js";
+
+/** The configuration of a stream, as far as it is used here. Unknown fields are kept by those who update it. */
+export interface StreamConfig {
+  readonly name: string;
+  readonly subjects?: readonly string[];
+  readonly description?: string;
+  readonly max_msgs_per_subject?: number;
+  /** Nanoseconds. */
+  readonly max_age?: number;
+  readonly max_msgs?: number;
+  readonly discard?: string;
+  readonly max_bytes?: number;
+  readonly max_msg_size?: number;
+  readonly num_replicas?: number;
+  /** Nanoseconds. */
+  readonly duplicate_window?: number;
+  readonly storage?: "file" | "memory";
+  /** `async`: acknowledged before it is written. */
+  readonly persist_mode?: string;
+  readonly allow_direct?: boolean;
+  readonly allow_msg_ttl?: boolean;
+  readonly allow_rollup_hdrs?: boolean;
+  /** Nanoseconds. */
+  readonly subject_delete_marker_ttl?: number;
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+export interface StreamInfo {
+  /** Kept as the text that it is: it tells two streams of one name apart. */
+  readonly created: string;
+  /** The server's time of this answer. */
+  readonly ts?: string;
+  readonly config: StreamConfig;
+  /** Absent where the server is not part of a cluster. */
+  readonly cluster?: {
+    readonly leader?: string;
+    /** The followers; `active`: nanoseconds since the leader heard of it. */
+    readonly replicas?: readonly { readonly active: number }[];
+  };
+  readonly state: {
+    readonly messages: number;
+    readonly bytes: number;
+    readonly first_seq: number;
+    readonly first_ts?: string;
+    readonly last_seq: number;
+    /** When the last message was stored. */
+    readonly last_ts: string;
+    readonly num_subjects?: number;
+  };
+}
+
+/** The time by the server's clock when it answered, in milliseconds since 1970. */
+export function serverTimeMs({ ts }: StreamInfo): number {
+  return ts === undefined ? Date.now() : Date.parse(ts);
+}
+
+interface Refusal {
+  readonly err_code?: number;
+  readonly code?: number;
+  readonly description?: string;
+}
+
+const PREFIX = "$JS.API.";
+
+/**
+ * Asks; throws {@link JetStreamError} or `Unanswered`. `Answer` is what JetStream documents for the subject. `answerBytesMax`: where it
+ * may be large.
+ */
+export async function askJetStream<Answer>(
+  requests: Requests,
+  operation: string,
+  body: object | undefined,
+  scope: CallScope,
+  answerBytesMax?: number,
+): Promise<Answer> {
+  const payload = Buffer.from(body === undefined ? "" : JSON.stringify(body));
+  const subject = PREFIX + operation;
+  const reply = await requests.one(subject, payload, undefined, scope, scope.deadlineMs, answerBytesMax);
+  return parseAnswer(reply.data) as Answer;
+}
+
+/** The object that an answer holds. Throws {@link JetStreamError} where it is a refusal. */
+export function parseAnswer(data: Uint8Array): object {
+  const answer: unknown = JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.length).toString("utf8"));
+  if (typeof answer !== "object" || answer === null) throw new TypeError("an answer that is no object");
+  if ("error" in answer && answer.error) {
+    const { err_code, code, description } = answer.error as Refusal;
+    throw new JetStreamError(err_code ?? code ?? 0, description ?? "");
+  }
+  checkSequences(answer);
+  return answer;
+}
+
+/** Where answers have sequences. */
+interface Sequences {
+  readonly seq?: number;
+  readonly state?: { readonly first_seq?: number; readonly last_seq?: number };
+  readonly message?: { readonly seq?: number };
+}
+
+/**
+ * JSON.parse rounds what is larger, so that revisions would be wrong. Only a stream that another program created with such a `first_seq`
+ * gets there. Throws `unimplemented`.
+ */
+function checkSequences({ seq, state, message }: Sequences): void {
+  const newest = Math.max(seq ?? 0, state?.first_seq ?? 0, state?.last_seq ?? 0, message?.seq ?? 0);
+  if (newest <= Number.MAX_SAFE_INTEGER) return;
+  throw new KvError(
+    "unimplemented",
+    "The bucket's revisions are above 9,007,199,254,740,991, which the service does not support. Use one that was created without first_seq.",
+  );
+}
+
+/** As {@link askJetStream}, for what changes nothing: a leader that dies owes its answers for ever, so that they are asked for again. */
+export function readJetStream<Answer>(
+  requests: Requests,
+  operation: string,
+  body: object | undefined,
+  scope: CallScope,
+  answerBytesMax?: number,
+): Promise<Answer> {
+  return untilAnswered(scope, (shorter) =>
+    askJetStream<Answer>(requests, operation, body, shorter, answerBytesMax),
+  );
+}
+
+/** Asks, for what changes nothing, and asks again when there is silence, or a cluster that is choosing its leader. */
+export async function untilAnswered<Answer>(
+  scope: CallScope,
+  ask: (shorter: CallScope) => Promise<Answer>,
+): Promise<Answer> {
+  for (;;) {
+    try {
+      return await ask(within(scope, LEADER_ANSWER_TIMEOUT_MS));
+    } catch (error) {
+      const isSilent = error instanceof Unanswered && error.reason === "deadline";
+      const isLeaderless =
+        error instanceof JetStreamError && error.code === JetStreamCode.clusterNotAvailable;
+      if (isLeaderless) await delay(LEADERLESS_PAUSE_MS);
+      if (!(isSilent || isLeaderless) || performance.now() >= scope.deadlineMs) throw error;
+    }
+  }
+}
+
+/** A cluster without a leader says nothing, or says so only after a while. */
+export const LEADER_ANSWER_TIMEOUT_MS = 1_000;
+const LEADERLESS_PAUSE_MS = 100;
+
+/** The scope, cut to so many milliseconds from now. */
+export function within(scope: CallScope, timeMs: number): CallScope {
+  return {
+    deadlineMs: Math.min(scope.deadlineMs, performance.now() + timeMs),
+    // Making it may cost: not before it is read.
+    get signal() {
+      return scope.signal;
+    },
+    get isCanceled() {
+      return scope.isCanceled;
+    },
+  };
+}
+
+export function streamInfo(requests: Requests, stream: string, scope: CallScope): Promise<StreamInfo> {
+  return readJetStream<StreamInfo>(requests, `STREAM.INFO.${stream}`, undefined, scope);
+}

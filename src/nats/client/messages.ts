@@ -1,0 +1,94 @@
+/**
+ * Messages as bytes: reading and writing the NATS/1.0 header block without the client's header objects.
+ *
+ * The client's `MsgHdrs` validates, re-cases and searches every header on every access. On the path of each get and put that costs
+ * more than the request itself, so the few headers we need are read from, and written as, the block's text (ADR-4).
+ */
+import { type Msg, MsgHdrsImpl } from "@nats-io/transport-node";
+
+export const MESSAGE_ID_HEADER = "Nats-Msg-Id";
+export const EXPECTED_HEADER = "Nats-Expected-Last-Subject-Sequence";
+
+/** What can be asked of a message's headers. The client's `MsgHdrs` fits too. */
+export interface HeaderLookup {
+  /** The first value of a header; empty when there is none. The name is compared as written. */
+  get(name: string): string;
+}
+
+const VERSION_LINE = "NATS/1.0";
+const LINE_END = "\r\n";
+
+/** A header block as text, searched where something is asked. */
+export class HeaderBlock implements HeaderLookup {
+  constructor(readonly text: string) {}
+
+  get(name: string): string {
+    return this.valueAt(this.text.indexOf(`${LINE_END}${name}:`), name);
+  }
+
+  /** The last value of a header: what the server adds comes after what the writer of the message gave. */
+  last(name: string): string {
+    return this.valueAt(this.text.lastIndexOf(`${LINE_END}${name}:`), name);
+  }
+
+  /** The status that the block begins with, such as 404; 0 when it has none. */
+  get status(): number {
+    if (this.text.charCodeAt(VERSION_LINE.length) !== SPACE) return 0;
+    return Number.parseInt(this.text.slice(VERSION_LINE.length + 1, VERSION_LINE.length + 4), 10) || 0;
+  }
+
+  /** The text after the status, such as `No Messages`; empty when there is no status. */
+  get description(): string {
+    const line = this.text.slice(0, Math.max(0, this.text.indexOf(LINE_END)));
+    return line.slice(VERSION_LINE.length + 4).trim();
+  }
+
+  private valueAt(index: number, name: string): string {
+    if (index < 0) return "";
+    const start = index + LINE_END.length + name.length + 1;
+    const end = this.text.indexOf(LINE_END, start);
+    return this.text.slice(start, end < 0 ? undefined : end).trim();
+  }
+}
+
+const SPACE = 0x20;
+const NO_HEADERS = new HeaderBlock("");
+
+/** The parts in which the client keeps a message's bytes. They are not its public interface, so that their absence is expected. */
+interface MessageParts {
+  readonly _rdata?: Uint8Array;
+  readonly _msg?: { readonly hdr?: number };
+}
+
+/** The header block of a message that was received. */
+export function headersOf(message: Msg): HeaderBlock {
+  const parts = message as unknown as MessageParts;
+  const bytes = parts._rdata;
+  const length = parts._msg?.hdr;
+  if (!(bytes instanceof Uint8Array) || length === undefined) {
+    const headers = message.headers;
+    return headers instanceof MsgHdrsImpl ? new HeaderBlock(headers.toString()) : NO_HEADERS;
+  }
+  if (length <= 0) return NO_HEADERS;
+  const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, length);
+  return new HeaderBlock(buffer.toString("latin1", 0, length));
+}
+
+/** Headers to publish, already in their wire form. The values must be ASCII without line ends: the callers make sure. */
+export class RawHeaders extends MsgHdrsImpl {
+  private readonly block: Uint8Array;
+
+  /** `lines`: `Name: value` lines, each ended by CR LF. */
+  constructor(lines: string) {
+    super();
+    this.block = Buffer.from(`${VERSION_LINE}${LINE_END}${lines}${LINE_END}`, "latin1");
+  }
+
+  override encode(): Uint8Array {
+    return this.block;
+  }
+
+  get byteLength(): number {
+    return this.block.length;
+  }
+}

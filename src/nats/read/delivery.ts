@@ -1,0 +1,120 @@
+/** What JetStream says of a message it delivers: the tokens of the subject that an acknowledgement would go to (ADR-15). */
+import { expiresAtMs } from "../streams/expiry.js";
+import type { HeaderLookup } from "../client/messages.js";
+import { entryOf, operationOf } from "../streams/records.js";
+import type { Entry, Operation, WatchEvent } from "../../kv/store.js";
+
+/** A delivered message's place in its stream and in its consumer, and when it was stored. */
+export interface Delivery {
+  readonly streamSequence: number;
+  readonly consumerSequence: number;
+  readonly timeMs: number;
+  readonly timeNanos: number;
+  /** Messages that the consumer had still to deliver. */
+  readonly pending: number;
+}
+
+/** `$JS.ACK`, in the newer form a domain and an account, then stream, consumer, delivery count: the sequences follow. */
+const SEQUENCES_AT_SHORT = 5;
+const SEQUENCES_AT_LONG = 7;
+const SHORT_FORM_TOKENS = 9;
+
+/** Reads the reply subject of a delivered message; undefined when it is no such subject. */
+export function parseDelivery(reply: string): Delivery | undefined {
+  if (!reply.startsWith("$JS.ACK.")) return undefined;
+  const tokens = reply.split(".");
+  const at = tokens.length === SHORT_FORM_TOKENS ? SEQUENCES_AT_SHORT : SEQUENCES_AT_LONG;
+  const time = tokens[at + 2] ?? "";
+  const delivery = {
+    streamSequence: Number(tokens[at]),
+    consumerSequence: Number(tokens[at + 1]),
+    timeMs: Number(time.slice(0, -6)),
+    timeNanos: Number(time.slice(-6)),
+    pending: Number(tokens[at + 3]),
+  };
+  return Number.isSafeInteger(delivery.streamSequence) ? delivery : undefined;
+}
+
+/** What a message holds: its value, and what was written with it. */
+export interface MessageBody {
+  readonly data: Uint8Array;
+  readonly headers: HeaderLookup;
+}
+
+/**
+ * One change of a bucket on its way to any number of watchers. It is decoded once, when the first of them wants it, and its events
+ * are shared: whoever encodes them can keep the result by the event's identity.
+ */
+export class Change {
+  readonly revision: number;
+  /** Bytes of key and value, about. */
+  readonly bytes: number;
+  private message: MessageBody | undefined;
+  private decoded: Entry | undefined;
+  private fullEvent: (WatchEvent & { type: "change" }) | undefined;
+  private bareEvent: (WatchEvent & { type: "change" }) | undefined;
+
+  constructor(
+    message: MessageBody,
+    readonly storedKey: string,
+    private readonly delivery: Delivery,
+  ) {
+    this.message = message;
+    this.revision = delivery.streamSequence;
+    this.bytes = storedKey.length + message.data.length;
+  }
+
+  /** Whether it leaves the key without a value. */
+  get isTombstone(): boolean {
+    return this.operation !== "put";
+  }
+
+  /** When it was stored, in milliseconds since 1970. */
+  get timeMs(): number {
+    return this.delivery.timeMs;
+  }
+
+  /** The same in nanoseconds. */
+  get storedAtNanos(): bigint {
+    return BigInt(this.delivery.timeMs) * 1_000_000n + BigInt(this.delivery.timeNanos);
+  }
+
+  get operation(): Operation | undefined {
+    return this.message === undefined ? this.decoded?.operation : operationOf(this.message.headers);
+  }
+
+  /** When the value expires, in milliseconds since 1970 by the storage's clock; Infinity: never. Only before it is decoded. */
+  expiresAtMs(ageMsMax: number): number {
+    return expiresAtMs(this.message?.headers, this.delivery.timeMs, ageMsMax);
+  }
+
+  /** The entry; undefined where no key of ours is stored so. */
+  entry(): Entry | undefined {
+    if (this.message !== undefined) {
+      const { data, headers } = this.message;
+      this.message = undefined;
+      this.decoded = entryOf({
+        storedKey: this.storedKey,
+        // A copy: the bytes are part of whatever the socket read, which a waiting event would keep in memory.
+        data: data.slice(),
+        headers,
+        revision: BigInt(this.revision),
+        timeMs: this.delivery.timeMs,
+        timeNanos: this.delivery.timeNanos,
+      });
+    }
+    return this.decoded;
+  }
+
+  /** The event that watchers get, with the value or, for those that want keys only, without. */
+  event(entry: Entry, keysOnly: boolean): WatchEvent & { type: "change" } {
+    if (keysOnly) return (this.bareEvent ??= { type: "change", entry: withoutValue(entry) });
+    return (this.fullEvent ??= { type: "change", entry });
+  }
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+export function withoutValue(entry: Entry): Entry {
+  return entry.value.length === 0 ? entry : { ...entry, value: NO_BYTES };
+}

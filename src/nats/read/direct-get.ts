@@ -1,0 +1,84 @@
+/**
+ * Direct gets of the newest messages of some keys up to a sequence, without a consumer (ADR-31). Any copy of the stream may answer, also
+ * one that lags behind; a stream that another program made may not allow them at all.
+ */
+import { Unanswered, type Reply } from "../client/requests.js";
+import { parseTimestamp } from "../client/timestamps.js";
+import type { StreamApi } from "./stream-api.js";
+import { Change } from "./delivery.js";
+
+/** What to get: the newest message of each subject that matches one of the filters. */
+export interface DirectQuery {
+  readonly multi_last: readonly string[];
+  /** Newest as of this sequence. */
+  readonly up_to_seq: number;
+  readonly batch: number;
+  /** The server ends its answer with the message that reaches this. */
+  readonly max_bytes?: number;
+}
+
+export interface DirectAnswer {
+  /** In the order of sequences. */
+  readonly changes: readonly Change[];
+  /** Whether there are more than these. */
+  readonly isCut: boolean;
+}
+
+/** Refused: more subjects match than the server answers for, or direct gets are not allowed. */
+export class DirectRefused extends Error {
+  constructor(
+    /** 413: too many; 503: nobody answers such requests, now or ever. */
+    readonly status: number,
+  ) {
+    super(`status ${status}`);
+  }
+}
+
+const ANSWER_TIMEOUT_MS = 10_000;
+const NO_RESPONDERS = 503;
+const END_OF_BATCH = 204;
+const NOTHING = 404;
+/** What the server adds to each message: headers, and the subject again. */
+const MESSAGE_OVERHEAD_BYTES = 2_048;
+const NEVER_ABORTED = new AbortController().signal;
+
+/** Asks; throws {@link DirectRefused}, or another error when the answer does not come or has a gap. */
+export async function directGet(
+  api: StreamApi,
+  subjectPrefix: string,
+  query: DirectQuery,
+): Promise<DirectAnswer> {
+  const changes: Change[] = [];
+  const bytesMax = (query.max_bytes ?? 0) + api.messageBytesMax + query.batch * MESSAGE_OVERHEAD_BYTES;
+  const scope = { deadlineMs: performance.now() + ANSWER_TIMEOUT_MS, signal: NEVER_ABORTED };
+  const subject = `$JS.API.DIRECT.GET.${api.stream}`;
+  const end = await api.requests
+    .many(subject, Buffer.from(JSON.stringify(query)), scope, bytesMax, (reply) => {
+      if (reply.status !== 0) return reply;
+      changes.push(changeOf(reply, subjectPrefix));
+      return undefined;
+    })
+    .catch((error: unknown) => {
+      const isRefused = error instanceof Unanswered && error.reason === "no_responders";
+      throw isRefused ? new DirectRefused(NO_RESPONDERS) : error;
+    });
+  if (end.status === NOTHING) return { changes: [], isCut: false };
+  if (end.status !== END_OF_BATCH) throw new DirectRefused(end.status);
+  // The end names the last sequence that was sent: a message that got lost on the way shows here.
+  const last = changes.at(-1)?.revision ?? 0;
+  if (Number(end.headers.last("Nats-Last-Sequence")) !== last) throw new Error("a gap");
+  return { changes, isCut: end.headers.last("Nats-Num-Pending") !== "0" };
+}
+
+/** What the server adds to a message's headers comes after what its writer gave: the last of each name counts. */
+function changeOf({ headers, data }: Reply, subjectPrefix: string): Change {
+  const time = parseTimestamp(headers.last("Nats-Time-Stamp"));
+  const storedKey = headers.last("Nats-Subject").slice(subjectPrefix.length);
+  return new Change({ headers, data }, storedKey, {
+    streamSequence: Number(headers.last("Nats-Sequence")),
+    consumerSequence: 0,
+    timeMs: time.ms,
+    timeNanos: time.nanos,
+    pending: 0,
+  });
+}

@@ -1,0 +1,215 @@
+/** The kept revisions of a key, page by page. */
+import { KvError } from "../../kv/errors.js";
+import type { Limits } from "../../kv/limits.js";
+import { quote } from "../../kv/names.js";
+import { entryJsonBytes, PageRoom } from "../../kv/page-room.js";
+import {
+  checkIncarnation,
+  malformedPageToken,
+  pageLimit,
+  readPageToken,
+  writePageToken,
+} from "../../kv/page-token.js";
+import type { CallScope, Consistency, Entry, Page, PageRequest } from "../../kv/store.js";
+import { aboutOf, entryOfMessage, type KeyPlace, placeOf } from "./entries.js";
+import { JetStreamError, toKvError } from "../client/errors.js";
+import type { Expiry } from "../streams/expiry.js";
+import {
+  existing,
+  isNoResponders,
+  messageOf,
+  type MessageReader,
+  type StoredMessage,
+  storedMessageBytesMax,
+} from "../client/message-reader.js";
+import { RequestCoalescer } from "../client/request-coalescer.js";
+import type { Requests } from "../client/requests.js";
+
+/** Messages in one answer; a bucket keeps no more of a key, unless another program made it. */
+const BATCH_SIZE = 64;
+/** The statuses that end a batch (ADR-31): nothing there; end of batch. */
+const NOT_FOUND_STATUS = 404;
+const END_STATUS = 204;
+/** A revision as a page token has it: at most 2^53 - 1. */
+const REVISION = /^[1-9]\d{0,15}$/;
+
+/** Where a page begins, and what it has room for. */
+interface PageScope {
+  readonly place: KeyPlace;
+  readonly itemsMax: number;
+  readonly scope: CallScope;
+  readonly consistency: Consistency;
+}
+
+export class History {
+  private readonly pages: RequestCoalescer<Page<Entry>>;
+
+  constructor(
+    private readonly requests: Requests,
+    private readonly reader: MessageReader,
+    private readonly isClustered: boolean,
+    private readonly expiry: Expiry,
+    private readonly limits: Limits,
+  ) {
+    this.pages = new RequestCoalescer(limits.callTimeoutMsMax);
+  }
+
+  /** Who asks for the same page at once shares a read. */
+  async page(
+    bucket: string,
+    key: string,
+    request: PageRequest,
+    scope: CallScope,
+    consistency: Consistency = "strong",
+  ): Promise<Page<Entry>> {
+    const name = JSON.stringify([bucket, key, request.limit, request.pageToken, consistency]);
+    try {
+      return await this.pages.get(name, scope, (shared) =>
+        this.readPage(bucket, key, request, shared, consistency),
+      );
+    } catch (error) {
+      throw toKvError(error, { bucket, key });
+    }
+  }
+
+  private async readPage(
+    bucket: string,
+    key: string,
+    request: PageRequest,
+    scope: CallScope,
+    consistency: Consistency,
+  ): Promise<Page<Entry>> {
+    const place = placeOf(bucket, key);
+    const { historyMax, pageBytesMax } = this.limits;
+    const limit = pageLimit(request.limit, historyMax);
+    const listing = `history ${bucket} ${key}`;
+    const token = readPageToken(request.pageToken, listing);
+    if (token !== undefined && !REVISION.test(token.after)) throw malformedPageToken();
+    const isWhole = request.limit === 0 && token === undefined;
+    const from = BigInt(token?.after ?? 0) + 1n;
+    const read = (): Promise<ReadPage> =>
+      this.read(from, { place, itemsMax: isWhole ? Infinity : limit, scope, consistency });
+    let page = await read();
+    if (token === undefined) {
+      if (page.entries.length === 0) {
+        throw new KvError("key_not_found", `Nothing is kept of the key ${quote(key)}.`, aboutOf(place));
+      }
+      if (page.lastRevision === undefined) return { items: page.entries, nextPageToken: "" };
+      if (isWhole) throw answerTooLarge(place, pageBytesMax);
+    }
+    const { created } = await this.reader.stream(place, scope);
+    // Compared after the read: the bucket that the token names is there still, so it was read.
+    checkIncarnation(token, created);
+    // Read again: the bucket may have been recreated between the first read and this look.
+    if (token === undefined) page = await read();
+    const { lastRevision } = page;
+    return {
+      items: page.entries,
+      nextPageToken:
+        lastRevision === undefined ? "" : writePageToken(listing, lastRevision.toString(), created),
+    };
+  }
+
+  /** A page from a revision on. What has expired is passed over, as if it had been removed. */
+  private async read(from: bigint, within: PageScope): Promise<ReadPage> {
+    for (let next = from; ;) {
+      const page = new MessagePage(new PageRoom(within.itemsMax, this.limits.pageBytesMax));
+      const asksLeader = this.isClustered && within.consistency === "strong";
+      await (asksLeader ? this.oneByOne(page, next, within) : this.inBatches(page, next, within));
+      const entries: Entry[] = [];
+      for (const message of page.messages) {
+        if ((await this.expiry.unlessExpired(within.place, message, within.scope)) !== undefined)
+          entries.push(entryOfMessage(within.place.key, message));
+      }
+      const lastRevision = page.isCut ? page.messages.at(-1)?.sequence : undefined;
+      if (lastRevision === undefined || entries.length > 0) return { entries, lastRevision };
+      next = lastRevision + 1n;
+    }
+  }
+
+  /** By the stream's leader, which has seen every write. */
+  private async oneByOne(page: MessagePage, from: bigint, { place, scope }: PageScope): Promise<void> {
+    for (let next = from; ;) {
+      const message = await this.reader.next(place, place.subject, next, scope);
+      if (message === undefined || !page.take(place.key, message)) return;
+      next = message.sequence + 1n;
+    }
+  }
+
+  private async inBatches(page: MessagePage, from: bigint, within: PageScope): Promise<void> {
+    const { place, scope } = within;
+    for (let next = from; ;) {
+      let pending: number;
+      try {
+        pending = await this.batch(page, next, within);
+      } catch (error) {
+        if (!isNoResponders(error)) throw toKvError(error, aboutOf(place));
+        await existing(this.requests, place, scope);
+        return this.oneByOne(page, next, within);
+      }
+      if (pending === 0 || page.isCut) return;
+      if (page.room.itemsLeft === 0) {
+        page.isCut = true;
+        return;
+      }
+      next = (page.messages.at(-1)?.sequence ?? 0n) + 1n;
+    }
+  }
+
+  /** Takes one batch; returns how many messages come after it. */
+  private async batch(page: MessagePage, from: bigint, { place, scope }: PageScope): Promise<number> {
+    // The server ends a batch with the message that reaches `max_bytes`; base64 makes three bytes four.
+    const bytesMax = Math.max(1, Math.ceil((page.room.bytesLeft * 3) / 4));
+    const body = JSON.stringify({
+      seq: Number(from),
+      next_by_subj: place.subject,
+      batch: Math.min(BATCH_SIZE, page.room.itemsLeft),
+      max_bytes: bytesMax,
+    });
+    const last = await this.requests.many(
+      `$JS.API.DIRECT.GET.${place.stream}`,
+      Buffer.from(body),
+      scope,
+      bytesMax + storedMessageBytesMax(this.limits),
+      (reply) => {
+        if (reply.status !== 0) return reply;
+        // A copy: the bytes may be part of a larger block, which they would keep in memory.
+        if (!page.isCut) page.take(place.key, messageOf(reply.headers, Buffer.from(reply.data)));
+        return undefined;
+      },
+    );
+    if (last.status === NOT_FOUND_STATUS) return 0;
+    if (last.status === END_STATUS) return Number(last.headers.last("Nats-Num-Pending"));
+    throw new JetStreamError(last.status, last.headers.text.split("\r\n", 1)[0] ?? "");
+  }
+}
+
+interface ReadPage {
+  readonly entries: readonly Entry[];
+  /** The revision that the next page begins after; undefined: this was the last. */
+  readonly lastRevision: bigint | undefined;
+}
+
+/** The messages of one page while they are read. */
+class MessagePage {
+  readonly messages: StoredMessage[] = [];
+  /** Whether there are more than these. */
+  isCut = false;
+
+  constructor(readonly room: PageRoom) {}
+
+  /** Adds a message; false where the page has no room for it. */
+  take(key: string, message: StoredMessage): boolean {
+    this.isCut = !this.room.take(entryJsonBytes(entryOfMessage(key, message)));
+    if (!this.isCut) this.messages.push(message);
+    return !this.isCut;
+  }
+}
+
+function answerTooLarge(place: KeyPlace, bytesMax: number): KvError {
+  return new KvError(
+    "answer_too_large",
+    `The history of the key ${quote(place.key)} does not fit into one answer of ${bytesMax} bytes; set limit to read it in pages.`,
+    aboutOf(place),
+  );
+}

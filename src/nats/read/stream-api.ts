@@ -1,0 +1,213 @@
+/** The few JetStream API calls that watches need, with answers checked and failures as `KvError`. */
+import { createInbox } from "@nats-io/transport-node";
+import { KvError, type KvErrorKind } from "../../kv/errors.js";
+import type { CallScope } from "../../kv/store.js";
+import { JetStreamError, kindOf, toKvError, unavailable } from "../client/errors.js";
+import { askJetStream, type StreamConfig, type StreamInfo } from "../client/jetstream-api.js";
+import { inBase64 } from "../client/message-reader.js";
+import type { Requests } from "../client/requests.js";
+import { compactedTo, CREATION_ID_KEY } from "../streams/stream-config.js";
+import { parseTimestamp } from "../client/timestamps.js";
+
+/** What a stream is and holds, as its leader knows it. Sequences are safe integers: 2^53 writes take centuries. */
+export interface StreamState {
+  /** When it was made, as the server wrote it: tells two streams of one name apart. */
+  readonly created: string;
+  readonly createdAtMs: number;
+  readonly messages: number;
+  readonly firstSequence: number;
+  readonly lastSequence: number;
+  /** When the message of that sequence was stored, by the server's clock, in nanoseconds since 1970; 0 or less where there was none. */
+  readonly lastStoredAtNanos: bigint;
+  /** Messages kept per subject. */
+  readonly history: number;
+  /** How long messages live; 0: for ever. */
+  readonly ageMsMax: number;
+  /** How long the marker that an expired message leaves behind lives; 0: none is left, or no entry is known to expire. */
+  readonly markerMs: number;
+  /** Up to which revision tombstones may have been compacted; 0: none was. */
+  readonly compactedTo: number;
+  /** The server's time. */
+  readonly nowMs: number;
+}
+
+/** What the server says of a consumer it made. */
+export interface ConsumerState {
+  /** The stream's messages up to here come before the consumer's first. */
+  readonly startsAfter: number;
+  /** Messages it had to deliver when it was made. */
+  readonly pending: number;
+}
+
+/** Where and when a message is stored. */
+export interface StoredAt {
+  readonly sequence: number;
+  /** By the server's clock, in nanoseconds since 1970. */
+  readonly atNanos: bigint;
+}
+
+interface ConsumerInfo {
+  readonly delivered: { readonly stream_seq: number };
+  readonly num_pending?: number;
+}
+
+const NANOS_PER_MS = 1_000_000;
+const EXPECTED_KINDS: ReadonlySet<KvErrorKind> = new Set([
+  "bucket_not_found",
+  "key_not_found",
+  "storage_exhausted",
+]);
+
+/** Time for one answer. Short: the callers try again. */
+const ANSWER_TIMEOUT_MS = 2_000;
+const NEVER_ABORTED = new AbortController().signal;
+
+interface CallOptions {
+  /** Default: a short time. */
+  readonly scope?: CallScope | undefined;
+  /** Where the answer may be large. */
+  readonly answerBytesMax?: number;
+}
+
+/** Calls to JetStream about one bucket's stream. */
+export class StreamApi {
+  private readonly deletions = new Set<Promise<void>>();
+
+  constructor(
+    readonly requests: Requests,
+    readonly bucket: string,
+    readonly stream: string,
+    /** The largest message that the stream holds, in bytes. */
+    readonly messageBytesMax: number,
+  ) {}
+
+  async state(): Promise<StreamState> {
+    const { created, config, state, ts } = await this.call<StreamInfo & { readonly ts?: string }>(
+      `STREAM.INFO.${this.stream}`,
+    );
+    return {
+      created,
+      createdAtMs: Date.parse(created),
+      messages: state.messages,
+      firstSequence: state.first_seq,
+      lastSequence: state.last_seq,
+      lastStoredAtNanos: nanosOf(state.last_ts),
+      history: config.max_msgs_per_subject ?? 1,
+      ageMsMax: (config.max_age ?? 0) / NANOS_PER_MS,
+      markerMs: mayExpire(config) ? (config.subject_delete_marker_ttl ?? 0) / NANOS_PER_MS : 0,
+      compactedTo: compactedTo(config),
+      nowMs: ts === undefined ? Date.now() : Date.parse(ts),
+    };
+  }
+
+  async createConsumer(name: string, config: object, scope?: CallScope): Promise<ConsumerState> {
+    const request = { stream_name: this.stream, action: "create", config: { name, ...config } };
+    try {
+      const { delivered, num_pending } = await this.call<ConsumerInfo>(
+        `CONSUMER.CREATE.${this.stream}.${name}`,
+        request,
+        { scope },
+      );
+      return { startsAfter: delivered.stream_seq, pending: num_pending ?? 0 };
+    } catch (error) {
+      // It may have been made and only the answer lost.
+      void this.deleteConsumer(name);
+      throw error;
+    }
+  }
+
+  /** Where a consumer would begin and how much it would deliver: it is made and deleted. */
+  async probeConsumer(start: object): Promise<ConsumerState> {
+    const name = newConsumerName();
+    const consumer = await this.createConsumer(name, {
+      ...start,
+      ack_policy: "none",
+      replay_policy: "instant",
+      inactive_threshold: 1e9,
+      mem_storage: true,
+      num_replicas: 1,
+    });
+    await this.deleteConsumer(name);
+    return consumer;
+  }
+
+  /** Without the connection, the server drops the consumer by itself: it is made to live a few seconds without us. */
+  async deleteConsumer(name: string): Promise<void> {
+    const ignore = (): void => undefined;
+    const deletion = this.call(`CONSUMER.DELETE.${this.stream}.${name}`).then(ignore, ignore);
+    this.deletions.add(deletion);
+    await deletion;
+    this.deletions.delete(deletion);
+  }
+
+  /** Resolves when every deletion of a consumer that was begun is over. */
+  async settled(): Promise<void> {
+    await Promise.all(this.deletions);
+  }
+
+  /** The sequence of the first message at or after `sequence` on a subject or wildcard, as the leader knows it; undefined: none. */
+  async nextSequence(subject: string, sequence: number): Promise<number | undefined> {
+    return (await this.message({ next_by_subj: subject, seq: sequence }))?.sequence;
+  }
+
+  /** The message of this sequence, as the leader knows it; undefined: it is not stored. */
+  messageAt(sequence: number): Promise<StoredAt | undefined> {
+    return this.message({ seq: sequence });
+  }
+
+  /** The newest message of a subject, as the leader knows it; undefined: none. */
+  newestOf(subject: string): Promise<StoredAt | undefined> {
+    return this.message({ last_by_subj: subject });
+  }
+
+  private async message(query: object): Promise<StoredAt | undefined> {
+    try {
+      const { message } = await this.call<{
+        readonly message: { readonly seq: number; readonly time: string };
+      }>(`STREAM.MSG.GET.${this.stream}`, query, { answerBytesMax: inBase64(this.messageBytesMax) });
+      return { sequence: message.seq, atNanos: nanosOf(message.time) };
+    } catch (error) {
+      if (error instanceof KvError && error.kind === "key_not_found") return undefined;
+      throw error;
+    }
+  }
+
+  private async call<Answer>(
+    operation: string,
+    body?: object,
+    { scope = briefly(), answerBytesMax }: CallOptions = {},
+  ): Promise<Answer> {
+    const about = { bucket: this.bucket };
+    try {
+      return await askJetStream<Answer>(this.requests, operation, body, scope, answerBytesMax);
+    } catch (cause) {
+      if (cause instanceof KvError) throw cause;
+      if (!(cause instanceof JetStreamError)) throw unavailable(about, cause);
+      // Other refusals pass: the server is starting, has no leader, or is not what it was when this was written.
+      throw EXPECTED_KINDS.has(kindOf(cause)) ? toKvError(cause, about) : unavailable(about, cause);
+    }
+  }
+}
+
+/**
+ * Whether entries of the stream are known to expire. Buckets of ours without a ttl have markers only for entries that another program gives
+ * a lifetime: a watch that resumes after the marker's life may miss such an expiry (docs/durability.md).
+ */
+function mayExpire({ max_age, metadata }: StreamConfig): boolean {
+  return (max_age ?? 0) > 0 || metadata?.[CREATION_ID_KEY] === undefined;
+}
+
+function briefly(): CallScope {
+  return { deadlineMs: performance.now() + ANSWER_TIMEOUT_MS, signal: NEVER_ABORTED };
+}
+
+function nanosOf(time: string): bigint {
+  const { ms, nanos } = parseTimestamp(time);
+  return BigInt(ms) * BigInt(NANOS_PER_MS) + BigInt(nanos);
+}
+
+/** A name that no other consumer has. */
+export function newConsumerName(): string {
+  const inbox = createInbox();
+  return `watch-${inbox.slice(inbox.lastIndexOf(".") + 1)}`;
+}

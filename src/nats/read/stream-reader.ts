@@ -1,0 +1,230 @@
+/**
+ * Reads what a bucket holds for one watcher, in order, as fast as the watcher takes it and no faster: a short-lived pull consumer.
+ * Only what was asked for is under way, so that nothing piles up anywhere.
+ */
+import { createInbox, type Msg, type Subscription } from "@nats-io/transport-node";
+import type { CallScope } from "../../kv/store.js";
+import { type HeaderBlock, headersOf } from "../client/messages.js";
+import { newConsumerName, type StreamApi } from "./stream-api.js";
+import { AskedBytes } from "./asked-bytes.js";
+import { Change, parseDelivery } from "./delivery.js";
+
+/** What to read: the newest message of each key, or every message from a sequence on. */
+export type ReadStart = "newest_of_each" | { readonly sequence: number };
+
+export interface ReaderOptions {
+  readonly start: ReadStart;
+  /** The most bytes that one pull brings. */
+  readonly bytesMax: number;
+  /** Without values. Default: false. */
+  readonly headersOnly?: boolean;
+  /** How long creating the consumer may take. Default: a short time. */
+  readonly scope?: CallScope;
+  /** A pull that hears nothing for this long is given up. Default: long, as the server may scan far for a rare key. */
+  readonly silenceMs?: number;
+}
+
+/**
+ * How a pull ended. `end`: there is nothing more at present, by the copy of the stream that was read. `more`: ask again.
+ * `lost`: the consumer is gone or does not answer.
+ */
+export type PullResult = "end" | "more" | "lost";
+
+/** The server gives the consumer up when nothing was asked for this long. */
+const IDLE_MS_MAX = 10_000;
+const SILENCE_MS_MAX = 15_000;
+
+/** What a message takes on the wire beside what the server counts. */
+const FRAME_BYTES = 128;
+/** The most bytes that a message without its value is expected to have: a key and headers of this service have far fewer. */
+const HEADERS_BYTES = 16_384;
+/** The most such messages in one pull. */
+const HEADERS_BATCH_MAX = 256;
+
+/** Tells these consumers from those of live watches: see compaction.ts. */
+export const READER_DESCRIPTION = "what one call or watch through ironflow-kv reads";
+
+const NO_MESSAGES = 404;
+const PULL_ENDED = 409;
+
+/** As the server wants it: https://github.com/nats-io/nats-architecture-and-design ADR-13. */
+interface PullRequest {
+  readonly batch: number;
+  readonly max_bytes?: number;
+  readonly no_wait: true;
+}
+
+export class Reader {
+  private readonly inbox = createInbox();
+  private readonly name = newConsumerName();
+  private readonly subscription: Subscription;
+  private readonly asked: AskedBytes;
+  private finishPull: ((result: PullResult) => void) | undefined;
+  private onChange: ((change: Change) => void) | undefined;
+  private consumerSequence = 0;
+  /** Messages after which the server ends the pull without a word; undefined: it sends a status. */
+  private countLeft: number | undefined;
+  private silence: NodeJS.Timeout | undefined;
+  private bytesMax: number;
+  private isClosed = false;
+
+  private constructor(
+    private readonly api: StreamApi,
+    private readonly subjectPrefix: string,
+    /**
+     * Whether `end` may be said too early: what is newest of each key is listed by the server when the consumer is made, and where one
+     * of the list was removed since, it says that there is nothing more (2.14). It goes on when asked again.
+     */
+    readonly mayStumble: boolean,
+    bytesMax: number,
+    private readonly headersOnly: boolean,
+    private readonly silenceMs: number,
+  ) {
+    this.bytesMax = bytesMax;
+    const { link } = api.requests;
+    this.asked = new AskedBytes(link);
+    this.subscription = link.subscribe(this.inbox, (message) => this.receive(message));
+  }
+
+  /** Creates the consumer. `subject`: a NATS filter without the bucket's prefix. */
+  static async open(
+    api: StreamApi,
+    subjectPrefix: string,
+    subject: string,
+    { start, bytesMax, headersOnly = false, scope, silenceMs = SILENCE_MS_MAX }: ReaderOptions,
+  ): Promise<Reader> {
+    const reader = new Reader(
+      api,
+      subjectPrefix,
+      start === "newest_of_each",
+      bytesMax,
+      headersOnly,
+      silenceMs,
+    );
+    try {
+      const config = {
+        description: READER_DESCRIPTION,
+        ...(start === "newest_of_each"
+          ? { deliver_policy: "last_per_subject" }
+          : { deliver_policy: "by_start_sequence", opt_start_seq: start.sequence }),
+        filter_subject: subjectPrefix + subject,
+        headers_only: headersOnly,
+        ack_policy: "none",
+        replay_policy: "instant",
+        inactive_threshold: IDLE_MS_MAX * 1e6,
+        mem_storage: true,
+        num_replicas: 1,
+      };
+      await api.createConsumer(reader.name, config, scope);
+      return reader;
+    } catch (error) {
+      reader.isClosed = true;
+      void reader.asked.close(reader.subscription);
+      throw error;
+    }
+  }
+
+  /** Reads up to `batch` changes. */
+  pull(batch: number, onChange: (change: Change) => void): Promise<PullResult> {
+    const { link } = this.api.requests;
+    if (this.isClosed || !link.isConnected) return Promise.resolve("lost");
+    this.onChange = onChange;
+    const { request, bytesMax } = this.pullOf(batch);
+    this.countLeft = this.mayStumble ? request.batch : undefined;
+    return new Promise((resolve) => {
+      this.finishPull = resolve;
+      this.asked.reserve(bytesMax, () => {
+        if (this.finishPull !== resolve || !link.isConnected) return false;
+        this.heard();
+        link.connection.publish(
+          `$JS.API.CONSUMER.MSG.NEXT.${this.api.stream}.${this.name}`,
+          JSON.stringify(request),
+          { reply: this.inbox },
+        );
+        return true;
+      });
+    });
+  }
+
+  /**
+   * A request for the next messages, and the most bytes that its answer takes.
+   *
+   * The newest of each key are limited by their count alone: where `max_bytes` ends a pull, the server has taken the next message from its list
+   * and never sends it (consumer.go of 2.15.1: getNextMsg removes it from the list, and only `sseq` is put back).
+   */
+  private pullOf(batch: number): { readonly request: PullRequest; readonly bytesMax: number } {
+    if (!this.mayStumble) {
+      const request: PullRequest = { batch, max_bytes: this.bytesMax, no_wait: true };
+      return { request, bytesMax: this.bytesMax + batch * FRAME_BYTES };
+    }
+    const { messageBytesMax } = this.api;
+    const bytesEach = this.headersOnly ? Math.min(HEADERS_BYTES, messageBytesMax) : messageBytesMax;
+    const countMax = this.headersOnly ? HEADERS_BATCH_MAX : Math.floor(this.bytesMax / bytesEach);
+    const count = Math.max(1, Math.min(batch, countMax));
+    return { request: { batch: count, no_wait: true }, bytesMax: count * (bytesEach + FRAME_BYTES) };
+  }
+
+  /** Ends a pull under way as lost, and deletes the consumer. */
+  async close(): Promise<void> {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.finish("lost");
+    await Promise.all([this.asked.close(this.subscription), this.api.deleteConsumer(this.name)]);
+  }
+
+  /** The connection is gone: a pull under way will not be answered. */
+  interrupt(): void {
+    this.finish("lost");
+  }
+
+  private receive(message: Msg): void {
+    if (this.finishPull === undefined) return;
+    this.heard();
+    const headers = headersOf(message);
+    const delivery = parseDelivery(message.reply ?? "");
+    if (delivery === undefined) {
+      this.receiveStatus(headers);
+      return;
+    }
+    this.asked.arrived(headers.text.length + message.data.length);
+    if (delivery.consumerSequence !== this.consumerSequence + 1) {
+      this.finish("lost");
+      return;
+    }
+    this.consumerSequence = delivery.consumerSequence;
+    const storedKey = message.subject.slice(this.subjectPrefix.length);
+    this.onChange?.(new Change({ headers, data: message.data }, storedKey, delivery));
+    if (this.countLeft !== undefined && --this.countLeft === 0) this.finish("more");
+  }
+
+  /** The status that ends a pull (ADR-13). A pull with `max_bytes` ends with one also when it brought all that it was to bring. */
+  private receiveStatus(headers: HeaderBlock): void {
+    const { status: code, description } = headers;
+    if (code === NO_MESSAGES) {
+      this.finish("end");
+    } else if (code === PULL_ENDED && description === "Batch Completed") {
+      this.finish("more");
+    } else if (code === PULL_ENDED && description === "Message Size Exceeds MaxBytes") {
+      // One message is larger than all that was asked for: another program may store such.
+      if (Number(headers.get("Nats-Pending-Bytes")) === this.bytesMax) this.bytesMax *= 2;
+      this.finish("more");
+    } else if (code !== 100) {
+      this.finish("lost");
+    }
+  }
+
+  private finish(result: PullResult): void {
+    const finish = this.finishPull;
+    this.finishPull = undefined;
+    this.onChange = undefined;
+    if (result !== "lost") this.asked.complete();
+    clearTimeout(this.silence);
+    this.silence = undefined;
+    finish?.(result);
+  }
+
+  private heard(): void {
+    if (this.silence === undefined) this.silence = setTimeout(() => this.finish("lost"), this.silenceMs);
+    else this.silence.refresh();
+  }
+}

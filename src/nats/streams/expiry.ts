@@ -1,0 +1,69 @@
+/**
+ * When stored messages expire. The storage removes them on a timer, and after a restart up to some seconds late: reads compare the age
+ * themselves.
+ */
+import type { CallScope } from "../../kv/store.js";
+import type { BucketFacts, BucketFactsCache } from "./bucket-config-cache.js";
+import type { HeaderLookup } from "../client/messages.js";
+import type { Place, StoredMessage } from "../client/message-reader.js";
+import { operationOf } from "./records.js";
+
+/** The header of a message with a lifetime of its own (ADR-43): seconds, a Go duration, or `never`. */
+export const LIFETIME_HEADER = "Nats-TTL";
+
+const SECOND_MS = 1_000;
+const UNIT_MS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: SECOND_MS,
+  m: 60 * SECOND_MS,
+  h: 3_600 * SECOND_MS,
+};
+const DURATION_PART = /(\d+(?:\.\d+)?)(ms|s|m|h)/g;
+
+/** When a message expires, in milliseconds since 1970 by the storage's clock; Infinity: never. `ageMsMax`: the bucket's ttl, 0 for none. */
+export function expiresAtMs(headers: HeaderLookup | undefined, timeMs: number, ageMsMax: number): number {
+  const lifetime = headers?.get(LIFETIME_HEADER) ?? "";
+  const byAge = ageMsMax > 0 ? timeMs + ageMsMax : Infinity;
+  if (lifetime === "") return byAge;
+  // This one is exempt from the bucket's ttl too.
+  if (lifetime === "never" || lifetime === "-1") return Infinity;
+  const lifetimeMs = durationMs(lifetime);
+  return lifetimeMs > 0 ? Math.min(byAge, timeMs + lifetimeMs) : byAge;
+}
+
+function durationMs(text: string): number {
+  if (/^\d+$/.test(text)) return Number(text) * SECOND_MS;
+  let sumMs = 0;
+  for (const [, amount, unit = ""] of text.matchAll(DURATION_PART))
+    sumMs += Number(amount) * (UNIT_MS[unit] ?? 0);
+  return sumMs;
+}
+
+/** Tells expired messages that the storage has not removed yet. */
+export class Expiry {
+  constructor(private readonly facts: BucketFactsCache) {}
+
+  /** Whether a message is a value past its lifetime. Asks the storage only where the bucket is not known, or before it says yes. */
+  hasExpired(place: Place, message: StoredMessage, scope: CallScope): false | Promise<boolean> {
+    const known = this.facts.latest(place);
+    if (known !== undefined && !isOver(message, known)) return false;
+    // What is remembered may belong to an earlier bucket of the name.
+    return this.facts.read(place, scope).then((facts) => isOver(message, facts));
+  }
+
+  /** The message, unless it is a value past its lifetime. */
+  async unlessExpired(
+    place: Place,
+    message: StoredMessage | undefined,
+    scope: CallScope,
+  ): Promise<StoredMessage | undefined> {
+    if (message === undefined) return undefined;
+    const expired = this.hasExpired(place, message, scope);
+    return expired !== false && (await expired) ? undefined : message;
+  }
+}
+
+function isOver({ headers, timeMs }: StoredMessage, { ageMsMax, clockAheadMs }: BucketFacts): boolean {
+  const endMs = expiresAtMs(headers, timeMs, ageMsMax);
+  return endMs !== Infinity && Date.now() + clockAheadMs >= endMs && operationOf(headers) === "put";
+}

@@ -1,0 +1,63 @@
+/** How an entry looks as a stored JetStream message (ADR-8), and back. */
+import { unescapeKey } from "../../kv/names.js";
+import type { Entry, Operation } from "../../kv/store.js";
+import type { HeaderLookup } from "../client/messages.js";
+
+/** `DEL` or `PURGE` on tombstones; absent on values. ADR-8. */
+export const OPERATION_HEADER = "KV-Operation";
+/** `MaxAge`, `Purge` or `Remove` on markers that the server itself leaves behind. ADR-43. */
+export const MARKER_REASON_HEADER = "Nats-Marker-Reason";
+/** The media type given with Put. */
+export const CONTENT_TYPE_HEADER = "Content-Type";
+
+const NO_BYTES = new Uint8Array(0);
+
+/** What a stored message says, before its key is unescaped. */
+export interface StoredRecord {
+  /** The key in its stored form: the subject without the bucket's prefix. */
+  readonly storedKey: string;
+  readonly data: Uint8Array;
+  readonly headers: HeaderLookup | undefined;
+  readonly revision: bigint;
+  readonly timeMs: number;
+  readonly timeNanos: number;
+}
+
+/** The operation that a message's headers name. */
+export function operationOf(headers: HeaderLookup | undefined): Operation {
+  if (headers === undefined) return "put";
+  switch (headers.get(OPERATION_HEADER)) {
+    case "DEL":
+      return "delete";
+    case "PURGE":
+      return "purge";
+  }
+  switch (headers.get(MARKER_REASON_HEADER)) {
+    case "":
+      return "put";
+    case "MaxAge":
+      return "expire";
+    default:
+      return "purge";
+  }
+}
+
+/** The entry of a message; undefined where no key of ours is stored so. */
+export function entryOf(record: StoredRecord): Entry | undefined {
+  const key = unescapeKey(record.storedKey);
+  return key === undefined ? undefined : entryOfKey(key, record);
+}
+
+/** The entry of a message whose key is known. */
+export function entryOfKey(key: string, record: Omit<StoredRecord, "storedKey">): Entry {
+  const operation = operationOf(record.headers);
+  return {
+    key,
+    value: operation === "put" ? record.data : NO_BYTES,
+    revision: record.revision,
+    createdAtMs: record.timeMs,
+    createdAtNanos: record.timeNanos,
+    operation,
+    contentType: record.headers?.get(CONTENT_TYPE_HEADER) ?? "",
+  };
+}

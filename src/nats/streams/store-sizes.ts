@@ -1,0 +1,15 @@
+/** What each bucket takes in the storage: one question for many buckets, for metrics. */
+import { bucketOfStream } from "../../kv/names.js";
+import type { BucketSize, CallScope } from "../../kv/store.js";
+import type { Requests } from "../client/requests.js";
+import { streamsOf } from "./stream-pages.js";
+
+/** Throws `KvError`. */
+export async function storeSizes(requests: Requests, scope: CallScope): Promise<readonly BucketSize[]> {
+  const sizes: BucketSize[] = [];
+  for await (const { config, state } of streamsOf(requests, "STREAM.LIST", scope)) {
+    const bucket = bucketOfStream(config.name);
+    if (bucket !== undefined) sizes.push({ bucket, bytes: state.bytes, entries: state.messages });
+  }
+  return sizes;
+}

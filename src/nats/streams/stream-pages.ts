@@ -1,0 +1,50 @@
+/** Names or descriptions of the streams of all KV buckets, also of those that other programs made, page by page. */
+import type { CallScope } from "../../kv/store.js";
+import { toKvError } from "../client/errors.js";
+import { readJetStream, type StreamInfo } from "../client/jetstream-api.js";
+import type { Requests } from "../client/requests.js";
+
+/** What each operation lists. */
+interface Listed {
+  readonly "STREAM.NAMES": string;
+  readonly "STREAM.LIST": StreamInfo;
+}
+
+interface StreamPage<Item> {
+  readonly streams: readonly Item[] | null;
+  /** How many there are, on this page and others. */
+  readonly total: number;
+}
+
+const KV_SUBJECTS = "$KV.*.>";
+/** 1,024 names, or 256 descriptions of streams (JetStream API), with room for streams of other programs. */
+export const PAGE_BYTES_MAX = 1_048_576;
+
+/** One page. Throws `KvError`. */
+export async function streamPage<Operation extends keyof Listed>(
+  requests: Requests,
+  operation: Operation,
+  offset: number,
+  scope: CallScope,
+): Promise<StreamPage<Listed[Operation]>> {
+  try {
+    return await readJetStream(requests, operation, { subject: KV_SUBJECTS, offset }, scope, PAGE_BYTES_MAX);
+  } catch (error) {
+    throw toKvError(error, {});
+  }
+}
+
+/** All of them. Throws `KvError`. */
+export async function* streamsOf<Operation extends keyof Listed>(
+  requests: Requests,
+  operation: Operation,
+  scope: CallScope,
+): AsyncGenerator<Listed[Operation]> {
+  for (let offset = 0; ;) {
+    const page = await streamPage(requests, operation, offset, scope);
+    const streams = page.streams ?? [];
+    yield* streams;
+    offset += streams.length;
+    if (streams.length === 0 || offset >= page.total) return;
+  }
+}

@@ -1,0 +1,212 @@
+/**
+ * Enforces `max_bytes` for values; the storage's own limit is higher (headroom.ts).
+ *
+ * Far from the limit the bytes are known from the bucket's remembered facts and what this process wrote since: no request. Near it they are
+ * read anew, once for all writes that wait. So one copy of the service never goes past the limit. Several copies go past it by what the
+ * others have in flight, or write before one reads again: each takes at most a quarter of what was free before it does. Other programs are
+ * only held by the storage. In no case is it more than the headroom.
+ */
+import { KvError } from "../../kv/errors.js";
+import { quote } from "../../kv/names.js";
+import type { CallScope } from "../../kv/store.js";
+import type { BucketFacts, BucketFactsCache } from "../streams/bucket-config-cache.js";
+import type { Compaction } from "../buckets/compaction.js";
+import { aboutOf, type KeyPlace } from "../read/entries.js";
+import { outcomeUnknown, toKvError } from "../client/errors.js";
+import { askJetStream, readJetStream, type StreamInfo } from "../client/jetstream-api.js";
+import type { MessageReader, Place, StoredMessage } from "../client/message-reader.js";
+import type { Requests } from "../client/requests.js";
+import { Unanswered } from "../client/unanswered.js";
+import type { Write } from "./write.js";
+
+export interface BucketQuotaOptions {
+  readonly requests: Requests;
+  readonly reader: MessageReader;
+  readonly facts: BucketFactsCache;
+  /** Absent where buckets have no limit. */
+  readonly compaction?: Compaction | undefined;
+}
+
+/** From this distance to the limit on the bytes are read anew for each write. */
+const MARGIN_FRACTION = 0.125;
+const MARGIN_BYTES_MAX = 16 * 1_048_576;
+/** What a copy leaves of the free bytes before it reads them again: others may take as much meanwhile. */
+const LEFT_FRACTION = 0.75;
+/** What a record takes in a file beside subject, headers and value (nats-server, `fileStoreMsgSizeRaw`). */
+const RECORD_BYTES = 34;
+/** Headers of a put without a condition or an idempotency key: the version line and a message id. */
+const HEADER_BYTES = 50;
+const NOTHING_TO_RELEASE = (): void => undefined;
+const FULL: ReadonlySet<string> = new Set(["bucket_full", "storage_exhausted"]);
+
+export class BucketQuota {
+  private readonly reads = new Map<string, Promise<BucketFacts>>();
+  /** By subject: ends with a write under way that was admitted for what it pushes out of a full history. */
+  private readonly replacing = new Map<string, Promise<void>>();
+
+  constructor(private readonly options: BucketQuotaOptions) {}
+
+  /**
+   * Admits a value. Returns what is to be called when the outcome of its write is known. Throws `bucket_full`. `mayWait`: whether it may
+   * wait for the outcome of another write of the key; false for who admits several before they are sent.
+   */
+  async admit(
+    { place, subject }: Pick<Write, "place" | "subject">,
+    valueBytes: number,
+    facts: BucketFacts,
+    scope: CallScope,
+    mayWait = true,
+  ): Promise<() => void> {
+    if (facts.maxBytes === 0) return NOTHING_TO_RELEASE;
+    const bytes = RECORD_BYTES + HEADER_BYTES + subject.length + valueBytes;
+    if (this.take(facts, bytes, bytes + marginOf(facts))) return () => settle(facts, bytes);
+    return this.admitNearLimit(place, subject, bytes, scope, mayWait);
+  }
+
+  /**
+   * Runs a delete or a purge. Where the storage has no room for its tombstone, room is made: by compaction, by a higher limit, and for a
+   * purge by removing the key's revisions below `purged`, its newest, so that a purge whose second half never comes leaves the value as
+   * it was.
+   */
+  async duringDelete<Result>(
+    place: KeyPlace,
+    purged: bigint | undefined,
+    scope: CallScope,
+    write: () => Promise<Result>,
+  ): Promise<Result> {
+    const { compaction, facts } = this.options;
+    const steps = [
+      async () => {
+        if (compaction !== undefined) await compaction.makeRoom(place, await facts.read(place, scope), scope);
+      },
+      async () => {
+        await compaction?.giveHeadroom(place, scope);
+      },
+    ];
+    for (const makeRoom of steps) {
+      try {
+        return await write();
+      } catch (error) {
+        if (!(error instanceof KvError) || error.kind !== "bucket_full") {
+          if (purged === undefined || !(error instanceof KvError) || error.kind !== "storage_exhausted")
+            throw error;
+          break;
+        }
+        await makeRoom();
+      }
+    }
+    try {
+      return await write();
+    } catch (error) {
+      if (purged === undefined || !(error instanceof KvError) || !FULL.has(error.kind)) throw error;
+      await this.removeBelow(place, purged, scope);
+      return write();
+    }
+  }
+
+  private async removeBelow(place: KeyPlace, sequence: bigint, scope: CallScope): Promise<void> {
+    const body = { filter: place.subject, seq: Number(sequence) };
+    try {
+      await askJetStream(this.options.requests, `STREAM.PURGE.${place.stream}`, body, scope);
+    } catch (error) {
+      if (error instanceof Unanswered && error.sent) throw outcomeUnknown(aboutOf(place), error);
+      throw toKvError(error, aboutOf(place));
+    }
+  }
+
+  /** Takes the bytes where `neededBytes` more are below the limit: in one step, as others wait for the same facts. */
+  private take(facts: BucketFacts, bytes: number, neededBytes: number): boolean {
+    const { ledger } = facts;
+    // An upper bound: what was under way when the facts were read may be among the stored bytes.
+    const usedBytes = facts.usedBytes + ledger.admittedBytes - facts.settledBytes;
+    if (facts.maxBytes > 0 && usedBytes + neededBytes > facts.maxBytes) return false;
+    ledger.admittedBytes += bytes;
+    return true;
+  }
+
+  private async admitNearLimit(
+    place: Place,
+    subject: string,
+    bytes: number,
+    scope: CallScope,
+    mayWait: boolean,
+  ): Promise<() => void> {
+    for (let isLastTry = false; ;) {
+      const facts = await this.fresh(place, scope);
+      if (this.take(facts, bytes, bytes)) return () => settle(facts, bytes);
+      const replacedBytes = await this.replacedBytes(place, subject, facts, scope);
+      const other = this.replacing.get(subject);
+      if (replacedBytes > 0 && other !== undefined && mayWait) {
+        // The revision that this one would push out is pushed out by that one.
+        await other;
+        continue;
+      }
+      // One that only replaces as much never makes the bucket larger.
+      const neededBytes = replacedBytes >= bytes ? -Infinity : bytes - replacedBytes;
+      if (other === undefined && this.take(facts, bytes, neededBytes))
+        return this.whileReplacing(subject, () => settle(facts, bytes));
+      if (isLastTry || (await this.options.compaction?.makeRoom(place, facts, scope)) !== true) {
+        const { bucket } = place;
+        throw new KvError("bucket_full", `The bucket ${quote(bucket)} has reached its max_bytes.`, {
+          bucket,
+        });
+      }
+      isLastTry = true;
+    }
+  }
+
+  private whileReplacing(subject: string, release: () => void): () => void {
+    let end = (): void => undefined;
+    this.replacing.set(subject, new Promise((resolve) => (end = resolve)));
+    return () => {
+      this.replacing.delete(subject);
+      release();
+      end();
+    };
+  }
+
+  /** Facts read for this write, or for others that wait for the same. */
+  private fresh(place: Place, scope: CallScope): Promise<BucketFacts> {
+    let read = this.reads.get(place.stream);
+    if (read === undefined) {
+      read = this.options.facts.read(place, scope).finally(() => this.reads.delete(place.stream));
+      this.reads.set(place.stream, read);
+    }
+    return read;
+  }
+
+  /** The size of the revision that a write of this key pushes out of the history. */
+  private async replacedBytes(
+    place: Place,
+    subject: string,
+    facts: BucketFacts,
+    scope: CallScope,
+  ): Promise<number> {
+    const { requests, reader } = this.options;
+    if (facts.history === 1) return sizeOf(await reader.newest(place, subject, scope));
+    const body = { subjects_filter: subject };
+    const info = await readJetStream<SubjectsInfo>(requests, `STREAM.INFO.${place.stream}`, body, scope);
+    if ((info.state.subjects?.[subject] ?? 0) < facts.history) return 0;
+    return sizeOf(await reader.next(place, subject, 1n, scope));
+  }
+}
+
+type SubjectsInfo = StreamInfo & {
+  readonly state: { readonly subjects?: Readonly<Record<string, number>> | null };
+};
+
+function marginOf({ maxBytes, usedBytes }: BucketFacts): number {
+  const marginBytes = Math.min(maxBytes * MARGIN_FRACTION, MARGIN_BYTES_MAX);
+  return Math.max(marginBytes, (maxBytes - usedBytes) * LEFT_FRACTION);
+}
+
+function settle({ ledger }: BucketFacts, bytes: number): void {
+  ledger.settledBytes += bytes;
+}
+
+/** Roughly: without the headers, which are small. */
+function sizeOf(message: StoredMessage | undefined): number {
+  return message === undefined
+    ? 0
+    : RECORD_BYTES + HEADER_BYTES + message.subject.length + message.data.length;
+}

@@ -1,0 +1,300 @@
+/** Writing single keys. */
+import { invalidArgument, KvError } from "../../kv/errors.js";
+import type { Limits } from "../../kv/limits.js";
+import { type BucketOwner, quote } from "../../kv/names.js";
+import type { CallScope, Condition, DeleteOptions, PutOptions, WriteOptions } from "../../kv/store.js";
+import type { BucketFacts, BucketFactsCache } from "../streams/bucket-config-cache.js";
+import type { BucketQuota } from "./bucket-quota.js";
+import { type DiskRoom, type DiskUse, storedBytes } from "../embedded/disk-guard.js";
+import { aboutOf, type KeyPlace, placeOf } from "../read/entries.js";
+import type { Expiry } from "../streams/expiry.js";
+import { identityOf, type WriteIdentity } from "./idempotency.js";
+import { KeyedWrites } from "./keyed-writes.js";
+import type { MessageReader, Place, StoredMessage } from "../client/message-reader.js";
+import { MARKER_REASON_HEADER, operationOf, OPERATION_HEADER } from "../streams/records.js";
+import type { Requests } from "../client/requests.js";
+import { contentTypeLine, tooLarge, valueBytesMaxOf } from "./value-limits.js";
+import type { Write } from "./write.js";
+import { MISMATCH, type Writer } from "./writer.js";
+
+export interface EntryWritesOptions {
+  readonly requests: Requests;
+  readonly reader: MessageReader;
+  readonly writer: Writer;
+  readonly facts: BucketFactsCache;
+  readonly expiry: Expiry;
+  readonly quota: BucketQuota;
+  readonly limits: Limits;
+  /** The largest message that the storage takes, headers included. */
+  readonly maxPayloadBytes: number;
+  readonly disk: DiskRoom;
+  /** Whose buckets these are. Default: users'. */
+  readonly owner?: BucketOwner | undefined;
+}
+
+const NO_BYTES = new Uint8Array(0);
+/** The reason keeps the storage from leaving an expiry marker when the tombstone ages out (nats-server 2.15, `isSubjectDeleteMarker`). */
+export const DELETE_LINE = `${OPERATION_HEADER}: DEL\r\n${MARKER_REASON_HEADER}: Remove\r\n`;
+/** What a delete's fingerprint is made of. Fixed: copies of the service of different versions compare it. */
+const REQUEST_DELETE_LINE = `${OPERATION_HEADER}: DEL\r\n`;
+export const PURGE_LINES = `${OPERATION_HEADER}: PURGE\r\nNats-Rollup: sub\r\n`;
+
+export class EntryWrites {
+  private readonly keyedWrites: KeyedWrites;
+
+  constructor(private readonly options: EntryWritesOptions) {
+    this.keyedWrites = new KeyedWrites(options.reader, options.limits.keyedWritesMax);
+  }
+
+  async put(
+    bucket: string,
+    key: string,
+    value: Uint8Array,
+    options: PutOptions,
+    scope: CallScope,
+  ): Promise<bigint> {
+    const place = placeOf(bucket, key, this.options.owner);
+    const headerLines = contentTypeLine(options.contentType ?? "", this.options.limits);
+    this.checkValueSize(place, value.length);
+    const condition = options.condition ?? "always";
+    const request = ["put", key, headerLines, textOf(condition)];
+    // The service's own records are small, and needed where the disk is full: API keys, tickets for watches.
+    const use = this.options.owner === undefined ? "value" : "record";
+    return this.once(place, options, request, value, scope, async (identity) => {
+      const facts = await this.factsThatAllow(place, value.length, scope);
+      const write = writeOf(place, value, headerLines, identity, use);
+      return this.unlessFull(place, write, facts, scope, () =>
+        this.admit(place, write, scope, async () => {
+          if (condition === "always") return accepted(await this.write(write, scope));
+          if (condition === "if_absent") return this.putIfAbsent(place, write, scope);
+          return this.writeIfRevision(place, write, condition.ifRevision, scope);
+        }),
+      );
+    });
+  }
+
+  /** Sends a put where there is room; where there is not, an earlier sending of it may have been applied. */
+  private async unlessFull(
+    place: KeyPlace,
+    write: Write,
+    facts: BucketFacts,
+    scope: CallScope,
+    send: () => Promise<bigint>,
+  ): Promise<bigint> {
+    const { quota, reader } = this.options;
+    const release = await quota
+      .admit(write, write.data.length, facts, scope)
+      .catch(async (error: unknown) => {
+        if (write.identity === undefined) throw error;
+        const newest = await reader.newest(place, place.subject, scope);
+        const revision = await this.appliedBefore(write, newest, scope);
+        if (revision === undefined) throw error;
+        return revision;
+      });
+    if (typeof release === "bigint") return release;
+    try {
+      return await send();
+    } finally {
+      release();
+    }
+  }
+
+  async delete(bucket: string, key: string, options: DeleteOptions, scope: CallScope): Promise<bigint> {
+    const place = placeOf(bucket, key, this.options.owner);
+    const condition = options.condition ?? "always";
+    if (condition === "if_absent") {
+      throw invalidArgument("A delete takes no condition but a revision.", aboutOf(place));
+    }
+    if (condition !== "always") checkCondition(place, condition.ifRevision);
+    const headerLines = options.purge === true ? PURGE_LINES : DELETE_LINE;
+    const request = [
+      "delete",
+      key,
+      options.purge === true ? PURGE_LINES : REQUEST_DELETE_LINE,
+      textOf(condition),
+    ];
+    return this.once(place, options, request, NO_BYTES, scope, (identity) =>
+      this.deleteOnce(place, writeOf(place, NO_BYTES, headerLines, identity, "record"), condition, scope),
+    );
+  }
+
+  /** Writes where the disk has room; where it has none, an earlier sending may still have been applied. */
+  private async admit(
+    place: KeyPlace,
+    write: Write,
+    scope: CallScope,
+    send: () => Promise<bigint>,
+  ): Promise<bigint> {
+    const { disk, reader } = this.options;
+    const bytes = storedBytes(write.subject, write.data) + write.headerLines.length;
+    try {
+      return await disk.admit(write.use, bytes, aboutOf(place), send);
+    } catch (error) {
+      const isRefused = error instanceof KvError && error.kind === "storage_exhausted";
+      if (!isRefused || write.identity?.uncertain === undefined) throw error;
+      const newest = await reader.newest(place, place.subject, scope);
+      const revision = await this.appliedBefore(write, newest, scope);
+      if (revision === undefined) throw error;
+      return revision;
+    }
+  }
+
+  /** Runs a write; where it has an idempotency key, once for all its sendings that come here. */
+  private async once(
+    place: KeyPlace,
+    options: WriteOptions,
+    request: readonly string[],
+    value: Uint8Array,
+    scope: CallScope,
+    write: (identity: WriteIdentity | undefined) => Promise<bigint>,
+  ): Promise<bigint> {
+    const identity = identityOf(options, request, value, this.options.limits);
+    if (identity === undefined) return write(undefined);
+    const readFacts = (): Promise<BucketFacts> => this.facts(place, scope);
+    return this.keyedWrites.once(place, identity, aboutOf(place), readFacts, scope, write);
+  }
+
+  private async facts(place: Place, scope: CallScope): Promise<BucketFacts> {
+    const { facts } = this.options;
+    return facts.recent(place) ?? (await facts.read(place, scope));
+  }
+
+  private async deleteOnce(
+    place: KeyPlace,
+    write: Write,
+    condition: Exclude<Condition, "if_absent">,
+    scope: CallScope,
+  ): Promise<bigint> {
+    const isPurge = write.headerLines === PURGE_LINES;
+    const newest = await this.options.reader.newest(place, place.subject, scope);
+    const live = await this.options.expiry.unlessExpired(place, newest, scope);
+    const isMismatch = condition !== "always" && (live?.sequence ?? 0n) !== condition.ifRevision;
+    if (isMismatch || newest === undefined || live === undefined || isGone(live, isPurge)) {
+      const revision = await this.appliedBefore(write, newest, scope);
+      if (revision !== undefined) return revision;
+      if (condition !== "always") checkRevision(place, condition.ifRevision, live);
+      return 0n;
+    }
+    const send = (): Promise<bigint> =>
+      this.admit(place, write, scope, () =>
+        condition === "always"
+          ? this.write(write, scope).then(accepted)
+          : this.writeIfRevision(place, write, condition.ifRevision, scope),
+      );
+    return this.options.quota.duringDelete(place, isPurge ? newest.sequence : undefined, scope, send);
+  }
+
+  private async write(write: Write, scope: CallScope): Promise<bigint | typeof MISMATCH> {
+    return this.options.writer.write(write, await this.facts(write.place, scope), scope);
+  }
+
+  private async appliedBefore(
+    write: Write,
+    newest: StoredMessage | undefined,
+    scope: CallScope,
+  ): Promise<bigint | undefined> {
+    if (write.identity === undefined) return undefined;
+    return this.options.writer.appliedBefore(write, newest, await this.facts(write.place, scope), scope);
+  }
+
+  /** A tombstone counts as absent: the write replaces exactly the one that was seen. */
+  private async putIfAbsent(place: KeyPlace, write: Write, scope: CallScope): Promise<bigint> {
+    let expected = 0n;
+    for (;;) {
+      const outcome = await this.write({ ...write, expected }, scope);
+      if (outcome !== MISMATCH) return outcome;
+      const newest = await this.options.reader.newest(place, place.subject, scope);
+      const live = await this.options.expiry.unlessExpired(place, newest, scope);
+      if (live !== undefined && operationOf(live.headers) === "put") {
+        throw new KvError("key_exists", `The key ${quote(place.key)} has a value.`, {
+          ...aboutOf(place),
+          revision: live.sequence,
+        });
+      }
+      expected = newest?.sequence ?? 0n;
+    }
+  }
+
+  private async writeIfRevision(
+    place: KeyPlace,
+    write: Write,
+    expected: bigint,
+    scope: CallScope,
+  ): Promise<bigint> {
+    checkCondition(place, expected);
+    await this.checkNotExpired(place, expected, scope);
+    for (;;) {
+      const outcome = await this.write({ ...write, expected }, scope);
+      if (outcome !== MISMATCH) return outcome;
+      // A cluster also refuses while another write of the key is under way: then the newest may still be ours.
+      checkRevision(place, expected, await this.options.reader.newest(place, place.subject, scope));
+    }
+  }
+
+  /** The storage would still accept a write over a revision that has expired and that reads do not show any more. */
+  private async checkNotExpired(place: KeyPlace, expected: bigint, scope: CallScope): Promise<void> {
+    if ((this.options.facts.latest(place)?.ageMsMax ?? 0) === 0) return;
+    const newest = await this.options.reader.newest(place, place.subject, scope);
+    if (newest?.sequence !== expected) return;
+    checkRevision(place, expected, await this.options.expiry.unlessExpired(place, newest, scope));
+  }
+
+  private checkValueSize(place: KeyPlace, bytes: number): void {
+    const most = valueBytesMaxOf(this.options);
+    if (bytes > most) throw tooLarge(place, bytes, most, "the service");
+  }
+
+  /** The facts of a bucket that accepts values of this size. Throws `value_too_large`. */
+  private async factsThatAllow(place: KeyPlace, bytes: number, scope: CallScope): Promise<BucketFacts> {
+    let facts = await this.facts(place, scope);
+    if (isOver(bytes, facts.maxValueSize)) facts = await this.options.facts.read(place, scope);
+    if (isOver(bytes, facts.maxValueSize)) throw tooLarge(place, bytes, facts.maxValueSize, "the bucket");
+    return facts;
+  }
+}
+
+function writeOf(
+  place: KeyPlace,
+  data: Uint8Array,
+  headerLines: string,
+  identity: WriteIdentity | undefined,
+  use: DiskUse,
+): Write {
+  const { subject, key } = place;
+  return { place, subject, key, data, headerLines, identity, use, expected: undefined };
+}
+
+function textOf(condition: Condition): string {
+  return typeof condition === "string" ? condition : condition.ifRevision.toString();
+}
+
+/** The revision of a write that had no condition. */
+function accepted(outcome: bigint | typeof MISMATCH): bigint {
+  if (outcome === MISMATCH) throw new KvError("internal", "A write without a condition was refused for one.");
+  return outcome;
+}
+
+/** Whether there is nothing left to delete, or to purge: a deleted key still has a history, a purged or expired one has none. */
+function isGone(newest: StoredMessage, isPurge: boolean): boolean {
+  const operation = operationOf(newest.headers);
+  return isPurge ? operation === "purge" || operation === "expire" : operation !== "put";
+}
+
+function isOver(bytes: number, most: number): boolean {
+  return most > 0 && bytes > most;
+}
+
+function checkCondition(place: KeyPlace, expected: bigint): void {
+  if (expected < 1n) throw invalidArgument("The revision of a condition is at least 1.", aboutOf(place));
+}
+
+function checkRevision(place: KeyPlace, expected: bigint, newest: StoredMessage | undefined): void {
+  const current = newest?.sequence ?? 0n;
+  if (current === expected) return;
+  const found = current === 0n ? "it has none" : `it is ${current.toString()}`;
+  throw new KvError(
+    "revision_mismatch",
+    `The newest revision of the key ${quote(place.key)} is not ${expected.toString()}: ${found}.`,
+    { ...aboutOf(place), revision: current },
+  );
+}

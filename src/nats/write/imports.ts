@@ -1,0 +1,228 @@
+/**
+ * Entries as they stood in another bucket, written one after the other.
+ *
+ * What is applied of a call is always a first part of it, in its order and without a gap; and a call that is sent twice is applied once.
+ * The condition for that is the bucket's revision, and it is not enough for entries that are sent without waiting for the ones before
+ * them: somebody else's write could stand in for one of ours. Therefore each but the first names the message before it, by its id.
+ *
+ * On a cluster that condition must not be used: where it fails, the copies of the bucket stop, all of them (nats-server 2.14.0, seen).
+ * There every entry waits for the one before it.
+ */
+import { randomBytes } from "node:crypto";
+import { invalidArgument, KvError } from "../../kv/errors.js";
+import type { Limits } from "../../kv/limits.js";
+import { quote } from "../../kv/names.js";
+import type { CallScope, ImportedEntry, ImportResult } from "../../kv/store.js";
+import type { BucketFactsCache } from "../streams/bucket-config-cache.js";
+import type { BucketQuota } from "./bucket-quota.js";
+import { type DiskRoom, storedBytes } from "../embedded/disk-guard.js";
+import { type KeyPlace, placeOf } from "../read/entries.js";
+import { DELETE_LINE, PURGE_LINES } from "./entry-writes.js";
+import { JetStreamError, kindOf, outcomeUnknown, toKvError } from "../client/errors.js";
+import { parseAnswer } from "../client/jetstream-api.js";
+import { RawHeaders, MESSAGE_ID_HEADER } from "../client/messages.js";
+import { existing, isNoResponders, whyNoResponders } from "../client/message-reader.js";
+import type { ReadCache } from "../read/read-cache.js";
+import { type Requests, Unanswered } from "../client/requests.js";
+import { contentTypeLine, tooLarge, valueBytesMaxOf } from "./value-limits.js";
+
+export interface ImportsOptions {
+  readonly requests: Requests;
+  readonly isClustered: boolean;
+  readonly facts: BucketFactsCache;
+  readonly quota: BucketQuota;
+  readonly cache: ReadCache | undefined;
+  readonly disk: DiskRoom;
+  readonly limits: Limits;
+  /** The largest message that the storage takes, headers included. */
+  readonly maxPayloadBytes: number;
+}
+
+/** An entry, checked. */
+interface Message {
+  readonly place: KeyPlace;
+  readonly data: Uint8Array;
+  readonly headerLines: string;
+}
+
+const EXPECTED_SEQUENCE_HEADER = "Nats-Expected-Last-Sequence";
+const EXPECTED_ID_HEADER = "Nats-Expected-Last-Msg-Id";
+const CALL_ID_BYTES = 12;
+/** The part of a call's time after which no further entry is begun: what was done is to be told. */
+const TIME_FRACTION = 0.5;
+
+export class Imports {
+  constructor(private readonly options: ImportsOptions) {}
+
+  /** See `Store.importEntries`. */
+  async write(
+    bucket: string,
+    afterRevision: bigint,
+    entries: readonly ImportedEntry[],
+    scope: CallScope,
+  ): Promise<ImportResult> {
+    const { cache, disk, limits } = this.options;
+    if (entries.length === 0 || entries.length > limits.importedEntriesMax) {
+      throw invalidArgument(
+        `The call has ${entries.length} entries; it takes 1 to ${limits.importedEntriesMax}.`,
+        { bucket },
+      );
+    }
+    const messages = entries.map((entry) => this.check(bucket, entry));
+    const first = messages[0] as Message;
+    const sized = await this.withinBucketLimit(first, messages, scope);
+    const { allowed, release } = await this.withinRoom(sized, scope);
+    const bytes = allowed.reduce((sum, { place, data }) => sum + storedBytes(place.subject, data), 0);
+    const use = allowed.some(({ data }) => data.length > 0) ? "value" : "record";
+    const send = (): Promise<ImportResult> =>
+      disk
+        .admit(use, bytes, { bucket }, () => this.send(first, allowed, afterRevision, scope))
+        .finally(release);
+    return cache === undefined ? send() : cache.duringBucket(first.place.stream, send);
+  }
+
+  private check(bucket: string, entry: ImportedEntry): Message {
+    const place = placeOf(bucket, entry.key);
+    if (entry.operation !== "put") {
+      if (entry.value.length > 0) {
+        throw invalidArgument(`The entry of the key ${quote(entry.key)} deletes it, and has a value.`);
+      }
+      return {
+        place,
+        data: entry.value,
+        headerLines: entry.operation === "purge" ? PURGE_LINES : DELETE_LINE,
+      };
+    }
+    const most = valueBytesMaxOf(this.options);
+    if (entry.value.length > most) throw tooLarge(place, entry.value.length, most, "the service");
+    return { place, data: entry.value, headerLines: contentTypeLine(entry.contentType, this.options.limits) };
+  }
+
+  /** The entries before the first whose value is over the bucket's own limit. */
+  private async withinBucketLimit(
+    first: Message,
+    messages: readonly Message[],
+    scope: CallScope,
+  ): Promise<readonly Message[]> {
+    const { facts } = this.options;
+    const isOver = ({ data }: Message, most: number): boolean => most > 0 && data.length > most;
+    let known = facts.recent(first.place) ?? (await facts.read(first.place, scope));
+    if (messages.some((message) => isOver(message, known.maxValueSize))) {
+      known = await facts.read(first.place, scope);
+    }
+    const { maxValueSize } = known;
+    const end = messages.findIndex((message) => isOver(message, maxValueSize));
+    if (end === 0) throw tooLarge(first.place, first.data.length, maxValueSize, "the bucket");
+    return end < 0 ? messages : messages.slice(0, end);
+  }
+
+  /** The entries before the first for which the bucket has no room. */
+  private async withinRoom(
+    messages: readonly Message[],
+    scope: CallScope,
+  ): Promise<{ readonly allowed: readonly Message[]; readonly release: () => void }> {
+    const { facts, quota } = this.options;
+    const releases: (() => void)[] = [];
+    const release = (): void => {
+      for (const one of releases) one();
+    };
+    for (const [index, { place, data, headerLines }] of messages.entries()) {
+      if (headerLines === PURGE_LINES || headerLines === DELETE_LINE) continue;
+      try {
+        const known = facts.recent(place) ?? (await facts.read(place, scope));
+        releases.push(await quota.admit({ place, subject: place.subject }, data.length, known, scope, false));
+      } catch (error) {
+        if (index > 0 && error instanceof KvError && error.kind === "bucket_full")
+          return { allowed: messages.slice(0, index), release };
+        release();
+        throw error;
+      }
+    }
+    return { allowed: messages, release };
+  }
+
+  private async send(
+    { place }: Message,
+    messages: readonly Message[],
+    afterRevision: bigint,
+    scope: CallScope,
+  ): Promise<ImportResult> {
+    const { requests, isClustered } = this.options;
+    const refusals = isClustered
+      ? await this.oneByOne(messages, afterRevision, scope)
+      : await this.allAtOnce(messages, afterRevision, scope);
+    let imported = 0;
+    for (const refusal of refusals) {
+      if (refusal === undefined) {
+        imported++;
+        continue;
+      }
+      const about = { bucket: place.bucket, key: messages[imported]?.place.key };
+      // One without an answer may have been written, and then those after it too.
+      if (refusal instanceof Unanswered && refusal.sent) throw outcomeUnknown(about, refusal);
+      if (imported > 0) break;
+      if (isNoResponders(refusal)) throw await whyNoResponders(requests, place, scope, about);
+      if (refusal instanceof JetStreamError && kindOf(refusal) === "revision_mismatch") {
+        throw await this.mismatch(place, afterRevision, scope);
+      }
+      throw toKvError(refusal, about);
+    }
+    return { imported, revision: afterRevision + BigInt(imported) };
+  }
+
+  /** Sends the messages; gives for each why it was not stored, undefined where it was. */
+  private allAtOnce(
+    messages: readonly Message[],
+    afterRevision: bigint,
+    scope: CallScope,
+  ): Promise<unknown[]> {
+    const callId = randomBytes(CALL_ID_BYTES).toString("base64url");
+    const sent = messages.map((message, index) => {
+      const condition =
+        index === 0
+          ? `${EXPECTED_SEQUENCE_HEADER}: ${afterRevision.toString()}`
+          : `${EXPECTED_ID_HEADER}: ${callId}.${index - 1}`;
+      return this.refusalOf(message, `${MESSAGE_ID_HEADER}: ${callId}.${index}\r\n${condition}`, scope);
+    });
+    return Promise.all(sent);
+  }
+
+  /** The same up to the first that was not stored, or for as long as there is time to answer. */
+  private async oneByOne(
+    messages: readonly Message[],
+    afterRevision: bigint,
+    scope: CallScope,
+  ): Promise<unknown[]> {
+    const startMs = performance.now();
+    const stopMs = startMs + (scope.deadlineMs - startMs) * TIME_FRACTION;
+    const refusals: unknown[] = [];
+    for (const message of messages) {
+      const expected = afterRevision + BigInt(refusals.length);
+      const condition = `${EXPECTED_SEQUENCE_HEADER}: ${expected.toString()}`;
+      const refusal = await this.refusalOf(message, condition, scope);
+      refusals.push(refusal);
+      if (refusal !== undefined || performance.now() >= stopMs) break;
+    }
+    return refusals;
+  }
+
+  private async refusalOf(message: Message, conditionLines: string, scope: CallScope): Promise<unknown> {
+    const headers = new RawHeaders(`${conditionLines}\r\n${message.headerLines}`);
+    try {
+      const { data } = await this.options.requests.one(message.place.subject, message.data, headers, scope);
+      parseAnswer(data);
+      return undefined;
+    } catch (error) {
+      return error;
+    }
+  }
+
+  private async mismatch(place: KeyPlace, afterRevision: bigint, scope: CallScope): Promise<KvError> {
+    const current = BigInt((await existing(this.options.requests, place, scope)).state.last_seq);
+    return new KvError(
+      "revision_mismatch",
+      `The revision of the bucket ${quote(place.bucket)} is not ${afterRevision.toString()}: it is ${current.toString()}.`,
+      { bucket: place.bucket, revision: current },
+    );
+  }
+}

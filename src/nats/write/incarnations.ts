@@ -1,0 +1,102 @@
+/**
+ * Tells a bucket from an earlier one of the same name, which may have had the same keys at the same revisions: by the time of its creation.
+ *
+ * The storage has no condition on that time. A write that names it is therefore sent between two looks: where both show the bucket that it
+ * names, the write went there, as no creation time comes back.
+ */
+import { KvError } from "../../kv/errors.js";
+import type { CallScope } from "../../kv/store.js";
+import type { BucketFactsCache } from "../streams/bucket-config-cache.js";
+import { aboutOf, type KeyPlace } from "../read/entries.js";
+import { outcomeUnknown } from "../client/errors.js";
+import type { MessageReader, Place } from "../client/message-reader.js";
+
+export class Incarnations {
+  constructor(
+    private readonly facts: BucketFactsCache,
+    private readonly reader: MessageReader,
+  ) {}
+
+  /** See `Store.bucketCreatedAtMs`. */
+  createdAtMs(
+    place: Place,
+    scope: CallScope,
+    freshness: "known" | "recent" | "current",
+  ): number | Promise<number> {
+    if (freshness === "current") return this.current(place, scope);
+    const known = freshness === "known" ? this.facts.latest(place) : this.facts.recent(place);
+    return known?.createdAtMs ?? this.facts.read(place, scope).then(({ createdAtMs }) => createdAtMs);
+  }
+
+  /** Runs a write of a key: see `WriteOptions.bucketCreatedAtMs`. What refuses it for a revision says of which bucket that is. */
+  async write(
+    place: KeyPlace,
+    wanted: number | undefined,
+    scope: CallScope,
+    write: () => Promise<bigint>,
+  ): Promise<bigint> {
+    const createdAtMs =
+      wanted === undefined ? await this.ifKnown(place, scope) : await this.current(place, scope);
+    if (wanted !== undefined && createdAtMs !== undefined && createdAtMs !== wanted)
+      throw await this.recreated(place, wanted, createdAtMs, scope);
+    let revision: bigint;
+    try {
+      revision = await write();
+    } catch (error) {
+      throw error instanceof KvError && CONFLICTS.has(error.kind) ? inBucket(error, createdAtMs) : error;
+    }
+    if (wanted !== undefined && revision !== 0n) await this.checkWentTo(place, wanted, scope);
+    return revision;
+  }
+
+  /** Undefined where it can't be read: the write finds out whether it waits, or why it fails. */
+  private async ifKnown(place: Place, scope: CallScope): Promise<number | undefined> {
+    try {
+      return await this.createdAtMs(place, scope, "recent");
+    } catch {
+      return undefined;
+    }
+  }
+
+  private async current(place: Place, scope: CallScope): Promise<number> {
+    const createdAtMs = Date.parse((await this.reader.stream(place, scope)).created);
+    if (this.facts.latest(place)?.createdAtMs !== createdAtMs) this.facts.forget(place.stream);
+    return createdAtMs;
+  }
+
+  private async recreated(
+    place: KeyPlace,
+    wanted: number,
+    createdAtMs: number,
+    scope: CallScope,
+  ): Promise<KvError> {
+    const newest = await this.reader.newest(place, place.subject, scope);
+    return new KvError(
+      "revision_mismatch",
+      `The bucket was created at ${timeOf(createdAtMs)}, not at ${timeOf(wanted)}. It may have been recreated: read the key again.`,
+      { ...aboutOf(place), revision: newest?.sequence ?? 0n, bucketCreatedAtMs: createdAtMs },
+    );
+  }
+
+  /** Throws `outcome_unknown` where the write may have gone to a bucket that was created after the first look. */
+  private async checkWentTo(place: KeyPlace, wanted: number, scope: CallScope): Promise<void> {
+    let cause: unknown;
+    try {
+      if ((await this.current(place, scope)) === wanted) return;
+    } catch (error) {
+      cause = error;
+    }
+    throw outcomeUnknown(aboutOf(place), cause);
+  }
+}
+
+const CONFLICTS: ReadonlySet<string> = new Set(["revision_mismatch", "key_exists"]);
+
+function inBucket(error: KvError, bucketCreatedAtMs: number | undefined): KvError {
+  const { kind, message, bucket, key, revision, cause } = error;
+  return new KvError(kind, message, { bucket, key, revision, bucketCreatedAtMs, cause });
+}
+
+function timeOf(timeMs: number): string {
+  return Number.isFinite(new Date(timeMs).getTime()) ? new Date(timeMs).toISOString() : String(timeMs);
+}

@@ -1,0 +1,190 @@
+/**
+ * One write to a bucket, with an outcome that is always known or said not to be.
+ *
+ * A write that was sent and not answered (the connection broke, or a leader died) may have been applied: write-outcome.ts finds out. Where
+ * it was not applied, it is sent again with the same message id, on the condition that the key's newest message is still the one that was
+ * seen: that makes it harmless that the first one may still be under way. A write that a client sends again takes the same way.
+ */
+import { randomBytes } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import type { KvError } from "../../kv/errors.js";
+import type { CallScope } from "../../kv/store.js";
+import type { BucketFacts } from "../streams/bucket-config-cache.js";
+import type { DiskRoom } from "../embedded/disk-guard.js";
+import { JetStreamError, kindOf, toKvError, unavailable } from "../client/errors.js";
+import { REQUEST_HEADER, uncertainNow } from "./idempotency.js";
+import { parseAnswer } from "../client/jetstream-api.js";
+import { RawHeaders, EXPECTED_HEADER, MESSAGE_ID_HEADER } from "../client/messages.js";
+import {
+  isNoResponders,
+  type MessageReader,
+  type StoredMessage,
+  whyNoResponders,
+} from "../client/message-reader.js";
+import type { ReadCache } from "../read/read-cache.js";
+import { type Reply, type Requests, Unanswered } from "../client/requests.js";
+import { isRetryable, isUnderWay, RETRY_WAIT_MS } from "../client/retry.js";
+import { aboutOf, parseAcknowledgement, type Write } from "./write.js";
+import { type UncertainWrite, unknownOutcome, WriteOutcomes } from "./write-outcome.js";
+
+/** What a write answers when its condition did not hold. */
+export const MISMATCH = Symbol("mismatch");
+type Outcome = bigint | typeof MISMATCH;
+
+/** An answer can be lost while our own connection stands: with the leader that owed it, or on the way. */
+const ANSWER_TIMEOUT_MS = 2_000;
+/** Of a short window, a part: the rest is for finding out. */
+const ANSWER_TIMEOUT_FRACTION = 0.25;
+const ANSWER_TIMEOUT_MS_MIN = 100;
+const ID_PREFIX_BYTES = 9;
+
+export class Writer {
+  private readonly idPrefix = randomBytes(ID_PREFIX_BYTES).toString("base64url");
+  private idCount = 0;
+  private readonly outcomes: WriteOutcomes;
+
+  constructor(
+    private readonly requests: Requests,
+    private readonly reader: MessageReader,
+    isClustered: boolean,
+    private readonly disk: DiskRoom,
+    private readonly cache?: ReadCache,
+  ) {
+    this.outcomes = new WriteOutcomes(requests, reader, isClustered);
+  }
+
+  /** Writes; returns the revision, or {@link MISMATCH}. Throws `KvError`; `outcome_unknown` where the outcome is not known. */
+  write(write: Write, facts: BucketFacts, scope: CallScope): Promise<Outcome> {
+    const attempt = (): Promise<Outcome> => this.attempt(write, facts, scope);
+    return this.cache === undefined ? attempt() : this.cache.during(write.subject, attempt);
+  }
+
+  /**
+   * The revision that a write with an idempotency key has from an earlier sending; undefined where it was not applied, or has no key. For
+   * who is about to refuse it, or to leave it out, for what the key's newest message is. Throws as {@link write}.
+   */
+  async appliedBefore(
+    write: Write,
+    newest: StoredMessage | undefined,
+    facts: BucketFacts,
+    scope: CallScope,
+  ): Promise<bigint | undefined> {
+    const { identity } = write;
+    if (identity === undefined) return undefined;
+    try {
+      const { messageId, uncertain } = identity;
+      if (uncertain !== undefined) {
+        return await this.outcomes.find(write, messageId, newest, uncertain, facts, scope);
+      }
+      const sequence = await this.outcomes.remembered(write, messageId, facts, scope);
+      return sequence === undefined ? undefined : await this.outcomes.checked(write, sequence, scope);
+    } catch (error) {
+      throw toKvError(error, aboutOf(write));
+    }
+  }
+
+  private async attempt(write: Write, facts: BucketFacts, scope: CallScope): Promise<Outcome> {
+    const { identity } = write;
+    const about = aboutOf(write);
+    const id = identity?.messageId ?? `${this.idPrefix}${(this.idCount++).toString(36)}`;
+    if (identity?.uncertain !== undefined) {
+      if (!this.requests.isConnected) throw unavailable(about);
+      return this.settle(write, id, identity.uncertain, facts, scope);
+    }
+    const uncertain = uncertainNow(facts);
+    let reply: Reply;
+    try {
+      reply = await this.send(write, id, write.expected, facts, scope);
+    } catch (error) {
+      if (isNoResponders(error)) throw await whyNoResponders(this.requests, write.place, scope, about);
+      if (!(error instanceof Unanswered) || !error.sent) throw toKvError(error, about);
+      return await this.settle(write, id, uncertain, facts, scope);
+    }
+    try {
+      const outcome = await this.accept(reply, write, facts, scope);
+      if (outcome !== MISMATCH) return outcome;
+      return (await this.appliedBefore(write, undefined, facts, scope)) ?? MISMATCH;
+    } catch (error) {
+      if (!isUnderWay(error)) throw toKvError(error, about);
+      return this.settle(write, id, uncertain, facts, scope);
+    }
+  }
+
+  private send(
+    write: Write,
+    id: string,
+    expected: bigint | undefined,
+    facts: BucketFacts,
+    scope: CallScope,
+  ): Promise<Reply> {
+    const condition = expected === undefined ? "" : `${EXPECTED_HEADER}: ${expected.toString()}\r\n`;
+    const request =
+      write.identity === undefined ? "" : `${REQUEST_HEADER}: ${write.identity.fingerprint}\r\n`;
+    const headers = new RawHeaders(
+      `${MESSAGE_ID_HEADER}: ${id}\r\n${condition}${request}${write.headerLines}`,
+    );
+    const partMs = Math.max(ANSWER_TIMEOUT_MS_MIN, facts.windowMs * ANSWER_TIMEOUT_FRACTION);
+    const deadlineMs = Math.min(scope.deadlineMs, performance.now() + Math.min(ANSWER_TIMEOUT_MS, partMs));
+    return this.requests.one(write.subject, write.data, headers, scope, deadlineMs);
+  }
+
+  /** Finds out what became of a write that was sent before, and sends it again where that is safe. */
+  private async settle(
+    write: Write,
+    id: string,
+    uncertain: UncertainWrite,
+    facts: BucketFacts,
+    scope: CallScope,
+  ): Promise<Outcome> {
+    for (;;) {
+      try {
+        await this.requests.untilConnected(scope);
+        const newest = await this.reader.newest(write.place, write.subject, scope);
+        const revision = await this.outcomes.find(write, id, newest, uncertain, facts, scope);
+        if (revision !== undefined) return revision;
+        const current = newest?.sequence ?? 0n;
+        if (write.expected !== undefined && write.expected !== current) return MISMATCH;
+        // Nothing is under way to a server that was started since: then a refusal is certain, and a full disk a reason.
+        if (this.requests.serverSinceMs > uncertain.sinceMs) this.disk.check(write.use, aboutOf(write));
+        const reply = await this.send(write, id, current, facts, scope);
+        const outcome = await this.accept(reply, write, facts, scope);
+        if (outcome !== MISMATCH) return outcome;
+      } catch (error) {
+        if (!isRetryable(error, scope)) throw finalError(error, write, facts);
+        await delay(RETRY_WAIT_MS);
+      }
+    }
+  }
+
+  /** The revision that an answer names, or {@link MISMATCH}. Throws other refusals. */
+  private async accept(reply: Reply, write: Write, facts: BucketFacts, scope: CallScope): Promise<Outcome> {
+    const acknowledgement = parseAcknowledgement(reply.data);
+    if (acknowledgement !== undefined) {
+      const { sequence, isDuplicate } = acknowledgement;
+      if (isDuplicate) return this.outcomes.checked(write, BigInt(sequence), scope);
+      facts.newestSeen = sequence;
+      return BigInt(sequence);
+    }
+    try {
+      parseAnswer(reply.data);
+    } catch (error) {
+      if (error instanceof JetStreamError && kindOf(error) === "revision_mismatch") return MISMATCH;
+      throw error;
+    }
+    throw new TypeError("an acknowledgement without a sequence");
+  }
+}
+
+/** A refusal of the repeated write is final, as the first was not applied; whatever else went wrong leaves the outcome open. */
+function finalError(error: unknown, write: Write, facts: BucketFacts): KvError {
+  const known = toKvError(error, aboutOf(write));
+  return REFUSALS.has(known.kind) ? known : unknownOutcome(write, facts, error);
+}
+
+const REFUSALS: ReadonlySet<string> = new Set([
+  "outcome_unknown",
+  "idempotency_key_reused",
+  "bucket_full",
+  "value_too_large",
+  "storage_exhausted",
+]);
