@@ -7,7 +7,7 @@ import { createServer, connect } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { findProgram } from "../dist/src/nats/embedded-program.js";
+import { findProgram } from "../dist/src/nats/embedded/server-program.js";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const running = [];

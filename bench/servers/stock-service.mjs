@@ -3,7 +3,7 @@ import { createServer } from "node:http2";
 import { pino } from "pino";
 import { loadConfig } from "../../dist/src/config.js";
 import { createJetStreamStore } from "../../dist/src/nats/store.js";
-import { WatchHubs } from "../../dist/src/nats/watch-hub.js";
+import { WatchHubs } from "../../dist/src/nats/watch/hubs.js";
 import { createConnectAdapter } from "../../dist/src/protocol/connect.js";
 import { Health } from "../../dist/src/service/health.js";
 import { createRegistry } from "../../dist/src/service/registry.js";

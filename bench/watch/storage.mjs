@@ -6,8 +6,8 @@ import { Kvm } from "@nats-io/kv";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { DEFAULT_LIMITS } from "../../dist/src/kv/limits.js";
-import { Link } from "../../dist/src/nats/link.js";
-import { WatchHubs } from "../../dist/src/nats/watch-hub.js";
+import { Link } from "../../dist/src/nats/client/link.js";
+import { WatchHubs } from "../../dist/src/nats/watch/hubs.js";
 import { startNats, stopAll } from "../processes.mjs";
 
 const isQuick = process.argv.includes("--quick");

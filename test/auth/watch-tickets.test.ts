@@ -8,7 +8,10 @@ import { refusedUpgrade, WatchClient } from "../support/watch-client.js";
 
 const ROOT_KEY = "the-root-key-of-tests";
 const WATCH = "/api/v1/kv/buckets/b/watch";
-const REFUSED = { code: "unauthenticated", error: expect.stringContaining("needs an API key") as string };
+const REFUSED = {
+  code: "unauthenticated",
+  error: expect.stringContaining("A valid API key is required") as string,
+};
 
 let nats: TestNatsServer;
 let service: TestService;

@@ -90,7 +90,7 @@ describe("what a watch gives", () => {
   });
 
   it.each<[string, WatchOptions, RegExp]>([
-    ["start with startRevision", { start: "now", startRevision: 1 }, /not both/],
+    ["start with startRevision", { start: "now", startRevision: 1 }, /start and startRevision are both set/],
     ["bucketCreatedAt alone", { bucketCreatedAt: new Date() }, /startRevision/],
     ["a startRevision of 0", { startRevision: 0 }, /startRevision is 0/],
     ["a negative interval", { progressIntervalMs: -1 }, /progressIntervalMs/],

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import ts from "typescript";
 import { afterAll, beforeAll } from "vitest";
@@ -57,9 +57,11 @@ async function compile(): Promise<string> {
   await writeFile(join(directory, "package.json"), '{ "name": "ironflow-kv", "type": "module" }');
   await symlink(join(ROOT, "node_modules"), join(directory, "node_modules"));
   await symlink(join(ROOT, "embedded"), join(directory, "embedded"));
-  await mkdir(join(directory, "nats"));
-  const files = (await readdir(join(ROOT, "src/nats"))).filter((file) => file.endsWith(".ts"));
+  const files = (await readdir(join(ROOT, "src/nats"), { recursive: true })).filter((file) =>
+    file.endsWith(".ts"),
+  );
   for (const file of files) {
+    await mkdir(dirname(join(directory, "nats", file)), { recursive: true });
     const source = await readFile(join(ROOT, "src/nats", file), "utf8");
     const { outputText } = ts.transpileModule(source, {
       compilerOptions: { module: ts.ModuleKind.ES2022, target: ts.ScriptTarget.ES2022 },
@@ -68,7 +70,7 @@ async function compile(): Promise<string> {
   }
   await writeFile(
     join(directory, "parent.mjs"),
-    `import { startEmbedded } from "./nats/embedded.js";
+    `import { startEmbedded } from "./nats/embedded/embedded-server.js";
 process.on("SIGINT", () => undefined);
 const { pid, url, user, pass } = await startEmbedded({ dataDir: process.argv[2], durability: "relaxed" });
 console.log(JSON.stringify({ serverPid: pid, url, user, pass }));

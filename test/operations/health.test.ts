@@ -138,7 +138,7 @@ describe("the health of a service that stops", () => {
     const states = watch.next();
     const stopped = stopping.remove();
     expect((await states).value).toMatchObject({ status: Status.NOT_SERVING });
-    await expect(watch.next()).rejects.toThrow(/stopping; ask another/);
+    await expect(watch.next()).rejects.toThrow(/shutting down; use another one/);
     await stopped;
   });
 });

@@ -63,15 +63,27 @@ ${options.config ?? ""}
   return server;
 }
 
-/** A port that was free a moment ago. */
+/** Below the ports that the system gives to clients (32768 and up), so that no connection takes one between the look and its use. */
+const PORTS_FROM = 10_000;
+const PORTS_PER_WORKER = 2_000;
+const WORKERS_MAX = 10;
+let portsUsed = 0;
+
+/** A free port that no other worker of the tests is given. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
+  const worker = Number(process.env.VITEST_POOL_ID ?? process.pid) % WORKERS_MAX;
+  for (;;) {
+    const port = PORTS_FROM + worker * PORTS_PER_WORKER + (portsUsed++ % PORTS_PER_WORKER);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(false));
+      server.listen(port, "127.0.0.1", () => resolve(true));
+    });
+    if (!isFree) continue;
+    server.close();
+    await once(server, "close");
+    return port;
+  }
 }
 
 async function untilAnswers(port: number, child: ChildProcess): Promise<void> {
