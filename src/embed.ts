@@ -205,7 +205,7 @@ async function connectAuth(
   });
   if (auth.needsNoKey && !isLoopback(config.host)) {
     log.warn(
-      "there is no API key, and ALLOW_ANONYMOUS is set: whoever reaches this address may do everything",
+      "there is no API key, and ALLOW_ANONYMOUS is set: anyone who reaches this address may do everything",
     );
   }
   return auth;

@@ -26,7 +26,7 @@ export interface BucketConfig {
   readonly name: string;
   /** Default: empty. */
   readonly description?: string | undefined;
-  /** Milliseconds that an entry lives. 0, the default: for ever. */
+  /** How long an entry lives, in milliseconds. Default: 0, forever. */
   readonly ttlMs?: number | undefined;
   /** Bytes of the largest value. 0, the default: the service's limit only. */
   readonly maxValueSize?: number | undefined;
@@ -296,7 +296,7 @@ export interface Store {
   compactedTombstones(): number;
   /** What each bucket takes. Cheap: unlike `listBuckets` it counts no live keys. */
   sizes(scope: CallScope): Promise<readonly BucketSize[]>;
-  /** Ends every watch with `shutting_down` and lets go of the storage. */
+  /** Ends every watch with `shutting_down` and releases the storage. */
   close(): Promise<void>;
 }
 

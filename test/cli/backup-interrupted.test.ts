@@ -129,8 +129,9 @@ describe("an import", () => {
     for (const count of [300, 1_200, 2_400]) {
       await untilWritten(count);
       proxy.holdAnswers();
-      const { revision } = await kv.getBucketInfo(bucket);
-      if (revision < BigInt(ENTRIES)) proxy.cut();
+      // Requests of the import are applied meanwhile, and their answers are lost.
+      await kv.getBucketInfo(bucket);
+      proxy.cut();
       proxy.passAnswers();
     }
     expect(await importing).toMatchObject({ exitCode: 0 });

@@ -14,7 +14,7 @@ import { createConformanceService } from "./service.mjs";
 
 const [descriptorFile, mode, compiled] = process.argv.slice(2);
 const { DEFAULT_LIMITS } = await load("kv/limits.js");
-const { nodeCallOf } = await load("http2/node-stream.js");
+const { nodeCallOf } = await load("protocol/node-stream.js");
 const { createStockHandler } = await load("protocol/connect.js");
 const { createFastPath } = await load("protocol/fast-path.js");
 const { listen } = await load("server.js");

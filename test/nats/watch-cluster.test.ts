@@ -100,9 +100,13 @@ async function watchAll(
   const watcher = await hubs.watch(bucket.name, options, scope());
   const placedAt = progress.clock;
   const events: WatchEvent[] = [];
+  // Progress may come between the last change that was stored before and the end of the snapshot.
+  let isSnapshotOver = some.start === "now";
   for await (const event of watcher) {
     events.push(event);
-    if (event.type === "progress" && !progress.isWriting && event.revision >= progress.last) break;
+    isSnapshotOver ||= event.type === "snapshot_end";
+    const isComplete = event.type === "progress" && event.revision >= progress.last;
+    if (isComplete && isSnapshotOver && !progress.isWriting) break;
   }
   return { options, events, revisionBefore, placedAt, readUpTo: progress.last };
 }

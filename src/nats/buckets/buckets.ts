@@ -225,7 +225,7 @@ function placeOf(bucket: string): Place {
   return { bucket, stream: streamName(bucket) };
 }
 
-/** A full storage must not keep buckets from being deleted: there the delete goes on without the lease. */
+/** Buckets must remain deletable on a full disk: without room for a lease the delete proceeds without one. */
 function unlessFull(error: unknown): undefined {
   if (!(error instanceof KvError) || error.kind !== "storage_exhausted") throw error;
 }

@@ -194,7 +194,7 @@ export class Compaction {
     return { removed, isHeldBack };
   }
 
-  /** Says in the bucket's metadata that these go; only then asks who has still to get them, as whoever begins to read later finds the mark. */
+  /** Marks the compaction in the bucket's metadata first: readers that start later find the mark. Then checks which readers still need the tombstones. */
   private async prepare(
     place: Place,
     tombstones: readonly Tombstone[],

@@ -47,7 +47,7 @@ export interface ConnectedNats {
   readonly serverVersion: string;
 }
 
-/** Milliseconds between tries to reconnect, and as much again at random: work goes on within 0.2 s of NATS being back. */
+/** Milliseconds between reconnect attempts, plus as much jitter: calls work again within 0.2 s after NATS is back. */
 const RECONNECT_WAIT_MS = 100;
 const RECONNECT_JITTER_MS = 100;
 /**

@@ -117,7 +117,7 @@ function checkSequences({ seq, state, message }: Sequences): void {
   );
 }
 
-/** As {@link askJetStream}, for what changes nothing: a leader that dies owes its answers for ever, so that they are asked for again. */
+/** Like {@link askJetStream}, for idempotent requests: retries, as a failed leader may never reply. */
 export function readJetStream<Answer>(
   requests: Requests,
   operation: string,

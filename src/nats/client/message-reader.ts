@@ -118,7 +118,7 @@ export class MessageReader {
     });
   }
 
-  /** The copy that is asked may be cut off, or stopped: then another one is, some time. */
+  /** The replica may be partitioned or down: retry until another answers. */
   private askAnyCopy(place: Place, request: string, payload: Uint8Array, scope: CallScope): Promise<Reply> {
     const bytesMax = this.answerBytesMax(place);
     const ask = (within: CallScope): Promise<Reply> =>

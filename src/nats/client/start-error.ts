@@ -1,4 +1,4 @@
-/** Something that keeps the service from starting, or from going on. The message is one line for whoever runs it; not for clients. */
+/** The service cannot start or continue. The message is one line for the operator, never for clients. */
 export class StartError extends Error {
   override readonly name = "StartError";
 

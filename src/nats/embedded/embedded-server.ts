@@ -55,7 +55,7 @@ export interface EmbeddedNats {
   readonly serverVersion: string;
   /** Why nothing is written at the moment: a write or sync failed, and the server waits for the disk. Undefined: all is well. */
   readonly problem: string | undefined;
-  /** Ends the server and lets go of the data directory; resolves when nothing of it is left. More than once is harmless. */
+  /** Stops the server and unlocks the data directory; resolves when both are done. Idempotent. */
   stop(): Promise<void>;
 }
 

@@ -21,7 +21,7 @@ export interface StreamState {
   readonly lastStoredAtNanos: bigint;
   /** Messages kept per subject. */
   readonly history: number;
-  /** How long messages live; 0: for ever. */
+  /** How long messages live, in milliseconds; 0: forever. */
   readonly ageMsMax: number;
   /** How long the marker that an expired message leaves behind lives; 0: none is left, or no entry is known to expire. */
   readonly markerMs: number;

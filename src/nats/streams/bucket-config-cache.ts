@@ -50,7 +50,7 @@ export interface Ledger {
  * what is more than the headers' allowance over the limit, and nothing is refused here before the facts were read anew.
  */
 const GOOD_FOR_MS = 1_000;
-/** From this age on they are read anew beside the calls that use them, so that a busy bucket's calls never wait for it. */
+/** Facts older than this are reloaded in the background: the calls of a busy bucket never wait for them. */
 const REFRESH_AFTER_MS = 500;
 /** The same where any age will do. */
 const LATEST_REFRESH_AFTER_MS = 30_000;
@@ -112,7 +112,7 @@ export class BucketFactsCache {
     return facts;
   }
 
-  /** Reads the facts anew. Throws `bucket_not_found`. */
+  /** Reloads the facts. Throws `bucket_not_found`. */
   async read(place: Place, scope: CallScope): Promise<BucketFacts> {
     const readAtMs = performance.now();
     const ledger = this.ledger(place.stream);

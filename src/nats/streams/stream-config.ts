@@ -193,7 +193,7 @@ function changedConfig(
   };
 }
 
-/** The storage takes no window that is longer than the life time of an entry. */
+/** JetStream accepts no window longer than the TTL of the entries. */
 function ageConfig(ttlMs: number, windowMsMax: number): Partial<StreamConfig> {
   const windowMs = ttlMs === 0 ? windowMsMax : Math.min(ttlMs, windowMsMax);
   return {

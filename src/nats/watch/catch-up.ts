@@ -44,7 +44,7 @@ export interface CatchUpPlan {
   readonly historyDepth: number;
   /** Up to which revision tombstones were compacted then. */
   readonly compactedTo: number;
-  /** How long entries live, in milliseconds; 0: for ever. */
+  /** How long entries live, in milliseconds; 0: forever. */
   readonly ageMsMax: number;
   /** When the watch began, by the storage's clock. */
   readonly nowMs: number;
@@ -122,7 +122,7 @@ export class CatchUp {
     }
   }
 
-  /** Lets go of everything. */
+  /** Releases everything. */
   stop(): void {
     this.turn.onGiveUp?.();
     this.pause?.cancel();
@@ -279,7 +279,7 @@ export class CatchUp {
     });
   }
 
-  /** Lets go of the reader before it is done: what it did not bring may be gone when the reading goes on. */
+  /** Closes the reader early: messages that it did not deliver may be gone when reading resumes. */
   private breakOff(): void {
     this.isBroken = true;
     this.closeReader();

@@ -41,6 +41,6 @@ export interface HubStats {
   readonly lagEvents: number;
   /** Time since the storage's last sign of life. */
   readonly silenceMs: number;
-  /** How often the live feed's consumer was taken for lost and made anew. */
+  /** How often the live feed's consumer was considered lost and recreated. */
   readonly restarts: number;
 }

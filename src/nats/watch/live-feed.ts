@@ -22,7 +22,7 @@ export interface LiveFeedOptions {
   readonly onChange: (change: Change) => void;
   /** The bucket is gone, or was deleted and made again. Nothing follows. */
   readonly onGone: () => void;
-  /** Changes before this revision may have been missed for ever. The feed goes on from it. */
+  /** Changes before this revision may be lost forever. The feed continues from it. */
   readonly onMissed: (oldestUsable: number) => void;
   /** The storage lost writes that it had delivered; this is its newest revision now. Nothing follows. */
   readonly onRolledBack: (newest: number) => void;
@@ -165,7 +165,7 @@ export class LiveFeed {
     void this.recover("no sign of life");
   }
 
-  /** Makes the consumer anew, for as long as it takes. */
+  /** Recreates the consumer; retries until it succeeds. */
   private async recover(why: string): Promise<void> {
     const attempt = ++this.attempt;
     this.restarts++;

@@ -41,7 +41,7 @@ export async function missedUpTo(
   return (await wasPurged(api, state)) ? state.lastSequence + 1 : undefined;
 }
 
-/** For how long at least every removal leaves something to see; undefined: for ever. */
+/** For how long at least every removal leaves a visible trace; undefined: forever. */
 function removalsVisibleMs(state: StreamState): number | undefined {
   const livesMs = [state.ageMsMax, state.markerMs].filter((timeMs) => timeMs > 0);
   if (livesMs.length === 0) return undefined;

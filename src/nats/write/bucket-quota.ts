@@ -27,7 +27,7 @@ export interface BucketQuotaOptions {
   readonly compaction?: Compaction | undefined;
 }
 
-/** From this distance to the limit on the bytes are read anew for each write. */
+/** At this distance from the limit, each write reads the used bytes first. */
 const MARGIN_FRACTION = 0.125;
 const MARGIN_BYTES_MAX = 16 * 1_048_576;
 /** What a copy leaves of the free bytes before it reads them again: others may take as much meanwhile. */

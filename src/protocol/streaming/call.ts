@@ -120,7 +120,7 @@ export abstract class StreamingCall extends RpcCall {
     }
   }
 
-  /** Reads `isOver` anew after an await: TypeScript's narrowing would assume that it is unchanged. */
+  /** Reads `isOver` again after an await: TypeScript's narrowing would assume that it is unchanged. */
   private hasEnded(): boolean {
     return this.isOver;
   }
