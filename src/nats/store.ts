@@ -135,7 +135,11 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     sizes: (scope) => storeSizes(requests, scope),
     async ping(scope) {
       try {
-        await askJetStream(requests, "INFO", undefined, scope);
+        // Lists, counts and histories use the second connection, which may be back later than the first.
+        await Promise.all([
+          askJetStream(requests, "INFO", undefined, scope),
+          askJetStream(bulkRequests, "INFO", undefined, scope),
+        ]);
       } catch (error) {
         throw toKvError(error, {});
       }
