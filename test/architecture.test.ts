@@ -62,9 +62,11 @@ const NATS_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   embedded: ["client"],
   streams: ["client"],
   read: ["client", "streams"],
-  buckets: ["client", "embedded", "streams", "read"],
-  write: ["client", "embedded", "streams", "read", "buckets"],
-  watch: ["client", "streams", "read"],
+  feed: ["client", "streams", "read"],
+  index: ["client", "streams", "read", "feed"],
+  buckets: ["client", "embedded", "streams", "read", "feed", "index"],
+  write: ["client", "embedded", "streams", "read", "feed", "index", "buckets"],
+  watch: ["client", "streams", "read", "feed", "index"],
 };
 
 describe("the folders of src/nats", () => {

@@ -1,6 +1,6 @@
 /** What JetStream says of a message it delivers: the tokens of the subject that an acknowledgement would go to (ADR-15). */
-import { expiresAtMs } from "../streams/expiry.js";
-import type { HeaderLookup } from "../client/messages.js";
+import { endOfLifetimeMs, LIFETIME_HEADER } from "../streams/expiry.js";
+import type { HeaderBlock } from "../client/messages.js";
 import { entryOf, operationOf } from "../streams/records.js";
 import type { Entry, Operation, WatchEvent } from "../../kv/store.js";
 
@@ -38,7 +38,7 @@ export function parseDelivery(reply: string): Delivery | undefined {
 /** What a message holds: its value, and what was written with it. */
 export interface MessageBody {
   readonly data: Uint8Array;
-  readonly headers: HeaderLookup;
+  readonly headers: HeaderBlock;
 }
 
 /**
@@ -47,8 +47,12 @@ export interface MessageBody {
  */
 export class Change {
   readonly revision: number;
-  /** Bytes of key and value, about. */
+  /** Bytes of the stored key and the value. */
   readonly bytes: number;
+  /** Bytes of headers and value, as stored. */
+  readonly messageBytes: number;
+  readonly operation: Operation;
+  private readonly lifetime: string;
   private message: MessageBody | undefined;
   private decoded: Entry | undefined;
   private fullEvent: (WatchEvent & { type: "change" }) | undefined;
@@ -58,10 +62,15 @@ export class Change {
     message: MessageBody,
     readonly storedKey: string,
     private readonly delivery: Delivery,
+    /** Bytes of the value, also where it was not read with the message. */
+    readonly valueBytes: number = message.data.length,
   ) {
     this.message = message;
     this.revision = delivery.streamSequence;
-    this.bytes = storedKey.length + message.data.length;
+    this.bytes = storedKey.length + valueBytes;
+    this.messageBytes = message.headers.text.length + valueBytes;
+    this.operation = operationOf(message.headers);
+    this.lifetime = message.headers.get(LIFETIME_HEADER);
   }
 
   /** Whether it leaves the key without a value. */
@@ -79,13 +88,9 @@ export class Change {
     return BigInt(this.delivery.timeMs) * 1_000_000n + BigInt(this.delivery.timeNanos);
   }
 
-  get operation(): Operation | undefined {
-    return this.message === undefined ? this.decoded?.operation : operationOf(this.message.headers);
-  }
-
-  /** When the value expires, in milliseconds since 1970 by the storage's clock; Infinity: never. Only before it is decoded. */
+  /** When it expires, in milliseconds since 1970 by the storage's clock; Infinity: never. `ageMsMax`: the bucket's ttl, 0 for none. */
   expiresAtMs(ageMsMax: number): number {
-    return expiresAtMs(this.message?.headers, this.delivery.timeMs, ageMsMax);
+    return endOfLifetimeMs(this.lifetime, this.delivery.timeMs, ageMsMax);
   }
 
   /** The entry; undefined where no key of ours is stored so. */

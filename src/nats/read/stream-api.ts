@@ -15,6 +15,8 @@ export interface StreamState {
   readonly created: string;
   readonly createdAtMs: number;
   readonly messages: number;
+  /** Subjects that have a message: keys with a value or a tombstone. */
+  readonly subjects: number;
   readonly firstSequence: number;
   readonly lastSequence: number;
   /** When the message of that sequence was stored, by the server's clock, in nanoseconds since 1970; 0 or less where there was none. */
@@ -89,6 +91,7 @@ export class StreamApi {
       created,
       createdAtMs: Date.parse(created),
       messages: state.messages,
+      subjects: state.num_subjects ?? 0,
       firstSequence: state.first_seq,
       lastSequence: state.last_seq,
       lastStoredAtNanos: nanosOf(state.last_ts),

@@ -193,7 +193,8 @@ export class Reader {
     }
     this.consumerSequence = delivery.consumerSequence;
     const storedKey = message.subject.slice(this.subjectPrefix.length);
-    this.onChange?.(new Change({ headers, data: message.data }, storedKey, delivery));
+    const valueBytes = this.headersOnly ? Number(headers.get("Nats-Msg-Size")) : message.data.length;
+    this.onChange?.(new Change({ headers, data: message.data }, storedKey, delivery, valueBytes));
     if (this.countLeft !== undefined && --this.countLeft === 0) this.finish("more");
   }
 

@@ -22,7 +22,11 @@ const DURATION_PART = /(\d+(?:\.\d+)?)(ms|s|m|h)/g;
 
 /** When a message expires, in milliseconds since 1970 by the storage's clock; Infinity: never. `ageMsMax`: the bucket's ttl, 0 for none. */
 export function expiresAtMs(headers: HeaderLookup | undefined, timeMs: number, ageMsMax: number): number {
-  const lifetime = headers?.get(LIFETIME_HEADER) ?? "";
+  return endOfLifetimeMs(headers?.get(LIFETIME_HEADER) ?? "", timeMs, ageMsMax);
+}
+
+/** The same for a message whose lifetime header is known. */
+export function endOfLifetimeMs(lifetime: string, timeMs: number, ageMsMax: number): number {
   const byAge = ageMsMax > 0 ? timeMs + ageMsMax : Infinity;
   if (lifetime === "") return byAge;
   // This one is exempt from the bucket's ttl too.

@@ -1,0 +1,78 @@
+/**
+ * The feed of a bucket: every stored message, in the order of sequences, to any number of followers in this process (watches, the key
+ * index). One feed per bucket and process; it begins with the first follower and ends some time after the last.
+ *
+ * Each sequence after a follower's start reaches it exactly once: in `change`, or in the range of `lost` where the message was gone before
+ * this process could read it. Callbacks are synchronous and must be fast: the next message waits for them.
+ */
+import type { KvError } from "../../kv/errors.js";
+import type { CallScope } from "../../kv/store.js";
+import type { Change } from "../read/delivery.js";
+import type { StreamState } from "../read/stream-api.js";
+
+/** Sequences that no follower was shown, because their messages were not stored any more. All of them: `through - from + 1`. */
+export interface LostRevisions {
+  readonly from: number;
+  /** Inclusive. */
+  readonly through: number;
+  /**
+   * Whether each of them may be explained by a later message of its key, which follows or was delivered: nothing is missing from the present
+   * state. False: removals may be among them that left no trace (compacted tombstones, expired entries whose marker is gone, a purge of
+   * the stream). An index must be rebuilt.
+   */
+  readonly isSuperseded: boolean;
+}
+
+/**
+ * Why nothing follows. `deleted`: the bucket is gone, or another one has its name by now. `rolled_back`: the storage lost messages that it
+ * had delivered (its newest sequence is `lastSequence`). `failed`: the bucket can't be followed. `closed`: the service stops.
+ */
+export type FeedEnd =
+  | { readonly kind: "deleted" }
+  | { readonly kind: "rolled_back"; readonly lastSequence: number }
+  | { readonly kind: "failed"; readonly error: KvError }
+  | { readonly kind: "closed" };
+
+export interface FeedFollower {
+  /**
+   * The next message: `revision`, `storedKey` (subject without the bucket's prefix), `operation`, `timeMs`, `expiresAtMs()`, `valueBytes`,
+   * `storedBytes`, `entry()`. Shared by all followers: never to be changed.
+   */
+  change(change: Change): void;
+  /** Sequences that were passed over. The next callback continues after `through`. */
+  lost(lost: LostRevisions): void;
+  /**
+   * What the stream is, asked of its leader regularly and after every interruption, at a moment when everything through its `lastSequence`
+   * was delivered. It shows what leaves no message: a purge by another program (`messages`, `subjects`), another ttl (`ageMsMax`) or history.
+   */
+  checked?(state: StreamState): void;
+  /** Nothing follows. Follow again to get what has the bucket's name by then. */
+  ended(end: FeedEnd): void;
+}
+
+/** A follower's place in a feed. */
+export interface Following {
+  /** The follower is shown every sequence above this one. At or below, it has to read the stream. */
+  readonly startsAfter: number;
+  /** Every sequence up to here was shown to this follower, or came before its start. */
+  readonly position: number;
+  /** The stream as it was when the feed began: `created` tells it from an earlier one of the name. */
+  readonly origin: StreamState;
+  /**
+   * Resolves once `position >= sequence`; at once where it is already. If the message does not arrive soon (it was superseded, or deleted
+   * by another program, or lost on the way), the feed reads the stream up to there. Throws `KvError`: `deadline_exceeded`, `canceled`,
+   * `bucket_not_found` where the feed ended.
+   */
+  appliedThrough(sequence: number, scope: CallScope): Promise<void>;
+  /** Ends it; no callback follows. Idempotent. */
+  stop(): void;
+}
+
+/** The feeds of this process. */
+export interface BucketFeeds {
+  /**
+   * Follows a bucket. Resolves when the feed is live: whatever is stored from now on will be shown. Throws `KvError`: `bucket_not_found`,
+   * `unavailable`.
+   */
+  follow(bucket: string, follower: FeedFollower): Promise<Following>;
+}
