@@ -1,246 +1,119 @@
 // `npm run bench:fairness`: what heavy reads of some buckets cost the calls of another one.
 //
-//   npm run bench:fairness -- --rounds 5 --seconds 10    more patience
+//   npm run bench:fairness -- --rounds 5 --seconds 4     more patience
+//   npm run bench:fairness -- --only "2 histories"       one load
+//   npm run bench:fairness -- --closed                   callers that start a call as soon as the one before it ends
 //   npm run bench:fairness -- --quick                    smaller buckets, to see that it works
 //
-// 16 clients put and get keys of a bucket of their own, alone and beside each heavy load in turn, in one run. Prints p50 and p99 in
-// milliseconds, p99 as a multiple of that alone in the same round, and the longest time that the service's event loop stood still. A part
-// ends when its load is over, or after the seconds.
-import { once, setMaxListeners } from "node:events";
-import { Agent, request } from "node:http";
+// 16 callers in a process of their own put and get keys of a bucket of their own: alone, beside a heavy load from a second process, and
+// beside a process that has nothing to do with the service but uses as much CPU as the load did in all processes together. These parts take
+// turns, so that a change of the machine's speed meets all of them. Prints medians over the rounds: p50 and p99 in milliseconds, and p99 as
+// a multiple of that alone and of that beside the other process ("x busy": what the service adds to what the machine allows).
 import { loadavg } from "node:os";
-import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import { connect } from "@nats-io/transport-node";
-import { startMeasuredService, startNats, stopAll } from "./processes.mjs";
+import { fillBuckets } from "./fairness/buckets.mjs";
+import { closeConnections } from "./fairness/http.mjs";
+import { LOADS } from "./fairness/loads.mjs";
+import { cpuMsOf, startMeasuredService, startNats, startScript, stopAll } from "./processes.mjs";
 
-const option = (name, standard) => {
-  const at = process.argv.indexOf(`--${name}`);
-  return at < 0 ? standard : Number(process.argv[at + 1]);
-};
-const isQuick = process.argv.includes("--quick");
-const ROUNDS = option("rounds", isQuick ? 1 : 3);
-const DURATION_MS = option("seconds", isQuick ? 2 : 5) * 1_000;
-const CLIENTS = 16;
-const WIDE_KEYS = isQuick ? 20_000 : 200_000;
-const SNAPSHOT_KEYS = 40;
-const HISTORY = 64;
-const MEBIBYTE = 1_048_576;
-
-const nats = isMainThread ? await startNats("relaxed") : undefined;
-const service = isMainThread ? await startMeasuredService(nats.url) : undefined;
-const port = isMainThread ? service.port : workerData.port;
-const agent = new Agent({ keepAlive: true, maxSockets: Infinity });
-
-/** Sends a request; resolves with the body. */
-function call(method, path, body, signal) {
-  return new Promise((resolve, reject) => {
-    const headers = {
-      "content-type": typeof body === "string" ? "application/json" : "application/octet-stream",
-    };
-    const options = { port, host: "127.0.0.1", method, path, headers, agent, signal };
-    const sent = request(options, (response) => {
-      const parts = [];
-      response.on("data", (part) => parts.push(part));
-      response.on("error", reject);
-      response.on("end", () => {
-        const text = Buffer.concat(parts);
-        if (response.statusCode < 300) resolve(text);
-        else reject(new Error(`${method} ${path}: ${response.statusCode} ${text.toString().slice(0, 200)}`));
-      });
-    });
-    sent.on("error", reject);
-    sent.end(body);
-  });
-}
-
-const rpc = (name, message, signal) =>
-  call("POST", `/ironflow.kv.v1.${name}`, JSON.stringify(message), signal);
-
-/** Reads a watch until its snapshot is over. */
-function snapshot(signal) {
-  return new Promise((resolve, reject) => {
-    const path = "/api/v1/kv/buckets/snapshot/watch?start=snapshot&snapshot_end=true";
-    const options = {
-      port,
-      host: "127.0.0.1",
-      path,
-      headers: { accept: "text/event-stream" },
-      signal,
-    };
-    const sent = request(options, (response) => {
-      let tail = "";
-      response.on("error", reject);
-      response.on("data", (part) => {
-        tail = (tail + part.toString("latin1")).slice(-4_096);
-        if (!tail.includes("snapshot_end")) return;
-        sent.destroy();
-        resolve();
-      });
-    });
-    sent.on("error", reject);
-    sent.end();
-  });
-}
-
-async function fill() {
-  const connection = await connect({ servers: nats.url });
-  const stored = async (bucket, count) => {
-    for (;;) {
-      const answer = await connection.request(`$JS.API.STREAM.INFO.KV_APP_${bucket}`, "", {
-        timeout: 20_000,
-      });
-      if (answer.json().state.last_seq >= count) return;
-    }
-  };
-  const write = async (bucket, history, count, key, value) => {
-    await call("POST", "/api/v1/kv/buckets", JSON.stringify({ name: bucket, history }));
-    const atOnce = Math.max(1, Math.floor((16 * MEBIBYTE) / (value.length + 100)));
-    for (let index = 0; index < count; index++) {
-      connection.publish(`$KV.APP_${bucket}.${key(index)}`, value);
-      if (index % atOnce === atOnce - 1) await stored(bucket, index + 1);
-    }
-    await stored(bucket, count);
-  };
-  const large = Buffer.alloc(MEBIBYTE - 1_024, "x");
-  await write("quiet", 1, CLIENTS, (index) => `w${index}`, "v");
-  await write("wide", 1, WIDE_KEYS, (index) => `some.longer.key.${index}`, "v");
-  await write("snapshot", 1, SNAPSHOT_KEYS, (index) => `k${index}`, large);
-  await write("deep", HISTORY, HISTORY, () => "k", large);
-  await connection.close();
-}
-
-async function wholeHistory(signal) {
-  let pageToken;
-  do {
-    const page = await rpc(
-      "KeyValueService/GetHistory",
-      { bucket: "deep", key: "k", limit: 2, pageToken },
-      signal,
-    );
-    pageToken = JSON.parse(page.toString()).nextPageToken;
-  } while (pageToken);
-}
-
-async function wholeList(signal) {
-  let pageToken;
-  do {
-    const page = await rpc("KeyValueService/ListKeys", { bucket: "wide", pageToken }, signal);
-    pageToken = JSON.parse(page.toString()).nextPageToken;
-  } while (pageToken);
-}
-
-/** Writes to the bucket, so that no count of it is remembered. */
-const change = (signal) => call("PUT", "/api/v1/kv/buckets/wide/keys/changing", Buffer.from("v"), signal);
-
-const many = (count, run) => (signal) => Promise.all(Array.from({ length: count }, () => run(signal)));
-const counts = many(24, (signal) => rpc("BucketService/GetBucket", { bucket: "wide" }, signal));
-const loads = {
-  alone: undefined,
-  "4 lists": many(4, wholeList),
-  "24 counts": counts,
-  "24 counts, changing": (signal) => change(signal).then(() => counts(signal)),
-  "16 snapshots": many(16, snapshot),
-  "2 histories": many(2, wholeHistory),
-  "all of these": (signal) =>
-    Promise.all(
-      [many(4, wholeList), counts, many(16, snapshot), many(2, wholeHistory)].map((load) => load(signal)),
-    ),
-};
-
-const percentile = (times, share) =>
-  times.sort((left, right) => left - right)[Math.floor(times.length * share)];
-const median = (values) => percentile([...values], 0.5);
-
-/** Runs a load over and over, in a thread of its own, until the main one says that it is enough. */
-async function runLoad(load) {
-  const end = new AbortController();
-  setMaxListeners(0, end.signal);
-  parentPort.once("message", () => end.abort());
-  let [runs, failure] = [0, undefined];
-  while (!end.signal.aborted && failure === undefined) {
-    await load(end.signal).then(
-      () => runs++,
-      (error) => (failure = end.signal.aborted ? undefined : error),
-    );
-  }
-  if (!end.signal.aborted) await once(end.signal, "abort");
-  parentPort.postMessage({ runs, failure });
-}
-
-/** Runs the clients beside a load. */
-async function part(name) {
-  await service.eventLoop();
-  const untilMs = performance.now() + DURATION_MS;
-  const times = { put: [], get: [] };
-  const client = async (index) => {
-    for (let count = 0; performance.now() < untilMs; count++) {
-      for (const [operation, method, body] of [
-        ["put", "PUT", Buffer.from(String(count))],
-        ["get", "GET", undefined],
-      ]) {
-        const startMs = performance.now();
-        await call(method, `/api/v1/kv/buckets/quiet/keys/w${index}`, body);
-        times[operation].push(performance.now() - startMs);
-      }
-    }
-  };
-  const loader =
-    name === "alone" ? undefined : new Worker(new URL(import.meta.url), { workerData: { port, name } });
-  await Promise.all(Array.from({ length: CLIENTS }, (_, index) => client(index)));
-  const over = loader === undefined ? [{ runs: 0 }] : once(loader, "message");
-  loader?.postMessage("end");
-  const [{ runs, failure }] = await over;
-  await loader?.terminate();
-  if (failure !== undefined) throw failure;
-  const { maxMs } = await service.eventLoop();
-  const figures = { runs, blockedMs: maxMs };
-  for (const operation of ["put", "get"]) {
-    figures[`${operation}50`] = percentile(times[operation], 0.5);
-    figures[`${operation}99`] = percentile(times[operation], 0.99);
-  }
-  return figures;
-}
+const optionOf = (name) => process.argv[process.argv.indexOf(`--${name}`) + 1];
+const has = (name) => process.argv.includes(`--${name}`);
+const isQuick = has("quick");
+const ROUNDS = has("rounds") ? Number(optionOf("rounds")) : isQuick ? 1 : 3;
+const DURATION_MS = has("seconds") ? Number(optionOf("seconds")) * 1_000 : isQuick ? 1_000 : 2_000;
+/** Each caller starts a call this often: 16 callers make 800 calls a second. */
+const INTERVAL_MS = has("closed") ? 0 : 20;
+const NAMES = Object.keys(LOADS).filter((name) => !has("only") || name === optionOf("only"));
 
 async function compare() {
-  await fill();
-  const rows = Object.fromEntries(Object.keys(loads).map((name) => [name, []]));
-  await part("alone");
+  const nats = await startNats("relaxed");
+  const service = await startMeasuredService(nats.url);
+  await fillBuckets(service.port, nats.url, isQuick ? 20_000 : 200_000);
+  const callers = await startScript("fairness/callers.mjs", service.port);
+  const loads = await startScript("fairness/loads.mjs", service.port);
+  const burner = await startScript("fairness/burner.mjs");
+  const servers = [service.pid, nats.pid];
+  const cpuMs = (pids) => pids.reduce((sum, pid) => sum + cpuMsOf(pid), 0);
+
+  /** The callers' figures, and what the servers and the load used meanwhile. */
+  async function part() {
+    await service.eventLoop();
+    const before = [cpuMs(servers), cpuMs([loads.pid])];
+    const figures = await callers.ask({ durationMs: DURATION_MS, intervalMs: INTERVAL_MS });
+    if (figures.failure !== undefined) throw new Error(figures.failure);
+    figures.serverCpuMs = cpuMs(servers) - before[0];
+    figures.loadCpuMs = cpuMs([loads.pid]) - before[1];
+    return { ...figures, loop: await service.eventLoop() };
+  }
+
+  const besideLoad = async (name) => {
+    loads.send(name);
+    const figures = await part();
+    const { runs, failure } = await loads.ask("end");
+    if (failure !== undefined) throw new Error(failure);
+    return { ...figures, runs };
+  };
+
+  const besideBurner = async (cores) => {
+    burner.send(cores);
+    const figures = await part();
+    burner.send(0);
+    return figures;
+  };
+
+  const rounds = Object.fromEntries(NAMES.map((name) => [name, []]));
+  await part();
   console.log(`load average at the start: ${loadavg()[0].toFixed(1)}`);
   for (let round = 0; round < ROUNDS; round++) {
-    for (const name of Object.keys(loads)) {
-      const figures = await part(name);
-      const alone = name === "alone" ? figures : rows.alone[round];
-      rows[name].push({
-        ...figures,
-        putRatio: figures.put99 / alone.put99,
-        getRatio: figures.get99 / alone.get99,
-      });
+    for (const name of NAMES) {
+      const alone = await part();
+      const loaded = await besideLoad(name);
+      const cpuPerCall = alone.serverCpuMs / alone.calls;
+      const cores =
+        Math.max(0, loaded.loadCpuMs + loaded.serverCpuMs - cpuPerCall * loaded.calls) / DURATION_MS;
+      const busy = await besideBurner(cores);
+      rounds[name].push({ alone, loaded, busy, cores });
     }
   }
-  const table = {};
-  for (const [name, rounds] of Object.entries(rows)) {
-    const of = (field, digits = 1) => Number(median(rounds.map((figures) => figures[field])).toFixed(digits));
-    table[name] = {
-      "Get p50": of("get50"),
-      "Get p99": of("get99"),
-      "x alone": of("getRatio", 2),
-      "Put p50": of("put50"),
-      "Put p99": of("put99"),
-      "x alone ": of("putRatio", 2),
-      "loop blocked": of("blockedMs"),
-      "loads done": of("runs", 0),
-    };
+  for (const operation of ["get", "put"]) {
+    console.log(operation);
+    console.table(Object.fromEntries(NAMES.map((name) => [name, rowOf(operation, rounds[name])])));
   }
-  console.table(table);
 }
 
-if (isMainThread) {
-  try {
-    await compare();
-  } finally {
-    agent.destroy();
-    await stopAll();
-  }
-} else {
-  await runLoad(loads[workerData.name]);
+function rowOf(operation, rounds) {
+  const median = (values, digits = 1) =>
+    Number([...values].sort((left, right) => left - right)[Math.floor(values.length / 2)].toFixed(digits));
+  const of = (part, field, digits) =>
+    median(
+      rounds.map((round) => round[part][field]),
+      digits,
+    );
+  const ratio = (base) =>
+    median(
+      rounds.map(({ loaded, [base]: other }) => loaded[`${operation}99`] / other[`${operation}99`]),
+      2,
+    );
+  return {
+    "alone p50": of("alone", `${operation}50`),
+    "alone p99": of("alone", `${operation}99`),
+    "busy p99": of("busy", `${operation}99`),
+    p50: of("loaded", `${operation}50`),
+    p99: of("loaded", `${operation}99`),
+    "x alone": ratio("alone"),
+    "x busy": ratio("busy"),
+    "loop p99": median(rounds.map(({ loaded }) => loaded.loop.p99Ms)),
+    "loop max": median(rounds.map(({ loaded }) => loaded.loop.maxMs)),
+    "load's cores": median(
+      rounds.map(({ cores }) => cores),
+      2,
+    ),
+    "loads done": of("loaded", "runs", 0),
+  };
+}
+
+try {
+  await compare();
+} finally {
+  closeConnections();
+  await stopAll();
 }

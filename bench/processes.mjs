@@ -1,7 +1,7 @@
 // Programs that a benchmark starts, and ends by their ids.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, connect } from "node:net";
 import { tmpdir } from "node:os";
@@ -150,7 +150,7 @@ export async function startMeasuredService(natsUrl, env = {}) {
       child.send("usage");
       return (await answer)[0];
     },
-    /** `maxMs`: the longest time that its event loop stood still since this was asked before. */
+    /** `maxMs` and `p99Ms`: how late the event loop's timers were since this was asked before. */
     async eventLoop() {
       const answer = once(child, "message");
       child.send("eventLoop");
@@ -165,6 +165,28 @@ export async function startServer(name, ...args) {
   const child = start(process.execPath, [join("bench/servers", name), ...args]);
   const [line] = await once(child.stdout, "data");
   return { port: Number(String(line).trim()), pid: child.pid };
+}
+
+/** A script of bench/ that talks over an IPC channel: `ask` sends a message and resolves with the answer. */
+export async function startScript(path, ...args) {
+  const child = start(process.execPath, [join("bench", path), ...args.map(String)], {}, "ipc");
+  child.stdout.resume();
+  await once(child, "message");
+  return {
+    pid: child.pid,
+    send: (message) => child.send(message),
+    async ask(message) {
+      const answer = once(child, "message");
+      child.send(message);
+      return (await answer)[0];
+    },
+  };
+}
+
+/** Milliseconds of CPU that a process has used since its start. Linux: ticks of 10 ms. */
+export function cpuMsOf(pid) {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1].split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 
 /** etcd with its own folder. */

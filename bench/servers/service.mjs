@@ -7,7 +7,7 @@ const loop = monitorEventLoopDelay({ resolution: 1 });
 loop.enable();
 process.on("message", (question) => {
   if (question === "eventLoop") {
-    process.send({ maxMs: loop.max / 1e6 });
+    process.send({ maxMs: loop.max / 1e6, p99Ms: loop.percentile(99) / 1e6 });
     loop.reset();
     return;
   }
