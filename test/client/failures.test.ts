@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { ErrorDetailSchema } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { kvErrorOf } from "../../packages/client/src/failure.js";
 import * as sdk from "@ironflow-kv/client";
-import { pauseMs, retryPolicyOf } from "../../packages/client/src/retry.js";
+import { retryDelayMs, retryPolicyOf } from "../../packages/client/src/retry.js";
 import { KV_ERROR_KINDS, type KvErrorKind } from "../../src/kv/errors.js";
 import { CODE_BY_KIND } from "../../src/service/errors.js";
 import { freshName, startTestService, type TestService } from "../support/service.js";
@@ -98,11 +98,11 @@ describe("pauses", () => {
   it("grow twofold up to a limit, and never undercut the server's advice", () => {
     vi.spyOn(Math, "random").mockReturnValue(1);
     const policy = retryPolicyOf({ baseDelayMs: 100, maxDelayMs: 500 });
-    expect([1, 2, 3, 4, 9].map((failures) => pauseMs(policy, failures, undefined))).toEqual([
+    expect([1, 2, 3, 4, 9].map((failures) => retryDelayMs(policy, failures, undefined))).toEqual([
       100, 200, 400, 500, 500,
     ]);
     vi.mocked(Math.random).mockReturnValue(0);
-    expect(pauseMs(policy, 1, 1_500)).toBe(1_500);
+    expect(retryDelayMs(policy, 1, 1_500)).toBe(1_500);
     vi.restoreAllMocks();
   });
 });

@@ -1,4 +1,4 @@
-/** Creates, lists, rotates and revokes API keys. */
+/** The SDK's API-key methods: create, get, list, rotate, revoke. */
 import {
   Access as AccessEnum,
   type ApiKey as ApiKeyMessage,
@@ -7,22 +7,25 @@ import {
 import type { RpcClient, CallOptions } from "./rpc-client.js";
 import { dateOf, durationOf, wellFormed } from "./convert.js";
 import { KvError } from "./errors.js";
+import { pagesOf } from "./pages.js";
 
 /** A permission on a bucket; none implies another. `admin` on `*` also manages API keys. */
 export type Access = "read" | "write" | "watch" | "admin";
 
 /** Permissions on the buckets that match a pattern. */
 export interface ApiKeyScope {
+  /** At least one. */
   readonly accesses: readonly Access[];
   /** A bucket name in which `*` matches zero or more characters. */
   readonly buckets: string;
 }
 
 export interface CreateApiKeyOptions {
-  /** Free text. */
+  /** Free text: 1 to 128 bytes of UTF-8 without control characters. Need not be unique. */
   readonly name: string;
+  /** What the key allows: 1 to 32 scopes. */
   readonly scopes: readonly ApiKeyScope[];
-  /** How long the key is valid, in seconds. 0, the default: forever. */
+  /** How long the key is valid, in seconds: at least 1, at most 100 years. 0, the default: forever. */
   readonly expiresInSeconds?: number | undefined;
 }
 
@@ -36,7 +39,7 @@ export interface ApiKeyInfo {
   readonly expiresAt: Date | undefined;
   /** Undefined: never. */
   readonly rotatedAt: Date | undefined;
-  /** When the secret before the last rotation expires; undefined: it has expired. */
+  /** When the previous secret expires. Undefined: no previous secret is valid. */
   readonly previousSecretExpiresAt: Date | undefined;
 }
 
@@ -59,11 +62,20 @@ const ACCESSES: Readonly<Record<Access, AccessEnum>> = {
 };
 const ACCESS_NAMES = new Map(Object.entries(ACCESSES).map(([name, access]) => [access, name as Access]));
 
-/** Manages API keys. All methods except `createWatchTicket` need a key with admin on `*`. */
+/**
+ * Manages API keys. All methods except `createWatchTicket` need a key with admin on `*`.
+ *
+ * Every method may throw KvInvalidArgumentError, KvUnauthenticatedError and KvPermissionDeniedError (do not retry), and
+ * KvUnavailableError (retry later). Reads may throw KvTimeoutError (retry). `create`, `rotate` and `revoke` are not retried after
+ * they were sent: they throw KvUnknownOutcomeError if their outcome is unknown. List the keys before you retry.
+ */
 export class ApiKeys {
   constructor(private readonly rpc: RpcClient) {}
 
-  /** Creates a key. Throws KvPermissionDeniedError if it would allow more than the calling key. */
+  /**
+   * Creates a key. Only this response has its secret. Throws KvPermissionDeniedError if it would allow more than the caller's key, and
+   * KvResourceExhaustedError (`storage_exhausted`) at the limit on keys.
+   */
   async create(options: CreateApiKeyOptions, callOptions: CallOptions = {}): Promise<NewApiKey> {
     const response = await this.rpc.unary(
       ApiKeyService.method.createApiKey,
@@ -73,28 +85,26 @@ export class ApiKeys {
           accesses: accesses.map((access) => ACCESSES[access]),
           buckets: wellFormed(buckets, "buckets"),
         })),
-        expiresIn: durationOf((options.expiresInSeconds ?? 0) * 1_000, "expiresInSeconds"),
+        expiresIn: durationOf(options.expiresInSeconds ?? 0, "expiresInSeconds", 1_000),
       },
       callOptions,
     );
     return { ...infoOf(response.apiKey), secret: response.secret };
   }
 
-  /** Throws KvNotFoundError. */
+  /** Returns one key. Throws KvNotFoundError if it does not exist or was revoked. */
   async get(id: string, callOptions: CallOptions = {}): Promise<ApiKeyInfo> {
     const request = { id: wellFormed(id, "id") };
     return infoOf((await this.rpc.unary(ApiKeyService.method.getApiKey, request, callOptions)).apiKey);
   }
 
-  /** All keys, in the order of their ids. */
+  /** Lists all keys, ordered by ID, including expired ones. */
   async list(callOptions: CallOptions = {}): Promise<ApiKeyInfo[]> {
+    const pages = pagesOf((pageToken) =>
+      this.rpc.unary(ApiKeyService.method.listApiKeys, { pageToken }, callOptions),
+    );
     const keys: ApiKeyInfo[] = [];
-    let pageToken = "";
-    do {
-      const page = await this.rpc.unary(ApiKeyService.method.listApiKeys, { pageToken }, callOptions);
-      keys.push(...page.apiKeys.map(infoOf));
-      pageToken = page.nextPageToken;
-    } while (pageToken !== "");
+    for await (const page of pages) keys.push(...page.apiKeys.map(infoOf));
     return keys;
   }
 
@@ -103,7 +113,10 @@ export class ApiKeys {
     await this.rpc.unary(ApiKeyService.method.revokeApiKey, { id: wellFormed(id, "id") }, callOptions);
   }
 
-  /** Replaces a key's secret; the old one stays valid for `overlapSeconds` (default: 0). Throws KvNotFoundError. */
+  /**
+   * Replaces a key's secret. The previous one stays valid for `overlapSeconds`: at most 30 days; 0, the default: it becomes invalid at
+   * once. Throws KvNotFoundError.
+   */
   async rotate(
     id: string,
     options: { readonly overlapSeconds?: number | undefined } = {},
@@ -113,14 +126,17 @@ export class ApiKeys {
       ApiKeyService.method.rotateApiKey,
       {
         id: wellFormed(id, "id"),
-        overlap: durationOf((options.overlapSeconds ?? 0) * 1_000, "overlapSeconds"),
+        overlap: durationOf(options.overlapSeconds ?? 0, "overlapSeconds", 1_000),
       },
       callOptions,
     );
     return { ...infoOf(response.apiKey), secret: response.secret };
   }
 
-  /** Creates a ticket for one watch by WebSocket or SSE, for a web page that must not get the key. */
+  /**
+   * Creates a ticket for one watch over WebSocket or SSE, so a web page can watch a bucket without the API key. Needs `watch` on the
+   * bucket. The ticket can be used once, by default within 30 seconds.
+   */
   async createWatchTicket(bucket: string, callOptions: CallOptions = {}): Promise<WatchTicket> {
     const request = { bucket: wellFormed(bucket, "The bucket's name") };
     const response = await this.rpc.unary(ApiKeyService.method.createWatchTicket, request, callOptions);

@@ -1,4 +1,4 @@
-/** The keys of one bucket. */
+/** The SDK's methods on one bucket: reads, writes and watches of its keys. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { KeyValueService, type PutRequestSchema } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { BackupService } from "../../../gen/ironflow/kv/v1/backup_service_pb.js";
@@ -8,20 +8,23 @@ import { type Revision, revisionOf, wellFormed } from "./convert.js";
 import { Entry } from "./entry.js";
 import { KvError, KvNotFoundError } from "./errors.js";
 import { IMPORTED_OPERATION, type ImportedEntry, type ImportResult } from "./imported-entry.js";
+import { pagesOf } from "./pages.js";
 import { encodeValue, type Storable } from "./value.js";
 import { startWatch } from "./watch.js";
 import type { ChangeEvent, Watch, WatchEvent, WatchOptions } from "./watch-events.js";
 
-/** What a write did. */
+/** The result of a write. */
 export interface WriteResult {
-  /** The revision of this write. Pass it to `update` to write only if the key has not changed since. */
+  /**
+   * The revision of this write; 0n if a delete found no value. Pass it to `update` to write only if the key has not changed since.
+   */
   readonly revision: bigint;
 }
 
 export interface WriteOptions extends CallOptions {
   /**
-   * 1 to 128 visible ASCII characters that identify this request, for your own retries across processes. Within the bucket's
-   * `idempotencyWindowMs`, the same request with the same key is applied once; a different request with it is refused
+   * Identifies this write when you retry it yourself, also from another process: 1 to 128 visible ASCII characters. Within the
+   * bucket's `idempotencyWindowMs`, the same request with the same key is applied once; a different request with it is refused
    * (`idempotency_key_reused`). Default: a generated key, which makes the SDK's own retries safe.
    */
   readonly idempotencyKey?: string | undefined;
@@ -34,26 +37,26 @@ export interface PutOptions extends WriteOptions {
 
 export interface ReadOptions extends CallOptions {
   /**
-   * `strong`, the default: the read sees every write acknowledged before it. `eventual`: any replica of the bucket may answer, even one that
-   * lags; cheaper on a cluster.
+   * `strong`, the default: the read sees every write acknowledged before it began. `eventual`: any replica of the bucket may answer, even
+   * one that lags behind. On a cluster, `eventual` is cheaper and works while the bucket has no leader.
    */
   readonly consistency?: "strong" | "eventual" | undefined;
 }
 
 export interface GetOptions extends ReadOptions {
-  /** Read the value written at exactly this revision. Default: the newest. */
+  /** The revision to read. Default: the newest. */
   readonly revision?: Revision | undefined;
 }
 
 export interface DeleteOptions extends WriteOptions {
-  /** Delete only if this is the key's newest revision; else throw KvConflictError. Default: always delete. */
+  /** Delete only if this is the key's newest revision; otherwise throw KvConflictError. Default: always delete. */
   readonly ifRevision?: Revision | undefined;
 }
 
-/** One filter or several: keys that match at least one. `user.*`, `user.>`, `user-*`; none: all keys. */
+/** Selects the keys that match at least one filter, such as `user.*`, `user.>` or `user-*`. At most 32; none: all keys. */
 export type Filters = string | readonly string[];
 
-/** The page size for histories. Without a limit, the service returns the whole history or an error. */
+/** Entries per page of a history. Without a limit, the service returns the complete history or an error. */
 const HISTORY_PAGE_LIMIT = 64;
 
 type Condition = NonNullable<MessageInitShape<typeof PutRequestSchema>["precondition"]>;
@@ -61,9 +64,9 @@ type Condition = NonNullable<MessageInitShape<typeof PutRequestSchema>["precondi
 /**
  * Reads, writes and watches one bucket. Creating this object sends nothing and does not check that the bucket exists.
  *
- * Every method may throw KvInvalidArgumentError, KvNotFoundError (no such bucket), KvUnavailableError, KvUnauthenticatedError and
- * KvPermissionDeniedError. Reads may throw KvTimeoutError. Writes are retried, and applied at most once; they throw KvUnknownOutcomeError if
- * their outcome is still unknown at the time limit.
+ * Every method may throw KvInvalidArgumentError, KvNotFoundError (`bucket_not_found`), KvUnauthenticatedError and KvPermissionDeniedError
+ * (do not retry), and KvUnavailableError (retry later). Reads may throw KvTimeoutError (retry). Writes are retried, and applied at most
+ * once; they throw KvUnknownOutcomeError if their outcome is still unknown at the time limit.
  */
 export class Bucket {
   constructor(
@@ -95,13 +98,16 @@ export class Bucket {
     return await this.write(key, value, { condition: { case: "ifRevision", value: ifRevision } }, options);
   }
 
-  /** Reads the newest value of a key, or the one at a revision. Throws KvNotFoundError, and for a revision KvOutOfRangeError. */
+  /**
+   * Reads the newest value of a key, or the one written at `options.revision`. Throws KvNotFoundError (`key_not_found`), and for a revision
+   * KvOutOfRangeError if it is no longer stored or not written yet.
+   */
   async get(key: string, options: GetOptions = {}): Promise<Entry> {
     const revision = options.revision === undefined ? 0n : revisionOf(options.revision, "revision");
-    const request = { ...this.place(key), revision, consistency: consistencyOf(options) };
+    const request = { ...this.target(key), revision, consistency: consistencyOf(options) };
     const response = await this.rpc.unary(KeyValueService.method.get, request, options);
     if (response.entry === undefined) throw new KvError("The response has no entry.", { code: "internal" });
-    this.rpc.noteRevision(this.name, response.entry.revision);
+    this.rpc.recordRevision(this.name, response.entry.revision);
     return new Entry(response.entry);
   }
 
@@ -116,7 +122,7 @@ export class Bucket {
   }
 
   /**
-   * Deletes a key; its earlier revisions stay in the history. Returns the tombstone's revision, or 0n if the key had no value: that is not an
+   * Deletes a key; its earlier revisions stay in the history. Returns the tombstone's revision; 0n if the key had no value, which is not an
    * error. Throws KvConflictError if `ifRevision` is not the newest revision.
    */
   delete(key: string, options: DeleteOptions = {}): Promise<WriteResult> {
@@ -135,33 +141,32 @@ export class Bucket {
     return keys;
   }
 
-  /** Like `listKeys`, but iterates page by page: for more keys than fit in memory. */
+  /** Like `listKeys`, but yields one key at a time and holds one page in memory. */
   async *keys(filters: Filters = [], options: ReadOptions = {}): AsyncGenerator<string, undefined> {
     for await (const page of this.keyPages(filters, options)) yield* page;
   }
 
   /**
-   * Lists the stored revisions of a key, oldest first, including deletes. Throws KvNotFoundError if there are none. A large history is
-   * fetched in pages, and the time limit applies to each; revisions that the bucket removes meanwhile may be missing.
+   * Lists the stored revisions of a key, oldest first, including deletes. Throws KvNotFoundError if there are none. The time limit applies
+   * to each page of up to 64 revisions. Revisions that the bucket removes between pages may be missing.
    */
   async history(key: string, options: ReadOptions = {}): Promise<Entry[]> {
-    const request = { ...this.place(key), consistency: consistencyOf(options), limit: HISTORY_PAGE_LIMIT };
+    const request = { ...this.target(key), consistency: consistencyOf(options), limit: HISTORY_PAGE_LIMIT };
+    const pages = pagesOf((pageToken) =>
+      this.rpc.unary(KeyValueService.method.getHistory, { ...request, pageToken }, options),
+    );
     const entries: Entry[] = [];
-    let pageToken = "";
-    do {
-      const page = { ...request, pageToken };
-      const response = await this.rpc.unary(KeyValueService.method.getHistory, page, options);
-      for (const entry of response.entries) entries.push(new Entry(entry));
-      pageToken = response.nextPageToken;
-    } while (pageToken !== "");
+    for await (const page of pages) for (const entry of page.entries) entries.push(new Entry(entry));
     return entries;
   }
 
   /**
-   * Writes entries of another bucket in order, including deletes, under consecutive revisions: the first one under `afterRevision` + 1 (0n:
-   * a bucket that was never written to). Writes only a prefix of them if one is refused or another client writes in between; call again
-   * with the rest. Throws KvConflictError, with the bucket's revision, if that is not `afterRevision`, which makes a repeated call safe.
-   * At most 1,000 entries.
+   * Writes 1 to 1,000 entries of another bucket in order, including deletes. They get consecutive revisions, from `afterRevision` + 1 on.
+   * `afterRevision` is the bucket's revision before the call; 0n if nothing was ever written to it.
+   *
+   * If an entry is refused or another client writes meanwhile, only the entries before that are written, and the result says how many;
+   * call again with the rest. Throws KvConflictError, with the bucket's revision, if that is not `afterRevision`: a repeated call is safe.
+   * Throws KvUnknownOutcomeError if how many entries were written is unknown: read the bucket's revision.
    */
   async importEntries(
     entries: readonly ImportedEntry[],
@@ -180,21 +185,21 @@ export class Bucket {
     };
     return await this.rpc.unary(BackupService.method.importEntries, request, {
       ...options,
-      tellsDoubt: true,
+      reportsUnknownOutcome: true,
     });
   }
 
   /**
    * Streams changes in the order of their revisions, by default after a snapshot of the current values. If the connection breaks or the
-   * service restarts, the watch resumes automatically after the last revision, without a time limit.
+   * service restarts, the watch resumes after the last revision. A watch has no time limit.
    *
-   * The loop ends without an error when the signal aborts. It throws if it can't resume: KvNotFoundError if the bucket was deleted,
-   * KvOutOfRangeError if the bucket's limits removed unseen changes, KvUnauthenticatedError, KvPermissionDeniedError.
+   * The loop ends without an error when the signal aborts. It throws if the watch can't resume: KvNotFoundError if the bucket was
+   * deleted, KvOutOfRangeError if changes that it has not seen are no longer stored, KvUnauthenticatedError, KvPermissionDeniedError.
    */
   watch(filters: Filters | undefined, options: WatchOptions & { readonly marks: true }): Watch<WatchEvent>;
   watch(filters?: Filters, options?: WatchOptions & { readonly marks?: false }): Watch<ChangeEvent>;
   watch(filters: Filters = [], options: WatchOptions = {}): Watch<WatchEvent> {
-    return startWatch(this.rpc, this.name, listOf(filters), options);
+    return startWatch(this.rpc, this.name, filterList(filters), options);
   }
 
   private async write(
@@ -205,38 +210,35 @@ export class Bucket {
   ): Promise<WriteResult> {
     const { bytes, contentType } = encodeValue(value, options.contentType);
     const request: MessageInitShape<typeof PutRequestSchema> & { bucket: string; key: string } = {
-      ...this.place(key),
+      ...this.target(key),
       value: bytes,
       contentType,
       idempotencyKey: options.idempotencyKey ?? this.rpc.newIdempotencyKey(),
     };
     if (precondition !== undefined) request.precondition = precondition;
     const { revision } = await this.rpc.unary(KeyValueService.method.put, request, options);
-    this.rpc.noteRevision(this.name, revision);
+    this.rpc.recordRevision(this.name, revision);
     return { revision };
   }
 
   private async remove(key: string, purge: boolean, options: DeleteOptions): Promise<WriteResult> {
     const ifRevision = options.ifRevision === undefined ? 0n : revisionOf(options.ifRevision, "ifRevision");
     const idempotencyKey = options.idempotencyKey ?? this.rpc.newIdempotencyKey();
-    const request = { ...this.place(key), purge, ifRevision, idempotencyKey };
+    const request = { ...this.target(key), purge, ifRevision, idempotencyKey };
     const { revision } = await this.rpc.unary(KeyValueService.method.delete, request, options);
-    this.rpc.noteRevision(this.name, revision);
+    this.rpc.recordRevision(this.name, revision);
     return { revision };
   }
 
   private async *keyPages(filters: Filters, options: ReadOptions): AsyncGenerator<string[], undefined> {
-    const request = { bucket: this.name, filters: listOf(filters), consistency: consistencyOf(options) };
-    let pageToken = "";
-    do {
-      const page = { ...request, pageToken };
-      const response = await this.rpc.unary(KeyValueService.method.listKeys, page, options);
-      yield response.keys;
-      pageToken = response.nextPageToken;
-    } while (pageToken !== "");
+    const request = { bucket: this.name, filters: filterList(filters), consistency: consistencyOf(options) };
+    const pages = pagesOf((pageToken) =>
+      this.rpc.unary(KeyValueService.method.listKeys, { ...request, pageToken }, options),
+    );
+    for await (const page of pages) yield page.keys;
   }
 
-  private place(key: string): { bucket: string; key: string } {
+  private target(key: string): { bucket: string; key: string } {
     return { bucket: this.name, key: wellFormed(key, "The key") };
   }
 }
@@ -245,7 +247,7 @@ function consistencyOf({ consistency }: ReadOptions): Consistency {
   return consistency === "eventual" ? Consistency.EVENTUAL : Consistency.UNSPECIFIED;
 }
 
-function listOf(filters: Filters): string[] {
+function filterList(filters: Filters): string[] {
   const list = typeof filters === "string" ? [filters] : [...filters];
   return list.map((filter) => wellFormed(filter, "The filter"));
 }

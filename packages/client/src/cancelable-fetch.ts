@@ -1,11 +1,11 @@
 /**
  * A `fetch` whose streaming responses end when their signal aborts.
  *
- * Node's fetch may lose the signal of a request at the next garbage collection once its response has started: undici holds it weakly. The
- * transport does not cancel the body when its reader leaves either. The connection would stay open, and the server would keep sending.
+ * Without it, the connection could stay open and the server keep sending. undici holds a request's signal weakly, so Node's fetch may
+ * lose it at a garbage collection after the response has started; and the transport does not cancel the body when its reader stops.
  */
 
-/** Wraps `fetch` for a transport. */
+/** Wraps `fetch` for a Connect transport. */
 export function cancelableFetch(fetch: typeof globalThis.fetch): typeof globalThis.fetch {
   return async (input, init) => {
     const response = await fetch(input, init);

@@ -15,7 +15,7 @@ export interface ClientOptions {
   readonly serverUrl?: string | URL | undefined;
   /** The API key. Default: the environment variable IRONFLOW_API_KEY, if set. Empty: sends no key. */
   readonly apiKey?: string | undefined;
-  /** The time limit of a call, including retries, in milliseconds. Default: 10,000. */
+  /** The time limit of a call, including its retries, in milliseconds. Default: 10,000. The service ends an attempt after a minute. */
   readonly timeoutMs?: number | undefined;
   /** The retry policy; `false`: no retries. Writes carry an idempotency key, which keeps a retried write from being applied twice. */
   readonly retry?: RetryOptions | false | undefined;
@@ -77,7 +77,7 @@ function baseUrlOf(serverUrl: string | URL): string {
   return url.href;
 }
 
-/** Checked here because the error of `Headers` would show the key. */
+/** Validates the key before `Headers` does, whose error would contain the key. */
 function checkApiKey(apiKey: string): string {
   if (!/^[\x21-\x7e]+$/.test(apiKey)) {
     throw new TypeError("apiKey has spaces, control or non-ASCII characters; it must be visible ASCII.");

@@ -29,18 +29,18 @@ export function millisecondsOfDuration(duration: Duration): number {
   return Number(duration.seconds) * 1_000 + duration.nanos / 1_000_000;
 }
 
-/** A duration from milliseconds, rounded to whole ones. */
-export function durationOf(milliseconds: number, name: string): Duration {
-  const whole = Math.round(milliseconds);
-  if (!Number.isSafeInteger(whole) || milliseconds < 0) {
-    throw invalid(`${name} is ${milliseconds}; it must be a duration of 0 or more.`);
+/** A duration of `value` units, rounded to milliseconds. Throws KvInvalidArgumentError, which names the argument. */
+export function durationOf(value: number, name: string, unitMs: number): Duration {
+  const whole = Math.round(value * unitMs);
+  if (!Number.isSafeInteger(whole) || value < 0) {
+    throw invalid(`${name} is ${value}; it must be a duration of 0 or more.`);
   }
   const seconds = Math.trunc(whole / 1_000);
   return create(DurationSchema, { seconds: BigInt(seconds), nanos: (whole - seconds * 1_000) * 1_000_000 });
 }
 
 /**
- * A revision of 1 or more. On the wire, 0 means "no condition". It is refused here: a variable that happens to be 0 must not turn a
+ * A revision of 1 or more. Refuses 0, which means "no condition" on the wire: a variable that happens to be 0 must not turn a
  * conditional delete into an unconditional one.
  */
 export function revisionOf(value: Revision, name: string): bigint {
@@ -70,7 +70,7 @@ export function uint64Of(value: number, name: string): bigint {
   return BigInt(value);
 }
 
-/** Text without lone surrogates, which UTF-8 encoding would silently replace, making it another key. */
+/** The text, without lone surrogates: UTF-8 encoding would replace them and yield another key. Throws KvInvalidArgumentError. */
 export function wellFormed(text: string, name: string): string {
   if (typeof text !== "string") throw new TypeError(`${name} is not a string.`);
   if (!text.isWellFormed()) throw invalid(`${name} has a lone surrogate, which UTF-8 can't encode.`);

@@ -24,25 +24,25 @@ export type KvErrorCode =
   | "data_loss"
   | "unauthenticated";
 
-/** The details of an error besides its message. */
-export interface KvErrorFacts {
+/** The properties of an error, besides its message. */
+export interface KvErrorDetails {
   readonly code: KvErrorCode;
   /**
-   * A machine-readable reason of docs/errors.md such as `revision_mismatch`, or one of the SDK's own: `connection_failed` (nothing
+   * The machine-readable reason: one of docs/errors.md such as `revision_mismatch`, or one of the SDK's own: `connection_failed` (nothing
    * was sent), `connection_lost`, `timed_out`. Empty if the server sent none. New reasons may be added.
    */
   readonly reason?: string | undefined;
   readonly bucket?: string | undefined;
   readonly key?: string | undefined;
-  /** The current, oldest usable or newest revision, or the one to resume from, depending on the reason. */
+  /** Depends on the reason: the key's or bucket's current revision, the oldest usable one, or the one to resume from. */
   readonly revision?: bigint | undefined;
   /** Whether the call may be retried later without applying a write twice. */
   readonly retryable?: boolean | undefined;
-  /** Milliseconds to wait before a retry, if the server said so. */
+  /** How long to wait before a retry, in milliseconds. Undefined: the server sent no advice. */
   readonly retryAfterMs?: number | undefined;
   /** See {@link KvUnknownOutcomeError}. */
   readonly idempotencyWindowMs?: number | undefined;
-  /** With it, where it is known: the time by the storage's clock. */
+  /** See {@link KvUnknownOutcomeError}. */
   readonly storageTime?: Date | undefined;
   readonly cause?: unknown;
 }
@@ -58,19 +58,19 @@ export class KvError extends Error {
   readonly retryable: boolean;
   readonly retryAfterMs: number | undefined;
 
-  constructor(sentence: string, facts: KvErrorFacts) {
-    super(sentence, facts.cause === undefined ? undefined : { cause: facts.cause });
-    this.code = facts.code;
-    this.reason = facts.reason ?? "";
-    this.bucket = facts.bucket;
-    this.key = facts.key;
-    this.revision = facts.revision;
-    this.retryable = facts.retryable ?? false;
-    this.retryAfterMs = facts.retryAfterMs;
+  constructor(message: string, details: KvErrorDetails) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = details.code;
+    this.reason = details.reason ?? "";
+    this.bucket = details.bucket;
+    this.key = details.key;
+    this.revision = details.revision;
+    this.retryable = details.retryable ?? false;
+    this.retryAfterMs = details.retryAfterMs;
   }
 }
 
-/** A name, key, filter or number is malformed; the message says what is valid. */
+/** A name, key, filter or number is malformed; the message says what is valid. Do not retry. */
 export class KvInvalidArgumentError extends KvError {
   override name = "KvInvalidArgumentError";
 }
@@ -110,27 +110,30 @@ export class KvTimeoutError extends KvError {
   override name = "KvTimeoutError";
 }
 
-/** A write was sent, and whether it was applied is unknown. Read the key before you retry. */
+/**
+ * A write was sent, and whether it was applied is unknown. With an idempotency key of your own, retry within half of
+ * `idempotencyWindowMs`; otherwise read the key before you retry.
+ */
 export class KvUnknownOutcomeError extends KvError {
   override name = "KvUnknownOutcomeError";
-  /** How long the bucket deduplicates writes with this idempotency key, in milliseconds; undefined if unknown. */
+  /** How long the bucket remembers the write, counted from its first attempt, in milliseconds; undefined if unknown. */
   readonly idempotencyWindowMs: number | undefined;
-  /** The time by the storage's clock when the service looked for the write; undefined where it could not. */
+  /** The storage's clock when the service searched for the write; undefined if it could not search. */
   readonly storageTime: Date | undefined;
 
-  constructor(sentence: string, facts: KvErrorFacts) {
-    super(sentence, facts);
-    this.idempotencyWindowMs = facts.idempotencyWindowMs;
-    this.storageTime = facts.storageTime;
+  constructor(message: string, details: KvErrorDetails) {
+    super(message, details);
+    this.idempotencyWindowMs = details.idempotencyWindowMs;
+    this.storageTime = details.storageTime;
   }
 }
 
-/** The API key is missing or unknown. */
+/** The API key is missing, unknown, revoked or expired. Do not retry. */
 export class KvUnauthenticatedError extends KvError {
   override name = "KvUnauthenticatedError";
 }
 
-/** The API key does not allow the call. */
+/** The API key's scopes do not allow the call. Do not retry. */
 export class KvPermissionDeniedError extends KvError {
   override name = "KvPermissionDeniedError";
 }

@@ -7,7 +7,7 @@ import {
   KvConflictError,
   KvError,
   type KvErrorCode,
-  type KvErrorFacts,
+  type KvErrorDetails,
   KvInvalidArgumentError,
   KvKeyExistsError,
   KvNotFoundError,
@@ -20,7 +20,7 @@ import {
   KvUnknownOutcomeError,
 } from "./errors.js";
 
-/** What the mapping needs to know about a call. */
+/** The call that failed. */
 export interface FailedCall {
   /** Whether repeating it is harmless: true for reads and methods that the contract marks idempotent. */
   readonly isIdempotent: boolean;
@@ -28,7 +28,7 @@ export interface FailedCall {
   readonly key?: string | undefined;
 }
 
-type KvErrorClass = new (sentence: string, facts: KvErrorFacts) => KvError;
+type KvErrorClass = new (message: string, details: KvErrorDetails) => KvError;
 
 const NAME_BY_CODE: Readonly<Record<Code, KvErrorCode>> = {
   [Code.Canceled]: "canceled",
@@ -68,25 +68,25 @@ const CLASS_BY_REASON: ReadonlyMap<string, KvErrorClass> = new Map<string, KvErr
   ["outcome_unknown", KvUnknownOutcomeError],
 ]);
 
-/** Transient limits; a call refused by one had no effect. */
-const PASSING_LIMITS: ReadonlySet<string> = new Set(["rate_limited", "too_many_watches", "slow_watcher"]);
+/** Limits that clear by themselves. A call that they refuse has no effect. */
+const TRANSIENT_LIMITS: ReadonlySet<string> = new Set(["rate_limited", "too_many_watches", "slow_watcher"]);
 
 /** Codes with which transports report a broken connection rather than a server's error. */
 const BROKEN_CODES: ReadonlySet<Code> = new Set([Code.Canceled, Code.Aborted, Code.Unavailable]);
 
-/** System calls that precede the first byte of a request. */
-const CONNECTING: ReadonlySet<unknown> = new Set(["connect", "getaddrinfo"]);
+/** System calls before the first byte of a request is sent. */
+const CONNECT_SYSCALLS: ReadonlySet<unknown> = new Set(["connect", "getaddrinfo"]);
 
-/** The KvError of a failed call. Returns a KvError unchanged. */
+/** Converts the error of a failed call. Returns a KvError unchanged. */
 export function kvErrorOf(error: unknown, call: FailedCall): KvError {
   if (error instanceof KvError) return error;
   const connectError = ConnectError.from(error);
   const detail = connectError.findDetails(ErrorDetailSchema)[0];
-  return detail === undefined ? withoutDetail(connectError, call) : withDetail(connectError, detail);
+  return detail === undefined ? transportError(connectError, call) : serviceError(connectError, detail);
 }
 
-/** An error of the service itself, passed on unchanged. */
-function withDetail(error: ConnectError, detail: ErrorDetail): KvError {
+/** An error that the service returned. */
+function serviceError(error: ConnectError, detail: ErrorDetail): KvError {
   const code = NAME_BY_CODE[error.code];
   const ErrorClass = CLASS_BY_REASON.get(detail.reason) ?? CLASS_BY_CODE[code] ?? KvError;
   return new ErrorClass(error.rawMessage, {
@@ -95,7 +95,7 @@ function withDetail(error: ConnectError, detail: ErrorDetail): KvError {
     bucket: detail.bucket === "" ? undefined : detail.bucket,
     key: detail.key === "" ? undefined : detail.key,
     revision: detail.revision === 0n ? undefined : detail.revision,
-    retryable: code === "unavailable" || code === "deadline_exceeded" || PASSING_LIMITS.has(detail.reason),
+    retryable: code === "unavailable" || code === "deadline_exceeded" || TRANSIENT_LIMITS.has(detail.reason),
     retryAfterMs: detail.retryAfter && millisecondsOfDuration(detail.retryAfter),
     storageTime: detail.storageTime && dateOf(detail.storageTime),
     idempotencyWindowMs: detail.idempotencyWindow && millisecondsOfDuration(detail.idempotencyWindow),
@@ -103,22 +103,22 @@ function withDetail(error: ConnectError, detail: ErrorDetail): KvError {
   });
 }
 
-/** Not an error of the service: a timeout, a broken connection, or an intermediary's response. */
-function withoutDetail(error: ConnectError, call: FailedCall): KvError {
-  const place = { bucket: call.bucket, key: call.key, cause: error };
+/** An error of the transport: a timeout, a broken connection, or an intermediary's response. */
+function transportError(error: ConnectError, call: FailedCall): KvError {
+  const context = { bucket: call.bucket, key: call.key, cause: error };
   if (error.code === Code.DeadlineExceeded) {
     return call.isIdempotent
       ? new KvTimeoutError("The call reached its time limit before the service answered.", {
-          ...place,
+          ...context,
           code: "deadline_exceeded",
           reason: "timed_out",
           retryable: true,
         })
-      : unknownOutcome("The call reached its time limit before the service answered", place);
+      : unknownOutcome("The call reached its time limit before the service answered", context);
   }
   if (neverConnected(error.cause)) {
     return new KvUnavailableError(`The service can't be reached: ${rootMessage(error)}.`, {
-      ...place,
+      ...context,
       code: "unavailable",
       reason: "connection_failed",
       retryable: true,
@@ -127,40 +127,40 @@ function withoutDetail(error: ConnectError, call: FailedCall): KvError {
   if (error.cause !== undefined || BROKEN_CODES.has(error.code)) {
     return call.isIdempotent
       ? new KvUnavailableError(`The connection to the service broke: ${rootMessage(error)}.`, {
-          ...place,
+          ...context,
           code: "unavailable",
           reason: "connection_lost",
           retryable: true,
         })
-      : unknownOutcome(`The connection to the service broke (${rootMessage(error)})`, place);
+      : unknownOutcome(`The connection to the service broke (${rootMessage(error)})`, context);
   }
   if (error.code === Code.Unknown && !call.isIdempotent) {
-    return unknownOutcome(`The response is not from ironflow-kv (${error.rawMessage})`, place);
+    return unknownOutcome(`The response is not from ironflow-kv (${error.rawMessage})`, context);
   }
   const code = NAME_BY_CODE[error.code];
   const ErrorClass = CLASS_BY_CODE[code] ?? KvError;
-  return new ErrorClass(`The response is not from ironflow-kv: ${error.rawMessage}.`, { ...place, code });
+  return new ErrorClass(`The response is not from ironflow-kv: ${error.rawMessage}.`, { ...context, code });
 }
 
-function unknownOutcome(what: string, place: Omit<KvErrorFacts, "code">): KvUnknownOutcomeError {
+function unknownOutcome(event: string, context: Omit<KvErrorDetails, "code">): KvUnknownOutcomeError {
   return new KvUnknownOutcomeError(
-    `${what}; whether the change was made is unknown. Read before you retry.`,
-    { ...place, code: "unknown", reason: "outcome_unknown" },
+    `${event}; whether the change was made is unknown. Read before you retry.`,
+    { ...context, code: "unknown", reason: "outcome_unknown" },
   );
 }
 
 /**
- * Whether the connection was never established, which means that nothing was sent. Only Node reports this; a browser's fetch only reports
- * a failure, which counts as a broken connection.
+ * True if the connection was never established, so nothing was sent. Only Node reports this: a browser's fetch reports any failure the
+ * same way, which counts as a broken connection.
  */
 function neverConnected(cause: unknown): boolean {
   return causes(cause).some((error) => {
     const { code, syscall } = error as { code?: unknown; syscall?: unknown };
-    return CONNECTING.has(syscall) || code === "ECONNREFUSED" || code === "UND_ERR_CONNECT_TIMEOUT";
+    return CONNECT_SYSCALLS.has(syscall) || code === "ECONNREFUSED" || code === "UND_ERR_CONNECT_TIMEOUT";
   });
 }
 
-/** The innermost message: the cause of `fetch failed` says more. */
+/** The innermost cause's message, which is more specific than `fetch failed`. */
 function rootMessage(error: ConnectError): string {
   const last = causes(error.cause).at(-1);
   if (last === undefined) return error.rawMessage;

@@ -1,4 +1,4 @@
-/** The contract's generated code, as `ironflow-kv/gen`. */
+/** `@ironflow-kv/client/gen`: the generated messages and services. */
 export * from "../../../gen/ironflow/kv/v1/types_pb.js";
 export * from "../../../gen/ironflow/kv/v1/bucket_service_pb.js";
 export * from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";

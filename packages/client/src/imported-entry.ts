@@ -1,8 +1,8 @@
-/** The types of an import. */
+/** The types of {@link Bucket.importEntries}. */
 import { Operation as OperationEnum } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import type { Operation } from "./entry.js";
 
-/** An entry of another bucket to write. An {@link Entry} is valid, unless it is an expiry, which can't be written. */
+/** An entry to import. Every {@link Entry} is valid except an expiry, which can't be written. */
 export interface ImportedEntry {
   readonly key: string;
   /** Empty for deletes and purges. */
@@ -14,7 +14,7 @@ export interface ImportedEntry {
 
 /** The result of an import. */
 export interface ImportResult {
-  /** How many entries were written, counted from the first: at least 1. */
+  /** The number of entries that were written, at least 1: the first ones of the request. */
   readonly imported: number;
   /** The bucket's revision after the last written entry. */
   readonly revision: bigint;

@@ -2,7 +2,7 @@
  * The SDK of ironflow-kv, for Node and browsers.
  *
  * `createClient` creates a client, `client.kv()` manages buckets, and `kv.bucket(name)` accesses the keys of one. Revisions are bigint.
- * Every call accepts `signal` and `timeoutMs`, retries if that can't apply a write twice, and throws a {@link KvError} on failure.
+ * Every call accepts `signal` and `timeoutMs`, throws a {@link KvError} if it fails, and is retried unless that could apply a write twice.
  */
 export {
   type Access,

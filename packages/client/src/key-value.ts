@@ -1,4 +1,4 @@
-/** Creates, inspects, updates and deletes buckets. */
+/** The SDK's bucket methods: create, list, inspect, update, delete, compact. */
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import { BucketService } from "../../../gen/ironflow/kv/v1/bucket_service_pb.js";
 import { type Bucket as BucketMessage, Durability, Storage } from "../../../gen/ironflow/kv/v1/types_pb.js";
@@ -6,6 +6,7 @@ import { Bucket } from "./bucket.js";
 import type { RpcClient, CallOptions } from "./rpc-client.js";
 import { dateOf, durationOf, millisecondsOfDuration, uint32Of, uint64Of, wellFormed } from "./convert.js";
 import { KvError } from "./errors.js";
+import { pagesOf } from "./pages.js";
 
 /** The settings of a bucket. */
 export interface BucketSettings {
@@ -47,14 +48,16 @@ export interface BucketInfo {
   /** The number of replicas in the storage. */
   readonly replicas: number;
   readonly storage: "file" | "memory";
-  /** The durability of acknowledged writes. `synced`: survive a power failure. `relaxed`: may not. `unknown`: depends on the NATS server's
-   * configuration. */
+  /**
+   * Whether acknowledged writes survive a power failure. `synced`: yes. `relaxed`: they may be lost. `unknown`: depends on the external
+   * NATS server's configuration.
+   */
   readonly durability: "synced" | "relaxed" | "unknown";
   /** How long the bucket deduplicates writes by idempotency key, in milliseconds; 0: not at all. */
   readonly idempotencyWindowMs: number;
 }
 
-/** The fields that both requests share. */
+/** The fields that CreateBucketRequest and UpdateBucketRequest share. */
 interface SettingFields {
   description?: string;
   ttl?: Duration;
@@ -67,7 +70,7 @@ interface SettingFields {
 export class KeyValue {
   constructor(private readonly rpc: RpcClient) {}
 
-  /** A handle to read and write the keys of one bucket. Sends nothing. */
+  /** Returns a handle for one bucket. Sends nothing. */
   bucket(name: string): Bucket {
     return new Bucket(this.rpc, wellFormed(name, "The bucket's name"));
   }
@@ -81,14 +84,11 @@ export class KeyValue {
 
   /** Lists every bucket, ordered by name. */
   async listBuckets(callOptions: CallOptions = {}): Promise<BucketInfo[]> {
+    const pages = pagesOf((pageToken) =>
+      this.rpc.unary(BucketService.method.listBuckets, { pageToken }, callOptions),
+    );
     const buckets: BucketInfo[] = [];
-    let pageToken = "";
-    do {
-      const request = { pageToken };
-      const response = await this.rpc.unary(BucketService.method.listBuckets, request, callOptions);
-      buckets.push(...response.buckets.map(infoOf));
-      pageToken = response.nextPageToken;
-    } while (pageToken !== "");
+    for await (const page of pages) buckets.push(...page.buckets.map(infoOf));
     return buckets;
   }
 
@@ -100,8 +100,8 @@ export class KeyValue {
   }
 
   /**
-   * Changes the given settings and keeps the others. Removes entries that a shorter `ttlSeconds` or `history` no longer
-   * covers. Throws KvNotFoundError.
+   * Updates the given settings and keeps the others. Removes entries that a shorter `ttlSeconds` or `history` no longer
+   * covers. Throws KvNotFoundError, and KvUnavailableError while another instance of the service changes the bucket (retry).
    */
   async updateBucket(
     name: string,
@@ -117,12 +117,12 @@ export class KeyValue {
   async deleteBucket(name: string, callOptions: CallOptions = {}): Promise<void> {
     const request = { bucket: wellFormed(name, "The bucket's name") };
     await this.rpc.unary(BucketService.method.deleteBucket, request, callOptions);
-    this.rpc.forgetRevision(name);
+    this.rpc.clearRevision(name);
   }
 
   /**
-   * Removes the tombstones and history of deleted keys now; returns the number of tombstones. The service does so automatically after an
-   * hour (by default), and when the bucket is full. Throws KvNotFoundError.
+   * Removes the tombstones and history of deleted keys now, and returns the number of removed tombstones. The service does this
+   * automatically after an hour (by default), and when the bucket is full. Throws KvNotFoundError. Safe to retry.
    */
   async compactBucket(name: string, callOptions: CallOptions = {}): Promise<number> {
     const request = { bucket: wellFormed(name, "The bucket's name") };
@@ -131,12 +131,12 @@ export class KeyValue {
   }
 }
 
-/** The given settings as message fields. Omitted ones must stay unset: that means "unchanged". */
+/** The given settings as message fields. Omitted ones stay unset, which means "unchanged". */
 function settingFields(settings: BucketSettings): SettingFields {
   const fields: SettingFields = {};
   const { description, ttlSeconds, maxValueSize, maxBytes, history } = settings;
   if (description !== undefined) fields.description = wellFormed(description, "description");
-  if (ttlSeconds !== undefined) fields.ttl = durationOf(ttlSeconds * 1_000, "ttlSeconds");
+  if (ttlSeconds !== undefined) fields.ttl = durationOf(ttlSeconds, "ttlSeconds", 1_000);
   if (maxValueSize !== undefined) fields.maxValueSize = uint32Of(maxValueSize, "maxValueSize");
   if (maxBytes !== undefined) fields.maxBytes = uint64Of(maxBytes, "maxBytes");
   if (history !== undefined) fields.history = uint32Of(history, "history");

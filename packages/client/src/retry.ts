@@ -1,6 +1,6 @@
 /** The retry policy: exponential back-off with full jitter, within the call's time limit. */
 
-/** How calls are retried. Only errors that are `retryable` are; see KvError. */
+/** How failed calls are retried. Applies to errors that are `retryable`; see {@link KvError}. */
 export interface RetryOptions {
   /** The number of attempts, including the first. 1: no retries. Default: 6. */
   readonly attempts?: number;
@@ -25,13 +25,16 @@ export function retryPolicyOf(options: RetryOptions | false | undefined): RetryP
 }
 
 /**
- * The delay after `failures` consecutive failures (1 or more). Full jitter keeps clients that were disconnected together from retrying
- * together. Never less than `retryAfterMs`.
+ * The delay in milliseconds after `failures` consecutive failures (1 or more), at least `retryAfterMs`. Full jitter spreads the retries
+ * of clients that were disconnected together.
  */
-export function pauseMs(policy: RetryPolicy, failures: number, retryAfterMs: number | undefined): number {
-  const span = Math.min(policy.maxDelayMs, policy.baseDelayMs * 2 ** (failures - 1));
-  const pause = Math.random() * span;
-  return retryAfterMs === undefined ? pause : retryAfterMs + pause;
+export function retryDelayMs(
+  policy: RetryPolicy,
+  failures: number,
+  retryAfterMs: number | undefined,
+): number {
+  const boundMs = Math.min(policy.maxDelayMs, policy.baseDelayMs * 2 ** (failures - 1));
+  return Math.random() * boundMs + (retryAfterMs ?? 0);
 }
 
 /** Waits until the time is up or the signal aborts. */

@@ -1,4 +1,4 @@
-/** Runs one call on the transport: headers, time limit, retries, and errors as {@link KvError}. */
+/** Makes calls over a Connect transport: adds headers, limits the time, retries, and converts errors to {@link KvError}. */
 import type {
   DescMessage,
   DescMethodServerStreaming,
@@ -10,24 +10,24 @@ import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import type { Transport } from "@connectrpc/connect";
 import type { KvError } from "./errors.js";
 import { type FailedCall, kvErrorOf } from "./failure.js";
-import { pauseMs, type RetryPolicy, sleep } from "./retry.js";
+import { retryDelayMs, type RetryPolicy, sleep } from "./retry.js";
 import { IdempotencyKeys, WriteAttempts } from "./write-attempts.js";
 
-/** What limits one call. */
+/** The options of every call. */
 export interface CallOptions {
-  /** Aborting it ends the call, which then throws the signal's reason. A write may have happened all the same. */
+  /** Ends the call when it aborts; the call throws the signal's reason. A write may have been applied. */
   readonly signal?: AbortSignal | undefined;
-  /** The time for the call with all its retries, in milliseconds. Default: the client's. The service cuts it to a minute. */
+  /** The time limit of the call, including its retries, in milliseconds. Default: the client's. The service ends an attempt after a minute. */
   readonly timeoutMs?: number | undefined;
 }
 
-/** What the SDK's own calls may ask for besides. */
-interface InnerCallOptions extends CallOptions {
-  /** Throw KvUnknownOutcomeError where the outcome is open, although the contract says that sending it again is harmless. */
-  readonly tellsDoubt?: boolean | undefined;
+/** Options that only the SDK itself sets. */
+interface InternalCallOptions extends CallOptions {
+  /** Throw KvUnknownOutcomeError if the outcome is unknown, instead of retrying a method that the contract marks idempotent. */
+  readonly reportsUnknownOutcome?: boolean | undefined;
 }
 
-/** What every call of a client shares. */
+/** What all calls of a client have in common. */
 export interface RpcClientOptions {
   readonly transport: Transport;
   readonly headers: Headers;
@@ -35,19 +35,20 @@ export interface RpcClientOptions {
   readonly retry: RetryPolicy;
 }
 
-/** The bucket and key that a request names, for the errors that the server did not make; and what makes it harmless to send it again. */
-interface Place {
+/** The request fields that the client reads: for errors without a server's detail, and to decide whether to retry. */
+interface RequestFields {
   readonly bucket?: string | undefined;
   readonly key?: string | undefined;
   readonly idempotencyKey?: string | undefined;
 }
 
-const BUCKETS_SEEN_MAX = 10_000;
+/** Buckets whose newest seen revision the client remembers. */
+const SEEN_BUCKETS_MAX = 10_000;
 
 export class RpcClient {
   private readonly idempotencyKeys = new IdempotencyKeys();
-  /** The newest revision that was seen of each bucket. */
-  private readonly seen = new Map<string, bigint>();
+  /** The newest revision that the client has seen, by bucket. */
+  private readonly seenRevisions = new Map<string, bigint>();
 
   constructor(private readonly options: RpcClientOptions) {}
 
@@ -55,54 +56,56 @@ export class RpcClient {
     return this.options.retry;
   }
 
-  /** A new idempotency key; none where nothing is sent twice. */
+  /** A new idempotency key; empty if retries are off. */
   newIdempotencyKey(): string {
     return this.options.retry.attempts > 1 ? this.idempotencyKeys.next() : "";
   }
 
-  /** Takes note of a revision: whatever is sent from now on gets a later one. */
-  noteRevision(bucket: string, revision: bigint): void {
-    if (revision <= (this.seen.get(bucket) ?? 0n)) return;
-    if (this.seen.size >= BUCKETS_SEEN_MAX) this.seen.clear();
-    this.seen.set(bucket, revision);
+  /** Records a seen revision: a write sent from now on gets a higher one. */
+  recordRevision(bucket: string, revision: bigint): void {
+    if (revision <= (this.seenRevisions.get(bucket) ?? 0n)) return;
+    if (this.seenRevisions.size >= SEEN_BUCKETS_MAX) this.seenRevisions.clear();
+    this.seenRevisions.set(bucket, revision);
   }
 
-  /** The bucket is gone: one that is made under its name begins again. */
-  forgetRevision(bucket: string): void {
-    this.seen.delete(bucket);
+  /** Forgets a deleted bucket's revision: a recreated bucket starts again at 1. */
+  clearRevision(bucket: string): void {
+    this.seenRevisions.delete(bucket);
   }
 
-  /** Calls until it succeeds, can't be retried, or the time or the attempts are used up. */
+  /** Makes a unary call. Retries it until it succeeds, fails permanently, or reaches the time limit or the number of attempts. */
   async unary<Input extends DescMessage, Output extends DescMessage>(
     method: DescMethodUnary<Input, Output>,
-    request: MessageInitShape<Input> & Place,
-    options: InnerCallOptions = {},
+    request: MessageInitShape<Input> & RequestFields,
+    options: InternalCallOptions = {},
   ): Promise<MessageShape<Output>> {
     const { retry } = this.options;
-    const { signal, tellsDoubt } = options;
+    const { signal, reportsUnknownOutcome } = options;
     const idempotency =
-      tellsDoubt === true ? MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN : method.idempotency;
+      reportsUnknownOutcome === true
+        ? MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN
+        : method.idempotency;
     const call = failedCallOf(idempotency, request);
     const deadlineMs = performance.now() + timeoutOf(options.timeoutMs ?? this.options.timeoutMs);
     const isKeyed = (request.idempotencyKey ?? "") !== "";
-    const attempts = new WriteAttempts(isKeyed, this.seen.get(request.bucket ?? "") ?? 0n);
+    const attempts = new WriteAttempts(isKeyed, this.seenRevisions.get(request.bucket ?? "") ?? 0n);
     for (let failures = 1; ; failures++) {
       const headers = attempts.headers(this.options.headers, failures - 1);
       const limitMs = deadlineMs - performance.now();
       const result = await this.attempt(method, request, headers, call, signal, limitMs);
       if ("message" in result) return result.message;
       const { failure } = result;
-      const pause = pauseMs(retry, failures, failure.retryAfterMs);
-      const isLast = failures >= retry.attempts || performance.now() + pause >= deadlineMs;
-      if (!attempts.failed(failure, pause) || isLast) throw attempts.last(failure);
-      await sleep(pause, signal);
+      const delayMs = retryDelayMs(retry, failures, failure.retryAfterMs);
+      const isLast = failures >= retry.attempts || performance.now() + delayMs >= deadlineMs;
+      if (!attempts.canRetry(failure, delayMs) || isLast) throw attempts.finalError(failure);
+      await sleep(delayMs, signal);
     }
   }
 
-  /** Opens a stream: no time limit, no retries. Failures are KvErrors, here and from the iteration. */
+  /** Opens a stream, without time limit and retries. The iteration throws KvError. */
   async *stream<Input extends DescMessage, Output extends DescMessage>(
     method: DescMethodServerStreaming<Input, Output>,
-    request: MessageInitShape<Input> & Place,
+    request: MessageInitShape<Input> & RequestFields,
     signal: AbortSignal,
   ): AsyncGenerator<MessageShape<Output>> {
     try {
@@ -124,7 +127,7 @@ export class RpcClient {
   ): Promise<{ message: MessageShape<Output> } | { failure: KvError }> {
     signal?.throwIfAborted();
     const { transport } = this.options;
-    // The transport takes 0 for "no limit"; a limit that has just run out is one millisecond.
+    // To the transport, 0 means "no limit": send at least 1 ms.
     const limitMs = Math.max(1, Math.ceil(timeoutMs));
     try {
       const response = await transport.unary(method, signal, limitMs, headers, request);
@@ -136,16 +139,17 @@ export class RpcClient {
   }
 }
 
-/** The longest that a timer can wait, in milliseconds. */
+/** The longest delay of a JavaScript timer. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 
-/** A time limit that timers can keep. Throws RangeError. */
+/** The time limit, capped at what a timer supports. Throws RangeError. */
 export function timeoutOf(timeoutMs: number): number {
-  if (!(timeoutMs > 0)) throw new RangeError(`timeoutMs is ${timeoutMs}; it takes more than 0 milliseconds.`);
+  if (!(timeoutMs > 0))
+    throw new RangeError(`timeoutMs is ${timeoutMs}; it must be more than 0 milliseconds.`);
   return Math.min(timeoutMs, TIMEOUT_MS_MAX);
 }
 
-function failedCallOf(idempotency: MethodOptions_IdempotencyLevel, request: Place): FailedCall {
+function failedCallOf(idempotency: MethodOptions_IdempotencyLevel, request: RequestFields): FailedCall {
   return {
     isIdempotent: idempotency !== MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN,
     bucket: request.bucket,

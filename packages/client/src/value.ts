@@ -4,8 +4,8 @@
 // eslint-disable-next-line @typescript-eslint/no-empty-object-type -- exactly "anything but undefined"
 export type Storable = {} | null;
 
-/** Types whose JSON would silently be `{}`. */
-const NOT_JSON = [Map, Set, WeakMap, WeakSet, Promise];
+/** Types that JSON.stringify silently encodes as `{}`. */
+const UNENCODABLE_TYPES = [Map, Set, WeakMap, WeakSet, Promise];
 
 /** An encoded value. */
 export interface EncodedValue {
@@ -15,9 +15,8 @@ export interface EncodedValue {
 }
 
 /**
- * Encodes strings as UTF-8 (`text/plain; charset=utf-8`), Uint8Array, other views and ArrayBuffer as their bytes (no media type), and
- * everything else as JSON (`application/json`). Copies bytes: the caller may reuse the buffer at once.
- * Throws TypeError for values without such an encoding.
+ * Encodes strings as UTF-8 (`text/plain; charset=utf-8`), ArrayBuffer and its views as their bytes (no media type), and everything else
+ * as JSON (`application/json`). Copies the bytes, so the caller may reuse its buffer. Throws TypeError for values that JSON can't encode.
  */
 export function encodeValue(value: Storable, contentType: string | undefined): EncodedValue {
   if (typeof value === "string") {
@@ -40,7 +39,7 @@ function bytesOf(value: Storable): Uint8Array<ArrayBuffer> | undefined {
 }
 
 function jsonOf(value: Storable): string {
-  if (NOT_JSON.some((type) => value instanceof type)) {
+  if (UNENCODABLE_TYPES.some((type) => value instanceof type)) {
     throw new TypeError(
       `A ${value?.constructor.name ?? "value"} has no JSON encoding; store a string, bytes or a plain object.`,
     );

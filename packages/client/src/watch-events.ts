@@ -6,7 +6,7 @@ import type { Revision } from "./convert.js";
 import { Entry, type Operation } from "./entry.js";
 import type { KvError } from "./errors.js";
 
-/** A change of one key, or a key of the snapshot: the entry after the change, with `type` = its operation. */
+/** A change of one key, or a key of the snapshot. Its properties are those of the entry after the change; `type` is its operation. */
 export class ChangeEvent extends Entry {
   readonly type: Operation;
   /** The entry before the change: only with the option `previous`, and if the history still has it. */
@@ -22,7 +22,7 @@ export class ChangeEvent extends Entry {
 /** The end of the snapshot or history. Emitted once, even if it was empty. */
 export interface SnapshotEndEvent {
   readonly type: "snapshot_end";
-  /** The bucket's revision that the snapshot represents; 0n if nothing was ever written. */
+  /** The bucket's revision at the snapshot; 0n if nothing was ever written. */
   readonly revision: bigint;
   /** Pass this as `bucketCreatedAt` to resume in another run of the program. */
   readonly bucketCreatedAt: Date;
@@ -43,9 +43,9 @@ export interface WatchOptions {
   /** Ends the watch: the loop over it finishes without an error. */
   readonly signal?: AbortSignal | undefined;
   /**
-   * Where to start. `snapshot`, the default: emit the current value of each matching key, in the order of their revisions, then changes.
-   * `history`: emit every stored revision first. `now`: emit only changes made after the watch started, which is at the first `next()`;
-   * with `marks`, `snapshot_end` shows that moment.
+   * Where to start. `snapshot`, the default: first emit the current value of each matching key, in the order of their revisions.
+   * `history`: first emit every stored revision. `now`: emit only changes made after the watch has started. A watch starts at the first
+   * `next()`; with `marks`, `snapshot_end` reports the start of `now`.
    */
   readonly start?: "snapshot" | "history" | "now" | undefined;
   /** Start with the first change at this revision or later, instead of `start`. */
@@ -56,24 +56,24 @@ export interface WatchOptions {
   readonly ignoreDeletes?: boolean | undefined;
   /** Emit entries without their values. Default: false. */
   readonly keysOnly?: boolean | undefined;
-  /** Include the entry that each change replaced. Default: false. */
+  /** Include the entry that each change replaced, if the history still has it. Default: false. */
   readonly previous?: boolean | undefined;
   /** Also emit `snapshot_end` and `progress`. Default: false. */
   readonly marks?: boolean | undefined;
   /**
-   * The interval of the service's progress events, in milliseconds: 100 to 3,600,000. Default: 15,000. After three intervals without an
-   * event, the SDK reconnects. It also bounds how far back a resumed watch starts.
+   * The interval of the service's progress events, in milliseconds: 100 to 3,600,000. Default: 15,000. The SDK reconnects after three
+   * intervals without an event. A shorter interval lets an interrupted watch resume from a more recent revision.
    */
   readonly progressIntervalMs?: number | undefined;
   /** How many consecutive connection attempts may fail before the watch throws the last error. Default: unlimited. */
   readonly failuresMax?: number | undefined;
-  /** Called when the watch was interrupted, before it resumes. */
+  /** Called when the watch is interrupted, before it resumes. */
   readonly onInterrupted?: ((error: KvError) => void) | undefined;
 }
 
 /**
- * A watch, which can be iterated once. Leaving the loop, `return()` and the signal end it at once, even during a pending `next()`.
- * Sends nothing before the first `next()`.
+ * A watch. It can be iterated once, and sends nothing before the first `next()`. Leaving the loop, calling `return()` or aborting the
+ * signal ends it at once, even during a pending `next()`.
  */
 export interface Watch<Event> extends AsyncIterableIterator<Event, undefined> {
   next(): Promise<IteratorResult<Event, undefined>>;

@@ -1,9 +1,9 @@
 /**
- * Tracks the position of a watch, which lets it resume without missing or duplicating events.
+ * Tracks the position of a watch, so that it resumes without missing or duplicating events.
  *
- * Why resuming by revision is complete, even within the snapshot: the snapshot is in the order of revisions. If it breaks after revision R,
- * each missing entry either has a revision above R, or was replaced or removed by a write with a higher revision. "Everything from R + 1
- * on" includes both. A second snapshot instead would miss the deletes of keys already emitted.
+ * Resuming by revision is complete even within the snapshot, because the snapshot is in the order of revisions. If it breaks after
+ * revision R, each missing entry has a revision above R, or was replaced or removed by a write with a revision above R. A second
+ * snapshot instead would miss the deletes of keys that were already emitted.
  */
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
@@ -29,15 +29,15 @@ export const DEFAULT_PROGRESS_INTERVAL_MS = 15_000;
 type Request = MessageInitShape<typeof WatchRequestSchema> & { bucket: string };
 
 export class WatchPosition {
-  /** Everything up to here has been emitted; undefined: nothing yet, and the watch starts as its options say. */
+  /** All changes up to this revision have been emitted. Undefined: none yet, start as the options say. */
   private completeUpTo: bigint | undefined;
-  /** The bucket that the revisions belong to; undefined: unknown yet. */
+  /** Identifies the bucket that the revisions belong to. Undefined: not known yet. */
   private bucketCreatedAt: Timestamp | undefined;
   private lastChangeAtMs = 0;
   private hasSnapshotEnd = false;
   private readonly base: Request;
 
-  /** Checks the options. Throws KvInvalidArgumentError or TypeError. */
+  /** Throws KvInvalidArgumentError or TypeError for invalid options. */
   constructor(
     private readonly bucket: string,
     filters: readonly string[],
@@ -63,24 +63,25 @@ export class WatchPosition {
       progressInterval: durationOf(
         options.progressIntervalMs ?? DEFAULT_PROGRESS_INTERVAL_MS,
         "progressIntervalMs",
+        1,
       ),
     };
   }
 
-  /** The request that resumes from here. */
+  /** The request that resumes from this position. */
   async request(rpc: RpcClient, signal: AbortSignal): Promise<Request> {
     const start = this.options.start ?? "snapshot";
     if (this.completeUpTo === undefined && start !== "now") return { ...this.base, start: START[start] };
     if (this.completeUpTo === undefined || (this.bucketCreatedAt === undefined && this.lastChangeAtMs > 0)) {
-      await this.findBucket(rpc, signal);
+      await this.identifyBucket(rpc, signal);
     }
     const request: Request = { ...this.base, startRevision: (this.completeUpTo ?? 0n) + 1n };
     if (this.bucketCreatedAt !== undefined) request.bucketCreatedAt = this.bucketCreatedAt;
     return request;
   }
 
-  /** Advances by one message. Returns the event to emit; undefined: none. */
-  take(message: WatchResponse): WatchEvent | undefined {
+  /** Advances past a message. Returns the event to emit, if any. */
+  apply(message: WatchResponse): WatchEvent | undefined {
     const { event } = message;
     switch (event.case) {
       case "change": {
@@ -113,10 +114,10 @@ export class WatchPosition {
   }
 
   /**
-   * Finds out which bucket the watch is on, if no stream has said so yet: before `now`, to turn it into a revision that survives a broken
-   * connection; and after a snapshot broke before its end, to refuse a recreated bucket.
+   * Fetches the bucket's creation time and revision, if no stream has sent them: for `now`, to have a revision to resume from; after an
+   * interrupted snapshot, to detect that the bucket was recreated.
    */
-  private async findBucket(rpc: RpcClient, signal: AbortSignal): Promise<void> {
+  private async identifyBucket(rpc: RpcClient, signal: AbortSignal): Promise<void> {
     const response = await rpc.unary(BucketService.method.getBucket, { bucket: this.bucket }, { signal });
     const bucket = response.bucket ?? create(BucketSchema);
     const { createdAt } = bucket;

@@ -3,17 +3,17 @@ import { KeyValueService, type WatchResponse } from "../../../gen/ironflow/kv/v1
 import type { RpcClient } from "./rpc-client.js";
 import { KvError, KvTimeoutError, KvUnavailableError } from "./errors.js";
 import { kvErrorOf } from "./failure.js";
-import { pauseMs, sleep } from "./retry.js";
+import { retryDelayMs, sleep } from "./retry.js";
 import { ChangeEvent, type Watch, type WatchEvent, type WatchOptions } from "./watch-events.js";
 import { DEFAULT_PROGRESS_INTERVAL_MS, WatchPosition } from "./watch-position.js";
 
-/** Progress intervals without a message after which a connection counts as dead. */
-const SILENT_INTERVALS_MAX = 3;
+/** A connection counts as dead after this many progress intervals without a message. */
+const IDLE_INTERVALS_MAX = 3;
 
-/** Reasons of transient refusals. */
-const PASSING_REASONS: ReadonlySet<string> = new Set(["slow_watcher", "rate_limited"]);
+/** Reasons of errors after which a watch can resume. */
+const TRANSIENT_REASONS: ReadonlySet<string> = new Set(["slow_watcher", "rate_limited"]);
 
-/** Creates a watch, which connects at the first `next()`. Throws for malformed options. */
+/** Creates a watch, which connects at the first `next()`. Throws for invalid options. */
 export function startWatch(
   rpc: RpcClient,
   bucket: string,
@@ -26,7 +26,7 @@ export function startWatch(
   const events = run(rpc, bucket, position, options, controller);
   return {
     next: () => events.next(),
-    // A generator queues return() behind a pending next(): abort that first.
+    // A generator queues return() behind a pending next(), so abort that first.
     return: () => {
       end();
       return events.return(undefined);
@@ -48,7 +48,7 @@ async function* run(
   const end = (): void => controller.abort();
   if (options.signal?.aborted === true) end();
   options.signal?.addEventListener("abort", end);
-  const silenceMsMax = (options.progressIntervalMs ?? DEFAULT_PROGRESS_INTERVAL_MS) * SILENT_INTERVALS_MAX;
+  const idleTimeoutMs = (options.progressIntervalMs ?? DEFAULT_PROGRESS_INTERVAL_MS) * IDLE_INTERVALS_MAX;
   let failures = 0;
   let isEstablished = false;
   try {
@@ -56,14 +56,14 @@ async function* run(
       let failure: KvError;
       try {
         const request = await position.request(rpc, signal);
-        for await (const message of connect(rpc, request, signal, silenceMsMax)) {
+        for await (const message of connect(rpc, request, signal, idleTimeoutMs)) {
           failures = 0;
           isEstablished = true;
-          const event = position.take(message);
+          const event = position.apply(message);
           if (event instanceof ChangeEvent || (event !== undefined && options.marks === true)) yield event;
           if (isAborted(signal)) return undefined;
         }
-        failure = broken("The service ended the watch without an error.", bucket);
+        failure = connectionLost("The service ended the watch without an error.", bucket);
       } catch (error) {
         if (isAborted(signal)) return undefined;
         failure = kvErrorOf(error, { isIdempotent: true, bucket });
@@ -71,7 +71,7 @@ async function* run(
       failures++;
       if (!canResume(failure, isEstablished) || failures > (options.failuresMax ?? Infinity)) throw failure;
       options.onInterrupted?.(failure);
-      await sleep(pauseMs(rpc.retry, failures, failure.retryAfterMs), signal);
+      await sleep(retryDelayMs(rpc.retry, failures, failure.retryAfterMs), signal);
     }
   } finally {
     options.signal?.removeEventListener("abort", end);
@@ -79,32 +79,35 @@ async function* run(
   }
 }
 
-/** One connection: fails after too long a silence, and closes when the loop over it ends. */
+/** Runs the watch over one connection. Fails if the connection is idle for too long; closes it when the loop ends. */
 async function* connect(
   rpc: RpcClient,
   request: Awaited<ReturnType<WatchPosition["request"]>>,
   signal: AbortSignal,
-  silenceMsMax: number,
+  idleTimeoutMs: number,
 ): AsyncGenerator<WatchResponse> {
   const connection = new AbortController();
   const close = (): void => connection.abort();
   signal.addEventListener("abort", close);
-  const silence = { isTooLong: false };
+  const idle = { isTimedOut: false };
   const messages = rpc.stream(KeyValueService.method.watch, request, connection.signal);
   try {
     for (;;) {
-      // Runs only during next(): a slow consumer is not a silent service.
+      // Runs only during next(): the time that the application spends on an event does not count.
       const timer = setTimeout(() => {
-        silence.isTooLong = true;
+        idle.isTimedOut = true;
         close();
-      }, silenceMsMax);
+      }, idleTimeoutMs);
       const result = await messages.next().finally(() => clearTimeout(timer));
       if (result.done === true) return;
       yield result.value;
     }
   } catch (error) {
-    throw silence.isTooLong
-      ? broken("The service sent no progress event in time; the connection counts as dead.", request.bucket)
+    throw idle.isTimedOut
+      ? connectionLost(
+          "The service sent no progress event in time; the connection counts as dead.",
+          request.bucket,
+        )
       : error;
   } finally {
     signal.removeEventListener("abort", close);
@@ -112,20 +115,20 @@ async function* connect(
   }
 }
 
-/** A function, because the compiler would assume that the property never changes. */
+/** Reads the property in a function, so the compiler does not assume that it never changes. */
 function isAborted(signal: AbortSignal): boolean {
   return signal.aborted;
 }
 
-/** Whether a watch resumes after this error. Errors that the program must handle (a deleted bucket, lost history, the API key) are thrown. */
+/** Whether a watch resumes after this error. Other errors (deleted bucket, lost history, invalid API key) are thrown to the application. */
 function canResume(error: KvError, isEstablished: boolean): boolean {
   if (error instanceof KvUnavailableError || error instanceof KvTimeoutError) return true;
-  if (error.code === "canceled" || PASSING_REASONS.has(error.reason)) return true;
+  if (error.code === "canceled" || TRANSIENT_REASONS.has(error.reason)) return true;
   return error.reason === "too_many_watches" && isEstablished;
 }
 
-function broken(sentence: string, bucket: string): KvUnavailableError {
-  return new KvUnavailableError(sentence, {
+function connectionLost(message: string, bucket: string): KvUnavailableError {
+  return new KvUnavailableError(message, {
     code: "unavailable",
     reason: "connection_lost",
     bucket,

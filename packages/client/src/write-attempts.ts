@@ -1,16 +1,17 @@
 /**
- * Writes that may be sent more than once: how the service tells them from new ones, and what the caller is told in the end.
+ * Retries of writes: the headers that identify a retry, and the error to throw in the end.
  *
- * A repeated attempt names the time of the first by the storage's clock, so that the service refuses one that comes too late, wherever it
- * was held up: in a proxy, or in a network that delivers it after the caller gave up. The client learns that clock from the answer to its
- * first repeated attempt, which names no time: the service looks whether the write was applied, and never applies it.
+ * After an attempt with an unknown outcome, retries carry the time of the first attempt by the storage's clock. The service refuses a
+ * retry that arrives too late, wherever it was delayed. The client learns that clock from the response to the first such retry, which
+ * carries 0: the service only checks whether the write was applied.
  */
 import { type KvError, KvUnknownOutcomeError } from "./errors.js";
 
-/** How long the service remembers a write, in milliseconds, until it says otherwise. */
-const WINDOW_MS = 60_000;
-/** Refusals that the service only gives once it knows that no earlier attempt was applied. */
-const SETTLED = new Set([
+/** How long the service remembers a write, until a response has the actual window. */
+const DEFAULT_WINDOW_MS = 60_000;
+
+/** Reasons of refusals that prove that no earlier attempt was applied. */
+const DEFINITIVE_REASONS: ReadonlySet<string> = new Set([
   "key_exists",
   "revision_mismatch",
   "bucket_full",
@@ -18,7 +19,7 @@ const SETTLED = new Set([
   "idempotency_key_reused",
 ]);
 
-/** Makes idempotency keys that nobody else makes. */
+/** Generates unique idempotency keys: a random prefix and a counter. */
 export class IdempotencyKeys {
   private readonly prefix = btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(15))));
   private count = 0;
@@ -30,23 +31,24 @@ export class IdempotencyKeys {
 
 /** The attempts of one call. */
 export class WriteAttempts {
-  private readonly sinceMs = performance.now();
-  private readonly sinceDateMs = Date.now();
-  private windowMs = WINDOW_MS;
-  /** When it was first sent by the storage's clock, at the earliest; 0: not known yet. */
+  private readonly startedAtMs = performance.now();
+  private readonly startedAtDateMs = Date.now();
+  private windowMs = DEFAULT_WINDOW_MS;
+  /** The earliest possible time of the first attempt by the storage's clock; 0: not known yet. */
   private firstAttemptMs = 0;
-  private unknown: KvUnknownOutcomeError | undefined;
+  /** The first unknown outcome, if any. */
+  private unknownOutcome: KvUnknownOutcomeError | undefined;
 
-  /** `isKeyed`: sent with an idempotency key. `seenRevision`: one of its bucket that was seen before. */
+  /** `isKeyed`: the request has an idempotency key. `seenRevision`: the bucket's newest revision that the client saw before the call. */
   constructor(
     private readonly isKeyed: boolean,
     private readonly seenRevision: bigint,
   ) {}
 
-  /** Records a failed attempt; returns whether the call is worth another one after a pause. */
-  failed(failure: KvError, pauseMs: number): boolean {
+  /** Records a failed attempt. Returns whether the call can be retried after the delay. */
+  canRetry(failure: KvError, delayMs: number): boolean {
     if (failure instanceof KvUnknownOutcomeError) {
-      this.unknown ??= failure;
+      this.unknownOutcome ??= failure;
       this.windowMs = failure.idempotencyWindowMs ?? this.windowMs;
       if (this.firstAttemptMs === 0 && failure.storageTime !== undefined) {
         this.firstAttemptMs = Math.floor(failure.storageTime.getTime() - this.ageMs());
@@ -54,12 +56,12 @@ export class WriteAttempts {
     } else if (!failure.retryable) {
       return false;
     }
-    return this.unknown === undefined || (this.isKeyed && this.ageMs() + pauseMs < this.windowMs);
+    return this.unknownOutcome === undefined || (this.isKeyed && this.ageMs() + delayMs < this.windowMs);
   }
 
-  /** What the next attempt says of the earlier ones. */
+  /** The headers of the next attempt. After an unknown outcome they describe the earlier attempts. */
   headers(base: Headers, failures: number): Headers {
-    if (this.unknown === undefined) return base;
+    if (this.unknownOutcome === undefined) return base;
     const headers = new Headers(base);
     headers.set("grpc-previous-rpc-attempts", failures.toString());
     headers.set("ironflow-first-attempt-time-ms", this.firstAttemptMs.toString());
@@ -67,13 +69,15 @@ export class WriteAttempts {
     return headers;
   }
 
-  /** What the caller is told: an earlier attempt may have been applied, whatever became of the last. */
-  last(failure: KvError): KvError {
-    return this.unknown === undefined || SETTLED.has(failure.reason) ? failure : this.unknown;
+  /** The error to throw after the last attempt: an earlier attempt may have been applied even if the last one was refused. */
+  finalError(failure: KvError): KvError {
+    return this.unknownOutcome === undefined || DEFINITIVE_REASONS.has(failure.reason)
+      ? failure
+      : this.unknownOutcome;
   }
 
-  /** Milliseconds since the first attempt, also those that the machine slept. */
+  /** Milliseconds since the first attempt, including the time that the machine slept. */
   private ageMs(): number {
-    return Math.max(performance.now() - this.sinceMs, Date.now() - this.sinceDateMs);
+    return Math.max(performance.now() - this.startedAtMs, Date.now() - this.startedAtDateMs);
   }
 }
