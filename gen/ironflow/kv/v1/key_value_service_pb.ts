@@ -716,23 +716,23 @@ export const WatchResponse_ProgressSchema: GenMessage<WatchResponse_Progress> =
  * response of the first, within the bucket's `idempotency_window`. A bucket that was deleted and recreated is another
  * bucket. The service does not remember a refused request, or a delete that found nothing: a retry is evaluated again.
  *
- * Another request with the same key is refused while the entry of the first one is kept, or the instance that answers
- * remembers it. Otherwise only the key counts, and the response is that of the first request.
+ * A different request with the same key is refused while the first request's entry is kept, or while the instance that
+ * answers remembers it. After that, the service compares only the keys, and returns the response of the first request.
  *
- * A retry without further headers relies on that window and on the storage's memory, which a crash reduces to the
- * entries that are still kept. After an attempt with an unknown outcome, send these headers with the retry:
+ * Without further headers, a retry is recognised only within that window, and after a crash of the storage only while
+ * the entry of the first attempt is kept. After an attempt with an unknown outcome, send these headers with the retry:
  *   * `ironflow-first-attempt-time-ms: <milliseconds>`: the time of the first attempt by the storage's clock, since 1970:
  *     `storage_time` of an earlier error's detail, minus the time that passed since the first attempt. Send 0 if you do
- *     not know it: the service then only looks for the write, and answers UNKNOWN with `storage_time` if it does not find
- *     it.
+ *     not know it: the service then only searches for the write, and returns UNKNOWN with `storage_time` if it does not
+ *     find it.
  *   * `ironflow-first-attempt-age-ms: <milliseconds>`: the time since the first attempt, for clients that cannot send the
  *     time. It does not include the time that the request itself takes to arrive.
  *   * `grpc-previous-rpc-attempts: <count>`: sent by gRPC clients that retry. Without the time or the age, the first
  *     attempt counts as 15 seconds old.
  *   * `ironflow-seen-revision: <revision>`: a revision of the bucket that the client saw before the first attempt, if
  *     any.
- * The service then applies the write only if it is certain that no earlier attempt was applied. It answers UNKNOWN if
- * it can't know: the first attempt is older than half the window, or the evidence expired or was overwritten.
+ * The service then applies the write only if it is certain that no earlier attempt was applied. It returns UNKNOWN if
+ * it can't determine this: the first attempt is older than half the window, or the evidence expired or was overwritten.
  *
  * Errors that every call may return, in addition to those it lists:
  *   * INVALID_ARGUMENT: a bucket, key, filter or number is malformed; the message says what would be right. Do not
@@ -800,8 +800,8 @@ export const KeyValueService: GenService<{
   /**
    * Lists the keys that have a value, in byte order, page by page.
    *
-   * A page shows the bucket at one moment during the call. The bucket may change between pages: a key that exists
-   * throughout the listing is returned exactly once.
+   * A page is consistent: it shows the bucket at one moment during the call. The bucket may change between pages: a key
+   * that exists throughout the listing is returned exactly once.
    *
    * A page holds at most `limit` keys and at most PAGE_BYTES_MAX bytes (3 MiB by default), below the 4 MiB that gRPC
    * clients accept by default. It may hold fewer than `limit`: only an empty `next_page_token` marks the last page.
