@@ -196,7 +196,7 @@ function parseOrigins(value: string): readonly string[] | "*" {
   return value.split(",").map((part) => {
     const origin = part.trim();
     if (!/^https?:\/\/[^/\s]+$/.test(origin))
-      throw new Error("it takes origins such as https://app.example.com, or *.");
+      throw new Error("it must be origins such as https://app.example.com, or *.");
     return origin;
   });
 }

@@ -37,7 +37,7 @@ export function flagOf(setting: Setting): string {
 export function parseCount(value: string, least: number, most: number): number {
   const count = Number(value);
   if (!/^\d+$/.test(value) || !Number.isSafeInteger(count) || count < least || count > most) {
-    throw new Error(`it takes a whole number from ${least} to ${most}.`);
+    throw new Error(`it must be a whole number from ${least} to ${most}.`);
   }
   return count;
 }
@@ -45,12 +45,12 @@ export function parseCount(value: string, least: number, most: number): number {
 export function parseBoolean(value: string): boolean {
   if (value === "true" || value === "1") return true;
   if (value === "false" || value === "0") return false;
-  throw new Error("it takes true or false.");
+  throw new Error("it must be true or false.");
 }
 
 export function parseEnum<Value extends string>(value: string, values: readonly Value[]): Value {
   const found = values.find((one) => one === value);
   if (found === undefined)
-    throw new Error(`it takes ${values.slice(0, -1).join(", ")} or ${values.at(-1) ?? ""}.`);
+    throw new Error(`it must be ${values.slice(0, -1).join(", ")} or ${values.at(-1) ?? ""}.`);
   return found;
 }

@@ -131,7 +131,8 @@ function checkTogether(config: Config, environment: Readonly<Record<string, stri
   if (config.natsUrl === undefined && config.replicas !== 1) {
     throw new ConfigError("REPLICAS needs a NATS cluster; set NATS_URL, or leave it at 1.");
   }
-  if (config.replicas % 2 === 0) throw new ConfigError(`REPLICAS is ${config.replicas}; it takes 1, 3 or 5.`);
+  if (config.replicas % 2 === 0)
+    throw new ConfigError(`REPLICAS is ${config.replicas}; it must be 1, 3 or 5.`);
   if (config.limits.messageBytesMax < (config.limits.valueBytesMax * 4) / 3 + 8_192) {
     throw new ConfigError(
       "MESSAGE_BYTES_MAX must be at least a third more than VALUE_BYTES_MAX, and 8192 (JSON carries values in base64).",

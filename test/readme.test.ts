@@ -71,8 +71,8 @@ describe("npm start", () => {
   });
 
   it.each([
-    [["--port", "99999"], /^ironflow-kv: PORT is "99999"; it takes a whole number from 0 to 65535\.\n$/],
-    [["--durability", "maybe"], /^ironflow-kv: DURABILITY is "maybe"; it takes safe or relaxed\.\n$/],
+    [["--port", "99999"], /^ironflow-kv: PORT is "99999"; it must be a whole number from 0 to 65535\.\n$/],
+    [["--durability", "maybe"], /^ironflow-kv: DURABILITY is "maybe"; it must be safe or relaxed\.\n$/],
     [
       ["--host", "0.0.0.0"],
       /^ironflow-kv: HOST is 0\.0\.0\.0, which others can reach, and no API key is set; .*\n$/,

@@ -33,8 +33,8 @@ export function checkBucketName(bucket: string): void {
   if (!BUCKET_NAME.test(bucket)) {
     throw invalidArgument(
       bucket === ""
-        ? "The bucket's name is missing; it takes 1 to 64 letters, digits, '_' or '-'."
-        : `The bucket name ${quote(bucket)} is malformed; it takes 1 to 64 letters, digits, '_' or '-'.`,
+        ? "The bucket's name is missing; it must be 1 to 64 letters, digits, '_' or '-'."
+        : `The bucket name ${quote(bucket)} is malformed; it must be 1 to 64 letters, digits, '_' or '-'.`,
     );
   }
 }
@@ -70,7 +70,7 @@ export function subjectPrefix(bucket: string, owner = USERS): string {
 
 /** Throws `invalid_argument` unless the key is 1 to 512 bytes of UTF-8 without control characters. */
 export function checkKey(key: string): void {
-  if (key === "") throw invalidArgument("The key is empty; it takes 1 to 512 bytes of UTF-8.");
+  if (key === "") throw invalidArgument("The key is empty; it must be 1 to 512 bytes of UTF-8.");
   if (key.length <= DEFAULT_LIMITS.keyBytesMax && PLAIN_KEY.test(key)) return;
   if (CONTROL_CHARACTER.test(key)) {
     throw invalidArgument(`The key ${quote(key)} has a control character; keys are printable text.`);

@@ -64,7 +64,7 @@ const RETRY_WAIT_MS = 100;
 const NOT_ENABLED_FOR_ACCOUNT = 10_039;
 
 /**
- * Connects for good: the connection reconnects by itself for as long as it takes, until it is closed. Resolves when JetStream answers.
+ * Connects for good: the connection reconnects by itself for until it is closed. Resolves when JetStream answers.
  * Throws StartError.
  */
 export async function connectNats(options: ConnectOptions): Promise<ConnectedNats> {

@@ -231,7 +231,7 @@ function checkTtl(ttlMs: number, limits: Limits, refuse: Refuse): void {
   if (Number.isInteger(ttlMs) && ttlMs >= limits.ttlMsMin && ttlMs <= limits.ttlMsMax) return;
   const [least, most] = [limits.ttlMsMin / 1_000, limits.ttlMsMax / 1_000];
   throw refuse(
-    `The ttl is ${ttlMs / 1_000} seconds; it takes ${least} to ${most} seconds in whole milliseconds, or 0 for ever.`,
+    `The ttl is ${ttlMs / 1_000} seconds; it must be ${least} to ${most} seconds in whole milliseconds, or 0 for ever.`,
   );
 }
 
@@ -239,6 +239,6 @@ function checkTtl(ttlMs: number, limits: Limits, refuse: Refuse): void {
 function checkNumber(name: string, value: number, least: number, most: number, refuse: Refuse): void {
   if (value === 0 || (Number.isSafeInteger(value) && value >= least && value <= most)) return;
   throw refuse(
-    `The ${name} is ${value}; it takes a whole number from ${least} to ${most}, or 0 for the default.`,
+    `The ${name} is ${value}; it must be a whole number from ${least} to ${most}, or 0 for the default.`,
   );
 }

@@ -37,7 +37,7 @@ export function identityOf(
   if (idempotencyKey === "") return undefined;
   if (idempotencyKey.length > limits.idempotencyKeyCharsMax || !IDEMPOTENCY_KEY.test(idempotencyKey)) {
     throw invalidArgument(
-      `The idempotency key is malformed; it takes 1 to ${limits.idempotencyKeyCharsMax} visible ASCII characters.`,
+      `The idempotency key is malformed; it must be 1 to ${limits.idempotencyKeyCharsMax} visible ASCII characters.`,
     );
   }
   const hash = createHash("sha256").update(JSON.stringify(request)).update(value);

@@ -64,7 +64,7 @@ export class Imports {
     const { cache, disk, limits } = this.options;
     if (entries.length === 0 || entries.length > limits.importedEntriesMax) {
       throw invalidArgument(
-        `The call has ${entries.length} entries; it takes 1 to ${limits.importedEntriesMax}.`,
+        `The call has ${entries.length} entries; a call must have 1 to ${limits.importedEntriesMax}.`,
         { bucket },
       );
     }

@@ -23,7 +23,7 @@ export function contentTypeLine(contentType: string, limits: Limits): string {
     return `${CONTENT_TYPE_HEADER}: ${contentType}\r\n`;
   }
   throw invalidArgument(
-    `The content type ${quote(contentType)} is malformed; it takes up to ${limits.contentTypeBytesMax} printable ASCII characters.`,
+    `The content type ${quote(contentType)} is malformed; it must be up to ${limits.contentTypeBytesMax} printable ASCII characters.`,
   );
 }
 

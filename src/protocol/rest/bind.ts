@@ -61,7 +61,7 @@ export function bindCall(
     const text = decodePercent(raw);
     if (text === undefined) {
       throw badRequest(
-        `The ${variable.fieldPath} in the path is ${JSON.stringify(raw.slice(0, 80))}; it takes percent-encoded UTF-8.`,
+        `The ${variable.fieldPath} in the path is ${JSON.stringify(raw.slice(0, 80))}; it must be percent-encoded UTF-8.`,
       );
     }
     set(call.request, text, `The ${variable.fieldPath} in the path`);
@@ -75,7 +75,7 @@ function readParameters(endpoint: Endpoint, query: string, call: HttpCall): void
   const parameters = parseQuery(query);
   if ("malformed" in parameters) {
     throw badRequest(
-      `The query has ${JSON.stringify(parameters.malformed.slice(0, 80))}; it takes percent-encoded UTF-8.`,
+      `The query has ${JSON.stringify(parameters.malformed.slice(0, 80))}; it must be percent-encoded UTF-8.`,
     );
   }
   const seen = new Set<string>();
@@ -83,7 +83,7 @@ function readParameters(endpoint: Endpoint, query: string, call: HttpCall): void
     const parameter = endpoint.parameters.get(name);
     if (parameter === undefined) throw unknownParameter(endpoint, name);
     if (seen.has(name) && parameter.repeats !== true) {
-      throw badRequest(`${name} is set twice; it takes one value.`);
+      throw badRequest(`${name} is set twice; it must be set once.`);
     }
     seen.add(name);
     parameter.read(call, value, name);

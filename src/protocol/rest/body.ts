@@ -78,15 +78,15 @@ const decoder = new TextDecoder("utf-8", { fatal: true });
 
 /** Parses a body as a JSON object. Throws a 400. */
 export function parseJsonObject(bytes: Uint8Array): Readonly<Record<string, unknown>> {
-  if (bytes.length === 0) throw badRequest("The body is empty; it takes a JSON object.");
+  if (bytes.length === 0) throw badRequest("The body is empty; it must be a JSON object.");
   let value: unknown;
   try {
     value = JSON.parse(decoder.decode(bytes));
   } catch {
-    throw badRequest("The body is not JSON in UTF-8; it takes a JSON object.");
+    throw badRequest("The body is not JSON in UTF-8; it must be a JSON object.");
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw badRequest("The body is JSON, but not an object; it takes a JSON object.");
+    throw badRequest("The body is JSON, but not an object; it must be a JSON object.");
   }
   return value as Record<string, unknown>;
 }

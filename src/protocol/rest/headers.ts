@@ -7,7 +7,7 @@ export function tagOfIfMatch(header: string): EntityTag {
   const tag = parseEntityTag(header);
   if (tag === undefined || tag.revision === 0n) {
     throw badRequest(
-      `If-Match is ${show(header)}; it takes one ETag, or one revision of 1 or more such as 7 or "7". To create a key, send If-None-Match: *.`,
+      `If-Match is ${show(header)}; it must be one ETag, or one revision of 1 or more such as 7 or "7". To create a key, send If-None-Match: *.`,
     );
   }
   return tag;
@@ -16,7 +16,7 @@ export function tagOfIfMatch(header: string): EntityTag {
 /** The idempotency key; empty if the header is absent. Throws a 400 if the header is empty. */
 export function idempotencyKeyOf(header: string | string[] | undefined): string {
   if (header === "")
-    throw badRequest("Idempotency-Key is empty; it takes 1 to 128 visible ASCII characters.");
+    throw badRequest("Idempotency-Key is empty; it must be 1 to 128 visible ASCII characters.");
   return header === undefined ? "" : String(header);
 }
 

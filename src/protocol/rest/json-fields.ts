@@ -17,7 +17,9 @@ export function readMembers<Table extends Readonly<Record<string, ReadMember<unk
   for (const [name, value] of Object.entries(body)) {
     const read = Object.hasOwn(table, name) ? table[name] : undefined;
     if (read === undefined) {
-      throw badRequest(`The body has ${JSON.stringify(name)}; it takes ${Object.keys(table).join(", ")}.`);
+      throw badRequest(
+        `The body has ${JSON.stringify(name)}; the allowed fields are ${Object.keys(table).join(", ")}.`,
+      );
     }
     if (value === null && nullIsAbsent) continue;
     try {
@@ -31,7 +33,7 @@ export function readMembers<Table extends Readonly<Record<string, ReadMember<unk
 }
 
 export const readText: ReadMember<string> = (value) => {
-  if (typeof value !== "string") throw new Error("it takes text");
+  if (typeof value !== "string") throw new Error("it must be a string");
   return value;
 };
 
@@ -39,7 +41,7 @@ export const readText: ReadMember<string> = (value) => {
 export function readCount(most: number): ReadMember<number> {
   return (value) => {
     if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > most) {
-      throw new Error(`it takes a whole number from 0 to ${most}`);
+      throw new Error(`it must be a whole number from 0 to ${most}`);
     }
     return value;
   };
@@ -50,7 +52,7 @@ export const readSeconds: ReadMember<number> = (value) => {
   const milliseconds = typeof value === "number" ? Math.round(value * 1_000) : NaN;
   // The product of a fraction is rarely exact, so round it and compare backwards.
   if (!Number.isSafeInteger(milliseconds) || milliseconds < 0 || milliseconds / 1_000 !== value) {
-    throw new Error("it takes a number of seconds, in whole milliseconds; 0 for none");
+    throw new Error("it must be a number of seconds, in whole milliseconds; 0 for none");
   }
   return milliseconds;
 };

@@ -15,7 +15,7 @@ import { badRequest } from "./errors.js";
 /** Sets a request field from a parameter's text. `name` is for the error sentence. Throws a 400. */
 export type Setter = (request: Message, text: string, name: string) => void;
 
-/** Parses a field's value. Throws an Error that says what would be right: "it takes true or false". */
+/** Parses a field's value. Throws an Error that says what would be right: "it must be true or false". */
 type Parse = (text: string) => unknown;
 
 /**
@@ -106,7 +106,7 @@ const MESSAGE_PARSERS: Readonly<Record<string, Parse>> = {
 function parseBoolean(text: string): boolean {
   if (text === "true" || text === "1") return true;
   if (text === "false" || text === "0") return false;
-  throw new Error("it takes true or false");
+  throw new Error("it must be true or false");
 }
 
 function wholeNumber(least: bigint, most: bigint): (text: string) => bigint {
@@ -114,7 +114,7 @@ function wholeNumber(least: bigint, most: bigint): (text: string) => bigint {
     // Longer text can't be in range, and BigInt() of very long text is slow.
     const value = /^-?\d{1,20}$/.test(text) ? BigInt(text) : undefined;
     if (value === undefined || value < least || value > most) {
-      throw new Error(`it takes a whole number from ${least} to ${most}`);
+      throw new Error(`it must be a whole number from ${least} to ${most}`);
     }
     return value;
   };
@@ -126,7 +126,7 @@ function number32(least: bigint, most: bigint): (text: string) => number {
 }
 
 function parseNumber(text: string): number {
-  if (!/^-?\d+(\.\d+)?([eE][+-]?\d+)?$/.test(text)) throw new Error("it takes a number");
+  if (!/^-?\d+(\.\d+)?([eE][+-]?\d+)?$/.test(text)) throw new Error("it must be a number");
   return Number(text);
 }
 
@@ -134,7 +134,7 @@ function parseBytes(text: string): Uint8Array {
   try {
     return base64Decode(text);
   } catch {
-    throw new Error("it takes base64");
+    throw new Error("it must be base64");
   }
 }
 
@@ -150,7 +150,7 @@ function enumParser(desc: NonNullable<DescField["enum"]>): Parse {
   const names = desc.values.map((value) => value.name.toLowerCase().slice(prefix.length)).join(", ");
   return (text) => {
     const value = byName.get(text.toLowerCase());
-    if (value === undefined) throw new Error(`it takes one of ${names}`);
+    if (value === undefined) throw new Error(`it must be one of ${names}`);
     return value;
   };
 }
@@ -165,7 +165,7 @@ const NANOS_PER_UNIT: Readonly<Record<string, bigint>> = {
 function parseDuration(text: string) {
   const found = /^(\d{1,9})(?:\.(\d{1,9}))?(ms|s|m|h)$/.exec(text);
   const [, whole = "0", fraction = "", unit = "s"] = found ?? [];
-  if (found === null) throw new Error("it takes a duration such as 500ms, 5s or 1m");
+  if (found === null) throw new Error("it must be a duration such as 500ms, 5s or 1m");
   const nanosPerUnit = NANOS_PER_UNIT[unit] ?? 1n;
   const nanos =
     BigInt(whole) * nanosPerUnit + (BigInt(fraction.padEnd(9, "0")) * nanosPerUnit) / 1_000_000_000n;
@@ -176,6 +176,6 @@ function parseTimestamp(text: string) {
   try {
     return fromJson(TimestampSchema, text);
   } catch {
-    throw new Error("it takes a time such as 2026-01-31T12:00:00Z");
+    throw new Error("it must be a time such as 2026-01-31T12:00:00Z");
   }
 }

@@ -46,7 +46,7 @@ export async function serveEventStream(
 function resume(request: WatchRequest, lastEventId: string | string[] | undefined): void {
   if (lastEventId === undefined || lastEventId === "") return;
   if (typeof lastEventId !== "string" || !/^\d{1,19}$/.test(lastEventId)) {
-    throw badRequest(`Last-Event-ID is ${JSON.stringify(lastEventId)}; it takes a revision.`);
+    throw badRequest(`Last-Event-ID is ${JSON.stringify(lastEventId)}; it must be a revision.`);
   }
   request.start = WatchRequest_Start.UNSPECIFIED;
   request.startRevision = BigInt(lastEventId) + 1n;

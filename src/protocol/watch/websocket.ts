@@ -136,7 +136,7 @@ function checkHandshake(request: IncomingMessage): void {
     });
   }
   if (!/^[A-Za-z0-9+/]{22}==$/.test(request.headers["sec-websocket-key"] ?? "")) {
-    throw badRequest("Sec-WebSocket-Key is missing or malformed; it takes 16 bytes in base64.");
+    throw badRequest("Sec-WebSocket-Key is missing or malformed; it must be 16 bytes in base64.");
   }
 }
 
