@@ -2,23 +2,23 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { pino, type Logger } from "pino";
 import { type Auth, startAuth } from "./auth/auth.js";
-import { type Config, isLoopback, loadConfig } from "./config.js";
-import { serveMetrics } from "./metrics-server.js";
+import { type Config, isLoopback, loadConfig } from "./config/config.js";
+import { serveMetrics } from "./listener/metrics-server.js";
 import { ConnectionFacts } from "./nats/client/connection-facts.js";
 import { createJetStreamStore } from "./nats/store.js";
 import { createSystemBuckets } from "./nats/system-bucket.js";
 import { WatchHubs } from "./nats/watch/hubs.js";
 import { createDoors } from "./protocol/doors.js";
 import type { MetricsOptions } from "./protocol/metrics.js";
-import { type Listener, listen } from "./server.js";
+import { type Listener, listen } from "./listener/listener.js";
 import { Health } from "./service/health.js";
 import { createRegistry } from "./service/registry.js";
-import { followTls, loadTls } from "./tls-files.js";
+import { followTls, loadTls } from "./listener/tls-files.js";
 import { connectStorage, type Storage } from "./storage.js";
 import { createTelemetry } from "./telemetry/telemetry.js";
 
-export { ConfigError } from "./config.js";
-export type { Config } from "./config.js";
+export { ConfigError } from "./config/config.js";
+export type { Config } from "./config/config.js";
 
 const NEVER = new AbortController().signal;
 

@@ -1,6 +1,6 @@
 /** What `serve` prints on a terminal once it is ready. */
 import { resolve } from "node:path";
-import type { Config } from "./config.js";
+import type { Config } from "./config/config.js";
 
 export interface ReadyState {
   /** Such as http://127.0.0.1:9123. */

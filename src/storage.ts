@@ -1,7 +1,7 @@
 /** Starts the embedded nats-server or connects to an external one, and determines the durability of acknowledged writes. */
 import { join } from "node:path";
 import type { Logger } from "pino";
-import type { Config } from "./config.js";
+import type { Config } from "./config/config.js";
 import type { Durability } from "./kv/store.js";
 import { type ConnectedNats, connectNats, type ConnectOptions } from "./nats/client/connect.js";
 import { DiskGuard } from "./nats/embedded/disk-guard.js";

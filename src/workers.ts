@@ -5,7 +5,7 @@
 import cluster, { type Worker } from "node:cluster";
 import { once } from "node:events";
 import type { Logger } from "pino";
-import type { Config } from "./config.js";
+import type { Config } from "./config/config.js";
 import { startEmbedded } from "./nats/embedded/embedded-server.js";
 import { answerWorkers } from "./telemetry/worker-metrics.js";
 

@@ -1,6 +1,6 @@
 /** Settings that were renamed. */
 import { describe, expect, it } from "vitest";
-import { loadConfig } from "../src/config.js";
+import { loadConfig } from "../src/config/config.js";
 
 describe("a setting by its former name", () => {
   it.each([

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
-import { ALL_SETTINGS, type Config, loadConfig } from "../src/config.js";
+import { ALL_SETTINGS, type Config, loadConfig } from "../src/config/config.js";
 import { NATS_PROGRAM } from "./support/nats-program.js";
 
 const ROOT = join(import.meta.dirname, "..");

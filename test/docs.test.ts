@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Code } from "@connectrpc/connect";
 import { describe, expect, it } from "vitest";
-import { settingsTable } from "../src/config-table.js";
+import { settingsTable } from "../src/config/table.js";
 import { KV_ERROR_KINDS } from "../src/kv/errors.js";
 import { CODE_BY_KIND } from "../src/service/errors.js";
 

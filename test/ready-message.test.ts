@@ -1,7 +1,7 @@
 /** What a person at a terminal learns when the service is ready. */
 import { resolve } from "node:path";
 import { expect, it } from "vitest";
-import { loadConfig } from "../src/config.js";
+import { loadConfig } from "../src/config/config.js";
 import { readyMessage } from "../src/ready-message.js";
 
 const URL = "http://127.0.0.1:9123";

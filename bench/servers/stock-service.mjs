@@ -1,7 +1,7 @@
 // The same service as stock connect-node serves it: its adapter on Node's own HTTP/2 server, before our handlers and our store.
 import { createServer } from "node:http2";
 import { pino } from "pino";
-import { loadConfig } from "../../dist/src/config.js";
+import { loadConfig } from "../../dist/src/config/config.js";
 import { createJetStreamStore } from "../../dist/src/nats/store.js";
 import { WatchHubs } from "../../dist/src/nats/watch/hubs.js";
 import { createConnectAdapter } from "../../dist/src/protocol/connect.js";

@@ -1,7 +1,7 @@
 /** The command `ironflow-kv`: its verbs and their error handling. */
 import { Command, CommanderError } from "commander";
 import { KvError } from "@ironflow-kv/client";
-import type { Setting } from "../config-settings.js";
+import type { Setting } from "../config/setting.js";
 import { addBackupCommands } from "./backup-commands.js";
 import { addBucketCommands, type RunVerb } from "./bucket-commands.js";
 import { EXIT, EXIT_CODES_HELP, exitCodeOf } from "./exit-codes.js";

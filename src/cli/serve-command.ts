@@ -1,6 +1,6 @@
 /** `serve`: one flag for each setting. */
 import { type Command, Option } from "commander";
-import type { Setting } from "../config-settings.js";
+import type { Setting } from "../config/setting.js";
 import { givenFlags } from "./session.js";
 
 /** The text of each flag that was given, by the flag's name. */

@@ -1,5 +1,5 @@
 /**
- * Every limit of the service: name with unit, default, reason. `config.ts` exposes each one as a setting
+ * Every limit of the service: name with unit, default, reason. `config/` exposes each one as a setting
  * (`VALUE_BYTES_MAX`, `--value-bytes-max`), and docs/settings.md lists them.
  */
 export interface Limits {

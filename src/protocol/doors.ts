@@ -3,11 +3,11 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import type { Duplex } from "node:stream";
 import type { Logger } from "pino";
-import type { Config } from "../config.js";
-import type { PlainRequest } from "../http1/plain-request.js";
-import type { PlainResponse } from "../http1/plain-response.js";
+import type { Limits } from "../kv/limits.js";
+import type { PlainRequest } from "../listener/http1/plain-request.js";
+import type { PlainResponse } from "../listener/http1/plain-response.js";
 import type { RequestStream } from "@ironflow-kv/http2";
-import type { RequestHandlers } from "../server.js";
+import type { RequestHandlers } from "../listener/listener.js";
 import type { ServiceRegistry } from "../service/calls.js";
 import type { Health } from "../service/health.js";
 import { createConnectAdapter } from "./connect.js";
@@ -30,7 +30,12 @@ export interface DoorsOptions {
   readonly registry: ServiceRegistry;
   readonly health: Health;
   readonly metrics: MetricsOptions;
-  readonly config: Config;
+  readonly config: {
+    readonly limits: Limits;
+    readonly allowedOrigins: readonly string[] | "*" | undefined;
+    readonly allowAnonymous: boolean;
+    readonly fastPath: boolean;
+  };
   /** Whether calls need no API key at the moment: none exists. */
   readonly needsNoKey: () => boolean;
   readonly log: Logger;
@@ -46,7 +51,7 @@ export function createDoors(options: DoorsOptions): RequestHandlers {
   const stock = createConnectAdapter({ registry, limits, log });
   const fast = config.fastPath ? createFastPath({ registry, limits, log, cors }) : undefined;
 
-  // Without API keys and without ALLOW_ANONYMOUS, the service listens on loopback only: config.ts enforces it.
+  // Without API keys and without ALLOW_ANONYMOUS, the service listens on loopback only: the configuration enforces it.
   const pageGuard = createPageGuard(cors, () => !config.allowAnonymous && options.needsNoKey());
 
   const dispatch = (request: Request, response: Response, awaitsContinue = false): void => {

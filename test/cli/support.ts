@@ -6,8 +6,8 @@ import { PassThrough } from "node:stream";
 import { buffer, text } from "node:stream/consumers";
 import { buildProgram } from "../../src/cli/program.js";
 import type { ServeFlags } from "../../src/cli/serve-command.js";
-import { flagOf } from "../../src/config-settings.js";
-import { ALL_SETTINGS } from "../../src/config.js";
+import { flagOf } from "../../src/config/setting.js";
+import { ALL_SETTINGS } from "../../src/config/config.js";
 import { spawn } from "../support/started.js";
 
 export const MAIN = join(import.meta.dirname, "../../dist/src/main.js");

@@ -67,7 +67,7 @@ process.exit(failed.length === 0 && cases.length > 100 ? 0 : 1);
 
 /** The service's listener; its handler answers a request when that is complete. */
 async function startListener() {
-  const { listen } = await import(join(ROOT, "dist/src/server.js"));
+  const { listen } = await import(join(ROOT, "dist/src/listener/listener.js"));
   const { DEFAULT_LIMITS } = await import(join(ROOT, "dist/src/kv/limits.js"));
   const unused = (_request, response) => response.end();
   return listen({

@@ -5,7 +5,7 @@ import { Agent, type IncomingMessage, request as httpRequest } from "node:http";
 import { connect, type Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
-import { listen } from "../../src/server.js";
+import { listen } from "../../src/listener/listener.js";
 import { startTestService, type TestService } from "../support/service.js";
 
 const BUCKETS = "/api/v1/kv/buckets";

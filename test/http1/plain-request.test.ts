@@ -1,7 +1,7 @@
 /** Which requests are plain. All others go to Node's parser, so strictness is safe, and leniency is not. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { headLengthOf, readPlainHead } from "../../src/http1/plain-request.js";
+import { headLengthOf, readPlainHead } from "../../src/listener/http1/plain-request.js";
 
 const HEAD = "GET /api/v1/kv/buckets/b/keys/k HTTP/1.1\r\nHost: x";
 

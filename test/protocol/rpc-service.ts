@@ -17,7 +17,7 @@ import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import { createConnectAdapter } from "../../src/protocol/connect.js";
 import { createFastPath } from "../../src/protocol/fast-path.js";
 import { REQUEST_ID_HEADER, requestIdOf } from "../../src/protocol/request-id.js";
-import { type Listener, listen } from "../../src/server.js";
+import { type Listener, listen } from "../../src/listener/listener.js";
 import type { BoundMethod, CallInput, MessageStream, ServiceRegistry } from "../../src/service/calls.js";
 import { answerStream } from "./stream-answers.js";
 

@@ -8,9 +8,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
-import type { PlainResponse } from "../../src/http1/plain-response.js";
+import type { PlainResponse } from "../../src/listener/http1/plain-response.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
-import { type Listener, listen } from "../../src/server.js";
+import { type Listener, listen } from "../../src/listener/listener.js";
 import {
   ACK,
   END_HEADERS,

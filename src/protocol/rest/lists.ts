@@ -3,7 +3,7 @@
  * page by page as one JSON object, with one page in memory at a time.
  */
 import type { Message } from "@bufbuild/protobuf";
-import { PlainResponse } from "../../http1/plain-response.js";
+import { PlainResponse } from "../../listener/http1/plain-response.js";
 import type { ServiceRegistry } from "../../service/calls.js";
 import type { Request, Response } from "./body.js";
 import type { HttpCall } from "./call.js";

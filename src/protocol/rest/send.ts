@@ -1,6 +1,6 @@
 /** Writes responses over HTTP/1.1 and HTTP/2. */
 import type { OutgoingHttpHeaders } from "node:http";
-import { PlainResponse } from "../../http1/plain-response.js";
+import { PlainResponse } from "../../listener/http1/plain-response.js";
 import { REQUEST_ID_HEADER } from "../request-id.js";
 import type { Request, Response } from "./body.js";
 import type { HeaderFields, Refusal } from "./errors.js";

@@ -13,10 +13,10 @@ import { askToClose, PipelineQueue } from "./http1/pipeline-queue.js";
 import { HEAD_BYTES_MAX, type PlainRequest } from "./http1/plain-request.js";
 import type { PlainResponse } from "./http1/plain-response.js";
 import { destroyStalledSockets, ErrorCode, Http2Server, type RequestStream } from "@ironflow-kv/http2";
-import type { Limits } from "./kv/limits.js";
-import { makeHttp1Server } from "./protocol/node-servers.js";
-import { peekProtocol } from "./protocol/peek.js";
-import { isMalformed } from "./protocol/request-shape.js";
+import type { Limits } from "../kv/limits.js";
+import { makeHttp1Server } from "./http1/node-server.js";
+import { peekProtocol } from "./peek.js";
+import { isMalformed } from "./http1/request-shape.js";
 
 /**
  * How long idle connections stay open after the listener stops. A request that is already on its way still gets a response, which closes the

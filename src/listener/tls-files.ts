@@ -6,10 +6,14 @@ import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createSecureContext } from "node:tls";
 import type { Logger } from "pino";
-import type { Config } from "./config.js";
 import type { TlsMaterial } from "./acceptor.js";
 
-type TlsConfig = Pick<Config, "tlsCert" | "tlsKey" | "tlsClientCa">;
+/** The paths of the files. */
+interface TlsConfig {
+  readonly tlsCert: string | undefined;
+  readonly tlsKey: string | undefined;
+  readonly tlsClientCa: string | undefined;
+}
 
 /** Reads the files; undefined if TLS is not configured. Throws Error with a one-line message if they can't be used. */
 export async function loadTls(config: TlsConfig): Promise<TlsMaterial | undefined> {

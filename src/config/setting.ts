@@ -6,13 +6,11 @@ export class ConfigError extends Error {
 }
 
 /** One setting: an environment variable, which is also a flag of `serve`. */
-export interface Setting {
+export interface Setting<Value = unknown> {
   /** The environment variable, such as DATA_DIR. */
   readonly env: string;
   /** A former name of the variable, accepted with a warning. */
   readonly formerEnv?: string;
-  /** The field of `Config`, or of `Limits` if `limit` is set. */
-  readonly field: string;
   /** The placeholder for the value in `--help`. */
   readonly value: string;
   /** As text. Undefined: no default. */
@@ -20,9 +18,13 @@ export interface Setting {
   readonly doc: string;
   /** Never print or log the value. */
   readonly secret?: boolean;
-  readonly limit?: boolean;
   /** Throws Error with the rest of the sentence "NAME is VALUE; ...". */
-  parse(value: string): unknown;
+  parse(value: string): Value;
+}
+
+/** A setting that always has a value. */
+export interface DefaultedSetting<Value = unknown> extends Setting<Value> {
+  readonly default: string;
 }
 
 /** The flag of a setting: `data-dir` for DATA_DIR, `api-key` for IRONFLOW_API_KEY. */
@@ -48,9 +50,12 @@ export function parseBoolean(value: string): boolean {
   throw new Error("it must be true or false.");
 }
 
-export function parseEnum<Value extends string>(value: string, values: readonly Value[]): Value {
-  const found = values.find((one) => one === value);
-  if (found === undefined)
-    throw new Error(`it must be ${values.slice(0, -1).join(", ")} or ${values.at(-1) ?? ""}.`);
-  return found;
+/** Creates a parser that accepts exactly these values. */
+export function enumParser<const Value extends string>(...values: readonly Value[]): (text: string) => Value {
+  return (text) => {
+    const found = values.find((value) => value === text);
+    if (found === undefined)
+      throw new Error(`it must be ${values.slice(0, -1).join(", ")} or ${values.at(-1) ?? ""}.`);
+    return found;
+  };
 }

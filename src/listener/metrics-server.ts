@@ -1,8 +1,8 @@
 /** Serves GET /metrics on a separate port (METRICS_PORT) without authentication: restrict access by network. */
 import { once } from "node:events";
 import { createServer } from "node:http";
-import type { Limits } from "./kv/limits.js";
-import { answerMetrics, type MetricsOptions } from "./protocol/metrics.js";
+import type { Limits } from "../kv/limits.js";
+import { answerMetrics, type MetricsOptions } from "../protocol/metrics.js";
 
 export interface MetricsServer {
   readonly port: number;

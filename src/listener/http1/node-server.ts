@@ -1,6 +1,6 @@
 /** Node's HTTP/1.1 server with our limits. It does not listen: the listener passes it connections. */
 import { createServer as createHttp1Server, type Server as Http1Server } from "node:http";
-import type { Limits } from "../kv/limits.js";
+import type { Limits } from "../../kv/limits.js";
 
 export function makeHttp1Server(limits: Limits): Http1Server {
   const server = createHttp1Server({

@@ -1,7 +1,7 @@
 /** Accepts connections, in cleartext or over TLS. */
 import { createServer as createNetServer, type Server as NetServer, type Socket } from "node:net";
 import { createServer as createTlsServer, type SecureContextOptions } from "node:tls";
-import type { Limits } from "./kv/limits.js";
+import type { Limits } from "../kv/limits.js";
 
 /** PEM-encoded. */
 export interface TlsMaterial {

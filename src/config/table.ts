@@ -1,6 +1,6 @@
 /** The table of settings in docs/settings.md. `npm run generate` writes it, and a test checks that it is current. */
 import { ALL_SETTINGS } from "./config.js";
-import { flagOf } from "./config-settings.js";
+import { flagOf } from "./setting.js";
 
 /** One row per setting: variable, flag, default, meaning. */
 export function settingsTable(): string {

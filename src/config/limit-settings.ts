@@ -1,10 +1,14 @@
 /** The limits that are settings, with their ranges. kv/limits.ts describes each. */
-import { DEFAULT_LIMITS, type Limits } from "./kv/limits.js";
-import { parseCount, type Setting } from "./config-settings.js";
+import { DEFAULT_LIMITS, type Limits } from "../kv/limits.js";
+import { type DefaultedSetting, parseCount } from "./setting.js";
 
 const SECOND_MS = 1_000;
 const HOUR_MS = 3_600_000;
 const MEGABYTE = 1_048_576;
+
+export interface LimitSetting extends DefaultedSetting<number> {
+  readonly field: keyof Limits;
+}
 
 /** Field, minimum, maximum, description. Limits that the contract fixes are not settings. */
 const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
@@ -214,13 +218,12 @@ const FORMER_ENV: Partial<Record<keyof Limits, string>> = {
   unsentResponseBytesMax: "UNTAKEN_BYTES_MAX",
 };
 
-export const LIMIT_SETTINGS: readonly Setting[] = TABLE.map(([field, least, most, doc]) => ({
+export const LIMIT_SETTINGS: readonly LimitSetting[] = TABLE.map(([field, least, most, doc]) => ({
   env: field.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase(),
   ...(FORMER_ENV[field] === undefined ? {} : { formerEnv: FORMER_ENV[field] }),
   field,
   value: "number",
   default: String(DEFAULT_LIMITS[field]),
   doc,
-  limit: true,
   parse: (value) => parseCount(value, least, most),
 }));

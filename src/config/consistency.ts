@@ -1,0 +1,41 @@
+/** Checks settings that must fit each other. */
+import { isIP } from "node:net";
+import type { Config } from "./config.js";
+import { ConfigError } from "./setting.js";
+
+/** Throws ConfigError for settings that contradict each other. */
+export function checkConsistency(config: Config): void {
+  if ((config.tlsCert === undefined) !== (config.tlsKey === undefined)) {
+    throw new ConfigError("TLS_CERT and TLS_KEY go together; set both or none.");
+  }
+  if (config.tlsClientCa !== undefined && config.tlsCert === undefined) {
+    throw new ConfigError("TLS_CLIENT_CA is for a port that speaks TLS; set TLS_CERT and TLS_KEY too.");
+  }
+  if (config.tlsClientScopes !== undefined && config.tlsClientCa === undefined) {
+    throw new ConfigError("TLS_CLIENT_SCOPES is about certificates that TLS_CLIENT_CA signs; set that too.");
+  }
+  if (config.natsCreds !== undefined && config.natsUrl === undefined) {
+    throw new ConfigError("NATS_CREDS is for an outside server; set NATS_URL too.");
+  }
+  if (config.natsUrl === undefined && config.replicas !== 1) {
+    throw new ConfigError("REPLICAS needs a NATS cluster; set NATS_URL, or leave it at 1.");
+  }
+  if (config.replicas % 2 === 0)
+    throw new ConfigError(`REPLICAS is ${config.replicas}; it must be 1, 3 or 5.`);
+  if (config.limits.messageBytesMax < (config.limits.valueBytesMax * 4) / 3 + 8_192) {
+    throw new ConfigError(
+      "MESSAGE_BYTES_MAX must be at least a third more than VALUE_BYTES_MAX, and 8192 (JSON carries values in base64).",
+    );
+  }
+  const hasKeys = config.apiKey !== undefined || config.tlsClientScopes !== undefined;
+  if (!hasKeys && !config.allowAnonymous && !isLoopback(config.host)) {
+    throw new ConfigError(
+      `HOST is ${config.host}, which others can reach, and no API key is set; set IRONFLOW_API_KEY, or ALLOW_ANONYMOUS=true to let everyone in.`,
+    );
+  }
+}
+
+/** Whether the address is reachable only from this machine. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+}
