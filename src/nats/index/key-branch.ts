@@ -16,6 +16,9 @@ export class KeyBranch {
   /** No key below expires earlier. */
   expiresFromMs = Infinity;
 
+  /** Made when it is needed, and again after `lows` changed. */
+  private heads: Heads | undefined;
+
   /** `lows[i]`: above every key of the child before, at or below every key of child i. The first one is not used. */
   constructor(
     readonly version: number,
@@ -34,29 +37,29 @@ export class KeyBranch {
   /** The index of the child that a key belongs to. */
   indexOf(key: Uint8Array, length: number): number {
     const { lows } = this;
+    this.heads ??= headsOf(lows);
+    const { shared, numbers } = this.heads;
+    const first = lows[1];
+    if (first === undefined) return 0;
+    const order = compare(key, Math.min(length, shared), first, shared);
+    if (order !== 0) return order < 0 ? 0 : lows.length - 1;
+    const head = headOf(key, shared, length);
     let [low, high] = [1, lows.length];
-    // Bytes that the key shares with the bounds before `low` and at `high`: all between them share these too.
-    let [sharedLow, sharedHigh] = [0, 0];
     while (low < high) {
       const middle = (low + high) >>> 1;
+      const other = numbers[middle] as number;
       const bound = lows[middle] as Uint8Array;
-      const end = length < bound.length ? length : bound.length;
-      let at = sharedLow < sharedHigh ? sharedLow : sharedHigh;
-      while (at < end && key[at] === bound[at]) at++;
-      const isBelow = at === end ? length < bound.length : (key[at] as number) < (bound[at] as number);
-      if (isBelow) {
-        high = middle;
-        sharedHigh = at;
-      } else {
-        low = middle + 1;
-        sharedLow = at;
-      }
+      const isBelow = head === other ? compare(key, length, bound, bound.length) < 0 : head < other;
+      if (isBelow) high = middle;
+      else low = middle + 1;
     }
     return low - 1;
   }
 
   copy(version: number): KeyBranch {
-    return new KeyBranch(version, [...this.children], [...this.lows]);
+    const copy = new KeyBranch(version, [...this.children], [...this.lows]);
+    copy.heads = this.heads;
+    return copy;
   }
 
   /** The child, as one that `version` may change. */
@@ -87,6 +90,7 @@ export class KeyBranch {
     const middle = child.children.length >>> 1;
     const low = child.lows[middle] as Uint8Array;
     const right = new KeyBranch(this.version, child.children.splice(middle), child.lows.splice(middle));
+    child.heads = undefined;
     child.recount();
     this.insert(index + 1, right, low);
   }
@@ -94,6 +98,7 @@ export class KeyBranch {
   private insert(index: number, child: KeyNode, low: Uint8Array): void {
     this.children.splice(index, 0, child);
     this.lows.splice(index, 0, low);
+    this.heads = undefined;
   }
 
   /** Removes the child if it is empty; merges it with a neighbour if both are small. */
@@ -126,6 +131,7 @@ export class KeyBranch {
       const { children, lows } = right as KeyBranch;
       owned.children.push(...children);
       owned.lows.push(this.lows[index + 1] as Uint8Array, ...lows.slice(1));
+      owned.heads = undefined;
       owned.recount();
     }
     this.remove(index + 1);
@@ -135,6 +141,7 @@ export class KeyBranch {
   private remove(index: number): void {
     this.children.splice(index, 1);
     this.lows.splice(index, 1);
+    this.heads = undefined;
   }
 }
 
@@ -157,4 +164,33 @@ function boundBetween(left: Uint8Array, right: Uint8Array): Uint8Array {
   let shared = 0;
   while (shared < left.length && left[shared] === right[shared]) shared++;
   return right.slice(0, shared + 1);
+}
+
+/** The bytes that all bounds of a branch share, and the four that follow, as a number: a search mostly compares numbers that lie together. */
+interface Heads {
+  readonly shared: number;
+  readonly numbers: Uint32Array;
+}
+
+function headsOf(lows: readonly Uint8Array[]): Heads {
+  const [first, last] = [lows[1] ?? NO_KEY, lows.at(-1) ?? NO_KEY];
+  let shared = 0;
+  while (shared < first.length && first[shared] === last[shared]) shared++;
+  return { shared, numbers: Uint32Array.from(lows, (low) => headOf(low, shared, low.length)) };
+}
+
+/** Bytes beyond the end count as 0; who finds two equal compares the keys. */
+function headOf(key: Uint8Array, start: number, length: number): number {
+  let head = 0;
+  for (let at = start; at < start + 4; at++) head = head * 256 + (at < length ? (key[at] as number) : 0);
+  return head;
+}
+
+function compare(key: Uint8Array, length: number, other: Uint8Array, otherLength: number): number {
+  const end = length < otherLength ? length : otherLength;
+  for (let at = 0; at < end; at++) {
+    const difference = (key[at] as number) - (other[at] as number);
+    if (difference !== 0) return difference;
+  }
+  return length - otherLength;
 }

@@ -177,7 +177,7 @@ export class KeyTree extends KeySnapshot {
   ): boolean {
     let index = branch.indexOf(key, length);
     const isLastChild = isLast && index === branch.children.length - 1;
-    let child = branch.children[index] as KeyNode;
+    const child = branch.children[index] as KeyNode;
     let isNew: boolean;
     if (child instanceof KeyLeaf) {
       const position = child.isFull ? child.search(key, length) : 0;
@@ -188,9 +188,9 @@ export class KeyTree extends KeySnapshot {
       }
       isNew = (branch.own(index, this.version) as KeyLeaf).put(key, length, facts);
     } else {
-      child = branch.own(index, this.version) as KeyBranch;
-      isNew = this.setBelow(child, key, length, facts, isLastChild);
-      if (child.children.length > BRANCH_CHILDREN_MAX) branch.splitBranch(index);
+      const owned = branch.own(index, this.version) as KeyBranch;
+      isNew = this.setBelow(owned, key, length, facts, isLastChild);
+      if (owned.children.length > BRANCH_CHILDREN_MAX) branch.splitBranch(index);
     }
     if (isNew) branch.count++;
     if (facts.expiresAtMs < branch.expiresFromMs) branch.expiresFromMs = facts.expiresAtMs;
