@@ -5,6 +5,7 @@ import type { CallScope, Durability, Store, Watch, WatchOptions } from "../kv/st
 import { BucketFactsCache } from "./streams/bucket-config-cache.js";
 import { BucketQuota } from "./write/bucket-quota.js";
 import { Buckets } from "./buckets/buckets.js";
+import { ByteLimits } from "./buckets/byte-limits.js";
 import { Compaction } from "./buckets/compaction.js";
 import { type DiskRoom, UNSEEN_DISK } from "./embedded/disk-guard.js";
 import { Entries, placeOf } from "./read/entries.js";
@@ -91,12 +92,13 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     durability: options.durability ?? (() => "unknown"),
   });
   const entries = new Entries({ reader, expiry, cache });
+  const edit = buckets.edit.bind(buckets);
+  const byteLimits = new ByteLimits({ requests: bulkRequests, limits, edit });
   const compaction = new Compaction({
-    ...{ requests: bulkRequests, reader: bulkReader, limits, log: options.log },
-    edit: (place, edit, scope) => buckets.edit(place, edit, scope),
+    ...{ requests: bulkRequests, reader: bulkReader, limits, log: options.log, edit, byteLimits },
   });
   compaction.start();
-  const quota = new BucketQuota({ requests, reader, facts, compaction });
+  const quota = new BucketQuota({ requests, reader, facts, compaction, byteLimits });
   const writes = new EntryWrites({
     ...{ requests, reader, writer, facts, expiry, quota, limits, maxPayloadBytes, disk },
   });

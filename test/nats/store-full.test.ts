@@ -199,6 +199,61 @@ describe("a bucket that was made without headroom", () => {
   });
 });
 
+describe.each([1, 5])("a bucket with a history of %i that another program overfills", (history) => {
+  const MAX_BYTES = 32 * KIB;
+  /** docs/durability.md: max_bytes and half of it, 64 KiB, and for the time of a delete 64 KiB more. */
+  const SETTLED_BYTES = MAX_BYTES * 1.5 + 64 * KIB;
+
+  /** Publishes empty values until the stream refuses one. Returns how many were stored. */
+  async function overfill(prefix: string): Promise<number> {
+    const js = jetstream(open.connection);
+    for (let count = 0; ; count++) {
+      try {
+        await js.publish(subjectOf(bucket, `${prefix}.${count}`), "");
+      } catch (error) {
+        expect(String(error)).toContain("maximum bytes");
+        return count;
+      }
+    }
+  }
+
+  const streamLimit = async (): Promise<number> => {
+    const manager = await jetstreamManager(open.connection);
+    return (await manager.streams.info(streamName(bucket))).config.max_bytes;
+  };
+
+  it("takes 200 deletes without a limit that grows", async () => {
+    await store.createBucket({ name: bucket, maxBytes: MAX_BYTES, history }, scope());
+    const count = await overfill("first");
+    expect(count).toBeGreaterThan(200);
+    for (let n = 0; n < 200; n++) {
+      expect(await store.delete(bucket, `first.${n}`, {}, scope())).toBeGreaterThan(0n);
+      await overfill(`more.${n}`);
+      expect(await streamLimit()).toBeLessThanOrEqual(SETTLED_BYTES + 128 * KIB);
+    }
+    await vi.waitFor(async () => expect(await streamLimit()).toBe(SETTLED_BYTES), 10_000);
+    expect((await store.getBucket(bucket, scope())).maxBytes).toBe(MAX_BYTES);
+    await expectRefusal(store.get(bucket, "first.199", 0n, scope()), "key_not_found");
+  });
+
+  it("takes 100 deletes at once", async () => {
+    await store.createBucket({ name: bucket, maxBytes: MAX_BYTES, history }, scope());
+    await overfill("first");
+    const deletes = Array.from({ length: 100 }, (_, n) => store.delete(bucket, `first.${n}`, {}, scope()));
+    expect(Math.min(...(await Promise.all(deletes)).map(Number))).toBeGreaterThan(0);
+    await vi.waitFor(async () => expect(await streamLimit()).toBe(SETTLED_BYTES), 10_000);
+  });
+
+  it("gets no higher limit when its max_bytes is set again", async () => {
+    await store.createBucket({ name: bucket, maxBytes: MAX_BYTES, history }, scope());
+    for (let n = 0; n < 5; n++) {
+      await overfill(`set.${n}`);
+      await store.updateBucket(bucket, { maxBytes: MAX_BYTES }, scope());
+      expect(await streamLimit()).toBe(SETTLED_BYTES);
+    }
+  });
+});
+
 describe("compaction", () => {
   it("removes what is older than the retention, by itself", async () => {
     const quick = await openStore(server.url, { limits: { ...DEFAULT_LIMITS, tombstoneRetentionMs: 1 } });

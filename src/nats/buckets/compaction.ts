@@ -13,14 +13,15 @@ import { bucketOfStream, streamName, subjectPrefix } from "../../kv/names.js";
 import type { CallScope, CompactionResult } from "../../kv/store.js";
 import type { BucketFacts } from "../streams/bucket-config-cache.js";
 import type { BucketEdit } from "./bucket-update.js";
+import type { ByteLimits } from "./byte-limits.js";
 import { toKvError } from "../client/errors.js";
-import { hasHeadroom, maxBytesOf } from "../streams/headroom.js";
+import { maxBytesOf } from "../streams/headroom.js";
 import { serverTimeMs, type StreamInfo } from "../client/jetstream-api.js";
 import type { Log } from "../client/log.js";
 import { existing, type MessageReader, type Place, storedMessageBytesMax } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
 import { Unanswered } from "../client/unanswered.js";
-import { compactedTo, CREATION_ID_KEY, updatedConfig, withCompactedTo } from "../streams/stream-config.js";
+import { compactedTo, withCompactedTo } from "../streams/stream-config.js";
 import { streamsOf } from "../streams/stream-pages.js";
 import { deliveredTo, removeTombstones, scanTombstones, type Tombstone } from "./tombstones.js";
 
@@ -31,6 +32,7 @@ export interface CompactionOptions {
   readonly log: Log | undefined;
   /** Changes the configuration of a bucket's stream. */
   readonly edit: (place: Place, edit: BucketEdit, scope: CallScope) => Promise<StreamInfo>;
+  readonly byteLimits: ByteLimits;
 }
 
 /** What a pass is for: `age`, what is older than the retention; `room`, until the bucket is not full; `all`. */
@@ -117,19 +119,6 @@ export class Compaction {
     return false;
   }
 
-  /** Gives a bucket of ours a limit above what it holds. False: it is another program's. */
-  async giveHeadroom(place: Place, scope: CallScope): Promise<boolean> {
-    const { edit, limits } = this.options;
-    const { config } = await existing(this.options.requests, place, scope);
-    if (config.metadata?.[CREATION_ID_KEY] === undefined || (config.max_bytes ?? 0) <= 0) return false;
-    const grow: BucketEdit = (base) => {
-      const maxBytes = maxBytesOf(base.config);
-      return updatedConfig(base.config, place.bucket, { maxBytes }, limits, base.state.bytes);
-    };
-    await edit(place, grow, scope);
-    return true;
-  }
-
   private async sweep(): Promise<void> {
     const { requests, log } = this.options;
     try {
@@ -146,7 +135,7 @@ export class Compaction {
   }
 
   private async tend(place: Place, info: StreamInfo): Promise<void> {
-    if (needsHeadroom(info)) await this.giveHeadroom(place, ownScope());
+    await this.options.byteLimits.tend(place, info, ownScope());
     const ageMs = (info.config.max_age ?? 0) / NANOS_PER_MS;
     const agesFirst = ageMs > 0 && ageMs <= this.options.limits.tombstoneRetentionMs;
     const isClean = (this.cleanTo.get(cleanName(info)) ?? 0) >= info.state.last_seq;
@@ -245,20 +234,6 @@ export class Compaction {
     }
   }
 }
-
-/** A bucket that an earlier version made has no headroom; in one that other programs filled up, entries can't expire. */
-function needsHeadroom(info: StreamInfo): boolean {
-  const { config, state } = info;
-  if (config.metadata?.[CREATION_ID_KEY] === undefined || (config.max_bytes ?? 0) <= 0) return false;
-  if (!hasHeadroom(config)) return true;
-  const isFull = state.bytes + MARKER_BYTES_MAX > (config.max_bytes ?? 0);
-  const oldestMs = state.first_ts === undefined ? Infinity : Date.parse(state.first_ts);
-  const ageMs = (config.max_age ?? 0) / NANOS_PER_MS;
-  return isFull && ageMs > 0 && oldestMs + ageMs + EXPIRY_LATE_MS < serverTimeMs(info);
-}
-
-const MARKER_BYTES_MAX = 1_024;
-const EXPIRY_LATE_MS = 5_000;
 
 function cleanName({ config, created }: StreamInfo): string {
   return `${config.name} ${created}`;

@@ -3,6 +3,9 @@
  *
  * An expiry marker replaces its key's revisions, and is larger than the smallest of them: a bucket full of empty values grows by 45 % when
  * all of them expire. A tombstone in a history of several revisions comes on top; tombstones are compacted where room gets short.
+ *
+ * Other programs can fill the headroom. A delete then raises the limit while it runs, and the sweep while markers do not fit: never above
+ * twice the limit with headroom, which itself does not grow with what was written into the headroom.
  */
 import type { StreamConfig } from "../client/jetstream-api.js";
 
@@ -10,39 +13,76 @@ import type { StreamConfig } from "../client/jetstream-api.js";
 const MAX_BYTES_KEY = "ironflow.max_bytes";
 /** The limit that the stream was given for it. */
 const STREAM_BYTES_KEY = "ironflow.stream_max_bytes";
+/** The stream's limit while it is raised; absent otherwise. */
+const RAISED_BYTES_KEY = "ironflow.raised_max_bytes";
+const BYTES_KEYS: ReadonlySet<string> = new Set([MAX_BYTES_KEY, STREAM_BYTES_KEY, RAISED_BYTES_KEY]);
 const HEADROOM_FRACTION = 0.5;
 const HEADROOM_BYTES_MIN = 65_536;
+const RAISED_FACTOR_MAX = 2;
 
-/** The fields of a stream for a `max_bytes`; 0: no limit. `usedBytes`: what the bucket holds, which may be more. */
+/** The fields of a stream for a `max_bytes`; 0: no limit. `heldBytes`: what the bucket holds, by {@link heldBytes}; it may be more. */
 export function byteLimitConfig(
   maxBytes: number,
-  usedBytes: number,
+  heldBytes: number,
   metadata: Readonly<Record<string, string>>,
 ): { readonly max_bytes: number; readonly metadata: Readonly<Record<string, string>> } {
-  const others = Object.fromEntries(
-    Object.entries(metadata).filter(([name]) => name !== MAX_BYTES_KEY && name !== STREAM_BYTES_KEY),
-  );
+  const others = Object.fromEntries(Object.entries(metadata).filter(([name]) => !BYTES_KEYS.has(name)));
   if (maxBytes === 0) return { max_bytes: -1, metadata: others };
-  const streamBytes = streamBytesOf(maxBytes, usedBytes);
+  const streamBytes = withHeadroom(Math.max(maxBytes, heldBytes));
   return {
     max_bytes: streamBytes,
     metadata: { ...others, [MAX_BYTES_KEY]: String(maxBytes), [STREAM_BYTES_KEY]: String(streamBytes) },
   };
 }
 
-function streamBytesOf(maxBytes: number, usedBytes: number): number {
-  const most = Math.max(maxBytes, usedBytes);
-  const withRoom = most + Math.ceil(most * HEADROOM_FRACTION) + HEADROOM_BYTES_MIN;
-  return Math.max(most, Math.min(withRoom, Number.MAX_SAFE_INTEGER));
+function withHeadroom(bytes: number): number {
+  const withRoom = bytes + Math.ceil(bytes * HEADROOM_FRACTION) + HEADROOM_BYTES_MIN;
+  return Math.max(bytes, Math.min(withRoom, Number.MAX_SAFE_INTEGER));
+}
+
+/** What a bucket holds, without what other programs wrote into its headroom: a new limit must not grow with that. */
+export function heldBytes(config: StreamConfig, usedBytes: number): number {
+  if (!hasHeadroom(config)) return usedBytes;
+  const below = (settledBytes(config) - HEADROOM_BYTES_MIN) / (1 + HEADROOM_FRACTION);
+  return Math.min(usedBytes, Math.max(0, Math.floor(below)));
 }
 
 /** Whether the stream's limit has headroom above the bucket's. Another program may have set a limit since: then that one counts. */
 export function hasHeadroom({ max_bytes, metadata }: StreamConfig): boolean {
-  return metadata?.[MAX_BYTES_KEY] !== undefined && metadata[STREAM_BYTES_KEY] === String(max_bytes);
+  if (metadata?.[MAX_BYTES_KEY] === undefined) return false;
+  const limit = String(max_bytes);
+  return metadata[STREAM_BYTES_KEY] === limit || metadata[RAISED_BYTES_KEY] === limit;
 }
 
 /** The bucket's `max_bytes`; 0 for no limit. */
 export function maxBytesOf(config: StreamConfig): number {
   if (hasHeadroom(config)) return Number(config.metadata?.[MAX_BYTES_KEY]);
   return Math.max(0, config.max_bytes ?? 0);
+}
+
+/** The limit of a stream with headroom while it is not raised. */
+export function settledBytes({ metadata }: StreamConfig): number {
+  return Number(metadata?.[STREAM_BYTES_KEY]);
+}
+
+export function isRaised({ metadata }: StreamConfig): boolean {
+  return metadata?.[RAISED_BYTES_KEY] !== undefined;
+}
+
+/** A stream with headroom, with a limit that leaves so many bytes free if that is allowed. */
+export function raised(config: StreamConfig, usedBytes: number, freeBytes: number): StreamConfig {
+  const settled = settledBytes(config);
+  const most = Math.min(settled * RAISED_FACTOR_MAX, Number.MAX_SAFE_INTEGER);
+  const limit = Math.min(most, Math.max(settled, config.max_bytes ?? 0, usedBytes + freeBytes));
+  return { ...config, max_bytes: limit, metadata: { ...config.metadata, [RAISED_BYTES_KEY]: String(limit) } };
+}
+
+/** The same with its limit lowered again. The stream keeps what it holds, as it discards nothing old. */
+export function lowered(config: StreamConfig): StreamConfig {
+  const metadata = Object.fromEntries(
+    Object.entries(config.metadata ?? {}).filter(([name]) => name !== RAISED_BYTES_KEY),
+  );
+  // Another program may have set a limit since.
+  const max_bytes = hasHeadroom(config) ? settledBytes(config) : (config.max_bytes ?? -1);
+  return { ...config, max_bytes, metadata };
 }

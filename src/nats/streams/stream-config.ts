@@ -4,7 +4,7 @@ import { type KvError, invalidArgument } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import { type BucketOwner, streamName, subjectPrefix } from "../../kv/names.js";
 import type { BucketChange, BucketConfig, BucketInfo, Durability } from "../../kv/store.js";
-import { byteLimitConfig, maxBytesOf } from "./headroom.js";
+import { byteLimitConfig, heldBytes, maxBytesOf } from "./headroom.js";
 import type { StreamConfig, StreamInfo } from "../client/jetstream-api.js";
 
 /** Names one act of creation: JetStream answers "done" to a second create with the same configuration, and this makes them differ. */
@@ -74,7 +74,8 @@ export function updatedConfig(
   limits: Limits,
   usedBytes: number,
 ): StreamConfig {
-  const changed = { ...current, ...changedConfig(change, current.metadata ?? {}, bucket, limits, usedBytes) };
+  const held = heldBytes(current, usedBytes);
+  const changed = { ...current, ...changedConfig(change, current.metadata ?? {}, bucket, limits, held) };
   const extended = windowMsOf(changed) > windowMsOf(current) ? withWindowExtended(changed) : changed;
   if (change.ttlMs === undefined && change.history === undefined) return extended;
   const ttlMs = (changed.max_age ?? 0) / NANOS_PER_MS;
@@ -163,7 +164,7 @@ function changedConfig(
   metadata: Readonly<Record<string, string>>,
   bucket: string,
   limits: Limits,
-  usedBytes: number,
+  held: number,
 ): Partial<StreamConfig> {
   const { description, ttlMs, maxValueSize, maxBytes, history } = change;
   const refuse = (sentence: string): KvError => invalidArgument(sentence, { bucket });
@@ -182,7 +183,7 @@ function changedConfig(
   }
   if (maxBytes !== undefined) {
     checkNumber("max_bytes", maxBytes, limits.bucketBytesMin, Number.MAX_SAFE_INTEGER, refuse);
-    changed = { ...changed, ...byteLimitConfig(maxBytes, usedBytes, metadata) };
+    changed = { ...changed, ...byteLimitConfig(maxBytes, held, metadata) };
   }
   if (maxValueSize === undefined) return changed;
   checkNumber("max_value_size", maxValueSize, 1, INT32_MAX - HEADER_BYTES_MAX, refuse);

@@ -10,6 +10,7 @@ import { KvError } from "../../kv/errors.js";
 import { quote } from "../../kv/names.js";
 import type { CallScope } from "../../kv/store.js";
 import type { BucketFacts, BucketFactsCache } from "../streams/bucket-config-cache.js";
+import type { ByteLimits } from "../buckets/byte-limits.js";
 import type { Compaction } from "../buckets/compaction.js";
 import { aboutOf, type KeyPlace } from "../read/entries.js";
 import { outcomeUnknown, toKvError } from "../client/errors.js";
@@ -23,8 +24,9 @@ export interface BucketQuotaOptions {
   readonly requests: Requests;
   readonly reader: MessageReader;
   readonly facts: BucketFactsCache;
-  /** Absent where buckets have no limit. */
+  /** Absent where buckets have no limit, as is `byteLimits`. */
   readonly compaction?: Compaction | undefined;
+  readonly byteLimits?: ByteLimits | undefined;
 }
 
 /** At this distance from the limit, each write reads the used bytes first. */
@@ -74,34 +76,29 @@ export class BucketQuota {
     scope: CallScope,
     write: () => Promise<Result>,
   ): Promise<Result> {
-    const { compaction, facts } = this.options;
-    const steps = [
+    const { byteLimits, compaction, facts } = this.options;
+    const attempts = [
+      write,
       async () => {
-        if (compaction !== undefined) await compaction.makeRoom(place, await facts.read(place, scope), scope);
+        await compaction?.makeRoom(place, await facts.read(place, scope), scope);
+        return write();
       },
-      async () => {
-        await compaction?.giveHeadroom(place, scope);
-      },
+      () => (byteLimits === undefined ? write() : byteLimits.whileRaised(place, scope, write)),
     ];
-    for (const makeRoom of steps) {
+    let refusal: unknown;
+    for (const attempt of attempts) {
       try {
-        return await write();
+        return await attempt();
       } catch (error) {
-        if (!(error instanceof KvError) || error.kind !== "bucket_full") {
-          if (purged === undefined || !(error instanceof KvError) || error.kind !== "storage_exhausted")
-            throw error;
-          break;
-        }
-        await makeRoom();
+        if (!(error instanceof KvError) || !FULL.has(error.kind)) throw error;
+        refusal = error;
+        // A full disk has no room for a higher limit either.
+        if (error.kind !== "bucket_full") break;
       }
     }
-    try {
-      return await write();
-    } catch (error) {
-      if (purged === undefined || !(error instanceof KvError) || !FULL.has(error.kind)) throw error;
-      await this.removeBelow(place, purged, scope);
-      return write();
-    }
+    if (purged === undefined) throw refusal;
+    await this.removeBelow(place, purged, scope);
+    return write();
   }
 
   private async removeBelow(place: KeyPlace, sequence: bigint, scope: CallScope): Promise<void> {

@@ -1,0 +1,126 @@
+/** Keeps the byte limits of streams above the buckets' `max_bytes`: see streams/headroom.ts. */
+import { KvError } from "../../kv/errors.js";
+import type { Limits } from "../../kv/limits.js";
+import type { CallScope } from "../../kv/store.js";
+import { serverTimeMs, type StreamInfo } from "../client/jetstream-api.js";
+import { existing, type Place } from "../client/message-reader.js";
+import type { Requests } from "../client/requests.js";
+import { hasHeadroom, isRaised, lowered, maxBytesOf, raised, settledBytes } from "../streams/headroom.js";
+import { CREATION_ID_KEY, updatedConfig } from "../streams/stream-config.js";
+import type { BucketEdit } from "./bucket-update.js";
+
+export interface ByteLimitsOptions {
+  readonly requests: Requests;
+  readonly limits: Limits;
+  /** Changes the configuration of a bucket's stream. */
+  readonly edit: (place: Place, edit: BucketEdit, scope: CallScope) => Promise<StreamInfo>;
+}
+
+/** Deletes of one bucket that run while its limit is raised. */
+interface Raise {
+  count: number;
+  /** Whether the limit could be raised. */
+  ready: Promise<boolean>;
+}
+
+/** What a raised limit leaves free for deletes: hundreds of tombstones. */
+const DELETE_BYTES = 65_536;
+/** Other copies of the service lower the limit too, and other programs fill it up. */
+const RAISES_MAX = 3;
+const LOWER_TIMEOUT_MS = 10_000;
+const MARKER_BYTES_MAX = 1_024;
+const EXPIRY_LATE_MS = 5_000;
+const NANOS_PER_MS = 1_000_000;
+const NEVER_ABORTED = new AbortController().signal;
+
+export class ByteLimits {
+  private readonly raises = new Map<string, Raise>();
+
+  constructor(private readonly options: ByteLimitsOptions) {}
+
+  /** Runs a delete that a full stream refuses, with a raised limit. The limit is lowered after the last of those that run at once. */
+  async whileRaised<Result>(
+    place: Place,
+    scope: CallScope,
+    write: () => Promise<Result>,
+  ): Promise<Result> {
+    const raise = this.raises.get(place.stream) ?? { count: 0, ready: this.raise(place, scope) };
+    this.raises.set(place.stream, raise);
+    raise.count++;
+    try {
+      for (let raisesLeft = RAISES_MAX; ;) {
+        const { ready } = raise;
+        const isHigher = await ready;
+        try {
+          return await write();
+        } catch (error) {
+          const isFull = error instanceof KvError && error.kind === "bucket_full";
+          if (!isFull || !isHigher || --raisesLeft === 0) throw error;
+          if (raise.ready === ready) raise.ready = this.raise(place, scope);
+        }
+      }
+    } finally {
+      if (--raise.count === 0) {
+        this.raises.delete(place.stream);
+        // The sweep lowers it where this fails.
+        this.lower(place).catch(() => undefined);
+      }
+    }
+  }
+
+  /** Gives a bucket of ours headroom if an earlier version made it, and room for expiry markers that do not fit. For the sweep. */
+  async tend(place: Place, info: StreamInfo, scope: CallScope): Promise<void> {
+    const { config } = info;
+    if (config.metadata?.[CREATION_ID_KEY] === undefined || (config.max_bytes ?? 0) <= 0) return;
+    if (!hasHeadroom(config)) return this.giveHeadroom(place, scope);
+    if (canNotExpire(info)) {
+      if ((config.max_bytes ?? 0) < info.state.bytes + MARKER_BYTES_MAX || !isRaised(config))
+        await this.options.edit(place, (base) => raisedForMarkers(base), scope);
+    } else if (isRaised(config)) {
+      await this.lower(place);
+    }
+  }
+
+  private async raise(place: Place, scope: CallScope): Promise<boolean> {
+    const { config } = await existing(this.options.requests, place, scope);
+    // That of another program keeps the limit that it has.
+    if (config.metadata?.[CREATION_ID_KEY] === undefined || (config.max_bytes ?? 0) <= 0) return false;
+    if (!hasHeadroom(config)) await this.giveHeadroom(place, scope);
+    else
+      await this.options.edit(
+        place,
+        ({ config: base, state }) => (hasHeadroom(base) ? raised(base, state.bytes, DELETE_BYTES) : base),
+        scope,
+      );
+    return true;
+  }
+
+  private async giveHeadroom(place: Place, scope: CallScope): Promise<void> {
+    const { edit, limits } = this.options;
+    const grow: BucketEdit = ({ config, state }) =>
+      updatedConfig(config, place.bucket, { maxBytes: maxBytesOf(config) }, limits, state.bytes);
+    await edit(place, grow, scope);
+  }
+
+  private async lower(place: Place): Promise<void> {
+    const scope = { deadlineMs: performance.now() + LOWER_TIMEOUT_MS, signal: NEVER_ABORTED };
+    const { config } = await existing(this.options.requests, place, scope);
+    if (!isRaised(config)) return;
+    const isInUse = (): boolean => this.raises.has(place.stream);
+    if (!isInUse())
+      await this.options.edit(place, ({ config: base }) => (isInUse() ? base : lowered(base)), scope);
+  }
+}
+
+/** Whether other programs filled the headroom, so that markers of entries that should have expired do not fit. */
+function canNotExpire(info: StreamInfo): boolean {
+  const { config, state } = info;
+  const isFull = state.bytes + MARKER_BYTES_MAX > settledBytes(config);
+  const oldestMs = state.first_ts === undefined ? Infinity : Date.parse(state.first_ts);
+  const ageMs = (config.max_age ?? 0) / NANOS_PER_MS;
+  return isFull && ageMs > 0 && oldestMs + ageMs + EXPIRY_LATE_MS < serverTimeMs(info);
+}
+
+function raisedForMarkers({ config, state }: StreamInfo): StreamInfo["config"] {
+  return hasHeadroom(config) ? raised(config, state.bytes, settledBytes(config)) : config;
+}
