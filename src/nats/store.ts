@@ -8,7 +8,7 @@ import { Buckets } from "./buckets/buckets.js";
 import { ByteLimits } from "./buckets/byte-limits.js";
 import { Compaction } from "./buckets/compaction.js";
 import { type DiskRoom, UNSEEN_DISK } from "./embedded/disk-guard.js";
-import { Entries, placeOf } from "./read/entries.js";
+import { Entries } from "./read/entries.js";
 import { EntryWrites } from "./write/entry-writes.js";
 import { toKvError } from "./client/errors.js";
 import { Expiry } from "./streams/expiry.js";
@@ -100,7 +100,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
   compaction.start();
   const quota = new BucketQuota({ requests, reader, facts, compaction, byteLimits });
   const writes = new EntryWrites({
-    ...{ requests, reader, writer, facts, expiry, quota, limits, maxPayloadBytes, disk },
+    ...{ requests, reader, writer, facts, expiry, quota, incarnations, cache, limits, maxPayloadBytes, disk },
   });
   const imports = new Imports({
     ...{ requests, isClustered, facts, quota, cache, limits, maxPayloadBytes, disk },
@@ -120,14 +120,8 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     compactedTombstones: () => compaction.removed,
     get: (bucket, key, revision, scope, consistency) =>
       entries.get(bucket, key, revision, scope, consistency),
-    put: async (bucket, key, value, put, scope) =>
-      incarnations.write(placeOf(bucket, key), put.bucketCreatedAtMs, scope, () =>
-        writes.put(bucket, key, value, put, scope),
-      ),
-    delete: async (bucket, key, remove, scope) =>
-      incarnations.write(placeOf(bucket, key), remove.bucketCreatedAtMs, scope, () =>
-        writes.delete(bucket, key, remove, scope),
-      ),
+    put: (bucket, key, value, put, scope) => writes.put(bucket, key, value, put, scope),
+    delete: (bucket, key, remove, scope) => writes.delete(bucket, key, remove, scope),
     listKeys: (bucket, filters, page, scope, consistency) =>
       liveKeys.list(bucket, filters, page, scope, consistency),
     history: (bucket, key, page, scope, consistency) => history.page(bucket, key, page, scope, consistency),

@@ -18,9 +18,17 @@ export async function entryInBucket(
   verifies: boolean,
 ): Promise<EntryInBucket> {
   const { bucket, key, revision } = request;
-  let bucketCreatedAtMs = await store.bucketCreatedAtMs(bucket, scope, "known");
+  const read = (): Promise<Entry> => store.get(bucket, key, revision, scope, consistency);
+  let bucketCreatedAtMs: number;
+  try {
+    bucketCreatedAtMs = await store.bucketCreatedAtMs(bucket, scope, "known");
+  } catch (missing) {
+    // A malformed argument is reported before a missing bucket.
+    await read();
+    throw missing;
+  }
   for (;;) {
-    const entry = await store.get(bucket, key, revision, scope, consistency);
+    const entry = await read();
     if (!verifies) return { entry, bucketCreatedAtMs };
     const createdAtMs = await store.bucketCreatedAtMs(bucket, scope, "current");
     if (createdAtMs === bucketCreatedAtMs) return { entry, bucketCreatedAtMs };

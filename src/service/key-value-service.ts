@@ -12,9 +12,9 @@ import {
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { WatchRequest } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { Consistency as ConsistencyEnum, type Precondition } from "../../gen/ironflow/kv/v1/types_pb.js";
-import { invalidArgument } from "../kv/errors.js";
+import { invalidArgument, KvError } from "../kv/errors.js";
 import { quote } from "../kv/names.js";
-import type { Condition, Consistency, Store, WatchOptions, WriteOptions } from "../kv/store.js";
+import type { CallScope, Condition, Consistency, Store, WatchOptions, WriteOptions } from "../kv/store.js";
 import type { CallContext, Handlers } from "./calls.js";
 import { entryMessage, millisecondsOf, millisecondsOfTimestamp, timestampOf } from "./convert.js";
 import { entryInBucket } from "./entry-in-bucket.js";
@@ -34,8 +34,8 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
 
     async put(request, context) {
       const response = create(PutResponseSchema);
-      const createdAtMs = await store.bucketCreatedAtMs(request.bucket, context, "recent");
-      response.bucketCreatedAt = timestampOf(createdAtMs, 0);
+      const createdAtMs = await createdAtOf(store, request.bucket, context);
+      if (createdAtMs !== undefined) response.bucketCreatedAt = timestampOf(createdAtMs, 0);
       response.revision = await store.put(
         request.bucket,
         request.key,
@@ -91,6 +91,16 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
       return new WatchStream(await store.watch(request.bucket, watchOptionsOf(request), context));
     },
   };
+}
+
+/** Undefined for a missing bucket: the write says so, after it has checked its arguments. */
+async function createdAtOf(store: Store, bucket: string, scope: CallScope): Promise<number | undefined> {
+  try {
+    return await store.bucketCreatedAtMs(bucket, scope, "recent");
+  } catch (error) {
+    if (error instanceof KvError && error.kind === "bucket_not_found") return undefined;
+    throw error;
+  }
 }
 
 function consistencyOf(consistency: ConsistencyEnum): Consistency {

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Operation } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import { ALL_DOORS } from "./doors.js";
-import { bytes, clientsOf, refusal, text } from "./support.js";
+import { bytes, clientsOf, refusal, take, text } from "./support.js";
 
 let service: TestService;
 beforeAll(async () => {
@@ -264,6 +264,37 @@ describe.each(ALL_DOORS)("keys over $name", (door) => {
     await refusal(kv.put({ ...place, value: bytes("v") }), Code.InvalidArgument, "invalid_argument");
     await refusal(kv.delete(place), Code.InvalidArgument, "invalid_argument");
     expect((await kv.listKeys({ bucket })).keys).toEqual([]);
+  });
+
+  it("checks the arguments of a call before it looks for the bucket", async () => {
+    const { kv, buckets } = await setUp();
+    const bucket = "not-there";
+    const createdAt = (await buckets.createBucket({ name: freshName() })).bucket?.createdAt;
+    const named = createdAt === undefined ? {} : { ifBucketCreatedAt: createdAt };
+    const condition = { case: "ifRevision" as const, value: 1n };
+    const invalid = [
+      () => kv.get({ bucket, key: "a\nb" }),
+      () => kv.get({ bucket, key: "a\nb", verifyBucket: true }),
+      () => kv.put({ bucket, key: "a\nb", value: bytes("v") }),
+      () => kv.put({ bucket, key: "a\nb", value: bytes("v"), precondition: { condition, ...named } }),
+      () => kv.put({ bucket, key: "k", value: bytes("v"), idempotencyKey: "x".repeat(129) }),
+      () => kv.delete({ bucket, key: "a\nb" }),
+      () => kv.delete({ bucket, key: "a\nb", ifRevision: 1n, ...named }),
+      () => kv.delete({ bucket, key: "k", idempotencyKey: "x".repeat(129) }),
+      () => kv.getHistory({ bucket, key: "a\nb" }),
+      () => kv.getHistory({ bucket, key: "k", pageToken: "not a token" }),
+      () => kv.listKeys({ bucket, filters: ["a.>.b"] }),
+      () => kv.listKeys({ bucket, pageToken: "not a token" }),
+      () => take(kv.watch({ bucket, filters: ["a.>.b"] }), 1),
+    ];
+    for (const call of invalid) await refusal(call(), Code.InvalidArgument, "invalid_argument");
+    const value = new Uint8Array(1_048_577);
+    for (const precondition of [{}, { condition, ...named }])
+      await refusal(
+        kv.put({ bucket, key: "k", value, precondition }),
+        Code.ResourceExhausted,
+        "value_too_large",
+      );
   });
 
   it.each(["a.>.b", "a\nb", "f".repeat(513)])("refuses the filter %j", async (filter) => {

@@ -1,7 +1,8 @@
 /** Entries that expire: never served past their lifetime, told to watches once, whoever wrote them. */
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { headers } from "@nats-io/transport-node";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import { streamName, subjectOf } from "../../src/kv/names.js";
 import type { WatchOptions } from "../../src/kv/store.js";
 import type { WatchHubs } from "../../src/nats/watch/hubs.js";
@@ -42,9 +43,9 @@ async function publish(key: string, value: string, fields: Record<string, string
 }
 
 /** Restarts the server when what was written before is past its lifetime. */
-async function restartAfterTtl(): Promise<void> {
+async function restartAfterTtl(signal: "SIGKILL" | "SIGTERM" = "SIGKILL"): Promise<void> {
   const overMs = Date.now() + TTL_MS;
-  await server.stop("SIGKILL");
+  await server.stop(signal);
   while (Date.now() <= overMs) await tick();
   await server.start();
   const isUp = (): Promise<boolean> =>
@@ -140,5 +141,106 @@ describe("a key that another program gave a lifetime, in a bucket without a ttl"
     const watcher = await watch({ revision: 1n });
     expect(await read(watcher, 1)).toEqual(["put k=2 @2"]);
     await watcher.return();
+  });
+});
+
+/** Reads a watch until the key expires that is written last, which is after every older entry and tombstone could. */
+async function afterTtl(): Promise<void> {
+  const watcher = await watch("now");
+  await open.store.put(bucket, "last", bytes("1"), {}, scope());
+  await readUntil(watcher, "expire last");
+  await watcher.return();
+}
+
+const isStored = async (key: string): Promise<boolean> => {
+  const manager = await jetstreamManager(open.connection);
+  const info = await manager.streams.info(streamName(bucket), { subjects_filter: subjectOf(bucket, key) });
+  return info.state.subjects !== undefined;
+};
+
+describe.each([1, 5])("a deleted key in a bucket with a ttl and a history of %i", (history) => {
+  const ENTRIES: readonly [string, readonly (Record<string, string> | "ours")[]][] = [
+    ["one that never expires", [{ "Nats-TTL": "never" }]],
+    ["one that expires late", [{ "Nats-TTL": "1h" }]],
+    ["one that expires early", [{ "Nats-TTL": "1s" }]],
+    ["one that never expires, overwritten", [{ "Nats-TTL": "never" }, "ours"]],
+    ["several that never expire", [{ "Nats-TTL": "never" }, "ours", { "Nats-TTL": "never" }]],
+    ["one that never expires over ours", ["ours", { "Nats-TTL": "never" }]],
+  ];
+
+  beforeEach(() => open.store.createBucket({ name: bucket, ttlMs: TTL_MS, history }, scope()));
+
+  it.each(ENTRIES)("does not come back where another program wrote %s", async (_, entries) => {
+    const { store } = open;
+    for (const key of ["deleted", "purged"])
+      for (const fields of entries)
+        if (fields === "ours") await store.put(bucket, key, bytes("1"), {}, scope());
+        else await publish(key, "1", fields);
+    const watcher = await watch("now");
+    expect(await store.delete(bucket, "deleted", {}, scope())).toBeGreaterThan(0n);
+    expect(await store.delete(bucket, "purged", { purge: true }, scope())).toBeGreaterThan(0n);
+    expect(await read(watcher, 2)).toEqual([
+      expect.stringMatching(/^delete deleted/) as string,
+      expect.stringMatching(/^purge purged/) as string,
+    ]);
+    await afterTtl();
+    for (const key of ["deleted", "purged"]) await expectGone(key);
+    await restartAfterTtl("SIGTERM");
+    await store.put(bucket, "again", bytes("1"), {}, scope());
+    await afterTtl();
+    for (const key of ["deleted", "purged"]) await expectGone(key);
+    await store.compactBucket(bucket, scope());
+    for (const key of ["deleted", "purged"]) await expectGone(key);
+    expect(await isStored("deleted")).toBe(false);
+    await watcher.return();
+  });
+
+  it("does not come back where the bucket has its ttl only since", async () => {
+    const { store } = open;
+    const ageless = newBucketName();
+    bucket = ageless;
+    await store.createBucket({ name: ageless, history }, scope());
+    await publish("deleted", "1", { "Nats-TTL": "never" });
+    await store.delete(ageless, "deleted", {}, scope());
+    await store.updateBucket(ageless, { ttlMs: TTL_MS }, scope());
+    await afterTtl();
+    await expectGone("deleted");
+  });
+
+  it("does not come back where the tombstone was imported", async () => {
+    const { store } = open;
+    await publish("deleted", "1", { "Nats-TTL": "never" });
+    const tombstone = {
+      key: "deleted",
+      value: new Uint8Array(0),
+      operation: "delete" as const,
+      contentType: "",
+    };
+    await store.importEntries(bucket, 1n, [tombstone], scope());
+    await afterTtl();
+    await expectGone("deleted");
+  });
+
+  it("leaves nothing in the storage once it is as old as the ttl", async () => {
+    const quick = await openStore(server.url, {
+      limits: { ...DEFAULT_LIMITS, tombstoneRetentionMs: 10_000 },
+    });
+    await publish("deleted", "1", { "Nats-TTL": "never" });
+    await quick.store.delete(bucket, "deleted", {}, scope());
+    await vi.waitFor(async () => expect(await isStored("deleted")).toBe(false), 20_000);
+    await quick.close();
+  });
+});
+
+describe("a write on the revision of an entry that expired while the server was down", () => {
+  it.each([{}, { ttlMs: 3_600_000 }])("is refused in a bucket with %j", async (config) => {
+    const { store } = open;
+    await store.createBucket({ name: bucket, ...config }, scope());
+    await publish("lease", "1", { "Nats-TTL": "1s" });
+    const newest = await store.get(bucket, "lease", 0n, scope());
+    await restartAfterTtl();
+    const condition = { ifRevision: newest.revision };
+    await expectRefusal(store.put(bucket, "lease", bytes("2"), { condition }, scope()), "revision_mismatch");
+    await expectRefusal(store.delete(bucket, "lease", { condition }, scope()), "revision_mismatch");
   });
 });

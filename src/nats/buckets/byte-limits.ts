@@ -39,11 +39,7 @@ export class ByteLimits {
   constructor(private readonly options: ByteLimitsOptions) {}
 
   /** Runs a delete that a full stream refuses, with a raised limit. The limit is lowered after the last of those that run at once. */
-  async whileRaised<Result>(
-    place: Place,
-    scope: CallScope,
-    write: () => Promise<Result>,
-  ): Promise<Result> {
+  async whileRaised<Result>(place: Place, scope: CallScope, write: () => Promise<Result>): Promise<Result> {
     const raise = this.raises.get(place.stream) ?? { count: 0, ready: this.raise(place, scope) };
     this.raises.set(place.stream, raise);
     raise.count++;

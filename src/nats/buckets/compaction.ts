@@ -16,12 +16,12 @@ import type { BucketEdit } from "./bucket-update.js";
 import type { ByteLimits } from "./byte-limits.js";
 import { toKvError } from "../client/errors.js";
 import { maxBytesOf } from "../streams/headroom.js";
-import { serverTimeMs, type StreamInfo } from "../client/jetstream-api.js";
+import { serverTimeMs, type StreamConfig, type StreamInfo } from "../client/jetstream-api.js";
 import type { Log } from "../client/log.js";
 import { existing, type MessageReader, type Place, storedMessageBytesMax } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
 import { Unanswered } from "../client/unanswered.js";
-import { compactedTo, withCompactedTo } from "../streams/stream-config.js";
+import { compactedTo, keepsTombstones, withCompactedTo } from "../streams/stream-config.js";
 import { streamsOf } from "../streams/stream-pages.js";
 import { deliveredTo, removeTombstones, scanTombstones, type Tombstone } from "./tombstones.js";
 
@@ -75,12 +75,8 @@ export class Compaction {
 
   /** Begins to sweep all buckets now and then. */
   start(): void {
-    const { tombstoneRetentionMs } = this.options.limits;
-    if (tombstoneRetentionMs === 0) return;
-    const intervalMs = Math.min(
-      SWEEP_INTERVAL_MS_MAX,
-      Math.max(SWEEP_INTERVAL_MS_MIN, tombstoneRetentionMs / 10),
-    );
+    const retentionMs = this.options.limits.tombstoneRetentionMs || Infinity;
+    const intervalMs = Math.min(SWEEP_INTERVAL_MS_MAX, Math.max(SWEEP_INTERVAL_MS_MIN, retentionMs / 10));
     // Copies that start together do not sweep together.
     const afterMs = intervalMs * (0.5 + Math.random());
     this.timer = setTimeout(() => {
@@ -137,10 +133,17 @@ export class Compaction {
   private async tend(place: Place, info: StreamInfo): Promise<void> {
     await this.options.byteLimits.tend(place, info, ownScope());
     const ageMs = (info.config.max_age ?? 0) / NANOS_PER_MS;
-    const agesFirst = ageMs > 0 && ageMs <= this.options.limits.tombstoneRetentionMs;
+    const retentionMs = this.retentionMs(info.config);
+    const expireFirst = ageMs > 0 && ageMs <= retentionMs && !keepsTombstones(info.config);
     const isClean = (this.cleanTo.get(cleanName(info)) ?? 0) >= info.state.last_seq;
-    if (agesFirst || isClean || info.state.messages === 0) return;
+    if (expireFirst || retentionMs === Infinity || isClean || info.state.messages === 0) return;
     await this.alone(place, () => this.pass(place, "age", ownScope()));
+  }
+
+  /** Infinity: as long as there is room. Where entries expire, no longer than they do: below an older tombstone nothing else is left. */
+  private retentionMs({ max_age = 0 }: StreamConfig): number {
+    const ageMs = max_age === 0 ? Infinity : max_age / NANOS_PER_MS;
+    return Math.min(ageMs, this.options.limits.tombstoneRetentionMs || Infinity);
   }
 
   private async pass(place: Place, reason: Reason, scope: CallScope): Promise<Pass> {
@@ -152,7 +155,7 @@ export class Compaction {
     const nowMs = serverTimeMs(info);
     const range = {
       from: (this.cleanTo.get(name) ?? 0) + 1,
-      beforeMs: reason === "age" ? nowMs - limits.tombstoneRetentionMs : Infinity,
+      beforeMs: reason === "age" ? nowMs - this.retentionMs(info.config) : Infinity,
       withMarkers: reason !== "age",
     };
     if (range.from > info.state.last_seq) return { removed: 0, isHeldBack: false };

@@ -4,7 +4,7 @@ import { existing, type Place } from "../client/message-reader.js";
 import { maxBytesOf } from "./headroom.js";
 import { serverTimeMs } from "../client/jetstream-api.js";
 import type { Requests } from "../client/requests.js";
-import { valueSizeOf, windowMsOf } from "./stream-config.js";
+import { keepsTombstones, valueSizeOf, windowMsOf } from "./stream-config.js";
 
 export interface BucketFacts {
   /** Bytes; 0 for no limit of the bucket's own. */
@@ -21,6 +21,8 @@ export interface BucketFacts {
   readonly settledBytes: number;
   /** Revisions kept of each key. */
   readonly history: number;
+  /** Whether a tombstone must not expire, as the key's earlier revisions may live longer: see {@link keepsTombstones}. */
+  readonly keepsTombstones: boolean;
   /** Copies that the storage keeps. */
   readonly replicas: number;
   /** The creation time of its stream: tells it from an earlier bucket of the same name. */
@@ -126,6 +128,7 @@ export class BucketFactsCache {
       ledger,
       settledBytes,
       history: Math.max(1, info.config.max_msgs_per_subject ?? 1),
+      keepsTombstones: keepsTombstones(info.config),
       replicas: info.config.num_replicas ?? 1,
       created: info.created,
       windowMs: windowMsOf(info.config),

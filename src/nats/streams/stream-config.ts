@@ -136,6 +136,14 @@ export function valueSizeOf(config: StreamConfig): number {
   return messageSize === exact + HEADER_BYTES_MAX ? exact : messageSize;
 }
 
+/**
+ * Whether tombstones are written without an expiry, to be compacted with what is below them. In a history of several revisions another
+ * program's entry may be exempt from the `ttl`, or the `ttl` may be set later: a tombstone that expired would bring the entry back.
+ */
+export function keepsTombstones({ max_msgs_per_subject, allow_msg_ttl }: StreamConfig): boolean {
+  return max_msgs_per_subject !== 1 && allow_msg_ttl === true;
+}
+
 /** Up to which revision tombstones may be gone; 0: none is. A watch that missed something before that can't go on. */
 export function compactedTo({ metadata }: StreamConfig): number {
   return Number(metadata?.[COMPACTED_KEY] ?? 0);

@@ -7,10 +7,12 @@ import type { BucketFacts, BucketFactsCache } from "../streams/bucket-config-cac
 import type { BucketQuota } from "./bucket-quota.js";
 import { type DiskRoom, type DiskUse, storedBytes } from "../embedded/disk-guard.js";
 import { aboutOf, type KeyPlace, placeOf } from "../read/entries.js";
-import type { Expiry } from "../streams/expiry.js";
+import { type Expiry, LIFETIME_HEADER } from "../streams/expiry.js";
 import { identityOf, type WriteIdentity } from "./idempotency.js";
+import type { Incarnations } from "./incarnations.js";
 import { KeyedWrites } from "./keyed-writes.js";
 import type { MessageReader, Place, StoredMessage } from "../client/message-reader.js";
+import type { ReadCache } from "../read/read-cache.js";
 import { MARKER_REASON_HEADER, operationOf, OPERATION_HEADER } from "../streams/records.js";
 import type { Requests } from "../client/requests.js";
 import { contentTypeLine, tooLarge, valueBytesMaxOf } from "./value-limits.js";
@@ -28,6 +30,10 @@ export interface EntryWritesOptions {
   /** The largest message that the storage takes, headers included. */
   readonly maxPayloadBytes: number;
   readonly disk: DiskRoom;
+  /** Absent: every read asks the storage. */
+  readonly cache?: ReadCache | undefined;
+  /** Absent where no write names the bucket's creation time. */
+  readonly incarnations?: Incarnations | undefined;
   /** Whose buckets these are. Default: users'. */
   readonly owner?: BucketOwner | undefined;
 }
@@ -37,6 +43,8 @@ const NO_BYTES = new Uint8Array(0);
 export const DELETE_LINE = `${OPERATION_HEADER}: DEL\r\n${MARKER_REASON_HEADER}: Remove\r\n`;
 /** What a delete's fingerprint is made of. Fixed: copies of the service of different versions compare it. */
 const REQUEST_DELETE_LINE = `${OPERATION_HEADER}: DEL\r\n`;
+/** Follows {@link DELETE_LINE} where `BucketFacts.keepsTombstones`. */
+export const NO_EXPIRY_LINE = `${LIFETIME_HEADER}: never\r\n`;
 export const PURGE_LINES = `${OPERATION_HEADER}: PURGE\r\nNats-Rollup: sub\r\n`;
 
 export class EntryWrites {
@@ -57,10 +65,11 @@ export class EntryWrites {
     const headerLines = contentTypeLine(options.contentType ?? "", this.options.limits);
     this.checkValueSize(place, value.length);
     const condition = options.condition ?? "always";
-    const request = ["put", key, headerLines, textOf(condition)];
+    checkCondition(place, condition);
+    const identity = this.identityOf(options, ["put", key, headerLines, textOf(condition)], value);
     // The service's own records are small, and needed where the disk is full: API keys, tickets for watches.
     const use = this.options.owner === undefined ? "value" : "record";
-    return this.once(place, options, request, value, scope, async (identity) => {
+    return this.run(place, identity, options, scope, async (identity) => {
       const facts = await this.factsThatAllow(place, value.length, scope);
       const write = writeOf(place, value, headerLines, identity, use);
       return this.unlessFull(place, write, facts, scope, () =>
@@ -105,7 +114,7 @@ export class EntryWrites {
     if (condition === "if_absent") {
       throw invalidArgument("A delete takes no condition but a revision.", aboutOf(place));
     }
-    if (condition !== "always") checkCondition(place, condition.ifRevision);
+    checkCondition(place, condition);
     const headerLines = options.purge === true ? PURGE_LINES : DELETE_LINE;
     const request = [
       "delete",
@@ -113,7 +122,8 @@ export class EntryWrites {
       options.purge === true ? PURGE_LINES : REQUEST_DELETE_LINE,
       textOf(condition),
     ];
-    return this.once(place, options, request, NO_BYTES, scope, (identity) =>
+    const identity = this.identityOf(options, request, NO_BYTES);
+    return this.run(place, identity, options, scope, (identity) =>
       this.deleteOnce(place, writeOf(place, NO_BYTES, headerLines, identity, "record"), condition, scope),
     );
   }
@@ -139,19 +149,28 @@ export class EntryWrites {
     }
   }
 
-  /** Runs a write; where it has an idempotency key, once for all its sendings that come here. */
-  private async once(
-    place: KeyPlace,
+  private identityOf(
     options: WriteOptions,
     request: readonly string[],
     value: Uint8Array,
+  ): WriteIdentity | undefined {
+    return identityOf(options, request, value, this.options.limits);
+  }
+
+  /** Runs a write whose arguments were checked; where it has an idempotency key, once for all its sendings that come here. */
+  private run(
+    place: KeyPlace,
+    identity: WriteIdentity | undefined,
+    { bucketCreatedAtMs }: WriteOptions,
     scope: CallScope,
     write: (identity: WriteIdentity | undefined) => Promise<bigint>,
   ): Promise<bigint> {
-    const identity = identityOf(options, request, value, this.options.limits);
-    if (identity === undefined) return write(undefined);
-    const readFacts = (): Promise<BucketFacts> => this.facts(place, scope);
-    return this.keyedWrites.once(place, identity, aboutOf(place), readFacts, scope, write);
+    const once = (): Promise<bigint> => {
+      if (identity === undefined) return write(undefined);
+      const readFacts = (): Promise<BucketFacts> => this.facts(place, scope);
+      return this.keyedWrites.once(place, identity, aboutOf(place), readFacts, scope, write);
+    };
+    return this.options.incarnations?.write(place, bucketCreatedAtMs, scope, once) ?? once();
   }
 
   private async facts(place: Place, scope: CallScope): Promise<BucketFacts> {
@@ -175,11 +194,14 @@ export class EntryWrites {
       if (condition !== "always") checkRevision(place, condition.ifRevision, live);
       return 0n;
     }
+    const { keepsTombstones } = await this.facts(place, scope);
+    const tombstone =
+      isPurge || !keepsTombstones ? write : { ...write, headerLines: write.headerLines + NO_EXPIRY_LINE };
     const send = (): Promise<bigint> =>
-      this.admit(place, write, scope, () =>
+      this.admit(place, tombstone, scope, () =>
         condition === "always"
-          ? this.write(write, scope).then(accepted)
-          : this.writeIfRevision(place, write, condition.ifRevision, scope),
+          ? this.write(tombstone, scope).then(accepted)
+          : this.writeIfRevision(place, tombstone, condition.ifRevision, scope),
       );
     return this.options.quota.duringDelete(place, isPurge ? newest.sequence : undefined, scope, send);
   }
@@ -221,7 +243,6 @@ export class EntryWrites {
     expected: bigint,
     scope: CallScope,
   ): Promise<bigint> {
-    checkCondition(place, expected);
     await this.checkNotExpired(place, expected, scope);
     for (;;) {
       const outcome = await this.write({ ...write, expected }, scope);
@@ -233,10 +254,12 @@ export class EntryWrites {
 
   /** The storage would still accept a write over a revision that has expired and that reads do not show any more. */
   private async checkNotExpired(place: KeyPlace, expected: bigint, scope: CallScope): Promise<void> {
-    if ((this.options.facts.latest(place)?.ageMsMax ?? 0) === 0) return;
-    const newest = await this.options.reader.newest(place, place.subject, scope);
-    if (newest?.sequence !== expected) return;
-    checkRevision(place, expected, await this.options.expiry.unlessExpired(place, newest, scope));
+    const { cache, expiry, reader } = this.options;
+    const read = (): Promise<StoredMessage | undefined> => reader.newest(place, place.subject, scope);
+    const newest = await (cache === undefined ? read() : cache.newest(place, scope, read));
+    // What is cached does not expire.
+    if (newest === undefined || "key" in newest || newest.sequence !== expected) return;
+    checkRevision(place, expected, await expiry.unlessExpired(place, newest, scope));
   }
 
   private checkValueSize(place: KeyPlace, bytes: number): void {
@@ -284,8 +307,9 @@ function isOver(bytes: number, most: number): boolean {
   return most > 0 && bytes > most;
 }
 
-function checkCondition(place: KeyPlace, expected: bigint): void {
-  if (expected < 1n) throw invalidArgument("The revision of a condition is at least 1.", aboutOf(place));
+function checkCondition(place: KeyPlace, condition: Condition): void {
+  if (typeof condition === "object" && condition.ifRevision < 1n)
+    throw invalidArgument("The revision of a condition is at least 1.", aboutOf(place));
 }
 
 function checkRevision(place: KeyPlace, expected: bigint, newest: StoredMessage | undefined): void {

@@ -17,7 +17,7 @@ import type { BucketFactsCache } from "../streams/bucket-config-cache.js";
 import type { BucketQuota } from "./bucket-quota.js";
 import { type DiskRoom, storedBytes } from "../embedded/disk-guard.js";
 import { type KeyPlace, placeOf } from "../read/entries.js";
-import { DELETE_LINE, PURGE_LINES } from "./entry-writes.js";
+import { DELETE_LINE, NO_EXPIRY_LINE, PURGE_LINES } from "./entry-writes.js";
 import { JetStreamError, kindOf, outcomeUnknown, toKvError } from "../client/errors.js";
 import { parseAnswer } from "../client/jetstream-api.js";
 import { RawHeaders, MESSAGE_ID_HEADER } from "../client/messages.js";
@@ -61,7 +61,7 @@ export class Imports {
     entries: readonly ImportedEntry[],
     scope: CallScope,
   ): Promise<ImportResult> {
-    const { cache, disk, limits } = this.options;
+    const { cache, disk, facts, limits } = this.options;
     if (entries.length === 0 || entries.length > limits.importedEntriesMax) {
       throw invalidArgument(
         `The call has ${entries.length} entries; a call must have 1 to ${limits.importedEntriesMax}.`,
@@ -72,11 +72,13 @@ export class Imports {
     const first = messages[0] as Message;
     const sized = await this.withinBucketLimit(first, messages, scope);
     const { allowed, release } = await this.withinRoom(sized, scope);
+    const known = facts.recent(first.place) ?? (await facts.read(first.place, scope));
+    const stored = known.keepsTombstones ? allowed.map(withoutExpiry) : allowed;
     const bytes = allowed.reduce((sum, { place, data }) => sum + storedBytes(place.subject, data), 0);
     const use = allowed.some(({ data }) => data.length > 0) ? "value" : "record";
     const send = (): Promise<ImportResult> =>
       disk
-        .admit(use, bytes, { bucket }, () => this.send(first, allowed, afterRevision, scope))
+        .admit(use, bytes, { bucket }, () => this.send(first, stored, afterRevision, scope))
         .finally(release);
     return cache === undefined ? send() : cache.duringBucket(first.place.stream, send);
   }
@@ -225,4 +227,9 @@ export class Imports {
       { bucket: place.bucket, revision: current },
     );
   }
+}
+
+function withoutExpiry(message: Message): Message {
+  if (message.headerLines !== DELETE_LINE) return message;
+  return { ...message, headerLines: DELETE_LINE + NO_EXPIRY_LINE };
 }
