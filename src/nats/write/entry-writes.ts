@@ -6,16 +6,18 @@ import type { CallScope, Condition, DeleteOptions, PutOptions, WriteOptions } fr
 import type { BucketFacts, BucketFactsCache } from "../streams/bucket-config-cache.js";
 import type { BucketQuota } from "./bucket-quota.js";
 import { type DiskRoom, type DiskUse, storedBytes } from "../embedded/disk-guard.js";
+import { checkCondition, checkRevision, isGone, textOf } from "./conditions.js";
 import { aboutOf, type KeyPlace, placeOf } from "../read/entries.js";
-import { type Expiry, LIFETIME_HEADER } from "../streams/expiry.js";
+import type { Expiry } from "../streams/expiry.js";
 import { identityOf, type WriteIdentity } from "./idempotency.js";
 import type { Incarnations } from "./incarnations.js";
 import { KeyedWrites } from "./keyed-writes.js";
 import type { MessageReader, Place, StoredMessage } from "../client/message-reader.js";
 import type { ReadCache } from "../read/read-cache.js";
-import { MARKER_REASON_HEADER, operationOf, OPERATION_HEADER } from "../streams/records.js";
+import { operationOf } from "../streams/records.js";
 import type { Requests } from "../client/requests.js";
 import { contentTypeLine, tooLarge, valueBytesMaxOf } from "./value-limits.js";
+import { DELETE_LINE, NO_EXPIRY_LINE, PURGE_LINES, REQUEST_DELETE_LINE } from "./tombstone-headers.js";
 import type { Write } from "./write.js";
 import { MISMATCH, type Writer } from "./writer.js";
 
@@ -39,13 +41,6 @@ export interface EntryWritesOptions {
 }
 
 const NO_BYTES = new Uint8Array(0);
-/** The reason keeps the storage from leaving an expiry marker when the tombstone ages out (nats-server 2.15, `isSubjectDeleteMarker`). */
-export const DELETE_LINE = `${OPERATION_HEADER}: DEL\r\n${MARKER_REASON_HEADER}: Remove\r\n`;
-/** What a delete's fingerprint is made of. Fixed: copies of the service of different versions compare it. */
-const REQUEST_DELETE_LINE = `${OPERATION_HEADER}: DEL\r\n`;
-/** Follows {@link DELETE_LINE} where `BucketFacts.keepsTombstones`. */
-export const NO_EXPIRY_LINE = `${LIFETIME_HEADER}: never\r\n`;
-export const PURGE_LINES = `${OPERATION_HEADER}: PURGE\r\nNats-Rollup: sub\r\n`;
 
 export class EntryWrites {
   private readonly keyedWrites: KeyedWrites;
@@ -287,38 +282,12 @@ function writeOf(
   return { place, subject, key, data, headerLines, identity, use, expected: undefined };
 }
 
-function textOf(condition: Condition): string {
-  return typeof condition === "string" ? condition : condition.ifRevision.toString();
-}
-
 /** The revision of a write that had no condition. */
 function accepted(outcome: bigint | typeof MISMATCH): bigint {
   if (outcome === MISMATCH) throw new KvError("internal", "A write without a condition was refused for one.");
   return outcome;
 }
 
-/** Whether there is nothing left to delete, or to purge: a deleted key still has a history, a purged or expired one has none. */
-function isGone(newest: StoredMessage, isPurge: boolean): boolean {
-  const operation = operationOf(newest.headers);
-  return isPurge ? operation === "purge" || operation === "expire" : operation !== "put";
-}
-
 function isOver(bytes: number, most: number): boolean {
   return most > 0 && bytes > most;
-}
-
-function checkCondition(place: KeyPlace, condition: Condition): void {
-  if (typeof condition === "object" && condition.ifRevision < 1n)
-    throw invalidArgument("The revision of a condition is at least 1.", aboutOf(place));
-}
-
-function checkRevision(place: KeyPlace, expected: bigint, newest: StoredMessage | undefined): void {
-  const current = newest?.sequence ?? 0n;
-  if (current === expected) return;
-  const found = current === 0n ? "it has none" : `it is ${current.toString()}`;
-  throw new KvError(
-    "revision_mismatch",
-    `The newest revision of the key ${quote(place.key)} is not ${expected.toString()}: ${found}.`,
-    { ...aboutOf(place), revision: current },
-  );
 }

@@ -17,7 +17,7 @@ import type { BucketFactsCache } from "../streams/bucket-config-cache.js";
 import type { BucketQuota } from "./bucket-quota.js";
 import { type DiskRoom, storedBytes } from "../embedded/disk-guard.js";
 import { type KeyPlace, placeOf } from "../read/entries.js";
-import { DELETE_LINE, NO_EXPIRY_LINE, PURGE_LINES } from "./entry-writes.js";
+import { DELETE_LINE, NO_EXPIRY_LINE, PURGE_LINES } from "./tombstone-headers.js";
 import { JetStreamError, kindOf, outcomeUnknown, toKvError } from "../client/errors.js";
 import { parseAnswer } from "../client/jetstream-api.js";
 import { RawHeaders, MESSAGE_ID_HEADER } from "../client/messages.js";

@@ -1,0 +1,11 @@
+/** Headers of tombstones. */
+import { LIFETIME_HEADER } from "../streams/expiry.js";
+import { MARKER_REASON_HEADER, OPERATION_HEADER } from "../streams/records.js";
+
+/** The reason keeps the storage from leaving an expiry marker when the tombstone ages out (nats-server 2.15, `isSubjectDeleteMarker`). */
+export const DELETE_LINE = `${OPERATION_HEADER}: DEL\r\n${MARKER_REASON_HEADER}: Remove\r\n`;
+/** What a delete's fingerprint is made of. Fixed: copies of the service of different versions compare it. */
+export const REQUEST_DELETE_LINE = `${OPERATION_HEADER}: DEL\r\n`;
+/** Follows {@link DELETE_LINE} where `BucketFacts.keepsTombstones`. */
+export const NO_EXPIRY_LINE = `${LIFETIME_HEADER}: never\r\n`;
+export const PURGE_LINES = `${OPERATION_HEADER}: PURGE\r\nNats-Rollup: sub\r\n`;
