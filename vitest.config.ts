@@ -9,6 +9,8 @@ export default defineConfig({
     setupFiles: ["test/support/setup.ts"],
     testTimeout: 90_000,
     hookTimeout: 90_000,
+    // What a busy machine needs for what an idle one does at once.
+    expect: { poll: { timeout: 60_000, interval: 20 } },
     // Many tests wait for a server; modules are loaded once for each worker, as no test changes what another one reads.
     maxWorkers: 3,
     isolate: false,

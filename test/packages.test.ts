@@ -1,4 +1,7 @@
-/** What a user installs: the packages as `npm pack` makes them from a clean checkout, used by npm, pnpm and yarn. */
+/**
+ * What a user installs: the packages as `npm pack` creates them from a clean checkout, used by npm, pnpm and yarn. Runs with EXTENDED=1: it takes
+ * a minute of CPU time.
+ */
 import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
@@ -7,6 +10,7 @@ import { basename, join, relative } from "node:path";
 import { promisify } from "node:util";
 import { publint } from "publint";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { IS_EXTENDED } from "./support/extended.js";
 import { NATS_PROGRAM } from "./support/nats-program.js";
 import { startTestService, type TestService } from "./support/service.js";
 import { spawn } from "./support/started.js";
@@ -18,18 +22,21 @@ const GENERATED = new Set(["node_modules", "dist", "data", "coverage", ".git", "
 const PACKAGES = ["ironflow-kv", "@ironflow-kv/client", "@ironflow-kv/http2"] as const;
 type PackageName = (typeof PACKAGES)[number];
 
-const hasRegistry = await run("npm", ["view", "@bufbuild/protobuf", "version"], { timeout: 20_000 }).then(
-  () => true,
-  () => false,
-);
-if (!hasRegistry)
-  console.log("The tests of installed packages are skipped: the npm registry can't be reached.");
+const hasRegistry =
+  IS_EXTENDED &&
+  (await run("npm", ["view", "@bufbuild/protobuf", "version"], { timeout: 20_000 }).then(
+    () => true,
+    () => false,
+  ));
+if (IS_EXTENDED && !hasRegistry)
+  console.log("Skipped the tests of installed packages: the npm registry can't be reached.");
 
 let folder: string;
 let service: TestService;
 const tarballs = new Map<PackageName, string>();
 
 beforeAll(async () => {
+  if (!IS_EXTENDED) return;
   folder = await mkdtemp(join(tmpdir(), "ironflow-packages-"));
   const checkout = await cleanCheckout(join(folder, "checkout"));
   for (const workspace of [[], ["--workspace", "packages/client"], ["--workspace", "packages/http2"]]) {
@@ -46,6 +53,7 @@ beforeAll(async () => {
   service = await startTestService();
 });
 afterAll(async () => {
+  if (!IS_EXTENDED) return;
   await service.remove();
   await rm(folder, { recursive: true, force: true });
 });
@@ -93,7 +101,7 @@ await kv.bucket(name).put("k", "packed");
 console.log(KeyValueService.typeName, (await kv.bucket(name).get("k")).text());
 `;
 
-describe.each(PACKAGES)("%s as packed", (name) => {
+describe.runIf(IS_EXTENDED).each(PACKAGES)("%s as packed", (name) => {
   it("has nothing that publint objects to", async () => {
     const bytes = await readFile(tarballOf(name));
     const tarball = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength);
@@ -107,7 +115,7 @@ describe.each(PACKAGES)("%s as packed", (name) => {
   });
 });
 
-describe.skipIf(!hasRegistry)("the SDK, installed alone", () => {
+describe.runIf(hasRegistry)("the SDK, installed alone", () => {
   it.each([
     ["npm", ["npm", "install", "--no-audit", "--no-fund", "--engine-strict"]],
     ["pnpm", ["npx", "--yes", "pnpm@9.8.0", "add", "--engine-strict"]],
@@ -148,7 +156,7 @@ describe.skipIf(!hasRegistry)("the SDK, installed alone", () => {
   });
 });
 
-describe.skipIf(!hasRegistry)("the service, installed by npm", () => {
+describe.runIf(hasRegistry)("the service, installed by npm", () => {
   it("shows no engine warning on this Node, and serves", async () => {
     const application = await newApplication("service");
     const flags = ["--no-audit", "--no-fund", "--engine-strict", "--ignore-scripts"];

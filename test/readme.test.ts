@@ -11,6 +11,9 @@ import { spawn } from "./support/started.js";
 
 const ROOT = join(import.meta.dirname, "..");
 const run = promisify(execFile);
+/** Runs what `npx` finds in this repository, without the second that npx takes to find it. */
+const NPX =
+  'npx() { case "$1" in ironflow-kv) shift; node dist/src/main.js "$@";; *) node_modules/.bin/"$@";; esac; }';
 
 let service: TestService;
 beforeAll(async () => {
@@ -31,7 +34,8 @@ describe("README.md", () => {
     expect(steps.length).toBeGreaterThan(8);
     for (const step of steps) {
       const [command = "", ...answer] = step.split("\n");
-      const { stdout } = await run("bash", ["-c", command.replaceAll("http://127.0.0.1:9123", service.url)], {
+      const script = `${NPX}\n${command.replaceAll("http://127.0.0.1:9123", service.url)}`;
+      const { stdout } = await run("bash", ["-c", script], {
         cwd: ROOT,
         env: { ...process.env, IRONFLOW_SERVER: service.url },
       }).catch((error: unknown) => error as { stdout: string });

@@ -38,17 +38,16 @@ function dial(servers: string | string[]): Promise<NatsConnection> {
   });
 }
 
+export interface StoreOptions {
+  readonly isClustered?: boolean;
+  readonly isExclusive?: boolean;
+  readonly replicas?: number;
+  readonly watches?: Watches;
+  readonly limits?: Limits;
+}
+
 /** Opens a store over connections of its own, which reconnect for as long as it takes. */
-export async function openStore(
-  servers: string | string[],
-  options: {
-    isClustered?: boolean;
-    isExclusive?: boolean;
-    replicas?: number;
-    watches?: Watches;
-    limits?: Limits;
-  } = {},
-): Promise<OpenStore> {
+export async function openStore(servers: string | string[], options: StoreOptions = {}): Promise<OpenStore> {
   const connection = await dial(servers);
   const bulkConnection = await dial(servers);
   const limits = options.limits ?? DEFAULT_LIMITS;

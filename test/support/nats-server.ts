@@ -6,7 +6,7 @@ import { createServer, connect as connectSocket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { NATS_PROGRAM } from "./nats-program.js";
-import { spawn } from "./started.js";
+import { ended, spawn } from "./started.js";
 
 export interface TestNatsServer {
   readonly url: string;
@@ -21,10 +21,17 @@ export interface TestNatsServer {
   remove(): Promise<void>;
 }
 
-/** Starts a nats-server with JetStream. `syncAlways` is off for the speed of tests. `config` is added to its configuration. */
-export async function startNatsServer(
-  options: { config?: string; syncAlways?: boolean } = {},
-): Promise<TestNatsServer> {
+export interface NatsServerOptions {
+  /** Added to its configuration. */
+  readonly config?: string;
+  /** Default: false, for the speed of tests. */
+  readonly syncAlways?: boolean;
+  /** Whether it outlives the test file. Whoever starts it then removes it. */
+  readonly isShared?: boolean;
+}
+
+/** Starts a nats-server with JetStream. */
+export async function startNatsServer(options: NatsServerOptions = {}): Promise<TestNatsServer> {
   const directory = await mkdtemp(join(tmpdir(), "ironflow-nats-"));
   const port = await freePort();
   const configFile = join(directory, "nats.conf");
@@ -46,6 +53,7 @@ ${options.config ?? ""}
     },
     async start() {
       child = spawn(NATS_PROGRAM.program, ["-c", configFile], { stdio: ["ignore", "ignore", "ignore"] });
+      if (options.isShared === true) ended(child);
       await untilAnswers(port, child);
     },
     async stop(signal = "SIGKILL") {

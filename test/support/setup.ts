@@ -1,4 +1,4 @@
-/** Runs in every test file. */
+/** Runs in each test file. */
 import { afterAll } from "vitest";
 import { endStarted } from "./started.js";
 
