@@ -21,6 +21,7 @@ import { send1, send2, type TestAnswer } from "../support/http-client.js";
 import { startTestService, type TestService } from "../support/service.js";
 import { open1 } from "../support/sse-client.js";
 import { refusedUpgrade } from "../support/watch-client.js";
+import { IS_EXTENDED } from "../support/extended.js";
 
 /** What each method needs: a scope, any key, or no key. */
 const NEEDS: Readonly<Record<string, Access | "admin on *" | "any scope" | "any key" | "nothing">> = {
@@ -53,7 +54,6 @@ const NEEDS: Readonly<Record<string, Access | "admin on *" | "any scope" | "any 
 const ACCESSES: readonly Access[] = ["read", "write", "watch", "admin"];
 const ORIGIN = "https://app.example.com";
 const SCOPES = [...ACCESSES, "admin on *"];
-const isExtended = process.env.EXTENDED === "1";
 const ROOT_KEY = "the-root-key-of-tests";
 /** Neither exists: who gets past the check learns just that, and nothing is changed. */
 const MINE = "mine-1";
@@ -156,7 +156,7 @@ describe("every method", () => {
 
   const [firstDoor] = CONTRACT_DOORS;
   const refusals = CONTRACT_DOORS.flatMap((door) =>
-    (isExtended || door === firstDoor ? BAD_CREDENTIALS : BAD_CREDENTIALS.slice(0, 2)).map(
+    (IS_EXTENDED || door === firstDoor ? BAD_CREDENTIALS : BAD_CREDENTIALS.slice(0, 2)).map(
       ([what, credential]) => [door.name, what, door, credential] as const,
     ),
   );
@@ -172,7 +172,7 @@ describe("every method", () => {
     },
   );
 
-  const doors = CONTRACT_DOORS.filter((_, index) => isExtended || index % 5 === 0);
+  const doors = CONTRACT_DOORS.filter((_, index) => IS_EXTENDED || index % 5 === 0);
   const grants = doors.flatMap((door) => SCOPES.map((scope) => [door.name, scope, door] as const));
   it.each(grants)("through %s takes a key with %s for what it allows", async (name, scope, door) => {
     const transport = door.connect(service.url);

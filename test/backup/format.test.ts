@@ -5,6 +5,7 @@ import { FIRST_LINE, frameOf } from "../../src/backup/format.js";
 import { Ledger } from "../../src/backup/ledger.js";
 import { settingsOf } from "../../src/backup/records.js";
 import { compressed, fileOf, inspected, sampleFrames } from "./files.js";
+import { IS_EXTENDED } from "../support/extended.js";
 
 const FRAMES = sampleFrames();
 const FILE = fileOf(FRAMES);
@@ -59,7 +60,7 @@ describe("what is not whole", () => {
         file[at] = (file[at] ?? 0) ^ change;
         expect((await inspected(file)).problem).toBeDefined();
       }),
-      { numRuns: process.env.EXTENDED === "1" ? 20_000 : 500 },
+      { numRuns: IS_EXTENDED ? 20_000 : 500 },
     );
   });
 

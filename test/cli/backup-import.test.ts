@@ -10,6 +10,7 @@ import { CuttableProxy } from "../client/cuttable-proxy.js";
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import { contentsOf, fill, lineOf, numbered, put } from "./backup-support.js";
 import { run, type Run, type RunOptions } from "./support.js";
+import { IS_EXTENDED } from "../support/extended.js";
 
 let service: TestService;
 let kv: KeyValue;
@@ -177,7 +178,7 @@ describe("an import", () => {
     const before = await contentsOf(kv, other);
     await exported([one, other]);
     const id = /"backup_id":"(\w+)"/.exec((await cli(["verify", file, "--json"])).stdout)?.[1] ?? "";
-    for (const count of process.env.EXTENDED === "1" ? [0, 1, 499, 500, 501, 699, 700] : [0, 499, 700]) {
+    for (const count of IS_EXTENDED ? [0, 1, 499, 500, 501, 699, 700] : [0, 499, 700]) {
       await kv.deleteBucket(other);
       const description = `Not complete: an import of the backup ${id} is under way or was interrupted.`;
       await kv.createBucket({ name: other, history: 2, description });

@@ -10,6 +10,7 @@ import { CuttableProxy } from "../client/cuttable-proxy.js";
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import { type Contents, contentsOf, fill, isSameBackup, numbered } from "./backup-support.js";
 import { runBuilt, start } from "./support.js";
+import { IS_EXTENDED } from "../support/extended.js";
 
 const ENTRIES = 4_000;
 
@@ -75,7 +76,7 @@ describe("an export", () => {
   it("goes on by itself when the connection breaks", async () => {
     const proxy = await CuttableProxy.to(service);
     const part = join(directory, "cut");
-    for (const passing of process.env.EXTENDED === "1" ? [100_000, 500_000, 900_000] : [500_000]) {
+    for (const passing of IS_EXTENDED ? [100_000, 500_000, 900_000] : [500_000]) {
       proxy.holdAnswers(passing);
       const exporting = runBuilt(["export", "--output", part, "--force"], {
         env: { IRONFLOW_SERVER: proxy.url },

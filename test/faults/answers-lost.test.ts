@@ -11,7 +11,7 @@ import { type FaultyLink, openFaultyLink } from "../nats/faulty-link.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { type Deployment, deploy } from "./deployment.js";
 import { LossyWriters, type ToldWrite } from "./lossy-writers.js";
-import { IS_FULL, report, SEED, times } from "./report.js";
+import { IS_LONG, report, SEED, times } from "./report.js";
 import { type StoredMessage, StoredMessages } from "./stored-messages.js";
 import { randomFrom } from "./workload.js";
 
@@ -45,7 +45,7 @@ it(
     await buckets.createBucket({ name: "changing" });
     const stored = await StoredMessages.of(nats.url, BUCKETS);
     const writers = new LossyWriters({ urls: [copies[0].url, copies[1].url], buckets: BUCKETS, random });
-    const rounds = times(150, 6);
+    const rounds = times({ full: 150, medium: 30, short: 6 });
     for (let round = 0; round < rounds; round++) {
       const link = links[random(2) === 0 ? 0 : 1];
       // What the copy sends from here on arrives, or not; no answer comes back.
@@ -75,7 +75,7 @@ it(
     expect(findings).toEqual({ twice: [], wrong: [] });
     expect(writers.acknowledged).toBeGreaterThan(rounds);
   },
-  IS_FULL ? 900_000 : 120_000,
+  IS_LONG ? 900_000 : 120_000,
 );
 
 /** Writes that are stored more than once. */

@@ -7,7 +7,7 @@ import { BucketService } from "@ironflow-kv/client/gen";
 import { type FaultyLink, openFaultyLink } from "../nats/faulty-link.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { type Deployment, deploy } from "./deployment.js";
-import { IS_FULL, NOTHING_WRONG, report, SEED, times } from "./report.js";
+import { IS_LONG, NOTHING_WRONG, report, SEED, times } from "./report.js";
 import { HISTORY, randomFrom, Workload } from "./workload.js";
 
 let nats: TestNatsServer;
@@ -34,7 +34,7 @@ it(
   async () => {
     const workload = new Workload({ urls: [service.url], bucket: "faults", seed: SEED, keys: 16 });
     const random = randomFrom(SEED + 11);
-    const rounds = times(100, 6);
+    const rounds = times({ full: 100, medium: 25, short: 6 });
     for (let round = 0; round < rounds; round++) {
       await workload.untilWritten();
       // What the client sends from here on arrives, or not; no answer comes back.
@@ -49,5 +49,5 @@ it(
     expect(findings).toMatchObject(NOTHING_WRONG);
     expect(findings.acknowledged).toBeGreaterThan(rounds);
   },
-  IS_FULL ? 600_000 : 120_000,
+  IS_LONG ? 600_000 : 120_000,
 );

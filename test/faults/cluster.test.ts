@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { BucketService } from "@ironflow-kv/client/gen";
 import { startNatsCluster, type TestCluster } from "../support/nats-cluster.js";
 import { type Deployment, deploy } from "./deployment.js";
-import { IS_FULL, NOTHING_WRONG, percentiles, report, SEED, times } from "./report.js";
+import { IS_LONG, NOTHING_WRONG, percentiles, report, SEED, times } from "./report.js";
 import { HISTORY, randomFrom, reasonOf, Workload } from "./workload.js";
 
 let cluster: TestCluster;
@@ -112,12 +112,12 @@ it(
     /** Where the leader was killed or cut off: another one has to be elected before a write goes through. */
     const electionsMs: number[] = [];
     const names = Object.keys(strikes);
-    const rounds = times(32, names.length);
+    const rounds = times({ full: 32, medium: 2 * names.length, short: names.length });
     for (let round = 0; round < rounds; round++) {
       await whole();
       await workload.untilWritten();
       const name = names[round % names.length] ?? "";
-      const strike = strikes[name]?.(1_000 + random(times(5_000, 1_000)));
+      const strike = strikes[name]?.(1_000 + random(times({ full: 5_000, medium: 3_000, short: 1_000 })));
       // The pause that a client sees: from the strike to the first write that was sent after it and acknowledged.
       const pauseMs = await workload.untilWritten();
       pausesMs.push(pauseMs);
@@ -135,5 +135,5 @@ it(
     expect(findings).toMatchObject(NOTHING_WRONG);
     expect(findings.acknowledged).toBeGreaterThan(rounds);
   },
-  IS_FULL ? 1_800_000 : 180_000,
+  IS_LONG ? 1_800_000 : 180_000,
 );

@@ -5,7 +5,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { BucketService } from "@ironflow-kv/client/gen";
 import { type Deployment, deploy, isAlive, natsServerOf } from "./deployment.js";
-import { IS_FULL, NOTHING_WRONG, percentiles, report, SEED, times } from "./report.js";
+import { IS_LONG, NOTHING_WRONG, percentiles, report, SEED, times } from "./report.js";
 import { HISTORY, randomFrom, Workload } from "./workload.js";
 
 let service: Deployment;
@@ -22,7 +22,7 @@ afterEach(async () => {
 
 /** What a process may take to end when the service that started it was killed. */
 const GONE_MS_MAX = 5_000;
-const TIMEOUT_MS = IS_FULL ? 1_200_000 : 120_000;
+const TIMEOUT_MS = IS_LONG ? 1_200_000 : 120_000;
 
 function killNats(): Promise<readonly number[]> {
   const pid = natsServerOf(service.pid);
@@ -45,11 +45,11 @@ async function leftOver(pids: readonly number[]): Promise<number> {
 }
 
 it.each<[string, number, () => Promise<readonly number[]>]>([
-  ["nats-server killed", times(50, 2), killNats],
-  ["service killed", times(50, 2), restart],
+  ["nats-server killed", times({ full: 50, medium: 8, short: 2 }), killNats],
+  ["service killed", times({ full: 50, medium: 8, short: 2 }), restart],
   [
     "both killed at once",
-    times(20, 1),
+    times({ full: 20, medium: 4, short: 1 }),
     async () => {
       await killNats();
       return restart();

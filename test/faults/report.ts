@@ -1,13 +1,18 @@
 /** How long a run is, from which numbers it is made, and the lines that it prints. */
 import type { Findings } from "./workload.js";
 
-/** `npm run test:faults`: the figures of docs/durability.md. Otherwise a short form that a test run can afford. */
-export const IS_FULL = process.env.FAULTS === "full";
+const DEPTH = process.env.FAULTS ?? "short";
+/** `npm run test:faults`: the figures of docs/durability.md. */
+export const IS_FULL = DEPTH === "full";
+/** FAULTS=medium, which `.ci/run` sets, or FAULTS=full. Otherwise a short form that `npm test` can afford. */
+export const IS_LONG = IS_FULL || DEPTH === "medium";
 /** Set FAULTS_SEED to repeat a run. */
 export const SEED = Number(process.env.FAULTS_SEED ?? 1);
 
-export function times(full: number, short: number): number {
-  return IS_FULL ? full : short;
+/** What this run takes of the three. */
+export function times({ full, medium, short }: { full: number; medium: number; short: number }): number {
+  if (IS_FULL) return full;
+  return IS_LONG ? medium : short;
 }
 
 /** Prints a row. */

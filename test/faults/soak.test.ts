@@ -8,11 +8,11 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { freePort, startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { type Deployment, deploy } from "./deployment.js";
-import { IS_FULL, report, SEED, times } from "./report.js";
+import { IS_LONG, report, SEED, times } from "./report.js";
 import { MixedLoad } from "./soak.js";
 
-const ROUNDS = times(30, 3);
-const ROUND_MS = times(60_000, 1_000);
+const ROUNDS = times({ full: 30, medium: 4, short: 3 });
+const ROUND_MS = times({ full: 60_000, medium: 10_000, short: 1_000 });
 const SETTLE_MS_MAX = 20_000;
 
 /** What a process holds while nobody asks anything of it. */
@@ -67,7 +67,7 @@ it(
       expect(files).toBeLessThanOrEqual(rests[0]?.files ?? 0);
     }
   },
-  IS_FULL ? 2_700_000 : 120_000,
+  IS_LONG ? 2_700_000 : 120_000,
 );
 
 /** Waits until connections and watches of the load are gone: until no more files are open than the first time, or for a while. */

@@ -18,8 +18,9 @@ import {
   uint32,
 } from "../../packages/http2/test/raw-session.js";
 import { startTarget, type Target } from "./target.js";
+import { IS_EXTENDED } from "../support/extended.js";
 
-const SCALE = process.env.EXTENDED === "1" ? 10 : 0.2;
+const SCALE = IS_EXTENDED ? 10 : 0.2;
 const MEGABYTE = 1_048_576;
 /** What a heap without garbage may differ by from one time to the next. */
 const MEMORY_SLACK_BYTES = 8 * MEGABYTE;

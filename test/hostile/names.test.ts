@@ -7,6 +7,7 @@ import { ALL_DOORS } from "../api/doors.js";
 import { send1, send2 } from "../support/http-client.js";
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import { refusedUpgrade } from "../support/watch-client.js";
+import { IS_EXTENDED } from "../support/extended.js";
 
 const LONG = "x".repeat(10_240);
 /** Keys that are allowed, whatever they look like, and mean themselves alone. */
@@ -79,7 +80,7 @@ async function expectRefused(name: string, calls: readonly (() => Promise<unknow
 /** One of each wire form; all in the extended run. */
 const DOORS = ALL_DOORS.filter(
   ({ name }) =>
-    process.env.EXTENDED === "1" ||
+    IS_EXTENDED ||
     /^(gRPC proto, HTTP\/2|gRPC-Web JSON, HTTP\/1.1|Connect JSON, HTTP\/2|Connect GET|REST, watch over SSE)/.test(
       name,
     ),

@@ -5,9 +5,7 @@ import { pid as ownPid } from "node:process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type DataDirLock, lockDataDir } from "../../src/nats/embedded/data-dir-lock.js";
 import { StartError } from "../../src/nats/client/start-error.js";
-import { killParent, useParents } from "./parent-process.js";
-
-const startParent = useParents();
+import { killParent, startParent } from "./parent-process.js";
 
 let scratch: string;
 beforeAll(async () => {

@@ -25,10 +25,8 @@ import {
 } from "../../src/nats/embedded/embedded-server.js";
 import { StartError } from "../../src/nats/client/start-error.js";
 import { NATS_PROGRAM } from "../support/nats-program.js";
-import { killParent, useParents } from "./parent-process.js";
+import { killParent, startParent } from "./parent-process.js";
 import { childrenOf, isAlive, listeningAddresses, processesNaming, untilGone } from "./processes.js";
-
-const startParent = useParents();
 
 let scratch: string;
 const cleanUp: (() => Promise<unknown>)[] = [];

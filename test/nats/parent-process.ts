@@ -1,12 +1,13 @@
 /** A program of its own that owns an embedded nats-server, so that tests can kill it. */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { rmSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import ts from "typescript";
-import { afterAll, beforeAll } from "vitest";
+import { spawn } from "../support/started.js";
 
 const ROOT = join(import.meta.dirname, "../..");
 
@@ -19,20 +20,14 @@ export interface ParentProcess {
   readonly pass: string;
 }
 
-/**
- * Call once in a test file. What it returns starts a Node process, in a process group of its own, that calls startEmbedded and ignores
- * Ctrl-C, and resolves when it has. (Per file, as test files that share a worker share this module too.)
- */
-export function useParents(): (dataDir: string) => Promise<ParentProcess> {
-  let directory: string;
-  beforeAll(async () => {
-    directory = await compile();
-  });
-  afterAll(() => rm(directory, { recursive: true, force: true }));
-  return (dataDir) => startParent(join(directory, "parent.mjs"), dataDir);
-}
+/** Shared by the files of a worker, as it takes a second to compile. */
+let compiled: Promise<string> | undefined;
 
-async function startParent(script: string, dataDir: string): Promise<ParentProcess> {
+/**
+ * Starts a Node process, in a process group of its own, that calls startEmbedded and ignores Ctrl-C. Resolves when its server is ready.
+ */
+export async function startParent(dataDir: string): Promise<ParentProcess> {
+  const script = join(await (compiled ??= compile()), "parent.mjs");
   const child = spawn(process.execPath, [script, dataDir], {
     detached: true,
     stdio: ["ignore", "pipe", "inherit"],
@@ -54,6 +49,7 @@ export async function killParent(parent: ParentProcess): Promise<void> {
 /** Compiles the few files that it needs, as sources can't be run by Node itself. */
 async function compile(): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "ironflow-parent-"));
+  process.once("exit", () => rmSync(directory, { recursive: true, force: true }));
   await writeFile(join(directory, "package.json"), '{ "name": "ironflow-kv", "type": "module" }');
   await symlink(join(ROOT, "node_modules"), join(directory, "node_modules"));
   await symlink(join(ROOT, "embedded"), join(directory, "embedded"));

@@ -5,8 +5,7 @@ import type { Consistency, Store } from "../../src/kv/store.js";
 import { startNatsCluster, type TestCluster } from "../support/nats-cluster.js";
 import { bytes, historyOf, newBucketName, scope, text } from "./store-contract.js";
 import { type OpenStore, openStore } from "./store-support.js";
-
-const IS_EXTENDED = process.env.EXTENDED === "1";
+import { IS_EXTENDED } from "../support/extended.js";
 
 let cluster: TestCluster;
 /** Each knows its own node only. */

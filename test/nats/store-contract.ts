@@ -4,8 +4,8 @@ import { expect } from "vitest";
 import { KvError, type KvErrorKind } from "../../src/kv/errors.js";
 import type { CallScope, Consistency, Entry, Store } from "../../src/kv/store.js";
 
-/** A scope that ends after so many milliseconds. */
-export function scope(timeMs = 10_000, signal = new AbortController().signal): CallScope {
+/** A scope that ends after so many milliseconds. Default: more than a busy machine needs. */
+export function scope(timeMs = 60_000, signal = new AbortController().signal): CallScope {
   return { deadlineMs: performance.now() + timeMs, signal };
 }
 

@@ -1,66 +1,34 @@
 /** Writes with an idempotency key that are sent again after this copy, or the storage, lost some of what it knew of the first sending. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import type { KvError } from "../../src/kv/errors.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import type { Store, WriteOptions } from "../../src/kv/store.js";
 import { startNatsCluster } from "../support/nats-cluster.js";
-import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
-import { type FaultyLink, openFaultyLink } from "./faulty-link.js";
 import { holdRequests } from "./held-requests.js";
-import { bytes, expectRefusal, historyOf, newBucketName, refusal, scope, text } from "./store-contract.js";
-import { type OpenStore, openStore } from "./store-support.js";
+import { createOnCluster, moveLeader } from "./on-clusters.js";
+import { bytes, expectRefusal, newBucketName, refusal, scope, text } from "./store-contract.js";
+import { openStore } from "./store-support.js";
+import { KEY, type TwoCopies, twoCopiesTest } from "./two-copies.js";
 
-const KEY: WriteOptions = { idempotencyKey: "5f0c9a52-2f0f-4a06-9d3b-6c4a1f1f7a55" };
 const RETRY: WriteOptions = { ...KEY, sentBefore: { after: 0n, ageMs: 5 } };
 const KEYED_WRITES_MAX = 4;
 /** How long a copy of the service uses what it read of a bucket, in milliseconds. */
 const FACTS_MS = 1_000;
 
-let server: TestNatsServer;
-let link: FaultyLink;
-/** Two copies of the service: one over a link that can fail. */
-let faulty: OpenStore;
-let sound: OpenStore;
-let bucket: string;
-
-beforeAll(async () => {
-  server = await startNatsServer();
+// Of its own, as it is restarted.
+const it = twoCopiesTest({
+  ownServer: {},
+  bucket: {},
+  faultyLimits: { ...DEFAULT_LIMITS, keyedWritesMax: KEYED_WRITES_MAX },
 });
-afterAll(() => server.remove());
-
-beforeEach(async () => {
-  link = await openFaultyLink(server.port);
-  const limits = { ...DEFAULT_LIMITS, keyedWritesMax: KEYED_WRITES_MAX };
-  [faulty, sound] = await Promise.all([openStore(link.url, { limits }), openStore(server.url)]);
-  bucket = newBucketName();
-  await sound.store.createBucket({ name: bucket }, scope());
-});
-afterEach(async () => {
-  link.heal();
-  await Promise.all([faulty.close(), sound.close()]);
-  await link.close();
-});
-
-const put = (store: Store, value: string, options: WriteOptions = {}, within = scope()): Promise<bigint> =>
-  store.put(bucket, "k", bytes(value), options, within);
-const read = async (): Promise<string> => text((await sound.store.get(bucket, "k", 0n, scope())).value);
-
-async function untilConnected({ store }: OpenStore): Promise<void> {
-  const isUp = (): Promise<boolean> =>
-    store.ping(scope(1_000)).then(
-      () => true,
-      () => false,
-    );
-  while (!(await isUp())) await new Promise((resolve) => setTimeout(resolve, 5));
-}
 
 /** Begins a write that is applied and gets no answer; `giveUp` ends it. */
-async function loseAnswer(): Promise<{ giveUp: () => Promise<void> }> {
+async function loseAnswer(copies: TwoCopies): Promise<{ giveUp: () => Promise<void> }> {
   const aborter = new AbortController();
-  const lost = link.loseAnswersTo("Nats-Msg-Id");
-  const outcome = refusal(put(faulty.store, "mine", KEY, scope(60_000, aborter.signal)));
+  const lost = copies.link.loseAnswersTo("Nats-Msg-Id");
+  const outcome = refusal(copies.put(copies.faulty.store, "mine", KEY, scope(60_000, aborter.signal)));
   await lost;
-  while ((await historyOf(sound.store, bucket, "k", scope()).catch(() => [])).length === 0);
+  await copies.untilStored();
   return {
     async giveUp() {
       aborter.abort();
@@ -69,97 +37,94 @@ async function loseAnswer(): Promise<{ giveUp: () => Promise<void> }> {
   };
 }
 
-async function disconnect(): Promise<void> {
-  link.isDown = true;
-  link.cut();
-  while (faulty.link.isConnected) await new Promise(setImmediate);
-}
-
 describe("while NATS is away", () => {
-  it("a write that waits for an earlier sending is unknown when its time is over", async () => {
-    const { giveUp } = await loseAnswer();
-    await disconnect();
-    await expectRefusal(put(faulty.store, "mine", KEY, scope(50)), "outcome_unknown");
+  it("a write that waits for an earlier sending is unknown when its time is over", async ({ copies }) => {
+    const { giveUp } = await loseAnswer(copies);
+    await copies.disconnect();
+    await expectRefusal(copies.put(copies.faulty.store, "mine", KEY, scope(50)), "outcome_unknown");
     await giveUp();
   });
 
-  it("a write is unknown whose earlier sending is", async () => {
-    const { giveUp } = await loseAnswer();
-    await disconnect();
+  it("a write is unknown whose earlier sending is", async ({ copies }) => {
+    const { giveUp } = await loseAnswer(copies);
+    await copies.disconnect();
     await giveUp();
-    await expectRefusal(put(faulty.store, "mine", KEY, scope(50)), "outcome_unknown");
+    await expectRefusal(copies.put(copies.faulty.store, "mine", KEY, scope(50)), "outcome_unknown");
   });
 
-  it("a write is unknown whose earlier sending was acknowledged", async () => {
-    await put(faulty.store, "mine", KEY);
-    await disconnect();
-    await expectRefusal(put(faulty.store, "mine", KEY, scope(50)), "outcome_unknown");
-    const again = put(faulty.store, "mine", KEY, scope(60_000));
-    link.heal();
+  it("a write is unknown whose earlier sending was acknowledged", async ({ copies }) => {
+    await copies.put(copies.faulty.store, "mine", KEY);
+    await copies.disconnect();
+    await expectRefusal(copies.put(copies.faulty.store, "mine", KEY, scope(50)), "outcome_unknown");
+    const again = copies.put(copies.faulty.store, "mine", KEY, scope(60_000));
+    copies.link.heal();
     expect(await again).toBe(1n);
   });
 });
 
-it("an earlier sending whose outcome is unknown is not forgotten where the next one fails", async () => {
-  const { giveUp } = await loseAnswer();
-  await disconnect();
+it("an earlier sending whose outcome is unknown is not forgotten where the next one fails", async ({
+  copies,
+  server,
+}) => {
+  const { giveUp } = await loseAnswer(copies);
+  await copies.disconnect();
   await giveUp();
-  link.heal();
-  await untilConnected(faulty);
+  copies.link.heal();
+  await copies.untilConnected();
   // The next one finds that the bucket is the same, and then can't read its facts, as those of the start are too old.
-  let held = holdRequests(faulty.connection, "STREAM.INFO");
-  const failed = refusal(put(faulty.store, "mine", KEY, scope(2_000)));
+  let held = holdRequests(copies.faulty.connection, "STREAM.INFO");
+  const failed = refusal(copies.put(copies.faulty.store, "mine", KEY, scope(2_000)));
   for (const waitMs of [0, FACTS_MS]) {
     await held.seen(1);
     await new Promise((resolve) => setTimeout(resolve, waitMs));
     held.release();
-    held = holdRequests(faulty.connection, "STREAM.INFO");
+    held = holdRequests(copies.faulty.connection, "STREAM.INFO");
   }
   await failed;
   held.release();
   // Nor where the next one is refused for what says nothing of the earlier one.
-  await sound.store.updateBucket(bucket, { maxValueSize: 1 }, scope());
-  await disconnect();
-  link.heal();
-  await untilConnected(faulty);
-  await expectRefusal(put(faulty.store, "mine", KEY), "value_too_large");
-  await sound.store.updateBucket(bucket, { maxValueSize: 0 }, scope());
-  await put(sound.store, "theirs");
+  await copies.sound.store.updateBucket(copies.bucket, { maxValueSize: 1 }, scope());
+  await copies.disconnect();
+  copies.link.heal();
+  await copies.untilConnected();
+  await expectRefusal(copies.put(copies.faulty.store, "mine", KEY), "value_too_large");
+  await copies.sound.store.updateBucket(copies.bucket, { maxValueSize: 0 }, scope());
+  await copies.put(copies.sound.store, "theirs");
   await server.stop("SIGKILL");
   await server.start();
-  await Promise.all([faulty, sound].map(untilConnected));
-  await expectRefusal(put(faulty.store, "mine", KEY), "outcome_unknown");
-  expect(await read()).toBe("theirs");
+  await copies.untilConnected();
+  await expectRefusal(copies.put(copies.faulty.store, "mine", KEY), "outcome_unknown");
+  expect(await copies.read()).toBe("theirs");
 });
 
-it("a copy of the service that forgot a write for many others asks the storage", async () => {
-  expect(await put(faulty.store, "mine", KEY)).toBe(1n);
-  await put(sound.store, "theirs");
+it("a copy of the service that forgot a write for many others asks the storage", async ({ copies }) => {
+  expect(await copies.put(copies.faulty.store, "mine", KEY)).toBe(1n);
+  await copies.put(copies.sound.store, "theirs");
   // Known to this copy: another request with the same key is told apart.
-  await expectRefusal(put(faulty.store, "other", KEY), "idempotency_key_reused", 1n);
+  await expectRefusal(copies.put(copies.faulty.store, "other", KEY), "idempotency_key_reused", 1n);
   for (let count = 0; count < KEYED_WRITES_MAX; count++) {
     const options = { idempotencyKey: `filler-${count}` };
-    await faulty.store.put(bucket, `filler.${count}`, bytes("v"), options, scope());
+    await copies.faulty.store.put(copies.bucket, `filler.${count}`, bytes("v"), options, scope());
   }
-  for (const options of [KEY, RETRY]) expect(await put(faulty.store, "mine", options)).toBe(1n);
+  for (const options of [KEY, RETRY]) expect(await copies.put(copies.faulty.store, "mine", options)).toBe(1n);
   // The entry is gone: the key alone counts.
-  expect(await put(sound.store, "other", KEY)).toBe(1n);
-  expect(await read()).toBe("theirs");
+  expect(await copies.put(copies.sound.store, "other", KEY)).toBe(1n);
+  expect(await copies.read()).toBe("theirs");
 });
 
-it("a write has its result whose entry an import replaced", async () => {
-  expect(await put(faulty.store, "mine", KEY)).toBe(1n);
+it("a write has its result whose entry an import replaced", async ({ copies }) => {
+  expect(await copies.put(copies.faulty.store, "mine", KEY)).toBe(1n);
   const entry = { key: "k", value: bytes("theirs"), operation: "put", contentType: "" } as const;
-  await sound.store.importEntries(bucket, 1n, [entry], scope());
-  for (const { store } of [faulty, sound]) {
-    for (const options of [KEY, RETRY]) expect(await put(store, "mine", options)).toBe(1n);
+  await copies.sound.store.importEntries(copies.bucket, 1n, [entry], scope());
+  for (const { store } of [copies.faulty, copies.sound]) {
+    for (const options of [KEY, RETRY]) expect(await copies.put(store, "mine", options)).toBe(1n);
   }
-  expect(await read()).toBe("theirs");
+  expect(await copies.read()).toBe("theirs");
 });
 
 describe("in a bucket of another program, which evicts the oldest entries", () => {
-  beforeEach(async () => {
-    bucket = newBucketName();
+  it.beforeEach(async ({ open, bucket }) => {
+    await open.store.deleteBucket(bucket, scope());
     const config = {
       name: `KV_APP_${bucket}`,
       subjects: [`$KV.APP_${bucket}.>`],
@@ -170,66 +135,56 @@ describe("in a bucket of another program, which evicts the oldest entries", () =
       allow_direct: true,
       num_replicas: 1,
     };
-    await sound.connection.request(`$JS.API.STREAM.CREATE.${config.name}`, JSON.stringify(config));
+    await open.connection.request(`$JS.API.STREAM.CREATE.${config.name}`, JSON.stringify(config));
   });
-  const evict = async (): Promise<void> => {
+  const evict = async (copies: TwoCopies): Promise<void> => {
     for (let index = 0; index < 3; index++) {
-      await sound.store.put(bucket, `filler.${index}`, bytes("v"), {}, scope());
+      await copies.sound.store.put(copies.bucket, `filler.${index}`, bytes("v"), {}, scope());
     }
-    await expectRefusal(sound.store.get(bucket, "k", 0n, scope()), "key_not_found");
+    await expectRefusal(copies.sound.store.get(copies.bucket, "k", 0n, scope()), "key_not_found");
   };
 
-  it("a write has its result, or is unknown where the storage was restarted", async () => {
-    expect(await put(faulty.store, "mine", KEY)).toBe(1n);
-    await evict();
-    for (const { store } of [faulty, sound]) {
-      for (const options of [KEY, RETRY]) expect(await put(store, "mine", options)).toBe(1n);
+  it("a write has its result, or is unknown where the storage was restarted", async ({ copies, server }) => {
+    expect(await copies.put(copies.faulty.store, "mine", KEY)).toBe(1n);
+    await evict(copies);
+    for (const { store } of [copies.faulty, copies.sound]) {
+      for (const options of [KEY, RETRY]) expect(await copies.put(store, "mine", options)).toBe(1n);
     }
     await server.stop("SIGKILL");
     await server.start();
     const fresh = await openStore(server.url);
-    await expectRefusal(put(fresh.store, "mine", { ...KEY, sentBefore: { after: 0n } }), "outcome_unknown");
+    await expectRefusal(
+      copies.put(fresh.store, "mine", { ...KEY, sentBefore: { after: 0n } }),
+      "outcome_unknown",
+    );
     await fresh.close();
   });
 });
 
 it("a write has its result on a cluster whose leader changed, or died", { timeout: 120_000 }, async () => {
+  const bucket = newBucketName();
   const cluster = await startNatsCluster();
   const urls = cluster.servers.map(({ url }) => url);
   const copies = await Promise.all([1, 2].map(() => openStore(urls, { isClustered: true, replicas: 3 })));
   const [one, other] = copies;
   try {
     if (one === undefined || other === undefined) throw new Error("no copies");
-    const created = (): Promise<boolean> =>
-      one.store.createBucket({ name: bucket }, scope(30_000)).then(
-        () => true,
-        () => false,
-      );
-    while (!(await created()));
+    await createOnCluster(one.store, { name: bucket });
     /** A cluster without a leader refuses; then nothing was written. */
     const stubbornly = async (store: Store, value: string, options: WriteOptions): Promise<bigint> => {
       for (;;) {
-        const done = await put(store, value, options, scope(60_000)).catch(
-          (error: unknown) => error as KvError,
-        );
+        const done = await store
+          .put(bucket, "k", bytes(value), options, scope(60_000))
+          .catch((error: unknown) => error as KvError);
         if (typeof done === "bigint") return done;
         if (done.kind !== "unavailable") throw done;
-        await new Promise((resolve) => setTimeout(resolve, 50));
       }
     };
     expect(await stubbornly(one.store, "mine", KEY)).toBe(1n);
     expect(await stubbornly(other.store, "theirs", {})).toBe(2n);
-    // A stream without a leader does not answer.
-    const leader = async (): Promise<string> => {
-      const info = one.connection.request(`$JS.API.STREAM.INFO.KV_APP_${bucket}`, "", { timeout: 1_000 });
-      const reply = await info.catch(() => undefined);
-      return reply?.json<{ cluster?: { leader?: string } }>().cluster?.leader ?? "";
-    };
-    const before = await leader();
-    await one.connection.request(`$JS.API.STREAM.LEADER.STEPDOWN.KV_APP_${bucket}`, "", { timeout: 30_000 });
-    while ([before, ""].includes(await leader())) await new Promise((resolve) => setTimeout(resolve, 50));
+    const leader = await moveLeader(one.connection, bucket);
     for (const options of [KEY, RETRY]) expect(await stubbornly(other.store, "mine", options)).toBe(1n);
-    await cluster.servers[Number((await leader()).slice(1))]?.stop("SIGKILL");
+    await cluster.servers[Number(leader.slice(1))]?.stop("SIGKILL");
     for (const options of [KEY, RETRY]) expect(await stubbornly(other.store, "mine", options)).toBe(1n);
     expect(text((await other.store.get(bucket, "k", 0n, scope(60_000))).value)).toBe("theirs");
   } finally {

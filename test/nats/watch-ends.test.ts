@@ -7,9 +7,10 @@ import type { Watcher } from "../../src/nats/watch/watcher.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { TestBucket, type TestBucketOptions } from "./watch-bucket.js";
 import { line, newHubs, read, scope, subscriptions, tick } from "./watching.js";
+import { IS_EXTENDED } from "../support/extended.js";
 
 /** EXTENDED=1 opens many more. */
-const OPENED = process.env["EXTENDED"] === "1" ? 20_000 : 2_000;
+const OPENED = IS_EXTENDED ? 20_000 : 2_000;
 
 let server: TestNatsServer;
 let connection: NatsConnection;

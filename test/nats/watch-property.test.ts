@@ -9,8 +9,9 @@ import { startNatsServer, type TestNatsServer } from "../support/nats-server.js"
 import { TestBucket } from "./watch-bucket.js";
 import { compare, type Watched, type Written } from "./watch-model.js";
 import { line, newHubs, scope } from "./watching.js";
+import { IS_EXTENDED } from "../support/extended.js";
 
-const RUNS = process.env["EXTENDED"] === "1" ? 300 : 12;
+const RUNS = IS_EXTENDED ? 300 : 12;
 const KEYS = ["a", "b", "user.1", "user.2", "user.1.name", "user-7", "x=y", "ü.1"];
 const FILTERS = ["a", "user.*", "user.>", "user-*", "*.1", "*", ">", "nothing.*", "ü.1"];
 

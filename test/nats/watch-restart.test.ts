@@ -12,8 +12,8 @@ import { startNatsServer, type TestNatsServer } from "../support/nats-server.js"
 import { TestBucket } from "./watch-bucket.js";
 import { compare, type Watched, type Written } from "./watch-model.js";
 import { newHubs, scope, tick } from "./watching.js";
+import { IS_EXTENDED } from "../support/extended.js";
 
-const IS_EXTENDED = process.env["EXTENDED"] === "1";
 const KILLS = IS_EXTENDED ? 20 : 3;
 const DROPS = IS_EXTENDED ? 500 : 60;
 const WRITERS = 8;

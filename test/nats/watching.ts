@@ -3,6 +3,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { DEFAULT_LIMITS, type Limits } from "../../src/kv/limits.js";
 import type { CallScope, WatchEvent } from "../../src/kv/store.js";
 import { WatchHubs } from "../../src/nats/watch/hubs.js";
+import { scope as scopeOf } from "./store-contract.js";
 import { linkOf } from "./store-support.js";
 import type { Watcher } from "../../src/nats/watch/watcher.js";
 
@@ -26,7 +27,7 @@ export function newHubs(
 }
 
 export function scope(signal = new AbortController().signal): CallScope {
-  return { deadlineMs: performance.now() + 10_000, signal };
+  return scopeOf(undefined, signal);
 }
 
 /** The next events as short text, such as `put a=1 @3`. */

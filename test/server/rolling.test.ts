@@ -11,9 +11,9 @@ import { Balancer } from "../support/balancer.js";
 import { Load, loadClients } from "../support/load.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { spawn } from "../support/started.js";
+import { IS_EXTENDED } from "../support/extended.js";
 
 const ROOT = join(import.meta.dirname, "../..");
-const IS_EXTENDED = process.env.EXTENDED === "1";
 const RESTARTS = IS_EXTENDED ? 50 : 3;
 /** Long enough for the balancer to see it, and for each kept connection of HTTP/1.1 to hear of it by an answer. */
 const SHUTDOWN_DELAY_MS = 2_000;

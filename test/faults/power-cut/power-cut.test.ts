@@ -3,7 +3,7 @@ import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterEach, expect, it } from "vitest";
 import { BucketService } from "@ironflow-kv/client/gen";
-import { IS_FULL, SEED, report, times } from "../report.js";
+import { IS_FULL, IS_LONG, SEED, report, times } from "../report.js";
 import { randomFrom } from "../workload.js";
 import { CuttableService } from "./cuts.js";
 import { diskProblem } from "./disk.js";
@@ -17,7 +17,7 @@ const BUCKETS = [
   { name: "history", history: 5 },
   { name: "expiring", history: 1, ttl: { seconds: 86_400n } },
 ];
-const TIMEOUT_MS = IS_FULL ? 1_800_000 : 120_000;
+const TIMEOUT_MS = IS_LONG ? 1_800_000 : 120_000;
 
 const problem = await diskProblem();
 if (problem !== undefined) console.log(`Skipped: the power can't be cut here: ${problem}.`);
@@ -44,12 +44,12 @@ it.skipIf(problem !== undefined).for(["journal", "paths"] as const)(
     for (const bucket of BUCKETS) await buckets.createBucket(bucket);
     const random = randomFrom(SEED + 5);
     const writers = new Writers(cuttable.url, WRITERS, BUCKETS, SEED);
-    const count = times(30, 2);
+    const count = times({ full: 30, medium: 6, short: 1 });
     const lost = { writes: 0, keys: 0, cuts: 0, keysAtOnce: 0 };
     const dropped = { Files: 0, Bytes: 0, Names: 0 };
     for (let cut = 0; cut < count; cut++) {
       writers.start();
-      await writers.untilAcknowledged(100 + random(times(4_000, 400)));
+      await writers.untilAcknowledged(100 + random(times({ full: 4_000, medium: 1_000, short: 400 })));
       const ended = writers.finish();
       const taken = await cuttable.cut();
       await ended;
