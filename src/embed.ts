@@ -7,6 +7,7 @@ import { serveMetrics } from "./listener/metrics-server.js";
 import { ConnectionFacts } from "./nats/client/connection-facts.js";
 import { createJetStreamStore } from "./nats/store.js";
 import { createSystemBuckets } from "./nats/system-bucket.js";
+import { Feeds } from "./nats/feed/feeds.js";
 import { WatchHubs } from "./nats/watch/hubs.js";
 import { createDoors } from "./protocol/doors.js";
 import type { MetricsOptions } from "./protocol/metrics.js";
@@ -80,7 +81,9 @@ async function start(
   for (const warning of config.warnings) log.warn(warning);
   const nats = await connectStorage({ config, log, undo, isEmbeddedElsewhere, onFatal });
   const { link, bulk, isClustered, maxPayloadBytes } = nats;
-  const watches = new WatchHubs({ link: bulk, isClustered, limits: config.limits, log });
+  const feeds = new Feeds({ link: nats.feed, bulk, isClustered, limits: config.limits, log });
+  undo.push(() => feeds.close());
+  const watches = new WatchHubs({ link: bulk, feeds, isClustered, limits: config.limits });
   const store = createJetStreamStore({
     link,
     bulk,
@@ -89,6 +92,7 @@ async function start(
     isExclusive: config.natsUrl === undefined && config.workers === 1,
     maxPayloadBytes,
     limits: config.limits,
+    feeds,
     watches,
     replicas: config.replicas,
     durability: nats.durability,
@@ -129,7 +133,7 @@ async function start(
     {
       connections: () => listener.connections,
       watches: () => watches.stats(),
-      nats: new ConnectionFacts({ calls: link, bulk }, log),
+      nats: new ConnectionFacts({ calls: link, bulk, feed: nats.feed }, log),
       disk: config.limits.diskReserveBytes === 0 ? undefined : nats.disk,
       compactedTombstones: () => store.compactedTombstones(),
       sizes: () =>

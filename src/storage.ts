@@ -24,8 +24,10 @@ export interface StorageOptions {
 export interface Storage extends Omit<ConnectedNats, "connection"> {
   /** For calls with small answers. */
   readonly link: Link;
-  /** For histories, lists and watches. */
+  /** For histories, lists and what watches show first. */
   readonly bulk: Link;
+  /** For live changes, which the server sends without being asked: it closes this connection where they are read too slowly. */
+  readonly feed: Link;
   /** Guards the free disk space; undefined if the disk is not visible from here. */
   readonly disk: DiskGuard | undefined;
   /** Why the storage accepts no writes after a failed disk write. Undefined: no failure, or not visible from here. */
@@ -59,6 +61,7 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
   };
   const { connection, serverVersion, ...nats } = await connectAs("ironflow-kv");
   const bulk = await connectAs("ironflow-kv bulk");
+  const feed = await connectAs("ironflow-kv feed");
   const { info } = connection;
   if (config.replicas > 1 && !nats.isClustered && info?.jetstream === true) {
     throw new Error(
@@ -78,6 +81,7 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
     serverVersion,
     link,
     bulk: new Link(bulk.connection, linkOptions),
+    feed: new Link(feed.connection, linkOptions),
     durability,
     problem,
     disk: guard.disk,

@@ -3,6 +3,7 @@ import { createServer } from "node:http2";
 import { pino } from "pino";
 import { loadConfig } from "../../dist/src/config/config.js";
 import { createJetStreamStore } from "../../dist/src/nats/store.js";
+import { Feeds } from "../../dist/src/nats/feed/feeds.js";
 import { WatchHubs } from "../../dist/src/nats/watch/hubs.js";
 import { createConnectAdapter } from "../../dist/src/protocol/connect.js";
 import { Health } from "../../dist/src/service/health.js";
@@ -14,8 +15,10 @@ const config = loadConfig({ NATS_URL: process.argv[2], ALLOW_ANONYMOUS: "true" }
 const { limits } = config;
 const undo = [];
 const nats = await connectStorage({ config, log, undo, isEmbeddedElsewhere: false });
-const watches = new WatchHubs({ link: nats.bulk, isClustered: nats.isClustered, limits, log });
-const store = createJetStreamStore({ ...nats, isExclusive: false, limits, watches, replicas: 1 });
+const { isClustered } = nats;
+const feeds = new Feeds({ link: nats.feed, bulk: nats.bulk, isClustered, limits, log });
+const watches = new WatchHubs({ link: nats.bulk, feeds, isClustered, limits });
+const store = createJetStreamStore({ ...nats, isExclusive: false, limits, feeds, watches, replicas: 1 });
 const registry = createRegistry({
   store,
   limits,

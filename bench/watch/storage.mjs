@@ -7,6 +7,7 @@ import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { DEFAULT_LIMITS } from "../../dist/src/kv/limits.js";
 import { Link } from "../../dist/src/nats/client/link.js";
+import { Feeds } from "../../dist/src/nats/feed/feeds.js";
 import { WatchHubs } from "../../dist/src/nats/watch/hubs.js";
 import { startNats, stopAll } from "../processes.mjs";
 
@@ -40,13 +41,16 @@ try {
 /** Watches through the hub. `idle`: how many more there are that are never read. */
 function ourWatches({ start = "now", idle = 0 } = {}) {
   let connection;
+  let feeds;
   let hubs;
   return {
     async open(bucket, onEvent) {
       if (hubs === undefined) {
         connection = await connect({ servers: url });
         const link = new Link(connection, { unreadBytesMax: DEFAULT_LIMITS.natsUnreadBytesMax, log: quiet });
-        hubs = new WatchHubs({ link, isClustered: false, limits: DEFAULT_LIMITS, log: quiet });
+        const shared = { isClustered: false, limits: DEFAULT_LIMITS };
+        feeds = new Feeds({ ...shared, link, bulk: link, log: quiet });
+        hubs = new WatchHubs({ ...shared, link, feeds });
         for (let n = 0; n < idle; n++) await hubs.watch(bucket, { filters: [], start }, scope());
       }
       const watcher = await hubs.watch(bucket, { filters: [], start }, scope());
@@ -54,6 +58,7 @@ function ourWatches({ start = "now", idle = 0 } = {}) {
     },
     async close() {
       await hubs.close();
+      await feeds.close();
       await connection.close();
     },
   };

@@ -193,6 +193,12 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
     "The maximum number of bytes that may wait for one watcher. A watcher that exceeds it is ended as too slow.",
   ],
   [
+    "recentChangesBytesMax",
+    65_536,
+    16_384 * MEGABYTE,
+    "The maximum size of the memory of recent changes, in bytes: what a watch that resumes gets also if it was overwritten since. All buckets that are watched or listed share it; one gets at most an eighth.",
+  ],
+  [
     "webSocketMessageBytesMax",
     125,
     MEGABYTE,

@@ -107,6 +107,8 @@ export interface Limits {
   readonly watchQueueEventsMax: number;
   /** The most bytes of keys and values queued for one watcher. */
   readonly watchQueueBytesMax: number;
+  /** The most bytes of recent changes kept in memory, of all buckets that are watched or listed; one bucket gets at most an eighth. */
+  readonly recentChangesBytesMax: number;
   /** The largest message that a client may send on a WebSocket, in bytes. Clients need not send any. */
   readonly webSocketMessageBytesMax: number;
   /** The most messages and pings that a client may send on a WebSocket between two pings of the service. */
@@ -182,6 +184,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   watchesPerApiKeyMax: 10_000,
   watchQueueEventsMax: 4_096,
   watchQueueBytesMax: 16 * 1_048_576,
+  recentChangesBytesMax: 64 * 1_048_576,
   webSocketMessageBytesMax: 1_024,
   webSocketMessagesMax: 1_000,
   pingIntervalMs: 20_000,

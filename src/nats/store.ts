@@ -19,6 +19,7 @@ import { askJetStream } from "./client/jetstream-api.js";
 import type { Link } from "./client/link.js";
 import { LiveKeys } from "./read/live-keys.js";
 import type { Log } from "./client/log.js";
+import type { Feeds } from "./feed/feeds.js";
 import { MessageReader, storedMessageBytesMax } from "./client/message-reader.js";
 import { ReadCache } from "./read/read-cache.js";
 import { Requests } from "./client/requests.js";
@@ -50,6 +51,8 @@ export interface JetStreamStoreOptions {
   readonly disk?: DiskRoom | undefined;
   readonly limits: Limits;
   readonly watches: Watches;
+  /** Where changes come from. The store configures buckets for them. Default: it has none. */
+  readonly feeds?: Feeds | undefined;
   /** Copies that the storage keeps of a new bucket. Default: 1. */
   readonly replicas?: number | undefined;
   /** What the connected server promises of acknowledged writes. Default: unknown. */
@@ -91,6 +94,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     replicas: options.replicas ?? 1,
     durability: options.durability ?? (() => "unknown"),
   });
+  options.feeds?.configureWith((place, edit, scope) => buckets.edit(place, edit, scope));
   const entries = new Entries({ reader, expiry, cache });
   const edit = buckets.edit.bind(buckets);
   const byteLimits = new ByteLimits({ requests: bulkRequests, limits, edit });

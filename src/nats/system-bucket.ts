@@ -6,6 +6,9 @@ import { BucketFactsCache } from "./streams/bucket-config-cache.js";
 import { BucketQuota } from "./write/bucket-quota.js";
 import { type DiskRoom, UNSEEN_DISK } from "./embedded/disk-guard.js";
 import { Entries } from "./read/entries.js";
+import { BucketUpdate } from "./buckets/bucket-update.js";
+import type { FeedLog } from "./feed/bucket-feed.js";
+import { Feeds } from "./feed/feeds.js";
 import { EntryWrites } from "./write/entry-writes.js";
 import { Expiry } from "./streams/expiry.js";
 import { toKvError } from "./client/errors.js";
@@ -14,22 +17,23 @@ import type { Link } from "./client/link.js";
 import { MessageReader, storedMessageBytesMax } from "./client/message-reader.js";
 import { Requests } from "./client/requests.js";
 import { streamConfigOf } from "./streams/stream-config.js";
-import type { HubLog } from "./watch/hub-options.js";
 import { WatchHubs } from "./watch/hubs.js";
 import { Writer } from "./write/writer.js";
 
 const OWNER = "SYS_";
 
 export interface SystemBucketsOptions {
-  /** Stays open when these are closed. */
+  /** Stays open when these are closed, as does `feed`. */
   readonly link: Link;
+  /** See `Storage.feed`. */
+  readonly feed: Link;
   readonly isClustered: boolean;
   /** Copies that the storage keeps. */
   readonly replicas: number;
   readonly maxPayloadBytes: number;
   /** The room on the storage's disk. Default: it can't be seen. */
   readonly disk?: DiskRoom | undefined;
-  readonly log: HubLog;
+  readonly log: FeedLog;
 }
 
 export interface SystemBuckets {
@@ -55,7 +59,13 @@ export function createSystemBuckets(options: SystemBucketsOptions): SystemBucket
     ...{ requests, reader, writer, facts, expiry, quota, limits, maxPayloadBytes, disk },
     owner: OWNER,
   });
-  const watches = new WatchHubs({ link, isClustered, limits, log, owner: OWNER });
+  const feeds = new Feeds({
+    ...{ link: options.feed, bulk: link, isClustered, limits, log, owner: OWNER },
+    // Needs no lease: nothing else changes their configuration.
+    configure: (place, edit, scope) =>
+      new BucketUpdate({ requests, reader }, place, edit, undefined).run(scope),
+  });
+  const watches = new WatchHubs({ link, feeds, isClustered, limits, owner: OWNER });
 
   const ensure = async (config: BucketConfig, scope: CallScope): Promise<void> => {
     const stream = streamConfigOf(config, limits, replicas, { owner: OWNER });
@@ -88,6 +98,7 @@ export function createSystemBuckets(options: SystemBucketsOptions): SystemBucket
     }),
     async close() {
       await watches.close();
+      await feeds.close();
       requests.close();
     },
   };

@@ -84,9 +84,9 @@ beforeEach(async () => {
   for (const link of [open.link, open.bulk]) link.onDisconnect(() => disconnects++);
   hubs = new WatchHubs({
     link: open.bulk,
+    feeds: open.feeds,
     isClustered: false,
     limits: DEFAULT_LIMITS,
-    log: { info: () => undefined, debug: () => undefined },
   });
 });
 afterEach(async () => {

@@ -21,9 +21,9 @@ beforeEach(async () => {
   store = opened.store;
   watches = new WatchHubs({
     link: opened.bulk,
+    feeds: opened.feeds,
     isClustered: false,
     limits: DEFAULT_LIMITS,
-    log: { info: () => undefined, debug: () => undefined },
   });
   bucket = newBucketName();
 });

@@ -3,6 +3,7 @@ import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { DEFAULT_LIMITS, type Limits } from "../../src/kv/limits.js";
 import type { Store } from "../../src/kv/store.js";
 import { Link } from "../../src/nats/client/link.js";
+import { Feeds } from "../../src/nats/feed/feeds.js";
 import { createJetStreamStore, type Watches } from "../../src/nats/store.js";
 
 /** Watches are another part's tests. */
@@ -17,6 +18,7 @@ export interface OpenStore {
   readonly connection: NatsConnection;
   readonly link: Link;
   readonly bulk: Link;
+  readonly feeds: Feeds;
   close(): Promise<void>;
 }
 
@@ -53,10 +55,15 @@ export async function openStore(servers: string | string[], options: StoreOption
   const limits = options.limits ?? DEFAULT_LIMITS;
   const link = linkOf(connection, limits);
   const bulk = linkOf(bulkConnection, limits);
+  const isClustered = options.isClustered ?? false;
+  const feedConnection = await dial(servers);
+  const log = { info: () => undefined, debug: () => undefined };
+  const feeds = new Feeds({ link: linkOf(feedConnection, limits), bulk, isClustered, limits, log });
   const store = createJetStreamStore({
     link,
     bulk,
-    isClustered: options.isClustered ?? false,
+    feeds,
+    isClustered,
     isExclusive: options.isExclusive ?? false,
     limits,
     watches: options.watches ?? NO_WATCHES,
@@ -68,8 +75,11 @@ export async function openStore(servers: string | string[], options: StoreOption
     connection,
     link,
     bulk,
+    feeds,
     async close() {
       await store.close();
+      await feeds.close();
+      await feedConnection.close();
       await connection.close();
       await bulkConnection.close();
     },

@@ -1,4 +1,4 @@
-/** What watches do when their consumer on the server vanishes, with and without a loss. */
+/** What watches do when their consumer on the server vanishes, or their connection is lost, with and without a loss. */
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
@@ -26,6 +26,11 @@ beforeEach(() => {
 });
 afterEach(() => hubs.close());
 
+/** Hubs that may not configure streams to republish: consumers serve. */
+function consumerHubs(): WatchHubs {
+  return newHubs(connection, {}, false, () => Promise.reject(new Error("not permitted")));
+}
+
 async function deleteConsumers(bucket: TestBucket): Promise<void> {
   const { consumers } = await jetstreamManager(connection);
   for await (const { name } of consumers.list(streamName(bucket.name))) {
@@ -36,6 +41,7 @@ async function deleteConsumers(bucket: TestBucket): Promise<void> {
 test("a consumer that vanishes is made anew, and nothing is missed, old entries are not shown again", async () => {
   const bucket = await TestBucket.create(connection, "vanished");
   await bucket.put("a", "1");
+  hubs = consumerHubs();
   const watcher = await hubs.watch(bucket.name, { filters: [], start: "now" }, scope());
   await bucket.put("b", "1");
   expect(await read(watcher, 1)).toEqual(["put b=1 @2"]);
@@ -70,6 +76,7 @@ test("changes that were purged meanwhile end the watch with the oldest usable re
 
 test("revisions that later ones replaced meanwhile are no loss", async () => {
   const bucket = await TestBucket.create(connection, "replaced");
+  hubs = consumerHubs();
   const watcher = await hubs.watch(bucket.name, { filters: [], start: "now" }, scope());
   await deleteConsumers(bucket);
   for (const value of ["1", "2", "3"]) await bucket.put("a", value);

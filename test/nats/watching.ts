@@ -2,6 +2,9 @@
 import type { NatsConnection } from "@nats-io/transport-node";
 import { DEFAULT_LIMITS, type Limits } from "../../src/kv/limits.js";
 import type { CallScope, WatchEvent } from "../../src/kv/store.js";
+import type { StreamInfo } from "../../src/nats/client/jetstream-api.js";
+import type { ConfigureStream } from "../../src/nats/feed/feed-source.js";
+import { Feeds } from "../../src/nats/feed/feeds.js";
 import { WatchHubs } from "../../src/nats/watch/hubs.js";
 import { scope as scopeOf } from "./store-contract.js";
 import { linkOf } from "./store-support.js";
@@ -12,18 +15,46 @@ const quiet = {
   debug: () => undefined,
 };
 
+/** Hubs that close their feeds too. */
+class HubsWithFeeds extends WatchHubs {
+  constructor(
+    options: ConstructorParameters<typeof WatchHubs>[0],
+    private readonly feeds: Feeds,
+  ) {
+    super(options);
+  }
+
+  override async close(): Promise<void> {
+    await super.close();
+    await this.feeds.close();
+  }
+}
+
+/** Hubs over one connection. `configure`: what makes streams republish; default: an update that respects no lease. */
 export function newHubs(
   connection: NatsConnection,
   limits: Partial<Limits> = {},
   isClustered = false,
+  configure: ConfigureStream = configureBy(connection),
 ): WatchHubs {
   const allLimits = { ...DEFAULT_LIMITS, ...limits };
-  return new WatchHubs({
-    link: linkOf(connection, allLimits),
-    isClustered,
-    limits: allLimits,
-    log: quiet,
-  });
+  const link = linkOf(connection, allLimits);
+  const feeds = new Feeds({ link, bulk: link, isClustered, limits: allLimits, log: quiet, configure });
+  return new HubsWithFeeds({ link, feeds, isClustered, limits: allLimits }, feeds);
+}
+
+export function configureBy(connection: NatsConnection): ConfigureStream {
+  return async ({ stream }, edit) => {
+    const ask = async (operation: string, body: object): Promise<StreamInfo> => {
+      const reply = await connection.request(`$JS.API.${operation}.${stream}`, JSON.stringify(body), {
+        timeout: 5_000,
+      });
+      const answer = reply.json<StreamInfo & { error?: { description: string } }>();
+      if (answer.error !== undefined) throw new Error(answer.error.description);
+      return answer;
+    };
+    return ask("STREAM.UPDATE", edit(await ask("STREAM.INFO", {})));
+  };
 }
 
 export function scope(signal = new AbortController().signal): CallScope {

@@ -9,14 +9,15 @@ export interface ConnectionLog {
 /** Names of the connections in the log, by what they are for. */
 const NAMES = {
   calls: "the connection to NATS",
-  bulk: "the connection to NATS for lists, histories and watches",
+  bulk: "the connection to NATS for lists and histories",
+  feed: "the connection to NATS for live changes",
 };
 
 export class ConnectionFacts {
   readonly connections: readonly LinkFacts[];
 
   constructor(links: Readonly<Record<keyof typeof NAMES, Link>>, log: ConnectionLog) {
-    this.connections = (["calls", "bulk"] as const).map(
+    this.connections = (["calls", "bulk", "feed"] as const).map(
       (use) => new LinkFacts(use, NAMES[use], links[use], log),
     );
   }

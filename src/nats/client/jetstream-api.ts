@@ -29,6 +29,7 @@ export interface StreamConfig {
   /** Nanoseconds. */
   readonly subject_delete_marker_ttl?: number;
   readonly metadata?: Readonly<Record<string, string>>;
+  readonly republish?: { readonly src?: string; readonly dest: string; readonly headers_only?: boolean };
 }
 
 export interface StreamInfo {

@@ -9,6 +9,13 @@ import type { KvError } from "../../kv/errors.js";
 import type { CallScope } from "../../kv/store.js";
 import type { Change } from "../read/delivery.js";
 import type { StreamState } from "../read/stream-api.js";
+import type { ReplayVisitor } from "./recent-changes.js";
+
+/** Told what feeds go through; pino's loggers fit. */
+export interface FeedLog {
+  info(facts: object, sentence: string): void;
+  debug(facts: object, sentence: string): void;
+}
 
 /** Sequences that no follower was shown, because their messages were not stored any more. All of them: `through - from + 1`. */
 export interface LostRevisions {
@@ -42,12 +49,23 @@ export interface FeedFollower {
   /** Sequences that were passed over. The next callback continues after `through`. */
   lost(lost: LostRevisions): void;
   /**
-   * What the stream is, asked of its leader regularly and after every interruption, at a moment when everything through its `lastSequence`
-   * was delivered. It shows what leaves no message: a purge by another program (`messages`, `subjects`), another ttl (`ageMsMax`) or history.
+   * The stream as its leader described it, regularly and after every interruption. Everything through its `lastSequence` was shown before,
+   * and perhaps more: where `position === lastSequence` it shows what leaves no message, such as a purge by another program (`messages`,
+   * `subjects`). It also shows another ttl (`ageMsMax`) or history.
    */
   checked?(state: StreamState): void;
   /** Nothing follows. Follow again to get what has the bucket's name by then. */
   ended(end: FeedEnd): void;
+}
+
+/** How a feed is doing, for metrics. */
+export interface FeedStats {
+  /** Messages that the stream had still to deliver when it was last checked. */
+  readonly lagEvents: number;
+  /** Time since the storage's last sign of life. */
+  readonly silenceMs: number;
+  /** How often something may have been missing. */
+  readonly restarts: number;
 }
 
 /** A follower's place in a feed. */
@@ -64,6 +82,13 @@ export interface Following {
    * `bucket_not_found` where the feed ended.
    */
   appliedThrough(sequence: number, scope: CallScope): Promise<void>;
+  /** Whether memory has everything that followed this sequence. */
+  remembers(sequence: number): boolean;
+  /** Visits what memory has after the sequence, in order. Complete only where it `remembers` it. */
+  replay(after: number, visitor: ReplayVisitor): void;
+  /** The message of a sequence, if memory has it. */
+  remembered(sequence: number): Change | undefined;
+  stats(): FeedStats;
   /** Ends it; no callback follows. Idempotent. */
   stop(): void;
 }

@@ -52,6 +52,10 @@ export class Change {
   /** Bytes of headers and value, as stored. */
   readonly messageBytes: number;
   readonly operation: Operation;
+  /** The revision of its key before this one; 0: there was none; undefined: not known. */
+  replaces: number | undefined;
+  /** Whether it says that a key expired which had been deleted before. */
+  repeatsDelete = false;
   private readonly lifetime: string;
   private message: MessageBody | undefined;
   private decoded: Entry | undefined;

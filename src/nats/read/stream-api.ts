@@ -31,6 +31,8 @@ export interface StreamState {
   readonly compactedTo: number;
   /** The server's time. */
   readonly nowMs: number;
+  /** Where the stream republishes what it stores. */
+  readonly republish: StreamConfig["republish"];
 }
 
 /** What the server says of a consumer it made. */
@@ -100,6 +102,7 @@ export class StreamApi {
       markerMs: mayExpire(config) ? (config.subject_delete_marker_ttl ?? 0) / NANOS_PER_MS : 0,
       compactedTo: compactedTo(config),
       nowMs: ts === undefined ? Date.now() : Date.parse(ts),
+      republish: config.republish,
     };
   }
 

@@ -6,6 +6,7 @@ import { type BucketOwner, streamName, subjectPrefix } from "../../kv/names.js";
 import type { BucketChange, BucketConfig, BucketInfo, Durability } from "../../kv/store.js";
 import { byteLimitConfig, heldBytes, maxBytesOf } from "./headroom.js";
 import type { StreamConfig, StreamInfo } from "../client/jetstream-api.js";
+import { republishConfig } from "./republish.js";
 
 /** Names one act of creation: JetStream answers "done" to a second create with the same configuration, and this makes them differ. */
 export const CREATION_ID_KEY = "ironflow.creation_id";
@@ -41,11 +42,14 @@ export function streamConfigOf(
   { owner, createdBy }: { readonly owner?: BucketOwner; readonly createdBy?: string | undefined } = {},
 ): StreamConfig {
   const { name } = bucket;
+  const stream = streamName(name, owner);
+  const prefix = subjectPrefix(name, owner);
   return {
     ...FIXED_CONFIG,
     ...markerConfig(bucket.ttlMs ?? 0, bucket.history ?? 0),
-    name: streamName(name, owner),
-    subjects: [`${subjectPrefix(name, owner)}>`],
+    name: stream,
+    subjects: [`${prefix}>`],
+    republish: republishConfig(stream, prefix),
     num_replicas: replicas,
     ...changedConfig(
       {

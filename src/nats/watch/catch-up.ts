@@ -14,7 +14,7 @@ import { KvError } from "../../kv/errors.js";
 import { matchesAny, serverSubjects } from "../../kv/filter.js";
 import type { Change } from "../read/delivery.js";
 import { coveringSubject } from "../read/covering-subject.js";
-import { type Delay, delayed } from "./delay.js";
+import { type Delay, delayed } from "../feed/delay.js";
 import type { Reader, ReadStart } from "../read/stream-reader.js";
 import type { Source } from "./source.js";
 import type { Watcher } from "./watcher.js";

@@ -3,17 +3,15 @@ import type { KvError } from "../../kv/errors.js";
 import { type Filter, matchesAny } from "../../kv/filter.js";
 import type { CallScope, WatchOptions } from "../../kv/store.js";
 import { bucketNotFound } from "../client/errors.js";
+import type { FeedEnd, Following, LostRevisions } from "../feed/bucket-feed.js";
 import type { StreamState } from "../read/stream-api.js";
 import { CatchUp, type CatchUpPlan, type LiveSide } from "./catch-up.js";
-import { DeletedKeys } from "./deleted-keys.js";
 import type { Change } from "../read/delivery.js";
 import { canceled, compacted, inFuture, madeAgain, rolledBack, shuttingDown } from "./endings.js";
 import { FilterIndex } from "./filter-index.js";
 import type { HubOptions, HubStats } from "./hub-options.js";
 import { Fresh } from "./fresh.js";
-import { LiveFeed } from "./live-feed.js";
 import { PreviousEntries } from "./previous.js";
-import { RecentChanges } from "./recent-changes.js";
 import { Source } from "./source.js";
 import { Watcher } from "./watcher.js";
 
@@ -27,12 +25,10 @@ export class Hub implements LiveSide {
   /** Watches that were ended because their reader was too slow. */
   slowWatchers = 0;
   private readonly source: Source;
-  private readonly feed: LiveFeed;
+  private feed: Following | undefined;
   private readonly index = new FilterIndex<Watcher>();
-  private readonly recent: RecentChanges;
   private readonly watchers = new Set<Watcher>();
   private readonly catchUps = new Map<Watcher, CatchUp>();
-  private readonly deleted = new DeletedKeys();
   private readonly previous: PreviousEntries;
   private readonly started: Promise<void>;
   private opening = 0;
@@ -44,23 +40,8 @@ export class Hub implements LiveSide {
     const { api, subjectPrefix, limits } = options;
     this.state = new Fresh(() => api.state());
     this.source = new Source(api, subjectPrefix, limits, options.isClustered, options.slots);
-    this.recent = new RecentChanges(
-      Math.floor(limits.watchQueueEventsMax / 4),
-      Math.floor(limits.watchQueueBytesMax / 4),
-    );
     this.previous = new PreviousEntries(api, subjectPrefix);
-    this.feed = new LiveFeed({
-      api,
-      subjectPrefix,
-      idleWindows: options.idleWindows,
-      log: options.log,
-      onChange: (change) => this.publish(change),
-      onGone: () => this.endAll(bucketNotFound(api.bucket)),
-      onMissed: (oldestUsable) => this.endMissed(oldestUsable),
-      onFailed: (error) => this.endAll(error),
-      onRolledBack: (newest) => this.endAll(rolledBack(api.bucket, newest)),
-    });
-    this.started = this.feed.start().then(() => this.recent.reset(this.position));
+    this.started = this.follow();
     this.started.catch(() => undefined);
   }
 
@@ -68,7 +49,7 @@ export class Hub implements LiveSide {
     return this.options.api.bucket;
   }
   get position(): number {
-    return this.feed.position;
+    return this.feed?.position ?? 0;
   }
 
   /** Starts a watch. `onEnd` is called once when it is over. Throws as the store's `watch`. */
@@ -84,7 +65,7 @@ export class Hub implements LiveSide {
       await this.start();
       const state = await this.state.get();
       this.checkCurrent();
-      if (state.created !== this.feed.origin.created) {
+      if (state.created !== this.feed?.origin.created) {
         this.endAll(bucketNotFound(this.bucket));
         throw new HubOutdated();
       }
@@ -99,12 +80,16 @@ export class Hub implements LiveSide {
   }
 
   remembers(revision: number): boolean {
-    return revision >= this.recent.floor;
+    return this.feed?.remembers(revision) === true;
   }
 
   replay(watcher: Watcher): void {
-    this.recent.after(watcher.position, (change) => {
-      if (matchesAny(watcher.filters, change.storedKey)) watcher.offer(change, "reader");
+    this.feed?.replay(watcher.position, {
+      change: (change) => {
+        if (!change.repeatsDelete && matchesAny(watcher.filters, change.storedKey))
+          watcher.offer(change, "reader");
+      },
+      lost: () => undefined,
     });
     watcher.advance(this.position);
   }
@@ -116,32 +101,29 @@ export class Hub implements LiveSide {
     this.index.add(watcher.filters, watcher);
   }
 
-  /** The connection is gone, or came back. */
-  connectionChanged(isConnected: boolean): void {
-    if (isConnected) this.feed.restart();
-    else for (const catchUp of this.catchUps.values()) catchUp.interrupt();
+  /** The connection that catch-ups read over is gone. */
+  interrupt(): void {
+    for (const catchUp of this.catchUps.values()) catchUp.interrupt();
   }
 
   /** Ends every watch when what waits was read, and the hub. */
   endAll(error: KvError): void {
-    void this.stop();
+    this.stop();
     for (const watcher of [...this.watchers]) watcher.endAfterQueue(error);
   }
 
   /** The service stops: ends every watch at once with the revision to resume from, and the hub. */
   async close(): Promise<void> {
-    const stopped = this.stop();
+    this.stop();
     for (const watcher of [...this.watchers]) {
       watcher.end((resumeFrom) => shuttingDown(this.bucket, resumeFrom));
     }
-    await stopped;
     await this.settled();
   }
 
   /** Resolves when nothing of the hub is left on the server. */
-  async settled(): Promise<void> {
-    await this.feed.stop();
-    await this.options.api.settled();
+  settled(): Promise<void> {
+    return this.options.api.settled();
   }
 
   stats(): HubStats {
@@ -157,9 +139,7 @@ export class Hub implements LiveSide {
       catchingUp: this.catchUps.size,
       queuedEvents,
       queuedBytes,
-      lagEvents: this.feed.lag,
-      silenceMs: this.feed.silenceMs(),
-      restarts: this.feed.restarts,
+      ...(this.feed?.stats() ?? { lagEvents: 0, silenceMs: 0, restarts: 0 }),
     };
   }
 
@@ -171,9 +151,27 @@ export class Hub implements LiveSide {
     try {
       await this.started;
     } catch (error) {
-      void this.stop();
+      this.stop();
       throw error;
     }
+  }
+
+  private async follow(): Promise<void> {
+    const { api, feeds } = this.options;
+    const following = await feeds.follow(api.bucket, {
+      change: (change) => this.publish(change),
+      lost: (lost) => this.passOver(lost),
+      ended: (end) => this.feedEnded(end),
+    });
+    if (this.isOver) following.stop();
+    else this.feed = following;
+  }
+
+  private feedEnded(end: FeedEnd): void {
+    if (end.kind === "closed") void this.close();
+    else if (end.kind === "failed") this.endAll(end.error);
+    else if (end.kind === "deleted") this.endAll(bucketNotFound(this.bucket));
+    else this.endAll(rolledBack(this.bucket, end.lastSequence));
   }
 
   private async positionBefore(start: WatchOptions["start"], state: StreamState): Promise<number> {
@@ -249,8 +247,7 @@ export class Hub implements LiveSide {
   }
 
   private publish(change: Change): void {
-    if (this.deleted.isRepeated(change)) return;
-    this.recent.add(change);
+    if (change.repeatsDelete) return;
     this.index.visit(change.storedKey, (watcher) => watcher.offer(change));
   }
 
@@ -259,11 +256,11 @@ export class Hub implements LiveSide {
     watcher.mark({ type: "progress", revision: BigInt(watcher.position), timeMs: Date.now() });
   }
 
-  private endMissed(oldestUsable: number): void {
-    this.recent.reset(this.position);
+  private passOver({ through, isSuperseded }: LostRevisions): void {
+    if (isSuperseded) return;
     for (const watcher of [...this.watchers]) {
-      if (this.catchUps.has(watcher) || watcher.position + 1 >= oldestUsable) continue;
-      watcher.endAfterQueue(compacted(this.bucket, oldestUsable));
+      if (this.catchUps.has(watcher) || watcher.position >= through) continue;
+      watcher.endAfterQueue(compacted(this.bucket, through + 1));
     }
   }
 
@@ -278,17 +275,16 @@ export class Hub implements LiveSide {
   private lingerIfIdle(): void {
     clearTimeout(this.linger);
     if (this.isOver || this.watchers.size > 0 || this.opening > 0) return;
-    this.linger = setTimeout(() => void this.stop(), LINGER_MS);
+    this.linger = setTimeout(() => this.stop(), LINGER_MS);
     this.linger.unref();
   }
 
-  private stop(): Promise<void> {
-    if (!this.isOver) {
-      this.isOver = true;
-      clearTimeout(this.linger);
-      this.previous.stop();
-      this.options.onOver();
-    }
-    return this.feed.stop();
+  private stop(): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    clearTimeout(this.linger);
+    this.previous.stop();
+    this.feed?.stop();
+    this.options.onOver();
   }
 }

@@ -14,20 +14,21 @@ import { storedMessageBytesMax } from "../client/message-reader.js";
 import { Requests } from "../client/requests.js";
 import { StreamApi } from "../read/stream-api.js";
 import { canceled, shuttingDown, tooManyWatches } from "./endings.js";
+import type { BucketFeeds } from "../feed/bucket-feed.js";
+import { Slots } from "../feed/semaphore.js";
 import { Hub, HubOutdated } from "./hub.js";
-import type { HubLog, HubStats } from "./hub-options.js";
-import { IdleWindows } from "./idle-windows.js";
+import type { HubStats } from "./hub-options.js";
 import { ProgressTicker } from "./progress-ticker.js";
-import { Slots } from "./semaphore.js";
 import type { Watcher } from "./watcher.js";
 
 export interface WatchHubsOptions {
-  /** The connection that everything watches need comes over. Stays open when these are closed. */
+  /** What watches show first, before live changes, comes over this connection. Stays open when these are closed. */
   readonly link: Link;
+  /** Where live changes come from. Stay open when these are closed. */
+  readonly feeds: BucketFeeds;
   /** Whether streams may have several copies, which may lag behind each other. */
   readonly isClustered: boolean;
   readonly limits: Limits;
-  readonly log: HubLog;
   /** Whose buckets these are. Default: users'. */
   readonly owner?: BucketOwner | undefined;
 }
@@ -50,8 +51,7 @@ export class WatchHubs {
   private readonly slots = new Slots(READERS_MAX);
   private readonly ticker = new ProgressTicker<{ mark(): void }>((item) => item.mark());
   private readonly requests: Requests;
-  private readonly idleWindows: IdleWindows;
-  private readonly stopListening: (() => void)[];
+  private readonly stopListening: () => void;
   private isClosed = false;
   private watchers = 0;
   private slowWatchers = 0;
@@ -61,11 +61,9 @@ export class WatchHubs {
   constructor(private readonly options: WatchHubsOptions) {
     const { link } = options;
     this.requests = new Requests(link);
-    this.idleWindows = new IdleWindows(link.unread);
-    const tellHubs = (isConnected: boolean): void => {
-      for (const hub of this.hubs.values()) hub.connectionChanged(isConnected);
-    };
-    this.stopListening = [link.onDisconnect(() => tellHubs(false)), link.onReconnect(() => tellHubs(true))];
+    this.stopListening = link.onDisconnect(() => {
+      for (const hub of this.hubs.values()) hub.interrupt();
+    });
   }
 
   /** See `Store.watch`. */
@@ -114,21 +112,20 @@ export class WatchHubs {
     await Promise.all([...this.hubs.values()].map((hub) => hub.close()));
     await Promise.all(this.ending);
     this.ticker.stop();
-    for (const stop of this.stopListening) stop();
+    this.stopListening();
     this.requests.close();
   }
 
   private newHub(bucket: string, stream: string): Hub {
-    const { isClustered, limits, log } = this.options;
+    const { feeds, isClustered, limits } = this.options;
     const api = new StreamApi(this.requests, bucket, stream, storedMessageBytesMax(limits));
     const hub = new Hub({
       api,
       subjectPrefix: subjectPrefix(bucket, this.options.owner),
+      feeds,
       isClustered,
       limits,
-      log,
       slots: this.slots,
-      idleWindows: this.idleWindows,
       ticker: this.ticker,
       onOver: () => {
         if (this.hubs.get(bucket) === hub) this.hubs.delete(bucket);

@@ -1,10 +1,10 @@
 /** Finds the entries that changes replaced, where the history still has them: for watches that ask for `previous`. */
 import type { Entry } from "../../kv/store.js";
 import type { StreamApi } from "../read/stream-api.js";
-import { delayed } from "./delay.js";
+import { delayed } from "../feed/delay.js";
 import type { Change } from "../read/delivery.js";
 import { directGet, DirectRefused } from "../read/direct-get.js";
-import { Slots } from "./semaphore.js";
+import { Slots } from "../feed/semaphore.js";
 
 /** Look-ups under way at once. */
 const LOOKUPS_MAX = 64;

@@ -5,8 +5,8 @@ import type { StreamApi, StreamState } from "../read/stream-api.js";
 import { type DirectAnswer, directGet, DirectRefused } from "../read/direct-get.js";
 import { compacted } from "./endings.js";
 import { Reader, type ReadStart } from "../read/stream-reader.js";
-import { missedUpTo } from "./resume-rule.js";
-import type { Slots } from "./semaphore.js";
+import { missedUpTo } from "../feed/resume-rule.js";
+import type { Slots } from "../feed/semaphore.js";
 
 /** The most changes of one pull. */
 const BATCH_MAX = 256;

@@ -1,6 +1,7 @@
 /**
- * The consumer of a live feed, a pull consumer: the server sends no more than was asked for, so that the feeds of many buckets together
- * stay within the connection's budget. (A push consumer's flow control allows 32 MiB for each.)
+ * The changes of a bucket whose stream can't republish: another program's, whose configuration may not be changed. A pull consumer: the
+ * server sends no more than was asked for, so that the feeds of many buckets together stay within the connection's budget. (A push
+ * consumer's flow control allows 32 MiB for each.) It never delivers what was superseded before its turn.
  *
  * One pull is open at a time. An idle pull waits for changes and asks for little. Where there is more, or a change is larger, further
  * pulls drain what is there, each within the budget, until nothing is left.
@@ -12,24 +13,25 @@ import { AskedBytes } from "../read/asked-bytes.js";
 import { Change, parseDelivery } from "../read/delivery.js";
 import type { IdleWindows } from "./idle-windows.js";
 
-export interface FeedConsumerOptions {
+export interface ConsumerSourceOptions {
   readonly api: StreamApi;
   readonly subjectPrefix: string;
   readonly idleWindows: IdleWindows;
-  /** `pending`: changes that the server has still to deliver. */
-  readonly onChange: (change: Change, pending: number) => void;
-  /** The server has delivered every change up to this revision. */
+  readonly onChange: (change: Change) => void;
+  /** The server has delivered everything that is stored up to this revision. */
   readonly onPosition: (revision: number) => void;
   /** The consumer may have lost something. */
   readonly onLost: (why: string) => void;
 }
 
 /** How often the server says that an idle consumer lives, and how far it is. */
-export const HEARTBEAT_MS = 600;
+const HEARTBEAT_MS = 600;
 /** Without any sign of life for this long, the consumer is taken for lost. */
 const SILENCE_MS_MAX = 1_500;
 /** The same while it reads what is there: it sends no heartbeats then, and the disk may be slow. */
 const DRAIN_SILENCE_MS_MAX = 5_000;
+/** Compaction waits for a consumer that lags for a minute (compaction.ts): after half of that, what is missing has to be found out. */
+const STOOD_STILL_MS_MAX = 30_000;
 /** How long an idle pull stays open. */
 const IDLE_PULL_MS = 30_000;
 /** How long the server keeps the consumer when nobody asks. */
@@ -46,7 +48,7 @@ const NO_MESSAGES = 404;
 const TIMEOUT = 408;
 const PULL_ENDED = 409;
 
-export class FeedConsumer {
+export class ConsumerSource {
   private readonly inbox = createInbox();
   private readonly name = newConsumerName();
   private readonly subscription: Subscription;
@@ -56,9 +58,11 @@ export class FeedConsumer {
   private drainBytes: number;
   private consumerSequence = 0;
   private lastSignMs = performance.now();
+  private lastCheckMs = performance.now();
+  private watchdog: NodeJS.Timeout | undefined;
   private isClosed = false;
 
-  private constructor(private readonly options: FeedConsumerOptions) {
+  private constructor(private readonly options: ConsumerSourceOptions) {
     const { link } = options.api.requests;
     this.drainBytes = DRAIN_BYTES + options.api.messageBytesMax;
     this.asked = new AskedBytes(link);
@@ -66,8 +70,8 @@ export class FeedConsumer {
   }
 
   /** Creates the consumer, which delivers every change after this revision. */
-  static async open(options: FeedConsumerOptions, after: number): Promise<FeedConsumer> {
-    const consumer = new FeedConsumer(options);
+  static async open(options: ConsumerSourceOptions, after: number): Promise<ConsumerSource> {
+    const consumer = new ConsumerSource(options);
     try {
       await options.api.createConsumer(consumer.name, {
         description: "watches of one copy of ironflow-kv",
@@ -84,6 +88,8 @@ export class FeedConsumer {
       throw error;
     }
     consumer.lastSignMs = performance.now();
+    consumer.lastCheckMs = consumer.lastSignMs;
+    consumer.watchdog = setInterval(() => consumer.checkSigns(), HEARTBEAT_MS).unref();
     consumer.pullIdle();
     return consumer;
   }
@@ -93,12 +99,6 @@ export class FeedConsumer {
     return performance.now() - this.lastSignMs;
   }
 
-  /** Whether the server is silent for longer than it should be. A pull that waits for the budget was not sent. */
-  isSilent(): boolean {
-    if (this.pull === "queued") return false;
-    return this.silenceMs() >= (this.pull === "drain" ? DRAIN_SILENCE_MS_MAX : SILENCE_MS_MAX);
-  }
-
   /** Deletes the consumer. */
   async close(): Promise<void> {
     if (this.isClosed) return;
@@ -106,8 +106,25 @@ export class FeedConsumer {
     await this.options.api.deleteConsumer(this.name);
   }
 
+  private checkSigns(): void {
+    const nowMs = performance.now();
+    // Where this process itself stood still, signs of life may wait to be read.
+    const { lastCheckMs } = this;
+    const stoodStill = nowMs - lastCheckMs > 2 * HEARTBEAT_MS;
+    this.lastCheckMs = nowMs;
+    if (nowMs - lastCheckMs > STOOD_STILL_MS_MAX) this.options.onLost("this process stood still");
+    else if (!stoodStill && this.isSilent()) this.options.onLost("no sign of life");
+  }
+
+  /** Whether the server is silent for longer than it should be. A pull that waits for the budget was not sent. */
+  private isSilent(): boolean {
+    if (this.pull === "queued") return false;
+    return this.silenceMs() >= (this.pull === "drain" ? DRAIN_SILENCE_MS_MAX : SILENCE_MS_MAX);
+  }
+
   private unsubscribe(): void {
     this.isClosed = true;
+    clearInterval(this.watchdog);
     this.endPull();
     void this.asked.close(this.subscription);
   }
@@ -162,7 +179,7 @@ export class FeedConsumer {
     }
     this.consumerSequence = delivery.consumerSequence;
     const storedKey = message.subject.slice(this.options.subjectPrefix.length);
-    this.options.onChange(new Change({ headers, data: message.data }, storedKey, delivery), delivery.pending);
+    this.options.onChange(new Change({ headers, data: message.data }, storedKey, delivery));
   }
 
   /** Heartbeats, and what ends a pull (ADR-13). */

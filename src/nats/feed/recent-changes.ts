@@ -1,0 +1,119 @@
+/**
+ * The last changes of a bucket, kept in memory: a watcher that is nearly up to date gets the rest from here, also revisions that the storage
+ * has superseded since. Without gaps: what was lost is an item too.
+ */
+import type { Change } from "../read/delivery.js";
+import type { LostRevisions } from "./bucket-feed.js";
+
+/** What an item takes beside its key and value. */
+const ITEM_BYTES = 256;
+/** As many are kept whatever their size. */
+const ITEMS_MIN = 4;
+const COMPACT_AT = 1_024;
+
+type Item = Change | LostRevisions;
+
+/** What is called for each item. */
+export interface ReplayVisitor {
+  change(change: Change): void;
+  lost(lost: LostRevisions): void;
+}
+
+export class RecentChanges {
+  /** Every sequence after this one, up to the feed's position, is in an item. */
+  floor = 0;
+  private items: Item[] = [];
+  private head = 0;
+  private bytes = 0;
+
+  /** `bytesMax`: what the ring may take at present. */
+  constructor(private readonly bytesMax: () => number) {}
+
+  get bytesUsed(): number {
+    return this.bytes;
+  }
+
+  /** Adds what comes next. */
+  add(item: Item): void {
+    // Decoded now: undecoded, it would keep all that the socket read with it in memory.
+    if (!isLost(item)) item.entry();
+    this.items.push(item);
+    this.bytes += bytesOf(item);
+    this.trim();
+  }
+
+  /** Adds what comes before the floor, from `from` to the floor without a gap; false where it does not fit. */
+  prepend(from: number, earlier: readonly Item[]): boolean {
+    const bytes = earlier.reduce((sum, item) => sum + bytesOf(item), 0);
+    if (this.bytes + bytes > this.bytesMax()) return false;
+    this.items = [...earlier, ...this.items.slice(this.head)];
+    this.head = 0;
+    this.bytes += bytes;
+    this.floor = from - 1;
+    return true;
+  }
+
+  /** Drops the oldest items that have no room. */
+  trim(): void {
+    const bytesMax = this.bytesMax();
+    while (this.bytes > bytesMax && this.items.length - this.head > ITEMS_MIN) {
+      const oldest = this.items[this.head++];
+      if (oldest === undefined) break;
+      this.floor = endOf(oldest);
+      this.bytes -= bytesOf(oldest);
+    }
+    if (this.head >= COMPACT_AT && this.head * 2 >= this.items.length) {
+      this.items = this.items.slice(this.head);
+      this.head = 0;
+    }
+  }
+
+  /** Forgets everything: the feed continues after this sequence. */
+  reset(floor: number): void {
+    this.items = [];
+    this.head = 0;
+    this.bytes = 0;
+    this.floor = floor;
+  }
+
+  /** Visits what comes after the sequence, in order. Complete only where `sequence >= floor`. */
+  after(sequence: number, visitor: ReplayVisitor): void {
+    for (let index = this.indexOf(sequence + 1); index < this.items.length; index++) {
+      const item = this.items[index];
+      if (item === undefined) continue;
+      if (isLost(item)) visitor.lost(item);
+      else visitor.change(item);
+    }
+  }
+
+  /** The change of this sequence, if it is kept. */
+  at(sequence: number): Change | undefined {
+    const item = this.items[this.indexOf(sequence)];
+    return item === undefined || isLost(item) || item.revision !== sequence ? undefined : item;
+  }
+
+  /** The first item that ends at or after the sequence. */
+  private indexOf(sequence: number): number {
+    let low = this.head;
+    let high = this.items.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const item = this.items[middle];
+      if (item !== undefined && endOf(item) < sequence) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+function isLost(item: Item): item is LostRevisions {
+  return "through" in item;
+}
+
+function endOf(item: Item): number {
+  return isLost(item) ? item.through : item.revision;
+}
+
+function bytesOf(item: Item): number {
+  return ITEM_BYTES + (isLost(item) ? 0 : item.bytes);
+}

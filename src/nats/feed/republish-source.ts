@@ -1,0 +1,91 @@
+/** What a bucket's stream republishes, as changes. Whether any is missing shows in their sequences: see `LiveFeed`. */
+import type { Msg, Subscription } from "@nats-io/transport-node";
+import type { Link } from "../client/link.js";
+import { HeaderBlock, headersOf } from "../client/messages.js";
+import { parseTimestamp } from "../client/timestamps.js";
+import { Change } from "../read/delivery.js";
+import { delayed } from "./delay.js";
+
+export interface RepublishSourceOptions {
+  /**
+   * A connection for feeds only. The server sends what is stored without being asked: where this process reads too slowly, it closes the
+   * connection, and no call may depend on that one.
+   */
+  readonly link: Link;
+  /** Where the stream republishes. */
+  readonly subject: string;
+  readonly stream: string;
+  /** What the subjects of the bucket begin with. */
+  readonly subjectPrefix: string;
+  readonly onChange: (change: Change) => void;
+}
+
+/** The first header that the server adds to a republished message; what the writer gave comes before it. */
+const FIRST_ADDED = "\r\nNats-Stream:";
+
+/** How long a connection that is lost may take to be back. */
+const RECONNECT_MS = 2_000;
+
+export class RepublishSource {
+  private subscription: Subscription | undefined;
+  private refusal: Error | undefined;
+
+  constructor(private readonly options: RepublishSourceOptions) {}
+
+  /** Subscribes. Resolves when the server knows the subscription. Throws where it refuses it, or the connection is lost. */
+  async open(): Promise<void> {
+    const { link, subject } = this.options;
+    if (!link.isConnected) await reconnected(link);
+    this.subscription ??= link.subscribe(
+      subject,
+      (message) => this.receive(message),
+      (error) => (this.refusal = error),
+    );
+    await link.connection.flush();
+    if (this.refusal !== undefined) throw this.refusal;
+  }
+
+  /** Whether the server does not permit the subscription. */
+  get isRefused(): boolean {
+    return this.refusal !== undefined;
+  }
+
+  close(): void {
+    if (!this.options.link.connection.isClosed()) this.subscription?.unsubscribe();
+    this.subscription = undefined;
+  }
+
+  private receive(message: Msg): void {
+    if (this.subscription === undefined) return;
+    const headers = headersOf(message);
+    const sequence = Number(headers.last("Nats-Sequence"));
+    const subject = headers.last("Nats-Subject");
+    const { stream, subjectPrefix } = this.options;
+    // Whoever may publish in the account can publish here.
+    const isOurs = headers.last("Nats-Stream") === stream && subject.startsWith(subjectPrefix);
+    if (!isOurs || !Number.isSafeInteger(sequence) || sequence <= 0) return;
+    const time = parseTimestamp(headers.last("Nats-Time-Stamp"));
+    const stored = new HeaderBlock(headers.text.slice(0, headers.text.lastIndexOf(FIRST_ADDED) + 2));
+    const delivery = {
+      streamSequence: sequence,
+      consumerSequence: 0,
+      timeMs: time.ms,
+      timeNanos: time.nanos,
+      pending: 0,
+    };
+    const change = new Change(
+      { headers: stored, data: message.data },
+      subject.slice(subjectPrefix.length),
+      delivery,
+    );
+    change.replaces = Number(headers.last("Nats-Last-Sequence"));
+    this.options.onChange(change);
+  }
+}
+
+async function reconnected(link: Link): Promise<void> {
+  const late = delayed(RECONNECT_MS);
+  const stopListening = link.onReconnect(() => late.cancel());
+  await late.over;
+  stopListening();
+}

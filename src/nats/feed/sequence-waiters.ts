@@ -1,0 +1,74 @@
+/** Callers that wait until a feed has come to a sequence. One timer checks the deadlines of all. */
+import { isCanceled } from "../../kv/call-scope.js";
+import { KvError } from "../../kv/errors.js";
+import type { CallScope } from "../../kv/store.js";
+import { toKvError } from "../client/errors.js";
+import { Unanswered } from "../client/requests.js";
+
+interface Waiter {
+  readonly sequence: number;
+  readonly scope: CallScope;
+  readonly resolve: () => void;
+  readonly reject: (error: KvError) => void;
+}
+
+const CHECK_INTERVAL_MS = 20;
+
+export class SequenceWaiters {
+  private readonly waiters = new Set<Waiter>();
+  private timer: NodeJS.Timeout | undefined;
+  private sinceMs = 0;
+
+  /** `onOverdue`: somebody has waited for longer than messages take that are on their way. */
+  constructor(
+    private readonly bucket: string,
+    private readonly patienceMs: number,
+    private readonly onOverdue: () => void,
+  ) {}
+
+  /** Resolves when `passed` is called with the sequence or a later one. Rejects with `KvError` when the scope ends first. */
+  wait(sequence: number, scope: CallScope): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.waiters.size === 0) this.sinceMs = performance.now();
+      this.waiters.add({ sequence, scope, resolve, reject });
+      this.timer ??= setInterval(() => this.check(), CHECK_INTERVAL_MS);
+    });
+  }
+
+  passed(position: number): void {
+    if (this.waiters.size === 0) return;
+    for (const waiter of this.waiters) {
+      if (waiter.sequence > position) continue;
+      this.waiters.delete(waiter);
+      waiter.resolve();
+    }
+    this.sinceMs = performance.now();
+  }
+
+  failAll(error: KvError): void {
+    for (const { reject } of this.waiters) reject(error);
+    this.waiters.clear();
+    this.stopTimer();
+  }
+
+  private check(): void {
+    const nowMs = performance.now();
+    for (const waiter of this.waiters) {
+      const isLate = nowMs >= waiter.scope.deadlineMs;
+      if (!isLate && !isCanceled(waiter.scope)) continue;
+      this.waiters.delete(waiter);
+      const reason = new Unanswered(isLate ? "deadline" : "canceled", false);
+      waiter.reject(toKvError(reason, { bucket: this.bucket }));
+    }
+    if (this.waiters.size === 0) this.stopTimer();
+    else if (nowMs - this.sinceMs >= this.patienceMs) {
+      this.sinceMs = nowMs;
+      this.onOverdue();
+    }
+  }
+
+  private stopTimer(): void {
+    clearInterval(this.timer);
+    this.timer = undefined;
+  }
+}
