@@ -4,7 +4,7 @@ import { pino, type Logger } from "pino";
 import { type Auth, startAuth } from "./auth/auth.js";
 import { type Config, isLoopback, loadConfig } from "./config/config.js";
 import { serveMetrics } from "./listener/metrics-server.js";
-import { ConnectionFacts } from "./nats/client/connection-facts.js";
+import { ConnectionStats } from "./nats/client/connection-stats.js";
 import { createJetStreamStore } from "./nats/store.js";
 import { createSystemBuckets } from "./nats/system-bucket.js";
 import { Feeds } from "./nats/feed/feeds.js";
@@ -129,11 +129,11 @@ async function start(
   }).catch((error: unknown) => {
     throw new Error(listenSentence(error, config.host, config.port, "PORT"), { cause: error });
   });
-  telemetry.addFacts(
+  telemetry.addServiceMetrics(
     {
       connections: () => listener.connections,
       watches: () => watches.stats(),
-      nats: new ConnectionFacts({ calls: link, bulk, feed: nats.feed }, log),
+      nats: new ConnectionStats({ calls: link, bulk, feed: nats.feed }, log),
       disk: config.limits.diskReserveBytes === 0 ? undefined : nats.disk,
       compactedTombstones: () => store.compactedTombstones(),
       sizes: () =>

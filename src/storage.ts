@@ -45,7 +45,7 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
   }
   const guard: { disk?: DiskGuard | undefined } = {};
   const embedded =
-    config.natsUrl === undefined ? await startServer(options, () => guard.disk?.noteFull()) : undefined;
+    config.natsUrl === undefined ? await startServer(options, () => guard.disk?.reportFull()) : undefined;
   const target: ConnectOptions =
     embedded === undefined
       ? { servers: config.natsUrl ?? "", credsFile: config.natsCreds }

@@ -7,7 +7,7 @@ import { once } from "node:events";
 import type { Logger } from "pino";
 import type { Config } from "./config/config.js";
 import { startEmbedded } from "./nats/embedded/embedded-server.js";
-import { answerWorkers } from "./telemetry/worker-metrics.js";
+import { serveWorkerMetrics } from "./telemetry/worker-metrics.js";
 
 /** A worker that exits sooner than this failed to start. */
 const SHORT_LIFE_MS = 5_000;
@@ -81,7 +81,7 @@ class Crew {
     private readonly environment: Record<string, string>,
   ) {
     cluster.setupPrimary({ args: [...options.args] });
-    answerWorkers();
+    serveWorkerMetrics();
   }
 
   async start(): Promise<void> {

@@ -13,7 +13,7 @@ export interface AuthOptions {
   readonly bucket: (config: BucketConfig) => SystemBucket;
   /** IRONFLOW_API_KEY; undefined: not set. */
   readonly adminKey: string | undefined;
-  /** The permissions of client certificates; undefined: certificates grant none, and API keys apply. */
+  /** The permissions of client certificates. Undefined: certificates grant none. */
   readonly certificateRules?: readonly CertificateRule[] | undefined;
   readonly limits: Limits;
   readonly log: AuthLog;
@@ -38,8 +38,7 @@ const TICKETS_BUCKET: BucketConfig = {
 
 /** Loads the keys and keeps them current. Rejects if they can't be loaded. */
 export async function startAuth(options: AuthOptions): Promise<Auth> {
-  const { limits } = options;
-  const { certificateRules } = options;
+  const { limits, certificateRules } = options;
   const certificates =
     certificateRules === undefined ? undefined : new CertificatePrincipals(certificateRules);
   const ring = new KeyRing(options.adminKey, certificates !== undefined);

@@ -11,10 +11,10 @@ export interface CertificateRule {
   readonly scope: Scope;
 }
 
-/** The most cached names. */
+/** The most names whose principal is cached. */
 const NAMES_MAX = 10_000;
 
-/** One rule for each entry of `name=access,...:buckets; ...`. Throws Error with the rest of the sentence "NAME is VALUE; ...". */
+/** Parses `name=access,...:buckets; ...`, one rule per entry. Throws Error with the end of the sentence "NAME is VALUE; ...". */
 export function parseCertificateRules(text: string): readonly CertificateRule[] {
   return text.split(";").map((entry) => {
     const [, name = "", given = "", buckets = ""] =
@@ -44,7 +44,7 @@ export class CertificatePrincipals {
 
   private createPrincipal(name: string): Principal | undefined {
     const scopes = this.rules.filter((rule) => matches(rule.name, name)).map(({ scope }) => scope);
-    // The colon distinguishes it from a key's id.
+    // The colon distinguishes it from an API key's ID.
     return scopes.length === 0 ? undefined : new SecretPrincipal(`certificate:${name}`, scopes, "");
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Keeps a {@link KeyRing} current with a watch on the bucket of the keys. A change takes effect in every replica and worker of the service as
- * soon as it arrives. Reopens the watch when it ends; the new snapshot includes missed changes.
+ * Keeps a {@link KeyRing} current by watching the bucket of the keys. A change takes effect in each instance and worker of the service as
+ * soon as its watch receives it. Reopens the watch when it ends; the new snapshot includes missed changes.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import type { CallScope, SystemBucket, WatchEvent } from "../kv/store.js";
@@ -9,7 +9,7 @@ import type { KeyRing } from "./key-ring.js";
 
 /** Receives warnings for the operator. */
 export interface AuthLog {
-  warn(facts: object, message: string): void;
+  warn(fields: object, message: string): void;
 }
 
 /** The timeout for loading the keys at startup. */
@@ -41,7 +41,8 @@ export class KeyFollower {
     void this.run();
     await this.reached(0n, performance.now() + LOAD_TIMEOUT_MS);
     if (this.revision >= 0n) return;
-    const reason = this.failure instanceof Error ? this.failure.message : "there was no answer";
+    const reason =
+      this.failure instanceof Error ? this.failure.message : "the storage did not respond in time.";
     throw new Error(`The API keys can't be loaded from the storage: ${reason}`, { cause: this.failure });
   }
 
@@ -50,7 +51,7 @@ export class KeyFollower {
     for (const { resolve } of this.waiters) resolve();
   }
 
-  /** Resolves when the ring includes a revision, or at the deadline (of `performance.now()`). */
+  /** Resolves when the ring includes a revision, or at the deadline (in milliseconds of `performance.now()`). */
   async reached(revision: bigint, deadlineMs: number): Promise<void> {
     if (this.revision >= revision || this.closing.signal.aborted) return;
     await new Promise<void>((resolve) => {
@@ -73,23 +74,23 @@ export class KeyFollower {
       try {
         await this.bucket.ensure(scope);
         this.seen = new Set();
-        for await (const event of await this.bucket.watch(scope)) this.take(event);
+        for await (const event of await this.bucket.watch(scope)) this.apply(event);
       } catch (error) {
-        if (!isAborted(signal)) this.interrupted(error);
+        if (!isAborted(signal)) this.recordFailure(error);
       }
-      // Keys may be revoked unseen until the next snapshot.
+      // Until the next snapshot, this process does not notice revoked keys.
       this.ring.isLoaded = false;
       await delay(RETRY_WAIT_MS, undefined, { signal }).catch(() => undefined);
     }
   }
 
-  private interrupted(error: unknown): void {
+  private recordFailure(error: unknown): void {
     if (this.failure === undefined)
       this.log.warn({ err: error }, "the watch on the API keys failed; retrying");
     this.failure = error;
   }
 
-  private take(event: WatchEvent): void {
+  private apply(event: WatchEvent): void {
     if (event.type === "change") {
       const { key, value, operation, revision } = event.entry;
       if (operation === "put") this.set(key, value);
@@ -122,7 +123,7 @@ export class KeyFollower {
   }
 }
 
-/** A function, because the compiler would assume that the property never changes. */
+/** Reads the property in a function, so the compiler does not assume that it never changes. */
 function isAborted(signal: AbortSignal): boolean {
   return signal.aborted;
 }

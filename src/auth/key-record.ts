@@ -1,4 +1,4 @@
-/** An API key as it is stored: JSON under the key's id. */
+/** The stored form of an API key: JSON, under the key's ID. */
 import type { ApiKeyInfo, Scope } from "../service/principal.js";
 
 export interface KeyRecord extends ApiKeyInfo {
@@ -17,14 +17,14 @@ export function decodeRecord(id: string, bytes: Uint8Array): KeyRecord {
   const record = { ...(JSON.parse(Buffer.from(bytes).toString()) as KeyRecord), id };
   const { name, scopes, createdAtMs, expiresAtMs, rotatedAtMs, previousExpiresAtMs, hash, previousHash } =
     record;
-  const isWhole =
+  const isValid =
     [name, hash].every(isText) &&
     isTime(createdAtMs) &&
     [expiresAtMs, rotatedAtMs, previousExpiresAtMs].every((time) => time === undefined || isTime(time)) &&
     (previousHash === undefined || isText(previousHash)) &&
     Array.isArray(scopes) &&
     scopes.every(isScope);
-  if (!isWhole) throw new TypeError("a stored API key is malformed");
+  if (!isValid) throw new TypeError("a stored API key is malformed");
   return record;
 }
 

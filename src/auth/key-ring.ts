@@ -1,8 +1,8 @@
 /**
  * The API keys in memory, by the hash of their secret. Every call looks up its key here, so lookups must be fast.
  *
- * Until the first key is created, and if IRONFLOW_API_KEY is not set, calls need no key. From then on every call needs one, even after the
- * last key was revoked or has expired: revoking a key must never open the service to everyone.
+ * Calls need no key until the first key is created, unless IRONFLOW_API_KEY is set. From then on every call needs one, even after the last
+ * key was revoked or has expired: revoking a key must never open the service to everyone.
  */
 import { KvError } from "../kv/errors.js";
 import { type Principal, unauthenticated } from "../service/principal.js";
@@ -11,7 +11,7 @@ import type { KeyRecord } from "./key-record.js";
 import { adminPrincipal, anonymousPrincipal, SecretPrincipal } from "./secret-principal.js";
 import { bearerOf, hashOf } from "./secrets.js";
 
-/** Capped because Node's timers can't wait longer than about 24 days. */
+/** Below the longest delay of Node's timers, about 24 days. */
 const TIMER_MS_MAX = 86_400_000;
 
 export class KeyRing {
@@ -19,18 +19,18 @@ export class KeyRing {
   isLoaded = false;
   private readonly records = new Map<string, KeyRecord>();
   /** By hash; at most two per key. */
-  private readonly callers = new Map<string, SecretPrincipal>();
+  private readonly principals = new Map<string, SecretPrincipal>();
   private readonly admin: SecretPrincipal | undefined;
-  private readonly everyone = anonymousPrincipal();
+  private readonly anonymous = anonymousPrincipal();
   private isOpen: boolean;
   private expiryTimer: NodeJS.Timeout | undefined;
   /** When the timer next checks for expired secrets. */
   private nextExpiryMs = Infinity;
 
-  /** `knowsCertificates`: client certificates grant permissions, and all other callers need a key. */
-  constructor(adminKey: string | undefined, knowsCertificates = false) {
+  /** `hasCertificateRules`: client certificates grant permissions, so all other callers need a key. */
+  constructor(adminKey: string | undefined, hasCertificateRules = false) {
     this.admin = adminKey === undefined ? undefined : adminPrincipal(hashOf(adminKey));
-    this.isOpen = adminKey === undefined && !knowsCertificates;
+    this.isOpen = adminKey === undefined && !hasCertificateRules;
   }
 
   /** Whether calls need no key. */
@@ -40,7 +40,7 @@ export class KeyRing {
 
   /** See `AccessControl.callerOf`. */
   callerOf(input: Pick<CallInput, "header">): Principal {
-    if (this.needsNoKey) return this.everyone;
+    if (this.needsNoKey) return this.anonymous;
     const secret = bearerOf(input.header("authorization"));
     if (secret !== undefined) return this.callerOfHash(hashOf(secret));
     throw this.isOpen ? notLoaded() : unauthenticated();
@@ -48,15 +48,13 @@ export class KeyRing {
 
   /** The principal whose secret has this hash. Throws `unauthenticated`, `unavailable`. */
   callerOfHash(hash: string): Principal {
-    if (this.needsNoKey) return this.everyone;
+    if (this.needsNoKey) return this.anonymous;
     const given = Buffer.from(hash);
     if (this.admin?.hasHash(given) === true) return this.admin;
     if (!this.isLoaded) throw notLoaded();
-    const caller = this.callers.get(hash);
-    if (caller?.hasHash(given) !== true || caller.expiresAtMs <= Date.now()) {
-      throw unauthenticated();
-    }
-    return caller;
+    const principal = this.principals.get(hash);
+    if (principal?.hasHash(given) !== true || principal.expiresAtMs <= Date.now()) throw unauthenticated();
+    return principal;
   }
 
   get(id: string): KeyRecord | undefined {
@@ -69,20 +67,20 @@ export class KeyRing {
     return this.records.size;
   }
 
-  /** All keys, including expired ones, ordered by id. */
+  /** All keys, including expired ones, ordered by ID. */
   all(): readonly KeyRecord[] {
     if (!this.isLoaded) throw notLoaded();
     return [...this.records.values()].sort((one, other) => (one.id < other.id ? -1 : 1));
   }
 
-  /** Called when a key was created: from now on every call needs one. */
+  /** Requires a key for every call from now on. Called when a key was created. */
   lock(): void {
     if (!this.isOpen) return;
     this.isOpen = false;
-    this.everyone.end();
+    this.anonymous.end();
   }
 
-  /** Adds or replaces a key. Ends principals of secrets that it no longer has. */
+  /** Adds or replaces a key, and ends the principals of its former secrets. */
   set(record: KeyRecord): void {
     const before = this.records.get(record.id);
     this.records.set(record.id, record);
@@ -110,19 +108,19 @@ export class KeyRing {
   }
 
   private add(record: KeyRecord, hash: string, expiresAtMs: number): void {
-    const known = this.callers.get(hash);
-    // Keep the same object while the secret is valid: the caller's watches have listeners on it.
+    const known = this.principals.get(hash);
+    // Keep the same object while the secret is valid: its open watches have listeners on it.
     if (known !== undefined) known.expiresAtMs = expiresAtMs;
-    else this.callers.set(hash, new SecretPrincipal(record.id, record.scopes, hash, expiresAtMs));
-    this.expectExpiry(expiresAtMs);
+    else this.principals.set(hash, new SecretPrincipal(record.id, record.scopes, hash, expiresAtMs));
+    this.scheduleExpiry(expiresAtMs);
   }
 
   private end(hash: string): void {
-    this.callers.get(hash)?.end();
-    this.callers.delete(hash);
+    this.principals.get(hash)?.end();
+    this.principals.delete(hash);
   }
 
-  private expectExpiry(expiresAtMs: number): void {
+  private scheduleExpiry(expiresAtMs: number): void {
     if (expiresAtMs >= this.nextExpiryMs) return;
     this.nextExpiryMs = expiresAtMs;
     clearTimeout(this.expiryTimer);
@@ -134,9 +132,9 @@ export class KeyRing {
   private endExpired(): void {
     this.nextExpiryMs = Infinity;
     const nowMs = Date.now();
-    for (const { hash, expiresAtMs } of [...this.callers.values()]) {
+    for (const { hash, expiresAtMs } of [...this.principals.values()]) {
       if (expiresAtMs <= nowMs) this.end(hash);
-      else this.expectExpiry(expiresAtMs);
+      else this.scheduleExpiry(expiresAtMs);
     }
   }
 }

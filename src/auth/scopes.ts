@@ -10,7 +10,7 @@ export const ALL_SCOPES: readonly Scope[] = [{ accesses: ACCESSES, buckets: "*" 
 
 const BUCKET_GLOB = /^[A-Za-z0-9_*-]{1,64}$/;
 
-/** Whether one of the scopes allows this access to the bucket; `*` as the bucket's name means all present and future buckets. */
+/** Whether one of the scopes allows this access to a bucket; `*`: to all buckets, including future ones. */
 export function allows(scopes: readonly Scope[], access: Access, bucket: string): boolean {
   return scopes.some((scope) => scope.accesses.includes(access) && matches(scope.buckets, bucket));
 }
@@ -21,8 +21,8 @@ export function allowsAny(scopes: readonly Scope[], bucket: string): boolean {
 }
 
 /**
- * Whether the outer scopes allow everything that the inner ones allow. An outer glob covers an inner one if it matches its text: bucket names
- * have no stars, so only a star of the outer glob can match a star of the inner one.
+ * Whether the outer scopes allow everything that the inner ones allow. An outer glob covers an inner one if it matches its text, because
+ * only a star of the outer glob can match a star of the inner one: bucket names have none.
  */
 export function covers(outer: readonly Scope[], inner: readonly Scope[]): boolean {
   return inner.every((scope) => scope.accesses.every((access) => allows(outer, access, scope.buckets)));
@@ -32,7 +32,7 @@ export function covers(outer: readonly Scope[], inner: readonly Scope[]): boolea
 export function checkScopes(scopes: readonly Scope[]): void {
   const most = DEFAULT_LIMITS.apiKeyScopesMax;
   if (scopes.length === 0 || scopes.length > most) {
-    throw invalidArgument(`The key has ${scopes.length} scopes; a key has 1 to ${most}.`);
+    throw invalidArgument(`The key has ${scopes.length} scopes; it must have 1 to ${most}.`);
   }
   for (const { accesses, buckets } of scopes) {
     if (accesses.length === 0) {

@@ -38,7 +38,7 @@ export class SecretPrincipal implements Principal {
     return () => this.listeners.delete(listener);
   }
 
-  /** Called when the secret is no longer valid: ends the principal's watches. */
+  /** Ends the principal's watches. Called when the secret is no longer valid. */
   end(): void {
     this.hasEnded = true;
     for (const listener of this.listeners) listener();

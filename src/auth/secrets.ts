@@ -16,12 +16,12 @@ export function newTicket(): string {
   return TICKET_PREFIX + randomBytes(SECRET_BYTES).toString("hex");
 }
 
-/** A new key's id, which is not secret. */
+/** A new key's ID, which is not secret. */
 export function newKeyId(): string {
   return randomBytes(ID_BYTES).toString("hex");
 }
 
-/** Whether the text has the form of a key's id. */
+/** Whether the text has the form of a key's ID. */
 export function isKeyId(text: string): boolean {
   return /^[0-9a-f]{16}$/.test(text);
 }

@@ -1,4 +1,4 @@
-/** Creates, rotates and revokes API keys: implements `ApiKeys` on a system bucket. */
+/** `ApiKeys` on a system bucket. */
 import { invalidArgument, KvError } from "../kv/errors.js";
 import { DEFAULT_LIMITS, type Limits } from "../kv/limits.js";
 import { quote } from "../kv/names.js";
@@ -51,8 +51,8 @@ export class StoredApiKeys implements ApiKeys {
     const { ring, limits, bucket } = this.options;
     checkName(spec.name);
     checkScopes(spec.scopes);
-    checkLife(spec.lifeMs);
-    checkNotWider(spec.scopes, caller);
+    checkLifetime(spec.lifetimeMs);
+    checkCovered(spec.scopes, caller);
     if (caller.id === ANONYMOUS && !spec.scopes.some(isKeyManager)) {
       throw invalidArgument(
         "The first key must have admin on *: every call needs a key once it exists, and no other key could create more.",
@@ -71,13 +71,13 @@ export class StoredApiKeys implements ApiKeys {
       name: spec.name,
       scopes: spec.scopes.map(({ accesses, buckets }) => ({ accesses: [...new Set(accesses)], buckets })),
       createdAtMs: nowMs,
-      expiresAtMs: spec.lifeMs === 0 ? undefined : nowMs + spec.lifeMs,
+      expiresAtMs: spec.lifetimeMs === 0 ? undefined : nowMs + spec.lifetimeMs,
       rotatedAtMs: undefined,
       previousExpiresAtMs: undefined,
       hash: hashOf(secret),
       previousHash: undefined,
     };
-    await this.applied(await bucket.put(record.id, encodeRecord(record), "if_absent", scope), scope);
+    await this.untilApplied(await bucket.put(record.id, encodeRecord(record), "if_absent", scope), scope);
     return { key: infoOf(record), secret };
   }
 
@@ -106,19 +106,19 @@ export class StoredApiKeys implements ApiKeys {
     if (!isKeyId(id)) throw notFound(id);
     const revision = await this.options.bucket.remove(id, "always", scope);
     if (revision === 0n) throw notFound(id);
-    await this.applied(revision, scope);
+    await this.untilApplied(revision, scope);
   }
 
   async rotate(id: string, overlapMs: number, caller: Principal, scope: CallScope): Promise<NewSecret> {
     const most = DEFAULT_LIMITS.apiKeyOverlapMsMax;
     if (overlapMs > most) {
       throw invalidArgument(
-        `The overlap is ${overlapMs / 1_000} seconds; at most ${most / 1_000} are allowed.`,
+        `The overlap is ${overlapMs / 1_000} seconds; it must be at most ${most / 1_000}.`,
       );
     }
     for (;;) {
       const { record, revision } = await this.read(id, scope);
-      checkNotWider(record.scopes, caller);
+      checkCovered(record.scopes, caller);
       const nowMs = Date.now();
       const secret = newKeySecret();
       const rotated: KeyRecord = {
@@ -130,7 +130,10 @@ export class StoredApiKeys implements ApiKeys {
       };
       try {
         const condition = { ifRevision: revision };
-        await this.applied(await this.options.bucket.put(id, encodeRecord(rotated), condition, scope), scope);
+        await this.untilApplied(
+          await this.options.bucket.put(id, encodeRecord(rotated), condition, scope),
+          scope,
+        );
         return { key: infoOf(rotated), secret };
       } catch (error) {
         // The key was rotated or revoked concurrently: read it again.
@@ -158,8 +161,8 @@ export class StoredApiKeys implements ApiKeys {
     }
   }
 
-  /** Waits until the change is in effect in this replica of the service. */
-  private applied(revision: bigint, scope: CallScope): Promise<void> {
+  /** Waits until the change is in effect in this process. */
+  private untilApplied(revision: bigint, scope: CallScope): Promise<void> {
     return this.options.follower.reached(revision, scope.deadlineMs);
   }
 }
@@ -178,16 +181,16 @@ function checkName(name: string): void {
   }
 }
 
-function checkLife(lifeMs: number): void {
+function checkLifetime(lifetimeMs: number): void {
   const { ttlMsMin, ttlMsMax } = DEFAULT_LIMITS;
-  if (lifeMs === 0 || (lifeMs >= ttlMsMin && lifeMs <= ttlMsMax)) return;
+  if (lifetimeMs === 0 || (lifetimeMs >= ttlMsMin && lifetimeMs <= ttlMsMax)) return;
   throw invalidArgument(
-    `The lifetime of the key is ${lifeMs / 1_000} seconds; it must be ${ttlMsMin / 1_000} to ${ttlMsMax / 1_000}, or 0 for a key that never expires.`,
+    `The lifetime of the key is ${lifetimeMs / 1_000} seconds; it must be ${ttlMsMin / 1_000} to ${ttlMsMax / 1_000}, or 0 for a key that never expires.`,
   );
 }
 
-/** Prevents privilege escalation: no caller may create, or obtain the secret of, a key with more permissions than its own. */
-function checkNotWider(scopes: ApiKeyInfo["scopes"], caller: Principal): void {
+/** Prevents privilege escalation: a caller must not create, or get the secret of, a key with more permissions than its own. */
+function checkCovered(scopes: ApiKeyInfo["scopes"], caller: Principal): void {
   if (covers(caller.scopes, scopes)) return;
   throw new KvError(
     "permission_denied",
@@ -195,8 +198,8 @@ function checkNotWider(scopes: ApiKeyInfo["scopes"], caller: Principal): void {
   );
 }
 
-/** Hides a malformed id: it may be a secret passed by mistake. */
+/** Omits a malformed ID from the message: it may be a secret that was passed by mistake. */
 function notFound(id: string): KvError {
-  const shown = isKeyId(id) ? `with the id ${id}` : "with this id";
+  const shown = isKeyId(id) ? `with the ID ${id}` : "with this ID";
   return new KvError("api_key_not_found", `There is no API key ${shown}.`);
 }

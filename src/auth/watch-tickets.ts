@@ -1,6 +1,6 @@
 /**
- * Single-use tickets for watches. A ticket is stored by its hash, with its bucket and the hash of the secret that requested it. Removing it
- * from the storage consumes it, which keeps two replicas of the service from accepting the same ticket.
+ * Single-use tickets for watches. A ticket is stored under its hash, with its bucket and the hash of the secret that requested it. Removing
+ * it from the storage consumes it, so two instances of the service can't both accept it.
  */
 import { KvError } from "../kv/errors.js";
 import type { CallScope, SystemBucket } from "../kv/store.js";
@@ -21,7 +21,7 @@ export class WatchTickets {
   constructor(
     private readonly bucket: SystemBucket,
     private readonly ring: KeyRing,
-    private readonly lifeMs: number,
+    private readonly lifetimeMs: number,
   ) {}
 
   async create(
@@ -33,12 +33,12 @@ export class WatchTickets {
     if (callerHash === "" && caller.id !== ANONYMOUS) {
       throw new KvError(
         "permission_denied",
-        "A ticket stands for an API key, and this caller has a certificate; send an API key instead.",
+        "This caller is authenticated by a certificate; to create a ticket, send an API key.",
       );
     }
     await this.ensureBucket(scope);
     const ticket = newTicket();
-    const expiresAtMs = Date.now() + this.lifeMs;
+    const expiresAtMs = Date.now() + this.lifetimeMs;
     const stored: StoredTicket = { bucket, callerHash, expiresAtMs };
     await this.bucket.put(hashOf(ticket), Buffer.from(JSON.stringify(stored)), "if_absent", scope);
     return { ticket, expiresAtMs };
@@ -54,11 +54,11 @@ export class WatchTickets {
       await this.bucket.remove(hash, { ifRevision: revision }, scope);
       return this.ring.callerOfHash(stored.callerHash);
     } catch (error) {
-      throw error instanceof KvError && USED_UP.has(error.kind) ? unauthenticated() : error;
+      throw error instanceof KvError && INVALID_TICKET_KINDS.has(error.kind) ? unauthenticated() : error;
     }
   }
 
-  /** Creates the bucket for the first ticket: most services never need it. */
+  /** Creates the bucket with the first ticket, because most services never need it. */
   private async ensureBucket(scope: CallScope): Promise<void> {
     if (this.hasBucket) return;
     await this.bucket.ensure(scope);
@@ -66,8 +66,8 @@ export class WatchTickets {
   }
 }
 
-/** The errors if the ticket does not exist, or was or may have been consumed by another call. */
-const USED_UP: ReadonlySet<string> = new Set([
+/** The errors that mean that the ticket does not exist, or that another call has or may have consumed it. */
+const INVALID_TICKET_KINDS: ReadonlySet<string> = new Set([
   "bucket_not_found",
   "key_not_found",
   "revision_mismatch",

@@ -66,7 +66,7 @@ export const KV_ERROR_KINDS = [
 export type KvErrorKind = (typeof KV_ERROR_KINDS)[number];
 
 /** The details of an error besides its kind and message. */
-export interface KvErrorFacts {
+export interface KvErrorDetails {
   readonly bucket?: string | undefined;
   readonly key?: string | undefined;
   /** See the kind: the current, oldest, newest or resume revision. */
@@ -75,7 +75,7 @@ export interface KvErrorFacts {
   readonly bucketCreatedAtMs?: number | undefined;
   /** Milliseconds to wait before a retry. */
   readonly retryAfterMs?: number | undefined;
-  /** For a write with an idempotency key and an unknown outcome: how long the key is valid after the first attempt, in milliseconds. */
+  /** For a write with an idempotency key and an unknown outcome: how long the bucket remembers it after the first attempt, in milliseconds. */
   readonly idempotencyWindowMs?: number | undefined;
   /** With `idempotencyWindowMs`, if known: the storage's clock, in Unix milliseconds. */
   readonly storageTimeMs?: number | undefined;
@@ -96,21 +96,21 @@ export class KvError extends Error {
 
   constructor(
     readonly kind: KvErrorKind,
-    sentence: string,
-    facts: KvErrorFacts = {},
+    message: string,
+    details: KvErrorDetails = {},
   ) {
-    super(sentence, facts.cause === undefined ? undefined : { cause: facts.cause });
-    this.bucket = facts.bucket;
-    this.key = facts.key;
-    this.revision = facts.revision;
-    this.bucketCreatedAtMs = facts.bucketCreatedAtMs;
-    this.retryAfterMs = facts.retryAfterMs;
-    this.idempotencyWindowMs = facts.idempotencyWindowMs;
-    this.storageTimeMs = facts.storageTimeMs;
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.bucket = details.bucket;
+    this.key = details.key;
+    this.revision = details.revision;
+    this.bucketCreatedAtMs = details.bucketCreatedAtMs;
+    this.retryAfterMs = details.retryAfterMs;
+    this.idempotencyWindowMs = details.idempotencyWindowMs;
+    this.storageTimeMs = details.storageTimeMs;
   }
 }
 
-/** An `invalid_argument` error. The sentence says what is wrong and what is valid. */
-export function invalidArgument(sentence: string, facts: KvErrorFacts = {}): KvError {
-  return new KvError("invalid_argument", sentence, facts);
+/** An `invalid_argument` error. The message says what is wrong and what is valid. */
+export function invalidArgument(message: string, details: KvErrorDetails = {}): KvError {
+  return new KvError("invalid_argument", message, details);
 }

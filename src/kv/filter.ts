@@ -2,7 +2,7 @@
  * Filters select the keys of a listing or a watch.
  *
  * Dots separate a filter into tokens, as they do a key. `*` as a whole token matches any one token; `>` as the last token matches one or
- * more further tokens; `*` inside a token matches zero or more characters. The storage matches whole tokens; this module does the rest.
+ * more further tokens; `*` inside a token matches zero or more characters. The storage matches complete tokens; this module does the rest.
  */
 import { invalidArgument } from "./errors.js";
 import { DEFAULT_LIMITS } from "./limits.js";
@@ -19,7 +19,7 @@ export interface Filter {
   readonly subject: string;
   /** The one stored key that can match, if the filter has no wildcard. */
   readonly exactStoredKey: string | undefined;
-  /** Whether the subject alone decides, without further matching here. */
+  /** Whether every key under `subject` matches. Otherwise call `matches` for each. */
   readonly subjectDecides: boolean;
   /** Whether the key with this stored form matches. */
   matches(storedKey: string): boolean;
@@ -62,7 +62,7 @@ export function parseFilter(text: string): Filter {
   };
 }
 
-/** Parses the filters of a request: none means all. Throws `invalid_argument`, also for more than 32. */
+/** Parses the filters of a request; none: match all. Throws `invalid_argument` if one is malformed, or there are more than 32. */
 export function parseFilters(texts: readonly string[]): readonly Filter[] {
   if (texts.length > DEFAULT_LIMITS.filtersMax) {
     throw invalidArgument(
@@ -81,8 +81,8 @@ export function matchesAny(filters: readonly Filter[], storedKey: string): boole
 }
 
 /**
- * NATS subject filters, without the bucket's prefix, that together cover the filters and do not overlap: JetStream rejects a
- * consumer with overlapping filters. If two overlap and neither covers the other, everything is read and matched here.
+ * NATS subject filters, without the bucket's prefix, that cover the filters and do not overlap, because JetStream rejects a consumer
+ * with overlapping filters. If two overlap and neither covers the other, the result is `>`: read everything and match it here.
  */
 export function serverSubjects(filters: readonly Filter[]): readonly string[] {
   const subjects = [...new Set(filters.map((filter) => filter.subject))];
@@ -127,7 +127,7 @@ function matchTokens(
   });
 }
 
-/** Whether the text is the pieces, two or more, with anything between them. Linear: matches each piece at its first occurrence. */
+/** Whether the text consists of the pieces (two or more) with any characters between them. Runs in linear time. */
 export function matchGlob(pieces: readonly string[], text: string): boolean {
   const first = pieces[0] ?? "";
   const last = pieces.at(-1) ?? "";

@@ -17,7 +17,7 @@ export interface Limits {
   readonly natsHungTimeoutMs: number;
   /** How long a new bucket deduplicates writes by idempotency key, in milliseconds. */
   readonly idempotencyWindowMs: number;
-  /** The most writes with an idempotency key that this process remembers itself; the storage remembers all. Some 500 bytes each at most. */
+  /** The most writes with an idempotency key that this process remembers, at up to 500 bytes each. The storage remembers all. */
   readonly keyedWritesMax: number;
   /** The deepest history, in revisions per key. Fixed by NATS KV (ADR-8). */
   readonly historyMax: number;
@@ -48,13 +48,13 @@ export interface Limits {
   readonly importedEntriesMax: number;
   /** The largest value, in bytes. The storage must accept messages 16 KiB larger than this. */
   readonly valueBytesMax: number;
-  /** The free disk space below which the embedded server's disk accepts no more values, in bytes. 0: not checked. */
+  /** Values are refused while the embedded server's disk has less free space than this, in bytes. 0: not checked. */
   readonly diskReserveBytes: number;
   /** The most bytes of the read cache, which is used only if this process is the storage's only user; 0: no cache. */
   readonly readCacheBytesMax: number;
   /**
    * The most bytes in flight from NATS to this process over one connection. Well under half of the server's `max_pending` (64 MiB by
-   * default): above that, the server closes the connection, and it counts a buffer as pending until it is sent completely.
+   * default): the server closes a connection above that, and counts a buffer as pending until it is sent completely.
    */
   readonly natsUnreadBytesMax: number;
   /** The largest request message, before and after decompression. Fits a value with its key and framing; base64 in JSON adds a third. */
@@ -113,7 +113,7 @@ export interface Limits {
   readonly webSocketMessageBytesMax: number;
   /** The most messages and pings that a client may send on a WebSocket between two pings of the service. */
   readonly webSocketMessagesMax: number;
-  /** How often an idle connection with watches is pinged, in milliseconds; closed if the next ping finds no answer. */
+  /** How often an idle connection with watches is pinged, in milliseconds. It is closed if a ping is unanswered when the next one is due. */
   readonly pingIntervalMs: number;
   /** The most API keys. */
   readonly apiKeysMax: number;

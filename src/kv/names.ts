@@ -4,9 +4,8 @@
  * A user's bucket `x` is the JetStream stream `KV_APP_x`; its key `k` is the subject `$KV.APP_x.<escaped k>`. The service's own
  * buckets are `SYS_...`. Clients can't address them: this module maps every name from a client to `APP_...`.
  *
- * The escape keeps each character that NATS KV allows in a key (ADR-8: `A-Z a-z 0-9 - / _ .`) but `=`, so that the `nats`
- * command sees the same names. Other bytes of the UTF-8 form, `=` itself, and dots that would make an empty token become
- * `=XX`, two upper-case hex digits.
+ * Escaping keeps each character that NATS KV allows in a key (ADR-8: `A-Z a-z 0-9 - / _ .`) except `=`, so the `nats` command shows the
+ * same names. Other UTF-8 bytes, `=` itself, and dots that would create an empty token become `=XX`, with two upper-case hex digits.
  */
 import { invalidArgument } from "./errors.js";
 import { DEFAULT_LIMITS } from "./limits.js";
@@ -18,7 +17,7 @@ export type BucketOwner = "APP_" | "SYS_";
 const USERS: BucketOwner = "APP_";
 const STREAM_PREFIX = "KV_";
 
-/** Keys of these characters in non-empty tokens are stored unchanged. The common case, detected by one match. */
+/** Keys that need no escaping, the common case. */
 const PLAIN_KEY = /^[A-Za-z0-9_/-]+(?:\.[A-Za-z0-9_/-]+)*$/;
 const ESCAPED_BYTE = /=([0-9A-F]{2})/g;
 // eslint-disable-next-line no-control-regex
@@ -44,7 +43,7 @@ export function isReservedBucketName(bucket: string): boolean {
   return RESERVED_BUCKET_NAME.test(bucket);
 }
 
-/** The name of a bucket as NATS KV knows it, checked: a user's `sessions` is `APP_sessions`. */
+/** The bucket's NATS KV name: a user's `sessions` is `APP_sessions`. Checks the name. */
 export function storedBucketName(bucket: string, owner = USERS): string {
   checkBucketName(bucket);
   return owner + bucket;
@@ -55,7 +54,7 @@ export function streamName(bucket: string, owner = USERS): string {
   return STREAM_PREFIX + storedBucketName(bucket, owner);
 }
 
-/** The user's bucket that a stream holds; undefined for every other stream, the service's own included. */
+/** The user's bucket that a stream holds; undefined for any other stream, including the service's own. */
 export function bucketOfStream(stream: string): string | undefined {
   const prefix = STREAM_PREFIX + USERS;
   if (!stream.startsWith(prefix)) return undefined;
@@ -63,7 +62,7 @@ export function bucketOfStream(stream: string): string | undefined {
   return BUCKET_NAME.test(bucket) ? bucket : undefined;
 }
 
-/** What every subject of a bucket begins with: `$KV.APP_sessions.` */
+/** The prefix of every subject of a bucket, such as `$KV.APP_sessions.` */
 export function subjectPrefix(bucket: string, owner = USERS): string {
   return `$KV.${storedBucketName(bucket, owner)}.`;
 }
@@ -84,19 +83,19 @@ export function checkKey(key: string): void {
   }
 }
 
-/** Checks and escapes a key. Injective: no two keys have the same stored form. */
+/** The stored form of a key; no two keys have the same. Checks the key. */
 export function escapeKey(key: string): string {
   checkKey(key);
   return PLAIN_KEY.test(key) ? key : escapeText(key, "");
 }
 
-/** The subject that holds a key, checked. */
+/** The subject that holds a key. Checks the key. */
 export function subjectOf(bucket: string, key: string): string {
   return subjectPrefix(bucket) + escapeKey(key);
 }
 
 /**
- * The key of a stored form. Undefined if no key has this form: another program wrote it, with an `=` that is not a canonical escape. The
+ * The key of a stored form. Undefined if no key has this form, because another program wrote an `=` that is not a canonical escape: the
  * service hides such entries.
  */
 export function unescapeKey(stored: string): string | undefined {

@@ -1,149 +1,149 @@
 /**
- * What a store is: the interface between the service and whatever keeps the data, with its full contract.
+ * The store: the interface between the service and the storage, and its contract.
  *
- * Rules that hold for every method:
- * - Bucket names, keys and filters arrive as the client wrote them; the store checks them with `names.ts` and
- *   `filter.ts` before it does anything, and throws `invalid_argument`.
- * - Failures are thrown as `KvError`; every method may throw `unavailable`, `internal` and, where the caller's time ran out
- *   or the caller gave up, `deadline_exceeded` or `canceled` (reads) and `outcome_unknown` (writes that were sent).
+ * For every method:
+ * - Bucket names, keys and filters are passed as the client sent them. The store checks them first, with `names.ts` and `filter.ts`, and
+ *   throws `invalid_argument`.
+ * - Failures are `KvError`s. Every method may throw `unavailable` and `internal`. After the deadline or a cancellation, reads throw
+ *   `deadline_exceeded` or `canceled`, and writes that were sent throw `outcome_unknown`.
  * - A method on a bucket that does not exist throws `bucket_not_found`.
- * - An acknowledged write is visible to every read that begins afterwards, through any copy of the service, but `eventual` ones.
- * - Revisions are per bucket, start at 1, and grow with every write to the bucket.
+ * - An acknowledged write is visible to every read that begins afterwards, through any instance of the service, except `eventual` reads.
+ * - Revisions are per bucket, start at 1, and increase with every write to the bucket.
  */
 
-/** What limits one call. */
+/** The deadline and cancellation of one call. */
 export interface CallScope {
-  /** When the caller stops waiting, in milliseconds of `performance.now()`. */
+  /** The deadline, in milliseconds of `performance.now()`. */
   readonly deadlineMs: number;
-  /** Aborted when the caller gave up. Read lazily: making it may cost. */
+  /** Aborted when the client cancels. Creating it may be expensive: do not read it before it is needed. */
   readonly signal: AbortSignal;
-  /** Whether the caller gave up, without making the signal. Default: what the signal says. */
+  /** Whether the client canceled, without creating the signal. Default: the signal's state. */
   readonly isCanceled?: boolean | undefined;
 }
 
-/** What a bucket is made with. */
+/** The parameters of a new bucket. */
 export interface BucketConfig {
   readonly name: string;
   /** Default: empty. */
   readonly description?: string | undefined;
   /** How long an entry lives, in milliseconds. Default: 0, forever. */
   readonly ttlMs?: number | undefined;
-  /** Bytes of the largest value. 0, the default: the service's limit only. */
+  /** The largest accepted value, in bytes. 0, the default: only the service's limit applies. */
   readonly maxValueSize?: number | undefined;
-  /** Bytes that the bucket may hold. 0, the default: no limit. */
+  /** The maximum size of the bucket, in bytes. 0, the default: no limit. */
   readonly maxBytes?: number | undefined;
   /** Revisions kept per key, 1 to 64. Default: 1. */
   readonly history?: number | undefined;
 }
 
-/** What can be changed in a bucket: what is undefined stays. */
+/** An update of a bucket. Undefined fields keep their values. */
 export type BucketChange = Omit<BucketConfig, "name">;
 
-/** A bucket and what it holds. */
+/** A bucket's configuration and current size. */
 export interface BucketInfo extends Required<{
   [Field in keyof BucketConfig]: NonNullable<BucketConfig[Field]>;
 }> {
-  /** Live keys, exactly. */
+  /** The exact number of live keys. */
   readonly values: number;
-  /** Stored bytes, history and tombstones included. */
+  /** Stored bytes, including history and tombstones. */
   readonly bytes: number;
   readonly createdAt: Date;
-  /** The newest revision; 0 when there was none. */
+  /** The newest revision; 0 if nothing was ever written. */
   readonly revision: bigint;
-  /** Copies kept by the storage. */
+  /** The number of replicas in the storage. */
   readonly replicas: number;
   readonly storage: "file" | "memory";
   readonly durability: Durability;
-  /** Milliseconds for which a write's idempotency key counts; 0: not at all. */
+  /** How long the bucket remembers a write with an idempotency key, in milliseconds; 0: not at all. */
   readonly idempotencyWindowMs: number;
 }
 
-/** What a bucket takes in the storage, history and tombstones included. */
+/** The size of a bucket in the storage, including history and tombstones. */
 export interface BucketSize {
   readonly bucket: string;
   readonly bytes: number;
   readonly entries: number;
 }
 
-/** What a compaction did. */
+/** The result of a compaction. */
 export interface CompactionResult {
-  /** Tombstones that were removed. */
+  /** The number of removed tombstones. */
   readonly removed: number;
 }
 
-/** One page of a list: at least one item where any is left, and at most the limits of count and bytes allow. */
+/** One page of a list. Has at least one item unless none is left, and respects the limits on items and bytes. */
 export interface Page<Item> {
   readonly items: readonly Item[];
-  /** Give this back for the next page; empty after the last. */
+  /** The `pageToken` of the next page; empty on the last page. */
   readonly nextPageToken: string;
 }
 
-/** Which page of a list. */
+/** Selects a page of a list. */
 export interface PageRequest {
-  /** Items on the page; 0 means the most allowed. */
+  /** The maximum number of items; 0: the limit of the list. */
   readonly limit: number;
   /** Empty: the first page. */
   readonly pageToken: string;
 }
 
-/** What a write did to a key. `expire`: the storage removed it at the end of its life. */
+/** What a write did to a key. `expire`: the storage removed the entry at the end of its TTL. */
 export type Operation = "put" | "delete" | "purge" | "expire";
 
 /** One revision of a key. */
 export interface Entry {
   readonly key: string;
-  /** Empty for tombstones. Not to be changed: watchers share it. */
+  /** Empty for tombstones. Immutable: watchers share it. */
   readonly value: Uint8Array;
   readonly revision: bigint;
-  /** Milliseconds since 1970, by the storage's clock; `createdAtNanos` has the rest. */
+  /** When the revision was written by the storage's clock, in milliseconds since 1970. */
   readonly createdAtMs: number;
-  /** Nanoseconds within the millisecond, 0 to 999,999. */
+  /** The nanoseconds within that millisecond, 0 to 999,999. */
   readonly createdAtNanos: number;
   readonly operation: Operation;
-  /** Empty when none was given. */
+  /** The media type; empty if none was sent. */
   readonly contentType: string;
 }
 
-/** When a write may happen: always, only if the key has no value, or only if its newest revision is this one (>= 1). */
+/** The condition of a write: none, the key has no value, or the key's newest revision is this one (>= 1). */
 export type Condition = "always" | "if_absent" | { readonly ifRevision: bigint };
 
 export interface WriteOptions {
   /** Default: always. */
   readonly condition?: Condition | undefined;
   /**
-   * Write only into the bucket that was created then; throws `revision_mismatch` where it was recreated since, and `outcome_unknown` where
-   * it was recreated during the write. Default: whatever bucket has the name.
+   * Write only if the bucket was created at this time. Throws `revision_mismatch` if it was recreated since, and `outcome_unknown` if it
+   * was recreated during the write. Default: not checked.
    */
   readonly bucketCreatedAtMs?: number | undefined;
   /**
-   * 1 to 128 visible ASCII characters that stand for this request in this bucket: within the bucket's window the same one again has the
-   * first one's result and is not applied again; another one is refused with `idempotency_key_reused`. Default: none.
+   * Identifies this request within the bucket: 1 to 128 visible ASCII characters. Within the bucket's window, a repeated request gets the
+   * result of the first and is not applied again; a different request is refused with `idempotency_key_reused`. Default: none.
    */
   readonly idempotencyKey?: string | undefined;
   /**
-   * It may have been sent before with its idempotency key. It is applied only where it is certain that it was not applied then, also where
-   * the storage lost its memory; otherwise `outcome_unknown`. Default: it was not sent before.
+   * An earlier attempt with the same idempotency key. The write is applied only if it is certain that the earlier attempt was not, even
+   * if the storage has lost its memory of it; otherwise throws `outcome_unknown`. Default: this is the first attempt.
    */
   readonly sentBefore?: EarlierAttempt | undefined;
 }
 
-/** What a client says of the first time that it sent a write. */
+/** What a client reports about its first attempt of a write. */
 export interface EarlierAttempt {
-  /** If it was applied, its revision is above this one. */
+  /** A revision from before the attempt: if the attempt was applied, its revision is higher. */
   readonly after: bigint;
-  /** How long ago that was, in milliseconds. Default: 15 seconds, where `timeMs` is absent too. */
+  /** The time since the attempt, in milliseconds. Default: 15 seconds if `timeMs` is absent too. */
   readonly ageMs?: number | undefined;
   /**
-   * When that was by the storage's clock, at the earliest, in milliseconds since 1970; 0: at any time. Unlike `ageMs` it also counts the
-   * time that this request takes to arrive.
+   * The earliest possible time of the attempt by the storage's clock, in milliseconds since 1970; 0: unknown. Unlike `ageMs`, it also
+   * covers the time that this request takes to arrive.
    */
   readonly timeMs?: number | undefined;
 }
 
-/** `strong`: as the rules above say. `eventual`: any copy of the bucket may answer, also one that lags behind. */
+/** `strong`: sees every acknowledged write, see above. `eventual`: any replica may answer, even one that lags behind. */
 export type Consistency = "strong" | "eventual";
 
-/** What an acknowledged write survives: `synced`, a power failure; `relaxed`, not quite; `unknown`, as the server is configured. */
+/** Whether an acknowledged write survives a power failure: `synced` yes, `relaxed` maybe not, `unknown` depends on the server. */
 export type Durability = "synced" | "relaxed" | "unknown";
 
 export interface PutOptions extends WriteOptions {
@@ -156,7 +156,7 @@ export interface DeleteOptions extends WriteOptions {
   readonly purge?: boolean | undefined;
 }
 
-/** An entry to write as it stood in another bucket. What expired can't be written. */
+/** An entry of another bucket to write. An expiry can't be written. */
 export interface ImportedEntry {
   readonly key: string;
   /** Empty for tombstones. */
@@ -166,26 +166,29 @@ export interface ImportedEntry {
   readonly contentType: string;
 }
 
-/** How far an import came: at least 1 entry. */
 export interface ImportResult {
+  /** The number of written entries, at least 1. */
   readonly imported: number;
-  /** Of the last entry that was written. */
+  /** The revision of the last written entry. */
   readonly revision: bigint;
 }
 
 export interface WatchOptions {
-  /** Events of keys that match at least one; empty means all. */
+  /** Selects keys that match at least one filter; none: all keys. */
   readonly filters: readonly string[];
-  /** `snapshot`: present values first. `now`: changes only. `history`: every kept entry first. Or from a revision. */
+  /** `snapshot`: current values first. `now`: changes only. `history`: every kept entry first. Or the changes from a revision on. */
   readonly start:
     | "snapshot"
     | "now"
     | "history"
     | { readonly revision: bigint; readonly bucketCreatedAtMs?: number | undefined };
+  /** Omit tombstones. Default: false. */
   readonly ignoreDeletes?: boolean | undefined;
+  /** Emit entries without their values. Default: false. */
   readonly keysOnly?: boolean | undefined;
+  /** Include the entry that each change replaced, if it is still kept. Default: false. */
   readonly previous?: boolean | undefined;
-  /** Milliseconds between progress marks. Default: none. */
+  /** The maximum interval between progress events, in milliseconds. Default: no progress events. */
   readonly progressIntervalMs?: number | undefined;
 }
 
@@ -195,52 +198,53 @@ export type WatchEvent =
   | { readonly type: "progress"; readonly revision: bigint; readonly timeMs: number };
 
 /**
- * A running watch. Iterate it once; `return()` (or leaving the loop) frees everything at once, also while `next()` waits.
+ * A running watch. It can be iterated once. `return()` (or leaving the loop) releases its resources at once, even during a pending
+ * `next()`.
  *
- * Events come in the order of their revisions, none missed, doubled or reordered. It never ends by itself without a word: it
- * throws `bucket_not_found`, `slow_watcher`, `shutting_down`, `revision_compacted` (with the revision to resume from where there
- * is one) or `canceled` when the scope's signal aborts.
+ * Events arrive in the order of their revisions, none missed, duplicated or reordered. A watch always ends with an error:
+ * `bucket_not_found`, `slow_watcher`, `shutting_down`, `revision_compacted` (with the revision to resume from, if there is one), or
+ * `canceled` when the scope's signal aborts.
  */
 export interface Watch extends AsyncIterableIterator<WatchEvent> {
-  /** An event that is at hand, without waiting, for those who send many at once. Where there is none `next()` waits, or tells the end. */
+  /** Returns a buffered event without waiting, for callers that send batches. Undefined if there is none. */
   poll?(): WatchEvent | undefined;
 }
 
 /** Buckets and their entries. */
 export interface Store {
   /**
-   * Makes a bucket. `createdBy`: the id of the API key whose buckets are counted; absent: they are not. Throws `bucket_exists`, `reserved_name`,
-   * `storage_exhausted`.
+   * Creates a bucket. `createdBy`: the ID of the API key that the bucket counts towards; absent: it counts towards none. Throws
+   * `bucket_exists`, `reserved_name`, `storage_exhausted`.
    */
   createBucket(config: BucketConfig, scope: CallScope, createdBy?: string): Promise<BucketInfo>;
   getBucket(bucket: string, scope: CallScope): Promise<BucketInfo>;
   /**
-   * When the bucket was created, in milliseconds since 1970: tells it from an earlier one of its name. `known`: as last known, mostly
-   * without a request; `recent`: as known within the last second. Both may be of an earlier bucket, never of a later one than what is read
-   * or written next. `current`: as the storage says now.
+   * When the bucket was created, in milliseconds since 1970. It distinguishes the bucket from an earlier one with the same name. `known`:
+   * a cached value of any age, usually without a request; `recent`: one from the last second. Both may be an earlier bucket's, never that
+   * of a later bucket than the one that is read or written next. `current`: asks the storage.
    */
   bucketCreatedAtMs(
     bucket: string,
     scope: CallScope,
     freshness: "known" | "recent" | "current",
   ): number | Promise<number>;
-  /** In the order of names; only those that `shows` says yes to. Default: all. */
+  /** Lists the buckets for which `isVisible` returns true, ordered by name. Default: all. */
   listBuckets(
     page: PageRequest,
     scope: CallScope,
-    shows?: (bucket: string) => boolean,
+    isVisible?: (bucket: string) => boolean,
   ): Promise<Page<BucketInfo>>;
   updateBucket(bucket: string, change: BucketChange, scope: CallScope): Promise<BucketInfo>;
-  /** Ends the bucket's watches with `bucket_not_found`. */
+  /** Deletes a bucket and its entries, and ends its watches with `bucket_not_found`. */
   deleteBucket(bucket: string, scope: CallScope): Promise<void>;
   /**
-   * Removes the tombstones of keys that have no value, with what the keys had before, however young. A watch that resumes from before
-   * the newest of them gets `revision_compacted`. Those that a live watch has still to get stay for now. Safe to retry.
+   * Removes all tombstones of keys without a value, of any age, and the earlier history of these keys. A watch that resumes from before the
+   * newest removed tombstone gets `revision_compacted`. Keeps tombstones that a live watch has not received yet. Safe to retry.
    */
   compactBucket(bucket: string, scope: CallScope): Promise<CompactionResult>;
 
   /**
-   * The newest entry of a key (revision 0), or the one written at exactly that revision; always an operation `put`.
+   * Returns the newest entry of a key (`revision` 0), or the one written at exactly that revision. Its operation is `put`.
    * Throws `key_not_found`, `revision_compacted`, `revision_in_future`.
    */
   get(
@@ -250,11 +254,11 @@ export interface Store {
     scope: CallScope,
     consistency?: Consistency,
   ): Promise<Entry>;
-  /** Writes; returns the revision. Throws `key_exists`, `revision_mismatch`, `value_too_large`, `bucket_full`, `storage_exhausted`. */
+  /** Writes a value; returns its revision. Throws `key_exists`, `revision_mismatch`, `value_too_large`, `bucket_full`, `storage_exhausted`. */
   put(bucket: string, key: string, value: Uint8Array, options: PutOptions, scope: CallScope): Promise<bigint>;
-  /** Writes a tombstone; returns its revision, or 0 when the key had nothing to delete. Throws `revision_mismatch`. */
+  /** Writes a tombstone; returns its revision, or 0 if the key had no value and nothing was written. Throws `revision_mismatch`. */
   delete(bucket: string, key: string, options: DeleteOptions, scope: CallScope): Promise<bigint>;
-  /** Live keys that match, in byte order. */
+  /** Lists the live keys that match, in byte order. */
   listKeys(
     bucket: string,
     filters: readonly string[],
@@ -263,8 +267,8 @@ export interface Store {
     consistency?: Consistency,
   ): Promise<Page<string>>;
   /**
-   * The kept revisions of a key, oldest first. A request with neither limit nor token asks for all of them in one page: throws
-   * `answer_too_large` where they do not fit. Throws `key_not_found` when there is none, unless a page came before.
+   * Lists the kept revisions of a key, oldest first. Without limit and token, returns all of them in one page, or throws
+   * `answer_too_large` if they do not fit. Throws `key_not_found` if the first page would be empty.
    */
   history(
     bucket: string,
@@ -274,9 +278,9 @@ export interface Store {
     consistency?: Consistency,
   ): Promise<Page<Entry>>;
   /**
-   * Writes entries in their order, the first under the revision `afterRevision` + 1, a tombstone also where the key has no value: all, or
-   * a first part of them where one is refused or somebody else wrote in between. Throws `revision_mismatch` (with the bucket's revision)
-   * where that is another one, and for the first entry `value_too_large`, `bucket_full`, `storage_exhausted`.
+   * Writes entries in order, the first at revision `afterRevision` + 1. Writes tombstones even if the key has no value. If an entry is
+   * refused or another client writes in between, writes only the entries before that. Throws `revision_mismatch` (with the bucket's
+   * revision) if that is not `afterRevision`, and `value_too_large`, `bucket_full` or `storage_exhausted` for the first entry.
    */
   importEntries(
     bucket: string,
@@ -285,36 +289,36 @@ export interface Store {
     scope: CallScope,
   ): Promise<ImportResult>;
   /**
-   * Starts a watch; resolves when it is in place, so that every later change will be seen. Only the scope's signal counts, not its
-   * deadline. Throws `too_many_watches`, `revision_compacted`, `revision_in_future`.
+   * Starts a watch. Resolves when it is active: it sees every later change. Ignores the scope's deadline; ends when its signal aborts.
+   * Throws `too_many_watches`, `revision_compacted`, `revision_in_future`.
    */
   watch(bucket: string, options: WatchOptions, scope: CallScope): Promise<Watch>;
 
   /** Resolves when the storage answers; throws `unavailable` otherwise. */
   ping(scope: CallScope): Promise<void>;
-  /** Tombstones that this store compacted since it began. */
+  /** The number of tombstones that this store has removed since it was created. */
   compactedTombstones(): number;
-  /** What each bucket takes. Cheap: unlike `listBuckets` it counts no live keys. */
+  /** The size of each bucket. Cheaper than `listBuckets`: does not count live keys. */
   sizes(scope: CallScope): Promise<readonly BucketSize[]>;
   /** Ends every watch with `shutting_down` and releases the storage. */
   close(): Promise<void>;
 }
 
 /**
- * A bucket that the service keeps for itself, in a space of names that no client can reach. Its methods are those of {@link Store}, with
- * the same rules. Errors do not name the bucket: they may reach a client.
+ * A bucket of the service itself, under a name that clients can't address. The methods have the contract of {@link Store}. Errors do not
+ * name the bucket, because they may reach a client.
  */
 export interface SystemBucket {
-  /** Makes the bucket if it is not there. */
+  /** Creates the bucket if it does not exist. */
   ensure(scope: CallScope): Promise<void>;
   get(key: string, scope: CallScope): Promise<Entry>;
   put(key: string, value: Uint8Array, condition: Condition, scope: CallScope): Promise<bigint>;
-  /** Removes a key with its history; 0 when there was nothing. On a revision, throws `revision_mismatch` also for a key that is gone. */
+  /** Purges a key; 0 if it had no value. With a revision, throws `revision_mismatch` even if the key no longer exists. */
   remove(
     key: string,
     condition: "always" | { readonly ifRevision: bigint },
     scope: CallScope,
   ): Promise<bigint>;
-  /** Present values first, then changes. */
+  /** Emits the current values, then changes. */
   watch(scope: CallScope): Promise<Watch>;
 }

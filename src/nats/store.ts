@@ -1,4 +1,4 @@
-/** The store on NATS JetStream: puts the parts together. */
+/** The store on NATS JetStream: assembles its parts. */
 import type { Limits } from "../kv/limits.js";
 import { streamName } from "../kv/names.js";
 import type { CallScope, Durability, Store, Watch, WatchOptions } from "../kv/store.js";
@@ -7,7 +7,7 @@ import { BucketQuota } from "./write/bucket-quota.js";
 import { Buckets } from "./buckets/buckets.js";
 import { ByteLimits } from "./buckets/byte-limits.js";
 import { Compaction } from "./buckets/compaction.js";
-import { type DiskRoom, UNSEEN_DISK } from "./embedded/disk-guard.js";
+import { type DiskRoom, UNKNOWN_DISK } from "./embedded/disk-guard.js";
 import { Entries } from "./read/entries.js";
 import { EntryWrites } from "./write/entry-writes.js";
 import { toKvError } from "./client/errors.js";
@@ -26,7 +26,7 @@ import { Requests } from "./client/requests.js";
 import { storeSizes } from "./streams/store-sizes.js";
 import { Writer } from "./write/writer.js";
 
-/** What runs the watches: `WatchHubs` of watch/hubs.ts. */
+/** Runs the watches; implemented by `WatchHubs` in watch/hubs.ts. */
 export interface Watches {
   watch(bucket: string, options: WatchOptions, scope: CallScope): Promise<Watch>;
   /** Ends the bucket's watches with `bucket_not_found`. */
@@ -36,36 +36,36 @@ export interface Watches {
 }
 
 export interface JetStreamStoreOptions {
-  /** For calls with small answers. Stays open when the store is closed: it belongs to who made it, as does `bulk`. */
+  /** The connection for calls with small replies. The caller owns and closes it, and `bulk`. */
   readonly link: Link;
   /**
-   * For histories, lists of keys and compaction, so that calls do not wait behind their answers. Where the budget of `link` is used up, it
-   * takes reads of single keys too while a quarter of its own stays free.
+   * The connection for histories, key lists and compaction, so that calls do not wait behind their large replies. If the byte budget of
+   * `link` is used up, reads of single keys also use it, as long as a quarter of its own budget stays free.
    */
   readonly bulk: Link;
-  /** Whether the server is part of a cluster: then only a stream's leader has seen every write. */
+  /** Whether the server is part of a cluster, where only a stream's leader has every write. */
   readonly isClustered: boolean;
-  /** Whether nobody but this store writes to the server: reads may then be answered from memory. Default: false. */
+  /** Whether this store is the only writer, which allows a read cache. Default: false. */
   readonly isExclusive?: boolean;
-  /** The room on the storage's disk. Default: it can't be seen. */
+  /** The space on the storage's disk. Default: not known. */
   readonly disk?: DiskRoom | undefined;
   readonly limits: Limits;
   readonly watches: Watches;
-  /** Where changes come from. The store configures buckets for them. Default: it has none. */
+  /** The feeds of live changes, for which the store configures buckets. Default: none. */
   readonly feeds?: Feeds | undefined;
-  /** Copies that the storage keeps of a new bucket. Default: 1. */
+  /** The number of replicas of a new bucket. Default: 1. */
   readonly replicas?: number | undefined;
-  /** What the connected server promises of acknowledged writes. Default: unknown. */
+  /** The durability of acknowledged writes on the connected server. Default: unknown. */
   readonly durability?: (() => Durability) | undefined;
-  /** The largest message that the server takes, headers included. */
+  /** The largest message that the server accepts, including headers. */
   readonly maxPayloadBytes: number;
   /** Default: nothing is logged. */
   readonly log?: Log | undefined;
 }
 
-/** Makes a store on a connection where JetStream answers. Close it before the connection. */
+/** Creates a store on connections where JetStream responds. Close it before the connections. */
 export function createJetStreamStore(options: JetStreamStoreOptions): Store {
-  const { link, bulk, isClustered, limits, watches, maxPayloadBytes, disk = UNSEEN_DISK } = options;
+  const { link, bulk, isClustered, limits, watches, maxPayloadBytes, disk = UNKNOWN_DISK } = options;
   const requests = new Requests(link);
   const bulkRequests = new Requests(bulk);
   const messageBytesMax = storedMessageBytesMax(limits);
@@ -135,7 +135,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     sizes: (scope) => storeSizes(requests, scope),
     async ping(scope) {
       try {
-        // Lists, counts and histories use the second connection, which may be back later than the first.
+        // Check both connections: lists, counts and histories use the second one, which may reconnect later.
         await Promise.all([
           askJetStream(requests, "INFO", undefined, scope),
           askJetStream(bulkRequests, "INFO", undefined, scope),

@@ -1,10 +1,10 @@
-/** Buckets of the service's own: stored as users' are, under names that no client can reach. */
+/** The buckets of the service itself. They are stored like users' buckets, under names that clients can't address. */
 import { KvError, type KvErrorKind } from "../kv/errors.js";
 import { DEFAULT_LIMITS } from "../kv/limits.js";
 import type { BucketConfig, CallScope, SystemBucket } from "../kv/store.js";
 import { BucketFactsCache } from "./streams/bucket-config-cache.js";
 import { BucketQuota } from "./write/bucket-quota.js";
-import { type DiskRoom, UNSEEN_DISK } from "./embedded/disk-guard.js";
+import { type DiskRoom, UNKNOWN_DISK } from "./embedded/disk-guard.js";
 import { Entries } from "./read/entries.js";
 import { BucketUpdate } from "./buckets/bucket-update.js";
 import type { FeedLog } from "./feed/bucket-feed.js";
@@ -23,30 +23,30 @@ import { Writer } from "./write/writer.js";
 const OWNER = "SYS_";
 
 export interface SystemBucketsOptions {
-  /** Stays open when these are closed, as does `feed`. */
+  /** The caller owns and closes it, and `feed`. */
   readonly link: Link;
   /** See `Storage.feed`. */
   readonly feed: Link;
   readonly isClustered: boolean;
-  /** Copies that the storage keeps. */
+  /** The number of replicas of each bucket. */
   readonly replicas: number;
   readonly maxPayloadBytes: number;
-  /** The room on the storage's disk. Default: it can't be seen. */
+  /** The space on the storage's disk. Default: not known. */
   readonly disk?: DiskRoom | undefined;
   readonly log: FeedLog;
 }
 
 export interface SystemBuckets {
-  /** A bucket by its name and the configuration to make it with. Sends nothing. */
+  /** A handle for a bucket, with the configuration to create it with. Sends nothing. */
   bucket(config: BucketConfig): SystemBucket;
-  /** Ends their watches with `shutting_down`. */
+  /** Ends all watches with `shutting_down`. */
   close(): Promise<void>;
 }
 
-/** The service's own buckets on a connection where JetStream answers. */
+/** Creates the system buckets on a connection where JetStream responds. */
 export function createSystemBuckets(options: SystemBucketsOptions): SystemBuckets {
-  const { link, isClustered, replicas, maxPayloadBytes, disk = UNSEEN_DISK, log } = options;
-  // Not those that are set: they are for users.
+  const { link, isClustered, replicas, maxPayloadBytes, disk = UNKNOWN_DISK, log } = options;
+  // The defaults: the configured limits apply to users' buckets.
   const limits = DEFAULT_LIMITS;
   const requests = new Requests(link);
   const reader = new MessageReader(requests, isClustered, storedMessageBytesMax(limits));
@@ -75,7 +75,7 @@ export function createSystemBuckets(options: SystemBucketsOptions): SystemBucket
     } catch (missing) {
       if (kindOf(missing) !== "bucket_not_found") throw toKvError(missing, {});
       await askJetStream(requests, `STREAM.CREATE.${stream.name}`, stream, scope).catch((error: unknown) => {
-        // Another copy of the service was faster.
+        // Another instance of the service has created it.
         if (kindOf(error) !== "bucket_exists") throw toKvError(error, {});
       });
     }
@@ -84,14 +84,14 @@ export function createSystemBuckets(options: SystemBucketsOptions): SystemBucket
   return {
     bucket: (config) => ({
       ensure: (scope) => ensure(config, scope),
-      get: (key, scope) => entries.get(config.name, key, 0n, scope).catch(hidePlace),
+      get: (key, scope) => entries.get(config.name, key, 0n, scope).catch(hideBucket),
       put: (key, value, condition, scope) =>
-        writes.put(config.name, key, value, { condition }, scope).catch(hidePlace),
+        writes.put(config.name, key, value, { condition }, scope).catch(hideBucket),
       async remove(key, condition, scope) {
         const options = { condition, purge: true };
-        const revision = await writes.delete(config.name, key, options, scope).catch(hidePlace);
+        const revision = await writes.delete(config.name, key, options, scope).catch(hideBucket);
         if (revision === 0n && condition !== "always")
-          throw new KvError("revision_mismatch", "The key is gone.");
+          throw new KvError("revision_mismatch", "The key does not exist any more.");
         return revision;
       },
       watch: (scope) => watches.watch(config.name, { filters: [], start: "snapshot" }, scope),
@@ -104,26 +104,25 @@ export function createSystemBuckets(options: SystemBucketsOptions): SystemBucket
   };
 }
 
-/** Failures that say nothing of where they happened, or that the service's own code acts on. */
-const PLACELESS: ReadonlySet<KvErrorKind> = new Set<KvErrorKind>([
+/** Kinds of errors whose messages do not name a bucket or key. */
+const NEUTRAL_KINDS: ReadonlySet<KvErrorKind> = new Set<KvErrorKind>([
   "unavailable",
   "deadline_exceeded",
   "canceled",
   "outcome_unknown",
   "storage_exhausted",
 ]);
-const ACTED_ON: ReadonlySet<KvErrorKind> = new Set<KvErrorKind>([
+/** Kinds of errors that the service handles itself. */
+const HANDLED_KINDS: ReadonlySet<KvErrorKind> = new Set<KvErrorKind>([
   "bucket_not_found",
   "key_not_found",
   "key_exists",
   "revision_mismatch",
 ]);
 
-/** Users are not told of the service's own buckets: what is neither expected nor passing is a fault. */
-function hidePlace(cause: unknown): never {
+/** Hides system buckets from clients: an error that is not handled and could name one becomes an internal error. */
+function hideBucket(cause: unknown): never {
   const kind = cause instanceof KvError ? cause.kind : "internal";
-  if (PLACELESS.has(kind)) throw new KvError(kind, (cause as KvError).message, { cause });
-  throw ACTED_ON.has(kind)
-    ? cause
-    : new KvError("internal", "A bucket of the service's own failed.", { cause });
+  if (NEUTRAL_KINDS.has(kind)) throw new KvError(kind, (cause as KvError).message, { cause });
+  throw HANDLED_KINDS.has(kind) ? cause : new KvError("internal", "A system bucket failed.", { cause });
 }

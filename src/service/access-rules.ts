@@ -1,7 +1,7 @@
 /**
  * The permission that each method requires, for every protocol. A method without an entry does not compile.
  *
- * Checks run before the handler, which keeps the existence of a bucket hidden from callers without access to it.
+ * Checks run before the handler, so callers without access to a bucket can't find out whether it exists.
  */
 import type { DescService, MessageShape } from "@bufbuild/protobuf";
 import type { Health } from "../../gen/grpc/health/v1/health_pb.js";
@@ -27,7 +27,7 @@ export type AccessRules<Service extends DescService> = {
     AccessCheck<MessageShape<Service["method"][Name]["input"]>> | typeof PUBLIC;
 };
 
-/** Anyone with a key. */
+/** Any authenticated caller. */
 export const ANY_KEY: AccessCheck<unknown> = () => undefined;
 
 /** The principal of methods that need no key. */
@@ -106,13 +106,13 @@ function needs<Request>(access: Access, bucketOf: (request: Request) => string):
     const bucket = bucketOf(request);
     if (caller.may(access, bucket)) return;
     throw denied(
-      `This API key may not ${DOES[access]} ${quote(bucket)}; it needs the scope ${access} on it.`,
+      `This API key may not ${VERB_PHRASE[access]} ${quote(bucket)}; it needs the scope ${access} on it.`,
       bucket,
     );
   };
 }
 
-const DOES: Readonly<Record<Access, string>> = {
+const VERB_PHRASE: Readonly<Record<Access, string>> = {
   read: "read the bucket",
   write: "write to the bucket",
   watch: "watch the bucket",

@@ -1,4 +1,4 @@
-/** ApiKeyService: one handler per RPC, which checks the request, calls `ApiKeys` and converts the result. */
+/** The handlers of ApiKeyService. Each checks the request, calls `ApiKeys` and converts the result. */
 import { create } from "@bufbuild/protobuf";
 import {
   Access as AccessEnum,
@@ -20,14 +20,13 @@ import type { Access, ApiKeyInfo, ApiKeys, Scope } from "./principal.js";
 import type { Handlers } from "./calls.js";
 import { millisecondsOf, timestampOf } from "./convert.js";
 
-/** The handlers of ApiKeyService. */
 export function apiKeyHandlers(keys: ApiKeys): Handlers<typeof ApiKeyService> {
   return {
     async createApiKey(request, context) {
       const spec = {
         name: request.name,
         scopes: request.scopes.map(scopeOf),
-        lifeMs: millisecondsOf(request.expiresIn, "expires_in") ?? 0,
+        lifetimeMs: millisecondsOf(request.expiresIn, "expires_in") ?? 0,
       };
       const { key, secret } = await keys.create(spec, context.caller, context);
       return create(CreateApiKeyResponseSchema, { apiKey: apiKeyMessage(key), secret });
@@ -80,7 +79,7 @@ function scopeOf({ accesses, buckets }: ScopeMessage): Scope {
 function accessOf(number: AccessEnum): Access {
   const access = ACCESS_BY_ENUM.get(number);
   if (access === undefined)
-    throw invalidArgument(`An access is ${number as number}; an access is 1 to 4 (see Access).`);
+    throw invalidArgument(`An access is ${number as number}; it must be 1 to 4 (see Access).`);
   return access;
 }
 

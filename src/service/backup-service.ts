@@ -1,4 +1,4 @@
-/** BackupService: one handler per RPC, which checks the request, calls the store and converts the result. */
+/** The handlers of BackupService. Each checks the request, calls the store and converts the result. */
 import { create } from "@bufbuild/protobuf";
 import {
   type BackupService,
@@ -11,7 +11,6 @@ import { quote } from "../kv/names.js";
 import type { ImportedEntry, Store } from "../kv/store.js";
 import type { Handlers } from "./calls.js";
 
-/** The handlers of BackupService on a store. */
 export function backupHandlers(store: Store): Handlers<typeof BackupService> {
   return {
     async importEntries(request, context) {

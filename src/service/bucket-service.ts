@@ -1,4 +1,4 @@
-/** BucketService: one handler per RPC, which checks the request, calls the store and converts the result. */
+/** The handlers of BucketService. Each checks the request, calls the store and converts the result. */
 import { create } from "@bufbuild/protobuf";
 import {
   type BucketService,
@@ -17,12 +17,11 @@ import { ANONYMOUS, type Principal, FIRST_KEY } from "./principal.js";
 import type { Handlers } from "./calls.js";
 import { bucketMessage, millisecondsOf, safeNumber } from "./convert.js";
 
-/** The id under which a bucket counts towards BUCKETS_PER_API_KEY_MAX; undefined for IRONFLOW_API_KEY and anonymous callers, which have no limit. */
-function counted({ id }: Principal): string | undefined {
+/** The ID that a bucket counts towards (BUCKETS_PER_API_KEY_MAX); undefined for IRONFLOW_API_KEY and anonymous callers, which have no limit. */
+function quotaId({ id }: Principal): string | undefined {
   return id === FIRST_KEY || id === ANONYMOUS ? undefined : id;
 }
 
-/** The handlers of BucketService on a store. */
 export function bucketHandlers(store: Store): Handlers<typeof BucketService> {
   return {
     async createBucket(request, context) {
@@ -36,7 +35,7 @@ export function bucketHandlers(store: Store): Handlers<typeof BucketService> {
           history: request.history === 0 ? 1 : request.history,
         },
         context,
-        counted(context.caller),
+        quotaId(context.caller),
       );
       return create(CreateBucketResponseSchema, { bucket: bucketMessage(info) });
     },
@@ -105,7 +104,7 @@ function changeOf(request: UpdateBucketRequest): BucketChange {
       default:
         throw new KvError(
           "invalid_update_mask",
-          `update_mask names ${quote(path)}; it may name description, ttl, max_value_size, max_bytes and history.`,
+          `update_mask has ${quote(path)}; the allowed fields are description, ttl, max_value_size, max_bytes and history.`,
           { bucket: request.bucket },
         );
     }

@@ -21,9 +21,9 @@ export interface CallInput {
   readonly timeoutMs: number | undefined;
   /** Aborted when the client disconnects or the service stops. A getter if creating it is expensive. */
   readonly signal: AbortSignal;
-  /** Whether the client disconnected, without creating the signal. Default: the signal's state. */
+  /** Whether the client disconnected or canceled, without creating the signal. Default: the signal's state. */
   readonly isCanceled?: boolean | undefined;
-  /** When the request's headers arrived, in milliseconds of `performance.now()`: `timeoutMs` counts from there. Default: now. */
+  /** When the request's headers arrived, in milliseconds of `performance.now()`. `timeoutMs` counts from then. Default: now. */
   readonly arrivedMs?: number | undefined;
   /** Identifies the connection of the call, for limits per connection. */
   readonly connection: object;
@@ -53,12 +53,11 @@ export type UnaryHandler<
 
 /** The messages that a handler sends. A message is immutable once returned: protocols may share its encoded form. */
 export interface MessageStream<Item> extends AsyncIterableIterator<Item> {
-  /** Returns a buffered message without waiting, for protocols that send batches. Undefined if there is none: `next()` then waits or reports
-   * the end. */
+  /** Returns a buffered message without waiting, for protocols that send batches. Undefined if there is none. */
   poll?(): Item | undefined;
 }
 
-/** Starts one stream. Resolves when it is established, which separates a refusal from a stream that fails later. */
+/** Starts one stream. Resolves when it is established; rejects if it is refused. */
 export type StreamHandler<
   Input extends DescMessage = DescMessage,
   Output extends DescMessage = DescMessage,
@@ -73,7 +72,7 @@ export type DuplexHandler<
   context: CallContext,
 ) => Promise<MessageStream<MessageShape<Output>>>;
 
-/** The handlers of one service: one for each of its methods, of the method's kind. */
+/** The handlers of one service, one for each of its methods. */
 export type Handlers<Service extends DescService> = {
   readonly [Name in keyof Service["method"]]: HandlerOf<Service["method"][Name]>;
 };
@@ -86,7 +85,7 @@ type HandlerOf<Method extends DescMethod> = Method extends { methodKind: "server
 
 /** One method of the contract, bound to its handler. */
 export interface BoundMethod {
-  /** `/ironflow.kv.v1.KeyValueService/Get` */
+  /** Such as `/ironflow.kv.v1.KeyValueService/Get`. */
   readonly path: string;
   readonly service: DescService;
   readonly desc: DescMethod;
@@ -99,13 +98,13 @@ export interface BoundMethod {
 export interface ServiceRegistry {
   /** By path, such as `/ironflow.kv.v1.KeyValueService/Get`. */
   readonly methods: ReadonlyMap<string, BoundMethod>;
-  /** Runs a unary call. Throws ConnectError, with an `ErrorDetail`, for every failure. */
+  /** Runs a unary call. Every failure is a ConnectError with an `ErrorDetail`. */
   unary(
     method: BoundMethod,
     input: CallInput,
     request: MessageShape<DescMessage>,
   ): Promise<MessageShape<DescMessage>>;
-  /** Runs a server-streaming call. Throws ConnectError, here or from the iterator; `return()` frees everything at once. */
+  /** Runs a server-streaming call. Throws ConnectError, here or from the iterator. `return()` releases its resources at once. */
   stream(
     method: BoundMethod,
     input: CallInput,

@@ -7,15 +7,15 @@ export interface EntryInBucket {
 }
 
 /**
- * Reads the bucket's creation time first. If the bucket is recreated in between, the time is the earlier bucket's, never a later one's.
- * `verifies`: repeats the read until the bucket is the same before and after.
+ * Reads the creation time before the entry. If the bucket is recreated in between, the time is that of the earlier bucket, never of a
+ * later one. `isVerified`: repeats the read until the creation time is the same before and after.
  */
 export async function entryInBucket(
   store: Store,
   request: { readonly bucket: string; readonly key: string; readonly revision: bigint },
   scope: CallScope,
   consistency: Consistency,
-  verifies: boolean,
+  isVerified: boolean,
 ): Promise<EntryInBucket> {
   const { bucket, key, revision } = request;
   const read = (): Promise<Entry> => store.get(bucket, key, revision, scope, consistency);
@@ -29,7 +29,7 @@ export async function entryInBucket(
   }
   for (;;) {
     const entry = await read();
-    if (!verifies) return { entry, bucketCreatedAtMs };
+    if (!isVerified) return { entry, bucketCreatedAtMs };
     const createdAtMs = await store.bucketCreatedAtMs(bucket, scope, "current");
     if (createdAtMs === bucketCreatedAtMs) return { entry, bucketCreatedAtMs };
     bucketCreatedAtMs = createdAtMs;

@@ -1,4 +1,4 @@
-/** Maps error kinds to Connect codes with an `ErrorDetail`. The only such table. */
+/** Converts errors to Connect errors with an `ErrorDetail`. The only mapping from error kinds to codes. */
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { ErrorDetailSchema } from "../../gen/ironflow/kv/v1/types_pb.js";
@@ -37,11 +37,11 @@ export const CODE_BY_KIND: Readonly<Record<KvErrorKind, Code>> = {
   internal: Code.Internal,
 };
 
-/** The message for an internal error: it refers to the service's log, without the cause. */
-export function opaqueSentence(requestId: string | undefined): string {
+/** The message of an internal error. It refers to the log, which has the cause. */
+export function internalErrorMessage(requestId: string | undefined): string {
   return requestId === undefined
-    ? "The service failed internally; its log has the cause."
-    : `The service failed internally; its log has the cause under the request id ${requestId}.`;
+    ? "Internal error. The service's log has the cause."
+    : `Internal error. The service's log has the cause, with the request ID ${requestId}.`;
 }
 
 /** Called once per unexpected error, with its cause. */
@@ -56,11 +56,11 @@ export function toConnectError(
   if (error instanceof ConnectError) return error;
   if (error instanceof KvError && error.kind !== "internal") return connectErrorOf(error, error.message);
   onFault(error);
-  const sentence = opaqueSentence(requestId);
-  return connectErrorOf(error instanceof KvError ? error : new KvError("internal", sentence), sentence);
+  const message = internalErrorMessage(requestId);
+  return connectErrorOf(error instanceof KvError ? error : new KvError("internal", message), message);
 }
 
-function connectErrorOf(error: KvError, sentence: string): ConnectError {
+function connectErrorOf(error: KvError, message: string): ConnectError {
   const detail = create(ErrorDetailSchema, {
     reason: error.kind,
     bucket: error.bucket ?? "",
@@ -73,12 +73,12 @@ function connectErrorOf(error: KvError, sentence: string): ConnectError {
     detail.idempotencyWindow = durationOf(error.idempotencyWindowMs);
   }
   if (error.storageTimeMs !== undefined) detail.storageTime = timestampOf(error.storageTimeMs, 0);
-  return new ConnectError(sentence, CODE_BY_KIND[error.kind], retryHeader(error.retryAfterMs), [
+  return new ConnectError(message, CODE_BY_KIND[error.kind], retryHeader(error.retryAfterMs), [
     { desc: ErrorDetailSchema, value: detail },
   ]);
 }
 
-/** A header in Connect, a trailer in gRPC. REST derives its own from the detail. */
+/** The `retry-after` header in Connect, or trailer in gRPC. REST derives its own from the detail. */
 function retryHeader(retryAfterMs: number | undefined): Record<string, string> | undefined {
   return retryAfterMs === undefined ? undefined : { "retry-after": String(Math.ceil(retryAfterMs / 1_000)) };
 }

@@ -1,7 +1,7 @@
 /**
  * grpc.health.v1.Health: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
  *
- * All services share one state, because they use the same storage. The empty name stands for the whole server.
+ * All services share one state, because they use the same storage. The empty name means the server as a whole.
  */
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";

@@ -12,8 +12,8 @@ export class Health {
   private readonly watches = new Set<HealthWatch>();
 
   /**
-   * `ping` resolves if the storage answers and rejects otherwise, in either case soon. `storageProblem` returns the reason why the storage,
-   * after a failed write, must not be used; undefined if there is none.
+   * `ping` resolves if the storage answers and rejects otherwise; it must have a short timeout. `storageProblem` returns why the storage
+   * must not be used after a failed write; undefined if it can be.
    */
   constructor(
     private readonly ping: () => Promise<void>,
@@ -45,8 +45,8 @@ export class Health {
 
   /** Emits the current state, then each change. */
   watch(): HealthWatch {
-    const watch = new HealthWatch((over) => {
-      this.watches.delete(over);
+    const watch = new HealthWatch((ended) => {
+      this.watches.delete(ended);
       if (this.watches.size === 0) this.stopChecking();
     });
     if (this.isClosed) {
@@ -59,13 +59,13 @@ export class Health {
     return watch;
   }
 
-  /** The service is about to stop: reports not serving from now on. */
+  /** Reports "not serving" from now on: the service is about to stop. */
   stop(): void {
     this.isDraining = true;
     for (const watch of this.watches) watch.update(false);
   }
 
-  /** Ends all health watches: the last calls are finishing. */
+  /** Ends all health watches. Called when the last calls finish. */
   close(): void {
     this.stop();
     this.isClosed = true;
@@ -84,15 +84,15 @@ export class Health {
   }
 }
 
-/** One health watch. A slow reader may miss intermediate states, never the last one. */
+/** One health watch. A slow reader may miss intermediate states, but never the last one. */
 export class HealthWatch implements AsyncIterableIterator<boolean> {
   private current: boolean | undefined;
   private emitted: boolean | undefined;
   private finalError: KvError | undefined;
-  private isOver = false;
+  private hasEnded = false;
   private wake: (() => void) | undefined;
 
-  constructor(private readonly onOver: (watch: HealthWatch) => void) {}
+  constructor(private readonly onEnded: (watch: HealthWatch) => void) {}
 
   [Symbol.asyncIterator](): this {
     return this;
@@ -118,7 +118,7 @@ export class HealthWatch implements AsyncIterableIterator<boolean> {
         this.emitted = this.current;
         return { done: false, value: this.emitted };
       }
-      if (this.isOver) break;
+      if (this.hasEnded) break;
       await new Promise<void>((resolve) => (this.wake = resolve));
     }
     const { finalError } = this;
@@ -135,8 +135,8 @@ export class HealthWatch implements AsyncIterableIterator<boolean> {
   }
 
   private finish(): void {
-    if (!this.isOver) this.onOver(this);
-    this.isOver = true;
+    if (!this.hasEnded) this.onEnded(this);
+    this.hasEnded = true;
     this.wake?.();
   }
 }

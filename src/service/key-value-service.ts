@@ -1,4 +1,4 @@
-/** KeyValueService: one handler per RPC, which checks the request, calls the store and converts the result. */
+/** The handlers of KeyValueService. Each checks the request, calls the store and converts the result. */
 import { create } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import {
@@ -20,7 +20,6 @@ import { entryMessage, millisecondsOf, millisecondsOfTimestamp, timestampOf } fr
 import { entryInBucket } from "./entry-in-bucket.js";
 import { WatchStream } from "./watch-stream.js";
 
-/** The handlers of KeyValueService on a store. */
 export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService> {
   return {
     async get(request, context) {
@@ -115,13 +114,13 @@ function consistencyOf(consistency: ConsistencyEnum): Consistency {
   }
 }
 
-/** The number of earlier attempts, as gRPC clients send it. */
+/** The number of earlier attempts (gRPC retry design, A6). */
 const PREVIOUS_ATTEMPTS_HEADER = "grpc-previous-rpc-attempts";
-/** The milliseconds since the first sending. */
+/** The time since the first attempt, in milliseconds. */
 const FIRST_ATTEMPT_AGE_HEADER = "ironflow-first-attempt-age-ms";
-/** The time of the first sending by the storage's clock, in milliseconds since 1970. */
+/** The time of the first attempt by the storage's clock, in milliseconds since 1970. */
 const FIRST_ATTEMPT_TIME_HEADER = "ironflow-first-attempt-time-ms";
-/** A revision of the bucket that was seen before the first sending. */
+/** A revision of the bucket that the client saw before the first attempt. */
 const SEEN_REVISION_HEADER = "ironflow-seen-revision";
 
 function sentBeforeOf(
@@ -162,7 +161,7 @@ function conditionOf(precondition: Precondition | undefined): Condition {
       return "if_absent";
     case "ifRevision":
       if (condition.value === 0n) {
-        throw invalidArgument("if_revision is 0; it must be a revision of 1 or more, or use if_absent.");
+        throw invalidArgument("if_revision is 0; it must be 1 or more. To create a key, set if_absent.");
       }
       return { ifRevision: condition.value };
   }

@@ -30,7 +30,7 @@ import { healthHandlers } from "./health-service.js";
 import { keyValueHandlers } from "./key-value-service.js";
 import { reflectionHandlers } from "./reflection-service.js";
 
-/** What the handlers depend on. */
+/** The dependencies of the handlers. */
 export interface Services {
   readonly store: Store;
   readonly apiKeys: ApiKeys;
@@ -95,7 +95,7 @@ function bind<Service extends DescService>(
   }
 }
 
-/** Wraps a handler with its access check. Works for every kind of method: all handlers receive a request (or stream) and the context. */
+/** Wraps a handler with its access check. Handlers of every kind of method have the same parameters: request or stream, and context. */
 function checked(check: AccessCheck<unknown>, handler: BoundMethod["handler"]): BoundMethod["handler"] {
   const run = handler as UnaryHandler;
   const checkedRun: UnaryHandler = (request, context) => {

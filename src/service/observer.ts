@@ -3,13 +3,13 @@ import type { ConnectError } from "@connectrpc/connect";
 import type { BoundMethod, CallInput, Door } from "./calls.js";
 import type { Principal } from "./principal.js";
 
-/** Sees every call that reaches the pipeline. Never throws. */
+/** Observes every call that reaches the pipeline. Never throws. */
 export interface CallObserver {
-  /** A call begins, before authentication. `startMs` is of `performance.now()`. */
+  /** A call begins, before authentication. `startMs`: the time of `performance.now()`. */
   begin(method: BoundMethod, input: CallInput, startMs: number): CallRecord;
-  /** Body bytes received from and sent to a client, as on the wire (compressed, framed). */
+  /** Body bytes received from and sent to a client, as on the wire: compressed and framed. */
   transferred(method: BoundMethod, door: Door, receivedBytes: number, sentBytes: number): void;
-  /** An internal error, with its cause: once per error, before the call's `end`. */
+  /** An internal error, with its cause. Called once per error, before the call's `end`. */
   fault(error: unknown, method: BoundMethod, input: CallInput): void;
 }
 
@@ -19,6 +19,6 @@ export interface CallRecord {
   caller: Principal | undefined;
   /** Runs the handler within the call's trace context; undefined: no trace. */
   readonly within: (<Result>(run: () => Result) => Result) | undefined;
-  /** The call ended, for streams after the last message. Called once. `error`: as the client receives it; undefined: success. */
+  /** The call ended; for streams, after the last message. Called once. `error`: as sent to the client; undefined: success. */
   end(error: ConnectError | undefined): void;
 }

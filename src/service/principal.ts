@@ -1,4 +1,4 @@
-/** The authenticated caller and its permissions. `src/auth` implements this; handlers, limits and logs use it. */
+/** The authenticated caller and its permissions: interfaces that `src/auth` implements, and handlers, limits and logs use. */
 import { KvError } from "../kv/errors.js";
 import type { CallScope, Page, PageRequest } from "../kv/store.js";
 import type { CallInput } from "./calls.js";
@@ -16,22 +16,21 @@ export interface Scope {
 
 /** An authenticated caller. */
 export interface Principal {
-  /** The API key's id; {@link FIRST_KEY}; {@link ANONYMOUS}. Not secret: limits count by it, and logs may show it. */
+  /** The API key's ID, {@link FIRST_KEY} or {@link ANONYMOUS}. Not secret: limits count by it, and it appears in logs. */
   readonly id: string;
   readonly scopes: readonly Scope[];
-  /** Whether the principal has this permission on a bucket; `*`: on every present and future bucket. */
+  /** Whether the principal has this permission on a bucket; `*`: on all buckets, including future ones. */
   may(access: Access, bucket: string): boolean;
-  /** Whether the principal has any permission on a bucket. Without one, it must not learn that the bucket exists. */
+  /** Whether the principal has any permission on a bucket, and may therefore know that it exists. */
   sees(bucket: string): boolean;
-  /** Calls the listener once when the principal's secret is no longer valid, or at once if it already is not. Returns a function that removes
-   * the listener. */
+  /** Calls the listener once the principal's secret is no longer valid, which may be immediately. Returns a function that removes it. */
   onEnded(listener: () => void): () => void;
 }
 
-/** The id of IRONFLOW_API_KEY. */
+/** The ID of IRONFLOW_API_KEY. */
 export const FIRST_KEY = "admin";
 
-/** The id of every caller while no API key is required. */
+/** The ID of every caller while no API key is required. */
 export const ANONYMOUS = "anonymous";
 
 /** Authenticates calls. Throws the same error for a key that is missing, unknown, revoked or expired. */
@@ -57,7 +56,7 @@ export interface ApiKeyInfo {
   readonly expiresAtMs: number | undefined;
   /** Undefined: never. */
   readonly rotatedAtMs: number | undefined;
-  /** When the secret before the last rotation expires; undefined: it has expired. */
+  /** When the previous secret expires. Undefined: no previous secret is valid. */
   readonly previousExpiresAtMs: number | undefined;
 }
 
@@ -65,8 +64,8 @@ export interface ApiKeyInfo {
 export interface ApiKeySpec {
   readonly name: string;
   readonly scopes: readonly Scope[];
-  /** The lifetime in milliseconds; 0: forever. */
-  readonly lifeMs: number;
+  /** In milliseconds; 0: forever. */
+  readonly lifetimeMs: number;
 }
 
 /** A key with its secret, which is returned only once. */
@@ -81,11 +80,11 @@ export interface ApiKeys {
   create(spec: ApiKeySpec, caller: Principal, scope: CallScope): Promise<NewSecret>;
   /** Throws `api_key_not_found`. */
   get(id: string): ApiKeyInfo;
-  /** In the order of ids. */
+  /** Lists the keys, ordered by ID. */
   list(page: PageRequest): Page<ApiKeyInfo>;
   /** Throws `api_key_not_found`. */
   revoke(id: string, scope: CallScope): Promise<void>;
-  /** Replaces the secret; the old one stays valid for `overlapMs`. Throws `api_key_not_found`. */
+  /** Replaces the secret. The previous one stays valid for `overlapMs`. Throws `api_key_not_found`. */
   rotate(id: string, overlapMs: number, caller: Principal, scope: CallScope): Promise<NewSecret>;
   /** Creates a ticket for one watch of a bucket that `caller` may watch. */
   createTicket(

@@ -6,11 +6,11 @@ import { ANONYMOUS, type Principal } from "./principal.js";
 import type { CallInput } from "./calls.js";
 
 /** The most token buckets; the least recently used one is evicted. */
-const CALLERS_MAX = 10_000;
+const TOKEN_BUCKETS_MAX = 10_000;
 
-/** Rate limiter. Create only if `callsPerSecondMax` is not 0. */
-export class CallRates {
-  /** By key or address, the most recently used last. */
+/** Create only if `callsPerSecondMax` is not 0. */
+export class CallRateLimiter {
+  /** By API key or client network, the most recently used last. */
   private readonly buckets = new Map<string, TokenBucket>();
 
   constructor(private readonly limits: Pick<Limits, "callsPerSecondMax">) {}
@@ -23,12 +23,12 @@ export class CallRates {
     const bucket = this.buckets.get(name) ?? new TokenBucket(callsPerSecondMax);
     this.buckets.delete(name);
     this.buckets.set(name, bucket);
-    if (this.buckets.size > CALLERS_MAX) this.evictOldest();
+    if (this.buckets.size > TOKEN_BUCKETS_MAX) this.evictOldest();
     const waitMs = bucket.take(performance.now());
     if (waitMs === 0) return;
     throw new KvError(
       "rate_limited",
-      `This ${isAnonymous ? "address" : "API key"} made more than ${callsPerSecondMax} calls per second; retry after the given delay.`,
+      `This ${isAnonymous ? "address" : "API key"} made more than ${callsPerSecondMax} calls per second; retry after ${waitMs} milliseconds.`,
       { retryAfterMs: waitMs },
     );
   }

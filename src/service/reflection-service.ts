@@ -44,7 +44,7 @@ async function* answers(
   }
 }
 
-/** Responds to an invalid request with an error message; does not end the stream. */
+/** The response to one request. An invalid request gets an error response, and the stream continues. */
 function answerTo({ messageRequest: request }: ServerReflectionRequest, descriptors: Descriptors): Answer {
   switch (request.case) {
     case "listServices":

@@ -18,7 +18,7 @@ import { type AccessControl, type Principal, unauthenticated } from "./principal
 import { toConnectError } from "./errors.js";
 import { bindMethods, type Services } from "./methods.js";
 import type { CallObserver, CallRecord } from "./observer.js";
-import { CallRates } from "./rate-limits.js";
+import { CallRateLimiter } from "./rate-limits.js";
 import { LimitedStream, WatchCounts } from "./watch-limits.js";
 
 export interface RegistryOptions extends Services {
@@ -28,7 +28,7 @@ export interface RegistryOptions extends Services {
   readonly observer?: CallObserver | undefined;
 }
 
-/** The registry of every service, on a store. */
+/** Creates the registry of all services. */
 export function createRegistry(options: RegistryOptions): ServiceRegistry {
   return new Pipeline(bindMethods(options), options);
 }
@@ -36,7 +36,7 @@ export function createRegistry(options: RegistryOptions): ServiceRegistry {
 class Pipeline implements ServiceRegistry {
   readonly observer: CallObserver | undefined;
   private readonly watches: WatchCounts;
-  private readonly rates: CallRates | undefined;
+  private readonly rateLimiter: CallRateLimiter | undefined;
 
   constructor(
     readonly methods: ReadonlyMap<string, BoundMethod>,
@@ -44,7 +44,7 @@ class Pipeline implements ServiceRegistry {
   ) {
     this.watches = new WatchCounts(options.limits);
     this.observer = options.observer;
-    this.rates = options.limits.callsPerSecondMax > 0 ? new CallRates(options.limits) : undefined;
+    this.rateLimiter = options.limits.callsPerSecondMax > 0 ? new CallRateLimiter(options.limits) : undefined;
   }
 
   async unary(
@@ -59,7 +59,7 @@ class Pipeline implements ServiceRegistry {
       expectKind(method, "unary");
       const context = this.contextOf(this.callerOf(method, input), input, startMs, record);
       // Receiving or decompressing the request may have used up the deadline.
-      checkIsAwaited(context, startMs);
+      checkNotEnded(context, startMs);
       const handler = method.handler as UnaryHandler;
       response = await (record?.within === undefined
         ? handler(request, context)
@@ -116,7 +116,7 @@ class Pipeline implements ServiceRegistry {
           failed: (error) => this.failure(method, input, record, error),
           ended: () => record?.end(undefined),
         });
-        limited.whenOver(caller.onEnded(() => limited.cut(unauthenticated())));
+        limited.onEnd(caller.onEnded(() => limited.fail(unauthenticated())));
         return limited;
       } catch (error) {
         release();
@@ -131,7 +131,7 @@ class Pipeline implements ServiceRegistry {
     return method.isPublic === true ? NOBODY : this.options.access.callerOf(input);
   }
 
-  /** A ticket is valid for one watch of its bucket. */
+  /** Consumes the ticket, which is valid for one watch of its bucket. */
   private callerOfTicket(
     ticket: string,
     input: CallInput,
@@ -150,7 +150,7 @@ class Pipeline implements ServiceRegistry {
     record: CallRecord | undefined,
   ): CallContext {
     if (record !== undefined) record.caller = caller;
-    if (caller !== NOBODY && input.isContinued !== true) this.rates?.take(caller, input);
+    if (caller !== NOBODY && input.isContinued !== true) this.rateLimiter?.take(caller, input);
     return new InputContext(input, caller, startMs, this.options.limits);
   }
 
@@ -168,7 +168,7 @@ class Pipeline implements ServiceRegistry {
   }
 }
 
-/** The call's context, based on the protocol's input. Reads the signal lazily. */
+/** The call's context, derived from the protocol's input. Does not read the signal before it is needed. */
 class InputContext implements CallContext {
   readonly deadlineMs: number;
 
@@ -203,7 +203,7 @@ class InputContext implements CallContext {
 }
 
 /** Throws if the deadline has expired or the client has canceled before the call starts. */
-function checkIsAwaited(context: CallContext, nowMs: number): void {
+function checkNotEnded(context: CallContext, nowMs: number): void {
   if (nowMs >= context.deadlineMs)
     throw new KvError("deadline_exceeded", "The deadline expired before the call started.");
   if (isCanceled(context)) throw new KvError("canceled", "The client canceled the call before it started.");

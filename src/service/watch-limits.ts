@@ -11,7 +11,7 @@ export class WatchCounts {
 
   constructor(private readonly limits: Limits) {}
 
-  /** Counts a watch, or throws `too_many_watches`. Call the returned function when the watch ends; repeated calls have no effect. */
+  /** Counts a watch; throws `too_many_watches` at a limit. Call the returned function when the watch ends; it may be called twice. */
   take(context: CallContext): () => void {
     const { connection } = context;
     const { id } = context.caller;
@@ -29,10 +29,10 @@ export class WatchCounts {
     }
     this.byConnection.set(connection, onConnection + 1);
     this.byCaller.set(id, ofCaller + 1);
-    let taken = true;
+    let isCounted = true;
     return () => {
-      if (!taken) return;
-      taken = false;
+      if (!isCounted) return;
+      isCounted = false;
       this.byConnection.set(connection, (this.byConnection.get(connection) ?? 1) - 1);
       const left = (this.byCaller.get(id) ?? 1) - 1;
       if (left > 0) this.byCaller.set(id, left);
@@ -45,19 +45,19 @@ function tooMany(sentence: string): KvError {
   return new KvError("too_many_watches", sentence, { retryAfterMs: 1_000 });
 }
 
-/** Hooks for the end of a stream. */
+/** Called when a stream ends. */
 export interface StreamEnd {
-  /** Maps an error to the one that the client sees. */
+  /** Converts an error to the one sent to the client. */
   failed(error: unknown): unknown;
   ended(): void;
 }
 
-/** Wraps a stream: releases its count however it ends, and maps its errors. */
+/** Wraps a stream. Releases its count when it ends, in whatever way, and converts its errors. */
 export class LimitedStream<Item> implements MessageStream<Item> {
-  private isOver = false;
+  private hasEnded = false;
   private readonly releases: (() => void)[];
-  /** The error of `cut`. */
-  private cutBy: unknown;
+  /** The error of `fail`. */
+  private failure: unknown;
 
   constructor(
     private readonly stream: MessageStream<Item>,
@@ -68,15 +68,15 @@ export class LimitedStream<Item> implements MessageStream<Item> {
   }
 
   /** Adds a callback for the end of the stream. */
-  whenOver(release: () => void): void {
-    if (this.isOver) release();
+  onEnd(release: () => void): void {
+    if (this.hasEnded) release();
     else this.releases.push(release);
   }
 
   /** Ends the stream with an error, which also fails a pending read. */
-  cut(error: unknown): void {
-    if (this.isOver) return;
-    this.cutBy = error;
+  fail(error: unknown): void {
+    if (this.hasEnded) return;
+    this.failure = error;
     void this.stream.return?.().catch(() => undefined);
   }
 
@@ -85,19 +85,19 @@ export class LimitedStream<Item> implements MessageStream<Item> {
   }
 
   poll(): Item | undefined {
-    return this.cutBy === undefined ? this.stream.poll?.() : undefined;
+    return this.failure === undefined ? this.stream.poll?.() : undefined;
   }
 
   async next(): Promise<IteratorResult<Item>> {
     try {
       const result = await this.stream.next();
-      if (this.cutBy !== undefined) throw this.cutBy;
+      if (this.failure !== undefined) throw this.failure;
       if (result.done === true) this.finish();
       return result;
     } catch (error) {
       this.release();
-      if (this.isOver) return { done: true, value: undefined };
-      this.isOver = true;
+      if (this.hasEnded) return { done: true, value: undefined };
+      this.hasEnded = true;
       throw this.end.failed(error);
     }
   }
@@ -114,8 +114,8 @@ export class LimitedStream<Item> implements MessageStream<Item> {
 
   private finish(): void {
     this.release();
-    if (this.isOver) return;
-    this.isOver = true;
+    if (this.hasEnded) return;
+    this.hasEnded = true;
     this.end.ended();
   }
 }

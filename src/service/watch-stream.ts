@@ -1,4 +1,4 @@
-/** A watch as the contract's messages. Not a generator, to save memory: ten thousand of these may be open. */
+/** Converts a watch to the contract's messages. Not a generator, to save memory: ten thousand watches may be open. */
 import { create } from "@bufbuild/protobuf";
 import {
   type WatchResponse,
@@ -12,7 +12,7 @@ import type { Watch, WatchEvent } from "../kv/store.js";
 import type { MessageStream } from "./calls.js";
 import { entryMessage, timestampOf } from "./convert.js";
 
-/** Watchers of a bucket share event objects: converts each one once, and protocols may cache its encoding by identity. */
+/** Watchers of a bucket share event objects. Each is converted once, and protocols cache the encoding by the message's identity. */
 const messageByEvent = new WeakMap<WatchEvent, WatchResponse>();
 
 /** Iterates a store's watch as responses; `return()` ends the watch immediately. */

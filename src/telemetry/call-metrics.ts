@@ -1,4 +1,4 @@
-/** Call metrics by method, protocol and code. Plain counters, which cost a call only a few additions. */
+/** Call metrics by method, protocol and code. They are plain numbers, so a call costs only a few additions. */
 import { Code } from "@connectrpc/connect";
 import { codeToString } from "@connectrpc/connect/protocol-connect";
 import type { Registry } from "prom-client";
@@ -52,7 +52,7 @@ export class CallCounts {
     return samples;
   }
 
-  present(): Sample {
+  running(): Sample {
     return { labels: this.labels, value: this.inFlight };
   }
 
@@ -77,31 +77,31 @@ export class CallMetrics {
   constructor(registry: Registry) {
     addMetric(registry, {
       name: "ironflow_calls_total",
-      help: "Calls that ended, by the code that the client got; streams when they end.",
+      help: "Finished calls, by the code sent to the client. Streams count when they end.",
       type: "counter",
       read: () => this.all((counts) => counts.codes()),
     });
     addMetric(registry, {
       name: "ironflow_calls_in_flight",
-      help: "Calls that are being answered, open streams included.",
+      help: "Calls in progress, including open streams.",
       type: "gauge",
-      read: () => this.all((counts) => [counts.present()]),
+      read: () => this.all((counts) => [counts.running()]),
     });
     addMetric(registry, {
       name: "ironflow_call_duration_seconds",
-      help: "From the whole request to the answer, unary calls only.",
+      help: "Duration of unary calls, from the complete request to the response.",
       type: "histogram",
       read: () => this.all((counts) => counts.durations("ironflow_call_duration_seconds")),
     });
     addMetric(registry, {
       name: "ironflow_received_bytes_total",
-      help: "Bytes of request bodies as they came.",
+      help: "Bytes of request bodies, as received (compressed).",
       type: "counter",
       read: () => this.all(({ labels, receivedBytes }) => [{ labels, value: receivedBytes }]),
     });
     addMetric(registry, {
       name: "ironflow_sent_bytes_total",
-      help: "Bytes of answers' bodies as they went out.",
+      help: "Bytes of response bodies, as sent (compressed).",
       type: "counter",
       read: () => this.all(({ labels, sentBytes }) => [{ labels, value: sentBytes }]),
     });

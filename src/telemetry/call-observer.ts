@@ -47,7 +47,7 @@ export class TelemetryObserver implements CallObserver {
         request_id: input.header("x-request-id"),
         trace_id: parseTraceParent(input.header("traceparent"))?.traceId,
       },
-      "a call failed by a fault of the service",
+      "a call failed with an internal error",
     );
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Metrics that are read on scrape. Calls update plain numbers elsewhere: the library's counters look up labels on every increment, which
- * costs more than the rest of the pipeline.
+ * Metrics that are read on scrape. Calls update plain numbers instead of the library's counters, which look up labels on every increment
+ * and would cost more than the rest of the pipeline.
  */
 import type { Registry } from "prom-client";
 

@@ -4,23 +4,23 @@ import type { BucketSize } from "../kv/store.js";
 import { addMetric, type MetricDefinition, type Sample, single } from "./metric.js";
 
 /** The sources of the metrics, read on each scrape. */
-export interface ServiceFacts {
+export interface ServiceState {
   connections(): number;
   /** Calls that failed with an internal error since the start. */
   faults(): number;
-  watches(): WatchFacts;
+  watches(): WatchState;
   readonly nats: {
     readonly isConnected: boolean;
-    readonly connections: readonly NatsConnectionFacts[];
+    readonly connections: readonly NatsConnectionState[];
   };
-  /** The disk of the embedded server; undefined if it is not visible from here. */
-  readonly disk: DiskFacts | undefined;
+  /** The disk of the embedded server; undefined with an external NATS server. */
+  readonly disk: DiskState | undefined;
   compactedTombstones(): number;
   /** Rejects if the storage does not answer. */
   sizes(): Promise<readonly BucketSize[]>;
 }
 
-export interface DiskFacts {
+export interface DiskState {
   readonly freeBytes: number;
   /** The free space to keep. */
   readonly keepBytes: number;
@@ -28,8 +28,8 @@ export interface DiskFacts {
   readonly hasRoom: boolean;
 }
 
-export interface NatsConnectionFacts {
-  /** `calls` or `bulk`. */
+export interface NatsConnectionState {
+  /** What the connection is used for: `calls` or `bulk`. */
   readonly use: string;
   readonly disconnects: number;
   readonly reconnects: number;
@@ -37,7 +37,7 @@ export interface NatsConnectionFacts {
   readonly unreadBytesPeak: number;
 }
 
-export interface WatchFacts {
+export interface WatchState {
   /** One per watched bucket. */
   readonly hubs: readonly {
     readonly catchingUp: number;
@@ -53,55 +53,57 @@ export interface WatchFacts {
 const SIZES_AGE_MS_MAX = 10_000;
 
 /** Adds the metrics; `perBucket` adds two for each bucket. */
-export function addServiceMetrics(registry: Registry, facts: ServiceFacts, perBucket: boolean): void {
-  const sizes = new RecentSizes(() => facts.sizes());
-  const hubs = (value: (hub: WatchFacts["hubs"][number]) => number): number[] =>
-    facts.watches().hubs.map(value);
+export function addServiceMetrics(registry: Registry, state: ServiceState, perBucket: boolean): void {
+  const sizes = new RecentSizes(() => state.sizes());
+  const hubs = (value: (hub: WatchState["hubs"][number]) => number): number[] =>
+    state.watches().hubs.map(value);
   const definitions: readonly MetricDefinition[] = [
-    gauge("ironflow_connections", "Open connections.", () => facts.connections()),
-    counter("ironflow_faults_total", "Calls that failed by a fault of the service; each is logged.", () =>
-      facts.faults(),
+    gauge("ironflow_connections", "Open client connections.", () => state.connections()),
+    counter(
+      "ironflow_faults_total",
+      "Calls that failed with an internal error. Each one is logged with its cause.",
+      () => state.faults(),
     ),
-    gauge("ironflow_watches", "Open watches.", () => facts.watches().watchers),
-    gauge("ironflow_watched_buckets", "Buckets with watches.", () => facts.watches().hubs.length),
-    gauge("ironflow_watches_catching_up", "Watches that are still reading what was stored before.", () =>
+    gauge("ironflow_watches", "Open watches.", () => state.watches().watchers),
+    gauge("ironflow_watched_buckets", "Buckets with open watches.", () => state.watches().hubs.length),
+    gauge("ironflow_watches_catching_up", "Watches that are still reading stored entries.", () =>
       sum(hubs(({ catchingUp }) => catchingUp)),
     ),
-    gauge("ironflow_watch_queue_events", "Events that wait for watchers to read them.", () =>
+    gauge("ironflow_watch_queue_events", "Events queued for watchers.", () =>
       sum(hubs(({ queuedEvents }) => queuedEvents)),
     ),
-    gauge("ironflow_watch_queue_bytes", "Bytes of keys and values that wait for watchers to read them.", () =>
+    gauge("ironflow_watch_queue_bytes", "Bytes of keys and values queued for watchers.", () =>
       sum(hubs(({ queuedBytes }) => queuedBytes)),
     ),
     {
       ...gauge(
         "ironflow_watch_lag_events",
-        "Changes that the storage had still to deliver when the last one came, of the bucket with the most.",
+        "Changes that the storage had not delivered yet at the last delivery, for the bucket with the most.",
         () => Math.max(0, ...hubs(({ lagEvents }) => lagEvents)),
       ),
       aggregator: "max",
     },
     counter(
       "ironflow_slow_watches_total",
-      "Watches that were ended because their reader was too slow.",
-      () => facts.watches().slowWatchers,
+      "Watches that were ended because the client read too slowly.",
+      () => state.watches().slowWatchers,
     ),
     {
-      ...gauge("ironflow_nats_connected", "1 while NATS is connected, else 0.", () =>
-        facts.nats.isConnected ? 1 : 0,
+      ...gauge("ironflow_nats_connected", "1 if all connections to NATS are up, otherwise 0.", () =>
+        state.nats.isConnected ? 1 : 0,
       ),
       aggregator: "min",
     },
-    ...natsConnectionMetrics(() => facts.nats.connections),
-    ...(facts.disk === undefined ? [] : diskMetrics(facts.disk)),
-    counter("ironflow_tombstones_compacted_total", "Tombstones of deleted keys that were removed.", () =>
-      facts.compactedTombstones(),
+    ...natsConnectionMetrics(() => state.nats.connections),
+    ...(state.disk === undefined ? [] : diskMetrics(state.disk)),
+    counter("ironflow_tombstones_compacted_total", "Tombstones removed by compaction.", () =>
+      state.compactedTombstones(),
     ),
     stored("ironflow_store_buckets", "Buckets.", () => sizes.total(() => 1)),
-    stored("ironflow_store_bytes", "Bytes that all buckets take, history and tombstones included.", () =>
+    stored("ironflow_store_bytes", "Bytes stored in all buckets, including history and tombstones.", () =>
       sizes.total(({ bytes }) => bytes),
     ),
-    stored("ironflow_store_entries", "Entries in all buckets, history and tombstones included.", () =>
+    stored("ironflow_store_entries", "Entries in all buckets, including history and tombstones.", () =>
       sizes.total(({ entries }) => entries),
     ),
   ];
@@ -109,7 +111,7 @@ export function addServiceMetrics(registry: Registry, facts: ServiceFacts, perBu
   if (!perBucket) return;
   addMetric(
     registry,
-    stored("ironflow_bucket_bytes", "Bytes that a bucket takes (METRICS_PER_BUCKET).", () =>
+    stored("ironflow_bucket_bytes", "Bytes stored in a bucket (METRICS_PER_BUCKET).", () =>
       sizes.each(({ bytes }) => bytes),
     ),
   );
@@ -121,11 +123,15 @@ export function addServiceMetrics(registry: Registry, facts: ServiceFacts, perBu
   );
 }
 
-function diskMetrics(disk: DiskFacts): readonly MetricDefinition[] {
+function diskMetrics(disk: DiskState): readonly MetricDefinition[] {
   const definitions: readonly MetricDefinition[] = [
-    gauge("ironflow_disk_free_bytes", "Bytes free on the disk of the embedded server.", () => disk.freeBytes),
-    gauge("ironflow_disk_reserve_bytes", "Bytes that are to stay free on that disk.", () => disk.keepBytes),
-    gauge("ironflow_disk_has_room", "1 while values are taken, 0 while that disk is nearly full.", () =>
+    gauge("ironflow_disk_free_bytes", "Free bytes on the embedded server's disk.", () => disk.freeBytes),
+    gauge(
+      "ironflow_disk_reserve_bytes",
+      "Bytes that the service keeps free on that disk.",
+      () => disk.keepBytes,
+    ),
+    gauge("ironflow_disk_has_room", "1 if values are accepted, 0 if that disk is nearly full.", () =>
       disk.hasRoom ? 1 : 0,
     ),
   ];
@@ -134,10 +140,10 @@ function diskMetrics(disk: DiskFacts): readonly MetricDefinition[] {
 
 /** Caches the sizes for a few seconds; empty while the storage does not answer. */
 class RecentSizes {
-  private asked: Promise<readonly BucketSize[] | undefined> | undefined;
-  private askedMs = 0;
+  private sizes: Promise<readonly BucketSize[] | undefined> | undefined;
+  private fetchedMs = 0;
 
-  constructor(private readonly ask: () => Promise<readonly BucketSize[]>) {}
+  constructor(private readonly fetch: () => Promise<readonly BucketSize[]>) {}
 
   async total(value: (size: BucketSize) => number): Promise<readonly Sample[]> {
     const sizes = await this.get();
@@ -150,26 +156,30 @@ class RecentSizes {
   }
 
   private get(): Promise<readonly BucketSize[] | undefined> {
-    if (this.asked === undefined || performance.now() - this.askedMs > SIZES_AGE_MS_MAX) {
-      this.askedMs = performance.now();
-      this.asked = this.ask().catch(() => (this.asked = undefined));
+    if (this.sizes === undefined || performance.now() - this.fetchedMs > SIZES_AGE_MS_MAX) {
+      this.fetchedMs = performance.now();
+      this.sizes = this.fetch().catch(() => (this.sizes = undefined));
     }
-    return this.asked;
+    return this.sizes;
   }
 }
 
 /** One sample for each connection to NATS. */
 function natsConnectionMetrics(
-  connections: () => readonly NatsConnectionFacts[],
+  connections: () => readonly NatsConnectionState[],
 ): readonly MetricDefinition[] {
   const metric = (
     type: "counter" | "gauge",
     name: string,
     help: string,
-    value: (facts: NatsConnectionFacts) => number,
+    value: (connection: NatsConnectionState) => number,
   ): MetricDefinition => ({
     ...{ name, help, type },
-    read: () => connections().map((facts) => ({ labels: { connection: facts.use }, value: value(facts) })),
+    read: () =>
+      connections().map((connection) => ({
+        labels: { connection: connection.use },
+        value: value(connection),
+      })),
   });
   return [
     metric(
@@ -181,20 +191,20 @@ function natsConnectionMetrics(
     metric(
       "counter",
       "ironflow_nats_reconnects_total",
-      "Connections to NATS that came back.",
+      "Connections to NATS that were re-established.",
       ({ reconnects }) => reconnects,
     ),
     metric(
       "gauge",
       "ironflow_nats_unread_bytes",
-      "Bytes reserved for answers of NATS that have not arrived (NATS_UNREAD_BYTES_MAX).",
+      "Bytes reserved for replies from NATS that have not arrived yet (NATS_UNREAD_BYTES_MAX).",
       ({ unreadBytes }) => unreadBytes,
     ),
     {
       ...metric(
         "gauge",
         "ironflow_nats_unread_bytes_peak",
-        "The most bytes that were reserved for answers of NATS at once since the start.",
+        "The peak of ironflow_nats_unread_bytes since the start.",
         ({ unreadBytesPeak }) => unreadBytesPeak,
       ),
       aggregator: "max",

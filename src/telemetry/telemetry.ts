@@ -5,7 +5,7 @@ import { Registry } from "prom-client";
 import { CallMetrics } from "./call-metrics.js";
 import { TelemetryObserver } from "./call-observer.js";
 import { processMetrics } from "./process-metrics.js";
-import { addServiceMetrics, type ServiceFacts } from "./service-metrics.js";
+import { addServiceMetrics, type ServiceState } from "./service-metrics.js";
 import { findTracer } from "./tracing.js";
 import { shareMetrics } from "./worker-metrics.js";
 
@@ -14,8 +14,8 @@ export interface Telemetry {
   readonly observer: TelemetryObserver;
   /** The metrics in Prometheus format, aggregated over all workers. */
   metricsText(): Promise<string>;
-  /** Adds the metrics besides those of calls. */
-  addFacts(facts: Omit<ServiceFacts, "faults">, perBucket: boolean): void;
+  /** Adds the metrics besides those of calls. `perBucket`: also those of each bucket. */
+  addServiceMetrics(state: Omit<ServiceState, "faults">, perBucket: boolean): void;
 }
 
 export interface TelemetryOptions {
@@ -24,7 +24,7 @@ export interface TelemetryOptions {
   readonly isWorker: boolean;
 }
 
-/** A service's telemetry. An OpenTelemetry SDK must be registered before. */
+/** Creates the telemetry. Spans are created only if an OpenTelemetry SDK was registered before. */
 export function createTelemetry({ log, isWorker }: TelemetryOptions): Telemetry {
   const registry = new Registry();
   const registries = [registry, processMetrics()];
@@ -35,7 +35,7 @@ export function createTelemetry({ log, isWorker }: TelemetryOptions): Telemetry 
       isWorker && cluster.worker !== undefined
         ? shareMetrics(cluster.worker, registries)
         : async () => (await Promise.all(registries.map((one) => one.metrics()))).join("\n"),
-    addFacts: (facts, perBucket) =>
-      addServiceMetrics(registry, { ...facts, faults: () => observer.faults }, perBucket),
+    addServiceMetrics: (state, perBucket) =>
+      addServiceMetrics(registry, { ...state, faults: () => observer.faults }, perBucket),
   };
 }

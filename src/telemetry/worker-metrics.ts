@@ -1,20 +1,20 @@
 /**
- * Aggregates the metrics of all workers. The scraped worker asks the primary process, which collects from every worker and aggregates. The
- * library does the latter; this module connects the worker to the primary.
+ * Aggregates the metrics of all workers. The scraped worker sends a request to the primary process, where prom-client collects the metrics
+ * of every worker and aggregates them. This module connects the worker to the primary.
  */
 import cluster from "node:cluster";
 import type { Worker } from "node:cluster";
 import { AggregatorRegistry, type Registry } from "prom-client";
 
-interface Question {
-  readonly ironflowMetrics: "question";
+interface MetricsRequest {
+  readonly ironflowMetrics: "request";
   readonly id: number;
 }
 
-interface Answer {
-  readonly ironflowMetrics: "answer";
+interface MetricsResponse {
+  readonly ironflowMetrics: "response";
   readonly id: number;
-  /** Undefined: a worker did not answer. */
+  /** Undefined: a worker did not respond. */
   readonly text: string | undefined;
 }
 
@@ -23,40 +23,41 @@ export function shareMetrics(worker: Worker, registries: readonly Registry[]): (
   AggregatorRegistry.setRegistries([...registries]);
   // The constructor installs the handler that responds to the primary.
   new AggregatorRegistry();
-  const waiting = new Map<number, (answer: Answer) => void>();
+  const pending = new Map<number, (response: MetricsResponse) => void>();
   let last = 0;
   worker.on("message", (message: unknown) => {
-    if (!isOurs<Answer>(message, "answer")) return;
-    waiting.get(message.id)?.(message);
-    waiting.delete(message.id);
+    if (!isMetricsMessage<MetricsResponse>(message, "response")) return;
+    pending.get(message.id)?.(message);
+    pending.delete(message.id);
   });
   return async () => {
     const id = ++last;
-    const answer = await new Promise<Answer>((resolve) => {
-      waiting.set(id, resolve);
-      worker.send({ ironflowMetrics: "question", id } satisfies Question);
+    const response = await new Promise<MetricsResponse>((resolve) => {
+      pending.set(id, resolve);
+      worker.send({ ironflowMetrics: "request", id } satisfies MetricsRequest);
     });
-    if (answer.text === undefined) throw new Error("a worker did not answer in time");
-    return answer.text;
+    if (response.text === undefined) throw new Error("a worker did not respond in time");
+    return response.text;
   };
 }
 
-/** In the primary process: responds to the workers. */
-export function answerWorkers(): void {
+/** In the primary process: responds to the workers' requests. */
+export function serveWorkerMetrics(): void {
   const aggregator = new AggregatorRegistry();
   cluster.on("message", (worker, message: unknown) => {
-    if (!isOurs<Question>(message, "question")) return;
+    if (!isMetricsMessage<MetricsRequest>(message, "request")) return;
     const { id } = message;
     void aggregator
       .clusterMetrics()
       .catch(() => undefined)
       .then((text) => {
-        if (worker.isConnected()) worker.send({ ironflowMetrics: "answer", id, text } satisfies Answer);
+        if (worker.isConnected())
+          worker.send({ ironflowMetrics: "response", id, text } satisfies MetricsResponse);
       });
   });
 }
 
-function isOurs<Kind extends Question | Answer>(
+function isMetricsMessage<Kind extends MetricsRequest | MetricsResponse>(
   message: unknown,
   kind: Kind["ironflowMetrics"],
 ): message is Kind {

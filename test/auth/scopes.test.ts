@@ -82,7 +82,7 @@ describe("scopes within others", () => {
 
 describe("scopes of a new key", () => {
   it.each<[string, readonly Scope[], RegExp]>([
-    ["none", [], /0 scopes; a key has 1 to 32/],
+    ["none", [], /0 scopes; it must have 1 to 32/],
     ["too many", Array.from({ length: 33 }, () => read("a")).flat(), /33 scopes/],
     [
       "one that allows nothing",

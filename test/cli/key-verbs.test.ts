@@ -95,7 +95,7 @@ describe("key list, revoke and rotate", () => {
     expect((await cli(["bucket", "ls"], secret)).exitCode).toBe(6);
     expect(await cli(["key", "revoke", id])).toMatchObject({
       exitCode: 3,
-      stderr: `ironflow-kv: There is no API key with the id ${id}.\n`,
+      stderr: `ironflow-kv: There is no API key with the ID ${id}.\n`,
     });
   });
 

@@ -67,11 +67,11 @@ describe("NATS_URL", () => {
   });
 
   it.each([
-    [" , ", "NATS_URL names no server"],
-    ["ws://host", "NATS_URL has the scheme ws://; nats:// and tls:// will do."],
-    ["nats://a,nats://b:x", "Server 2 in NATS_URL is not a URL"],
-    ["nats://", "Server 1 in NATS_URL is not a URL"],
-    ["nats://host/path", "Server 1 in NATS_URL is not a URL"],
+    [" , ", "NATS_URL has no server"],
+    ["ws://host", "NATS_URL has the scheme ws://; it must be nats:// or tls://."],
+    ["nats://a,nats://b:x", "Server 2 in NATS_URL is malformed; it must be a URL"],
+    ["nats://", "Server 1 in NATS_URL is malformed; it must be a URL"],
+    ["nats://host/path", "Server 1 in NATS_URL is malformed; it must be a URL"],
     ["nats://me:hush@a,nats://you:hush@b", "different credentials"],
   ])("refuses %s, without showing what may be secret", (text, sentence) => {
     expect(() => parseServerUrls(text)).toThrow(sentence);
@@ -191,10 +191,10 @@ describe("a server that won't do", () => {
     await connecting;
   });
 
-  it("refuses the credentials", async () => {
+  it("rejects the credentials", async () => {
     const { url, port } = await server('authorization { user: "me", password: "right" }');
     const message = await failureOf({ servers: url.replace("nats://", "nats://me:hush@") });
-    expect(message).toBe(`NATS at 127.0.0.1:${port} refuses the credentials; check NATS_URL and NATS_CREDS.`);
+    expect(message).toBe(`NATS at 127.0.0.1:${port} rejects the credentials; check NATS_URL and NATS_CREDS.`);
   });
 
   it.each([
@@ -213,28 +213,28 @@ describe("a server that won't do", () => {
       "does not let the account use JetStream",
       "accounts { a { users: [ { user: u, password: p } ] } }",
       "u:p@",
-      "does not let us use JetStream",
+      "does not allow this account to use JetStream",
     ],
     [
       "does not permit JetStream's subjects",
       'authorization { users: [ { user: u, password: p, permissions { publish: "x" } } ] }',
       "u:p@",
-      "does not permit this user to use JetStream",
+      "does not allow this user to use JetStream",
     ],
   ])("%s", async (_, config, credentials, sentence) => {
     const { url } = await server(config);
     expect(await failureOf({ servers: url.replace("nats://", `nats://${credentials}`) })).toContain(sentence);
   });
 
-  it("has JetStream turned off", async () => {
+  it("has JetStream disabled", async () => {
     const { url } = await server("jetstream: disabled");
-    expect(await failureOf({ servers: url })).toContain("has JetStream turned off; turn it on.");
+    expect(await failureOf({ servers: url })).toContain("has JetStream disabled; enable it.");
   });
 
   it("is too old", async () => {
     const port = await oldServer("2.12.11");
     expect(await failureOf({ servers: `127.0.0.1:${port}` })).toBe(
-      `The NATS server at 127.0.0.1:${port} is 2.12.11; 2.14.0 or newer is needed.`,
+      `The NATS server at 127.0.0.1:${port} is version 2.12.11; it must be 2.14.0 or newer.`,
     );
   });
 });

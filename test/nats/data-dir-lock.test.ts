@@ -18,7 +18,7 @@ describe("the lock of a data directory", () => {
     const dataDir = join(scratch, "deep", "data");
     const lock = await lockDataDir(dataDir);
     await expect(lockDataDir(dataDir)).rejects.toThrow(
-      `The data directory ${JSON.stringify(dataDir)} is in use by the service with pid ${ownPid}; stop that one, or set DATA_DIR to another directory.`,
+      `The data directory ${JSON.stringify(dataDir)} is in use by the service with PID ${ownPid}; stop it, or set DATA_DIR to another directory.`,
     );
     await lock.release();
     await (await lockDataDir(dataDir)).release();
@@ -27,7 +27,7 @@ describe("the lock of a data directory", () => {
   it("names the pid of another process, and is gone when that is killed", async () => {
     const dataDir = join(scratch, "killed");
     const parent = await startParent(dataDir);
-    await expect(lockDataDir(dataDir)).rejects.toThrow(`pid ${parent.pid};`);
+    await expect(lockDataDir(dataDir)).rejects.toThrow(`PID ${parent.pid};`);
     await killParent(parent);
     await (await lockDataDir(dataDir)).release();
   });

@@ -67,7 +67,7 @@ describe("the nats-server program", () => {
   it("is installed where there is none, and one line says where it comes from", async () => {
     expect(await findOn({ go: "2.15.3" })).toMatchObject({ source: "installed", version: "2.15.3" });
     expect(said).toEqual([
-      "Installing the nats-server program; this is needed once.",
+      "Installing the nats-server program. This happens only once.",
       "nats-server 2.15.3 installed from its source, built with Go.",
     ]);
   });
@@ -122,21 +122,21 @@ describe("the nats-server program", () => {
   ])("is asked for where %s", async (_, machine, sentence) => {
     await expect(findOn({ os: "win32", ...machine })).rejects.toThrow(sentence);
     await expect(findOn({ os: "win32", ...machine })).rejects.toThrow(
-      "put nats-server 2.15.1 or newer on PATH, set NATS_SERVER_BIN to a program, or set NATS_URL",
+      "put nats-server 2.15.1 or newer on PATH, set NATS_SERVER_BIN to its path, or set NATS_URL",
     );
   });
 
   it.each([
-    ["missing", "/no/such/program", "is not a nats-server program that can be run"],
-    ["something else", "/bin/true", "is not a nats-server program that can be run"],
-    ["not on PATH", "no-such-program", "is not a nats-server program that can be run"],
+    ["missing", "/no/such/program", "is not an executable nats-server program"],
+    ["something else", "/bin/true", "is not an executable nats-server program"],
+    ["not on PATH", "no-such-program", "is not an executable nats-server program"],
   ])("is refused when the one named is %s", async (_, serverBin, sentence) => {
     await expect(findProgram({ serverBin })).rejects.toThrow(sentence);
   });
 
   it.each([
-    ["2.13.9", "is nats-server 2.13.9; 2.14.0 or newer is needed"],
-    ["2.14.0-beta.2", "is nats-server 2.14.0-beta.2; 2.14.0 or newer is needed"],
+    ["2.13.9", "is nats-server 2.13.9; it must be 2.14.0 or newer"],
+    ["2.14.0-beta.2", "is nats-server 2.14.0-beta.2; it must be 2.14.0 or newer"],
   ])("is refused when the one named is too old: %s", async (version, sentence) => {
     const serverBin = join(scratch, `program-${version}`);
     await writeProgram(serverBin, version);

@@ -34,7 +34,7 @@ describe("the lock of a data directory on Windows", () => {
       const dataDir = join(scratch, "locked");
       const lock = await lockDataDir(dataDir, pipePathOf);
       await expect(lockDataDir(dataDir, pipePathOf)).rejects.toThrow(
-        `is in use by the service with pid ${ownPid}; stop that one`,
+        `is in use by the service with PID ${ownPid}; stop it`,
       );
       await lock.release();
       await (await lockDataDir(dataDir, pipePathOf)).release();

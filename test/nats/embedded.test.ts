@@ -95,7 +95,7 @@ describe("a server of our own", () => {
     expect((await stat(join(server.directory, "nats-server.conf"))).mode & 0o777).toBe(0o600);
     expect((await stat(server.directory)).mode & 0o777).toBe(0o700);
     await expect(connectNats({ servers: server.url, readyTimeoutMs: 0 })).rejects.toThrow(
-      "refuses the credentials",
+      "rejects the credentials",
     );
     expect(server.serverVersion).toMatch(/^2\.\d+\.\d+/);
   });
@@ -223,7 +223,7 @@ describe("a server whose service is killed", () => {
     const next = await start(dataDir, { log });
     expect(await isAlive(parent.serverPid)).toBe(false);
     expect(warnings).toContain(
-      `Ended a nats-server (pid ${parent.serverPid}) left behind by an earlier service.`,
+      `Stopped a nats-server (PID ${parent.serverPid}) that an earlier service left running.`,
     );
     expect(await readBack(await connectTo(next))).toBe("kept");
   });
@@ -265,7 +265,7 @@ describe("a server that can't be started", () => {
       failureAfter({}, ({ directory }) => rm(directory, { recursive: true })),
     ];
     expect(await Promise.all(failures)).toEqual([
-      "The embedded nats-server can't be started again. The nats-server program ended with exit code 1: the disk is gone.",
+      "The embedded nats-server can't be restarted. The nats-server program ended with exit code 1: the disk is gone.",
       expect.stringContaining("/bin/sh or the directory is missing."),
     ]);
   });

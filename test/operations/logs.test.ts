@@ -254,7 +254,7 @@ describe("a fault of the service", () => {
     const { code, rawMessage } = error as ConnectError;
     expect([code, rawMessage]).toEqual([
       Code.Internal,
-      "The service failed internally; its log has the cause under the request id id-7.",
+      "Internal error. The service's log has the cause, with the request ID id-7.",
     ]);
     expect(lines).toHaveLength(1);
     expect(lines[0]).toMatchObject({ level: 50, request_id: "id-7", method: GET.slice(1), door: "rest" });

@@ -10,7 +10,7 @@ import { BucketService } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
 import { ErrorDetailSchema } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { KvError } from "../../src/kv/errors.js";
 import { ANONYMOUS } from "../../src/service/principal.js";
-import { CallRates, networkOf } from "../../src/service/rate-limits.js";
+import { CallRateLimiter, networkOf } from "../../src/service/rate-limits.js";
 import { startTestService, type TestService } from "../support/service.js";
 import { refusedUpgrade } from "../support/watch-client.js";
 
@@ -22,7 +22,7 @@ describe("a limit of calls per second", () => {
   const from = (remoteAddress: string): { remoteAddress: string } => ({ remoteAddress });
 
   it("lets a second's worth through at once, then says when to come back", () => {
-    const rates = new CallRates({ callsPerSecondMax: 2 });
+    const rates = new CallRateLimiter({ callsPerSecondMax: 2 });
     rates.take(someone, {});
     rates.take(someone, {});
     const refusal = thrownBy(() => rates.take(someone, {}));
@@ -38,14 +38,14 @@ describe("a limit of calls per second", () => {
   });
 
   it("is each key's own, wherever it calls from", () => {
-    const rates = new CallRates({ callsPerSecondMax: 1 });
+    const rates = new CallRateLimiter({ callsPerSecondMax: 1 });
     rates.take(someone, from("10.0.0.1"));
     expect(thrownBy(() => rates.take(someone, from("10.0.0.2"))).message).toContain("API key");
     rates.take({ id: "other" }, from("10.0.0.1"));
   });
 
   it("is each address's own where no key is given", () => {
-    const rates = new CallRates({ callsPerSecondMax: 1 });
+    const rates = new CallRateLimiter({ callsPerSecondMax: 1 });
     rates.take(everyone, from("10.0.0.1"));
     rates.take(everyone, from("10.0.0.2"));
     expect(thrownBy(() => rates.take(everyone, from("::ffff:10.0.0.1"))).message).toContain("address");
@@ -66,7 +66,7 @@ describe("a limit of calls per second", () => {
   });
 
   it("forgets who has not called for longest when there are too many", () => {
-    const rates = new CallRates({ callsPerSecondMax: 1 });
+    const rates = new CallRateLimiter({ callsPerSecondMax: 1 });
     for (let index = 0; index <= 10_000; index++) rates.take({ id: `key-${index}` }, {});
     rates.take({ id: "key-0" }, {});
     expect(() => rates.take({ id: "key-10000" }, {})).toThrow(KvError);

@@ -2,7 +2,7 @@
  * A stream that is created within milliseconds of the deletion of one with its name may hold that one's last messages (seen with nats-server
  * 2.15.1 in 7 of 1,500 recreations): their time is before the stream's own creation.
  */
-import type { KvErrorFacts } from "../../kv/errors.js";
+import type { KvErrorDetails } from "../../kv/errors.js";
 import type { CallScope } from "../../kv/store.js";
 import { toKvError } from "../client/errors.js";
 import { askJetStream, type StreamInfo, streamInfo } from "../client/jetstream-api.js";
@@ -19,7 +19,7 @@ interface CreatedStream extends StreamInfo {
 export async function withoutPredecessor(
   requests: Requests,
   created: CreatedStream,
-  about: KvErrorFacts,
+  about: KvErrorDetails,
   scope: CallScope,
 ): Promise<StreamInfo> {
   // No client can have written before this request created the stream: what the answer shows is of the predecessor.

@@ -1,61 +1,61 @@
 /**
- * How many bytes NATS may have on their way to us over one connection. nats-server closes a client's connection when more than its
- * `max_pending` (64 MiB by default) waits to be sent, and every call on the connection fails with it.
+ * Limits the bytes in flight from NATS to this process over one connection. nats-server closes a client's connection when more than its
+ * `max_pending` (64 MiB by default) waits to be sent, and every call on the connection fails.
  *
- * Who asks for something reserves the largest answer before asking, and releases it when the answer has ARRIVED, also when nobody wants
- * it any more: until then it is in the server's buffer.
+ * A request reserves the size of its largest reply before it is sent, and releases it when the reply has ARRIVED, even if the request was
+ * canceled: until then the reply is in the server's buffer.
  */
 
-/** Called when there is room. Returns whether the bytes are still wanted: true takes them. */
-type Turn = () => boolean;
+/** Called when the bytes are available. Returns whether they are still needed; false releases them. */
+type OnGranted = () => boolean;
 
-interface Waiting {
+interface Waiter {
   readonly bytes: number;
-  readonly turn: Turn;
+  readonly onGranted: OnGranted;
 }
 
 const SPARE_FRACTION = 0.75;
 
 export class ByteBudget {
-  /** Bytes reserved at present. */
+  /** The currently reserved bytes. */
   reserved = 0;
-  /** The most that was ever reserved. */
+  /** The most bytes ever reserved at once. */
   peak = 0;
-  private waiting: Waiting[] = [];
+  private waiting: Waiter[] = [];
   private head = 0;
 
   constructor(readonly bytesMax: number) {}
 
-  /** Reserves without waiting, also beyond the budget: for small answers that must not wait behind large ones. */
+  /** Reserves without waiting, even beyond the budget: for small replies, which must not wait behind large ones. */
   count(bytes: number): void {
     this.reserved += bytes;
     if (this.reserved > this.peak) this.peak = this.reserved;
   }
 
-  /** Whether there is room and nobody waits. */
+  /** Whether the bytes are available and no other request waits. */
   canReserve(bytes: number): boolean {
     return this.head === this.waiting.length && this.hasRoom(bytes);
   }
 
-  /** Whether a quarter of the budget stays free with these: for answers that may come over another connection too. */
+  /** Whether a quarter of the budget would stay free: for requests that can also use another connection. */
   hasSpareRoom(bytes: number): boolean {
     return this.canReserve(bytes) && this.reserved + bytes <= this.bytesMax * SPARE_FRACTION;
   }
 
-  /** Reserves where there is room and nobody waits. More than the whole budget counts as the whole: {@link sizeOf}. */
+  /** Reserves if the bytes are available and no other request waits. Pass at most the budget: see {@link sizeOf}. */
   tryReserve(bytes: number): boolean {
     if (!this.canReserve(bytes)) return false;
     this.count(bytes);
     return true;
   }
 
-  /** Reserves when there is room, first come, first served. Calls `turn` once; at once where there is room now. */
-  reserve(bytes: number, turn: Turn): void {
-    this.waiting.push({ bytes, turn });
+  /** Reserves when the bytes are available, in FIFO order, and then calls `onGranted`, possibly before it returns. */
+  reserve(bytes: number, onGranted: OnGranted): void {
+    this.waiting.push({ bytes, onGranted });
     this.grant();
   }
 
-  /** What can be reserved for an answer of this size. */
+  /** The bytes to reserve for a reply of this size: at most the budget. */
   sizeOf(bytes: number): number {
     return Math.min(bytes, this.bytesMax);
   }
@@ -81,12 +81,12 @@ export class ByteBudget {
         this.waiting = this.waiting.slice(this.head);
         this.head = 0;
       }
-      // Counted first: the turn may release, or reserve more.
+      // Count first: the callback may release or reserve bytes.
       this.count(first.bytes);
       try {
-        if (!first.turn()) this.reserved -= first.bytes;
+        if (!first.onGranted()) this.reserved -= first.bytes;
       } catch (fault) {
-        // Those behind it are not to wait for its bytes.
+        // The bytes are not used: grant them to the next request.
         this.release(first.bytes);
         throw fault;
       }

@@ -1,7 +1,7 @@
 /**
- * Connects to NATS, and finds out whether what is there will do: reachable, our credentials taken, new enough, JetStream answering.
+ * Connects to NATS and checks that the server is usable: reachable, accepts the credentials, new enough, JetStream enabled.
  *
- * Losing and regaining the connection, and requests that are under way meanwhile, are the business of `link.ts`.
+ * `link.ts` handles reconnects, and requests that are in flight when the connection is lost.
  */
 import { readFile } from "node:fs/promises";
 import { readFileSync } from "node:fs";
@@ -20,53 +20,50 @@ import { isSupported, OLDEST_SERVER_VERSION } from "./server-version.js";
 import { StartError } from "./start-error.js";
 
 export interface ConnectOptions {
-  /** As NATS_URL has it: comma-separated URLs, with or without credentials. */
+  /** The format of NATS_URL: comma-separated URLs, with or without credentials. */
   readonly servers: string;
-  /** Win over what stands in `servers`. */
+  /** `user`, `pass` and `token` take precedence over the credentials in `servers`. */
   readonly user?: string | undefined;
   readonly pass?: string | undefined;
   readonly token?: string | undefined;
-  /** A NATS credentials file; read again at each reconnect, so that it can be renewed. */
+  /** A NATS credentials file. It is read again at each reconnect, so it can be replaced. */
   readonly credsFile?: string | undefined;
-  /** Default: TLS as the URLs or the server ask, with the system's certificates. */
+  /** Default: TLS if the URLs or the server require it, with the system's CA certificates. */
   readonly tls?: TlsOptions | undefined;
-  /** Shown in NATS's own lists of connections. Default: ironflow-kv. */
+  /** The connection's name in NATS monitoring. Default: ironflow-kv. */
   readonly name?: string | undefined;
-  /** Milliseconds to keep trying while NATS can't be reached or JetStream does not answer yet. Default: 5,000. */
+  /** How long to retry while NATS can't be reached or JetStream does not respond, in milliseconds. Default: 5,000. */
   readonly readyTimeoutMs?: number | undefined;
 }
 
-/** A connection on which JetStream answered. */
+/** A connection on which JetStream has responded. */
 export interface ConnectedNats {
   readonly connection: NatsConnection;
-  /** Whether the server is part of a cluster: then a direct get may be answered by a replica that lags. */
+  /** Whether the server is part of a cluster, where a replica that lags may answer a direct get. */
   readonly isClustered: boolean;
-  /** The largest message that the server takes, headers included. */
+  /** The largest message that the server accepts, including headers. */
   readonly maxPayloadBytes: number;
   /** Such as `2.15.1`. */
   readonly serverVersion: string;
 }
 
-/** Milliseconds between reconnect attempts, plus as much jitter: calls work again within 0.2 s after NATS is back. */
+/** The delay between reconnect attempts, plus up to as much jitter: calls work again within 0.2 s after NATS is back. */
 const RECONNECT_WAIT_MS = 100;
 const RECONNECT_JITTER_MS = 100;
 /**
- * A peer that leaves two pings unanswered is taken for dead when the third is due: 4 to 6 seconds. (One that ends is noticed at once.)
- * Much shorter would be wrong on a slow disk: a server answers a ping only when it has synced the writes sent before it.
+ * A peer counts as dead if two pings are unanswered when the third is due, after 4 to 6 seconds. (A closed connection is noticed at
+ * once.) A much shorter time would fail on a slow disk: a server answers a ping only after it has synced the writes before it.
  */
 const PING_INTERVAL_MS = 2_000;
 const UNANSWERED_PINGS_MAX = 2;
-/** Milliseconds for one server to take a connection, before the next of the list is tried. */
+/** The timeout for connecting to one server, before the next one in the list is tried. */
 const DIAL_TIMEOUT_MS = 3_000;
 const READY_TIMEOUT_MS = 5_000;
 const RETRY_WAIT_MS = 100;
-/** JetStream's error code for an account that may not use it. */
+/** JetStream's error code for an account without JetStream. */
 const NOT_ENABLED_FOR_ACCOUNT = 10_039;
 
-/**
- * Connects for good: the connection reconnects by itself for until it is closed. Resolves when JetStream answers.
- * Throws StartError.
- */
+/** Connects. Resolves when JetStream responds. The connection reconnects automatically until it is closed. Throws StartError. */
 export async function connectNats(options: ConnectOptions): Promise<ConnectedNats> {
   const urls = parseServerUrls(options.servers);
   const where = urls.servers.join(", ");
@@ -74,15 +71,15 @@ export async function connectNats(options: ConnectOptions): Promise<ConnectedNat
   const deadlineMs = performance.now() + (options.readyTimeoutMs ?? READY_TIMEOUT_MS);
   const connection = await dial(connectionOptions, where, deadlineMs);
   try {
-    // A server that did not answer the first time was struck off the list; it may be back when this one is lost.
+    // The client removed servers that did not answer; they may be back when this one fails.
     connection.setServers([...urls.servers]);
     const version = connection.info?.version ?? "";
     if (!isSupported(version)) {
       throw new StartError(
-        `The NATS server at ${where} is ${version}; ${OLDEST_SERVER_VERSION} or newer is needed.`,
+        `The NATS server at ${where} is version ${version}; it must be ${OLDEST_SERVER_VERSION} or newer.`,
       );
     }
-    await untilJetStreamAnswers(connection, where, deadlineMs);
+    await untilJetStreamResponds(connection, where, deadlineMs);
     return {
       connection,
       isClustered: connection.info?.cluster !== undefined,
@@ -113,18 +110,18 @@ async function connectionOptionsOf(options: ConnectOptions, urls: ServerUrls): P
     timeout: DIAL_TIMEOUT_MS,
     pingInterval: PING_INTERVAL_MS,
     maxPingOut: UNANSWERED_PINGS_MAX,
-    // Never give up: by default the client closes for good after 10 tries, or after two refused logins in a row.
+    // Never give up: by default the client closes after 10 attempts, or after two consecutive authentication errors.
     maxReconnectAttempts: -1,
     ignoreAuthErrorAbort: true,
     reconnectTimeWait: RECONNECT_WAIT_MS,
     reconnectJitter: RECONNECT_JITTER_MS,
     reconnectJitterTLS: RECONNECT_JITTER_MS,
-    // Stack traces for every request cost more than the requests.
+    // A stack trace costs more than the request.
     noAsyncTraces: true,
   };
 }
 
-/** Reads the file at each connect; while it can't be read (it is being replaced), what it said last is used. */
+/** Reads the file at each connect. If that fails, for example while it is being replaced, uses the previous content. */
 async function credsFileAuthenticator(file: string): Promise<Authenticator> {
   const load = (bytes: Uint8Array): Authenticator => {
     const authenticator = credsAuthenticator(bytes);
@@ -144,7 +141,7 @@ async function credsFileAuthenticator(file: string): Promise<Authenticator> {
     try {
       current = load(readFileSync(file));
     } catch {
-      // An error thrown here would close the connection for good.
+      // An error thrown here would close the connection permanently.
     }
     return current(nonce);
   };
@@ -160,7 +157,7 @@ async function dial(options: ConnectionOptions, where: string, deadlineMs: numbe
         error instanceof errors.UserAuthenticationExpiredError
       ) {
         throw new StartError(
-          `NATS at ${where} refuses the credentials; check NATS_URL and NATS_CREDS.`,
+          `NATS at ${where} rejects the credentials; check NATS_URL and NATS_CREDS.`,
           error,
         );
       }
@@ -172,14 +169,14 @@ async function dial(options: ConnectionOptions, where: string, deadlineMs: numbe
   }
 }
 
-/** A cluster answers only once it has elected a leader, so silence is borne until the deadline. */
-async function untilJetStreamAnswers(
+/** Retries until the deadline: a cluster does not respond before it has elected a leader. */
+async function untilJetStreamResponds(
   connection: NatsConnection,
   where: string,
   deadlineMs: number,
 ): Promise<void> {
   for (;;) {
-    const problem = await askJetStream(connection);
+    const problem = await checkJetStream(connection);
     if (problem === undefined) return;
     const isFinal = problem.isFinal || performance.now() + RETRY_WAIT_MS >= deadlineMs;
     if (isFinal) throw new StartError(`NATS at ${where} ${problem.sentence}`, problem.cause);
@@ -188,34 +185,38 @@ async function untilJetStreamAnswers(
 }
 
 interface Problem {
-  /** The rest of a sentence that begins with where NATS is. */
+  /** The end of a sentence that begins with "NATS at <servers>". */
   readonly sentence: string;
-  /** Waiting won't help. */
+  /** Whether a retry can't help. */
   readonly isFinal: boolean;
   readonly cause?: unknown;
 }
 
-async function askJetStream(connection: NatsConnection): Promise<Problem | undefined> {
+async function checkJetStream(connection: NatsConnection): Promise<Problem | undefined> {
   try {
     const message = await connection.request("$JS.API.INFO", undefined, { timeout: 1_000 });
     const answer = message.json<{ error?: { err_code?: number; description?: string } }>();
     if (answer.error === undefined) return undefined;
     return {
-      sentence: `does not let us use JetStream: ${answer.error.description ?? "no reason given"}.`,
+      sentence: `does not allow this account to use JetStream: ${answer.error.description ?? "no reason given"}.`,
       isFinal: answer.error.err_code === NOT_ENABLED_FOR_ACCOUNT,
     };
   } catch (error) {
     const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
     if (cause instanceof errors.PermissionViolationError) {
-      return { sentence: "does not permit this user to use JetStream ($JS.API.>).", isFinal: true, cause };
+      return {
+        sentence: "does not allow this user to use JetStream; allow it to publish to $JS.API.>.",
+        isFinal: true,
+        cause,
+      };
     }
     if (cause instanceof errors.NoRespondersError) {
-      const isAlone = connection.info?.cluster === undefined && connection.info?.jetstream !== true;
-      return isAlone
-        ? { sentence: "has JetStream turned off; turn it on.", isFinal: true, cause }
-        : { sentence: "has JetStream turned off, or no leader for it yet.", isFinal: false, cause };
+      const isDisabled = connection.info?.cluster === undefined && connection.info?.jetstream !== true;
+      return isDisabled
+        ? { sentence: "has JetStream disabled; enable it.", isFinal: true, cause }
+        : { sentence: "has JetStream disabled, or has not elected a leader yet.", isFinal: false, cause };
     }
-    return { sentence: `does not answer JetStream requests: ${reasonOf(error)}.`, isFinal: false, cause };
+    return { sentence: `does not respond to JetStream requests: ${reasonOf(error)}.`, isFinal: false, cause };
   }
 }
 

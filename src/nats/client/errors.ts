@@ -1,9 +1,9 @@
-/** The one table from JetStream's error codes to the kinds that the rest of the service knows, and the sentences for them. */
-import { KvError, type KvErrorFacts, type KvErrorKind } from "../../kv/errors.js";
+/** The only mapping from JetStream's error codes to error kinds, and the messages for them. */
+import { KvError, type KvErrorDetails, type KvErrorKind } from "../../kv/errors.js";
 import { quote } from "../../kv/names.js";
 import { Unanswered } from "./requests.js";
 
-/** A refusal by JetStream, as it came. Never leaves `nats/`. */
+/** An error response of JetStream. Never leaves `nats/`. */
 export class JetStreamError extends Error {
   override readonly name = "JetStreamError";
   constructor(
@@ -14,7 +14,7 @@ export class JetStreamError extends Error {
   }
 }
 
-/** JetStream's codes that are asked for by name. */
+/** The JetStream error codes that the code refers to. */
 export const JetStreamCode = {
   clusterNotAvailable: 10008,
   streamNotFound: 10059,
@@ -34,7 +34,7 @@ const KIND_OF_CODE: ReadonlyMap<number, KvErrorKind> = new Map<number, KvErrorKi
   [JetStreamCode.wrongLastSequenceConstant, "revision_mismatch"],
   [10054, "value_too_large"],
   [10097, "value_too_large"],
-  // Memory, disk, streams, consumers, and what an account may have of them.
+  // Limits of the server or the account on memory, disk, streams and consumers.
   [10002, "storage_exhausted"],
   [10023, "storage_exhausted"],
   [10026, "storage_exhausted"],
@@ -43,7 +43,7 @@ const KIND_OF_CODE: ReadonlyMap<number, KvErrorKind> = new Map<number, KvErrorKi
   [10047, "storage_exhausted"],
   [10122, "storage_exhausted"],
   [10167, "storage_exhausted"],
-  // JetStream off, starting, without a leader or quorum, or with too few nodes that are known yet.
+  // JetStream is disabled, starting, without leader or quorum, or does not know enough peers yet.
   [10004, "unavailable"],
   [10005, "unavailable"],
   [10006, "unavailable"],
@@ -54,33 +54,33 @@ const KIND_OF_CODE: ReadonlyMap<number, KvErrorKind> = new Map<number, KvErrorKi
   [10119, "unavailable"],
 ]);
 
-/** One code for every failure of the store itself: only its text tells a full bucket from a full disk. */
+/** JetStream has one code for all storage failures; only the text distinguishes a full bucket from a full disk. */
 const BUCKET_FULL_TEXT = /maximum (bytes|messages)/;
 const NO_SPACE_TEXT = /no space|insufficient|resources/i;
 const DISK_FULL_TEXT = /no space left on device|disk quota exceeded/i;
 
-/** The kind of a refusal; `internal` where the table does not know it. */
+/** The kind of an error response; `internal` for an unknown code. */
 export function kindOf(error: JetStreamError): KvErrorKind {
   if (error.code === JetStreamCode.storeFailed) {
     if (BUCKET_FULL_TEXT.test(error.description)) return "bucket_full";
     return NO_SPACE_TEXT.test(error.description) ? "storage_exhausted" : "internal";
   }
-  // JetStream passes on what the file system said of a stream that can't be made, under a code for every failure.
+  // If a stream can't be created, JetStream returns the file system's message under a generic code.
   return (
     KIND_OF_CODE.get(error.code) ??
     (DISK_FULL_TEXT.test(error.description) ? "storage_exhausted" : "internal")
   );
 }
 
-/** Any failure as a `KvError` with a sentence that says nothing of JetStream. What was thrown stays as the cause. */
-export function toKvError(error: unknown, facts: KvErrorFacts): KvError {
+/** Converts any failure to a `KvError`, whose message does not mention JetStream. The original error is its cause. */
+export function toKvError(error: unknown, facts: KvErrorDetails): KvError {
   if (error instanceof KvError) return error;
   if (error instanceof Unanswered) {
     switch (error.reason) {
       case "deadline":
-        return new KvError("deadline_exceeded", "The time for this call ran out.", facts);
+        return new KvError("deadline_exceeded", "The deadline expired before the storage responded.", facts);
       case "canceled":
-        return new KvError("canceled", "The caller gave up.", facts);
+        return new KvError("canceled", "The client canceled the call.", facts);
       case "no_responders":
       case "disconnected":
         return unavailable(facts);
@@ -93,17 +93,17 @@ export function toKvError(error: unknown, facts: KvErrorFacts): KvError {
   return new KvError("internal", INTERNAL_SENTENCE, { ...facts, cause: error });
 }
 
-/** The outcome of a write that was sent is not known. */
-export function outcomeUnknown(facts: KvErrorFacts, cause?: unknown): KvError {
+/** The error for a write that was sent and whose outcome is unknown. */
+export function outcomeUnknown(facts: KvErrorDetails, cause?: unknown): KvError {
   return new KvError(
     "outcome_unknown",
-    "The change was sent, and whether it was applied is not known. Read before trying again.",
+    "The change was sent, and whether it was applied is unknown. Read before you retry.",
     { ...facts, cause },
   );
 }
 
-export function unavailable(facts: KvErrorFacts, cause?: unknown): KvError {
-  return new KvError("unavailable", "The storage can't be reached at the moment. Try again.", {
+export function unavailable(facts: KvErrorDetails, cause?: unknown): KvError {
+  return new KvError("unavailable", UNAVAILABLE_SENTENCE, {
     ...facts,
     cause,
   });
@@ -120,28 +120,29 @@ export function keyNotFound(bucket: string, key: string): KvError {
   });
 }
 
-const INTERNAL_SENTENCE = "The storage failed in a way that the service did not expect.";
+const INTERNAL_SENTENCE = "The storage returned an unexpected error.";
+const UNAVAILABLE_SENTENCE = "The storage can't be reached; retry.";
 
-function sentenceOf(kind: KvErrorKind, facts: KvErrorFacts): string {
+function sentenceOf(kind: KvErrorKind, facts: KvErrorDetails): string {
   const bucket = quote(facts.bucket ?? "");
   const key = quote(facts.key ?? "");
   switch (kind) {
     case "bucket_not_found":
       return `There is no bucket ${bucket}.`;
     case "bucket_exists":
-      return `A bucket ${bucket} exists.`;
+      return `The bucket ${bucket} already exists.`;
     case "key_not_found":
       return `The key ${key} has no value in the bucket ${bucket}.`;
     case "revision_mismatch":
-      return `The newest revision of the key ${key} is another than the one asked for.`;
+      return `The newest revision of the key ${key} is not the expected one.`;
     case "value_too_large":
-      return `The value is larger than the bucket ${bucket} accepts.`;
+      return `The value exceeds the max_value_size of the bucket ${bucket}.`;
     case "bucket_full":
       return `The bucket ${bucket} has reached its max_bytes.`;
     case "storage_exhausted":
-      return "The storage has no room left.";
+      return "The storage has no space left.";
     case "unavailable":
-      return "The storage can't be reached at the moment. Try again.";
+      return UNAVAILABLE_SENTENCE;
     default:
       return INTERNAL_SENTENCE;
   }

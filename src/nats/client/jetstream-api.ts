@@ -1,11 +1,11 @@
-/** JetStream's JSON API: one request, one JSON answer, refusals as {@link JetStreamError}. */
+/** JetStream's JSON API: a request and a JSON response. Error responses are thrown as {@link JetStreamError}. */
 import { setTimeout as delay } from "node:timers/promises";
 import { KvError } from "../../kv/errors.js";
 import type { CallScope } from "../../kv/store.js";
 import { JetStreamCode, JetStreamError } from "./errors.js";
 import { type Requests, Unanswered } from "./requests.js";
 
-/** The configuration of a stream, as far as it is used here. Unknown fields are kept by those who update it. */
+/** The fields of a stream's configuration that are used here. Updates must preserve all others. */
 export interface StreamConfig {
   readonly name: string;
   readonly subjects?: readonly string[];
@@ -21,7 +21,7 @@ export interface StreamConfig {
   /** Nanoseconds. */
   readonly duplicate_window?: number;
   readonly storage?: "file" | "memory";
-  /** `async`: acknowledged before it is written. */
+  /** `async`: writes are acknowledged before they are on disk. */
   readonly persist_mode?: string;
   readonly allow_direct?: boolean;
   readonly allow_msg_ttl?: boolean;
@@ -33,15 +33,15 @@ export interface StreamConfig {
 }
 
 export interface StreamInfo {
-  /** Kept as the text that it is: it tells two streams of one name apart. */
+  /** The unparsed creation time. It distinguishes a stream from a recreated one with the same name. */
   readonly created: string;
-  /** The server's time of this answer. */
+  /** The server's clock when it responded. */
   readonly ts?: string;
   readonly config: StreamConfig;
-  /** Absent where the server is not part of a cluster. */
+  /** Absent if the server is not part of a cluster. */
   readonly cluster?: {
     readonly leader?: string;
-    /** The followers; `active`: nanoseconds since the leader heard of it. */
+    /** The followers. `active`: nanoseconds since the leader last heard from it. */
     readonly replicas?: readonly { readonly active: number }[];
   };
   readonly state: {
@@ -56,12 +56,12 @@ export interface StreamInfo {
   };
 }
 
-/** The time by the server's clock when it answered, in milliseconds since 1970. */
+/** The server's clock when it responded, in milliseconds since 1970. */
 export function serverTimeMs({ ts }: StreamInfo): number {
   return ts === undefined ? Date.now() : Date.parse(ts);
 }
 
-interface Refusal {
+interface ErrorResponse {
   readonly err_code?: number;
   readonly code?: number;
   readonly description?: string;
@@ -70,8 +70,8 @@ interface Refusal {
 const PREFIX = "$JS.API.";
 
 /**
- * Asks; throws {@link JetStreamError} or `Unanswered`. `Answer` is what JetStream documents for the subject. `answerBytesMax`: where it
- * may be large.
+ * Sends a request and returns the response, whose type is `Answer`. `answerBytesMax`: the largest possible response; default:
+ * `SMALL_ANSWER_BYTES`. Throws {@link JetStreamError} or `Unanswered`.
  */
 export async function askJetStream<Answer>(
   requests: Requests,
@@ -86,19 +86,20 @@ export async function askJetStream<Answer>(
   return parseAnswer(reply.data) as Answer;
 }
 
-/** The object that an answer holds. Throws {@link JetStreamError} where it is a refusal. */
+/** Parses a response. Throws {@link JetStreamError} for an error response. */
 export function parseAnswer(data: Uint8Array): object {
   const answer: unknown = JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.length).toString("utf8"));
-  if (typeof answer !== "object" || answer === null) throw new TypeError("an answer that is no object");
+  if (typeof answer !== "object" || answer === null)
+    throw new TypeError("JetStream's response is not an object");
   if ("error" in answer && answer.error) {
-    const { err_code, code, description } = answer.error as Refusal;
+    const { err_code, code, description } = answer.error as ErrorResponse;
     throw new JetStreamError(err_code ?? code ?? 0, description ?? "");
   }
   checkSequences(answer);
   return answer;
 }
 
-/** Where answers have sequences. */
+/** The fields of responses that contain sequences. */
 interface Sequences {
   readonly seq?: number;
   readonly state?: { readonly first_seq?: number; readonly last_seq?: number };
@@ -106,15 +107,15 @@ interface Sequences {
 }
 
 /**
- * JSON.parse rounds what is larger, so that revisions would be wrong. Only a stream that another program created with such a `first_seq`
- * gets there. Throws `unimplemented`.
+ * Throws `unimplemented` for sequences that JSON.parse would round. Only a stream that another program created with such a `first_seq`
+ * has them.
  */
 function checkSequences({ seq, state, message }: Sequences): void {
   const newest = Math.max(seq ?? 0, state?.first_seq ?? 0, state?.last_seq ?? 0, message?.seq ?? 0);
   if (newest <= Number.MAX_SAFE_INTEGER) return;
   throw new KvError(
     "unimplemented",
-    "The bucket's revisions are above 9,007,199,254,740,991, which the service does not support. Use one that was created without first_seq.",
+    "The bucket's revisions are above 9,007,199,254,740,991, which the service does not support; create its stream without first_seq.",
   );
 }
 
@@ -131,7 +132,7 @@ export function readJetStream<Answer>(
   );
 }
 
-/** Asks, for what changes nothing, and asks again when there is silence, or a cluster that is choosing its leader. */
+/** Sends an idempotent request, and repeats it while there is no response or the cluster has no leader. */
 export async function untilAnswered<Answer>(
   scope: CallScope,
   ask: (shorter: CallScope) => Promise<Answer>,
@@ -149,15 +150,15 @@ export async function untilAnswered<Answer>(
   }
 }
 
-/** A cluster without a leader says nothing, or says so only after a while. */
+/** How long to wait for a response before a retry: a cluster without a leader does not respond, or does so late. */
 export const LEADER_ANSWER_TIMEOUT_MS = 1_000;
 const LEADERLESS_PAUSE_MS = 100;
 
-/** The scope, cut to so many milliseconds from now. */
+/** The scope, with a deadline at most `timeMs` milliseconds from now. */
 export function within(scope: CallScope, timeMs: number): CallScope {
   return {
     deadlineMs: Math.min(scope.deadlineMs, performance.now() + timeMs),
-    // Making it may cost: not before it is read.
+    // A getter, because creating the signal may be expensive.
     get signal() {
       return scope.signal;
     },

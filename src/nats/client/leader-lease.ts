@@ -1,10 +1,10 @@
 /**
- * Whether the leader that answers is still the only one, on a cluster.
+ * Leader leases, for linearizable reads on a cluster.
  *
- * A leader that is cut off from its followers goes on answering for some ten seconds. These elect another one meanwhile, which takes
- * writes: what the old one reads is stale. But followers do so only when they have not heard of their leader for four seconds or more
- * (nats-server's raft), and say so when it asks them next, which it does every second. So an answer is good for as long as the leader has
- * lately heard of as many followers as make a majority with it, which it tells with the stream's description.
+ * A partitioned leader keeps answering for about ten seconds. Meanwhile its followers may elect another leader, which accepts writes, so
+ * reads from the old leader are stale. But followers start an election only after they have not heard from their leader for at least four
+ * seconds (nats-server's raft), and they answer its heartbeat every second. So a response of the leader is current if the leader has
+ * recently heard from enough followers to form a majority. The stream's info says when it last heard from each.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import type { CallScope } from "../../kv/store.js";
@@ -13,38 +13,38 @@ import { LEADER_ANSWER_TIMEOUT_MS, type StreamInfo, streamInfo } from "./jetstre
 import type { Place } from "./message-reader.js";
 import type { Requests } from "./requests.js";
 
-/** Well under the four seconds, and more than what passes between two heartbeats, also of a busy server. */
-const GOOD_FOR_MS = 2_000;
+/** Well below four seconds, and longer than the time between two heartbeats, even of a busy server. */
+const LEASE_MS = 2_000;
 const NANOS_PER_MS = 1_000_000;
 const RETRY_WAIT_MS = 50;
 const STREAMS_MAX = 10_000;
 
-export class Leadership {
-  /** Until when the leader of a stream is known to be the only one, in milliseconds of `performance.now()`. */
-  private readonly untilMs = new Map<string, number>();
+export class LeaderLease {
+  /** When the lease of each stream's leader expires, in milliseconds of `performance.now()`. */
+  private readonly expiresAtMsByStream = new Map<string, number>();
 
   constructor(private readonly requests: Requests) {}
 
-  /** Until when answers of the leader are good. Throws `KvError`; `unavailable` where it may have been replaced. */
-  async goodUntilMs(place: Place, scope: CallScope): Promise<number> {
-    const knownMs = this.untilMs.get(place.stream) ?? 0;
+  /** When the leader's lease expires; renews an expired one. Throws `KvError`: `unavailable` if the leader may have been replaced. */
+  async expiresAtMs(place: Place, scope: CallScope): Promise<number> {
+    const knownMs = this.expiresAtMsByStream.get(place.stream) ?? 0;
     if (performance.now() < knownMs) return knownMs;
     await this.info(place, scope);
-    return this.untilMs.get(place.stream) ?? 0;
+    return this.expiresAtMsByStream.get(place.stream) ?? 0;
   }
 
-  /** The stream, as the only leader describes it. Throws as {@link goodUntilMs}. */
+  /** The stream's info from a leader with a valid lease. Throws like {@link expiresAtMs}. */
   async info(place: Place, scope: CallScope): Promise<StreamInfo> {
     const giveUpMs = performance.now() + LEADER_ANSWER_TIMEOUT_MS;
     for (;;) {
-      const askedMs = performance.now();
+      const sentMs = performance.now();
       const info = await streamInfo(this.requests, place.stream, scope).catch((error: unknown) => {
         throw toKvError(error, { bucket: place.bucket });
       });
-      const untilMs = askedMs + GOOD_FOR_MS - silenceMs(info);
-      if (performance.now() < untilMs) {
-        if (this.untilMs.size >= STREAMS_MAX) this.untilMs.clear();
-        this.untilMs.set(place.stream, untilMs);
+      const expiresAtMs = sentMs + LEASE_MS - majorityAgeMs(info);
+      if (performance.now() < expiresAtMs) {
+        if (this.expiresAtMsByStream.size >= STREAMS_MAX) this.expiresAtMsByStream.clear();
+        this.expiresAtMsByStream.set(place.stream, expiresAtMs);
         return info;
       }
       if (performance.now() >= Math.min(giveUpMs, scope.deadlineMs))
@@ -54,8 +54,8 @@ export class Leadership {
   }
 }
 
-/** How long ago the leader heard of a majority, in milliseconds: of itself now, of each follower at some time. */
-function silenceMs({ config, cluster }: StreamInfo): number {
+/** How long ago the leader last heard from a majority, which includes itself, in milliseconds. */
+function majorityAgeMs({ config, cluster }: StreamInfo): number {
   const needed = Math.floor((config.num_replicas ?? 1) / 2);
   if (needed === 0) return 0;
   if (!cluster?.leader) return Infinity;

@@ -1,4 +1,4 @@
-/** One connection to NATS: whether it is up, the budget of what NATS may send us over it, and the one place where callbacks subscribe. */
+/** One connection to NATS: its state, its byte budget, and subscriptions whose callbacks may throw. */
 import type { Msg, NatsConnection, Subscription } from "@nats-io/transport-node";
 import { ByteBudget } from "./byte-budget.js";
 import type { Log } from "./log.js";
@@ -9,11 +9,11 @@ export interface LinkOptions {
   readonly log: Log;
 }
 
-/** The most that is remembered of faults that were logged. */
+/** The most distinct faults that are logged. */
 const LOGGED_FAULTS_MAX = 100;
 
 export class Link {
-  /** What NATS may have on its way to us. */
+  /** The budget of bytes in flight from NATS. */
   readonly unread: ByteBudget;
   private readonly disconnectListeners = new Set<() => void>();
   private readonly reconnectListeners = new Set<() => void>();
@@ -33,8 +33,8 @@ export class Link {
   }
 
   /**
-   * Calls `onMessage` with each message. What it throws is logged once and goes no further: the client reads a connection in one loop,
-   * which the first exception of any callback would end for good. `onRefused`: the server does not allow the subscription.
+   * Calls `onMessage` with each message. Catches and logs its exceptions: an exception of any callback would end the client's only read
+   * loop of the connection. `onRefused`: called if the server does not permit the subscription.
    */
   subscribe(
     subject: string,
@@ -53,24 +53,24 @@ export class Link {
     });
   }
 
-  /** Calls back when the connection is lost. Returns what stops that. */
+  /** Calls the listener when the connection is lost. Returns a function that removes it. */
   onDisconnect(listener: () => void): () => void {
     this.disconnectListeners.add(listener);
     return () => this.disconnectListeners.delete(listener);
   }
 
-  /** Calls back when the connection is back. Returns what stops that. */
+  /** Calls the listener when the connection is re-established. Returns a function that removes it. */
   onReconnect(listener: () => void): () => void {
     this.reconnectListeners.add(listener);
     return () => this.reconnectListeners.delete(listener);
   }
 
-  /** Logs an exception that a callback threw, the first of each kind. */
+  /** Logs an exception of a callback, if none with the same message was logged before. */
   logFault(fault: unknown): void {
     const kind = fault instanceof Error ? `${fault.name} ${fault.message}` : String(fault);
     if (this.loggedFaults.has(kind) || this.loggedFaults.size >= LOGGED_FAULTS_MAX) return;
     this.loggedFaults.add(kind);
-    this.options.log.warn({ err: fault }, "a message from NATS could not be handled; it is skipped");
+    this.options.log.warn({ err: fault }, "a message from NATS was skipped: its handler failed");
   }
 
   private async followStatus(): Promise<void> {

@@ -1,4 +1,4 @@
-/** Where faults that no caller sees are told; pino's loggers fit. */
+/** Receives failures that no call reports. A pino logger is one. */
 export interface Log {
-  warn(facts: object, sentence: string): void;
+  warn(fields: object, message: string): void;
 }

@@ -1,4 +1,4 @@
-/** Reads single messages of a bucket: the newest of a key, or the one at a revision. */
+/** Reads single messages of a bucket: the newest one of a key, or the one at a revision. */
 import { bucketNotFound, JetStreamError, JetStreamCode, toKvError, unavailable } from "./errors.js";
 import {
   LEADER_ANSWER_TIMEOUT_MS,
@@ -8,15 +8,15 @@ import {
   untilAnswered,
   within,
 } from "./jetstream-api.js";
-import { Leadership } from "./leader-lease.js";
+import { LeaderLease } from "./leader-lease.js";
 import { HeaderBlock, type HeaderLookup } from "./messages.js";
 import { type Reply, type Requests, Unanswered } from "./requests.js";
 import { parseTimestamp } from "./timestamps.js";
-import type { KvErrorFacts } from "../../kv/errors.js";
+import type { KvErrorDetails } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import type { CallScope, Consistency } from "../../kv/store.js";
 
-/** A message as it is stored. */
+/** A stored message. */
 export interface StoredMessage {
   readonly subject: string;
   readonly sequence: bigint;
@@ -26,67 +26,67 @@ export interface StoredMessage {
   readonly data: Uint8Array;
 }
 
-/** Where a bucket's messages are. */
+/** A bucket and the stream that stores it. */
 export interface Place {
   readonly bucket: string;
   readonly stream: string;
 }
 
-/** Reads messages, each time seeing every write acknowledged before, unless `eventual` says otherwise. Throws `KvError`. */
+/** Reads messages. A read sees every write that was acknowledged before it, unless it is `eventual`. Throws `KvError`. */
 export class MessageReader {
-  private readonly leadership: Leadership;
-  /** By stream: the size of the largest message seen, where it is more than the service writes. */
+  private readonly leaderLease: LeaderLease;
+  /** By stream: the size of the largest message seen, if it exceeds what the service writes. */
   private readonly largerMessages = new Map<string, number>();
 
   constructor(
     private readonly requests: Requests,
-    /** On a cluster a direct get may be answered by a replica that lags: only its leader has seen every write. */
+    /** On a cluster, a replica that lags may answer a direct get; only the leader has every write. */
     private readonly isClustered: boolean,
-    /** The largest message that a bucket holds, unless another program wrote it: {@link storedMessageBytesMax}. */
+    /** The largest message of a bucket, unless another program wrote it: see {@link storedMessageBytesMax}. */
     private readonly storedMessageBytesMax: number,
-    /** Over another connection: takes reads for which the first one's budget has no room. Default: they wait. */
+    /** Another connection, for reads that exceed the first one's byte budget. Default: they wait. */
     private readonly overflow?: Requests,
   ) {
-    this.leadership = new Leadership(requests);
+    this.leaderLease = new LeaderLease(requests);
   }
 
-  /** What is known of the stream; sees every write acknowledged before. Throws `bucket_not_found` where there is none. */
+  /** The stream's info, which includes every write acknowledged before. Throws `bucket_not_found`. */
   stream(place: Place, scope: CallScope): Promise<StreamInfo> {
-    return this.isClustered ? this.leadership.info(place, scope) : existing(this.requests, place, scope);
+    return this.isClustered ? this.leaderLease.info(place, scope) : existing(this.requests, place, scope);
   }
 
-  /** The newest message of a subject; undefined when there is none. */
+  /** The newest message of a subject; undefined if there is none. */
   newest(
     place: Place,
     subject: string,
     scope: CallScope,
     consistency: Consistency = "strong",
   ): Promise<StoredMessage | undefined> {
-    if (this.asksLeader(consistency)) return this.fromLeader(place, { last_by_subj: subject }, scope);
+    if (this.needsLeader(consistency)) return this.fromLeader(place, { last_by_subj: subject }, scope);
     const request = `$JS.API.DIRECT.GET.${place.stream}.${subject}`;
     return this.direct(place, request, "", { last_by_subj: subject }, scope);
   }
 
-  /** The message of a sequence; undefined when it is not stored. */
+  /** The message at a sequence; undefined if it is not stored. */
   at(
     place: Place,
     sequence: bigint,
     scope: CallScope,
     consistency: Consistency = "strong",
   ): Promise<StoredMessage | undefined> {
-    // JSON numbers beyond 2^53: nothing is stored there, and JetStream's are int64.
+    // Not exact as a JSON number, and never stored.
     if (sequence > BigInt(Number.MAX_SAFE_INTEGER)) return Promise.resolve(undefined);
     const body = { seq: Number(sequence) };
-    if (this.asksLeader(consistency)) return this.fromLeader(place, body, scope);
+    if (this.needsLeader(consistency)) return this.fromLeader(place, body, scope);
     return this.direct(place, `$JS.API.DIRECT.GET.${place.stream}`, JSON.stringify(body), body, scope);
   }
 
-  /** The first message of a subject from a sequence on, by the stream's leader. */
+  /** The first message of a subject at or after a sequence, read from the leader. */
   next(place: Place, subject: string, from: bigint, scope: CallScope): Promise<StoredMessage | undefined> {
     return this.fromLeader(place, { seq: Number(from), next_by_subj: subject }, scope);
   }
 
-  private asksLeader(consistency: Consistency): boolean {
+  private needsLeader(consistency: Consistency): boolean {
     return this.isClustered && consistency === "strong";
   }
 
@@ -100,14 +100,14 @@ export class MessageReader {
     let reply: Reply | undefined;
     let failure: unknown;
     try {
-      reply = await this.askAnyCopy(place, request, body === "" ? NO_BYTES : Buffer.from(body), scope);
-      this.noteSize(place, reply.data.length);
+      reply = await this.fromAnyReplica(place, request, body === "" ? NO_BYTES : Buffer.from(body), scope);
+      this.recordSize(place, reply.data.length);
     } catch (error) {
       failure = error;
     }
     if (reply === undefined) {
       if (!isNoResponders(failure)) throw toKvError(failure, { bucket: place.bucket });
-      // Either there is no such stream, or one that another program made without direct gets, or JetStream is starting.
+      // The stream does not exist, another program created it without direct gets, or JetStream is starting.
       if (await this.allowsDirect(place, scope)) throw unavailable({ bucket: place.bucket }, failure);
       return this.fromLeader(place, leaderBody, scope);
     }
@@ -119,7 +119,12 @@ export class MessageReader {
   }
 
   /** The replica may be partitioned or down: retry until another answers. */
-  private askAnyCopy(place: Place, request: string, payload: Uint8Array, scope: CallScope): Promise<Reply> {
+  private fromAnyReplica(
+    place: Place,
+    request: string,
+    payload: Uint8Array,
+    scope: CallScope,
+  ): Promise<Reply> {
     const bytesMax = this.answerBytesMax(place);
     const ask = (within: CallScope): Promise<Reply> =>
       this.requestsFor(bytesMax).one(request, payload, undefined, within, within.deadlineMs, bytesMax);
@@ -136,27 +141,23 @@ export class MessageReader {
     return this.largerMessages.get(stream) ?? this.storedMessageBytesMax;
   }
 
-  /** Another program may store larger messages than the service does: further answers are reserved by the largest one seen. */
-  private noteSize(place: Place, bytes: number): void {
+  /** Records a message that is larger than those of the service: later reads reserve this size. Another program may have written it. */
+  private recordSize(place: Place, bytes: number): void {
     if (bytes + MESSAGE_OVERHEAD_BYTES <= this.answerBytesMax(place)) return;
     if (this.largerMessages.size >= STREAMS_MAX) this.largerMessages.clear();
     this.largerMessages.set(place.stream, bytes + MESSAGE_OVERHEAD_BYTES);
   }
 
   private async fromLeader(place: Place, body: object, scope: CallScope): Promise<StoredMessage | undefined> {
-    if (!this.isClustered) return this.fromOneLeader(place, body, scope);
+    if (!this.isClustered) return this.getMessage(place, body, scope);
     for (;;) {
-      const untilMs = await this.leadership.goodUntilMs(place, scope);
-      const message = await this.fromOneLeader(place, body, scope);
-      if (performance.now() < untilMs) return message;
+      const expiresAtMs = await this.leaderLease.expiresAtMs(place, scope);
+      const message = await this.getMessage(place, body, scope);
+      if (performance.now() < expiresAtMs) return message;
     }
   }
 
-  private async fromOneLeader(
-    place: Place,
-    body: object,
-    scope: CallScope,
-  ): Promise<StoredMessage | undefined> {
+  private async getMessage(place: Place, body: object, scope: CallScope): Promise<StoredMessage | undefined> {
     try {
       const bytesMax = inBase64(this.answerBytesMax(place));
       const { message } = await readJetStream<{ readonly message: LeaderMessage }>(
@@ -188,7 +189,7 @@ export class MessageReader {
   }
 }
 
-/** What is known of a stream. Throws `bucket_not_found` where it does not exist. */
+/** The stream's info. Throws `bucket_not_found`. */
 export async function existing(
   requests: Requests,
   place: Place,
@@ -201,12 +202,12 @@ export async function existing(
   }
 }
 
-/** The failure behind "no responders": the bucket does not exist, or the storage is not ready. */
+/** The error for "no responders": the bucket does not exist, or the storage is not ready. */
 export async function whyNoResponders(
   requests: Requests,
   place: Place,
   scope: CallScope,
-  facts: KvErrorFacts,
+  facts: KvErrorDetails,
 ): Promise<Error> {
   try {
     await streamInfo(requests, place.stream, within(scope, LEADER_ANSWER_TIMEOUT_MS));
@@ -221,7 +222,7 @@ export function isNoResponders(error: unknown): boolean {
   return error instanceof Unanswered && error.reason === "no_responders";
 }
 
-/** A message from the answer to a direct get: the server adds what it knows of it as headers (ADR-31). */
+/** The message in a direct get's reply. The server adds its subject, sequence and time as headers (ADR-31). */
 export function messageOf(headers: HeaderBlock, data: Uint8Array): StoredMessage {
   const time = parseTimestamp(headers.last("Nats-Time-Stamp"));
   return {
@@ -242,17 +243,17 @@ interface LeaderMessage {
   readonly time: string;
 }
 
-/** The largest message of a bucket, headers included, in bytes. The service writes no larger one. */
+/** The largest message that the service writes, including headers, in bytes. */
 export function storedMessageBytesMax(limits: Pick<Limits, "valueBytesMax">): number {
   return limits.valueBytesMax + MESSAGE_OVERHEAD_BYTES;
 }
 
-/** How large the answer of a stream's leader is, which has the message in base64. */
+/** The size of a message in base64, as in the leader's JSON response. */
 export function inBase64(messageBytes: number): number {
   return Math.ceil((messageBytes * 4) / 3);
 }
 
-/** What a message has beside the value: headers, and the subject several times. */
+/** The bytes of a message besides its value: headers, and several copies of the subject. */
 const MESSAGE_OVERHEAD_BYTES = 16_384;
 const STREAMS_MAX = 10_000;
 const NO_BYTES = new Uint8Array(0);

@@ -1,24 +1,23 @@
 /**
- * Messages as bytes: reading and writing the NATS/1.0 header block without the client's header objects.
+ * Reads and writes NATS/1.0 header blocks (ADR-4) as text, without the client's header objects.
  *
- * The client's `MsgHdrs` validates, re-cases and searches every header on every access. On the path of each get and put that costs
- * more than the request itself, so the few headers we need are read from, and written as, the block's text (ADR-4).
+ * The client's `MsgHdrs` validates, re-cases and searches every header on each access, which costs more than the rest of a get or put.
  */
 import { type Msg, MsgHdrsImpl } from "@nats-io/transport-node";
 
 export const MESSAGE_ID_HEADER = "Nats-Msg-Id";
 export const EXPECTED_HEADER = "Nats-Expected-Last-Subject-Sequence";
 
-/** What can be asked of a message's headers. The client's `MsgHdrs` fits too. */
+/** A message's headers. The client's `MsgHdrs` implements this too. */
 export interface HeaderLookup {
-  /** The first value of a header; empty when there is none. The name is compared as written. */
+  /** The first value of a header; empty if there is none. The name is case-sensitive. */
   get(name: string): string;
 }
 
 const VERSION_LINE = "NATS/1.0";
 const LINE_END = "\r\n";
 
-/** A header block as text, searched where something is asked. */
+/** A header block as text, searched on demand. */
 export class HeaderBlock implements HeaderLookup {
   constructor(readonly text: string) {}
 
@@ -26,18 +25,18 @@ export class HeaderBlock implements HeaderLookup {
     return this.valueAt(this.text.indexOf(`${LINE_END}${name}:`), name);
   }
 
-  /** The last value of a header: what the server adds comes after what the writer of the message gave. */
+  /** The last value of a header: the server's headers follow those of the message's writer. */
   last(name: string): string {
     return this.valueAt(this.text.lastIndexOf(`${LINE_END}${name}:`), name);
   }
 
-  /** The status that the block begins with, such as 404; 0 when it has none. */
+  /** The status at the start of the block, such as 404; 0 if there is none. */
   get status(): number {
     if (this.text.charCodeAt(VERSION_LINE.length) !== SPACE) return 0;
     return Number.parseInt(this.text.slice(VERSION_LINE.length + 1, VERSION_LINE.length + 4), 10) || 0;
   }
 
-  /** The text after the status, such as `No Messages`; empty when there is no status. */
+  /** The text after the status, such as `No Messages`; empty if there is no status. */
   get description(): string {
     const line = this.text.slice(0, Math.max(0, this.text.indexOf(LINE_END)));
     return line.slice(VERSION_LINE.length + 4).trim();
@@ -54,13 +53,13 @@ export class HeaderBlock implements HeaderLookup {
 const SPACE = 0x20;
 const NO_HEADERS = new HeaderBlock("");
 
-/** The parts in which the client keeps a message's bytes. They are not its public interface, so that their absence is expected. */
+/** The private fields in which the client keeps a message's bytes. Other versions of the client may not have them. */
 interface MessageParts {
   readonly _rdata?: Uint8Array;
   readonly _msg?: { readonly hdr?: number };
 }
 
-/** The header block of a message that was received. */
+/** The header block of a received message. */
 export function headersOf(message: Msg): HeaderBlock {
   const parts = message as unknown as MessageParts;
   const bytes = parts._rdata;
@@ -74,7 +73,7 @@ export function headersOf(message: Msg): HeaderBlock {
   return new HeaderBlock(buffer.toString("latin1", 0, length));
 }
 
-/** Headers to publish, already in their wire form. The values must be ASCII without line ends: the callers make sure. */
+/** Headers to publish, in wire format. The caller must ensure that values are ASCII without line ends. */
 export class RawHeaders extends MsgHdrsImpl {
   private readonly block: Uint8Array;
 

@@ -1,15 +1,15 @@
 /**
- * One read for all who ask the same at once. Each caller gets an answer that was asked for after its call began, so a read that is under
- * way serves nobody who comes later: these share the next one.
+ * Shares one read among concurrent callers. Every caller gets a result that was requested after its call began: callers that arrive while
+ * a read is in flight share the next one.
  */
 import type { CallScope } from "../../kv/store.js";
 import { timeLeftMs, Unanswered } from "./unanswered.js";
 
-type Ask<Answer> = (scope: CallScope) => Promise<Answer>;
+type Read<Answer> = (scope: CallScope) => Promise<Answer>;
 
 interface Round<Answer> {
   readonly answer: Promise<Answer>;
-  /** Ends the read when nobody waits for it any more. */
+  /** Cancels the read when its last caller stops waiting. */
   readonly abort: AbortController;
   callers: number;
 }
@@ -18,19 +18,19 @@ export class RequestCoalescer<Answer> {
   private readonly running = new Map<string, Round<Answer>>();
   private readonly next = new Map<string, Round<Answer>>();
 
-  /** `timeoutMs`: the longest that a read may take; callers wait no longer than their own scopes allow. */
+  /** `timeoutMs`: the timeout of a read. Each caller also has the deadline of its own scope. */
   constructor(private readonly timeoutMs: number) {}
 
-  /** The answer to the question that `key` names. Rejects with `Unanswered` when the caller's scope ends first. */
-  get(key: string, scope: CallScope, ask: Ask<Answer>): Promise<Answer> {
+  /** The result of the read that `key` identifies. Rejects with `Unanswered` if the caller's scope ends first. */
+  get(key: string, scope: CallScope, read: Read<Answer>): Promise<Answer> {
     const running = this.running.get(key);
-    if (running === undefined) return join(this.begin(key, ask, new AbortController()), scope);
+    if (running === undefined) return join(this.begin(key, read, new AbortController()), scope);
     let next = this.next.get(key);
     if (next === undefined) {
       const abort = new AbortController();
       const begin = (): Promise<Answer> => {
         this.next.delete(key);
-        return this.begin(key, ask, abort, next).answer;
+        return this.begin(key, read, abort, next).answer;
       };
       next = { answer: running.answer.then(begin, begin), abort, callers: 0 };
       this.next.set(key, next);
@@ -40,13 +40,13 @@ export class RequestCoalescer<Answer> {
 
   private begin(
     key: string,
-    ask: Ask<Answer>,
+    read: Read<Answer>,
     abort: AbortController,
     queued?: Round<Answer>,
   ): Round<Answer> {
     const scope = { deadlineMs: performance.now() + this.timeoutMs, signal: abort.signal };
     const isWanted = queued === undefined || queued.callers > 0;
-    const answer = isWanted ? ask(scope) : Promise.reject<Answer>(new Unanswered("canceled", false));
+    const answer = isWanted ? read(scope) : Promise.reject<Answer>(new Unanswered("canceled", false));
     const round = { answer, abort, callers: 0 };
     this.running.set(key, round);
     const done = (): void => {
@@ -57,7 +57,7 @@ export class RequestCoalescer<Answer> {
   }
 }
 
-/** Waits for the round's answer, as long as the scope allows. */
+/** Waits for the round's result until the scope ends. */
 function join<Answer>(round: Round<Answer>, scope: CallScope): Promise<Answer> {
   round.callers++;
   return new Promise((resolve, reject) => {

@@ -1,11 +1,11 @@
 /**
- * Requests to NATS with a deadline, a signal, and an end at once when the connection is lost.
+ * NATS requests with a deadline and a signal, which fail at once when the connection is lost.
  *
- * The client's own `request` makes several promises, a timer and a stack trace for each call, and waits out its timeout when the
- * connection is gone. Here one subscription takes all answers, one timer watches over all requests, and each costs one promise.
- * Deadlines are looked at every few milliseconds, signals after a while: they are not even made for a call that is answered soon.
+ * The client's own `request` creates several promises, a timer and a stack trace per call, and waits for its timeout when the connection
+ * is lost. Here one subscription receives all replies, one timer checks all requests, and a request costs one promise. Deadlines are
+ * checked every few milliseconds. Signals are checked later, so a request with a fast reply never creates its signal.
  *
- * A request reserves the largest answer in the connection's budget before it is sent, and holds that until the answer has arrived.
+ * A request reserves the size of its largest reply in the connection's byte budget before it is sent, until the reply has arrived.
  */
 import { createInbox, type Msg, type Subscription } from "@nats-io/transport-node";
 import { isCanceled } from "../../kv/call-scope.js";
@@ -17,7 +17,7 @@ import { UnansweredBytes } from "./unanswered-bytes.js";
 
 export { Unanswered } from "./unanswered.js";
 
-/** An answer. `status` is that of its header block: 0 for an ordinary message. */
+/** A reply. `status`: from its header block; 0 for an ordinary message. */
 export interface Reply {
   readonly status: number;
   readonly headers: HeaderBlock;
@@ -30,9 +30,9 @@ interface Pending {
   readonly deadlineMs: number;
   readonly resolve: (reply: Reply) => void;
   readonly reject: (error: unknown) => void;
-  /** For requests with several answers: takes each; the request goes on while it returns undefined. */
+  /** For requests with several replies: called with each, until it does not return undefined. */
   readonly onReply: ((reply: Reply) => Reply | undefined) | undefined;
-  /** Reserved bytes that have not arrived; undefined while the request waits for the budget. */
+  /** Reserved bytes that have not arrived yet; undefined while the request waits for the budget. */
   reserved: number | undefined;
 }
 
@@ -43,10 +43,10 @@ interface Outgoing {
   readonly headers: RawHeaders | undefined;
 }
 
-/** Bytes of an answer that counts but need not wait for room: acknowledgements, descriptions of streams and consumers. */
+/** Replies up to this size are counted but do not wait for the budget: acknowledgements, stream and consumer info. */
 export const SMALL_ANSWER_BYTES = 4_096;
 const CHECK_INTERVAL_MS = 20;
-/** How long a request runs before its scope's signal is looked at: making one costs as much as the rest of the request. */
+/** How long a request runs before its signal is checked: creating one costs as much as the rest of the request. */
 const SIGNAL_GRACE_MS = 200;
 const NO_RESPONDERS_STATUS = 503;
 
@@ -60,7 +60,7 @@ export class Requests {
   private nextToken = 1;
   private isClosed = false;
   private serverId: string | undefined;
-  /** When this process first saw the server's present run, in milliseconds of `performance.now()`. */
+  /** When this process first connected to the server's current run, in milliseconds of `performance.now()`. */
   serverSinceMs = 0;
   private timer: NodeJS.Timeout | undefined;
   private readonly stopListening: (() => void)[];
@@ -68,12 +68,12 @@ export class Requests {
   constructor(readonly link: Link) {
     this.inboxPrefix = `${createInbox()}.`;
     this.unanswered = new UnansweredBytes(link);
-    this.subscription = link.subscribe(`${this.inboxPrefix}*`, (message) => this.takeReply(message));
-    this.noticeServer();
+    this.subscription = link.subscribe(`${this.inboxPrefix}*`, (message) => this.handleReply(message));
+    this.detectServerRestart();
     this.stopListening = [
       link.onDisconnect(() => this.failAll()),
       link.onReconnect(() => {
-        this.noticeServer();
+        this.detectServerRestart();
         for (const wake of this.connectedWaiters.splice(0)) wake();
       }),
     ];
@@ -84,8 +84,8 @@ export class Requests {
   }
 
   /**
-   * Sends a request and resolves with its answer, of `answerBytesMax` at most: one that is larger than {@link SMALL_ANSWER_BYTES}
-   * waits for its turn. Rejects with {@link Unanswered}.
+   * Sends a request and resolves with its reply. `answerBytesMax`: the largest possible reply; above {@link SMALL_ANSWER_BYTES}, the
+   * request waits for the byte budget. Rejects with {@link Unanswered}.
    */
   one(
     subject: string,
@@ -99,8 +99,8 @@ export class Requests {
   }
 
   /**
-   * Sends a request that gets several answers, together of `answerBytesMax` at most. `onReply` takes each, and ends the request by
-   * returning the last, which has a status.
+   * Sends a request with several replies, of at most `answerBytesMax` bytes together. Calls `onReply` with each, until it returns one:
+   * the last, which has a status.
    */
   many(
     subject: string,
@@ -112,12 +112,12 @@ export class Requests {
     return this.send(subject, payload, undefined, scope, scope.deadlineMs, answerBytesMax, onReply);
   }
 
-  /** Calls back when the connection is lost. Returns what stops that. */
+  /** Calls the listener when the connection is lost. Returns a function that removes it. */
   onDisconnect(listener: () => void): () => void {
     return this.link.onDisconnect(listener);
   }
 
-  /** Resolves when connected. Rejects with {@link Unanswered} when the scope ends first. */
+  /** Resolves when connected. Rejects with {@link Unanswered} if the scope ends first. */
   async untilConnected(scope: CallScope): Promise<void> {
     while (!this.isConnected) {
       if (this.isClosed || this.link.connection.isClosed()) throw new Unanswered("disconnected", false);
@@ -133,7 +133,7 @@ export class Requests {
     }
   }
 
-  /** Ends every request as if the connection was lost, and takes no answers any more. */
+  /** Fails every request as if the connection was lost, and ignores further replies. */
   close(): void {
     this.isClosed = true;
     for (const stop of this.stopListening) stop();
@@ -163,7 +163,7 @@ export class Requests {
     });
   }
 
-  /** Reserves room for the answer, then sends; an answer that is not small may have to wait for it. */
+  /** Reserves bytes for the reply, possibly after a wait, and then sends the request. */
   private reserve(outgoing: Outgoing, pending: Pending, answerBytesMax: number): void {
     const { unread } = this.link;
     const bytes = unread.sizeOf(answerBytesMax);
@@ -192,16 +192,15 @@ export class Requests {
   }
 
   /**
-   * Sends all that was asked for since the last time. Once per turn of the event loop, not per call: the client writes to its socket
-   * as soon as the current microtask ends, and a system call for every few requests is the dearest part of them. What nobody waits for
-   * any more is not sent.
+   * Sends all queued requests that are still wanted. Runs once per turn of the event loop, not per request: the client writes to its
+   * socket at the end of a microtask, and that system call is the most expensive part of a request.
    */
   private flush(): void {
     const nowMs = performance.now();
     for (const { token, subject, payload, headers } of this.outbox.splice(0)) {
       const pending = this.pending.get(token);
       if (pending === undefined) {
-        // It was given up before it was sent.
+        // It ended before it was sent.
         this.unanswered.release(token);
         continue;
       }
@@ -219,7 +218,7 @@ export class Requests {
           headers === undefined ? { reply } : { reply, headers },
         );
       } catch {
-        // The connection was closed, or is about to be. What it refuses otherwise is refused before: see `Entries`.
+        // The connection is closed or closing. Callers have already checked everything else that publish refuses.
         this.pending.delete(token);
         this.link.unread.release(pending.reserved ?? 0);
         pending.reject(new Unanswered("disconnected", false));
@@ -227,7 +226,7 @@ export class Requests {
     }
   }
 
-  private takeReply(message: Msg): void {
+  private handleReply(message: Msg): void {
     const token = Number(message.subject.slice(this.inboxPrefix.length));
     const pending = this.pending.get(token);
     const headers = headersOf(message);
@@ -263,13 +262,13 @@ export class Requests {
     }
   }
 
-  /** The answer is here, or was never asked for. */
+  /** Removes a request whose reply has arrived, or that was never sent. */
   private settle(token: number, pending: Pending): void {
     this.pending.delete(token);
     this.link.unread.release(pending.reserved ?? 0);
   }
 
-  /** Nobody waits any more; the answer may still be on its way. */
+  /** Removes a request whose reply may still arrive: its bytes stay reserved. */
   private abandon(token: number, pending: Pending): void {
     this.pending.delete(token);
     if (pending.reserved !== undefined)
@@ -293,8 +292,8 @@ export class Requests {
     }
   }
 
-  /** A server takes a new id with each run. */
-  private noticeServer(): void {
+  /** Detects a restarted or different server: each run of a server has a new ID. */
+  private detectServerRestart(): void {
     const serverId = this.link.connection.info?.server_id;
     if (serverId !== undefined && serverId === this.serverId) return;
     this.serverId = serverId;

@@ -1,11 +1,11 @@
-/** Reads NATS_URL: a comma-separated list of servers, with the credentials that may stand in it. */
+/** Parses NATS_URL: a comma-separated list of servers, with optional credentials. */
 import { StartError } from "./start-error.js";
 
-/** What NATS_URL says. */
+/** The parsed NATS_URL. */
 export interface ServerUrls {
   /** `host:port`, without credentials: safe to show. */
   readonly servers: readonly string[];
-  /** Whether some URL asks for TLS. */
+  /** Whether any URL requires TLS. */
   readonly tls: boolean;
   readonly user?: string;
   readonly pass?: string;
@@ -16,9 +16,8 @@ const DEFAULT_PORT = 4222;
 const SCHEMES = ["nats:", "tls:"];
 
 /**
- * Parses such as `nats://a:4222,nats://b:4222`, `nats://user:password@host`, `nats://token@host` and `tls://host`. A bare `host:port`
- * will do. Credentials count for all servers of the list, as they belong to the connection; two different ones are refused.
- * Throws StartError, whose sentence never shows a credential.
+ * Parses `nats://a:4222,nats://b:4222`, `nats://user:password@host`, `nats://token@host`, `tls://host` or `host:port`. Credentials apply
+ * to all servers of the list; different ones are refused. Throws StartError, whose message never contains credentials.
  */
 export function parseServerUrls(text: string): ServerUrls {
   const parts = text
@@ -26,11 +25,13 @@ export function parseServerUrls(text: string): ServerUrls {
     .map((part) => part.trim())
     .filter((part) => part !== "");
   if (parts.length === 0)
-    throw new StartError("NATS_URL names no server; give one such as nats://127.0.0.1:4222.");
+    throw new StartError("NATS_URL has no server; set one such as nats://127.0.0.1:4222.");
   const urls = parts.map(parseOne);
   const [credentials, ...others] = distinct(urls.flatMap((url) => url.credentials ?? []));
   if (others.length > 0) {
-    throw new StartError("NATS_URL has different credentials for different servers; all must take the same.");
+    throw new StartError(
+      "NATS_URL has different credentials for different servers; use the same for all of them.",
+    );
   }
   return {
     servers: urls.map((url) => url.server),
@@ -56,13 +57,17 @@ function parseOne(part: string, index: number): OneUrl {
   try {
     url = new URL(part.includes("://") ? part : `nats://${part}`);
   } catch {
-    throw new StartError(`Server ${index + 1} in NATS_URL is not a URL such as nats://host:4222.`);
+    throw new StartError(
+      `Server ${index + 1} in NATS_URL is malformed; it must be a URL such as nats://host:4222.`,
+    );
   }
   if (!SCHEMES.includes(url.protocol)) {
-    throw new StartError(`NATS_URL has the scheme ${url.protocol}//; nats:// and tls:// will do.`);
+    throw new StartError(`NATS_URL has the scheme ${url.protocol}//; it must be nats:// or tls://.`);
   }
   if (url.hostname === "" || (url.pathname !== "" && url.pathname !== "/")) {
-    throw new StartError(`Server ${index + 1} in NATS_URL is not a URL such as nats://host:4222.`);
+    throw new StartError(
+      `Server ${index + 1} in NATS_URL is malformed; it must be a URL such as nats://host:4222.`,
+    );
   }
   return {
     server: `${url.hostname}:${url.port === "" ? DEFAULT_PORT : url.port}`,
@@ -77,7 +82,7 @@ function credentialsOf(url: URL): Credentials | undefined {
   return url.password === "" ? { token: name } : { user: name, pass: decode(url.password) };
 }
 
-/** Undoes percent-encoding; text with a stray `%` is taken as it is. */
+/** Decodes percent-encoding; returns text with a stray `%` unchanged. */
 function decode(text: string): string {
   try {
     return decodeURIComponent(text);

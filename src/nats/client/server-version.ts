@@ -1,48 +1,48 @@
-/** What a nats-server can do, by its version. The one place that knows. */
+/** The capabilities of a nats-server, by its version. */
 
-/** The oldest that the service runs on. */
+/** The oldest supported version. */
 export const OLDEST_SERVER_VERSION = "2.14.0";
 
 /**
- * The oldest that keeps acknowledged writes at a power failure (nats-server #8456, #8475), evicts by `max_msgs_per_subject` safely (#8378)
- * and accepts every valid atomic batch (#8377).
+ * The oldest version that keeps acknowledged writes in a power failure (nats-server #8456, #8475), evicts by `max_msgs_per_subject`
+ * without disabling writes (#8378) and accepts every valid atomic batch (#8377).
  */
 export const RELIABLE_SERVER_VERSION = "2.15.1";
 
 export interface ServerCapabilities {
   /** With `sync_interval: always`, an acknowledged write survives a power failure. */
   readonly keepsSyncedWrites: boolean;
-  /** Atomic batches can be used: the server accepts every valid one, and syncs it once. */
+  /** The server accepts every valid atomic batch, and syncs it once. */
   readonly atomicBatches: boolean;
 }
 
 const RELIABLE: ServerCapabilities = { keepsSyncedWrites: true, atomicBatches: true };
 const OLD: ServerCapabilities = { keepsSyncedWrites: false, atomicBatches: false };
 
-/** Of a version such as `2.15.1`. A connection may meet another version after it reconnects: ask again then. */
+/** The capabilities of a version such as `2.15.1`. Check again after a reconnect: it may be another server. */
 export function capabilitiesOf(version: string): ServerCapabilities {
   return isReliable(version) ? RELIABLE : OLD;
 }
 
-/** Whether the service runs on a server of this version. */
+/** Whether the version is supported. */
 export function isSupported(version: string): boolean {
   return isAtLeast(version, OLDEST_SERVER_VERSION);
 }
 
-/** Whether a server of this version needs no warning. */
+/** Whether the version has none of the defects that {@link oldServerWarning} names. */
 export function isReliable(version: string): boolean {
   return isAtLeast(version, RELIABLE_SERVER_VERSION);
 }
 
-/** What to say at each start on a server that is not reliable. `remedy`: how to get a newer one; the rest of a sentence. */
+/** The warning at each start with a server that is not reliable. `remedy`: a sentence that says how to get a newer one. */
 export function oldServerWarning(version: string, remedy: string): string {
   return (
-    `nats-server ${version} may lose acknowledged writes at a power failure, whatever DURABILITY is, and may refuse all writes of a ` +
-    `bucket with history whose entries expire: buckets report DURABILITY_RELAXED and atomic batches are off. ${remedy}`
+    `nats-server ${version} may lose acknowledged writes in a power failure, whatever DURABILITY is set to, and may refuse all writes to ` +
+    `a bucket with history and expiring entries. Buckets report DURABILITY_RELAXED, and atomic batches are off. ${remedy}`
   );
 }
 
-/** Orders versions as semantic versioning does: a pre-release of a version is older than the version. */
+/** Compares by semantic versioning: a pre-release is older than its version. */
 export function isAtLeast(version: string, oldest: string): boolean {
   const found = /^v?(\d+)\.(\d+)(?:\.(\d+))?(-)?/.exec(version);
   if (found === null) return false;

@@ -1,8 +1,8 @@
-/** The service cannot start or continue. The message is one line for the operator, never for clients. */
+/** The service can't start or continue. The message is one line for the operator, never sent to clients. */
 export class StartError extends Error {
   override readonly name = "StartError";
 
-  constructor(sentence: string, cause?: unknown) {
-    super(sentence, cause === undefined ? undefined : { cause });
+  constructor(message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
   }
 }

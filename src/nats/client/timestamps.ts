@@ -1,6 +1,6 @@
-/** Times as the server writes them. */
+/** Parses the server's timestamps. */
 
-/** A moment: milliseconds since 1970, and nanoseconds within the millisecond. */
+/** A time: milliseconds since 1970, and nanoseconds within the millisecond. */
 export interface Moment {
   readonly ms: number;
   readonly nanos: number;

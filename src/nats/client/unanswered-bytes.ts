@@ -1,38 +1,38 @@
 /**
- * Reserved bytes of requests that were given up, by timeout or cancellation, before their answer arrived. The answer is still in the
- * server's buffer, or will be: the bytes stay reserved until it has arrived.
+ * The reserved bytes of requests that timed out or were canceled before their reply arrived. The reply is or will be in the server's
+ * buffer, so the bytes stay reserved until it has arrived.
  *
- * An answer may also be lost, with the server that was to send it: after a while, a ping proves that the server's buffer is empty.
+ * A reply can also be lost together with the server that was to send it. After a while, a ping proves that the server's buffer is empty.
  */
 import type { Link } from "./link.js";
 
-interface Held {
+interface Reservation {
   bytes: number;
-  readonly hasSeveralAnswers: boolean;
+  readonly hasSeveralReplies: boolean;
   readonly sinceMs: number;
 }
 
-/** How long an answer may take after it was given up. A server answers within milliseconds, unless its disk stalls. */
+/** How long a reply may take after its request ended. A server replies within milliseconds, unless its disk stalls. */
 const LOST_AFTER_MS = 2_000;
 const CHECK_INTERVAL_MS = 500;
 
 export class UnansweredBytes {
   /** By the request's token, oldest first. */
-  private readonly held = new Map<number, Held>();
+  private readonly held = new Map<number, Reservation>();
   private timer: NodeJS.Timeout | undefined;
 
   constructor(private readonly link: Link) {}
 
-  add(token: number, bytes: number, hasSeveralAnswers: boolean): void {
-    this.held.set(token, { bytes, hasSeveralAnswers, sinceMs: performance.now() });
+  add(token: number, bytes: number, hasSeveralReplies: boolean): void {
+    this.held.set(token, { bytes, hasSeveralReplies, sinceMs: performance.now() });
     this.timer ??= setInterval(() => void this.releaseLost(), CHECK_INTERVAL_MS).unref();
   }
 
-  /** An answer arrived. `isLast`: it ends those of a request that has several. */
+  /** A reply arrived. `isLast`: it is the last of a request with several replies. */
   arrived(token: number, bytes: number, isLast: boolean): void {
     const held = this.held.get(token);
     if (held === undefined) return;
-    if (isLast || !held.hasSeveralAnswers) {
+    if (isLast || !held.hasSeveralReplies) {
       this.release(token);
       return;
     }
@@ -48,7 +48,7 @@ export class UnansweredBytes {
     this.link.unread.release(held.bytes);
   }
 
-  /** The connection is gone, and all that was on its way. */
+  /** Called when the connection is lost: nothing is in flight any more. */
   releaseAll(): void {
     for (const token of [...this.held.keys()]) this.release(token);
   }

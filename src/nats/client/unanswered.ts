@@ -1,7 +1,7 @@
-/** How requests end without an answer, and when. */
+/** Requests that end without a reply. */
 import type { CallScope } from "../../kv/store.js";
 
-/** A request that got no answer. `sent` is false where nothing can have left this process. */
+/** A request ended without a reply. `sent`: false if it certainly did not leave this process. */
 export class Unanswered extends Error {
   override readonly name = "Unanswered";
   constructor(
@@ -12,10 +12,10 @@ export class Unanswered extends Error {
   }
 }
 
-/** The longest time of a timer. */
+/** The longest delay of a JavaScript timer. */
 const TIMER_MS_MAX = 2_147_483_647;
 
-/** Milliseconds until the scope's deadline, as a timer takes them. */
+/** Milliseconds until the scope's deadline, in the range of a timer. */
 export function timeLeftMs({ deadlineMs }: CallScope): number {
   return Math.min(TIMER_MS_MAX, Math.max(0, deadlineMs - performance.now()));
 }

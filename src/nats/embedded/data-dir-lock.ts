@@ -1,16 +1,16 @@
 /**
- * Only one service may own a data directory.
+ * Locks a data directory, so only one service uses it.
  *
- * The lock is a listening Unix socket in the directory: the kernel closes it with its owner, also after `kill -9`, and it is seen by
- * every process on the machine, also from another container that mounts the same directory. (A pid in a file would be neither.)
+ * The lock is a listening Unix socket in the directory. The kernel closes it when its owner ends, even by `kill -9`, and every process on
+ * the machine can probe it, even in another container that mounts the directory. (A PID file has neither property.)
  *
- * What a dead owner leaves behind is a socket that refuses connections. To remove it and make a new one in its place would let
- * two starters both win. So owners have generations instead, `owner.1.sock`, `owner.2.sock`, and so on: whoever finds the newest dead
- * claims the next name with link(2), which only one can, and only then removes the older ones. The newest name is never removed, so
- * that a slow starter can't claim a number that was used already without seeing a newer one when it looks again.
+ * A dead owner leaves a socket that refuses connections. If starting services removed and recreated it, two of them could both succeed.
+ * Therefore each owner has a generation: `owner.1.sock`, `owner.2.sock`, and so on. A service that finds the newest one dead claims the
+ * next name with link(2), which only one can, and then removes the older ones. The newest name is never removed: a slow starter that
+ * claims an old number sees the newer one when it checks again.
  *
- * Node has no Unix sockets on Windows. There the lock is a named pipe whose name is made from the directory's path: it vanishes with its
- * owner, so a name is claimed by listening on it.
+ * Node has no Unix sockets on Windows. There the lock is a named pipe, whose name is derived from the directory's path. It disappears with
+ * its owner, so listening on the name claims it.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { type FileHandle, link, mkdir, open, readdir, realpath, rm } from "node:fs/promises";
@@ -26,14 +26,14 @@ export interface DataDirLock {
 }
 
 const NAME = /^owner\.(\d+)\.sock$/;
-/** Tries to claim a name while others claim theirs; each lost try means that someone else made progress. */
+/** Attempts to claim a name. Each failed one means that another service made progress. */
 const TRIES_MAX = 100;
-/** Bytes in the path of a socket: 108 with the closing NUL on Linux, 104 on macOS. */
+/** The length of a socket's path in bytes: with the final NUL, Linux allows 108 and macOS 104. */
 const SOCKET_PATH_BYTES_MAX = 100;
 
 /**
- * Makes the directory if there is none, and locks it. Throws StartError, which names the directory and the owner's pid. `pipePathOf`: the
- * named pipe of a directory, where named pipes are to be used.
+ * Creates the directory if it does not exist, and locks it. Throws StartError, which names the directory and the owner's PID. `pipePathOf`:
+ * returns the named pipe of a directory; undefined: use Unix sockets.
  */
 export async function lockDataDir(
   dataDir: string,
@@ -43,7 +43,7 @@ export async function lockDataDir(
   const { directory, handle } = await openDirectory(dataDir);
   const pathOf = (name: string): string => {
     const path = join(directory, name);
-    // Through the open directory every path is short, on Linux.
+    // On Linux, the path through the open directory is always short.
     return Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX ? `/proc/self/fd/${handle.fd}/${name}` : path;
   };
   const newName = `owner.${randomBytes(8).toString("hex")}.new`;
@@ -69,7 +69,7 @@ export async function lockDataDir(
   };
 }
 
-/** The pipe of a directory, whose path Windows compares without regard to case. */
+/** The named pipe of a directory. Windows paths are case-insensitive. */
 export function windowsPipePath(directory: string): string {
   const hash = createHash("sha256").update(directory.toLowerCase()).digest("hex");
   return `\\\\.\\pipe\\ironflow-kv-${hash}`;
@@ -78,7 +78,7 @@ export function windowsPipePath(directory: string): string {
 async function lockByPipe(dataDir: string, pipePathOf: (directory: string) => string): Promise<DataDirLock> {
   let directory: string;
   try {
-    directory = await makeDirectory(dataDir);
+    directory = await createDirectory(dataDir);
   } catch (error) {
     throw unusable(dataDir, error);
   }
@@ -96,16 +96,16 @@ async function lockByPipe(dataDir: string, pipePathOf: (directory: string) => st
   throw claimedByMany(directory);
 }
 
-/** Resolves with its path, absolute and without symbolic links. */
-async function makeDirectory(dataDir: string): Promise<string> {
-  // Only we need to see what users store.
+/** Resolves with the path, absolute and without symbolic links. */
+async function createDirectory(dataDir: string): Promise<string> {
+  // Only this user may read what is stored.
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   return realpath(dataDir);
 }
 
 async function openDirectory(dataDir: string): Promise<{ directory: string; handle: FileHandle }> {
   try {
-    const directory = await makeDirectory(dataDir);
+    const directory = await createDirectory(dataDir);
     return { directory, handle: await open(directory, "r") };
   } catch (error) {
     throw unusable(dataDir, error);
@@ -133,7 +133,7 @@ async function claim(directory: string, newName: string, pathOf: (name: string) 
 
 function claimedByMany(directory: string): StartError {
   return new StartError(
-    `The data directory ${JSON.stringify(directory)} is claimed by many services at once.`,
+    `The data directory ${JSON.stringify(directory)} is being claimed by many services at once; start only one of them.`,
   );
 }
 
@@ -173,7 +173,7 @@ function unusable(dataDir: string, error: unknown): StartError {
   const code = codeOf(error) ?? "";
   const reason = REASONS[code] ?? (code === "" ? String(error) : code);
   return new StartError(
-    `The data directory ${JSON.stringify(dataDir)} can't be used: ${reason}. Set DATA_DIR to a directory on a local disk that may be written to.`,
+    `The data directory ${JSON.stringify(dataDir)} can't be used: ${reason}. Set DATA_DIR to a writable directory on a local disk.`,
     error,
   );
 }

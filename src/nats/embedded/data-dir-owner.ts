@@ -1,12 +1,12 @@
-/** How the owner of a data directory is found: it listens on a local socket and says its pid to whoever connects. */
+/** Identifies the owner of a data directory: it listens on a local socket and sends its PID to each client. */
 import { connect, createServer, type Server } from "node:net";
 import { pid } from "node:process";
 import { StartError } from "../client/start-error.js";
 
-/** Milliseconds to wait for the owner to say its pid. It may be busy; that it lives is known without. */
+/** How long to wait for the owner's PID. A busy owner may not send it; the connection alone proves that it is alive. */
 const PID_TIMEOUT_MS = 300;
 
-/** Whether the owner of a name lives. Only a refused connection says that it does not. */
+/** Probes an owner. Only a refused connection or a missing socket means that it is dead. */
 export function probe(path: string): Promise<"dead" | { readonly pid: string | undefined }> {
   return new Promise((resolve) => {
     const socket = connect({ path });
@@ -47,9 +47,9 @@ export async function close(server: Server): Promise<void> {
 }
 
 export function inUse(directory: string, owner: string | undefined): StartError {
-  const who = owner === undefined ? "another service" : `the service with pid ${owner}`;
+  const who = owner === undefined ? "another service" : `the service with PID ${owner}`;
   return new StartError(
-    `The data directory ${JSON.stringify(directory)} is in use by ${who}; stop that one, or set DATA_DIR to another directory.`,
+    `The data directory ${JSON.stringify(directory)} is in use by ${who}; stop it, or set DATA_DIR to another directory.`,
   );
 }
 

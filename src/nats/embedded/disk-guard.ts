@@ -1,58 +1,58 @@
 /**
- * Keeps room on the disk of the embedded server. A nats-server that meets a full disk takes no write any more until it is restarted (2.15),
- * so values are refused while less than a reserve is free. Reads go on; deletes and purges use the reserve.
+ * Keeps free space on the embedded server's disk. After a write to a full disk, nats-server 2.15 accepts no more writes until it is
+ * restarted. So values are refused while less than a reserve is free. Reads continue; deletes and purges use the reserve.
  *
- * Between two looks at the disk, what was accepted meanwhile counts as used: fast writers fill any reserve before the next look.
+ * Between two checks of the disk, accepted bytes count as used: fast writers could fill any reserve before the next check.
  */
 import { statfs } from "node:fs/promises";
-import { KvError, type KvErrorFacts } from "../../kv/errors.js";
+import { KvError, type KvErrorDetails } from "../../kv/errors.js";
 import type { Log } from "../client/log.js";
 
 export interface DiskGuardOptions {
   /** A folder on the disk. */
   readonly folder: string;
-  /** How much is to stay free, in bytes; of a small disk a tenth at most. 0: the disk is not looked at. */
+  /** The space to keep free, in bytes, but at most a tenth of the disk. 0: the disk is not checked. */
   readonly reserveBytes: number;
-  /** Why the server must not be written to: its disk failed a write. Default: undefined, that can't be seen. */
+  /** Returns why the server must not be written to: its disk failed a write. Default: not known. */
   readonly problem?: (() => string | undefined) | undefined;
-  /** Processes that write to the disk: each may take its share of the room between two looks. Default: 1. */
+  /** The number of processes that write to the disk. Each may use its share of the space between two checks. Default: 1. */
   readonly writers?: number | undefined;
   readonly log: Log;
 }
 
-/** What a write takes of the disk. Values leave the reserve alone; the service's own records and markers of deletes use it. */
+/** What a write stores. Values must not use the reserve; tombstones and the service's own records may. */
 export type DiskUse = "value" | "record";
 
-/** Admits writes by the room that there is. */
+/** Admits writes if the disk has space. */
 export interface DiskRoom {
-  /** Runs a write that stores so many bytes. Throws as `check` instead where there is no room for them. */
+  /** Runs a write that stores this many bytes. Throws like `check` if there is no space for them. */
   admit<Result>(
     use: DiskUse,
     bytes: number,
-    about: KvErrorFacts,
+    about: KvErrorDetails,
     write: () => Promise<Result>,
   ): Promise<Result>;
   /**
-   * Throws where a write that was admitted must not be sent once more: `storage_exhausted` as the disk has filled meanwhile, `unavailable` as
-   * it failed a write.
+   * Throws if an admitted write must not be sent again: `storage_exhausted` if the disk is full by now, `unavailable` if it failed a write.
    */
-  check(use: DiskUse, about: KvErrorFacts): void;
+  check(use: DiskUse, about: KvErrorDetails): void;
   /** Whether values are admitted. */
   readonly hasRoom: boolean;
 }
 
 const CHECK_INTERVAL_MS = 200;
-/** The part of the reserve after whose acceptance the disk is looked at before its time: others may fill it too. */
-const LOOK_SHARE = 0.125;
-const SHARE_MAX = 0.1;
-/** The part of the reserve that must be free again, on top of it, before values are admitted: no flapping. */
-const BACK_SHARE = 0.125;
-/** Records and markers are refused below this, or a quarter of the reserve: the server itself needs something to work with. */
+/** After this fraction of the reserve was admitted, the disk is checked early: other programs may fill it too. */
+const EARLY_CHECK_FRACTION = 0.125;
+/** The reserve is at most this fraction of the disk. */
+const DISK_FRACTION_MAX = 0.1;
+/** Values are admitted again when this fraction of the reserve is free in addition to it: hysteresis. */
+const HYSTERESIS_FRACTION = 0.125;
+/** Records are refused below this, or a quarter of the reserve, because the server itself needs space. */
 const RECORD_RESERVE_BYTES = 1_048_576;
 const RECORD_RESERVE_SHARE = 0.25;
 /**
- * What JetStream stores of a message besides its subject and value (nats-server, `fileStoreMsgSize`: 30 bytes, and headers), the marker of
- * the message that it replaces, and the entry in the index: rounded up.
+ * The bytes that JetStream stores for a message besides its subject and value: framing (nats-server, `fileStoreMsgSize`: 30 bytes),
+ * headers, the marker of the replaced message and an index entry; rounded up.
  */
 const MESSAGE_OVERHEAD_BYTES = 512;
 
@@ -64,25 +64,25 @@ export function storedBytes(subject: string, data: Uint8Array): number {
 export class DiskGuard implements DiskRoom {
   hasRoom = true;
   freeBytes = Number.POSITIVE_INFINITY;
-  /** What is to stay free. */
+  /** The space to keep free. */
   keepBytes = 0;
-  /** Of writes that were admitted and are not answered. */
+  /** The bytes of writes in flight. */
   private openBytes = 0;
-  /** Of writes that were answered since the last look began. */
+  /** The bytes of writes that ended since the last check began. */
   private answeredBytes = 0;
-  /** Of writes that were admitted since the last look began. */
+  /** The bytes of writes that were admitted since the last check began. */
   private admittedBytes = 0;
   private timer: NodeJS.Timeout | undefined;
-  private isLooking = false;
+  private isChecking = false;
 
   private constructor(private readonly options: DiskGuardOptions) {}
 
-  /** Starts looking; stop it when the server stops. */
+  /** Starts the checks. Stop them when the server stops. */
   static async start(options: DiskGuardOptions): Promise<DiskGuard> {
     const guard = new DiskGuard(options);
     if (options.reserveBytes === 0) return guard;
-    await guard.look();
-    guard.timer = setInterval(() => void guard.look(), CHECK_INTERVAL_MS).unref();
+    await guard.checkDisk();
+    guard.timer = setInterval(() => void guard.checkDisk(), CHECK_INTERVAL_MS).unref();
     return guard;
   }
 
@@ -90,22 +90,23 @@ export class DiskGuard implements DiskRoom {
     clearInterval(this.timer);
   }
 
-  /** The server met a full disk: no value until a look finds room. */
-  noteFull(): void {
+  /** Refuses values until a check finds space. Called when the server reports a full disk. */
+  reportFull(): void {
     if (this.timer !== undefined) this.setHasRoom(false);
   }
 
   async admit<Result>(
     use: DiskUse,
     bytes: number,
-    about: KvErrorFacts,
+    about: KvErrorDetails,
     write: () => Promise<Result>,
   ): Promise<Result> {
     if (use === "value" && this.hasRoom && this.roomBytes < bytes) this.setHasRoom(false);
     this.check(use, about);
     this.openBytes += bytes;
     this.admittedBytes += bytes;
-    if (this.timer !== undefined && this.admittedBytes > this.keepBytes * LOOK_SHARE) void this.look();
+    if (this.timer !== undefined && this.admittedBytes > this.keepBytes * EARLY_CHECK_FRACTION)
+      void this.checkDisk();
     try {
       return await write();
     } finally {
@@ -114,13 +115,13 @@ export class DiskGuard implements DiskRoom {
     }
   }
 
-  check(use: DiskUse, about: KvErrorFacts): void {
+  check(use: DiskUse, about: KvErrorDetails): void {
     if (this.options.problem?.() !== undefined) throw new KvError("unavailable", PROBLEM_SENTENCE, about);
     if (use === "value" && !this.hasRoom) throw exhausted(VALUE_SENTENCE, about);
     if (use === "record" && this.freeBytes < this.recordKeepBytes) throw exhausted(RECORD_SENTENCE, about);
   }
 
-  /** This process's share of what may be taken until the next look. */
+  /** The bytes that this process may still write before the next check. */
   private get roomBytes(): number {
     return (
       (this.freeBytes - this.keepBytes) / (this.options.writers ?? 1) - this.openBytes - this.answeredBytes
@@ -131,20 +132,20 @@ export class DiskGuard implements DiskRoom {
     return Math.min(RECORD_RESERVE_BYTES, this.keepBytes * RECORD_RESERVE_SHARE);
   }
 
-  /** Never rejects: a disk that can't be asked is not taken for a full one. */
-  private async look(): Promise<void> {
-    if (this.isLooking) return;
-    this.isLooking = true;
+  /** Reads the free space. Never rejects: a failed check does not count as a full disk. */
+  private async checkDisk(): Promise<void> {
+    if (this.isChecking) return;
+    this.isChecking = true;
     const { folder, reserveBytes } = this.options;
     const { answeredBytes } = this;
     this.admittedBytes = 0;
     const disk = await statfs(folder).catch(() => undefined);
-    this.isLooking = false;
+    this.isChecking = false;
     if (disk === undefined) return;
     this.answeredBytes -= answeredBytes;
     this.freeBytes = disk.bavail * disk.bsize;
-    this.keepBytes = Math.min(reserveBytes, disk.blocks * disk.bsize * SHARE_MAX);
-    const neededBytes = this.hasRoom ? 0 : this.keepBytes * BACK_SHARE;
+    this.keepBytes = Math.min(reserveBytes, disk.blocks * disk.bsize * DISK_FRACTION_MAX);
+    const neededBytes = this.hasRoom ? 0 : this.keepBytes * HYSTERESIS_FRACTION;
     this.setHasRoom(this.freeBytes - this.keepBytes >= neededBytes);
   }
 
@@ -152,25 +153,26 @@ export class DiskGuard implements DiskRoom {
     if (hasRoom === this.hasRoom) return;
     this.hasRoom = hasRoom;
     const { freeBytes, keepBytes } = this;
-    const what = hasRoom
-      ? "the disk has room again"
-      : "the disk is nearly full: values are refused until there is room";
-    this.options.log.warn({ folder: this.options.folder, freeBytes, keepBytes }, what);
+    const message = hasRoom
+      ? "the disk has space again: values are accepted"
+      : "the disk is nearly full: values are refused until space is freed";
+    this.options.log.warn({ folder: this.options.folder, freeBytes, keepBytes }, message);
   }
 }
 
-/** Where the disk can't be seen from here: everything is admitted. */
-export const UNSEEN_DISK: DiskRoom = {
+/** For an external NATS server, whose disk is not visible from here: admits everything. */
+export const UNKNOWN_DISK: DiskRoom = {
   hasRoom: true,
   admit: (_use, _bytes, _about, write) => write(),
   check: () => undefined,
 };
 
-const PROBLEM_SENTENCE = "The storage's disk failed a write: nothing is written until it answers. Try again.";
+const PROBLEM_SENTENCE = "The storage's disk failed a write; writes are refused until it recovers. Retry.";
 const VALUE_SENTENCE =
-  "The storage's disk is nearly full: values are refused until there is room. Reads, deletes and purges go on.";
-const RECORD_SENTENCE = "The storage's disk is full: nothing is written until there is room. Reads go on.";
+  "The storage's disk is nearly full; values are refused until space is freed. Reads, deletes and purges still work.";
+const RECORD_SENTENCE =
+  "The storage's disk is full; writes are refused until space is freed. Reads still work.";
 
-function exhausted(sentence: string, about: KvErrorFacts): KvError {
+function exhausted(sentence: string, about: KvErrorDetails): KvError {
   return new KvError("storage_exhausted", sentence, about);
 }

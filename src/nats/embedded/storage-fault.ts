@@ -1,21 +1,21 @@
 /**
- * A write or sync that failed below the embedded nats-server: the disk is full, or reports an error.
+ * Failed disk writes and syncs of the embedded nats-server: the disk is full, or reports an error.
  *
- * nats-server 2.15 then takes no further write for that stream until it is restarted, and never answers the failed one; the log is the only
- * place where it says so at once (`fileStore.setWriteErr` and `stream.setWriteErrLocked` in its source). It must be restarted, but not
- * blindly. After a failed fsync the kernel marks the pages clean (PostgreSQL's "fsyncgate"): a restarted server would read, and build on,
- * what is not on disk. So everything that changed lately is written over with itself and synced, before a server reads it again.
+ * After one, nats-server 2.15 accepts no further writes to that stream until it is restarted, and never replies to the failed one. Only its
+ * log reports this at once (`fileStore.setWriteErr` and `stream.setWriteErrLocked` in its source). Restarting it is not enough: after a
+ * failed fsync the kernel marks the pages as clean (PostgreSQL's "fsyncgate"), so the new process would read and build on data that is not
+ * on disk. Therefore every recently changed file is overwritten with its own content and synced before a server reads it.
  */
 import type { Dirent } from "node:fs";
 import { type FileHandle, open, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
-/** A failed write, as the log reported it. */
+/** A failed write, from the server's log. */
 export interface WriteFault {
-  /** The operating system's words, such as `no space left on device`. */
+  /** The operating system's message, such as `no space left on device`. */
   readonly reason: string;
-  /** Whether there was no room. Otherwise the disk is broken, away or read-only. */
+  /** Whether the disk is full. Otherwise it is broken, missing or read-only. */
   readonly isFull: boolean;
 }
 
@@ -36,53 +36,53 @@ export function writeFaultOf(line: string): WriteFault | undefined {
   return undefined;
 }
 
-/** How long a disk may take to report a failed sync, in milliseconds: Linux gives a SCSI command up to 5 tries of 30 s. */
+/** How long a disk may take to report a failed sync: Linux retries a SCSI command up to 5 times, with a timeout of 30 s. */
 const REPORT_DELAY_MS_MAX = 5 * 60_000;
-/** How far a file's time may lag behind the clock: the kernel takes it from its last tick. */
+/** How far a file's modification time may lag behind the clock: the kernel uses the time of its last tick. */
 const CLOCK_TICK_MS = 1_000;
 const COPY_BYTES = 1_048_576;
-/** What must fit for the disk to count as answering. */
+/** The size of the file that must fit on the disk. */
 const PROBE_BYTES = 1_048_576;
 const RETRY_MS = 500;
 const PROBE_FILE = "disk-probe.tmp";
 
 export interface DiskRecovery {
-  /** The server's store; no server runs on it. */
+  /** The server's store. No server is running on it. */
   readonly folder: string;
   /** When the failed server was started, in milliseconds since 1970. */
   readonly serverStartMs: number;
-  /** Whether new files must fit too. Without it, a full disk will do: reads are served from it. */
+  /** Whether the disk must also have space for new files. Otherwise a full disk is enough, to serve reads. */
   readonly needsRoom: boolean;
   readonly signal: AbortSignal;
-  /** Told why the disk does not answer yet, when that changes. */
+  /** Called with the reason for waiting, whenever it changes. */
   readonly onWaiting: (reason: string) => void;
 }
 
-/** Resolves when the disk takes writes, and all that the server may have written is on it. Rejects when the signal aborts. */
+/** Resolves when the disk accepts writes and has everything that the server may have written. Rejects when the signal aborts. */
 export async function untilDiskAnswers(recovery: DiskRecovery): Promise<void> {
   const { folder, serverStartMs, needsRoom, signal, onWaiting } = recovery;
   const sinceMs = Math.max(serverStartMs, Date.now() - REPORT_DELAY_MS_MAX) - CLOCK_TICK_MS;
-  for (let told = ""; ;) {
+  for (let lastReason = ""; ;) {
     signal.throwIfAborted();
     try {
-      await writeAgain(folder, sinceMs);
+      await rewriteFolder(folder, sinceMs);
       if (needsRoom) await probe(join(folder, PROBE_FILE));
       return;
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      if (reason !== told) onWaiting(reason);
-      told = reason;
+      if (reason !== lastReason) onWaiting(reason);
+      lastReason = reason;
     }
     await delay(RETRY_MS, undefined, { signal });
   }
 }
 
-/** Writes each file below the folder that changed since then over with itself, and syncs it and its folder. */
-async function writeAgain(folder: string, sinceMs: number): Promise<void> {
+/** Overwrites each file below the folder that changed since then with its own content, and syncs it and its folder. */
+async function rewriteFolder(folder: string, sinceMs: number): Promise<void> {
   for (const entry of await entriesOf(folder)) {
     const path = join(folder, entry.name);
-    if (entry.isDirectory()) await writeAgain(path, sinceMs);
-    else if (entry.isFile() && (await stat(path)).mtimeMs >= sinceMs) await rewrite(path);
+    if (entry.isDirectory()) await rewriteFolder(path, sinceMs);
+    else if (entry.isFile() && (await stat(path)).mtimeMs >= sinceMs) await rewriteFile(path);
   }
   await syncFolder(folder);
 }
@@ -91,13 +91,13 @@ async function entriesOf(folder: string): Promise<Dirent[]> {
   try {
     return await readdir(folder, { withFileTypes: true });
   } catch (error) {
-    // The server failed before it made its first file.
+    // The server failed before it created its first file.
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
     throw error;
   }
 }
 
-async function rewrite(path: string): Promise<void> {
+async function rewriteFile(path: string): Promise<void> {
   const file = await open(path, "r+");
   try {
     const buffer = Buffer.alloc(COPY_BYTES);
@@ -120,9 +120,9 @@ async function writeAll(file: FileHandle, bytes: Buffer, position: number): Prom
   }
 }
 
-/** Puts names on disk: of files that were made, renamed or removed. */
+/** Makes created, renamed and removed names durable. */
 async function syncFolder(folder: string): Promise<void> {
-  // Windows has no such call, and keeps names without it.
+  // Windows can't sync directories; NTFS journals names.
   if (process.platform === "win32") return;
   let handle: FileHandle;
   try {

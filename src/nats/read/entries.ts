@@ -1,5 +1,5 @@
 /** Reading single keys. */
-import type { KvErrorFacts } from "../../kv/errors.js";
+import type { KvErrorDetails } from "../../kv/errors.js";
 import { invalidArgument, KvError } from "../../kv/errors.js";
 import { type BucketOwner, escapeKey, streamName, subjectPrefix } from "../../kv/names.js";
 import type { CallScope, Consistency, Entry } from "../../kv/store.js";
@@ -119,6 +119,6 @@ function compacted(place: KeyPlace, revision: bigint): KvError {
 }
 
 /** What an error about a key says of it. */
-export function aboutOf(place: KeyPlace): KvErrorFacts {
+export function aboutOf(place: KeyPlace): KvErrorDetails {
   return { bucket: place.bucket, key: place.key };
 }

@@ -1,4 +1,4 @@
-/** What writes need to know of a bucket, remembered for a moment. That a bucket does not exist is never remembered. */
+/** Caches the configuration and size of buckets, which writes need. Does not cache that a bucket does not exist. */
 import type { CallScope } from "../../kv/store.js";
 import { existing, type Place } from "../client/message-reader.js";
 import { maxBytesOf } from "./headroom.js";
@@ -7,54 +7,54 @@ import type { Requests } from "../client/requests.js";
 import { keepsTombstones, valueSizeOf, windowMsOf } from "./stream-config.js";
 
 export interface BucketFacts {
-  /** Bytes; 0 for no limit of the bucket's own. */
+  /** The bucket's limit on the size of a value, in bytes; 0: none. */
   readonly maxValueSize: number;
-  /** Bytes that values may fill; 0 for no limit. */
+  /** The bucket's `max_bytes`; 0: no limit. */
   readonly maxBytes: number;
-  /** Bytes stored when the facts were read. */
+  /** The stored bytes at the time of the read. */
   readonly usedBytes: number;
-  /** The sequence of the newest message then. */
+  /** The newest sequence at the time of the read. */
   readonly lastSequence: number;
-  /** What this process writes to the bucket. */
+  /** The bytes that this process writes to the bucket. */
   readonly ledger: Ledger;
-  /** Bytes of this process's values that were written before the facts were read: those are among the stored ones. */
+  /** The bytes of this process's values that `usedBytes` includes: their writes ended before the read. */
   readonly settledBytes: number;
-  /** Revisions kept of each key. */
+  /** The number of revisions kept per key. */
   readonly history: number;
-  /** Whether a tombstone must not expire, as the key's earlier revisions may live longer: see {@link keepsTombstones}. */
+  /** Whether tombstones must not expire, because earlier revisions of the key may live longer: see {@link keepsTombstones}. */
   readonly keepsTombstones: boolean;
-  /** Copies that the storage keeps. */
+  /** The number of replicas in the storage. */
   readonly replicas: number;
-  /** The creation time of its stream: tells it from an earlier bucket of the same name. */
+  /** The creation time of the stream, which distinguishes the bucket from an earlier one with the same name. */
   readonly created: string;
-  /** The same in milliseconds since 1970. */
+  /** `created` in milliseconds since 1970. */
   readonly createdAtMs: number;
-  /** Milliseconds for which the storage remembers the writes it took. */
+  /** The duplicate window of the stream, in milliseconds. */
   readonly windowMs: number;
-  /** The bucket's ttl in milliseconds; 0 for none. */
+  /** The bucket's TTL in milliseconds; 0: none. */
   readonly ageMsMax: number;
-  /** How far the storage's clock is ahead of ours, in milliseconds. */
+  /** The storage's clock minus this machine's clock, in milliseconds. */
   readonly clockAheadMs: number;
-  /** A revision that was certainly written; later ones may be too. */
+  /** A revision that has certainly been written; later ones may have been too. */
   newestSeen: number;
   readonly readAtMs: number;
   isBeingRead: boolean;
 }
 
-/** The bytes of values that this process began to write, and of those whose outcome is known; both only grow. */
+/** The bytes of values whose writes this process has started, and of those whose outcome is known. Both only increase. */
 export interface Ledger {
   admittedBytes: number;
   settledBytes: number;
 }
 
 /**
- * How long another copy of the service may take to notice a changed `max_value_size`. Little depends on it: the storage itself refuses
- * what is more than the headers' allowance over the limit, and nothing is refused here before the facts were read anew.
+ * How long an entry is valid: the delay until another instance notices a changed `max_value_size`. The delay is harmless, because the
+ * storage enforces the limit (plus the allowance for headers) itself, and a write is refused only after the entry was reloaded.
  */
 const GOOD_FOR_MS = 1_000;
-/** Facts older than this are reloaded in the background: the calls of a busy bucket never wait for them. */
+/** Entries older than this are reloaded in the background, so calls to a busy bucket do not wait. */
 const REFRESH_AFTER_MS = 500;
-/** The same where any age will do. */
+/** The same for `latest`, which accepts any age. */
 const LATEST_REFRESH_AFTER_MS = 30_000;
 const REFRESH_TIMEOUT_MS = 1_000;
 const BUCKETS_MAX = 10_000;
@@ -66,7 +66,7 @@ export class BucketFactsCache {
   private readonly ledgers = new Map<string, Ledger>();
 
   constructor(private readonly requests: Requests) {
-    // What comes back may have lost its last writes.
+    // After a reconnect, the storage may have lost its last writes.
     requests.onDisconnect(() => this.byStream.clear());
   }
 
@@ -80,13 +80,13 @@ export class BucketFactsCache {
     return ledger;
   }
 
-  /** What was written is among the stored bytes of facts that are read from now on. */
+  /** Drops ledgers without writes in flight: the stored bytes of later reads include all of their writes. */
   private dropSettled(): void {
     for (const [stream, { admittedBytes, settledBytes }] of this.ledgers)
       if (admittedBytes === settledBytes) this.ledgers.delete(stream);
   }
 
-  /** What is remembered; undefined when nothing is, or it is too old. */
+  /** The cached entry; undefined if there is none, or it is too old. */
   recent(place: Place): BucketFacts | undefined {
     const facts = this.byStream.get(place.stream);
     if (facts === undefined) return undefined;
@@ -100,13 +100,13 @@ export class BucketFactsCache {
     if (facts.isBeingRead) return;
     facts.isBeingRead = true;
     const scope = { deadlineMs: performance.now() + REFRESH_TIMEOUT_MS, signal: NEVER_ABORTED };
-    // Who asks when they are too old gets the failure, or finds it gone.
+    // Ignore failures: a call that finds the entry too old reads it again, and reports the error.
     this.read(place, scope)
       .catch(() => undefined)
       .finally(() => (facts.isBeingRead = false));
   }
 
-  /** What is remembered, however old: for what a change of the bucket may reach late. It is read anew beside the call. */
+  /** The cached entry of any age, which is reloaded in the background. For uses that tolerate an outdated configuration. */
   latest(place: Place): BucketFacts | undefined {
     const facts = this.byStream.get(place.stream);
     if (facts !== undefined && performance.now() - facts.readAtMs >= LATEST_REFRESH_AFTER_MS)
@@ -114,7 +114,7 @@ export class BucketFactsCache {
     return facts;
   }
 
-  /** Reloads the facts. Throws `bucket_not_found`. */
+  /** Reloads the entry. Throws `bucket_not_found`. */
   async read(place: Place, scope: CallScope): Promise<BucketFacts> {
     const readAtMs = performance.now();
     const ledger = this.ledger(place.stream);

@@ -1,6 +1,6 @@
 /**
- * When stored messages expire. The storage removes them on a timer, and after a restart up to some seconds late: reads compare the age
- * themselves.
+ * Decides whether stored messages have expired. The storage removes them on a timer, after a restart up to some seconds late, so reads
+ * check the age themselves.
  */
 import type { CallScope } from "../../kv/store.js";
 import type { BucketFacts, BucketFactsCache } from "./bucket-config-cache.js";
@@ -8,7 +8,7 @@ import type { HeaderLookup } from "../client/messages.js";
 import type { Place, StoredMessage } from "../client/message-reader.js";
 import { operationOf } from "./records.js";
 
-/** The header of a message with a lifetime of its own (ADR-43): seconds, a Go duration, or `never`. */
+/** The per-message TTL header (ADR-43): seconds, a Go duration, or `never`. */
 export const LIFETIME_HEADER = "Nats-TTL";
 
 const SECOND_MS = 1_000;
@@ -20,7 +20,7 @@ const UNIT_MS: Readonly<Record<string, number>> = {
 };
 const DURATION_PART = /(\d+(?:\.\d+)?)(ms|s|m|h)/g;
 
-/** When a message expires, in milliseconds since 1970 by the storage's clock; Infinity: never. `ageMsMax`: the bucket's ttl, 0 for none. */
+/** When a message expires, in milliseconds since 1970 by the storage's clock; Infinity: never. `ageMsMax`: the bucket's TTL; 0: none. */
 export function expiresAtMs(headers: HeaderLookup | undefined, timeMs: number, ageMsMax: number): number {
   return endOfLifetimeMs(headers?.get(LIFETIME_HEADER) ?? "", timeMs, ageMsMax);
 }
@@ -29,7 +29,7 @@ export function expiresAtMs(headers: HeaderLookup | undefined, timeMs: number, a
 export function endOfLifetimeMs(lifetime: string, timeMs: number, ageMsMax: number): number {
   const byAge = ageMsMax > 0 ? timeMs + ageMsMax : Infinity;
   if (lifetime === "") return byAge;
-  // This one is exempt from the bucket's ttl too.
+  // `never` also overrides the bucket's TTL.
   if (lifetime === "never" || lifetime === "-1") return Infinity;
   const lifetimeMs = durationMs(lifetime);
   return lifetimeMs > 0 ? Math.min(byAge, timeMs + lifetimeMs) : byAge;
@@ -43,19 +43,19 @@ function durationMs(text: string): number {
   return sumMs;
 }
 
-/** Tells expired messages that the storage has not removed yet. */
+/** Detects expired messages that the storage has not removed yet. */
 export class Expiry {
   constructor(private readonly facts: BucketFactsCache) {}
 
-  /** Whether a message is a value past its lifetime. Asks the storage only where the bucket is not known, or before it says yes. */
+  /** Whether a message is an expired value. Reads the bucket's configuration only if it is not cached, or to confirm an expiry. */
   hasExpired(place: Place, message: StoredMessage, scope: CallScope): false | Promise<boolean> {
     const known = this.facts.latest(place);
     if (known !== undefined && !isOver(message, known)) return false;
-    // What is remembered may belong to an earlier bucket of the name.
+    // The cached configuration may be that of an earlier bucket with this name.
     return this.facts.read(place, scope).then((facts) => isOver(message, facts));
   }
 
-  /** The message, unless it is a value past its lifetime. */
+  /** The message, unless it is an expired value. */
   async unlessExpired(
     place: Place,
     message: StoredMessage | undefined,

@@ -1,18 +1,18 @@
-/** How an entry looks as a stored JetStream message (ADR-8), and back. */
+/** Converts stored JetStream messages to entries (ADR-8). */
 import { unescapeKey } from "../../kv/names.js";
 import type { Entry, Operation } from "../../kv/store.js";
 import type { HeaderLookup } from "../client/messages.js";
 
 /** `DEL` or `PURGE` on tombstones; absent on values. ADR-8. */
 export const OPERATION_HEADER = "KV-Operation";
-/** `MaxAge`, `Purge` or `Remove` on markers that the server itself leaves behind. ADR-43. */
+/** `MaxAge`, `Purge` or `Remove` on markers that the server writes. ADR-43. */
 export const MARKER_REASON_HEADER = "Nats-Marker-Reason";
-/** The media type given with Put. */
+/** The media type that was sent with Put. */
 export const CONTENT_TYPE_HEADER = "Content-Type";
 
 const NO_BYTES = new Uint8Array(0);
 
-/** What a stored message says, before its key is unescaped. */
+/** A stored message whose key is not unescaped yet. */
 export interface StoredRecord {
   /** The key in its stored form: the subject without the bucket's prefix. */
   readonly storedKey: string;
@@ -23,7 +23,7 @@ export interface StoredRecord {
   readonly timeNanos: number;
 }
 
-/** The operation that a message's headers name. */
+/** The operation in a message's headers. */
 export function operationOf(headers: HeaderLookup | undefined): Operation {
   if (headers === undefined) return "put";
   switch (headers.get(OPERATION_HEADER)) {
@@ -42,7 +42,7 @@ export function operationOf(headers: HeaderLookup | undefined): Operation {
   }
 }
 
-/** The entry of a message; undefined where no key of ours is stored so. */
+/** The entry of a message; undefined if its subject is not the stored form of a key. */
 export function entryOf(record: StoredRecord): Entry | undefined {
   const key = unescapeKey(record.storedKey);
   return key === undefined ? undefined : entryOfKey(key, record);

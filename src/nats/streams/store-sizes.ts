@@ -1,4 +1,4 @@
-/** What each bucket takes in the storage: one question for many buckets, for metrics. */
+/** The size of each bucket, for metrics. One request covers many buckets. */
 import { bucketOfStream } from "../../kv/names.js";
 import type { BucketSize, CallScope } from "../../kv/store.js";
 import type { Requests } from "../client/requests.js";

@@ -1,10 +1,10 @@
-/** Names or descriptions of the streams of all KV buckets, also of those that other programs made, page by page. */
+/** Lists the streams of all KV buckets, including those of other programs, page by page. */
 import type { CallScope } from "../../kv/store.js";
 import { toKvError } from "../client/errors.js";
 import { readJetStream, type StreamInfo } from "../client/jetstream-api.js";
 import type { Requests } from "../client/requests.js";
 
-/** What each operation lists. */
+/** The item type of each operation. */
 interface Listed {
   readonly "STREAM.NAMES": string;
   readonly "STREAM.LIST": StreamInfo;
@@ -12,12 +12,12 @@ interface Listed {
 
 interface StreamPage<Item> {
   readonly streams: readonly Item[] | null;
-  /** How many there are, on this page and others. */
+  /** The number of items on all pages. */
   readonly total: number;
 }
 
 const KV_SUBJECTS = "$KV.*.>";
-/** 1,024 names, or 256 descriptions of streams (JetStream API), with room for streams of other programs. */
+/** Enough for 1,024 names or 256 stream infos (JetStream API), even with large configurations of other programs. */
 export const PAGE_BYTES_MAX = 1_048_576;
 
 /** One page. Throws `KvError`. */
@@ -34,7 +34,7 @@ export async function streamPage<Operation extends keyof Listed>(
   }
 }
 
-/** All of them. Throws `KvError`. */
+/** Iterates over all pages. Throws `KvError`. */
 export async function* streamsOf<Operation extends keyof Listed>(
   requests: Requests,
   operation: Operation,

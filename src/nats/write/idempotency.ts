@@ -1,6 +1,6 @@
 /** Writes that a client may send more than once, with an idempotency key: what makes two of them the same. */
 import { createHash } from "node:crypto";
-import { invalidArgument, KvError, type KvErrorFacts } from "../../kv/errors.js";
+import { invalidArgument, KvError, type KvErrorDetails } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import type { EarlierAttempt, WriteOptions } from "../../kv/store.js";
 import type { BucketFacts } from "../streams/bucket-config-cache.js";
@@ -59,7 +59,7 @@ function uncertainOf({ after, ageMs, timeMs }: EarlierAttempt, replaced: bigint)
   };
 }
 
-export function keyReused(about: KvErrorFacts, revision?: bigint): KvError {
+export function keyReused(about: KvErrorDetails, revision?: bigint): KvError {
   return new KvError(
     "idempotency_key_reused",
     "The idempotency key was used for another request in this bucket; use a new one for each request.",

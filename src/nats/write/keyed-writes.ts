@@ -5,7 +5,7 @@
  * The memory here makes a second sending wait for the first, and knows a key's request after the entry that it wrote was overwritten.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { KvError, type KvErrorFacts } from "../../kv/errors.js";
+import { KvError, type KvErrorDetails } from "../../kv/errors.js";
 import type { CallScope } from "../../kv/store.js";
 import type { BucketFacts } from "../streams/bucket-config-cache.js";
 import { outcomeUnknown, toKvError } from "../client/errors.js";
@@ -47,7 +47,7 @@ export class KeyedWrites {
   async once(
     place: Place,
     identity: WriteIdentity,
-    about: KvErrorFacts,
+    about: KvErrorDetails,
     readFacts: () => Promise<BucketFacts>,
     scope: CallScope,
     write: (identity: WriteIdentity) => Promise<bigint>,
@@ -78,7 +78,7 @@ export class KeyedWrites {
     place: Place,
     earlier: KeyedWrite,
     outcome: bigint | "unknown",
-    about: KvErrorFacts,
+    about: KvErrorDetails,
     scope: CallScope,
   ): Promise<boolean> {
     for (;;) {
@@ -130,7 +130,7 @@ function earliest(first: UncertainWrite | undefined, second: UncertainWrite): Un
   return { ...first, sinceMs: Math.min(first.sinceMs, second.sinceMs) };
 }
 
-function unknownAfter({ windowMs }: KeyedWrite, about: KvErrorFacts, cause?: unknown): KvError {
+function unknownAfter({ windowMs }: KeyedWrite, about: KvErrorDetails, cause?: unknown): KvError {
   return outcomeUnknown({ ...about, idempotencyWindowMs: windowMs }, cause);
 }
 

@@ -1,5 +1,5 @@
 /** A write as a message, and the storage's answer to it. */
-import type { KvErrorFacts } from "../../kv/errors.js";
+import type { KvErrorDetails } from "../../kv/errors.js";
 import type { DiskUse } from "../embedded/disk-guard.js";
 import type { WriteIdentity } from "./idempotency.js";
 import type { Place } from "../client/message-reader.js";
@@ -38,6 +38,6 @@ export function parseAcknowledgement(data: Uint8Array): Acknowledgement | undefi
 const SEQUENCE_MEMBER = '"seq":';
 
 /** What an error of a write says of it. */
-export function aboutOf(write: Write): KvErrorFacts {
+export function aboutOf(write: Write): KvErrorDetails {
   return { bucket: write.place.bucket, key: write.key };
 }

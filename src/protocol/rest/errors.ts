@@ -1,8 +1,9 @@
 /** Maps errors to HTTP responses: status, headers, and `{"error": "<sentence>", "code": "<code>"}`. */
 import { type Duration, timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { codeToString } from "@connectrpc/connect/protocol-connect";
 import { type ErrorDetail, ErrorDetailSchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
-import { opaqueSentence } from "../../service/errors.js";
+import { internalErrorMessage } from "../../service/errors.js";
 import { entityTag } from "./entity-tag.js";
 
 /** Headers by lower-case name. */
@@ -65,26 +66,6 @@ const STATUS_BY_REASON: Readonly<Record<string, number>> = {
   storage_exhausted: 507,
 };
 
-/** The `code` of an error without a reason. */
-const NAME_BY_CODE: Readonly<Record<Code, string>> = {
-  [Code.Canceled]: "canceled",
-  [Code.Unknown]: "unknown",
-  [Code.InvalidArgument]: "invalid_argument",
-  [Code.DeadlineExceeded]: "deadline_exceeded",
-  [Code.NotFound]: "not_found",
-  [Code.AlreadyExists]: "already_exists",
-  [Code.PermissionDenied]: "permission_denied",
-  [Code.ResourceExhausted]: "resource_exhausted",
-  [Code.FailedPrecondition]: "failed_precondition",
-  [Code.Aborted]: "aborted",
-  [Code.OutOfRange]: "out_of_range",
-  [Code.Unimplemented]: "unimplemented",
-  [Code.Internal]: "internal",
-  [Code.Unavailable]: "unavailable",
-  [Code.DataLoss]: "data_loss",
-  [Code.Unauthenticated]: "unauthenticated",
-};
-
 /** The status of an error. `reason` is empty if it has none. */
 export function statusOf(code: Code, reason: string): number {
   return STATUS_BY_REASON[reason] ?? STATUS_BY_CODE[code];
@@ -97,13 +78,13 @@ export function refusalOf(error: unknown): Refusal | undefined {
   const detail = detailOf(error);
   const reason = detail?.reason ?? "";
   const status = statusOf(error.code, reason);
-  const code = reason === "" ? NAME_BY_CODE[error.code] : reason;
+  const code = reason === "" ? codeToString(error.code) : reason;
   return new Refusal(status, code, error.rawMessage, headersOf(status, detail));
 }
 
 /** The response to an unexpected error: it reveals no details. */
 export function opaqueRefusal(requestId: string | undefined): Refusal {
-  return new Refusal(500, "internal", opaqueSentence(requestId));
+  return new Refusal(500, "internal", internalErrorMessage(requestId));
 }
 
 /** The details of a service error; undefined if it has none. */

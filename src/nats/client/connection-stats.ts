@@ -1,24 +1,24 @@
-/** What the connections to NATS go through, for metrics and the log. */
+/** The state of the connections to NATS, for metrics and the log. */
 import type { Link } from "./link.js";
 
 export interface ConnectionLog {
-  info(facts: object, sentence: string): void;
-  warn(facts: object, sentence: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
 }
 
-/** Names of the connections in the log, by what they are for. */
+/** The connections' names in the log, by use. */
 const NAMES = {
   calls: "the connection to NATS",
   bulk: "the connection to NATS for lists and histories",
   feed: "the connection to NATS for live changes",
 };
 
-export class ConnectionFacts {
-  readonly connections: readonly LinkFacts[];
+export class ConnectionStats {
+  readonly connections: readonly LinkStats[];
 
   constructor(links: Readonly<Record<keyof typeof NAMES, Link>>, log: ConnectionLog) {
     this.connections = (["calls", "bulk", "feed"] as const).map(
-      (use) => new LinkFacts(use, NAMES[use], links[use], log),
+      (use) => new LinkStats(use, NAMES[use], links[use], log),
     );
   }
 
@@ -28,7 +28,7 @@ export class ConnectionFacts {
   }
 }
 
-class LinkFacts {
+class LinkStats {
   /** Since the start. */
   disconnects = 0;
   /** Since the start. */
@@ -45,12 +45,12 @@ class LinkFacts {
       if (isLost || link.connection.isClosed()) return;
       isLost = true;
       this.disconnects++;
-      log.warn({}, `${name} is lost`);
+      log.warn({}, `${name} was lost`);
     });
     link.onReconnect(() => {
       isLost = false;
       this.reconnects++;
-      log.info({}, `${name} is back`);
+      log.info({}, `${name} was re-established`);
     });
   }
 
