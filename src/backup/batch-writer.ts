@@ -1,8 +1,8 @@
 /**
  * Writes entries to a bucket in order and in batches. One batch is in flight while the next one fills.
  *
- * Each call names the bucket's expected revision. The service applies a prefix of its entries under the following revisions, and nothing if
- * the expected revision is wrong. After a failed call, the bucket therefore shows which entries were applied, and none is written twice.
+ * Each call names the bucket's expected revision. The service writes a prefix of the call's entries at the following revisions, or nothing
+ * if the expected revision is wrong. So after a failed call, the bucket shows which entries were applied, and none is written twice.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import {
@@ -21,14 +21,14 @@ import { BackupRefusedError } from "./refused.js";
 /** Well below the contract's 1,000 entries and the default 1.5 MiB message limit: a smaller batch is cheaper to retry. */
 const BATCH_ENTRIES_MAX = 500;
 const BATCH_BYTES_MAX = 256 * 1_024;
-/** Approximate framing bytes of an entry, besides its key, value and media type. */
+/** The approximate bytes of an entry besides its key, value and media type. */
 const OVERHEAD_BYTES = 16;
 
 /** Consecutive failed calls, none of them applied, before the import fails. */
 const FAILURES_MAX = 10;
 /** The same for conflicts with concurrent writers. */
 const CONFLICTS_MAX = 200;
-const FAILURE_PAUSE_MS = 500;
+const RETRY_DELAY_MS = 500;
 
 export interface BatchWriterOptions {
   readonly signal: AbortSignal;
@@ -56,20 +56,20 @@ export class BatchWriter {
   async put(entry: ImportedEntry): Promise<void> {
     const bytes = bytesOf(entry);
     if (this.batchBytes + bytes > BATCH_BYTES_MAX || this.batch.length === BATCH_ENTRIES_MAX)
-      await this.next();
+      await this.sendBatch();
     this.batch.push(entry);
     this.batchBytes += bytes;
   }
 
   /** Resolves when all entries are written. */
   async flush(): Promise<void> {
-    await this.next();
+    await this.sendBatch();
     await this.sending;
   }
 
   /** Throws BackupRefusedError if another client wrote to the bucket. */
-  async checkUndisturbed(): Promise<void> {
-    if ((await this.currentRevision()) !== this.revision) throw this.disturbed();
+  async checkUnmodified(): Promise<void> {
+    if ((await this.currentRevision()) !== this.revision) throw this.concurrentWriteError();
   }
 
   /** Whether the bucket's newest revision is this entry. */
@@ -83,22 +83,22 @@ export class BatchWriter {
     }
   }
 
-  private async next(): Promise<void> {
+  private async sendBatch(): Promise<void> {
     await this.sending;
     const { batch } = this;
     if (batch.length === 0) return;
     this.batch = [];
     this.batchBytes = 0;
     this.sending = this.send(batch);
-    // The next call rethrows it.
+    // The next put() or flush() rethrows it.
     this.sending.catch(() => undefined);
   }
 
   private async send(batch: readonly ImportedEntry[]): Promise<void> {
     let rest = batch;
     let failures = 0;
-    // Whether an earlier call with the same entries was, or still may be, applied.
-    let isInDoubt = false;
+    // Whether an earlier call with the same entries was applied, or still may be.
+    let isUncertain = false;
     while (rest.length > 0) {
       try {
         const bucket = this.kv.bucket(this.bucket);
@@ -106,24 +106,25 @@ export class BatchWriter {
         this.applied(rest, imported, revision);
         rest = rest.slice(imported);
         failures = 0;
-        isInDoubt = false;
+        isUncertain = false;
       } catch (error) {
         this.options.signal.throwIfAborted();
-        if (isTooMuchAtOnce(error) && rest.length > 1) {
+        if (isBatchTooLarge(error) && rest.length > 1) {
           const half = Math.ceil(rest.length / 2);
           await this.send(rest.slice(0, half));
           await this.send(rest.slice(half));
           return;
         }
         const isConflict = error instanceof KvConflictError;
-        if (!isUncertain(error) || ++failures > (isConflict ? CONFLICTS_MAX : FAILURES_MAX)) throw error;
-        if (isConflict && !isInDoubt) {
+        if (!isOutcomeUncertain(error) || ++failures > (isConflict ? CONFLICTS_MAX : FAILURES_MAX))
+          throw error;
+        if (isConflict && !isUncertain) {
           this.skipForeign(error.currentRevision);
           continue;
         }
-        isInDoubt = true;
-        if (!isConflict) await delay(FAILURE_PAUSE_MS, undefined, { signal: this.options.signal });
-        const imported = await this.settle(rest);
+        isUncertain = true;
+        if (!isConflict) await delay(RETRY_DELAY_MS, undefined, { signal: this.options.signal });
+        const imported = await this.resolveOutcome(rest);
         if (imported > 0) failures = 0;
         rest = rest.slice(imported);
       }
@@ -139,15 +140,15 @@ export class BatchWriter {
 
   /** Another client wrote up to this revision. */
   private skipForeign(revision: bigint): void {
-    if (!this.isShared) throw this.disturbed();
+    if (!this.isShared) throw this.concurrentWriteError();
     this.revision = revision;
   }
 
   /**
-   * Finds out how many entries of an uncertain call were applied: those stored under their expected revisions. The call may still be
-   * applied later; then the next call conflicts.
+   * Returns how many entries of an uncertain call were applied: those stored at their expected revisions. The call may still be applied
+   * later; in that case the next call conflicts.
    */
-  private async settle(entries: readonly ImportedEntry[]): Promise<number> {
+  private async resolveOutcome(entries: readonly ImportedEntry[]): Promise<number> {
     const first = this.revision + 1n;
     const revision = await this.currentRevision();
     if (revision < first) return 0;
@@ -161,13 +162,13 @@ export class BatchWriter {
     this.applied(entries, count, this.revision + BigInt(count));
     if (this.revision < revision) {
       // A replaced revision leaves no trace: it may be one of this import's, or another client's.
-      if (count < entries.length && !kept.has(this.revision + 1n)) throw this.disturbed();
+      if (count < entries.length && !kept.has(this.revision + 1n)) throw this.concurrentWriteError();
       this.skipForeign(revision);
     }
     return count;
   }
 
-  private disturbed(): BackupRefusedError {
+  private concurrentWriteError(): BackupRefusedError {
     return new BackupRefusedError(
       `Another client wrote to the bucket ${JSON.stringify(this.bucket)} during the import.`,
     );
@@ -191,8 +192,8 @@ export class BatchWriter {
   }
 }
 
-/** Whether it is unknown how much of a call was applied. `unavailable` means that nothing was, but an earlier attempt may have been. */
-function isUncertain(error: unknown): boolean {
+/** Whether it is unknown how much of a call was applied. `unavailable` counts too: the SDK may have made earlier attempts. */
+function isOutcomeUncertain(error: unknown): boolean {
   return (
     error instanceof KvConflictError ||
     error instanceof KvUnknownOutcomeError ||
@@ -201,8 +202,8 @@ function isUncertain(error: unknown): boolean {
   );
 }
 
-/** Whether the batch exceeds the service's message limit. Errors about a single entry carry a reason. */
-function isTooMuchAtOnce(error: unknown): boolean {
+/** Whether the batch exceeds the service's message limit. Errors about a single entry have a reason. */
+function isBatchTooLarge(error: unknown): boolean {
   return error instanceof KvError && error.code === "resource_exhausted" && error.reason === "";
 }
 

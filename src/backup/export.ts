@@ -1,11 +1,11 @@
 /**
- * Copies buckets into a backup, each as it was at one revision, while others write to it.
+ * Copies buckets into a backup, each as it was at one revision, while other clients write to it.
  *
  * The export reads a bucket's history through a watch. A revision that is replaced during the export may be gone before it is read, so the
  * export can't promise the state at the revision where it started. Instead it follows the changes up to a revision T such that:
  * T was the bucket's revision at some moment after everything up to a revision B was read, and no revision from B + 1 to T is missing.
- * A revision up to B that the export missed was replaced before that moment, hence by a revision up to T, which the backup has. The backup
- * therefore has all that the bucket kept at T. It may have older revisions too; the history limit drops them on restore.
+ * A revision up to B that the export missed was replaced before that moment, so by a revision up to T, which the backup has. The backup
+ * therefore has everything that the bucket kept at T. It may also have older revisions; on restore, the history limit removes them.
  * If nobody writes to the bucket, T is the end of its history, and nothing more is read.
  */
 import { setTimeout as delay } from "node:timers/promises";
@@ -71,7 +71,7 @@ const ROUNDS_MAX = 1_000;
 const ROUND_PAUSE_MS = 5;
 
 class BucketCopy {
-  /** Everything up to here that was still stored has been read. */
+  /** Every revision up to this one that was still stored has been read. */
   private position: bigint;
   /** T; undefined before the history has been read. */
   private target: bigint | undefined;
@@ -91,21 +91,21 @@ class BucketCopy {
 
   /** Copies the bucket; returns the revision that the copy represents. */
   async run(): Promise<bigint> {
-    let isWhole = this.position === 0n;
+    let readsHistory = this.position === 0n;
     for (let failures = 1; ; failures++) {
       try {
-        return await this.follow(isWhole);
+        return await this.follow(readsHistory);
       } catch (error) {
-        // With a ttl, changes during an interruption may have expired unseen. Read the whole history again.
+        // With a TTL, changes during an interruption may have expired before they were read: read the complete history again.
         const isGone = error instanceof KvOutOfRangeError && error.reason === "revision_compacted";
         if (!isGone || failures > FAILURES_MAX) throw error;
-        isWhole = true;
+        readsHistory = true;
       }
     }
   }
 
   /** Reads the history, or the changes after the position; skips what was already read. */
-  private async follow(isWhole: boolean): Promise<bigint> {
+  private async follow(readsHistory: boolean): Promise<bigint> {
     const { signal } = this.options;
     this.target = undefined;
     const watch = this.kv.bucket(this.info.name).watch([], {
@@ -113,25 +113,25 @@ class BucketCopy {
       marks: true,
       progressIntervalMs: PROGRESS_INTERVAL_MS,
       failuresMax: FAILURES_MAX,
-      ...(isWhole
+      ...(readsHistory
         ? { start: "history" }
         : { startRevision: this.position + 1n, bucketCreatedAt: this.info.createdAt }),
     });
     for await (const event of watch) {
-      if (await this.take(event)) return this.position;
+      if (await this.handle(event)) return this.position;
     }
     signal.throwIfAborted();
     throw new Error("The watch ended without an error.");
   }
 
-  /** Handles an event; returns true if the copy is complete at the position. */
-  private async take(event: WatchEvent): Promise<boolean> {
+  /** Returns true if the copy is complete at the position. */
+  private async handle(event: WatchEvent): Promise<boolean> {
     const { revision } = event;
     if (event instanceof ChangeEvent) {
       if (revision <= this.position) return false;
       if (this.target !== undefined) {
         if (revision !== this.position + 1n) this.hasGap = true;
-        // The target revision itself is no longer stored; this revision is past it.
+        // The entry of the target revision is no longer stored, and this one is past it.
         if (revision > this.target && (await this.isComplete())) return true;
       }
       await this.copy(event);

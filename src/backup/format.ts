@@ -20,18 +20,18 @@ export const FRAME_HEAD_BYTES = 8;
 /** Larger than the largest configurable value with its key. */
 const RECORD_BYTES_MAX = 16 * 1_048_576;
 
-/** What can be wrong with a file. `cut`: truncated. `version`: written by an incompatible version of this program. */
-export type BackupProblem = "not_a_backup" | "version" | "cut" | "damaged" | "checksum";
+/** `version`: an incompatible version of this program wrote the file. */
+export type BackupProblem = "not_a_backup" | "version" | "truncated" | "damaged" | "checksum";
 
 /** The file is not a complete, intact backup. The message says where and why. */
 export class BackupError extends Error {
   override readonly name = "BackupError";
   constructor(
     readonly problem: BackupProblem,
-    sentence: string,
+    message: string,
     options?: ErrorOptions,
   ) {
-    super(sentence, options);
+    super(message, options);
   }
 }
 
@@ -52,7 +52,7 @@ export function frameOf(record: NonNullable<MessageInitShape<typeof RecordSchema
   return { record: message, bytes };
 }
 
-/** The record length from a frame's header. Throws BackupError. `at`: the frame's offset. */
+/** The record's length, from the frame's header. `at`: the frame's offset, for the error. Throws BackupError. */
 export function recordBytes(head: Buffer, at: number): number {
   const length = head.readUInt32BE(0);
   if (length > RECORD_BYTES_MAX) throw damaged(at);
@@ -82,7 +82,7 @@ export function firstLineBytes(start: Buffer, isAll: boolean): number | undefine
   }
   if (FIRST_LINE.subarray(0, start.length).equals(start)) {
     if (!isAll) return undefined;
-    throw new BackupError("cut", "The file ends before its first record.");
+    throw new BackupError("truncated", "The file ends before its first record.");
   }
   if (start.length < FIRST_LINE_BYTES_MAX && !isAll) return undefined;
   throw new BackupError("not_a_backup", "The file is not an ironflow-kv backup.");

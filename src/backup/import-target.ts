@@ -1,9 +1,9 @@
 /**
  * A bucket that a backup is restored into.
  *
- * A bucket that the import creates carries a mark in its description until it is complete. The mark names the backup: it warns users that
- * the bucket is incomplete, and lets a resumed import recognise its own bucket. As no other client writes to it, its revision equals the
- * number of entries restored, and a resumed import continues after exactly those. The import sets limits and TTL at the end: earlier, they
+ * A bucket that the import creates has a mark in its description until it is complete. The mark names the backup. It warns users that the
+ * bucket is incomplete, and identifies the bucket to a resumed import. Because no other client writes to the bucket, its revision is the
+ * number of restored entries, and a resumed import continues after exactly those. The import sets limits and TTL at the end: earlier, they
  * could refuse or remove entries of the backup.
  */
 import type { BackupEntry, BucketBegin } from "../../gen/ironflow/kv/backup/v1/backup_pb.js";
@@ -120,34 +120,35 @@ export class ImportTarget {
     return this.plan.name;
   }
 
-  /** How many of the backup's entries the bucket has. */
+  /** The number of the backup's entries that the bucket has. */
   get entries(): number {
     if (this.state === "untouched") return this.seen;
     return Math.min(this.skip, this.seen) + this.writer.written;
   }
 
-  async take(entry: BackupEntry): Promise<void> {
+  async add(entry: BackupEntry): Promise<void> {
     const imported = importedEntryOf(entry);
     if (imported === undefined) return;
     this.seen++;
     if (this.state === "untouched" || this.seen < this.skip) return;
     if (this.seen > this.skip) await this.writer.put(imported);
-    else if (this.plan.kind === "own" && !(await this.writer.isNewest(imported))) throw this.foreign();
+    else if (this.plan.kind === "own" && !(await this.writer.isNewest(imported)))
+      throw this.foreignEntryError();
   }
 
-  /** Finishes the bucket: the backup has no more entries of it. */
+  /** Completes the bucket after its last entry in the backup. */
   async end(state: "complete" | "part"): Promise<void> {
     if (this.state === "untouched") return;
     await this.writer.flush();
     if (this.plan.kind !== "shared") {
-      if (this.seen < this.skip) throw this.foreign();
-      await this.writer.checkUndisturbed();
+      if (this.seen < this.skip) throw this.foreignEntryError();
+      await this.writer.checkUnmodified();
       await this.kv.updateBucket(this.name, settingsOf(this.begin), this.options);
     }
     this.state = state;
   }
 
-  private foreign(): BackupRefusedError {
+  private foreignEntryError(): BackupRefusedError {
     return new BackupRefusedError(
       `The bucket ${JSON.stringify(this.name)} has entries that are not in this backup: another client wrote to it. Delete it, and import it again.`,
     );

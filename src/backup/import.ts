@@ -39,7 +39,7 @@ export class BackupImport {
         this.options.signal.throwIfAborted();
         if (kind === "header") await this.plan(value.backupId, value.buckets);
         else if (kind === "bucketBegin") target = await this.begin(ledger);
-        else if (kind === "entry") await target?.take(value);
+        else if (kind === "entry") await target?.add(value);
         else if (kind === "bucketEnd") await target?.end("complete");
       }
     } catch (error) {
@@ -50,7 +50,7 @@ export class BackupImport {
     }
   }
 
-  /** Checks, before anything is written, that the backup has the wanted buckets and that each one may be written. */
+  /** Checks, before anything is written, that the backup has the requested buckets and that each may be restored. */
   private async plan(backupId: string, names: readonly string[]): Promise<void> {
     const { buckets, sections, signal } = this.options;
     const missing = buckets.find((name) => !names.includes(name));

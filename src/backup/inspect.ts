@@ -11,13 +11,13 @@ export interface Inspection {
 }
 
 /** Problems after which part of the file may still be restored. */
-const SALVAGEABLE: ReadonlySet<BackupProblem> = new Set<BackupProblem>(["cut", "damaged", "checksum"]);
+const SALVAGEABLE: ReadonlySet<BackupProblem> = new Set<BackupProblem>(["truncated", "damaged", "checksum"]);
 
 /** Checks a file. Throws if the file can't be read. */
 export async function inspectFile(path: string, options: SourceOptions = {}): Promise<Inspection> {
   const strict = await inspect(readBackupFile(path, options));
   if (strict.problem === undefined || !isSalvageable(strict.problem)) return strict;
-  // A strict decompressor drops its last output on failure; a tolerant second pass finds the intact part.
+  // A strict decompressor discards its last output on failure; a second, tolerant pass finds the intact part.
   const { ledger } = await inspect(readBackupFile(path, { ...options, isTolerant: true }));
   return { ledger, problem: strict.problem };
 }

@@ -1,7 +1,7 @@
 /**
- * Checks the order and checksums of a backup's records. Writer and reader share it, which keeps their notion of a complete file identical.
+ * Checks the order and checksums of a backup's records. Writer and reader share it, so they agree on what a complete file is.
  *
- * The order: a header; for each bucket that it names a begin, the entries by revision, an end; a footer. A checksum covers every byte:
+ * The order: a header; for each bucket that it names, a begin, the entries by revision, and an end; a footer. Checksums cover every byte:
  * the one in a bucket's end covers the bucket's frames; the one in the footer covers the first line, the header and the ends.
  */
 import { createHash, type Hash } from "node:crypto";
@@ -20,7 +20,7 @@ export interface Section {
   readonly begin: BucketBegin;
   /** Entries so far. */
   entries: number;
-  /** Those that an import writes: all except expiries. */
+  /** The entries that an import writes: all except expiries. */
   writes: number;
   lastRevision: bigint;
   /** Undefined: incomplete. */
@@ -44,7 +44,7 @@ export class Ledger {
     return last?.end === undefined ? last : undefined;
   }
 
-  /** The end record of the open bucket, which represents it at this revision. */
+  /** The end record of the open bucket. `revision`: the one whose state the backup has. */
   endOf(section: Section, revision: bigint): Frame {
     const sha256 = this.sectionHash?.copy().digest() ?? Buffer.alloc(0);
     return frameOf({ case: "bucketEnd", value: { revision, entries: BigInt(section.entries), sha256 } });
@@ -55,7 +55,7 @@ export class Ledger {
   }
 
   /** Checks the next frame and adds it. Throws BackupError if it is out of order or fails its checksum. */
-  take({ record: { record }, bytes }: Frame): void {
+  append({ record: { record }, bytes }: Frame): void {
     const at = this.bytes;
     if (this.isComplete || (this.header === undefined) !== (record.case === "header")) throw damaged(at);
     const { open } = this;
@@ -72,13 +72,13 @@ export class Ledger {
         this.sectionHash = createHash("sha256").update(bytes);
         break;
       case "entry":
-        this.takeEntry(open, record.value, bytes);
+        this.appendEntry(open, record.value, bytes);
         break;
       case "bucketEnd":
-        this.takeEnd(open, record.value, bytes);
+        this.appendEnd(open, record.value, bytes);
         break;
       case "footer":
-        this.takeFooter(record.value);
+        this.appendFooter(record.value);
         break;
       case undefined:
         throw damaged(at);
@@ -88,10 +88,10 @@ export class Ledger {
 
   /** Called at the end of the file. Throws BackupError if it is truncated. */
   finish(): void {
-    if (!this.isComplete) throw new BackupError("cut", `The file is truncated at byte ${this.bytes}.`);
+    if (!this.isComplete) throw new BackupError("truncated", `The file is truncated at byte ${this.bytes}.`);
   }
 
-  private takeEntry(open: Section | undefined, entry: BackupEntry, bytes: Uint8Array): void {
+  private appendEntry(open: Section | undefined, entry: BackupEntry, bytes: Uint8Array): void {
     const isKnown =
       entry.operation >= BackupOperation.PUT && entry.operation <= BackupOperation.EXPIRE && entry.key !== "";
     if (open === undefined || !isKnown || entry.revision <= open.lastRevision) throw damaged(this.bytes);
@@ -102,13 +102,13 @@ export class Ledger {
     this.entries++;
   }
 
-  private takeEnd(open: Section | undefined, end: BucketEnd, bytes: Uint8Array): void {
-    const isRight =
+  private appendEnd(open: Section | undefined, end: BucketEnd, bytes: Uint8Array): void {
+    const isValid =
       open !== undefined &&
       end.entries === BigInt(open.entries) &&
       end.revision >= open.lastRevision &&
       this.sectionHash?.digest().equals(end.sha256) === true;
-    if (!isRight) {
+    if (!isValid) {
       const name = open?.begin.name ?? "";
       throw new BackupError("checksum", `The checksum of the bucket ${JSON.stringify(name)} is wrong.`);
     }
@@ -116,16 +116,16 @@ export class Ledger {
     this.fileHash.update(bytes);
   }
 
-  private takeFooter(footer: Footer): void {
+  private appendFooter(footer: Footer): void {
     const expected = this.footerFields();
-    const isRight =
+    const isValid =
       this.sections.length === this.header?.buckets.length &&
       this.open === undefined &&
       footer.buckets === expected.buckets &&
       footer.entries === expected.entries &&
       footer.bytes === expected.bytes &&
       expected.sha256.equals(footer.sha256);
-    if (!isRight) throw new BackupError("checksum", "The checksum of the file is wrong.");
+    if (!isValid) throw new BackupError("checksum", "The checksum of the file is wrong.");
     this.isComplete = true;
   }
 

@@ -7,25 +7,26 @@ import type { Ledger } from "./ledger.js";
  * before that are intact.
  */
 export async function* readFrames(chunks: AsyncIterable<Uint8Array>, ledger: Ledger): AsyncGenerator<Frame> {
-  const buffer = new Incoming(chunks);
+  const buffer = new ChunkBuffer(chunks);
   let lineBytes: number | undefined;
-  while ((lineBytes = firstLineBytes(buffer.peekAll(), buffer.isEnded)) === undefined) await buffer.more();
-  buffer.take(lineBytes);
+  while ((lineBytes = firstLineBytes(buffer.peekAll(), buffer.isEnded)) === undefined)
+    await buffer.readMore();
+  buffer.consume(lineBytes);
   for (;;) {
     const at = ledger.bytes;
     if (!(await buffer.has(FRAME_HEAD_BYTES))) break;
     const length = FRAME_HEAD_BYTES + recordBytes(buffer.peek(FRAME_HEAD_BYTES), at);
     if (!(await buffer.has(length))) break;
-    const frame = parseFrame(buffer.take(length), at);
-    ledger.take(frame);
+    const frame = parseFrame(buffer.consume(length), at);
+    ledger.append(frame);
     yield frame;
   }
   if (buffer.length > 0 && ledger.isComplete) throw damaged(ledger.bytes);
   ledger.finish();
 }
 
-/** Buffers chunks that are not yet consumed. */
-class Incoming {
+/** Buffers chunks until they are consumed. */
+class ChunkBuffer {
   isEnded = false;
   private pieces: Buffer[] = [];
   private bytes = 0;
@@ -41,11 +42,11 @@ class Incoming {
 
   /** Waits for `count` bytes; false if the input ends first. */
   async has(count: number): Promise<boolean> {
-    while (this.bytes < count && !this.isEnded) await this.more();
+    while (this.bytes < count && !this.isEnded) await this.readMore();
     return this.bytes >= count;
   }
 
-  async more(): Promise<void> {
+  async readMore(): Promise<void> {
     const result = await this.source.next();
     if (result.done === true) {
       this.isEnded = true;
@@ -69,12 +70,12 @@ class Incoming {
     return joined.subarray(0, count);
   }
 
-  take(count: number): Buffer {
-    const taken = this.peek(count);
+  consume(count: number): Buffer {
+    const bytes = this.peek(count);
     const [first] = this.pieces;
     if (first === undefined || first.length === count) this.pieces.shift();
     else this.pieces[0] = first.subarray(count);
     this.bytes -= count;
-    return taken;
+    return bytes;
   }
 }

@@ -57,7 +57,7 @@ export function entryFrame({ key, value, revision, createdAt, operation, content
   });
 }
 
-/** What an import writes for an entry; undefined for an expiry, which leaves the key without a value anyway. */
+/** The entry that an import writes; undefined for an expiry, which can't be written: the key has no value in the restored bucket either. */
 export function importedEntryOf(entry: BackupEntry): ImportedEntry | undefined {
   const { key, value, contentType } = entry;
   switch (entry.operation) {

@@ -1,4 +1,4 @@
-/** The state of a bucket or file does not allow the operation; neither is damaged. The message says what to do. */
+/** The operation is not allowed in the current state of a bucket or file. The message says what to do. */
 export class BackupRefusedError extends Error {
   override readonly name = "BackupRefusedError";
 }

@@ -1,6 +1,6 @@
 /**
- * The destination of a backup. A file is written as `<file>.partial` and renamed when it is complete and on disk: a file under its final name
- * is complete, and an interrupted export can be resumed.
+ * The destination of a backup. A file is written as `<file>.partial`, and renamed when it is complete and on disk. So a file with the final
+ * name is complete, and an interrupted export can be resumed.
  */
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
@@ -16,13 +16,13 @@ import { readBackupFile } from "./source.js";
 
 export interface BackupSink {
   write(bytes: Uint8Array): Promise<void>;
-  /** Completes the backup; resolves when it is on disk under its final name. */
+  /** Completes the backup. Resolves when it is on disk under its final name. */
   commit(): Promise<void>;
-  /** Keeps an incomplete backup for a later resume. */
-  park(): Promise<void>;
+  /** Keeps the incomplete backup, so the export can be resumed. */
+  suspend(): Promise<void>;
 }
 
-/** A sink, and the ledger of what it already has. */
+/** A sink, and the ledger of the records that it already has. */
 export interface OpenSink {
   readonly sink: BackupSink;
   readonly ledger: Ledger;
@@ -32,7 +32,7 @@ export function partialName(file: string): string {
   return `${file}.partial`;
 }
 
-/** Starts a file; discards the leftover of an earlier export. */
+/** Creates the partial file; replaces that of an earlier export. */
 export async function createFile(file: string, isCompressed: boolean): Promise<OpenSink> {
   const sink = new FileSink(file, partialName(file), isCompressed, 0);
   await sink.write(FIRST_LINE);
@@ -53,8 +53,9 @@ export async function resumeFile(file: string, isCompressed: boolean): Promise<O
       await sink?.write(frame.bytes);
     }
   } catch (error) {
-    const isCut = error instanceof BackupError && (error.problem === "cut" || error.problem === "damaged");
-    if (!isCut) {
+    const isResumable =
+      error instanceof BackupError && (error.problem === "truncated" || error.problem === "damaged");
+    if (!isResumable) {
       await sink?.discard();
       throw error;
     }
@@ -71,7 +72,7 @@ class FileSink implements BackupSink {
 
   constructor(
     private readonly file: string,
-    /** The path until it is complete. */
+    /** The path until the file is complete. */
     private readonly path: string,
     isCompressed: boolean,
     start: number,
@@ -101,7 +102,7 @@ class FileSink implements BackupSink {
     await syncDirectory(dirname(this.file));
   }
 
-  async park(): Promise<void> {
+  async suspend(): Promise<void> {
     await this.end();
     if (this.path !== partialName(this.file)) await rename(this.path, partialName(this.file));
   }
@@ -118,7 +119,7 @@ class FileSink implements BackupSink {
   }
 }
 
-/** Makes a rename in the directory durable. */
+/** Syncs the directory, which makes a rename in it durable. */
 async function syncDirectory(path: string): Promise<void> {
   // Windows can't sync directories; NTFS journals names.
   if (process.platform === "win32") return;

@@ -28,7 +28,7 @@ export async function* readBackup(
 ): AsyncGenerator<Uint8Array> {
   const { start, all } = await peek(counted(input, options.onBytes), GZIP_MAGIC.length);
   if (start.equals(GZIP_MAGIC.subarray(0, 1)))
-    throw new BackupError("cut", "The compressed file is truncated.");
+    throw new BackupError("truncated", "The compressed file is truncated.");
   if (!start.subarray(0, GZIP_MAGIC.length).equals(GZIP_MAGIC)) {
     yield* all;
     return;
@@ -49,7 +49,7 @@ export async function* readBackup(
 function gzipProblem(error: unknown): unknown {
   const { code } = error as { code?: unknown };
   if (code === "Z_BUF_ERROR") {
-    return new BackupError("cut", "The compressed file is truncated.", { cause: error });
+    return new BackupError("truncated", "The compressed file is truncated.", { cause: error });
   }
   if (typeof code === "string" && code.startsWith("Z_")) {
     return new BackupError("damaged", "The compressed file is damaged.", { cause: error });

@@ -3,23 +3,23 @@ import type { Frame } from "./format.js";
 import type { Ledger } from "./ledger.js";
 import type { BackupSink } from "./sink.js";
 
-const PIECE_BYTES = 256 * 1_024;
+const CHUNK_BYTES = 256 * 1_024;
 
 export class BackupWriter {
-  private waiting: Uint8Array[] = [];
-  private waitingBytes = 0;
+  private buffered: Uint8Array[] = [];
+  private bufferedBytes = 0;
 
   constructor(
     private readonly sink: BackupSink,
     readonly ledger: Ledger,
   ) {}
 
-  /** Writes a record; undefined if it is only buffered. */
+  /** Writes a record. Returns undefined if it was only buffered. */
   put(frame: Frame): Promise<void> | undefined {
-    this.ledger.take(frame);
-    this.waiting.push(frame.bytes);
-    this.waitingBytes += frame.bytes.length;
-    return this.waitingBytes < PIECE_BYTES ? undefined : this.flush();
+    this.ledger.append(frame);
+    this.buffered.push(frame.bytes);
+    this.bufferedBytes += frame.bytes.length;
+    return this.bufferedBytes < CHUNK_BYTES ? undefined : this.flush();
   }
 
   async commit(): Promise<void> {
@@ -27,15 +27,15 @@ export class BackupWriter {
     await this.sink.commit();
   }
 
-  async park(): Promise<void> {
+  async suspend(): Promise<void> {
     await this.flush();
-    await this.sink.park();
+    await this.sink.suspend();
   }
 
   private async flush(): Promise<void> {
-    const piece = Buffer.concat(this.waiting);
-    this.waiting = [];
-    this.waitingBytes = 0;
-    if (piece.length > 0) await this.sink.write(piece);
+    const chunk = Buffer.concat(this.buffered);
+    this.buffered = [];
+    this.bufferedBytes = 0;
+    if (chunk.length > 0) await this.sink.write(chunk);
   }
 }

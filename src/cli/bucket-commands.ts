@@ -53,7 +53,8 @@ export function addBucketCommands(program: Command, run: RunVerb): void {
   ).action((name: string, flags: SettingFlags, command: Command) =>
     run(command, async (session) => {
       const settings = settingsOf(flags);
-      if (Object.keys(settings).length === 0) command.error("error: no setting to change; give at least one");
+      if (Object.keys(settings).length === 0)
+        command.error("error: no setting to change; set at least one, such as --ttl 1h");
       const info = await session.kv.updateBucket(name, settings, session);
       await session.print(bucketJson(info), () => bucketLines(info));
     }),

@@ -1,4 +1,4 @@
-/** The exit codes of the client's verbs, as `--help` lists them. Scripts rely on them: a code never changes its meaning. */
+/** The exit codes of the client commands, as `--help` lists them. Scripts rely on them: a code never changes its meaning. */
 import { CommanderError } from "commander";
 import { BackupRefusedError } from "../backup/refused.js";
 import { KvError } from "@ironflow-kv/client";
@@ -16,21 +16,21 @@ export const EXIT = {
   auth: 6,
   limit: 7,
   unknownOutcome: 8,
-  /** What shells report for a program ended by Ctrl-C. */
+  /** The exit code that shells report for a program ended by Ctrl-C. */
   interrupted: 130,
 } as const;
 
 /** For `--help`. */
 export const EXIT_CODES_HELP = `
 Exit codes:
-  0  done
-  1  failed for another reason, or not confirmed
-  2  wrong usage: an unknown option, a malformed name, key, filter or number
-  3  not found: the bucket, the key, or the revision
-  4  conflict: it exists already or has another revision; for import and export, a bucket or file in the wrong state
-  5  the service can't be reached, or did not answer in time
-  6  the API key is missing or unknown, or lacks permission
-  7  a limit was reached: the value is too large, the bucket is full, too many calls
+  0  success
+  1  any other failure, or not confirmed
+  2  usage error: an unknown option, or a malformed name, key, filter or number
+  3  not found: the bucket, the key or the revision
+  4  conflict: it already exists, or has another revision; for export and import, the file or bucket is in the wrong state
+  5  the service can't be reached, or did not respond in time
+  6  the API key is missing or invalid, or does not allow the call
+  7  a limit was reached: the value is too large, the bucket is full, or too many calls
   8  a write was sent and its outcome is unknown: read before you retry`;
 
 const EXIT_BY_CODE: Readonly<Partial<Record<KvErrorCode, number>>> = {

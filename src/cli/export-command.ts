@@ -1,4 +1,4 @@
-/** `export`: buckets into a file, or to standard output. */
+/** `export`: writes buckets to a file or standard output. */
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { Writable } from "node:stream";
@@ -61,8 +61,8 @@ export async function runExport(
     await copy(session, writer, infos);
     await writer.commit();
   } catch (error) {
-    // If even that fails, as on a full disk, the file is still valid up to its last complete record.
-    await writer.park().catch(() => undefined);
+    // Even if this fails, for example on a full disk, the file is valid up to its last complete record.
+    await writer.suspend().catch(() => undefined);
     if (isStream) throw error;
     const again = ["ironflow-kv export", ...names.map(shellWord), "--output", shellWord(output), "--resume"];
     throw stopped(session, error, `The data read so far is kept; resume with: ${again.join(" ")}`);
@@ -74,7 +74,7 @@ export async function runExport(
     bytes: ledger.bytes,
   };
   const sentence = `exported ${countOf(result.buckets, "bucket")}, ${countOf(result.entries, "entry", "entries")}, ${formatBytes(result.bytes)}`;
-  // Standard output carries the backup.
+  // Standard output has the backup, so report on standard error.
   if (isStream)
     session.io.stderr.write(session.json ? `${JSON.stringify(result)}\n` : `ironflow-kv: ${sentence}\n`);
   else await session.print(result, () => [`${sentence} to ${output}`]);
@@ -95,13 +95,13 @@ async function openSink(session: Session, flags: ExportFlags): Promise<OpenSink>
   }
   if (flags.force !== true && existsSync(output)) {
     throw new BackupRefusedError(
-      `The file ${output} exists; choose another name, or replace it with --force.`,
+      `The file ${output} exists; choose another name, or add --force to replace it.`,
     );
   }
   if (!existsSync(partialName(output)) || flags.force === true) return await createFile(output, isCompressed);
   if (flags.resume !== true) {
     throw new BackupRefusedError(
-      `An earlier export to ${output} was interrupted; resume it with --resume, or start over with --force.`,
+      `An earlier export to ${output} was interrupted; add --resume to continue it, or --force to start over.`,
     );
   }
   return await resumeFile(output, isCompressed);
@@ -149,12 +149,12 @@ class OutputSink implements BackupSink {
   commit(): Promise<void> {
     return Promise.resolve();
   }
-  park(): Promise<void> {
+  suspend(): Promise<void> {
     return Promise.resolve();
   }
 }
 
-/** The same, compressed. */
+/** A compressed backup on standard output. */
 class GzipSink implements BackupSink {
   private readonly gzip = createGzip();
   private readonly done: Promise<void>;
@@ -179,7 +179,7 @@ class GzipSink implements BackupSink {
     this.gzip.end();
     await this.done;
   }
-  park(): Promise<void> {
+  suspend(): Promise<void> {
     this.gzip.destroy();
     return Promise.resolve();
   }

@@ -1,4 +1,4 @@
-/** `import`: a backup, or some buckets of it, into the service. */
+/** `import`: restores a backup, or some of its buckets. */
 import type { Command } from "commander";
 import { stat } from "node:fs/promises";
 import { BackupImport } from "../backup/import.js";
@@ -35,7 +35,7 @@ export async function runImport(
   if (flags.skip > 0 && (flags.intoExisting !== true || names.length !== 1)) {
     command.error("error: --skip requires --into-existing and exactly one bucket");
   }
-  // Check the file before anything is written; standard input can't be read twice.
+  // Check the file before anything is written. Standard input can't be read twice.
   const inspection = isStream ? undefined : await checkedFile(session, file, flags);
   const progress = await startProgress(session, "import");
   const written = { entries: 0, bytes: 0 };

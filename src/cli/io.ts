@@ -1,4 +1,4 @@
-/** The streams and environment of the command line: the process's own from `main.ts`, substitutes in tests. */
+/** The streams and environment of the command line. `main.ts` passes those of the process, tests pass their own. */
 import { once } from "node:events";
 import type { Readable, Writable } from "node:stream";
 
@@ -7,11 +7,11 @@ export interface CliIo {
   readonly stdout: Writable & { readonly isTTY?: boolean; readonly columns?: number };
   readonly stderr: Writable & { readonly isTTY?: boolean };
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Aborted by Ctrl-C, if running verbs are to end gracefully rather than with the process. */
+  /** Aborted by Ctrl-C. Default: Ctrl-C ends the process. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The reader closed the pipe, as `head` does. Ends the command without an error. */
+/** The reader closed the pipe, as `head` does. The command ends with exit code 0. */
 export class OutputClosedError extends Error {
   override readonly name = "OutputClosedError";
 }

@@ -1,9 +1,9 @@
-/** The JSON that `--json` prints: the same shapes as the REST API, which makes scripts portable between the two. */
+/** The JSON that `--json` prints: the same as in the REST API, so scripts can switch between the two. */
 import type { BucketInfo, Entry } from "@ironflow-kv/client";
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** As the answer to GET .../buckets/{bucket}. */
+/** As in the response to GET .../buckets/{bucket}. */
 export function bucketJson(info: BucketInfo): Json {
   return {
     name: info.name,
@@ -22,7 +22,7 @@ export function bucketJson(info: BucketInfo): Json {
   };
 }
 
-/** As the answer to GET .../keys/{key}, with the media type. */
+/** As in the response to GET .../keys/{key}, plus the media type. */
 export function entryJson(entry: Entry): Json {
   return {
     key: entry.key,

@@ -1,17 +1,17 @@
-/** Shows the progress of a long run on standard error: a bar on a terminal, periodic lines elsewhere. */
+/** Shows the progress of a long command on standard error: a bar on a terminal, otherwise a line every 10 seconds. */
 import type { SingleBar } from "cli-progress";
 import type { Session } from "./session.js";
 
 const LINE_INTERVAL_MS = 10_000;
 
 export interface Progress {
-  /** `fraction`: 0 to 1. `text`: what was done so far, for people. */
+  /** `fraction`: 0 to 1. `text`: describes the progress. */
   update(fraction: number, text: () => string): void;
   /** Removes the bar. */
   stop(): void;
 }
 
-/** `label`: what is done, such as `export`. With --json nothing is shown. */
+/** `label`: the command, such as `export`. Shows nothing with --json. */
 export async function startProgress(session: Session, label: string): Promise<Progress> {
   const { stderr } = session.io;
   if (session.json) return { update: () => undefined, stop: () => undefined };

@@ -52,7 +52,7 @@ export function addReadCommands(program: Command, run: RunVerb): void {
   );
 }
 
-/** Writes only the bytes to a pipe. On a terminal, appends a line end and never writes bytes that could control the terminal. */
+/** To a pipe, writes exactly the bytes. To a terminal, adds a final line end, and never writes bytes that could control the terminal. */
 async function printValue(session: Session, value: Uint8Array): Promise<void> {
   if (!session.output.isTerminal) {
     await session.output.write(value);
@@ -61,7 +61,7 @@ async function printValue(session: Session, value: Uint8Array): Promise<void> {
   const text = showableText(value);
   if (text === undefined) {
     session.io.stderr.write(
-      `ironflow-kv: the value is ${value.length} bytes that are not printable text; redirect them to a file, or use --json\n`,
+      `ironflow-kv: the value is ${value.length} bytes that are not printable text; redirect the output to a file, or use --json\n`,
     );
     return;
   }

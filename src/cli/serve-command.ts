@@ -1,9 +1,9 @@
-/** `serve`: one flag for each setting. */
+/** `serve`: runs the service. Has one flag for each setting. */
 import { type Command, Option } from "commander";
 import type { Setting } from "../config/setting.js";
 import { givenFlags } from "./session.js";
 
-/** The text of each flag that was given, by the flag's name. */
+/** The values of the given flags, by name without the dashes. */
 export type ServeFlags = Readonly<Record<string, string | undefined>>;
 
 export function addServeCommand(
@@ -27,9 +27,11 @@ export function addServeCommand(
     flagByOption.set(former.attributeName(), formerFlag);
   }
   command.action(async (options: Record<string, string>) => {
-    // Options before the verb belong to the client. Ignoring an --api-key there would leave the service open.
+    // Options before `serve` are client options. Refuse them: ignoring an --api-key would leave the service open.
     if (Object.keys(givenFlags(program)).length > 0) {
-      command.error("error: put the options of serve after the verb: ironflow-kv serve --port 9123");
+      command.error(
+        "error: an option stands before serve; put the options after it: ironflow-kv serve --port 9123",
+      );
     }
     const flags: Record<string, string> = {};
     for (const [name, value] of Object.entries(options)) flags[flagByOption.get(name) ?? name] = value;

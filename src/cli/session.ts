@@ -1,4 +1,4 @@
-/** One run of a client's verb: its options, its client, and where its output goes. */
+/** One run of a client command: its options, its SDK client and its output. */
 import { createInterface } from "node:readline/promises";
 import { type Command, Option } from "commander";
 import {
@@ -27,11 +27,11 @@ export interface Session {
   readonly io: CliIo;
   /** Print JSON. */
   readonly json: boolean;
-  /** Aborted by Ctrl-C, and when the reader of the output has closed it. */
+  /** Aborted by Ctrl-C, and when the reader of the output closes it. */
   readonly signal: AbortSignal;
   /** Colours text if colours are enabled. */
   paint(text: string, colour: Colour): string;
-  /** Prints the value as one line of JSON, or else the human-readable lines. */
+  /** Prints the value as one line of JSON with --json, otherwise the lines. */
   print(value: unknown, lines: () => readonly string[]): Promise<void>;
   /** Asks for confirmation on a terminal; throws NotConfirmedError unless the answer is yes. */
   confirm(question: string, isConfirmed: boolean | undefined): Promise<void>;
@@ -42,7 +42,7 @@ export class NotConfirmedError extends Error {
   override readonly name = "NotConfirmedError";
 }
 
-/** Adds the options that every client verb accepts. They may precede the verb too. */
+/** Adds the options of every client command. They are also accepted before the command. */
 export function addClientOptions(command: Command): Command {
   return command
     .option("-s, --server <url>", "the service (or IRONFLOW_SERVER; default http://localhost:9123)")
@@ -59,7 +59,7 @@ export function addClientOptions(command: Command): Command {
     .option("--no-color", "no colours (or NO_COLOR)");
 }
 
-/** The options given on the command line; those nearest to the verb take precedence. Excludes defaults, which would override given ones. */
+/** The options on the command line, without defaults. If one is given twice, the one after the command takes precedence. */
 export function givenFlags(command: Command): ClientFlags {
   const given: Record<string, unknown> = {};
   for (let at: Command | null = command; at !== null; at = at.parent) {

@@ -1,19 +1,19 @@
-/** Errors of a run that stopped midway, with advice on how to resume it. */
+/** Errors of a command that stopped midway, with advice on how to resume it. */
 import type { Session } from "./session.js";
 import { printable } from "./text.js";
 
-/** Exits with the code of its cause, but prints its own sentence. */
+/** An error with its own message and the exit code of its cause. */
 export class StoppedError extends Error {
   override readonly name = "StoppedError";
   constructor(
     override readonly cause: unknown,
-    sentence: string,
+    message: string,
   ) {
-    super(sentence);
+    super(message);
   }
 }
 
-/** The error to throw for a run that stopped. Ctrl-C ends a command without an error message; the advice is printed here. */
+/** The error to throw for a command that stopped. After Ctrl-C, which ends a command without an error message, prints the advice. */
 export function stopped(session: Session, error: unknown, advice: string): unknown {
   if (session.signal.aborted) {
     session.io.stderr.write(`ironflow-kv: ${printable(`Interrupted. ${advice}`)}\n`);

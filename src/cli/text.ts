@@ -1,22 +1,22 @@
-/** Human-readable text: tables, one-line previews of values, colours. Never returns terminal control characters from data. */
+/** Human-readable text: tables, one-line previews of values, colours. Escapes control characters in data. */
 
-// C0 and C1 controls, and bidirectional formatting marks: a value must not rewrite the lines above it.
+// C0 and C1 controls and bidirectional formatting characters: a value must not control the terminal.
 // eslint-disable-next-line no-control-regex -- matches them on purpose
-const STEERING = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+const CONTROL_CHARACTERS = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
-/** Escapes control characters, which keeps the text on one line. */
+/** The text with control characters escaped: one printable line. */
 export function printable(text: string): string {
-  return text.replace(STEERING, (character) => {
+  return text.replace(CONTROL_CHARACTERS, (character) => {
     const short = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }[character];
     return short ?? `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
   });
 }
 
-/** Decodes bytes that are safe to show on a terminal: UTF-8 without control characters other than tabs and line ends. Else undefined. */
+/** Decodes bytes if they are safe to show on a terminal: UTF-8 without control characters, except tabs and line ends. */
 export function showableText(bytes: Uint8Array): string | undefined {
   try {
     const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-    return text.replace(/[\t\r\n]/g, "").search(STEERING) < 0 ? text : undefined;
+    return text.replace(/[\t\r\n]/g, "").search(CONTROL_CHARACTERS) < 0 ? text : undefined;
   } catch {
     return undefined;
   }
@@ -50,13 +50,13 @@ export function table(header: readonly string[], rows: readonly (readonly (strin
   );
 }
 
-/** Names and values, one pair a line. */
+/** Aligned names and values, one pair per line. */
 export function pairs(rows: readonly (readonly [string, string | number])[]): string[] {
   const width = Math.max(...rows.map(([name]) => name.length));
   return rows.map(([name, value]) => `${name.padEnd(width)}  ${printable(String(value))}`.trimEnd());
 }
 
-/** Characters rather than UTF-16 units; wide scripts may still be misaligned. */
+/** Counts code points. Columns with wide characters may be misaligned. */
 function widthOf(text: string): number {
   return Array.from(text).length;
 }

@@ -23,7 +23,7 @@ const BYTES_BY_UNIT: Readonly<Record<string, number>> = {
   tib: 2 ** 40,
 };
 
-/** Milliseconds of `90s`, `30m`, `1h30m`, `7d`; a bare number is seconds. For commander: throws InvalidArgumentError. */
+/** Parses `90s`, `30m`, `1h30m` or `7d`; a bare number is in seconds. Throws commander's InvalidArgumentError, as do all parsers here. */
 export function parseDurationMs(text: string): number {
   if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1_000;
   if (!/^(\d+(\.\d+)?(ms|[smhdw]))+$/.test(text)) {
@@ -39,11 +39,11 @@ export function parseDurationMs(text: string): number {
 /** A duration greater than 0, for time limits. */
 export function parseTimeoutMs(text: string): number {
   const milliseconds = parseDurationMs(text);
-  if (milliseconds <= 0) throw new InvalidArgumentError("Expected more than 0.");
+  if (milliseconds <= 0) throw new InvalidArgumentError("Expected a duration of more than 0.");
   return milliseconds;
 }
 
-/** Bytes of `512`, `64KiB`, `10MB`: kB, MB, GB are powers of 1,000, KiB, MiB, GiB of 1,024. */
+/** Parses `512`, `64KiB` or `10MB`. kB, MB and GB are powers of 1,000; KiB, MiB and GiB are powers of 1,024. */
 export function parseBytes(text: string): number {
   const match = /^(\d+(?:\.\d+)?) ?([a-z]*)$/i.exec(text);
   const factor = BYTES_BY_UNIT[match?.[2]?.toLowerCase() ?? "?"];
@@ -69,7 +69,7 @@ export function parseCount(text: string): number {
   return Number(parseRevision(text));
 }
 
-/** `1h30m` for 5,400 seconds; `-` for 0, which means forever. */
+/** Formats 5,400 seconds as `1h30m`; 0, which means forever, as `-`. */
 export function formatSeconds(seconds: number): string {
   if (seconds === 0) return "-";
   let restMs = Math.round(seconds * 1_000);
@@ -83,7 +83,7 @@ export function formatSeconds(seconds: number): string {
   return text;
 }
 
-/** `1.5 MiB`; but `10 MB` for a round number of megabytes. */
+/** Formats as `1.5 MiB`, or as `10 MB` for a whole number of megabytes. */
 export function formatBytes(bytes: number): string {
   const isRoundOfThousands = bytes > 0 && bytes % 1_000_000 === 0 && bytes % 1_048_576 !== 0;
   const step = isRoundOfThousands ? 1_000 : 1_024;

@@ -48,7 +48,7 @@ export async function inspectWithProgress(session: Session, file: string): Promi
   }
 }
 
-/** A sentence that says which part of a damaged backup can be restored. */
+/** Describes the part of a damaged backup that can be restored. */
 export function salvageSentence({ ledger }: Inspection): string {
   const complete = ledger.sections.filter(({ end }) => end !== undefined);
   const { open } = ledger;

@@ -1,4 +1,4 @@
-/** `watch`: one line for each change, until Ctrl-C. */
+/** `watch`: prints one line per change, until Ctrl-C. */
 import { type Command, Option } from "commander";
 import type { ChangeEvent, KvError, WatchOptions } from "@ironflow-kv/client";
 import type { RunVerb } from "./bucket-commands.js";
@@ -47,7 +47,7 @@ async function watch(
   filters: readonly string[],
   flags: WatchFlags,
 ): Promise<void> {
-  // A watch waits indefinitely for the service; this call reports at once if it is unreachable.
+  // A watch retries forever if the service is unreachable; this call fails.
   await session.kv.getBucketInfo(bucket, session);
   const options: WatchOptions & { marks?: false } = {
     signal: session.signal,
@@ -67,12 +67,12 @@ async function watch(
   }
 }
 
-/** Reports on the terminal that the watch was interrupted: once per cause, not once per attempt. */
+/** Prints interruptions of the watch on the terminal: once per cause, not per attempt. */
 function interruptionNotice(session: Session): (error: KvError) => void {
   let last = "";
   return (error) => {
     if (session.io.stderr.isTTY === true && error.message !== last) {
-      session.io.stderr.write(`ironflow-kv: ${printable(error.message)} Trying to resume.\n`);
+      session.io.stderr.write(`ironflow-kv: ${printable(error.message)} Reconnecting.\n`);
     }
     last = error.message;
   };

@@ -13,7 +13,7 @@ interface ValueFlags {
 }
 
 const VALUE_HELP = `
-The value is read from the argument, from --file, or, for - or with neither, from standard input.`;
+The value is the argument, or the content of --file. If it is - or missing, it is read from standard input.`;
 
 export function addWriteCommands(program: Command, run: RunVerb): void {
   withValue(program.command("put <bucket> <key> [value]").description("write a value")).action(
@@ -109,11 +109,11 @@ async function valueOf(
   flags: ValueFlags,
 ): Promise<Storable> {
   if (value !== undefined && flags.file !== undefined)
-    command.error("error: give a value or --file, not both");
+    command.error("error: a value and --file are both set; use one of them");
   const source = value ?? flags.file ?? "-";
   if (source === "-") {
     if (value === undefined && flags.file === undefined && session.io.stdin.isTTY === true) {
-      command.error("error: give a value, --file, or - for standard input");
+      command.error("error: the value is missing; add it, --file, or - for standard input");
     }
     return await buffer(session.io.stdin);
   }

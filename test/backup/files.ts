@@ -13,7 +13,7 @@ export function sampleFrames(): Frame[] {
   const ledger = new Ledger();
   const frames: Frame[] = [];
   const put = (frame: Frame): void => {
-    ledger.take(frame);
+    ledger.append(frame);
     frames.push(frame);
   };
   put(headerFrame("0123456789abcdef0123456789abcdef", ["one", "two"]));

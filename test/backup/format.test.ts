@@ -67,7 +67,7 @@ describe("what is not whole", () => {
   it("is told by a cut at any byte, with what stands before it", async () => {
     for (let length = 0; length < FILE.length; length++) {
       const { ledger, problem } = await inspected(FILE.subarray(0, length));
-      expect(problem, `${length} bytes`).toMatchObject({ problem: "cut" });
+      expect(problem, `${length} bytes`).toMatchObject({ problem: "truncated" });
       const whole = ENDS.filter((end) => end <= length).length;
       const entries = FRAMES.slice(0, whole).filter(({ record }) => record.record.case === "entry").length;
       expect(ledger.entries, `${length} bytes`).toBe(entries);
@@ -99,7 +99,7 @@ describe("what is not whole", () => {
     ["a much newer format", "ironflow-kv backup 12345\n", "version", /newer version/],
     ["another kind of file", "SQLite format 3\0", "not_a_backup", /not an ironflow-kv backup/],
     ["a short text", "hello", "not_a_backup", /not an ironflow-kv backup/],
-    ["nothing", "", "cut", /before its first record/],
+    ["nothing", "", "truncated", /before its first record/],
   ])("detects %s", async (_, start, problem, sentence) => {
     const file = start === "" ? Buffer.alloc(0) : Buffer.concat([Buffer.from(start), FILE.subarray(21)]);
     expect((await inspected(start === "hello" ? Buffer.from(start) : file)).problem).toMatchObject({
@@ -155,7 +155,7 @@ describe("what is not whole", () => {
 describe("a ledger", () => {
   it("is not complete before the footer", () => {
     const ledger = new Ledger();
-    for (const frame of FRAMES.slice(0, -1)) ledger.take(frame);
+    for (const frame of FRAMES.slice(0, -1)) ledger.append(frame);
     expect(() => ledger.finish()).toThrow(/truncated/);
   });
 });

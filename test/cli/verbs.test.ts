@@ -99,7 +99,9 @@ describe("values", () => {
     expect((await bucket.get("k")).text()).toBe("");
     const nothing = await cli(["put", name, "k"], onTerminal);
     expect(nothing).toMatchObject({ exitCode: 2 });
-    expect(nothing.stderr).toBe("ironflow-kv: give a value, --file, or - for standard input\n");
+    expect(nothing.stderr).toBe(
+      "ironflow-kv: the value is missing; add it, --file, or - for standard input\n",
+    );
   });
 
   it("ends a text with a line end on a terminal, and speaks in sentences there", async () => {
