@@ -1,10 +1,10 @@
 /**
- * The SDK from one end to the other: buckets, values, conditional writes, history, and a watch.
+ * A tour of the SDK: buckets, values, conditional writes, history and a watch.
  *
  *   npm run build && npm start &
  *   node dist/examples/sdk.js
  *
- * IRONFLOW_SERVER names another service, IRONFLOW_API_KEY its key.
+ * Set IRONFLOW_SERVER to use another service, and IRONFLOW_API_KEY if it requires a key.
  */
 import { createClient, KvConflictError, KvNotFoundError } from "@ironflow-kv/client";
 
@@ -12,7 +12,7 @@ const ironflow = createClient({ serverUrl: process.env.IRONFLOW_SERVER ?? "http:
 const kv = ironflow.kv();
 
 const info = await kv.createBucket({ name: "sessions", ttlSeconds: 3600, history: 5 });
-console.log(`made ${info.name}: entries live ${info.ttlSeconds} s, ${info.history} revisions each`);
+console.log(`created ${info.name}: entries live ${info.ttlSeconds} s, ${info.history} revisions per key`);
 
 const buckets = await kv.listBuckets();
 console.log(`buckets: ${buckets.map((one) => one.name).join(", ")}`);
@@ -22,14 +22,14 @@ await bucket.put("user:123", { name: "Alice" }); // objects as JSON, strings and
 const entry = await bucket.get("user:123"); // entry.value bytes; entry.json(), entry.text(); entry.revision
 console.log(`user:123 is ${entry.text()} at revision ${entry.revision}`);
 
-// Only one of two writers wins: the other learns the current revision, and decides anew.
+// If two writers update the same revision, one succeeds. The other gets the current revision and can decide again.
 const { revision } = await bucket.create("k", "v");
 await bucket.update("k", "v2", revision);
 try {
   await bucket.update("k", "v3", revision);
 } catch (error) {
   if (!(error instanceof KvConflictError)) throw error;
-  console.log(`too late: k is at revision ${error.currentRevision}, not ${revision}`);
+  console.log(`conflict: k is at revision ${error.currentRevision}, not ${revision}`);
 }
 await bucket.delete("k");
 const history = await bucket.history("k");
@@ -41,7 +41,7 @@ const keys = await bucket.listKeys("user.*");
 const stats = await kv.getBucketInfo("sessions"); // stats.values keys, stats.bytes bytes
 console.log(`${keys.join(", ")}: ${keys.length} of ${stats.values} keys`);
 
-// A watch gives the present values, then each change. It ends with its signal, and resumes by itself otherwise.
+// A watch emits the current values, then each change. It resumes automatically until its signal aborts.
 const controller = new AbortController();
 const { signal } = controller;
 for await (const event of bucket.watch("user.>", { signal })) {
@@ -50,7 +50,7 @@ for await (const event of bucket.watch("user.>", { signal })) {
   else controller.abort();
 }
 
-const gone = await bucket.get("user.7").catch((error: unknown) => error);
-console.log(gone instanceof KvNotFoundError ? "user.7 is gone" : "user.7 is still there");
+const result = await bucket.get("user.7").catch((error: unknown) => error);
+console.log(result instanceof KvNotFoundError ? "user.7 was deleted" : "user.7 still exists");
 
 await kv.deleteBucket("sessions");

@@ -1,4 +1,4 @@
-// Compares the contract with that of the commit before: a change that breaks clients fails. The first commit has nothing to compare with.
+// Fails if the contract has a breaking change since the previous commit (BREAKING_BASE). Skipped if that commit has no contract.
 import { execFileSync, spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,7 +16,7 @@ const before = mkdtempSync(join(tmpdir(), "ironflow-contract-"));
 try {
   const archive = execFileSync("git", ["archive", base, "proto"], { cwd: root, maxBuffer: 64 << 20 });
   execFileSync("tar", ["-x", "-C", before], { input: archive });
-  // The same modules on both sides, or buf won't compare. (A link to the whole node_modules would not be followed.)
+  // buf needs the same modules on both sides. (It does not follow a link to node_modules.)
   for (const path of [
     "buf.yaml",
     "node_modules/protobufjs/google",

@@ -1,5 +1,5 @@
-// Compiles packages/, src/ and gen/, bundles the command and the embeddable service (loading hundreds of modules takes most of a start), and marks
-// the command executable. Does nothing if no source changed since the last build.
+// Compiles packages/, src/ and gen/, and bundles the command and the embeddable service: most of a start would be spent loading hundreds of
+// modules. Does nothing if no source has changed since the last build.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -8,8 +8,8 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const main = `${root}dist/src/main.js`;
-/** Packages that find files of their own, or that the program around ours shares with us. */
-const APART = new Set([
+/** Packages that are not bundled: they load their own files, or the program that embeds the service shares them. */
+const EXTERNAL_PACKAGES = new Set([
   "pino",
   "pino-pretty",
   "@opentelemetry/api",
@@ -19,7 +19,7 @@ const APART = new Set([
   "commander",
 ]);
 
-/** Everything that the build reads. */
+/** The inputs of the build. */
 const SOURCES = [
   "src",
   "gen",
@@ -30,26 +30,28 @@ const SOURCES = [
   "tsconfig.json",
   "tsconfig.build.json",
 ];
-/** Our packages, in the order of their dependencies. */
+/** The workspace packages, in dependency order. */
 const PACKAGES = ["http2", "client"];
-/** Holds the hash of the sources of the last complete build. */
+/** Contains the hash of the sources of the last complete build. */
 const STAMP = `${root}dist/.sources`;
 
 const hash = hashOfSources();
 if (isBuilt()) process.exit(0);
-process.stderr.write("Building ironflow-kv: a few seconds, only after a change of its sources.\n");
+process.stderr.write(
+  "Building ironflow-kv. This takes a few seconds, and only after its sources have changed.\n",
+);
 rmSync(`${root}dist`, { recursive: true, force: true });
 run("node_modules/typescript/bin/tsc", "-p", `${root}tsconfig.build.json`);
-// The examples and the benchmarks import our packages by their names.
+// The examples and the benchmarks import the workspace packages by name.
 run("node_modules/typescript/bin/tsc", "-p", `${root}packages/http2/tsconfig.json`);
 run("packages/client/scripts/build.mjs");
-// Loaded here: a build with nothing to do ends sooner.
+// Imported here, so a build with nothing to do ends sooner.
 const { rolldown } = await import("rolldown");
 const bundle = await rolldown({
   input: [main, `${root}dist/src/embed.js`],
   platform: "node",
-  external: (id) => id.startsWith("node:") || APART.has(id),
-  // Our packages are bundled from this compilation, so that they share the generated code.
+  external: (id) => id.startsWith("node:") || EXTERNAL_PACKAGES.has(id),
+  // Bundle the workspace packages from this compilation, so all of it shares one copy of the generated code.
   resolve: {
     alias: Object.fromEntries(
       PACKAGES.map((one) => [`@ironflow-kv/${one}`, `${root}dist/packages/${one}/src/index.js`]),
@@ -95,7 +97,7 @@ function run(script, ...args) {
   execFileSync(process.execPath, [`${root}${script}`, ...args], { stdio: "inherit" });
 }
 
-/** The licences of the packages whose code is among what was packed. */
+/** The licences of all bundled packages. */
 function licensesOf(chunks) {
   const folders = new Set();
   for (const { moduleIds = [] } of chunks) {

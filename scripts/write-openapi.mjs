@@ -1,4 +1,4 @@
-// Writes web/openapi.json from the contract, with its comments, which the generated code does not have. Run after a build.
+// Generates web/openapi.json from the contract and its comments, which the generated code does not have. Run it after a build.
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";

@@ -1,4 +1,4 @@
-/** Builds the program with Go, which checks the source against its own checksum database. */
+/** Builds the program with Go, which verifies the source with the Go checksum database. */
 import { join } from "node:path";
 import { run } from "./run.mjs";
 

@@ -1,8 +1,8 @@
 /**
- * The last resort where there is neither Python nor Go: an older program from npm.
+ * Installs an older version of the program from npm: the last resort without Python and Go.
  *
- * It is a project of its own in `embedded/`, pinned by its lock file: the package supports one platform only, and asks for a newer Node
- * than it needs, so as an ordinary dependency it would break installs on other systems, and as an optional one npm skips it.
+ * `embedded/` is a separate npm project with its own lock file. The package supports only one platform and requires a newer Node version
+ * than it needs: as a dependency it would break installations on other systems, and npm skips it as an optional dependency.
  */
 import { accessSync, constants, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,11 +10,11 @@ import { run } from "./run.mjs";
 
 const TIMEOUT_MS = 180_000;
 
-/** Settings of the npm that runs us which would send the nested one elsewhere, or make it install nothing. */
-const NOT_FOR_NESTED =
+/** Settings of the outer npm that must not apply to the nested one: they change where or whether it installs. */
+const OUTER_NPM_SETTINGS =
   /^npm_config_(global|location|prefix|dry_run|package_lock_only|workspaces?|include_workspace_root|omit|package_lock)$/i;
 
-/** Installs the package where it is not installed. Resolves with the version of the program. */
+/** Installs the package unless it is installed. Resolves with the version of the program. */
 export async function fromNpm({ directory, platform, env }) {
   const { package: name, program } = platform.npm;
   const version = presentVersion(directory, name, program);
@@ -25,7 +25,7 @@ export async function fromNpm({ directory, platform, env }) {
   return installed;
 }
 
-/** The version of the package, where it is the one that the lock file pins. */
+/** The installed version, if it is the one in the lock file. */
 function presentVersion(directory, name, program) {
   const path = join("node_modules", name);
   try {
@@ -39,10 +39,10 @@ function presentVersion(directory, name, program) {
 }
 
 async function npmCi(directory, env) {
-  const environment = Object.entries(env).filter(([name]) => !NOT_FOR_NESTED.test(name));
-  // Within npm, the same npm; within another package manager, or outside, the one on PATH.
-  const within = env.npm_execpath ?? "";
-  const npm = within.endsWith("npm-cli.js") ? [process.execPath, within] : ["npm"];
+  const environment = Object.entries(env).filter(([name]) => !OUTER_NPM_SETTINGS.test(name));
+  // Use the npm that runs this script; under another package manager, or without one, the npm on PATH.
+  const outer = env.npm_execpath ?? "";
+  const npm = outer.endsWith("npm-cli.js") ? [process.execPath, outer] : ["npm"];
   const flags = [
     "--prefix",
     directory,

