@@ -124,7 +124,7 @@ async function start(
     limits: config.limits,
     tls,
     clientCertificates: config.tlsClientAuth,
-    handlers: doors,
+    handler: doors,
     onFault: (error) => log.error({ err: error }, "a request could not be handled"),
   }).catch((error: unknown) => {
     throw new Error(listenSentence(error, config.host, config.port, "PORT"), { cause: error });

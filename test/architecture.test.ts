@@ -19,13 +19,6 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   cli: ["cli", "backup", "config"],
 };
 
-/** The last imports against the arrows: the handlers use the listener's request and response classes. */
-const BACKWARD = new Set([
-  "src/protocol/doors.ts",
-  "src/protocol/rest/lists.ts",
-  "src/protocol/rest/send.ts",
-]);
-
 const files = readdirSync(join(ROOT, "src"), { recursive: true, encoding: "utf8" })
   .map((file) => `src/${file.replaceAll("\\", "/")}`)
   .filter((file) => file.endsWith(".ts"));
@@ -97,7 +90,6 @@ describe("the arrows between the folders", () => {
     expect(allowed, `src/${folder} has no rule; add one`).toBeDefined();
     for (const { target } of importsOf(file)) {
       const [top, second] = target.split("/");
-      if (BACKWARD.has(file) && second === "listener") continue;
       const place = top === "gen" ? "gen" : top === "src" ? second : `outside: ${target}`;
       expect(allowed, `${file} imports ${target}`).toContain(place);
     }
@@ -108,6 +100,20 @@ describe("the arrows between the folders", () => {
       /\bprocess\.(env|argv|exit|exitCode|on|once|stdin|stdout|stderr|chdir)\b/.test(withoutComments(file)),
     );
     expect(touching.filter((file) => file !== "src/main.ts")).toEqual([]);
+  });
+
+  it("only the listener and the WebSocket handshake know Node's HTTP classes", () => {
+    const users = files.filter((file) =>
+      /\b(IncomingMessage|ServerResponse|ServerHttp2Stream|Http2Server(Request|Response))\b/.test(
+        withoutComments(file),
+      ),
+    );
+    expect(users.filter((file) => !file.startsWith("src/listener/"))).toEqual(["src/protocol/exchange.ts"]);
+  });
+
+  it("the protocols cast no type by way of unknown, and tell no transports apart by their fields", () => {
+    const casting = files.filter((file) => /as unknown as|"stream" in /.test(withoutComments(file)));
+    expect(casting.filter((file) => /^src\/(protocol|listener|config|[^/]*\.ts$)/.test(file))).toEqual([]);
   });
 
   it("only link.ts subscribes at a NATS connection: there exceptions of callbacks are caught", () => {

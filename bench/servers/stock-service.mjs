@@ -5,7 +5,7 @@ import { loadConfig } from "../../dist/src/config/config.js";
 import { createJetStreamStore } from "../../dist/src/nats/store.js";
 import { Feeds } from "../../dist/src/nats/feed/feeds.js";
 import { WatchHubs } from "../../dist/src/nats/watch/hubs.js";
-import { createConnectAdapter } from "../../dist/src/protocol/connect.js";
+import { createStockAdapter } from "../../dist/src/protocol/stock-adapter.js";
 import { Health } from "../../dist/src/service/health.js";
 import { createRegistry } from "../../dist/src/service/registry.js";
 import { connectStorage } from "../../dist/src/storage.js";

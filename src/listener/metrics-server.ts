@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { Limits } from "../kv/limits.js";
+import { NodeHttp1Exchange } from "./http1/node-exchange.js";
 import { answerMetrics, type MetricsOptions } from "../protocol/metrics.js";
 
 export interface MetricsServer {
@@ -25,7 +26,8 @@ export async function serveMetrics(
     },
     (request, response) => {
       if (request.url === "/metrics") {
-        void answerMetrics(request, response, { ...options, access: undefined });
+        const exchange = new NodeHttp1Exchange(request, response);
+        void answerMetrics(exchange, { ...options, access: undefined });
       } else {
         response.writeHead(404).end();
       }

@@ -1,10 +1,8 @@
 /** CORS (https://fetch.spec.whatwg.org/#http-cors-protocol) for every protocol: which web pages may call and read responses. */
 import { cors as connect } from "@connectrpc/connect";
 import type { IncomingHttpHeaders } from "node:http";
+import type { Exchange, Fields } from "./exchange.js";
 import { isLoopbackOrigin } from "./loopback.js";
-
-/** Headers by lower-case name. */
-type HeaderFields = Record<string, string>;
 
 export interface CorsOptions {
   /**
@@ -14,27 +12,16 @@ export interface CorsOptions {
   readonly allowedOrigins: readonly string[] | "*" | undefined;
 }
 
-/** The common subset of Node's HTTP/1.1 and HTTP/2 compatibility classes that CORS needs. */
-interface CorsRequest {
-  readonly method?: string | undefined;
-  readonly headers: IncomingHttpHeaders;
-}
-interface CorsResponse {
-  setHeader(name: string, value: string): unknown;
-  writeHead(status: number): unknown;
-  end(): unknown;
-}
-
 export interface Cors {
   /**
-   * Sets the response's CORS headers. Answers a preflight and returns true. Call it before anything else is written. Ignores requests without
-   * `Origin`.
+   * Adds the CORS headers to the exchange's common fields. Answers a preflight and returns true. Call it before anything else is written.
+   * Ignores requests without `Origin`.
    */
-  apply(request: CorsRequest, response: CorsResponse): boolean;
+  apply(exchange: Exchange): boolean;
   /** The response headers for a request, for handlers that write their own. Undefined: none. */
-  headersFor(headers: IncomingHttpHeaders): HeaderFields | undefined;
+  headersFor(headers: IncomingHttpHeaders): Fields | undefined;
   /** The headers of the 204 that answers a preflight; undefined if the request is not a preflight. */
-  preflightHeaders(method: string | undefined, headers: IncomingHttpHeaders): HeaderFields | undefined;
+  preflightHeaders(method: string | undefined, headers: IncomingHttpHeaders): Fields | undefined;
   /** Whether this origin may make cross-origin calls. True without an origin. */
   allows(origin: string | undefined): boolean;
   /**
@@ -84,10 +71,10 @@ export function createCors(options: CorsOptions): Cors {
     return allowedOrigins === undefined && isLoopbackOrigin(origin);
   };
 
-  const headersFor = (headers: IncomingHttpHeaders): HeaderFields | undefined => {
+  const headersFor = (headers: IncomingHttpHeaders): Fields | undefined => {
     const { origin } = headers;
     // With a list, responses vary by origin, also for origins not on it and for requests without one.
-    const vary: HeaderFields | undefined = origins === "*" ? undefined : { vary: "Origin" };
+    const vary: Fields | undefined = origins === "*" ? undefined : { vary: "Origin" };
     if (origin === undefined || !allows(origin)) return vary;
     return {
       ...vary,
@@ -114,15 +101,12 @@ export function createCors(options: CorsOptions): Cors {
       !allows(origin) && origin !== `http://${authority}` && origin !== `https://${authority}`,
     headersFor,
     preflightHeaders,
-    apply(request, response) {
-      const preflight = preflightHeaders(request.method, request.headers);
-      const fields = preflight ?? headersFor(request.headers);
-      if (fields !== undefined) {
-        for (const name in fields) response.setHeader(name, fields[name] ?? "");
-      }
+    apply(exchange) {
+      const preflight = preflightHeaders(exchange.method, exchange.headers);
+      const fields = preflight ?? headersFor(exchange.headers);
+      if (fields !== undefined) exchange.commonFields = { ...exchange.commonFields, ...fields };
       if (preflight === undefined) return false;
-      response.writeHead(204);
-      response.end();
+      exchange.respond(204, exchange.commonFields);
       return true;
     },
   };

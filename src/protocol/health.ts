@@ -1,20 +1,20 @@
 /** GET /healthz and /readyz, for probes. Neither needs an API key, and neither reveals details. */
-import type { ServerResponse } from "node:http";
-import type { Http2ServerResponse } from "node:http2";
 import type { Health } from "../service/health.js";
+import type { Exchange } from "./exchange.js";
+import { send } from "./send.js";
 
 /** Answers a probe. /healthz: the process is alive. /readyz: it accepts calls, and its storage responds. */
 export async function answerHealth(
   path: "/healthz" | "/readyz",
-  response: ServerResponse | Http2ServerResponse,
+  exchange: Exchange,
   health: Health,
 ): Promise<void> {
   if (path === "/healthz") {
-    answer(response, 200, "ok");
+    answer(exchange, 200, "ok");
   } else if (await health.isServing()) {
-    answer(response, 200, "ready");
+    answer(exchange, 200, "ready");
   } else {
-    answer(response, 503, whyNotServing(health));
+    answer(exchange, 503, whyNotServing(health));
   }
 }
 
@@ -23,9 +23,7 @@ function whyNotServing(health: Health): string {
   return health.hasStorageFailed() ? "storage failed: waiting for its disk" : "storage unavailable";
 }
 
-function answer(response: ServerResponse | Http2ServerResponse, status: number, word: string): void {
-  response.statusCode = status;
-  response.setHeader("content-type", "text/plain; charset=utf-8");
-  response.setHeader("cache-control", "no-store");
-  response.end(`${word}\n`);
+function answer(exchange: Exchange, status: number, word: string): void {
+  const headers = { "content-type": "text/plain; charset=utf-8", "cache-control": "no-store" };
+  send(exchange, { status, headers, body: `${word}\n` });
 }

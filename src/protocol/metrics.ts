@@ -2,10 +2,10 @@
 import { KvError } from "../kv/errors.js";
 import type { AccessControl } from "../service/principal.js";
 import { toConnectError } from "../service/errors.js";
-import type { Request, Response } from "./rest/body.js";
-import { Refusal, refusalOf } from "./rest/errors.js";
+import type { Exchange } from "./exchange.js";
+import { Refusal, refusalOf, sendRefusal } from "./rest/errors.js";
 import type { FaultLog } from "./rest/handler.js";
-import { send, sendRefusal } from "./rest/send.js";
+import { send } from "./send.js";
 
 export interface MetricsOptions {
   /** The metrics in version 0.0.4 of the text format. */
@@ -16,22 +16,19 @@ export interface MetricsOptions {
 }
 
 /** Never rejects. */
-export async function answerMetrics(
-  request: Request,
-  response: Response,
-  options: MetricsOptions,
-): Promise<void> {
+export async function answerMetrics(exchange: Exchange, options: MetricsOptions): Promise<void> {
+  const { method, headers } = exchange;
   try {
-    checkAccess(request, options.access);
-    if (request.method !== "GET" && request.method !== "HEAD") {
+    checkAccess(exchange, options.access);
+    if (method !== "GET" && method !== "HEAD") {
       throw new Refusal(
         405,
         "method_not_allowed",
-        `${request.method ?? ""} is not allowed at /metrics; it allows GET and HEAD.`,
+        `${method} is not allowed at /metrics; it allows GET and HEAD.`,
         { allow: "GET, HEAD" },
       );
     }
-    send(request, response, {
+    send(exchange, {
       status: 200,
       headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8", "cache-control": "no-store" },
       body: await options.metricsText(),
@@ -40,16 +37,16 @@ export async function answerMetrics(
     const refusal =
       refusalOf(error) ??
       refusalOf(
-        toConnectError(error, request.headers["x-request-id"]?.toString(), (fault) =>
+        toConnectError(error, headers["x-request-id"]?.toString(), (fault) =>
           options.log.error({ err: fault }, "failed to collect the metrics"),
         ),
       );
-    if (refusal !== undefined) sendRefusal(request, response, refusal);
+    if (refusal !== undefined) sendRefusal(exchange, refusal);
   }
 }
 
-function checkAccess(request: Request, access: MetricsOptions["access"]): void {
-  const caller = access?.callerOf({ header: (name) => request.headers[name]?.toString() });
+function checkAccess({ headers }: Exchange, access: MetricsOptions["access"]): void {
+  const caller = access?.callerOf({ header: (name) => headers[name]?.toString() });
   if (caller === undefined || caller.may("admin", "*")) return;
   throw new KvError(
     "permission_denied",

@@ -3,9 +3,9 @@
  * calls do.
  */
 import { existsSync, readFileSync } from "node:fs";
-import type { ServerResponse } from "node:http";
-import type { Http2ServerResponse } from "node:http2";
 import { fileURLToPath } from "node:url";
+import type { Exchange } from "./exchange.js";
+import { send } from "./send.js";
 
 interface StaticFile {
   readonly type: string;
@@ -26,21 +26,19 @@ const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-ancestors 'none'";
 
 /** Serves these files; returns false for any other path. */
-export function createStaticFiles(): (
-  method: string,
-  path: string,
-  response: ServerResponse | Http2ServerResponse,
-) => boolean {
+export function createStaticFiles(): (exchange: Exchange, path: string) => boolean {
   const files = loadFiles();
-  return (method, path, response) => {
+  return (exchange, path) => {
+    const { method } = exchange;
     const file = method === "GET" || method === "HEAD" ? files.get(path) : undefined;
     if (file === undefined) return false;
-    response.setHeader("content-type", file.type);
-    response.setHeader("content-security-policy", POLICY);
-    response.setHeader("x-content-type-options", "nosniff");
-    response.setHeader("cache-control", "no-cache");
-    if (method === "HEAD") response.end();
-    else response.end(file.data);
+    const headers = {
+      "content-type": file.type,
+      "content-security-policy": POLICY,
+      "x-content-type-options": "nosniff",
+      "cache-control": "no-cache",
+    };
+    send(exchange, { status: 200, headers, body: file.data });
     return true;
   };
 }

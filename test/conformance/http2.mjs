@@ -69,25 +69,17 @@ process.exit(failed.length === 0 && cases.length > 100 ? 0 : 1);
 async function startListener() {
   const { listen } = await import(join(ROOT, "dist/src/listener/listener.js"));
   const { DEFAULT_LIMITS } = await import(join(ROOT, "dist/src/kv/limits.js"));
-  const unused = (_request, response) => response.end();
   return listen({
     host: "127.0.0.1",
     port: 0,
     limits: DEFAULT_LIMITS,
     tls: undefined,
-    handlers: {
-      onHttp1: unused,
-      onHttp1Continue: unused,
-      onUpgrade: (_request, socket) => socket.destroy(),
-      onHttp2(stream) {
-        const answer = () => {
-          stream.respond(200, { "content-type": "text/plain" }, false);
-          if (stream.headers[":method"] === "HEAD") stream.end();
-          else stream.end(Buffer.from("It works.\n"));
-        };
-        if (stream.isRequestComplete) answer();
-        else stream.listener = { receive: () => undefined, received: answer, abandon: () => undefined };
+    handler: {
+      handle(exchange) {
+        const received = () => exchange.respond(200, { "content-type": "text/plain" }, "It works.\n");
+        exchange.read({ receive: () => undefined, received });
       },
+      handleUpgrade: ({ socket }) => socket.destroy(),
     },
   });
 }

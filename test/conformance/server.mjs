@@ -14,10 +14,9 @@ import { createConformanceService } from "./service.mjs";
 
 const [descriptorFile, mode, compiled] = process.argv.slice(2);
 const { DEFAULT_LIMITS } = await load("kv/limits.js");
-const { nodeCallOf } = await load("protocol/node-stream.js");
-const { createStockHandler } = await load("protocol/connect.js");
+const { createStockHandler } = await load("protocol/stock-adapter.js");
 const { createFastPath } = await load("protocol/fast-path.js");
-const { listen } = await load("server.js");
+const { listen } = await load("listener/listener.js");
 const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, readFileSync(descriptorFile)));
 const serviceDesc = registry.getService("connectrpc.conformance.v1.ConformanceService");
 const service = createConformanceService(registry);
@@ -55,18 +54,16 @@ const listener = await listen({
           : {}),
       }
     : undefined,
-  handlers: {
-    onHttp1(incoming, response) {
-      noteQuery(incoming.method, incoming.url, incoming.headers);
-      if (!fastPath?.handleHttp1(incoming, response)) stock(incoming, response);
+  handler: {
+    handle(exchange) {
+      noteQuery(exchange);
+      if (!fastPath?.handle(exchange)) stock(exchange);
     },
-    onHttp2(stream) {
-      const { headers } = stream;
-      noteQuery(headers[":method"], headers[":path"], headers);
-      if (!fastPath?.handleHttp2(stream)) stock(...nodeCallOf(stream));
+    handleSimple(exchange) {
+      noteQuery(exchange);
+      return fastPath?.handleUnary(exchange) === true;
     },
-    onHttp1Continue: (incoming, response) => stock(incoming, response),
-    onUpgrade: (_request, socket) => socket.destroy(),
+    handleUpgrade: ({ socket }) => socket.destroy(),
   },
 });
 
@@ -141,7 +138,7 @@ function fastRegistry() {
   };
 }
 
-function noteQuery(method, target, headers) {
+function noteQuery({ method, target, headers }) {
   if (method === "GET") queries.set(headers, new URL(target, "http://localhost").searchParams);
 }
 

@@ -70,6 +70,14 @@ function request(method: string, path: string, headers: Record<string, string> =
   return `${method} ${path} HTTP/1.1\r\n${lines.join("")}${length}\r\n${body}`;
 }
 
+const SERVICE = "/ironflow.kv.v1.KeyValueService";
+/** A GetRequest of bucket "b" and key "k" in its envelope. */
+const GRPC_WEB_GET = "\0\0\0\0\x06\n\x01b\x12\x01k";
+
+function rpc(method: string, body: string, headers: Record<string, string> = {}): string {
+  return request("POST", `${SERVICE}/${method}`, { "Content-Type": "application/json", ...headers }, body);
+}
+
 const GET = request("GET", `${KEYS}/k`);
 
 /** The response without the headers that differ each time. */
@@ -93,10 +101,22 @@ describe("a response", () => {
     ["a deletion", request("DELETE", `${KEYS}/nobody`)],
     ["a method that is not allowed", request("POST", `${KEYS}/k`, {}, "v")],
     ["no route", request("GET", "/api/v1/nobody")],
+    ["an entry over Connect", rpc("Get", '{"bucket":"b","key":"k"}')],
+    ["an error over Connect", rpc("Get", '{"bucket":"b","key":"nobody"}')],
+    ["a malformed message over Connect", rpc("Get", "{")],
+    ["an entry over gRPC-Web", rpc("Get", GRPC_WEB_GET, { "Content-Type": "application/grpc-web+proto" })],
+    [
+      "an entry by a GET of Connect",
+      request(
+        "GET",
+        `${SERVICE}/Get?encoding=json&message=%7B%22bucket%22%3A%22b%22%2C%22key%22%3A%22k%22%7D`,
+      ),
+    ],
+    ["a watch over Connect that fails", rpc("Watch", "", { "Content-Type": "application/connect+json" })],
   ])("for %s is the same with and without Node's server", async (_name, text) => {
     const [past, node] = [await RawClient.open(), await RawClient.open()];
     past.socket.write(text);
-    // This header makes the request not plain, and changes nothing else.
+    // This header makes the request not simple, and changes nothing else.
     node.socket.write(text.replace("Host: x", "Host: x\r\nTE: trailers"));
     expect(comparable(await past.answer())).toEqual(comparable(await node.answer()));
     past.socket.destroy();
@@ -187,15 +207,13 @@ describe("a connection", () => {
       port: 0,
       limits: { ...DEFAULT_LIMITS, idleTimeoutMs: 500 },
       tls: undefined,
-      handlers: {
-        onPlain({ url }, response) {
-          response.answer(200, {}, undefined, url === "/long" ? body : "ok");
+      handler: {
+        handleSimple(exchange) {
+          exchange.respond(200, {}, exchange.target === "/long" ? body : "ok");
           return true;
         },
-        onHttp1: () => expect.unreachable(),
-        onHttp1Continue: () => expect.unreachable(),
-        onUpgrade: () => expect.unreachable(),
-        onHttp2: () => expect.unreachable(),
+        handle: () => expect.unreachable(),
+        handleUpgrade: () => expect.unreachable(),
       },
     });
     const agent = new Agent({ keepAlive: true });

@@ -12,10 +12,10 @@ import {
   type WatchRequest,
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { ErrorDetailSchema } from "../../gen/ironflow/kv/v1/types_pb.js";
-import { nodeCallOf } from "../../src/protocol/node-stream.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
-import { createConnectAdapter } from "../../src/protocol/connect.js";
+import type { Exchange } from "../../src/protocol/exchange.js";
 import { createFastPath } from "../../src/protocol/fast-path.js";
+import { createStockAdapter } from "../../src/protocol/stock-adapter.js";
 import { REQUEST_ID_HEADER, requestIdOf } from "../../src/protocol/request-id.js";
 import { type Listener, listen } from "../../src/listener/listener.js";
 import type { BoundMethod, CallInput, MessageStream, ServiceRegistry } from "../../src/service/calls.js";
@@ -125,11 +125,11 @@ export async function startTestServer(isFast: boolean): Promise<TestServer> {
   const limits = { ...DEFAULT_LIMITS, messageBytesMax: MESSAGE_BYTES_MAX };
   const logged: unknown[] = [];
   const log = { error: (...entry: unknown[]) => void logged.push(entry) };
-  const adapter = createConnectAdapter({ registry, limits, log });
+  const adapter = createStockAdapter({ registry, limits, log });
   // The doors give every answer its request's id; the fast path does so itself.
-  const stock: typeof adapter = (request, response) => {
-    response.setHeader(REQUEST_ID_HEADER, requestIdOf(request.headers));
-    adapter(request, response);
+  const stock = (exchange: Exchange): void => {
+    exchange.commonFields = { [REQUEST_ID_HEADER]: requestIdOf(exchange.headers) };
+    adapter(exchange);
   };
   const fast = createFastPath({ registry, limits, log });
   let taken = 0;
@@ -138,17 +138,17 @@ export async function startTestServer(isFast: boolean): Promise<TestServer> {
     port: 0,
     limits,
     tls: undefined,
-    handlers: {
-      onHttp1(request, response) {
-        if (isFast && fast.handleHttp1(request, response)) taken++;
-        else stock(request, response);
+    handler: {
+      handle(exchange) {
+        if (isFast && fast.handle(exchange)) taken++;
+        else stock(exchange);
       },
-      onHttp2(stream) {
-        if (isFast && fast.handleHttp2(stream)) taken++;
-        else stock(...nodeCallOf(stream));
+      handleSimple(exchange) {
+        const isTaken = isFast && fast.handleUnary(exchange);
+        if (isTaken) taken++;
+        return isTaken;
       },
-      onHttp1Continue: stock,
-      onUpgrade: (_request, socket) => socket.destroy(),
+      handleUpgrade: ({ socket }) => socket.destroy(),
     },
   });
   return {

@@ -1,16 +1,16 @@
 /** Stopping: what connected clients see of it on each HTTP version, and how long it may take. */
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { Agent, type IncomingMessage, request, type ServerResponse } from "node:http";
+import { Agent, type IncomingMessage, request } from "node:http";
 import { mkdtemp, rm } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
-import type { PlainResponse } from "../../src/listener/http1/plain-response.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import { type Listener, listen } from "../../src/listener/listener.js";
+import type { Exchange } from "../../src/protocol/exchange.js";
 import {
   ACK,
   END_HEADERS,
@@ -34,20 +34,18 @@ afterEach(async () => {
 
 const LONG = "x".repeat(30_000_000);
 
-/** A listener whose requests the test answers, bypassing Node's server if `isPlain`. */
+/** A listener whose requests the test answers, bypassing Node's server if `isSimple`. */
 async function startListener(
-  isPlain = false,
-): Promise<{ listener: Listener; waiting: ((text: string) => void)[]; urls: (string | undefined)[] }> {
-  const urls: (string | undefined)[] = [];
+  isSimple = false,
+): Promise<{ listener: Listener; waiting: ((text: string) => void)[]; urls: string[] }> {
+  const urls: string[] = [];
   const waiting: ((text: string) => void)[] = [];
-  const answer = (url: string | undefined, response: ServerResponse | PlainResponse): void => {
-    const send = (text: string): void => {
-      if ("answer" in response) response.answer(200, {}, undefined, text);
-      else response.end(text);
-    };
-    urls.push(url);
-    if (url === "/wait") waiting.push(send);
-    else send(url === "/long" ? LONG : "ok");
+  const handle = (exchange: Exchange): void => {
+    const { target } = exchange;
+    const send = (text: string): void => exchange.respond(200, {}, text);
+    urls.push(target);
+    if (target === "/wait") waiting.push(send);
+    else send(target === "/long" ? LONG : "ok");
   };
   const refuse = (): never => {
     throw new Error("not expected");
@@ -57,15 +55,13 @@ async function startListener(
     port: 0,
     limits: DEFAULT_LIMITS,
     tls: undefined,
-    handlers: {
-      onHttp1: (incoming, response) => answer(incoming.url, response),
-      onPlain(incoming, response) {
-        if (isPlain) answer(incoming.url, response);
-        return isPlain;
+    handler: {
+      handle,
+      handleSimple(exchange) {
+        if (isSimple) handle(exchange);
+        return isSimple;
       },
-      onHttp1Continue: refuse,
-      onUpgrade: refuse,
-      onHttp2: refuse,
+      handleUpgrade: refuse,
     },
   });
   cleanUp.push(() => listener.drain(0));
@@ -90,9 +86,9 @@ async function get(url: string, agent: Agent): Promise<IncomingMessage & { reado
 describe.each([
   ["that bypasses Node's server", true],
   ["on Node's server", false],
-])("a client of HTTP/1.1 %s", (_name, isPlain) => {
+])("a client of HTTP/1.1 %s", (_name, isSimple) => {
   it("gets Connection: close with the next response on its kept connection", async () => {
-    const { listener } = await startListener(isPlain);
+    const { listener } = await startListener(isSimple);
     const agent = keptConnection();
     expect((await get(listener.url, agent)).headers.connection).toBe("keep-alive");
     listener.announceStop();
@@ -103,7 +99,7 @@ describe.each([
   });
 
   it("gets a pending response complete, with Connection: close", async () => {
-    const { listener, waiting } = await startListener(isPlain);
+    const { listener, waiting } = await startListener(isSimple);
     const answer = get(`${listener.url}/wait`, keptConnection());
     await expect.poll(() => waiting.length).toBe(1);
     const drained = listener.drain(60_000);
@@ -113,7 +109,7 @@ describe.each([
   });
 
   it("gets a response that it is still reading completely", async () => {
-    const { listener } = await startListener(isPlain);
+    const { listener } = await startListener(isSimple);
     const outgoing = request(`${listener.url}/long`, { agent: keptConnection() }).end();
     const [answer] = (await once(outgoing, "response")) as [IncomingMessage];
     const idle = connect(listener.port, "127.0.0.1").resume();
@@ -128,7 +124,7 @@ describe.each([
   });
 
   it("gets its final response complete, and later requests are not processed", async () => {
-    const { listener, waiting, urls } = await startListener(isPlain);
+    const { listener, waiting, urls } = await startListener(isSimple);
     const client = connect(listener.port, "127.0.0.1");
     const ask = (url: string): void => void client.write(`GET ${url} HTTP/1.1\r\nHost: x\r\n\r\n`);
     ask("/wait");
@@ -146,7 +142,7 @@ describe.each([
   });
 
   it("that pipelines without reading has its requests processed one at a time", async () => {
-    const { listener, waiting, urls } = await startListener(isPlain);
+    const { listener, waiting, urls } = await startListener(isSimple);
     const client = connect(listener.port, "127.0.0.1").resume();
     client.on("error", () => undefined);
     client.write("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1_000));
@@ -159,7 +155,7 @@ describe.each([
   });
 
   it("is disconnected after the drain deadline", async () => {
-    const { listener, waiting } = await startListener(isPlain);
+    const { listener, waiting } = await startListener(isSimple);
     const outgoing = request(`${listener.url}/wait`, { agent: false }).end();
     const failed = once(outgoing, "error");
     await expect.poll(() => waiting.length).toBe(1);

@@ -10,9 +10,11 @@ import {
 } from "node:net";
 import { BucketService } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
 import { KeyValueService } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
-import { nodeCallOf } from "../../src/protocol/node-stream.js";
 import { Http2Server } from "@ironflow-kv/http2";
 import { DEFAULT_LIMITS, type Limits } from "../../src/kv/limits.js";
+import { NodeHttp1Exchange } from "../../src/listener/http1/node-exchange.js";
+import { NodeUpgrade } from "../../src/listener/http1/node-upgrade.js";
+import { StreamExchange } from "../../src/listener/http2/stream-exchange.js";
 import { createCors } from "../../src/protocol/cors.js";
 import { createPageGuard } from "../../src/protocol/page-guard.js";
 import { createRestHandler } from "../../src/protocol/rest/handler.js";
@@ -80,19 +82,19 @@ export async function startBridge(
   const log = { error: ({ err }: { err: unknown }) => void faults.push(err) };
   const cors = createCors({ allowedOrigins: options.allowedOrigins ?? "*" });
   const rest = createRestHandler({ registry, limits, cors, log });
-  const http1 = createServer((request, response) => rest.handle(request, response));
-  http1.on("checkContinue", (request, response) => rest.handle(request, response, true));
-  http1.on(
-    "upgrade",
-    createWatchUpgrade({
-      registry,
-      limits,
-      pageGuard: createPageGuard(cors, () => false),
-      log,
-      answerWithoutUpgrade: (request, response) => rest.handle(request, response),
-    }),
+  const http1 = createServer((request, response) => rest.handle(new NodeHttp1Exchange(request, response)));
+  http1.on("checkContinue", (request, response) =>
+    rest.handle(new NodeHttp1Exchange(request, response, true)),
   );
-  const sessions = new Http2Server({ limits, onStream: (stream) => rest.handle(...nodeCallOf(stream)) });
+  const upgrade = createWatchUpgrade({
+    registry,
+    limits,
+    pageGuard: createPageGuard(cors, () => false),
+    log,
+    answerWithoutUpgrade: (exchange) => rest.handle(exchange),
+  });
+  http1.on("upgrade", (request, socket, head) => upgrade(new NodeUpgrade(request, socket, head)));
+  const sessions = new Http2Server({ limits, onStream: (stream) => rest.handle(new StreamExchange(stream)) });
   const http2 = createNetServer((socket) => {
     socket.on("error", () => undefined);
     sessions.accept(socket);

@@ -1,5 +1,6 @@
 /** What a stream shares with its handler and with its connection. */
 import type { IncomingHttpHeaders } from "node:http";
+import type { Duplex } from "node:stream";
 import type { FrameWriter } from "./frame-writer.js";
 import type { RequestStream } from "./stream.js";
 
@@ -37,6 +38,7 @@ export interface StreamOptions {
 
 /** What a stream uses of its connection. */
 export interface StreamConnection {
+  readonly socket: Duplex;
   readonly writer: FrameWriter;
   /** Counts consumed bytes, so that the peer may send more on the connection. */
   consume(bytes: number): void;

@@ -1,11 +1,11 @@
 /**
- * An HTTP/1.1 connection that bypasses Node's server, which takes several times as long per request. It serves plain requests only
- * (`plain-request.ts`). At the first request that is not plain, or that the handler declines, the connection moves to Node's server for good:
+ * An HTTP/1.1 connection that bypasses Node's server, which takes several times as long per request. It serves simple requests only
+ * (`simple-request.ts`). At the first request that is not simple, or that the handler declines, the connection moves to Node's server for good:
  * malformed and slow requests, bodies in several chunks, upgrades, pipelines.
  */
 import type { Socket } from "node:net";
-import { headLengthOf, type PlainHead, type PlainRequest, readPlainHead } from "./plain-request.js";
-import { PlainResponse } from "./plain-response.js";
+import { SimpleExchange, type SimpleRequest } from "./simple-exchange.js";
+import { headLengthOf, readSimpleHead, type SimpleHead } from "./simple-request.js";
 
 const CACHED_HEAD_BYTES_MAX = 1_024;
 
@@ -19,7 +19,7 @@ export interface FastHttp1ConnectionOptions {
   /** Whether the next response must close the connection. */
   readonly isStopping: () => boolean;
   /** Handles a request. Returns false, having written nothing, if Node's server must handle it. */
-  readonly handle: (request: PlainRequest, response: PlainResponse) => boolean;
+  readonly handle: (exchange: SimpleExchange) => boolean;
   /** Hands the connection to Node's server. The unhandled bytes are back in the socket's read buffer. */
   readonly handOff: (socket: Socket) => void;
   readonly onClosed: (connection: FastHttp1Connection) => void;
@@ -29,12 +29,12 @@ export class FastHttp1Connection {
   /** When the client last drained a response, or the connection opened. */
   private idleSinceMs = performance.now();
   private hasAnswered = false;
-  /** The response in progress. */
-  private response: PlainResponse | undefined;
+  /** The request in progress. */
+  private exchange: SimpleExchange | undefined;
   /** Bytes received while a response is in progress. */
   private held: Buffer | undefined;
   private lastText = "";
-  private lastHead: PlainHead | undefined;
+  private lastHead: SimpleHead | undefined;
   private readonly onData = (chunk: Buffer): void => this.receive(chunk);
   private readonly onDrain = (): void => {
     this.idleSinceMs = performance.now();
@@ -43,7 +43,7 @@ export class FastHttp1Connection {
   private readonly onHeld = (): void => this.receiveHeld();
   private readonly onClose = (): void => {
     this.options.onClosed(this);
-    this.response?.close();
+    this.exchange?.close();
   };
 
   constructor(
@@ -59,14 +59,14 @@ export class FastHttp1Connection {
   /** Closes the connection if it has been idle for too long. (`destroyStalledSockets` closes those that do not drain a response.) */
   closeIfIdle(nowMs: number): void {
     const { headersTimeoutMs, idleTimeoutMs } = this.options;
-    const isIdle = this.response === undefined && this.socket.writableLength === 0;
+    const isIdle = this.exchange === undefined && this.socket.writableLength === 0;
     if (isIdle && nowMs - this.idleSinceMs >= (this.hasAnswered ? idleTimeoutMs : headersTimeoutMs))
       this.socket.destroy();
   }
 
   /** Closes the connection once written responses are sent, if no request is in progress. */
   closeUnlessBusy(): void {
-    if (this.response === undefined) this.socket.destroySoon();
+    if (this.exchange === undefined) this.socket.destroySoon();
   }
 
   private receive(chunk: Buffer): void {
@@ -84,42 +84,35 @@ export class FastHttp1Connection {
       return;
     }
     const { isStopping: isLast, idleTimeoutMs } = this.options;
-    const response = new PlainResponse(request, this.socket, {
+    const exchange = new SimpleExchange(request, this.socket, {
       isLast,
       keepAliveSeconds: Math.floor(idleTimeoutMs / 1_000),
       onEnd: (wasLast) => this.onResponseEnd(wasLast),
     });
-    this.response = response;
-    if (this.options.handle(request, response)) return;
-    this.response = undefined;
+    this.exchange = exchange;
+    if (this.options.handle(exchange)) return;
+    this.exchange = undefined;
     this.handOff(chunk);
   }
 
-  private read(chunk: Buffer): PlainRequest | undefined {
+  private read(chunk: Buffer): SimpleRequest | undefined {
     const bodyStart = headLengthOf(chunk, this.options.headBytesMax);
     if (bodyStart === undefined) return undefined;
     const text = chunk.toString("latin1", 0, bodyStart - 4);
-    const head = text === this.lastText ? this.lastHead : readPlainHead(text);
+    const head = text === this.lastText ? this.lastHead : readSimpleHead(text);
     // Clients repeat their requests, so cache the last parsed head unless it is long.
     if (text.length <= CACHED_HEAD_BYTES_MAX) {
       this.lastHead = head;
       this.lastText = text;
     }
     if (head === undefined || chunk.length - bodyStart !== head.contentLength) return undefined;
-    const { method, url } = head;
+    const { method, target } = head;
     // Copy the headers: handlers may add to them.
-    return {
-      method,
-      url,
-      headers: { ...head.headers },
-      body: chunk.subarray(bodyStart),
-      socket: this.socket,
-      httpVersionMajor: 1,
-    };
+    return { method, target, headers: { ...head.headers }, body: chunk.subarray(bodyStart) };
   }
 
   private onResponseEnd(wasLast: boolean): void {
-    this.response = undefined;
+    this.exchange = undefined;
     this.hasAnswered = true;
     this.idleSinceMs = performance.now();
     if (wasLast) this.socket.destroySoon();
@@ -128,7 +121,7 @@ export class FastHttp1Connection {
   }
 
   private get isBusy(): boolean {
-    return this.response !== undefined || this.socket.writableNeedDrain;
+    return this.exchange !== undefined || this.socket.writableNeedDrain;
   }
 
   private receiveHeld(): void {

@@ -1,4 +1,4 @@
-/** The HTTP/1.1 connections that bypass Node's server: all of their requests so far were plain. */
+/** The HTTP/1.1 connections that bypass Node's server: all of their requests so far were simple. */
 import type { Socket } from "node:net";
 import { FastHttp1Connection, type FastHttp1ConnectionOptions } from "./fast-connection.js";
 

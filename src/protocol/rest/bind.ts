@@ -1,8 +1,7 @@
 /** Builds a call from a request's route, path variables, query parameters and headers. */
 import { create } from "@bufbuild/protobuf";
 import type { Door } from "../../service/calls.js";
-import type { Request } from "./body.js";
-import { type Closing, HttpCall } from "./call.js";
+import { type CallSource, HttpCall } from "./call.js";
 import { badRequest, Refusal } from "./errors.js";
 import { decodePercent, isUriText, parseQuery, type Target } from "./percent.js";
 import { type Match, type Router, variableText } from "./router.js";
@@ -46,16 +45,10 @@ export function allowedMethods(router: Router<Endpoint>, path: string): readonly
 }
 
 /** Builds the call of a request, without its body. Throws a 400 for malformed or unknown parameters. */
-export function bindCall(
-  match: Match<Endpoint>,
-  target: Target,
-  request: Request,
-  door: Door,
-  closing: Closing,
-): HttpCall {
-  checkEnvironment(request.headers["x-ironflow-environment"]);
+export function bindCall(match: Match<Endpoint>, target: Target, source: CallSource, door: Door): HttpCall {
+  checkEnvironment(source.headers["x-ironflow-environment"]);
   const endpoint = match.route.target;
-  const call = new HttpCall(door, create(endpoint.method.desc.input), request, closing);
+  const call = new HttpCall(door, create(endpoint.method.desc.input), source);
   for (const { variable, set } of endpoint.paths) {
     const raw = variableText(variable, match, target.path);
     const text = decodePercent(raw);

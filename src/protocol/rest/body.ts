@@ -1,15 +1,11 @@
 /** Reads a request's complete body, up to a limit. A truncated body is an error, never a result. */
-import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import type { Exchange, RequestHead } from "../exchange.js";
 import { Pieces } from "../pieces.js";
 import { Refusal, badRequest } from "./errors.js";
 
-export type Request = IncomingMessage | Http2ServerRequest;
-export type Response = ServerResponse | Http2ServerResponse;
-
 /** Checks the headers before the body is read. Throws a 413 for a `Content-Length` over the limit, a 415 for a `Content-Encoding`. */
-export function checkBodyHeaders(request: Request, bytesMax: number, tooLargeCode: string): void {
-  const encoding = request.headers["content-encoding"];
+export function checkBodyHeaders({ headers }: RequestHead, bytesMax: number, tooLargeCode: string): void {
+  const encoding = headers["content-encoding"];
   if (encoding !== undefined && encoding.toLowerCase() !== "identity") {
     throw new Refusal(
       415,
@@ -18,7 +14,7 @@ export function checkBodyHeaders(request: Request, bytesMax: number, tooLargeCod
       { "accept-encoding": "identity" },
     );
   }
-  if (Number(request.headers["content-length"] ?? 0) > bytesMax) throw tooLarge(bytesMax, tooLargeCode);
+  if (Number(headers["content-length"] ?? 0) > bytesMax) throw tooLarge(bytesMax, tooLargeCode);
 }
 
 export interface BodyLimits {
@@ -30,37 +26,29 @@ export interface BodyLimits {
 }
 
 /** Reads the body. Rejects with a 413 as soon as it exceeds the limit, and with another 4xx if it is truncated or too slow. */
-export function readBody(request: Request, limits: BodyLimits): Promise<Uint8Array> {
-  // A plain request already has its body.
-  const { body } = request as { readonly body?: Buffer };
-  if (body !== undefined) {
-    return body.length > limits.bytesMax
-      ? Promise.reject(tooLarge(limits.bytesMax, limits.tooLargeCode))
-      : Promise.resolve(body);
-  }
+export function readBody(exchange: Exchange, limits: BodyLimits): Promise<Uint8Array> {
+  const { bytesMax, tooLargeCode, timeoutMs } = limits;
   return new Promise((resolve, reject) => {
     const pieces = new Pieces();
     let isTooLarge = false;
-    const timer = request.httpVersionMajor === 2 ? startTimer(limits.timeoutMs, reject) : undefined;
-    request.on("data", (chunk: Buffer) => {
-      if (isTooLarge) return;
-      pieces.add(chunk);
-      if (pieces.bytes <= limits.bytesMax) return;
-      isTooLarge = true;
-      pieces.drop();
-      reject(tooLarge(limits.bytesMax, limits.tooLargeCode));
+    const timer = exchange.httpVersion === "2.0" ? startTimer(timeoutMs, reject) : undefined;
+    exchange.read({
+      receive(chunk) {
+        if (isTooLarge) return;
+        pieces.add(chunk);
+        if (pieces.bytes <= bytesMax) return;
+        isTooLarge = true;
+        pieces.drop();
+        reject(tooLarge(bytesMax, tooLargeCode));
+      },
+      received() {
+        clearTimeout(timer);
+        resolve(pieces.takeAll());
+      },
     });
-    // On HTTP/2, `end` follows a reset as if the body were complete, but `aborted` precedes it (on HTTP/1.1 too).
-    const onTruncated = (): void => {
+    exchange.onAbandoned(() => {
       clearTimeout(timer);
       reject(badRequest("The body ended before it was complete."));
-    };
-    request.on("aborted", onTruncated);
-    request.on("error", onTruncated);
-    request.on("close", onTruncated);
-    request.on("end", () => {
-      clearTimeout(timer);
-      resolve(pieces.takeAll());
     });
   });
 }

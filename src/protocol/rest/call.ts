@@ -2,9 +2,8 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { IncomingHttpHeaders } from "node:http";
 import type { CallInput, Door } from "../../service/calls.js";
-import { connectionOf } from "../node-stream.js";
+import type { ClientPresence, RequestHead } from "../exchange.js";
 import { clientNameOf, remoteAddressOf } from "../peer.js";
-import type { Request } from "./body.js";
 
 /** Request options that are not fields of the call's message. */
 export interface BridgeOptions {
@@ -18,10 +17,8 @@ export interface BridgeOptions {
   ticket?: string;
 }
 
-/** Emits `close` when the client disconnects. */
-export interface Closing {
-  once(event: "close", listener: () => void): unknown;
-}
+/** The request of a call: an exchange or an upgrade. */
+export type CallSource = Pick<RequestHead, "headers" | "socket"> & ClientPresence;
 
 export class HttpCall<Input extends DescMessage = DescMessage> implements CallInput {
   readonly timeoutMs = undefined;
@@ -35,12 +32,11 @@ export class HttpCall<Input extends DescMessage = DescMessage> implements CallIn
   constructor(
     readonly door: Door,
     readonly request: MessageShape<Input>,
-    private readonly incoming: Request,
-    private readonly closing: Closing,
+    private readonly source: CallSource,
   ) {}
 
   get headers(): IncomingHttpHeaders {
-    return this.incoming.headers;
+    return this.source.headers;
   }
 
   get ticket(): string | undefined {
@@ -52,30 +48,29 @@ export class HttpCall<Input extends DescMessage = DescMessage> implements CallIn
     if (this.controller === undefined) {
       const controller = new AbortController();
       this.controller = controller;
-      this.closing.once("close", () => controller.abort());
-      if (this.isCanceled) controller.abort();
+      this.source.onAbandoned(() => controller.abort());
     }
     return this.controller.signal;
   }
 
   get connection(): object {
-    return "stream" in this.incoming ? connectionOf(this.incoming) : this.incoming.socket;
+    return this.source.socket;
   }
 
   get remoteAddress(): string | undefined {
-    return remoteAddressOf(this.connection);
+    return remoteAddressOf(this.source.socket);
   }
   get clientName(): string | undefined {
-    return clientNameOf(this.connection);
+    return clientNameOf(this.source.socket);
   }
 
   get isCanceled(): boolean {
-    return "stream" in this.incoming ? this.incoming.stream.destroyed : this.incoming.socket.destroyed;
+    return this.source.isClosed;
   }
 
   header(name: string): string | undefined {
-    const value = this.incoming.headers[name];
-    if (value === undefined && name === "authorization") return offeredKey(this.incoming.headers);
+    const value = this.source.headers[name];
+    if (value === undefined && name === "authorization") return offeredKey(this.source.headers);
     return Array.isArray(value) ? value.join(", ") : value;
   }
 }

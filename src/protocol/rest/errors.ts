@@ -4,10 +4,9 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { codeToString } from "@connectrpc/connect/protocol-connect";
 import { type ErrorDetail, ErrorDetailSchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import { internalErrorMessage } from "../../service/errors.js";
+import type { Exchange, Fields } from "../exchange.js";
+import { send } from "../send.js";
 import { entityTag } from "./entity-tag.js";
-
-/** Headers by lower-case name. */
-export type HeaderFields = Record<string, string | number>;
 
 /** An error as an HTTP response. The REST bridge throws these for requests that it rejects itself. */
 export class Refusal extends Error {
@@ -18,7 +17,7 @@ export class Refusal extends Error {
     /** For programs: the contract's reason, or one of the bridge's own. */
     readonly code: string,
     sentence: string,
-    readonly headers: HeaderFields = {},
+    readonly headers: Fields = {},
   ) {
     super(sentence);
   }
@@ -32,6 +31,12 @@ export class Refusal extends Error {
 /** A 400. The sentence says what is wrong, then what would be right. */
 export function badRequest(sentence: string): Refusal {
   return new Refusal(400, "invalid_argument", sentence);
+}
+
+/** Sends an error response. */
+export function sendRefusal(exchange: Exchange, refusal: Refusal): void {
+  const headers = { "content-type": "application/json", "cache-control": "no-store", ...refusal.headers };
+  send(exchange, { status: refusal.status, headers, body: refusal.body });
 }
 
 /** The status of each Connect code. No client sees 499: it has disconnected. */
@@ -92,7 +97,7 @@ export function detailOf(error: ConnectError): ErrorDetail | undefined {
   return error.findDetails(ErrorDetailSchema)[0];
 }
 
-function headersOf(status: number, detail: ErrorDetail | undefined): HeaderFields {
+function headersOf(status: number, detail: ErrorDetail | undefined): Fields {
   switch (status) {
     case 401:
       return { "www-authenticate": "Bearer" };
@@ -105,25 +110,26 @@ function headersOf(status: number, detail: ErrorDetail | undefined): HeaderField
       return unknownOutcomeHeaders(detail);
     case 429:
     case 503:
-      return { "retry-after": retryAfterSeconds(detail) };
+      return { "retry-after": String(retryAfterSeconds(detail)) };
     default:
       return {};
   }
 }
 
 /** What a client needs to send a write again. */
-function unknownOutcomeHeaders(detail: ErrorDetail | undefined): HeaderFields {
+function unknownOutcomeHeaders(detail: ErrorDetail | undefined): Fields {
   const { idempotencyWindow, storageTime } = detail ?? {};
   const headers = idempotencyWindowHeaders(idempotencyWindow);
   return storageTime === undefined
     ? headers
-    : { ...headers, "ironflow-storage-time-ms": timestampMs(storageTime) };
+    : { ...headers, "ironflow-storage-time-ms": String(timestampMs(storageTime)) };
 }
 
 /** The header that says how long a bucket remembers idempotency keys. */
-export function idempotencyWindowHeaders(window: Duration | undefined): HeaderFields {
+export function idempotencyWindowHeaders(window: Duration | undefined): Fields {
   if (window === undefined) return {};
-  return { "ironflow-idempotency-window-ms": Number(window.seconds) * 1_000 + window.nanos / 1_000_000 };
+  const windowMs = Number(window.seconds) * 1_000 + window.nanos / 1_000_000;
+  return { "ironflow-idempotency-window-ms": String(windowMs) };
 }
 
 function retryAfterSeconds(detail: ErrorDetail | undefined): number {

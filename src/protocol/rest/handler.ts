@@ -6,19 +6,20 @@ import { create, fromJson, type JsonValue, type Message, toJson } from "@bufbuil
 import type { Limits } from "../../kv/limits.js";
 import type { ServiceRegistry } from "../../service/calls.js";
 import { type Cors, createCors } from "../cors.js";
+import type { Exchange } from "../exchange.js";
 import { REQUEST_ID_HEADER, requestIdOf } from "../request-id.js";
+import { type Answer, send } from "../send.js";
 import { serveEventStream } from "../watch/sse.js";
 import { allowedMethods, bindCall, findRoute } from "./bind.js";
-import { checkBodyHeaders, parseJsonObject, readBody, type Request, type Response } from "./body.js";
+import { checkBodyHeaders, parseJsonObject, readBody } from "./body.js";
 import type { HttpCall } from "./call.js";
-import { badRequest, opaqueRefusal, Refusal, refusalOf } from "./errors.js";
+import { badRequest, opaqueRefusal, Refusal, refusalOf, sendRefusal } from "./errors.js";
 import { isJsonType, prefers } from "./headers.js";
 import { splitTarget, type Target } from "./percent.js";
 import { answerList } from "./lists.js";
 import { literalText, type Router } from "./router.js";
 import { createRouter, type Endpoint } from "./routes.js";
-import { send, sendRefusal } from "./send.js";
-import { type Answer, jsonAnswer, PROTO_JSON } from "./shape.js";
+import { jsonAnswer, PROTO_JSON } from "./shape.js";
 
 /** Logs unexpected errors. Each is a bug; clients see no details. */
 export interface FaultLog {
@@ -37,12 +38,9 @@ export interface RestHandler {
   /** Whether the REST bridge serves this path (or target): all under /api/. */
   handles(path: string): boolean;
   /** Whether the REST bridge serves this path, and it is not a watch's. */
-  isPlain(path: string): boolean;
-  /**
-   * Answers a request; never throws. `awaitsContinue`: the client waits for `100 Continue`, and Node has not sent it (event `checkContinue`).
-   * The bridge sends it before it reads the body, so a rejection arrives before the client sends the body.
-   */
-  handle(request: Request, response: Response, awaitsContinue?: boolean): void;
+  isSimple(path: string): boolean;
+  /** Answers a request; never throws. Sends `100 Continue` before it reads the body, so a rejection arrives before the body is sent. */
+  handle(exchange: Exchange): void;
 }
 
 /** Creates the handler. Throws RouteError if the contract has a rule that can't be served. */
@@ -53,18 +51,16 @@ export function createRestHandler(options: RestHandlerOptions): RestHandler {
   const isStream = streamPaths(router);
   return {
     handles: (path) => path === "/api" || path.startsWith("/api/"),
-    isPlain: (path) => path.startsWith("/api/") && !isStream(path),
-    handle(request, response, awaitsContinue = false) {
+    isSimple: (path) => path.startsWith("/api/") && !isStream(path),
+    handle(exchange) {
+      exchange.commonFields = { [REQUEST_ID_HEADER]: requestIdOf(exchange.headers) };
       try {
-        if (request.method === "OPTIONS") response.setHeader(REQUEST_ID_HEADER, requestIdOf(request.headers));
-        if (cors.apply(request, response)) return;
+        if (cors.apply(exchange)) return;
       } catch (error) {
-        door.fail(request, response, error);
+        door.fail(exchange, error);
         return;
       }
-      door
-        .answer(request, response, awaitsContinue)
-        .catch((error: unknown) => door.fail(request, response, error));
+      door.answer(exchange).catch((error: unknown) => door.fail(exchange, error));
     },
   };
 }
@@ -88,38 +84,38 @@ class RestDoor {
     private readonly options: RestHandlerOptions,
   ) {}
 
-  async answer(request: Request, response: Response, awaitsContinue: boolean): Promise<void> {
-    const target = splitTarget(request.url ?? "");
-    if (request.method === "OPTIONS") {
-      send(request, response, this.optionsAnswer(target));
+  async answer(exchange: Exchange): Promise<void> {
+    const target = splitTarget(exchange.target);
+    if (exchange.method === "OPTIONS") {
+      send(exchange, this.optionsAnswer(target));
       return;
     }
-    const match = findRoute(this.router, request.method ?? "", target);
+    const match = findRoute(this.router, exchange.method, target);
     const endpoint = match.route.target;
     if (endpoint.isStream) {
-      checkAcceptsEventStream(request);
-      const call = bindCall(match, target, request, "sse", response);
-      await serveEventStream(endpoint, call, request, response, this.options);
+      checkAcceptsEventStream(exchange);
+      const call = bindCall(match, target, exchange, "sse");
+      await serveEventStream(endpoint, call, exchange, this.options);
       return;
     }
-    const call = bindCall(match, target, request, "rest", response);
-    if (endpoint.body.kind !== "none") await this.readBody(endpoint, call, request, response, awaitsContinue);
+    const call = bindCall(match, target, exchange, "rest");
+    if (endpoint.body.kind !== "none") await this.readBody(endpoint, call, exchange);
     const { registry } = this.options;
     const { method, shape } = endpoint;
     let sentBytes: number;
     if (shape.list !== undefined) {
-      sentBytes = await answerList(endpoint, shape.list, call, request, response, registry);
+      sentBytes = await answerList(endpoint, shape.list, call, exchange, registry);
     } else {
       const result = await registry.unary(method, call, call.request);
       const answer = shape.answer?.(result, call, target.path) ?? plainAnswer(endpoint, result);
-      sentBytes = send(request, response, answer);
+      sentBytes = send(exchange, answer);
     }
     registry.observer?.transferred(method, "rest", call.bodyBytes, sentBytes);
   }
 
-  fail(request: Request, response: Response, error: unknown): void {
+  fail(exchange: Exchange, error: unknown): void {
     const refusal = refusalOf(error);
-    const requestId = request.headers[REQUEST_ID_HEADER]?.toString();
+    const requestId = exchange.headers[REQUEST_ID_HEADER]?.toString();
     if (refusal === undefined) {
       this.options.log.error(
         { err: error, request_id: requestId },
@@ -127,13 +123,13 @@ class RestDoor {
       );
     }
     try {
-      sendRefusal(request, response, refusal ?? opaqueRefusal(requestId));
+      sendRefusal(exchange, refusal ?? opaqueRefusal(requestId));
     } catch (sendError) {
       this.options.log.error(
         { err: sendError, request_id: requestId },
         "The REST bridge failed to send an error.",
       );
-      response.destroy();
+      exchange.reset();
     }
   }
 
@@ -145,34 +141,26 @@ class RestDoor {
     return { status: 204, headers: { allow: allowed.join(", ") }, body: undefined };
   }
 
-  private async readBody(
-    endpoint: Endpoint,
-    call: HttpCall,
-    request: Request,
-    response: Response,
-    awaitsContinue: boolean,
-  ): Promise<void> {
+  private async readBody(endpoint: Endpoint, call: HttpCall, exchange: Exchange): Promise<void> {
     const { body, shape } = endpoint;
     const { limits } = this.options;
     const isBytes = body.kind === "bytes";
     const bytesMax = isBytes ? limits.valueBytesMax : limits.messageBytesMax;
     const tooLargeCode = shape.tooLargeCode ?? "body_too_large";
-    if (!isBytes && !isJsonType(request.headers["content-type"])) {
+    if (!isBytes && !isJsonType(exchange.headers["content-type"])) {
       throw new Refusal(
         415,
         "unsupported_media_type",
-        `The content type is ${request.headers["content-type"] ?? ""}; this call takes application/json.`,
+        `The content type is ${exchange.headers["content-type"] ?? ""}; this call takes application/json.`,
         { accept: "application/json" },
       );
     }
-    checkBodyHeaders(request, bytesMax, tooLargeCode);
-    // On HTTP/2 the compatibility layer does not send it. A duplicate is harmless.
-    if (awaitsContinue || (request.httpVersionMajor === 2 && expectsContinue(request)))
-      response.writeContinue();
-    const bytes = await readBody(request, { bytesMax, tooLargeCode, timeoutMs: limits.requestTimeoutMs });
+    checkBodyHeaders(exchange, bytesMax, tooLargeCode);
+    if (exchange.expectsContinue) exchange.sendContinue();
+    const bytes = await readBody(exchange, { bytesMax, tooLargeCode, timeoutMs: limits.requestTimeoutMs });
     call.bodyBytes = bytes.length;
     if (body.kind === "bytes") {
-      (call.request as unknown as Record<string, Uint8Array>)[body.field] = bytes;
+      Reflect.set(call.request, body.field, bytes);
       return;
     }
     const json = parseJsonObject(bytes);
@@ -181,15 +169,11 @@ class RestDoor {
   }
 }
 
-function expectsContinue(request: Request): boolean {
-  return request.headers.expect?.toLowerCase() === "100-continue";
-}
-
-function checkAcceptsEventStream(request: Request): void {
-  if (prefers(request.headers.accept, "text/event-stream")) return;
+function checkAcceptsEventStream({ headers, httpVersion }: Exchange): void {
+  if (prefers(headers.accept, "text/event-stream")) return;
   const sentence = "This is a watch; open a WebSocket, or send Accept: text/event-stream.";
   // RFC 9110 section 15.5.22. HTTP/2 has no Upgrade.
-  throw request.httpVersionMajor === 1
+  throw httpVersion !== "2.0"
     ? new Refusal(426, "upgrade_required", sentence, { upgrade: "websocket", connection: "Upgrade" })
     : new Refusal(406, "not_acceptable", sentence);
 }
@@ -210,9 +194,8 @@ function readProtoJson(endpoint: Endpoint, call: HttpCall, json: Readonly<Record
     throw badRequest(`The body is malformed: ${problem}.`);
   }
   const fromPath = new Set(endpoint.paths.map(({ variable }) => variable.fieldPath));
-  const target = call.request as unknown as Record<string, unknown>;
-  const source = create(input, message) as unknown as Record<string, unknown>;
-  for (const member of input.members) {
-    if (!fromPath.has(member.name)) target[member.localName] = source[member.localName];
+  const source = create(input, message);
+  for (const { name, localName } of input.members) {
+    if (!fromPath.has(name)) Reflect.set(call.request, localName, Reflect.get(source, localName));
   }
 }

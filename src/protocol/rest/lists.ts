@@ -3,14 +3,12 @@
  * page by page as one JSON object, with one page in memory at a time.
  */
 import type { Message } from "@bufbuild/protobuf";
-import { PlainResponse } from "../../listener/http1/plain-response.js";
 import type { ServiceRegistry } from "../../service/calls.js";
-import type { Request, Response } from "./body.js";
+import type { Exchange } from "../exchange.js";
+import { send, withCommonFields } from "../send.js";
 import type { HttpCall } from "./call.js";
 import type { Endpoint } from "./routes.js";
-import { send, writeHead } from "./send.js";
 import { jsonAnswer, type ListShape } from "./shape.js";
-import { REQUEST_ID_HEADER } from "../request-id.js";
 
 type PageRequest = Message & { limit: number; pageToken: string };
 type PageOfList = Message & { readonly nextPageToken: string };
@@ -20,8 +18,7 @@ export async function answerList(
   { method }: Pick<Endpoint, "method">,
   list: ListShape,
   call: HttpCall,
-  request: Request,
-  response: Response | PlainResponse,
+  exchange: Exchange,
   registry: ServiceRegistry,
 ): Promise<number> {
   const asked = call.request as PageRequest;
@@ -34,10 +31,10 @@ export async function answerList(
   const { nextPageToken } = page;
   if (!isWhole || nextPageToken === "") {
     const text = begin + items.join(",") + list.end(items.length, nextPageToken);
-    return send(request, response, jsonAnswer(200, text));
+    return send(exchange, jsonAnswer(200, text));
   }
-  const body = new ChunkedBody(request, response);
-  if (request.method === "HEAD") return body.end("");
+  const body = new ChunkedBody(exchange);
+  if (exchange.method === "HEAD") return body.end("");
   let count = items.length;
   try {
     await body.write(begin + items.join(","));
@@ -52,7 +49,7 @@ export async function answerList(
     }
   } catch (error) {
     // Truncated JSON does not parse, and the connection or stream is reset: no client mistakes it for a complete list.
-    response.destroy();
+    exchange.reset();
     throw error;
   }
   return body.end(list.end(count, ""));
@@ -60,51 +57,36 @@ export async function answerList(
 
 /** A body that is sent at the client's pace. */
 class ChunkedBody {
-  isClosed: boolean;
   private sentBytes = 0;
   private wake: (() => void) | undefined;
 
-  constructor(
-    request: Request,
-    private readonly response: Response | PlainResponse,
-  ) {
-    this.isClosed = response.destroyed;
-    const { headers } = jsonAnswer(200, "");
-    if (response instanceof PlainResponse) {
-      response.begin(200, headers, request.headers[REQUEST_ID_HEADER]?.toString());
-    } else {
-      writeHead(response, 200, headers);
-    }
-    response.once("close", () => {
-      this.isClosed = true;
-      this.wake?.();
-    });
+  constructor(private readonly exchange: Exchange) {
+    if (exchange.isClosed) return;
+    exchange.start(200, withCommonFields(exchange, jsonAnswer(200, "").headers));
+    exchange.onAbandoned(() => this.wake?.());
+  }
+
+  get isClosed(): boolean {
+    return this.exchange.isClosed;
   }
 
   /** Resolves when the write buffer has room, or the client has disconnected. */
   async write(text: string): Promise<void> {
+    const { exchange } = this;
     if (this.isClosed) return;
     this.sentBytes += Buffer.byteLength(text);
-    const { response } = this;
-    // TypeScript can't call `write` on the union of Node's response types.
-    const hasRoom =
-      response instanceof PlainResponse
-        ? response.writeChunk(text)
-        : "stream" in response
-          ? response.write(text)
-          : response.write(text);
-    if (hasRoom) return;
+    exchange.write([text]);
+    if (!exchange.isFull) return;
     await new Promise<void>((resolve) => {
       this.wake = resolve;
-      response.once("drain", resolve);
+      exchange.onDrained(resolve);
     });
   }
 
   end(text: string): number {
     if (this.isClosed) return this.sentBytes;
     this.sentBytes += Buffer.byteLength(text);
-    if (this.response instanceof PlainResponse) this.response.endChunks(text);
-    else this.response.end(text);
+    this.exchange.end(text);
     return this.sentBytes;
   }
 }

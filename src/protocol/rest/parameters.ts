@@ -41,7 +41,7 @@ export function fieldSetter(desc: DescMessage, field: DescField): Setter | undef
 /** A faster setter for string fields: every call sets path variables. */
 export function textSetter(field: DescField): Setter {
   return (request, text) => {
-    (request as unknown as Record<string, string>)[field.localName] = text;
+    Reflect.set(request, field.localName, text);
   };
 }
 

@@ -1,15 +1,10 @@
 /** The customisable parts of a method's REST form. shapes.ts has the table of all methods. */
 import type { DescMessage, DescMethod, MessageShape } from "@bufbuild/protobuf";
 import type { HttpCall } from "./call.js";
-import type { HeaderFields } from "./errors.js";
+import type { Fields } from "../exchange.js";
+import type { Answer } from "../send.js";
 
-/** An HTTP response. */
-export interface Answer {
-  readonly status: number;
-  readonly headers: HeaderFields;
-  /** Undefined: no body and no content type. */
-  readonly body: string | Uint8Array | undefined;
-}
+export type { Answer } from "../send.js";
 
 /**
  * The parts of a method's REST form that do not follow from the contract. Each is optional. By default, parameters are the request's fields
@@ -70,7 +65,7 @@ export function shapeOf<Method extends DescMethod>(
 }
 
 /** A JSON response. Caches must revalidate it (RFC 9111 section 5.2.2.4), so reads see every acknowledged write. */
-export function jsonAnswer(status: number, body: string, headers: HeaderFields = {}): Answer {
+export function jsonAnswer(status: number, body: string, headers: Fields = {}): Answer {
   return {
     status,
     headers: { "content-type": "application/json", "cache-control": "no-cache", ...headers },

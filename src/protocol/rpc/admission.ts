@@ -4,14 +4,16 @@ import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobu
 import type { IncomingHttpHeaders } from "node:http";
 import type { Limits } from "../../kv/limits.js";
 import type { ServiceRegistry } from "../../service/calls.js";
+import { CONNECT_STREAM_FORMS, CONNECT_UNARY_FORMS, messageOfQuery } from "../connect.js";
 import type { Cors } from "../cors.js";
+import { GRPC_FORMS } from "../grpc.js";
+import { GRPC_WEB_FORMS } from "../grpc-web.js";
 import { requestIdOf } from "../request-id.js";
 import type { RequestHead, Route } from "./call.js";
 import { type JsonOptions, createMethodCodec } from "./codec.js";
 import { SharedFrames } from "./frames.js";
-import { messageOf } from "./get-request.js";
 import { timeoutOf } from "./timeout.js";
-import { type WireForm, acceptsGzip, formOf, isUncompressed } from "./wire-form.js";
+import { type WireForm, acceptsGzip, isUncompressed } from "./protocol.js";
 
 export interface AdmissionOptions {
   readonly registry: Pick<ServiceRegistry, "methods">;
@@ -28,6 +30,9 @@ export interface AdmittedGet {
   readonly bytes: Uint8Array;
 }
 
+const UNARY_FORMS = new Map([...GRPC_FORMS, ...GRPC_WEB_FORMS, ...CONNECT_UNARY_FORMS]);
+const STREAM_FORMS = new Map([...GRPC_FORMS, ...GRPC_WEB_FORMS, ...CONNECT_STREAM_FORMS]);
+
 export class Admission {
   private readonly routes: ReadonlyMap<string, Route>;
 
@@ -39,7 +44,7 @@ export class Admission {
   post(target: string, headers: IncomingHttpHeaders): RequestHead | undefined {
     const route = this.routes.get(target);
     if (route === undefined) return undefined;
-    const form = formOf(headers, route.isUnary);
+    const form = (route.isUnary ? UNARY_FORMS : STREAM_FORMS).get(headers["content-type"] ?? "");
     if (form === undefined || !isUncompressed(form, headers)) return undefined;
     // Content-Length alone shows that an unenveloped message is too large.
     if (!form.isEnveloped && Number(headers["content-length"]) > this.options.limits.messageBytesMax) {
@@ -56,7 +61,7 @@ export class Admission {
     if (route?.isUnary !== true || route.method.desc.idempotency !== Idempotency.NO_SIDE_EFFECTS) {
       return undefined;
     }
-    const message = messageOf(target.slice(pathEnd + 1));
+    const message = messageOfQuery(target.slice(pathEnd + 1));
     if (message === undefined) return undefined;
     const head = this.headOf(route, message.form, headers);
     return head === undefined ? undefined : { head, bytes: message.bytes };

@@ -3,13 +3,14 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { IncomingHttpHeaders } from "node:http";
 import type { Logger } from "pino";
 import type { BoundMethod, CallInput, ServiceRegistry } from "../../service/calls.js";
+import type { BodyReader, Exchange, Fields } from "../exchange.js";
 import { clientNameOf, remoteAddressOf } from "../peer.js";
 import { REQUEST_ID_HEADER } from "../request-id.js";
 import type { JsonOptions, MethodCodec } from "./codec.js";
-import { type Fields, addFields } from "./fields.js";
+import { addFields } from "./fields.js";
 import type { SharedFrames } from "./frames.js";
 import { EnvelopedBody, PlainBody, type RequestBody } from "./request-body.js";
-import type { WireForm } from "./wire-form.js";
+import type { WireForm } from "./protocol.js";
 
 /** Shared by all calls. */
 export interface CallSettings {
@@ -40,8 +41,8 @@ export interface RequestHead {
   readonly corsHeaders: Readonly<Fields> | undefined;
 }
 
-/** A call; subclasses implement unary and streaming calls over HTTP/1.1 and HTTP/2. */
-export abstract class RpcCall implements CallInput {
+/** A call; subclasses implement unary and streaming calls. */
+export abstract class RpcCall implements CallInput, BodyReader {
   /** Response headers that a handler set; created on demand, since few handlers set any. */
   ownHeaders: Headers | undefined;
   /** Response trailers that a handler set. */
@@ -57,6 +58,7 @@ export abstract class RpcCall implements CallInput {
   constructor(
     protected readonly settings: CallSettings,
     protected readonly head: RequestHead,
+    protected readonly exchange: Exchange,
   ) {
     const { form, route, timeoutMs } = head;
     this.body = form.isEnveloped
@@ -70,14 +72,20 @@ export abstract class RpcCall implements CallInput {
     this.startMs = timeoutMs === undefined ? 0 : performance.now();
   }
 
-  abstract get connection(): object;
   /** The request's body is complete. */
   abstract received(): void;
   /** Answers with an error. Never rejects. */
   protected abstract fail(error: unknown): Promise<void>;
-  /** Resets the stream or connection of a call that can't be answered. */
-  protected abstract cut(): void;
 
+  /** Reads the request's body, then runs the call. */
+  read(): void {
+    this.listen();
+    this.exchange.read(this);
+  }
+
+  get connection(): object {
+    return this.exchange.socket;
+  }
   get door(): WireForm["door"] {
     return this.head.form.door;
   }
@@ -94,10 +102,10 @@ export abstract class RpcCall implements CallInput {
     return this.isOver;
   }
   get remoteAddress(): string | undefined {
-    return remoteAddressOf(this.connection);
+    return remoteAddressOf(this.exchange.socket);
   }
   get clientName(): string | undefined {
-    return clientNameOf(this.connection);
+    return clientNameOf(this.exchange.socket);
   }
   get acceptsGzip(): boolean {
     return this.head.acceptsGzip;
@@ -136,8 +144,12 @@ export abstract class RpcCall implements CallInput {
     }
   }
 
-  /** The client canceled the call or disconnected. */
-  abandon(): void {
+  /** Cancels the call when the client cancels it or disconnects. */
+  protected listen(): void {
+    this.exchange.onAbandoned(() => this.abandon());
+  }
+
+  protected abandon(): void {
     if (this.isOver) return;
     this.finish();
     this.controller?.abort(new ConnectError("The client ended the call.", Code.Canceled));
@@ -162,7 +174,7 @@ export abstract class RpcCall implements CallInput {
 
   protected giveUp(fault: unknown): void {
     this.logFault(fault, "a response could not be sent");
-    this.cut();
+    this.exchange.reset();
   }
 
   protected connectErrorOf(error: unknown): ConnectError {

@@ -1,8 +1,6 @@
-/** Header and trailer fields in the form that Node accepts. */
+/** Builds header and trailer fields. */
+import type { Fields } from "../exchange.js";
 import type { RpcCall } from "./call.js";
-
-/** Fields by lower-case name. Do not modify them after they are written: calls may share them. */
-export type Fields = Record<string, string>;
 
 /** Adds the fields of a Headers object; they replace fields of the same name. */
 export function addFields(fields: Fields, headers: Headers | undefined, prefix = ""): void {

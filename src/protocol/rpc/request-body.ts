@@ -3,7 +3,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Message, MethodCodec } from "./codec.js";
 import { COMPRESSED_FLAG, ENVELOPE_HEAD_BYTES } from "./envelope.js";
 import { Pieces } from "../pieces.js";
-import type { WireForm } from "./wire-form.js";
+import type { WireForm } from "./protocol.js";
 
 /** Receives a body in chunks. Both methods throw ConnectError as soon as the body is known to be invalid. */
 export interface RequestBody {

@@ -1,6 +1,6 @@
 /** Timeouts as clients send them: `grpc-timeout` (gRPC over HTTP/2, "Requests") and `connect-timeout-ms` (Connect, "Timeouts"). */
 import type { IncomingHttpHeaders } from "node:http";
-import type { WireForm } from "./wire-form.js";
+import type { WireForm } from "./protocol.js";
 
 const GRPC_TIMEOUT = /^(\d{1,8})([HMSmun])$/;
 const CONNECT_TIMEOUT = /^\d{1,10}$/;

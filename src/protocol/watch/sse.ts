@@ -6,13 +6,13 @@ import type { WatchRequest, WatchResponse } from "../../../gen/ironflow/kv/v1/ke
 import { WatchRequest_Start } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { Limits } from "../../kv/limits.js";
 import type { BoundMethod, ServiceRegistry } from "../../service/calls.js";
+import type { Exchange } from "../exchange.js";
 import { REQUEST_ID_HEADER } from "../request-id.js";
-import type { Request, Response } from "../rest/body.js";
 import type { HttpCall } from "../rest/call.js";
 import { badRequest, refusalOf } from "../rest/errors.js";
 import type { FaultLog } from "../rest/handler.js";
 import type { Endpoint } from "../rest/routes.js";
-import { writeHead } from "../rest/send.js";
+import { withCommonFields } from "../send.js";
 import { bucketOfWatch, errorFrame, frameOf } from "./frames.js";
 
 /** Buffered events are flushed at this length. */
@@ -28,17 +28,16 @@ export interface EventStreamOptions {
 export async function serveEventStream(
   endpoint: Endpoint,
   call: HttpCall,
-  request: Request,
-  response: Response,
+  exchange: Exchange,
   options: EventStreamOptions,
 ): Promise<void> {
-  resume(call.request as WatchRequest, request.headers["last-event-id"]);
+  resume(call.request as WatchRequest, exchange.headers["last-event-id"]);
   const events = (await options.registry.stream(
     endpoint.method,
     call,
     call.request,
   )) as AsyncIterableIterator<WatchResponse>;
-  const stream = new EventStream(endpoint.method, events, call, response, options);
+  const stream = new EventStream(endpoint.method, events, call, exchange, options);
   await stream.run();
 }
 
@@ -65,24 +64,22 @@ class EventStream {
     private readonly method: BoundMethod,
     private readonly events: AsyncIterableIterator<WatchResponse>,
     private readonly call: HttpCall,
-    private readonly response: Response,
+    private readonly exchange: Exchange,
     private readonly options: EventStreamOptions,
   ) {}
 
   async run(): Promise<void> {
-    const { response } = this;
+    const { exchange } = this;
     const keepAlive = setInterval(() => this.onPing(), this.options.limits.pingIntervalMs);
     try {
-      response.on("close", () => this.close());
-      response.on("error", () => this.close());
-      response.on("drain", () => this.open());
-      if (isGone(response)) this.close();
-      writeHead(response, 200, {
+      exchange.onAbandoned(() => this.close());
+      const headers = {
         "content-type": "text/event-stream",
         "cache-control": "no-store",
         // nginx and other reverse proxies buffer responses without this header.
         "x-accel-buffering": "no",
-      });
+      };
+      exchange.start(200, withCommonFields(exchange, headers));
       // Some clients consider the stream open only after its first byte.
       this.write(":\n\n");
       await this.pump();
@@ -93,7 +90,7 @@ class EventStream {
       // Close the watch first, in case a later step fails: open watches count against the limits.
       const closed = this.events.return?.();
       this.flush();
-      response.end();
+      exchange.end();
       await closed;
     }
   }
@@ -129,7 +126,10 @@ class EventStream {
     this.batch = "";
     const { registry } = this.options;
     registry.observer?.transferred(this.method, "sse", 0, Buffer.byteLength(batch));
-    if (!writeText(this.response, batch)) this.isBlocked = true;
+    this.exchange.write([batch]);
+    if (!this.exchange.isFull || this.isBlocked) return;
+    this.isBlocked = true;
+    this.exchange.onDrained(() => this.open());
   }
 
   private writeError(error: unknown): void {
@@ -143,7 +143,7 @@ class EventStream {
 
   /** Sends a comment, unless the write buffer is full. If it has been full since the previous ping, the client is dead. */
   private onPing(): void {
-    if (this.isBlocked && this.wasBlocked) this.response.destroy();
+    if (this.isBlocked && this.wasBlocked) this.exchange.reset();
     else if (!this.isBlocked) this.write(":\n\n");
     this.wasBlocked = this.isBlocked;
   }
@@ -160,14 +160,4 @@ class EventStream {
     this.open();
     void this.events.return?.().catch(() => undefined);
   }
-}
-
-/** TypeScript can't call `write` on the union of both response types. */
-function writeText(response: Response, text: string): boolean {
-  return "stream" in response ? response.write(text) : response.write(text);
-}
-
-/** Whether the client disconnected while the watch was starting: `close` has been emitted already. */
-function isGone(response: Response): boolean {
-  return "stream" in response ? response.stream.destroyed : response.destroyed;
 }

@@ -1,35 +1,23 @@
 /** A server-streaming call, from the request message to the end of the response stream. */
 import type { ConnectError } from "@connectrpc/connect";
 import type { MessageStream } from "../../service/calls.js";
-import { RpcCall } from "../rpc/call.js";
-import type { Message } from "../rpc/codec.js";
-import { type Fields, envelopedHeaders } from "../rpc/fields.js";
-import { ENDINGS, type Ending } from "./ending.js";
+import { RpcCall } from "./call.js";
+import type { Message } from "./codec.js";
+import { envelopedHeaders } from "./fields.js";
 
 /** Messages that are available together are written together, up to about this many bytes. */
 const BATCH_BYTES_MAX = 65_536;
 
-/** Subclasses implement it over HTTP/1.1 and HTTP/2. */
-export abstract class StreamingCall extends RpcCall {
+export class StreamingCall extends RpcCall {
   private messages: MessageStream<Message> | undefined;
   private hasHeaders = false;
   private unblock: (() => void) | undefined;
-
-  /** Whether the write buffer is full. */
-  protected abstract get isFull(): boolean;
-  /** Calls the listener once when the write buffer has drained. */
-  protected abstract onceDrained(listener: () => void): void;
-  /** Sends the headers immediately. Throws if one is invalid. */
-  protected abstract writeHeaders(headers: Readonly<Fields>): void;
-  protected abstract write(frames: readonly Buffer[]): void;
-  /** Ends the response. Throws if a trailer is invalid. */
-  protected abstract writeEnding(ending: Ending): void;
 
   received(): void {
     if (!this.isOver) void this.run();
   }
 
-  override abandon(): void {
+  protected override abandon(): void {
     super.abandon();
     this.release();
   }
@@ -71,7 +59,7 @@ export abstract class StreamingCall extends RpcCall {
   /** Pulls the next message only when the client has room for it. A slow client's backlog stays in the stream's bounded queue. */
   private async pump(messages: MessageStream<Message>): Promise<void> {
     for (;;) {
-      if (this.isFull) await this.drained();
+      if (this.exchange.isFull) await this.drained();
       if (this.hasEnded()) return;
       const result = await messages.next();
       if (this.hasEnded() || result.done === true) return;
@@ -97,14 +85,14 @@ export abstract class StreamingCall extends RpcCall {
       // Also sends the messages before one that can't be encoded.
       if (!this.hasEnded() && bytes > 0) {
         this.countSent(bytes);
-        this.write(frames);
+        this.exchange.write(frames);
       }
     }
   }
 
   private sendHeaders(): void {
     if (this.hasHeaders) return;
-    this.writeHeaders(envelopedHeaders(this));
+    this.exchange.start(200, envelopedHeaders(this));
     this.hasHeaders = true;
   }
 
@@ -112,9 +100,9 @@ export abstract class StreamingCall extends RpcCall {
     this.finish();
     try {
       this.sendHeaders();
-      const ending = await ENDINGS[this.door](this, error);
-      this.countSent("envelope" in ending ? ending.envelope.length : 0);
-      this.writeEnding(ending);
+      const { envelope, trailers } = await this.form.protocol.endStream(this, error);
+      this.countSent(envelope?.length ?? 0);
+      this.exchange.end(envelope, trailers);
     } catch (fault) {
       this.giveUp(fault);
     }
@@ -128,7 +116,7 @@ export abstract class StreamingCall extends RpcCall {
   private drained(): Promise<void> {
     return new Promise((resolve) => {
       this.unblock = resolve;
-      this.onceDrained(resolve);
+      this.exchange.onDrained(resolve);
     });
   }
 

@@ -1,25 +1,13 @@
 /**
- * Parses plain HTTP/1.1 requests: a complete request that is alone in its chunk, without headers that change how the connection works.
+ * Parses simple HTTP/1.1 requests: a complete request that is alone in its chunk, without headers that change how the connection works.
  * Node's parser handles everything else, so this parser can be strict and never has to send an error. (RFC 9112 sections 2 to 6)
  */
-import type { IncomingHttpHeaders } from "node:http";
-import type { Socket } from "node:net";
-
-export interface PlainRequest {
-  readonly method: string;
-  /** The request target: a path, optionally with a query. */
-  readonly url: string;
-  /** In the form of Node's `IncomingMessage.headers`. */
-  readonly headers: IncomingHttpHeaders;
-  readonly body: Buffer;
-  readonly socket: Socket;
-  readonly httpVersionMajor: 1;
-}
 
 /** A parsed request head. */
-export interface PlainHead {
+export interface SimpleHead {
   readonly method: string;
-  readonly url: string;
+  /** The request target: a path, optionally with a query. */
+  readonly target: string;
   /** Always has a slot for `x-request-id`, which is generated if absent: growing the object later would cost more than parsing. */
   readonly headers: Readonly<Record<string, string | undefined>>;
   readonly contentLength: number;
@@ -32,8 +20,8 @@ const REQUEST_LINE = /^(GET|PUT|POST|DELETE) (\/[\x21-\x7e]*) HTTP\/1\.1$/;
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 const LENGTH = /^(?:0|[1-9][0-9]{0,8})$/;
-/** Headers that make a request not plain. */
-const NOT_PLAIN = new Set([
+/** Headers that make a request not simple. */
+const NOT_SIMPLE = new Set([
   "transfer-encoding",
   "upgrade",
   "expect",
@@ -51,8 +39,8 @@ export function headLengthOf(bytes: Buffer, bytesMax: number): number | undefine
   return end < 0 || end > bytesMax ? undefined : end + HEAD_END.length;
 }
 
-/** Parses a head without its empty line. Undefined if the request is not plain. */
-export function readPlainHead(text: string): PlainHead | undefined {
+/** Parses a head without its empty line. Undefined if the request is not simple. */
+export function readSimpleHead(text: string): SimpleHead | undefined {
   const [first = "", ...lines] = text.split("\r\n");
   const request = REQUEST_LINE.exec(first);
   if (request === null) return undefined;
@@ -62,11 +50,11 @@ export function readPlainHead(text: string): PlainHead | undefined {
     const name = line.slice(0, Math.max(0, colon)).toLowerCase();
     const value = line.slice(colon + 1);
     // Repeated headers have their own rules: leave them to Node.
-    if (!NAME.test(name) || !VALUE.test(value) || NOT_PLAIN.has(name) || Object.hasOwn(headers, name))
+    if (!NAME.test(name) || !VALUE.test(value) || NOT_SIMPLE.has(name) || Object.hasOwn(headers, name))
       return undefined;
     headers[name] = trim(value);
   }
-  const [, method = "", url = ""] = request;
+  const [, method = "", target = ""] = request;
   const { host, connection, "content-length": length } = headers;
   if (host === undefined || (connection !== undefined && connection.toLowerCase() !== "keep-alive"))
     return undefined;
@@ -74,7 +62,7 @@ export function readPlainHead(text: string): PlainHead | undefined {
   const contentLength = Number(length ?? 0);
   if (contentLength > 0 && method === "GET") return undefined;
   headers["x-request-id"] ??= undefined;
-  return { method, url, headers, contentLength };
+  return { method, target, headers, contentLength };
 }
 
 /** Trims optional whitespace (RFC 9110 section 5.5) in linear time, whatever the value. */

@@ -1,16 +1,16 @@
-/** Which requests are plain. All others go to Node's parser, so strictness is safe, and leniency is not. */
+/** Which requests are simple. All others go to Node's parser, so strictness is safe, and leniency is not. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { headLengthOf, readPlainHead } from "../../src/listener/http1/plain-request.js";
+import { headLengthOf, readSimpleHead } from "../../src/listener/http1/simple-request.js";
 
 const HEAD = "GET /api/v1/kv/buckets/b/keys/k HTTP/1.1\r\nHost: x";
 
 it("parses a head as Node does", () => {
   expect(
-    readPlainHead(`${HEAD}:9123\r\nIf-None-Match: \t"7" \r\nContent-Length: 0\r\nConnection: Keep-Alive`),
+    readSimpleHead(`${HEAD}:9123\r\nIf-None-Match: \t"7" \r\nContent-Length: 0\r\nConnection: Keep-Alive`),
   ).toEqual({
     method: "GET",
-    url: "/api/v1/kv/buckets/b/keys/k",
+    target: "/api/v1/kv/buckets/b/keys/k",
     headers: { host: "x:9123", "if-none-match": '"7"', "content-length": "0", connection: "Keep-Alive" },
     contentLength: 0,
   });
@@ -21,13 +21,13 @@ it("trims whitespace around values, and keeps it inside", () => {
   const words = fc.string({ unit: fc.constantFrom("a", "\xa0", " ", "\t"), maxLength: 20 });
   fc.assert(
     fc.property(blanks, words, blanks, (before, words, after) => {
-      const value = readPlainHead(`${HEAD}\r\nA:${before}${words}${after}`)?.headers.a;
+      const value = readSimpleHead(`${HEAD}\r\nA:${before}${words}${after}`)?.headers.a;
       expect(value).toBe(words.replace(/^[\t ]+/, "").replace(/[\t ]+$/, ""));
     }),
   );
 });
 
-describe("is not plain:", () => {
+describe("is not simple:", () => {
   it.each([
     ["another method", "PATCH / HTTP/1.1\r\nHost: x"],
     ["another version", "GET / HTTP/1.0\r\nHost: x"],
@@ -57,7 +57,7 @@ describe("is not plain:", () => {
     ["two lengths", `${HEAD}\r\nContent-Length: 1, 1`],
     ["a GET with a body", `${HEAD}\r\nContent-Length: 5`],
   ])("%s", (_name, head) => {
-    expect(readPlainHead(head)).toBeUndefined();
+    expect(readSimpleHead(head)).toBeUndefined();
   });
 
   it("an incomplete or long head", () => {
@@ -70,7 +70,7 @@ describe("is not plain:", () => {
     const controls = fc.constantFrom("\0", "\r", "\n", "\x0b", "\x1f", "\x7f");
     fc.assert(
       fc.property(fc.nat(HEAD.length), controls, (at, control) => {
-        expect(readPlainHead(HEAD.slice(0, at) + control + HEAD.slice(at))).toBeUndefined();
+        expect(readSimpleHead(HEAD.slice(0, at) + control + HEAD.slice(at))).toBeUndefined();
       }),
     );
   });

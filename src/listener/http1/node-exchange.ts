@@ -1,0 +1,131 @@
+/** A request that Node's HTTP/1.1 server parsed. */
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
+import type { BodyReader, Chunk, Exchange, Fields } from "../../protocol/exchange.js";
+import { Abandonment } from "../abandonment.js";
+import { missingLength } from "../response-framing.js";
+
+export class NodeHttp1Exchange implements Exchange {
+  commonFields: Readonly<Fields> = {};
+  private reader: BodyReader | undefined;
+  private isPaced = false;
+  private readonly abandonment = new Abandonment();
+
+  /** `expectsContinue`: the client waits for `100 Continue`, which Node has not sent. */
+  constructor(
+    private readonly request: IncomingMessage,
+    private readonly response: ServerResponse,
+    readonly expectsContinue = false,
+  ) {
+    response.on("close", () => {
+      if (!response.writableFinished) this.abandonment.happen();
+    });
+    // The client disconnected; `close` follows.
+    response.on("error", () => undefined);
+    if (this.hasBody) response.once("finish", () => this.discardRest());
+  }
+
+  get httpVersion(): "1.0" | "1.1" {
+    return this.request.httpVersionMinor === 0 ? "1.0" : "1.1";
+  }
+  get method(): string {
+    return this.request.method ?? "";
+  }
+  get target(): string {
+    return this.request.url ?? "";
+  }
+  get headers(): IncomingHttpHeaders {
+    return this.request.headers;
+  }
+  get authority(): string | undefined {
+    return this.request.headers.host;
+  }
+  get socket(): Duplex {
+    return this.request.socket;
+  }
+  get hasBody(): boolean {
+    const { "content-length": length, "transfer-encoding": coding } = this.request.headers;
+    return coding !== undefined || (length !== undefined && length !== "0");
+  }
+  get hasResponded(): boolean {
+    return this.response.headersSent;
+  }
+  get isClosed(): boolean {
+    return this.response.destroyed || this.request.socket.destroyed;
+  }
+  get isFull(): boolean {
+    return this.response.writableNeedDrain;
+  }
+
+  onAbandoned(listener: () => void): void {
+    this.abandonment.listen(listener);
+  }
+
+  sendContinue(): void {
+    this.response.writeContinue();
+  }
+
+  read(reader: BodyReader, isPaced = false): void {
+    const { request } = this;
+    this.reader = reader;
+    this.isPaced = isPaced;
+    request.on("data", (chunk: Buffer) => this.receive(chunk));
+    request.on("end", () => this.reader?.received());
+    // The client disconnected before the end of the body; the response's `close` reports it.
+    request.on("error", () => undefined);
+  }
+
+  resumeBody(): void {
+    this.request.resume();
+  }
+
+  respond(status: number, fields: Readonly<Fields>, body?: Chunk): void {
+    const { response } = this;
+    if (this.isClosed) return;
+    const length = missingLength(status, fields, body);
+    response.writeHead(status, length === undefined ? fields : { ...fields, "content-length": length });
+    if (body === undefined || this.method === "HEAD") response.end();
+    else response.end(body);
+  }
+
+  start(status: number, fields: Readonly<Fields>): void {
+    if (this.isClosed) return;
+    this.response.writeHead(status, fields);
+    this.response.flushHeaders();
+  }
+
+  write(chunks: readonly Chunk[]): void {
+    const { response } = this;
+    if (this.isClosed) return;
+    if (chunks.length > 1) response.cork();
+    for (const chunk of chunks) response.write(chunk);
+    if (chunks.length > 1) response.uncork();
+  }
+
+  end(chunk?: Chunk): void {
+    if (!this.isClosed) this.response.end(chunk);
+  }
+
+  reset(): void {
+    this.response.destroy();
+  }
+
+  onDrained(listener: () => void): void {
+    this.response.once("drain", listener);
+  }
+
+  private receive(chunk: Buffer): void {
+    if (this.isPaced) this.request.pause();
+    this.reader?.receive(chunk);
+  }
+
+  /**
+   * Discards the rest of the body after the response: unread, it would block the next request on the connection. Not by closing, since the
+   * client may send its whole request before it reads the response.
+   */
+  private discardRest(): void {
+    this.reader = undefined;
+    this.isPaced = false;
+    if (!this.request.complete) this.request.resume();
+  }
+}

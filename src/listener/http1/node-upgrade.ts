@@ -1,0 +1,50 @@
+/** A request to switch protocols, from Node's HTTP/1.1 server. */
+import { type IncomingHttpHeaders, type IncomingMessage, ServerResponse } from "node:http";
+import { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import type { Exchange, Upgrade } from "../../protocol/exchange.js";
+import { NodeHttp1Exchange } from "./node-exchange.js";
+
+export class NodeUpgrade implements Upgrade {
+  readonly httpVersion = "1.1";
+
+  constructor(
+    readonly request: IncomingMessage,
+    readonly socket: Duplex,
+    readonly head: Buffer,
+  ) {
+    // Without a listener, a reset by the client would crash the process.
+    socket.on("error", () => undefined);
+  }
+
+  get method(): string {
+    return this.request.method ?? "";
+  }
+  get target(): string {
+    return this.request.url ?? "";
+  }
+  get headers(): IncomingHttpHeaders {
+    return this.request.headers;
+  }
+  get authority(): string | undefined {
+    return this.request.headers.host;
+  }
+  get isClosed(): boolean {
+    return this.socket.destroyed;
+  }
+
+  onAbandoned(listener: () => void): void {
+    if (this.socket.destroyed) listener();
+    else this.socket.once("close", listener);
+  }
+
+  decline(): Exchange {
+    const { request, socket } = this;
+    if (!(socket instanceof Socket)) throw new Error("The connection of an upgrade is no socket.");
+    const response = new ServerResponse(request);
+    response.shouldKeepAlive = false;
+    response.assignSocket(socket);
+    response.once("finish", () => socket.end());
+    return new NodeHttp1Exchange(request, response);
+  }
+}

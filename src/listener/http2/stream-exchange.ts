@@ -1,0 +1,127 @@
+/** A request on a stream of our own HTTP/2 server. */
+import type { IncomingHttpHeaders } from "node:http";
+import type { Duplex } from "node:stream";
+import { ErrorCode, type RequestStream, type StreamListener } from "@ironflow-kv/http2";
+import type { BodyReader, Chunk, Exchange, Fields } from "../../protocol/exchange.js";
+import { Abandonment } from "../abandonment.js";
+import { hasNoContent, textOf } from "../response-framing.js";
+
+export class StreamExchange implements Exchange, StreamListener {
+  readonly httpVersion = "2.0";
+  commonFields: Readonly<Fields> = {};
+  private reader: BodyReader | undefined;
+  /** Chunks that arrived before `read`. */
+  private early: Buffer[] | undefined;
+  private onceDrained: (() => void) | undefined;
+  private readonly abandonment = new Abandonment();
+
+  constructor(private readonly stream: RequestStream) {
+    stream.listener = this;
+    // Until the body is read.
+    stream.consumesOnReceipt = false;
+  }
+
+  get method(): string {
+    return textOf(this.headers[":method"]) ?? "";
+  }
+  get target(): string {
+    return textOf(this.headers[":path"]) ?? "";
+  }
+  get headers(): IncomingHttpHeaders {
+    return this.stream.headers;
+  }
+  get authority(): string | undefined {
+    return textOf(this.headers[":authority"]) ?? this.headers.host;
+  }
+  get socket(): Duplex {
+    return this.stream.connection.socket;
+  }
+  get expectsContinue(): boolean {
+    return this.headers.expect?.toLowerCase() === "100-continue";
+  }
+  get hasBody(): boolean {
+    return this.early !== undefined || !this.stream.isRequestComplete;
+  }
+  get hasResponded(): boolean {
+    return this.stream.hasResponded;
+  }
+  get isClosed(): boolean {
+    return this.stream.isClosed;
+  }
+  get isFull(): boolean {
+    return this.stream.isFull;
+  }
+
+  onAbandoned(listener: () => void): void {
+    this.abandonment.listen(listener);
+  }
+
+  sendContinue(): void {
+    this.stream.inform(100);
+  }
+
+  read(reader: BodyReader, isPaced = false): void {
+    const { stream, early = [] } = this;
+    this.reader = reader;
+    this.early = undefined;
+    stream.consumesOnReceipt = !isPaced;
+    for (const chunk of early) reader.receive(chunk);
+    if (stream.isRequestComplete) reader.received();
+    else if (!isPaced) this.resumeBody();
+  }
+
+  resumeBody(): void {
+    const { unconsumedBytes } = this.stream;
+    if (unconsumedBytes > 0) this.stream.consume(unconsumedBytes);
+  }
+
+  respond(status: number, fields: Readonly<Fields>, body?: Chunk, trailers?: Readonly<Fields>): void {
+    const isEmpty = body === undefined || body.length === 0 || hasNoContent(this.method, status);
+    const isEnd = isEmpty && trailers === undefined;
+    this.stream.respond(status, fields, isEnd);
+    if (!isEnd) this.stream.end(isEmpty ? undefined : bytesOf(body), trailers);
+  }
+
+  start(status: number, fields: Readonly<Fields>): void {
+    this.stream.respond(status, fields, hasNoContent(this.method, status));
+  }
+
+  write(chunks: readonly Chunk[]): void {
+    this.stream.writeAll(chunks.map(bytesOf));
+  }
+
+  end(chunk?: Chunk, trailers?: Readonly<Fields>): void {
+    this.stream.end(chunk === undefined ? undefined : bytesOf(chunk), trailers);
+  }
+
+  reset(): void {
+    this.stream.reset(ErrorCode.internalError);
+  }
+
+  onDrained(listener: () => void): void {
+    this.onceDrained = listener;
+  }
+
+  receive(chunk: Buffer): void {
+    if (this.reader === undefined) (this.early ??= []).push(chunk);
+    else this.reader.receive(chunk);
+  }
+
+  received(): void {
+    this.reader?.received();
+  }
+
+  abandon(): void {
+    this.abandonment.happen();
+  }
+
+  drain(): void {
+    const { onceDrained } = this;
+    this.onceDrained = undefined;
+    onceDrained?.();
+  }
+}
+
+function bytesOf(chunk: Chunk): Uint8Array {
+  return typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+}

@@ -1,0 +1,202 @@
+/**
+ * Serves the registry with the Connect library: every protocol, streaming, compression. It handles the calls that the fast path declines.
+ *
+ * It takes the place of the library's `connectNodeAdapter`, which needs Node's own classes, throws outside of the handler on a malformed
+ * authority (and so crashes the process) and logs failures to the console.
+ */
+import type {
+  DescMethodBiDiStreaming,
+  DescMethodServerStreaming,
+  DescMethodUnary,
+  JsonReadOptions,
+  JsonWriteOptions,
+} from "@bufbuild/protobuf";
+import {
+  Code,
+  ConnectError,
+  type ConnectRouter,
+  type ContextKey,
+  type HandlerContext,
+  createConnectRouter,
+  createContextKey,
+  createContextValues,
+} from "@connectrpc/connect";
+import { compressionGzip } from "@connectrpc/connect-node";
+import { parseTimeout as parseConnectTimeout } from "@connectrpc/connect/protocol-connect";
+import { parseTimeout as parseGrpcTimeout } from "@connectrpc/connect/protocol-grpc";
+import type { Logger } from "pino";
+import type { Limits } from "../kv/limits.js";
+import type { BoundMethod, CallInput, Door, ServiceRegistry } from "../service/calls.js";
+import { counted } from "./counted.js";
+import type { Exchange } from "./exchange.js";
+import { clientNameOf, remoteAddressOf } from "./peer.js";
+import { REQUEST_ID_HEADER } from "./request-id.js";
+import { isUsableAuthority } from "./rpc/authority.js";
+import { sendUniversal, universalRequestOf } from "./universal.js";
+
+type Handler = (exchange: Exchange) => void;
+
+export interface StockHandlerOptions {
+  /** Registers the services. */
+  readonly routes: (router: ConnectRouter) => void;
+  readonly limits: Pick<Limits, "messageBytesMax">;
+  readonly log: Pick<Logger, "error">;
+  /** Aborts every call's signal. Default: none. */
+  readonly shutdownSignal?: AbortSignal | undefined;
+  /** ProtoJSON options. Default: unknown fields are ignored. */
+  readonly jsonOptions?: Partial<JsonReadOptions & JsonWriteOptions> | undefined;
+  /** Called with the size of each chunk of a body. Default: not counted. */
+  readonly count?: ((path: string, door: Door, receivedBytes: number, sentBytes: number) => void) | undefined;
+}
+
+export interface StockAdapterOptions extends Omit<StockHandlerOptions, "routes" | "count"> {
+  readonly registry: ServiceRegistry;
+}
+
+/** Slightly less than the longest delay of a Node timer, 2^31 - 1 milliseconds. */
+const TIMER_MS_MAX = 2_147_483_000;
+
+/** The exchange of a call, which the library's context lacks. */
+const EXCHANGE: ContextKey<Exchange | undefined> = createContextKey<Exchange | undefined>(undefined, {
+  description: "exchange",
+});
+
+/** Creates the handler for every method of the registry, in every protocol, over HTTP/1.1 and HTTP/2. */
+export function createStockAdapter(options: StockAdapterOptions): Handler {
+  const { registry } = options;
+  return createStockHandler({
+    ...options,
+    count(path, door, receivedBytes, sentBytes) {
+      const method = registry.methods.get(path);
+      if (method !== undefined) registry.observer?.transferred(method, door, receivedBytes, sentBytes);
+    },
+    routes(router) {
+      for (const method of registry.methods.values()) addRoute(router, registry, method);
+    },
+  });
+}
+
+/** Creates a handler for any services. Unknown paths get a 404, a malformed authority a 400. */
+export function createStockHandler(options: StockHandlerOptions): Handler {
+  const router = createConnectRouter({
+    readMaxBytes: options.limits.messageBytesMax,
+    // No brotli: at the library's level it costs a hundred times as much as gzip.
+    acceptCompression: [compressionGzip],
+    requireConnectProtocolHeader: false,
+    ...(options.shutdownSignal === undefined ? {} : { shutdownSignal: options.shutdownSignal }),
+    ...(options.jsonOptions === undefined ? {} : { jsonOptions: options.jsonOptions }),
+  });
+  options.routes(router);
+  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+
+  return (exchange) => {
+    const handler = handlers.get(exchange.target.split("?", 1)[0] ?? "");
+    if (handler === undefined) {
+      exchange.respond(404, exchange.commonFields);
+      return;
+    }
+    const { requestPath: path } = handler;
+    const fail = (error: unknown, sentence: string): void => {
+      const requestId = exchange.headers[REQUEST_ID_HEADER];
+      options.log.error({ err: error, method: path.slice(1), request_id: requestId }, sentence);
+    };
+    const call = readableOf(exchange, fail);
+    if (call === undefined) {
+      exchange.respond(400, exchange.commonFields);
+      return;
+    }
+    limitTimeout(call.header);
+    const door = doorOf(exchange.headers["content-type"]);
+    const contextValues = createContextValues().set(EXCHANGE, exchange);
+    const body = counted(call.body, (bytes) => options.count?.(path, door, bytes, 0));
+    handler({ ...call, contextValues, body })
+      .then((answer) => {
+        if (answer.body !== undefined) {
+          answer.body = counted(answer.body, (bytes) => options.count?.(path, door, 0, bytes));
+        }
+        return sendUniversal(exchange, answer);
+      })
+      .catch((error: unknown) => {
+        if (!exchange.isClosed) fail(error, "a call failed");
+        if (exchange.hasResponded) exchange.reset();
+        else exchange.respond(500, exchange.commonFields);
+      });
+  };
+}
+
+/** The library's form of a request; undefined if its authority or target is malformed, such as `*` or `//[`. */
+function readableOf(
+  exchange: Exchange,
+  fail: (error: unknown, sentence: string) => void,
+): ReturnType<typeof universalRequestOf> | undefined {
+  if (!isUsableAuthority(exchange.authority)) return undefined;
+  try {
+    return universalRequestOf(exchange);
+  } catch (error) {
+    fail(error, "a request could not be read");
+    return undefined;
+  }
+}
+
+function addRoute(router: ConnectRouter, registry: ServiceRegistry, method: BoundMethod): void {
+  switch (method.desc.methodKind) {
+    case "unary":
+      router.rpc(method.desc as DescMethodUnary, (request, context) =>
+        registry.unary(method, inputOf(context), request),
+      );
+      break;
+    case "server_streaming":
+      router.rpc(method.desc as DescMethodServerStreaming, async function* (request, context) {
+        yield* await registry.stream(method, inputOf(context), request);
+      });
+      break;
+    case "bidi_streaming":
+      router.rpc(method.desc as DescMethodBiDiStreaming, async function* (requests, context) {
+        yield* await registry.duplex(method, inputOf(context), requests);
+      });
+      break;
+    case "client_streaming":
+      throw new Error(`${method.path}: ${method.desc.methodKind} methods are not served`);
+  }
+}
+
+function inputOf(context: HandlerContext): CallInput {
+  const exchange = context.values.get(EXCHANGE);
+  if (exchange === undefined) throw new Error("The call has no exchange.");
+  const { socket } = exchange;
+  return {
+    // The library uses the same names.
+    door: context.protocolName as Door,
+    header: (name) => context.requestHeader.get(name) ?? undefined,
+    // The library's timer and clock can differ by a millisecond.
+    timeoutMs: isExpired(context.signal) ? 0 : context.timeoutMs(),
+    signal: context.signal,
+    connection: socket,
+    get remoteAddress() {
+      return remoteAddressOf(socket);
+    },
+    get clientName() {
+      return clientNameOf(socket);
+    },
+  };
+}
+
+function isExpired({ aborted, reason }: AbortSignal): boolean {
+  return aborted && ConnectError.from(reason).code === Code.DeadlineExceeded;
+}
+
+/** Detects the protocol by its content type. Connect GETs have none. */
+function doorOf(contentType: string | undefined): Door {
+  if (contentType?.startsWith("application/grpc-web") === true) return "grpc-web";
+  return contentType?.startsWith("application/grpc") === true ? "grpc" : "connect";
+}
+
+/** Caps timeouts at 24 days: the library's timer would expire at once beyond that. */
+function limitTimeout(headers: Headers): void {
+  if ((parseGrpcTimeout(headers.get("grpc-timeout"), TIMER_MS_MAX).timeoutMs ?? 0) > TIMER_MS_MAX) {
+    headers.set("grpc-timeout", `${TIMER_MS_MAX / 1_000}S`);
+  }
+  if ((parseConnectTimeout(headers.get("connect-timeout-ms"), TIMER_MS_MAX).timeoutMs ?? 0) > TIMER_MS_MAX) {
+    headers.set("connect-timeout-ms", `${TIMER_MS_MAX}`);
+  }
+}
