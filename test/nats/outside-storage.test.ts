@@ -69,25 +69,69 @@ it("a storage that lost its last write is listed as it is, also when as much was
   expect((await store.getBucket(bucket, scope())).values).toBe(2);
 });
 
-it("a keyed write that the storage lost is written when it is sent again", async () => {
-  await store.createBucket({ name: bucket }, scope());
-  await put("a");
-  await server.stop("SIGTERM");
-  const [kept, files] = [join(server.directory, "kept"), join(server.directory, "js")];
-  await cp(files, kept, { recursive: true });
-  await server.start();
-  await connected();
+describe("a keyed write that the storage lost", () => {
   const putKeyed = (): Promise<bigint> =>
     store.put(bucket, "k", bytes("v"), { idempotencyKey: "once" }, scope());
-  expect(await putKeyed()).toBe(2n);
-  await server.stop();
-  await rm(files, { recursive: true });
-  await cp(kept, files, { recursive: true });
-  await server.start();
-  await connected();
-  expect(await putKeyed()).toBe(2n);
-  expect(await keys()).toEqual(["a", "k"]);
+
+  /** Writes, and brings the storage back without that. */
+  async function lose(history = 1): Promise<void> {
+    await store.createBucket({ name: bucket, history }, scope());
+    await put("a");
+    await server.stop("SIGTERM");
+    const [kept, files] = [join(server.directory, "kept"), join(server.directory, "js")];
+    await cp(files, kept, { recursive: true });
+    await server.start();
+    await connected();
+    expect(await putKeyed()).toBe(2n);
+    await server.stop();
+    await rm(files, { recursive: true });
+    await cp(kept, files, { recursive: true });
+    await server.start();
+    await connected();
+  }
+
+  it.each<[string, readonly string[], bigint]>([
+    ["nothing was written since", [], 2n],
+    ["another key has its revision", ["c"], 3n],
+    ["its own key has its revision", ["k"], 3n],
+    ["the bucket is further", ["c", "d", "e"], 5n],
+  ])("is written when it is sent again where %s", async (_, written, revision) => {
+    await lose(5);
+    for (const key of written) await put(key);
+    expect(await putKeyed()).toBe(revision);
+    expect(await keys()).toContain("k");
+  });
+
+  it("has an unknown outcome where what has its revision was overwritten", async () => {
+    await lose();
+    for (const key of ["c", "c"]) await put(key);
+    await expectRefusal(putKeyed(), "outcome_unknown");
+    expect(await keys()).toEqual(["a", "c"]);
+  });
 });
+
+it.each([1, 5])(
+  "a keyed write that was deleted and compacted is not written again by a storage that forgot it, history %i",
+  async (history) => {
+    await store.createBucket({ name: bucket, history }, scope());
+    await put("a");
+    const keyed = { idempotencyKey: "once" };
+    expect(await store.put(bucket, "k", bytes("v"), keyed, scope())).toBe(2n);
+    await store.delete(bucket, "k", {}, scope());
+    await store.compactBucket(bucket, scope());
+    await server.stop("SIGTERM");
+    await server.start();
+    await connected();
+    const other = await openStore(server.url);
+    const again = { ...keyed, sentBefore: { after: 0n, ageMs: 5_000 } };
+    await expectRefusal(other.store.put(bucket, "k", bytes("v"), again, scope()), "outcome_unknown");
+    const later = { ...again, sentBefore: { after: 3n, ageMs: 1_000 } };
+    expect(
+      await other.store.put(bucket, "k2", bytes("v"), { ...later, idempotencyKey: "later" }, scope()),
+    ).toBe(4n);
+    await other.close();
+  },
+);
 
 describe("a watch of a storage that lost its last write", () => {
   /** Opens a watch that has seen the write that is lost, and brings the storage back without it. */

@@ -21,7 +21,7 @@ import type { Log } from "../client/log.js";
 import { existing, type MessageReader, type Place, storedMessageBytesMax } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
 import { Unanswered } from "../client/unanswered.js";
-import { compactedTo, keepsTombstones, withCompactedTo } from "../streams/stream-config.js";
+import { keepsTombstones, withCompactedTo } from "../streams/stream-config.js";
 import { streamsOf } from "../streams/stream-pages.js";
 import { deliveredTo, removeTombstones, scanTombstones, type Tombstone } from "./tombstones.js";
 
@@ -195,7 +195,8 @@ export class Compaction {
     scope: CallScope,
   ): Promise<{ ready: readonly Tombstone[]; heldBack: number | undefined }> {
     const { requests, edit } = this.options;
-    await edit(place, ({ config }) => withCompactedTo(config, Math.max(compactedTo(config), upTo)), scope);
+    const latestMs = Math.max(...tombstones.map(({ timeMs }) => timeMs));
+    await edit(place, ({ config }) => withCompactedTo(config, upTo, latestMs), scope);
     const delivered = await deliveredTo(requests, place, scope).catch((error: unknown) => {
       throw toKvError(error, { bucket: place.bucket });
     });

@@ -41,7 +41,7 @@ export class MessageReader {
   constructor(
     private readonly requests: Requests,
     /** On a cluster, a replica that lags may answer a direct get; only the leader has every write. */
-    private readonly isClustered: boolean,
+    readonly isClustered: boolean,
     /** The largest message of a bucket, unless another program wrote it: see {@link storedMessageBytesMax}. */
     private readonly storedMessageBytesMax: number,
     /** Another connection, for reads that exceed the first one's byte budget. Default: they wait. */

@@ -24,6 +24,8 @@ export const HEADER_BYTES_MAX = 1_024;
 const NANOS_PER_MS = 1_000_000;
 /** Every tombstone up to this sequence may have been compacted. */
 const COMPACTED_KEY = "ironflow.compacted_to";
+/** When the latest compacted tombstone was stored. */
+const COMPACTED_TIME_KEY = "ironflow.compacted_time_ms";
 /**
  * How long the marker lives that the storage leaves where an entry expired; never longer than the bucket's entries do. It is what a watch
  * that was away sees of the expiry, so this is how long it may be away and still go on (watch/resume-rule.ts). Not longer, as NATS KV
@@ -153,8 +155,21 @@ export function compactedTo({ metadata }: StreamConfig): number {
   return Number(metadata?.[COMPACTED_KEY] ?? 0);
 }
 
-export function withCompactedTo(config: StreamConfig, sequence: number): StreamConfig {
-  return { ...config, metadata: { ...config.metadata, [COMPACTED_KEY]: String(sequence) } };
+/** When the latest of them was stored, in milliseconds since 1970; after that every tombstone is still there. */
+export function compactedTimeMs({ metadata }: StreamConfig): number {
+  // A copy of an earlier version does not say: it may be just now.
+  if (metadata?.[COMPACTED_KEY] === undefined) return 0;
+  return Number(metadata[COMPACTED_TIME_KEY] ?? Infinity);
+}
+
+export function withCompactedTo(config: StreamConfig, sequence: number, timeMs: number): StreamConfig {
+  const isFirst = config.metadata?.[COMPACTED_KEY] === undefined;
+  const latestMs = isFirst ? timeMs : Math.max(compactedTimeMs(config), timeMs);
+  const marks = {
+    [COMPACTED_KEY]: String(Math.max(compactedTo(config), sequence)),
+    [COMPACTED_TIME_KEY]: String(latestMs),
+  };
+  return { ...config, metadata: { ...config.metadata, ...marks } };
 }
 
 const FIXED_CONFIG = {

@@ -43,7 +43,7 @@ const FULL: ReadonlySet<string> = new Set(["bucket_full", "storage_exhausted"]);
 
 export class BucketQuota {
   private readonly reads = new Map<string, Promise<BucketFacts>>();
-  /** By subject: ends with a write under way that was admitted for what it pushes out of a full history. */
+  /** By subject: ends with a write under way that may be admitted for what it pushes out of a full history. */
   private readonly replacing = new Map<string, Promise<void>>();
 
   constructor(private readonly options: BucketQuotaOptions) {}
@@ -131,17 +131,30 @@ export class BucketQuota {
     for (let isLastTry = false; ;) {
       const facts = await this.fresh(place, scope);
       if (this.take(facts, bytes, bytes)) return () => settle(facts, bytes);
-      const replacedBytes = await this.replacedBytes(place, subject, facts, scope);
       const other = this.replacing.get(subject);
-      if (replacedBytes > 0 && other !== undefined && mayWait) {
+      if (other !== undefined && mayWait) {
         // The revision that this one would push out is pushed out by that one.
         await other;
         continue;
       }
-      // One that only replaces as much never makes the bucket larger.
-      const neededBytes = replacedBytes >= bytes ? -Infinity : bytes - replacedBytes;
-      if (other === undefined && this.take(facts, bytes, neededBytes))
-        return this.whileReplacing(subject, () => settle(facts, bytes));
+      if (other === undefined) {
+        // Before the read: another write could push the revision out meanwhile.
+        const end = this.beginReplacing(subject);
+        const replacedBytes = await this.replacedBytes(place, subject, facts, scope).catch(
+          (error: unknown) => {
+            end();
+            throw error;
+          },
+        );
+        // One that only replaces as much never makes the bucket larger.
+        const neededBytes = replacedBytes >= bytes ? -Infinity : bytes - replacedBytes;
+        if (this.take(facts, bytes, neededBytes))
+          return () => {
+            settle(facts, bytes);
+            end();
+          };
+        end();
+      }
       if (isLastTry || (await this.options.compaction?.makeRoom(place, facts, scope)) !== true) {
         const { bucket } = place;
         throw new KvError("bucket_full", `The bucket ${quote(bucket)} has reached its max_bytes.`, {
@@ -152,13 +165,13 @@ export class BucketQuota {
     }
   }
 
-  private whileReplacing(subject: string, release: () => void): () => void {
-    let end = (): void => undefined;
-    this.replacing.set(subject, new Promise((resolve) => (end = resolve)));
+  /** Returns what ends it. */
+  private beginReplacing(subject: string): () => void {
+    let resolve = (): void => undefined;
+    this.replacing.set(subject, new Promise((settled) => (resolve = settled)));
     return () => {
       this.replacing.delete(subject);
-      release();
-      end();
+      resolve();
     };
   }
 

@@ -46,7 +46,7 @@ export class EntryWrites {
   private readonly keyedWrites: KeyedWrites;
 
   constructor(private readonly options: EntryWritesOptions) {
-    this.keyedWrites = new KeyedWrites(options.reader, options.limits.keyedWritesMax);
+    this.keyedWrites = new KeyedWrites(options.requests, options.reader, options.limits.keyedWritesMax);
   }
 
   async put(
@@ -163,7 +163,10 @@ export class EntryWrites {
     const once = (): Promise<bigint> => {
       if (identity === undefined) return write(undefined);
       const readFacts = (): Promise<BucketFacts> => this.facts(place, scope);
-      return this.keyedWrites.once(place, identity, aboutOf(place), readFacts, scope, write);
+      const { writer } = this.options;
+      const remembered = (facts: BucketFacts): Promise<bigint | undefined> =>
+        writer.remembered(place.subject, identity.messageId, facts, scope);
+      return this.keyedWrites.once(place, identity, aboutOf(place), readFacts, remembered, scope, write);
     };
     return this.options.incarnations?.write(place, bucketCreatedAtMs, scope, once) ?? once();
   }

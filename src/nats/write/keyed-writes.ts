@@ -10,6 +10,8 @@ import type { CallScope } from "../../kv/store.js";
 import type { BucketFacts } from "../streams/bucket-config-cache.js";
 import { outcomeUnknown, toKvError } from "../client/errors.js";
 import { keyReused, uncertainNow, type WriteIdentity } from "./idempotency.js";
+import type { Requests } from "../client/requests.js";
+import { MESSAGE_ID_HEADER } from "../client/messages.js";
 import type { MessageReader, Place } from "../client/message-reader.js";
 import { isRetryable, RETRY_WAIT_MS } from "../client/retry.js";
 import type { UncertainWrite } from "./write-outcome.js";
@@ -36,19 +38,21 @@ export class KeyedWrites {
 
   /** Remembers `countMax` of them at most. */
   constructor(
+    private readonly requests: Requests,
     private readonly reader: MessageReader,
     private readonly countMax: number,
   ) {}
 
   /**
    * Runs a write, or answers as the same one did before. Throws `idempotency_key_reused`, `outcome_unknown` where the caller's time ends
-   * before an earlier sending does, and what the write throws.
+   * before an earlier sending does, and what the write throws. `remembered`: the sequence that the storage remembers for its id.
    */
   async once(
     place: Place,
     identity: WriteIdentity,
     about: KvErrorDetails,
     readFacts: () => Promise<BucketFacts>,
+    remembered: (facts: BucketFacts) => Promise<bigint | undefined>,
     scope: CallScope,
     write: (identity: WriteIdentity) => Promise<bigint>,
   ): Promise<bigint> {
@@ -59,7 +63,13 @@ export class KeyedWrites {
       if (earlier !== undefined && !isOver(earlier)) {
         const outcome = await within(earlier.outcome, scope);
         if (outcome === "timed_out") throw unknownAfter(earlier, about);
-        if (outcome !== undefined && (await this.mayHold(place, earlier, outcome, about, scope))) {
+        const isHeld = async (sequence: bigint): Promise<boolean> => {
+          const stored = await this.reader.at(place, sequence, scope);
+          if (stored !== undefined) return stored.headers.get(MESSAGE_ID_HEADER) === identity.messageId;
+          if ((await remembered(await readFacts())) === sequence) return true;
+          throw unknownAfter(earlier, about);
+        };
+        if (outcome !== undefined && (await this.mayHold(place, earlier, outcome, isHeld, about, scope))) {
           if (earlier.fingerprint !== identity.fingerprint) {
             throw keyReused(about, outcome === "unknown" ? undefined : outcome);
           }
@@ -73,18 +83,28 @@ export class KeyedWrites {
     }
   }
 
-  /** Whether the bucket may have the write: not where it was recreated, or the storage came back without its last writes. */
+  /**
+   * Whether the bucket may have the write: not where it was recreated, or the storage came back without its last writes. Their sequences
+   * are given away again. Throws `outcome_unknown` where nothing tells.
+   */
   private async mayHold(
     place: Place,
     earlier: KeyedWrite,
     outcome: bigint | "unknown",
+    isHeld: (sequence: bigint) => Promise<boolean>,
     about: KvErrorDetails,
     scope: CallScope,
   ): Promise<boolean> {
     for (;;) {
       try {
         const { created, state } = await this.reader.stream(place, scope);
-        return created === earlier.created && (outcome === "unknown" || outcome <= BigInt(state.last_seq));
+        if (created !== earlier.created) return false;
+        if (outcome === "unknown") return true;
+        if (outcome > BigInt(state.last_seq)) return false;
+        // A server loses nothing while it runs.
+        const isSameRun =
+          !this.reader.isClustered && this.requests.serverSinceMs <= earlier.uncertain.sinceMs;
+        return isSameRun || (await isHeld(outcome));
       } catch (error) {
         if (!isRetryable(error, scope)) {
           const known = toKvError(error, about);

@@ -6,7 +6,7 @@
  * (server/stream.go: checkMsgId, purgeMsgIds, rebuildDedupe). That neither has the id proves nothing by itself. It was not applied where
  * - an older message is still the key's newest, or the bucket did not change: messages are removed oldest first; or
  * - the window is not over, and either the server has remembered every id since, or the key has no message at all: no message can expire
- *   within the window, and every other write leaves one.
+ *   within the window, and every other write leaves one, unless its tombstone was compacted.
  * Everything else is `outcome_unknown`.
  */
 import { KvError } from "../../kv/errors.js";
@@ -14,11 +14,11 @@ import type { CallScope } from "../../kv/store.js";
 import type { BucketFacts } from "../streams/bucket-config-cache.js";
 import { JetStreamCode, JetStreamError, kindOf, outcomeUnknown } from "../client/errors.js";
 import { keyReused, REQUEST_HEADER } from "./idempotency.js";
-import { parseAnswer, serverTimeMs, type StreamInfo } from "../client/jetstream-api.js";
+import { parseAnswer, serverTimeMs, type StreamConfig, type StreamInfo } from "../client/jetstream-api.js";
 import { RawHeaders, EXPECTED_HEADER, MESSAGE_ID_HEADER } from "../client/messages.js";
 import type { MessageReader, StoredMessage } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
-import { windowMsOf, windowExtendedAtMs } from "../streams/stream-config.js";
+import { compactedTimeMs, compactedTo, windowMsOf, windowExtendedAtMs } from "../streams/stream-config.js";
 import { parseTimestamp } from "../client/timestamps.js";
 import { aboutOf, parseAcknowledgement, type Write } from "./write.js";
 
@@ -62,7 +62,7 @@ export class WriteOutcomes {
     scope: CallScope,
   ): Promise<bigint | undefined> {
     if (newest?.headers.get(MESSAGE_ID_HEADER) === id) return sequenceOfSame(write, newest);
-    const sequence = await this.remembered(write, id, facts, scope);
+    const sequence = await this.remembered(write.subject, id, facts, scope);
     if (sequence !== undefined) return this.checked(write, sequence, scope);
     // Asked for last: it shows a window that was cut before the storage was asked for the id.
     const info = await this.reader.stream(write.place, scope);
@@ -75,14 +75,14 @@ export class WriteOutcomes {
    * known one is no refusal. A single server looks at conditions before ids, but at a malformed header after them.
    */
   async remembered(
-    write: Write,
+    subject: string,
     id: string,
     facts: BucketFacts,
     scope: CallScope,
   ): Promise<bigint | undefined> {
     const refused = facts.replicas > 1 ? `${EXPECTED_HEADER}: ${IMPOSSIBLE_SEQUENCE}` : "Nats-Rollup: probe";
     const headers = new RawHeaders(`${MESSAGE_ID_HEADER}: ${id}\r\n${refused}\r\n`);
-    const { data } = await this.requests.one(write.subject, NO_BYTES, headers, scope);
+    const { data } = await this.requests.one(subject, NO_BYTES, headers, scope);
     const acknowledgement = parseAcknowledgement(data);
     if (acknowledgement !== undefined) return BigInt(acknowledgement.sequence);
     try {
@@ -128,8 +128,15 @@ export class WriteOutcomes {
     if (sentMs - CLOCK_TOLERANCE_MS < windowExtendedAtMs(config)) return false;
     if (ageMs >= windowMsOf(config) * (isOwn ? OWN_FRACTION : CLIENT_FRACTION)) return false;
     const remembersAll = !this.isClustered && this.requests.serverSinceMs <= performance.now() - ageMs;
-    return remembersAll || (newest === undefined && config.discard === "new");
+    if (remembersAll) return true;
+    return newest === undefined && config.discard === "new" && !mayBeCompacted(config, after, sentMs);
   }
+}
+
+/** Whether compaction may have removed a write that was sent then, with a tombstone that came after it. */
+function mayBeCompacted(config: StreamConfig, after: bigint, sentMs: number): boolean {
+  if (BigInt(compactedTo(config)) <= after) return false;
+  return sentMs - CLOCK_TOLERANCE_MS <= compactedTimeMs(config);
 }
 
 /** The outcome of a write is unknown; says what a client needs to send it again with its idempotency key. */

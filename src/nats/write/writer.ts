@@ -76,11 +76,16 @@ export class Writer {
       if (uncertain !== undefined) {
         return await this.outcomes.find(write, messageId, newest, uncertain, facts, scope);
       }
-      const sequence = await this.outcomes.remembered(write, messageId, facts, scope);
+      const sequence = await this.outcomes.remembered(write.subject, messageId, facts, scope);
       return sequence === undefined ? undefined : await this.outcomes.checked(write, sequence, scope);
     } catch (error) {
       throw toKvError(error, aboutOf(write));
     }
+  }
+
+  /** The sequence that the storage remembers for a message id; undefined: it does not. Throws what the request does. */
+  remembered(subject: string, id: string, facts: BucketFacts, scope: CallScope): Promise<bigint | undefined> {
+    return this.outcomes.remembered(subject, id, facts, scope);
   }
 
   private async attempt(write: Write, facts: BucketFacts, scope: CallScope): Promise<Outcome> {
