@@ -1,14 +1,11 @@
 /** Keys of other programs whose `=` is no escape of ours: not shown, and no call, watch or connection suffers from them. */
-import { connect, type NatsConnection } from "@nats-io/transport-node";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { streamName, subjectPrefix } from "../../src/kv/names.js";
-import type { Store, WatchOptions } from "../../src/kv/store.js";
-import type { WatchHubs } from "../../src/nats/watch/hubs.js";
+import type { WatchOptions } from "../../src/kv/store.js";
 import type { Watcher } from "../../src/nats/watch/watcher.js";
-import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
-import { bytes, expectRefusal, newBucketName, scope } from "./store-contract.js";
-import { type OpenStore, openStore } from "./store-support.js";
-import { newHubs, read } from "./watching.js";
+import { storeTest } from "../support/fixtures.js";
+import { bytes, expectRefusal, scope } from "./store-contract.js";
+import { read } from "./watching.js";
 
 const MALFORMED = [
   "=",
@@ -23,40 +20,25 @@ const MALFORMED = [
 ];
 const ALL = { limit: 0, pageToken: "" };
 
-let server: TestNatsServer;
-let open: OpenStore;
-let store: Store;
-let hubs: WatchHubs;
-let foreign: NatsConnection;
-let bucket: string;
-
-beforeAll(async () => {
-  server = await startNatsServer();
-  open = await openStore(server.url);
-  store = open.store;
-  hubs = newHubs(open.connection);
-  foreign = await connect({ servers: server.url });
-});
-afterAll(async () => {
-  await hubs.close();
-  await foreign.close();
-  await open.close();
-  await server.remove();
-});
-beforeEach(() => {
-  bucket = newBucketName();
-});
-
-async function writeForeign(keys: readonly string[]): Promise<void> {
-  for (const key of keys) await foreign.request(subjectPrefix(bucket) + key, "foreign", { timeout: 5_000 });
-}
-
-function watch(options: WatchOptions): Promise<Watcher> {
-  return hubs.watch(bucket, options, scope());
-}
+const it = storeTest()
+  .extend("writeForeign", ({ connection, bucket }) => async (keys: readonly string[]): Promise<void> => {
+    for (const key of keys)
+      await connection.request(subjectPrefix(bucket) + key, "foreign", { timeout: 60_000 });
+  })
+  .extend(
+    "watch",
+    ({ hubs, bucket }) =>
+      (options: WatchOptions): Promise<Watcher> =>
+        hubs.watch(bucket, options, scope()),
+  );
 
 describe("a malformed escape that another program wrote", () => {
-  it("is not shown to a live watch with a glob, which goes on", async () => {
+  it("is not shown to a live watch with a glob, which goes on", async ({
+    store,
+    bucket,
+    watch,
+    writeForeign,
+  }) => {
     await store.createBucket({ name: bucket }, scope());
     const watcher = await watch({ filters: ["user-*"], start: "now" });
     await writeForeign(MALFORMED);
@@ -65,24 +47,34 @@ describe("a malformed escape that another program wrote", () => {
     await watcher.return();
   });
 
-  it.each([1, 5])("is not shown by snapshots, histories and resumed watches, history %i", async (history) => {
-    await store.createBucket({ name: bucket, history }, scope());
-    await writeForeign(MALFORMED);
-    const revision = await store.put(bucket, "user-1", bytes("x"), {}, scope());
-    for (const start of ["snapshot", "history", { revision: 1n }] as const) {
-      for (const filters of [["user-*"], ["*-1", "user-*"], []]) {
-        const watcher = await watch({ filters, start, previous: true });
-        expect(await read(watcher, 2)).toEqual([`put user-1=x @${revision}`, `snapshot_end @${revision}`]);
-        await watcher.return();
+  it.for([1, 5])(
+    "is not shown by snapshots, histories and resumed watches, history %i",
+    async (history, { store, bucket, watch, writeForeign }) => {
+      await store.createBucket({ name: bucket, history }, scope());
+      await writeForeign(MALFORMED);
+      const revision = await store.put(bucket, "user-1", bytes("x"), {}, scope());
+      for (const start of ["snapshot", "history", { revision: 1n }] as const) {
+        for (const filters of [["user-*"], ["*-1", "user-*"], []]) {
+          const watcher = await watch({ filters, start, previous: true });
+          expect(await read(watcher, 2)).toEqual([`put user-1=x @${revision}`, `snapshot_end @${revision}`]);
+          await watcher.return();
+        }
       }
-    }
-  });
+    },
+  );
 
-  it("is not shown by a snapshot of more keys than one request answers for", async () => {
+  it("is not shown by a snapshot of more keys than one request answers for", async ({
+    store,
+    bucket,
+    watch,
+    writeForeign,
+    connection,
+  }) => {
     await store.createBucket({ name: bucket }, scope());
     await writeForeign(MALFORMED);
-    for (let index = 0; index < 1_100; index++) foreign.publish(`${subjectPrefix(bucket)}user-${index}`, "x");
-    await foreign.request(`$JS.API.STREAM.INFO.${streamName(bucket)}`);
+    for (let index = 0; index < 1_100; index++)
+      connection.publish(`${subjectPrefix(bucket)}user-${index}`, "x");
+    await connection.request(`$JS.API.STREAM.INFO.${streamName(bucket)}`);
     const watcher = await watch({ filters: ["user-*"], start: "snapshot" });
     const lines = await read(watcher, 1_101);
     expect(lines.filter((line) => line.startsWith("put user-"))).toHaveLength(1_100);
@@ -90,7 +82,11 @@ describe("a malformed escape that another program wrote", () => {
     await watcher.return();
   });
 
-  it("is not shown by lists, counts and gets, and its key can't be read under another name", async () => {
+  it("is not shown by lists, counts and gets, and its key can't be read under another name", async ({
+    store,
+    bucket,
+    writeForeign,
+  }) => {
     await store.createBucket({ name: bucket }, scope());
     await writeForeign(MALFORMED);
     await store.put(bucket, "user-1", bytes("x"), {}, scope());
@@ -100,7 +96,7 @@ describe("a malformed escape that another program wrote", () => {
     for (const key of MALFORMED) await expectRefusal(store.get(bucket, key, 0n, scope()), "key_not_found");
   });
 
-  it("does not disturb a list while others write", async () => {
+  it("does not disturb a list while others write", async ({ store, bucket, writeForeign }) => {
     await store.createBucket({ name: bucket }, scope());
     await writeForeign(MALFORMED);
     await store.put(bucket, "user-1", bytes("x"), {}, scope());

@@ -1,10 +1,11 @@
 /** Writes and reads that name their bucket, while another copy of the service deletes and recreates it. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
+import type { WriteOptions } from "../../src/kv/store.js";
 import { entryInBucket } from "../../src/service/entry-in-bucket.js";
-import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
+import { storeTest } from "../support/fixtures.js";
 import { holdRequests } from "./held-requests.js";
-import { bytes, expectRefusal, newBucketName, scope } from "./store-contract.js";
-import { type OpenStore, openStore } from "./store-support.js";
+import { bytes, expectRefusal, scope } from "./store-contract.js";
+import type { OpenStore } from "./store-support.js";
 
 let server: TestNatsServer;
 let one: OpenStore;

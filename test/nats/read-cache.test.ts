@@ -1,54 +1,38 @@
 /** Reads answered from memory: never older than an acknowledged write, never older than an earlier read, and none where that can't be kept. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
-import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
-import { type FaultyLink, openFaultyLink } from "./faulty-link.js";
-import { bytes, newBucketName, refusal, scope, text } from "./store-contract.js";
-import { type OpenStore, openStore } from "./store-support.js";
+import { storeTest } from "../support/fixtures.js";
+import { bytes, refusal, scope, text } from "./store-contract.js";
+import { openStore } from "./store-support.js";
 
-let server: TestNatsServer;
-let link: FaultyLink;
-/** The store under test, and one that writes behind its back: what no program can do to an embedded server. */
-let exclusive: OpenStore;
-let other: OpenStore;
-let bucket: string;
-
-beforeAll(async () => {
-  server = await startNatsServer();
-  other = await openStore(server.url);
-});
-
-afterAll(async () => {
-  await other.close();
-  await server.remove();
-});
-
-beforeEach(async () => {
-  link = await openFaultyLink(server.port);
-  exclusive = await openStore(link.url, { isExclusive: true });
-  bucket = newBucketName();
-  await exclusive.store.createBucket({ name: bucket, history: 5 }, scope());
-});
-
-afterEach(async () => {
-  link.heal();
-  await exclusive.close();
-  await link.close();
-});
-
-const read = async (key: string): Promise<string> =>
-  text((await exclusive.store.get(bucket, key, 0n, scope())).value);
-const put = (key: string, value: string): Promise<bigint> =>
-  exclusive.store.put(bucket, key, bytes(value), {}, scope());
-/** Whether a read of the key asks the storage. */
-async function asks(key: string): Promise<boolean> {
-  const before = exclusive.connection.stats().outMsgs;
-  await read(key);
-  return exclusive.connection.stats().outMsgs > before;
-}
+const it = storeTest({ bucket: { history: 5 } })
+  /** The store under test, over a link that can fail. `open` writes behind its back: what no program can do to an embedded server. */
+  .extend("exclusive", async ({ link }, { onCleanup }) => {
+    const exclusive = await openStore(link.url, { isExclusive: true });
+    onCleanup(async () => {
+      link.heal();
+      await exclusive.close();
+    });
+    return exclusive;
+  })
+  .extend("read", ({ exclusive, bucket }) => async (key: string): Promise<string> => {
+    return text((await exclusive.store.get(bucket, key, 0n, scope())).value);
+  })
+  .extend(
+    "put",
+    ({ exclusive, bucket }) =>
+      (key: string, value: string): Promise<bigint> =>
+        exclusive.store.put(bucket, key, bytes(value), {}, scope()),
+  )
+  /** Whether a read of the key asks the storage. */
+  .extend("asks", ({ exclusive, read }) => async (key: string): Promise<boolean> => {
+    const before = exclusive.connection.stats().outMsgs;
+    await read(key);
+    return exclusive.connection.stats().outMsgs > before;
+  });
 
 describe("an entry that was read", () => {
-  it("is answered from memory until its key is written", async () => {
+  it("is answered from memory until its key is written", async ({ read, put, asks }) => {
     await put("a", "1");
     await put("b", "1");
     await read("a");
@@ -61,14 +45,17 @@ describe("an entry that was read", () => {
     expect(await asks("a")).toBe(false);
   });
 
-  it.each([{ purge: false }, { purge: true }])("is gone once it was deleted (%o)", async (options) => {
-    await put("a", "1");
-    await read("a");
-    await exclusive.store.delete(bucket, "a", options, scope());
-    expect((await refusal(exclusive.store.get(bucket, "a", 0n, scope()))).kind).toBe("key_not_found");
-  });
+  it.for([{ purge: false }, { purge: true }])(
+    "is gone once it was deleted (%o)",
+    async (options, { exclusive, bucket, read, put }) => {
+      await put("a", "1");
+      await read("a");
+      await exclusive.store.delete(bucket, "a", options, scope());
+      expect((await refusal(exclusive.store.get(bucket, "a", 0n, scope()))).kind).toBe("key_not_found");
+    },
+  );
 
-  it("is gone with its bucket, also where that was made again", async () => {
+  it("is gone with its bucket, also where it was recreated", async ({ exclusive, bucket, read, put }) => {
     await put("a", "1");
     await read("a");
     await exclusive.store.deleteBucket(bucket, scope());
@@ -77,7 +64,13 @@ describe("an entry that was read", () => {
     expect((await refusal(exclusive.store.get(bucket, "a", 0n, scope()))).kind).toBe("key_not_found");
   });
 
-  it("is not kept where entries go by themselves, also when the bucket became so", async () => {
+  it("is not kept where entries go by themselves, also when the bucket became so", async ({
+    exclusive,
+    bucket,
+    read,
+    put,
+    asks,
+  }) => {
     await put("a", "1");
     await read("a");
     await exclusive.store.updateBucket(bucket, { ttlMs: 3_600_000 }, scope());
@@ -85,7 +78,7 @@ describe("an entry that was read", () => {
     expect(await asks("a")).toBe(true);
   });
 
-  it("is asked for again after the connection was lost", async () => {
+  it("is asked for again after the connection was lost", async ({ exclusive, read, put, asks, link }) => {
     await put("a", "1");
     await read("a");
     const status = exclusive.connection.status();
@@ -95,7 +88,14 @@ describe("an entry that was read", () => {
     expect(await asks("a")).toBe(false);
   });
 
-  it("is asked for each time where a write of its key may yet happen", async () => {
+  it("is asked for each time where a write of its key may yet happen", async ({
+    exclusive,
+    open,
+    bucket,
+    read,
+    put,
+    link,
+  }) => {
     await put("a", "1");
     await read("a");
     const isLost = link.loseRequest("PUB $KV");
@@ -107,21 +107,27 @@ describe("an entry that was read", () => {
     link.cut();
     for await (const { type } of status) if (type === "reconnect") break;
     expect(await read("a")).toBe("1");
-    await other.store.put(bucket, "a", bytes("2"), {}, scope());
+    await open.store.put(bucket, "a", bytes("2"), {}, scope());
     expect(await read("a")).toBe("2");
   });
 
-  it("is what the storage has, in memory of its own", async () => {
+  it("is what the storage has, in memory of its own", async ({ exclusive, open, bucket, read, put }) => {
     await put("a", "1");
     await read("a");
     const entry = await exclusive.store.get(bucket, "a", 0n, scope());
     expect(entry.value.byteLength).toBe(entry.value.buffer.byteLength);
-    const asStored = await other.store.get(bucket, "a", 0n, scope());
+    const asStored = await open.store.get(bucket, "a", 0n, scope());
     expect(entry).toEqual({ ...asStored, value: Uint8Array.from(asStored.value) });
   });
 });
 
-it("lets those go that were not read for long when there is no room for all", async () => {
+it("lets those go that were not read for long when there is no room for all", async ({
+  exclusive,
+  read,
+  put,
+  asks,
+  link,
+}) => {
   await exclusive.close();
   const limits = { ...DEFAULT_LIMITS, readCacheBytesMax: 20_000 };
   exclusive = await openStore(link.url, { isExclusive: true, limits });
@@ -136,7 +142,11 @@ it("lets those go that were not read for long when there is no room for all", as
   expect(await asks("k1")).toBe(true);
 });
 
-it("keeps reads as new as every acknowledged write and every earlier read, under concurrency", async () => {
+it("keeps reads as new as every acknowledged write and every earlier read, under concurrency", async ({
+  exclusive,
+  bucket,
+  put,
+}) => {
   const keys = ["a", "b", "c"];
   /** The newest revision that anyone was told of, by key. */
   const told = new Map<string, bigint>(keys.map((key) => [key, 0n]));
