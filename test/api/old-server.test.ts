@@ -11,6 +11,7 @@ import { installedPaths } from "../../src/nats/embedded/server-program.js";
 import { capabilitiesOf, isAtLeast, isSupported } from "../../src/nats/client/server-version.js";
 import { relayAs, type VersionRelay } from "../nats/version-relay.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
+import { WAIT } from "../support/until.js";
 
 let server: TestNatsServer;
 let scratch: string;
@@ -95,7 +96,7 @@ it("a server at NATS_URL that is replaced by an old one is warned of, and its bu
     for (const version of ["2.14.0", "2.15.1", "2.14.0"]) {
       relay.become(version);
       const expected = version === "2.15.1" ? "unknown" : "relaxed";
-      await vi.waitUntil(async () => (await kv.getBucketInfo(name)).durability === expected, 20_000);
+      await vi.waitUntil(async () => (await kv.getBucketInfo(name)).durability === expected, WAIT);
     }
     const warned = lines.filter((line) => line.includes("nats-server 2.14.0 may lose acknowledged writes"));
     expect(warned).toHaveLength(2);

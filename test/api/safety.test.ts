@@ -9,6 +9,7 @@ import { startNatsServer, type TestNatsServer } from "../support/nats-server.js"
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import { ALL_DOORS } from "./doors.js";
 import { bytes, clientsOf, refusal, text } from "./support.js";
+import { until } from "../support/until.js";
 
 let server: TestNatsServer;
 let service: TestService;
@@ -233,8 +234,9 @@ describe("while the storage is away", () => {
 
   const unavailable = (call: Promise<unknown>): Promise<unknown> =>
     refusal(call, Code.Unavailable, "unavailable");
-  async function untilReadinessIs(status: number): Promise<void> {
-    while ((await fetch(`${service.url}/readyz`)).status !== status)
-      await new Promise((resolve) => setTimeout(resolve, 10));
+  function untilReadinessIs(status: number): Promise<void> {
+    return until(`/readyz answers ${status}`, async () => {
+      return (await fetch(`${service.url}/readyz`)).status === status;
+    });
   }
 });

@@ -57,9 +57,7 @@ describe("an export", () => {
     const said = text(child.stderr);
     // All that passes has been written, but for what waits for more.
     await expect
-      .poll(async () => (await readFile(`${part}.partial`).catch(() => Buffer.alloc(0))).length, {
-        timeout: 20_000,
-      })
+      .poll(async () => (await readFile(`${part}.partial`).catch(() => Buffer.alloc(0))).length)
       .toBeGreaterThan(400_000);
     child.kill(signal);
     expect(await exited).toEqual(signal === "SIGINT" ? [130, null] : [null, "SIGKILL"]);
@@ -82,9 +80,7 @@ describe("an export", () => {
         env: { IRONFLOW_SERVER: proxy.url },
       });
       await expect
-        .poll(async () => (await readFile(`${part}.partial`).catch(() => Buffer.alloc(0))).length, {
-          timeout: 20_000,
-        })
+        .poll(async () => (await readFile(`${part}.partial`).catch(() => Buffer.alloc(0))).length)
         .toBeGreaterThan(0);
       proxy.passAnswers();
       proxy.cut();

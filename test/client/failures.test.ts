@@ -11,6 +11,7 @@ import { CODE_BY_KIND } from "../../src/service/errors.js";
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import { CuttableProxy } from "./cuttable-proxy.js";
 import { CountingFetch, refusal } from "./support.js";
+import { WAIT, until } from "../support/until.js";
 
 const { createClient } = sdk;
 const RIGHT_KEY = "the-right-key-of-tests";
@@ -198,7 +199,7 @@ describe("connections that fail", () => {
     await direct.put("k", "v");
     proxy.holdAnswers();
     const read = open().get("k");
-    await vi.waitUntil(() => proxy.connections > 0);
+    await vi.waitUntil(() => proxy.connections > 0, WAIT);
     proxy.cut();
     await counting.untilFailures(1);
     proxy.passAnswers();
@@ -236,7 +237,9 @@ describe("connections that fail", () => {
       const { revision } = await direct.put("k", "old");
       proxy.holdAnswers();
       const result = call(open(), revision);
-      while ((await direct.history("k")).at(-1)?.revision === revision);
+      await until("the write is applied", async () => {
+        return (await direct.history("k")).at(-1)?.revision !== revision;
+      });
       proxy.cut();
       await counting.untilFailures(1);
       proxy.passAnswers();
@@ -321,7 +324,7 @@ describe("connections that fail", () => {
     proxy.holdAnswers();
     const inFlight = new AbortController();
     const read = open().get("k", { signal: inFlight.signal });
-    await vi.waitUntil(() => proxy.connections > 0);
+    await vi.waitUntil(() => proxy.connections > 0, WAIT);
     inFlight.abort(reason);
     await expect(read).rejects.toBe(reason);
     await proxy.refuse();

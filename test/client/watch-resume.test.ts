@@ -11,6 +11,7 @@ import {
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import { CuttableProxy } from "./cuttable-proxy.js";
 import { contents, line, refusal, take } from "./support.js";
+import { WAIT } from "../support/until.js";
 
 const RETRY = { baseDelayMs: 5, maxDelayMs: 50 };
 
@@ -104,7 +105,7 @@ describe("how a watch goes on", () => {
     const pending = watch.next();
     proxy.holdAnswers();
     await direct.put("k", "2");
-    await vi.waitUntil(() => interrupted.mock.calls.length > 0, 10_000);
+    await vi.waitUntil(() => interrupted.mock.calls.length > 0, WAIT);
     proxy.passAnswers();
     expect(line((await pending).value as ChangeEvent)).toBe("put k=2 @2");
     await watch.return();
@@ -163,7 +164,7 @@ describe("a restart of the service", () => {
     await watch.next();
     const pending = watch.next();
     await own.stop();
-    await vi.waitUntil(() => interrupted.mock.calls.length > 1, 10_000);
+    await vi.waitUntil(() => interrupted.mock.calls.length > 1, WAIT);
     const write = bucket.put("k", "1");
     const read = bucket.get("k");
     own = await startTestService({ "data-dir": dataDir, port: String(port) });

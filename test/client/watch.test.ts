@@ -13,6 +13,7 @@ import {
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import { CuttableProxy } from "./cuttable-proxy.js";
 import { line, next, refusal, take } from "./support.js";
+import { WAIT } from "../support/until.js";
 
 const RETRY = { baseDelayMs: 5, maxDelayMs: 50 };
 
@@ -134,7 +135,7 @@ describe("how a watch ends", () => {
   it("by return, also while an event is awaited", async () => {
     const watch = watched.watch("k");
     const pending = watch.next();
-    await vi.waitUntil(() => proxy.connections > 0);
+    await vi.waitUntil(() => proxy.connections > 0, WAIT);
     expect(await watch.return()).toEqual({ done: true, value: undefined });
     expect(await pending).toEqual({ done: true, value: undefined });
     await proxy.untilEmpty();

@@ -14,6 +14,7 @@ import { LossyWriters, type ToldWrite } from "./lossy-writers.js";
 import { IS_LONG, report, SEED, times } from "./report.js";
 import { type StoredMessage, StoredMessages } from "./stored-messages.js";
 import { randomFrom } from "./workload.js";
+import { until } from "../support/until.js";
 
 const BUCKETS = ["brief", "brief-history", "changing"] as const;
 const TTL = { seconds: 1n };
@@ -57,7 +58,7 @@ it(
       link.heal();
       link.cut();
       const acknowledged = writers.acknowledged;
-      while (writers.acknowledged < acknowledged + 10) await delay(10);
+      await until("writes are acknowledged", () => writers.acknowledged >= acknowledged + 10);
       const change = { bucket: "changing", ttl: { seconds: round % 2 === 0 ? 1n : 0n } };
       await buckets.updateBucket(change, { timeoutMs: 5_000 }).catch(() => undefined);
     }

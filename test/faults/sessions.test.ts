@@ -83,7 +83,7 @@ it(
       const [middle, last] = [peak(third, 2 * third), peak(2 * third, looks.length)];
       // At rest only live sessions are left.
       for (const key of live) await keys.delete({ bucket, key });
-      await expect.poll(async () => (await look(bucket)).bytes, { timeout: 60_000, interval: 100 }).toBe(0);
+      await expect.poll(async () => (await look(bucket)).bytes, { interval: 100 }).toBe(0);
       report(
         `sessions ${bucket}`,
         undefined,

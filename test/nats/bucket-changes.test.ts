@@ -1,91 +1,84 @@
 /** Changes of one bucket through two copies of the service at the same time. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { startNatsCluster } from "../support/nats-cluster.js";
-import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
-import { KvError } from "../../src/kv/errors.js";
+import { storeTest } from "../support/fixtures.js";
+import { IS_EXTENDED } from "../support/extended.js";
 import type { BucketConfig } from "../../src/kv/store.js";
 import { newBucketName, refusal, scope } from "./store-contract.js";
 import { holdRequests } from "./held-requests.js";
+import { createOnCluster } from "./on-clusters.js";
 import { type OpenStore, openStore } from "./store-support.js";
 
-const PAIRS = 200;
-const CLUSTER_ROUNDS = 20;
+const PAIRS = IS_EXTENDED ? 200 : 60;
+const CLUSTER_ROUNDS = IS_EXTENDED ? 20 : 8;
+const RECREATIONS = IS_EXTENDED ? 300 : 100;
 
-let server: TestNatsServer;
-let one: OpenStore;
-let other: OpenStore;
-
-beforeAll(async () => {
-  server = await startNatsServer();
-  [one, other] = [await openStore(server.url), await openStore(server.url)];
-});
-afterAll(async () => {
-  await one.close();
-  await other.close();
-  await server.remove();
-});
+const it = storeTest();
 
 describe("two copies that change one bucket at the same time", { timeout: 120_000 }, () => {
-  it("lose none of the changes", async () => {
+  it("lose none of the changes", async ({ open, otherCopy }) => {
     const bucket = newBucketName();
-    await one.store.createBucket({ name: bucket }, scope());
+    await open.store.createBucket({ name: bucket }, scope());
     let lost = 0;
     for (let pair = 1; pair <= PAIRS; pair++) {
       const change = { description: `pair ${pair}`, history: (pair % 60) + 1 };
       await Promise.all([
-        one.store.updateBucket(bucket, { description: change.description }, scope()),
-        other.store.updateBucket(bucket, { history: change.history }, scope()),
+        open.store.updateBucket(bucket, { description: change.description }, scope()),
+        otherCopy.store.updateBucket(bucket, { history: change.history }, scope()),
       ]);
-      const { description, history } = await one.store.getBucket(bucket, scope());
+      const { description, history } = await open.store.getBucket(bucket, scope());
       if (description !== change.description || history !== change.history) lost++;
     }
     expect(lost).toBe(0);
   });
 
-  it("never give a recreated bucket the configuration of the deleted one", async () => {
+  it("never give a recreated bucket the configuration of the deleted one", async ({ open, otherCopy }) => {
     const bucket = newBucketName();
-    await one.store.createBucket({ name: bucket, maxValueSize: 1_000, history: 3 }, scope());
-    const held = holdRequests(one.connection, "STREAM.UPDATE");
-    const update = one.store.updateBucket(bucket, { description: "changed" }, scope());
+    await open.store.createBucket({ name: bucket, maxValueSize: 1_000, history: 3 }, scope());
+    const held = holdRequests(open.connection, "STREAM.UPDATE");
+    const update = open.store.updateBucket(bucket, { description: "changed" }, scope());
     await held.seen(1);
     const config = { name: bucket, maxValueSize: 2_000, history: 5, ttlMs: 60_000, description: "new" };
-    const recreated = recreate(config);
-    await Promise.race([recreated, isWaiting(other)]);
+    const recreated = recreate(otherCopy, config);
+    await Promise.race([recreated, isWaiting(otherCopy)]);
     held.release();
     await update;
     await recreated;
-    expect(await one.store.getBucket(bucket, scope())).toMatchObject(config);
+    expect(await open.store.getBucket(bucket, scope())).toMatchObject(config);
   });
 
-  it("never delete a bucket that was recreated since", async () => {
+  it("never delete a bucket that was recreated since", async ({ open, otherCopy }) => {
     const bucket = newBucketName();
-    await one.store.createBucket({ name: bucket }, scope());
-    const held = holdRequests(one.connection, "STREAM.DELETE");
-    const deleted = one.store.deleteBucket(bucket, scope());
+    await open.store.createBucket({ name: bucket }, scope());
+    const held = holdRequests(open.connection, "STREAM.DELETE");
+    const deleted = open.store.deleteBucket(bucket, scope());
     await held.seen(1);
-    const recreated = recreate({ name: bucket, history: 5 }).catch((error: unknown) => error);
-    await Promise.race([recreated, isWaiting(other)]);
+    const recreated = recreate(otherCopy, { name: bucket, history: 5 }).catch((error: unknown) => error);
+    await Promise.race([recreated, isWaiting(otherCopy)]);
     held.release();
     await deleted;
     const outcome = await recreated;
-    if (outcome === undefined) expect((await one.store.getBucket(bucket, scope())).history).toBe(5);
+    if (outcome === undefined) expect((await open.store.getBucket(bucket, scope())).history).toBe(5);
     else expect(outcome).toMatchObject({ kind: "bucket_not_found" });
   });
 
-  it("are told so where one does not finish, and go on when its lease is over", async () => {
+  it("are told so where one does not finish, and go on when its lease is over", async ({
+    open,
+    otherCopy,
+  }) => {
     const bucket = newBucketName();
-    await one.store.createBucket({ name: bucket }, scope());
-    const held = holdRequests(one.connection, "STREAM.UPDATE");
-    const stuck = refusal(one.store.updateBucket(bucket, { history: 2 }, scope(300)));
+    await open.store.createBucket({ name: bucket }, scope());
+    const held = holdRequests(open.connection, "STREAM.UPDATE");
+    const stuck = refusal(open.store.updateBucket(bucket, { history: 2 }, scope(300)));
     await held.seen(1);
-    const refused = await refusal(other.store.updateBucket(bucket, { history: 3 }, scope(300)));
+    const refused = await refusal(otherCopy.store.updateBucket(bucket, { history: 3 }, scope(300)));
     expect(refused.kind).toBe("unavailable");
     expect(refused.message).toContain("is being changed through another copy of the service");
     expect((await stuck).kind).toBe("outcome_unknown");
     held.release();
     // Applied late, within the lease that is still held: the next change begins with it.
-    await other.store.updateBucket(bucket, { description: "later" }, scope(30_000));
-    expect(await one.store.getBucket(bucket, scope())).toMatchObject({ history: 2, description: "later" });
+    await otherCopy.store.updateBucket(bucket, { description: "later" }, scope(30_000));
+    expect(await open.store.getBucket(bucket, scope())).toMatchObject({ history: 2, description: "later" });
   });
 });
 
@@ -96,11 +89,12 @@ it("copies on a cluster lose none of the changes", { timeout: 120_000 }, async (
   try {
     const [first, second, third] = copies.map(({ store }) => store);
     const bucket = newBucketName();
-    while ((await first?.createBucket({ name: bucket }, scope(30_000)).catch(refusalOf)) === "unavailable");
+    if (first === undefined) throw new Error("no copies");
+    await createOnCluster(first, { name: bucket });
     for (let round = 1; round <= CLUSTER_ROUNDS; round++) {
       const change = { description: `round ${round}`, history: round + 1, ttlMs: 60_000 + round };
       await Promise.all([
-        first?.updateBucket(bucket, { description: change.description }, scope(30_000)),
+        first.updateBucket(bucket, { description: change.description }, scope(30_000)),
         second?.updateBucket(bucket, { history: change.history }, scope(30_000)),
         third?.updateBucket(bucket, { ttlMs: change.ttlMs }, scope(30_000)),
       ]);
@@ -112,15 +106,9 @@ it("copies on a cluster lose none of the changes", { timeout: 120_000 }, async (
   }
 });
 
-/** The kind of a refusal. A new cluster refuses until all of its nodes know each other. */
-function refusalOf(error: unknown): string {
-  if (error instanceof KvError) return error.kind;
-  throw error;
-}
-
-async function recreate(config: BucketConfig): Promise<void> {
-  await other.store.deleteBucket(config.name, scope());
-  await other.store.createBucket(config, scope());
+async function recreate({ store }: OpenStore, config: BucketConfig): Promise<void> {
+  await store.deleteBucket(config.name, scope());
+  await store.createBucket(config, scope());
 }
 
 /** Resolves when a copy asked for a lease that it did not get, and asks again. */
@@ -129,10 +117,12 @@ function isWaiting({ connection }: OpenStore): Promise<void> {
 }
 
 describe("a bucket that is recreated at once", { timeout: 60_000 }, () => {
-  it("has no entry of the deleted one, though nats-server leaves some in its stream now and then", async () => {
+  it("has no entry of the deleted one, though nats-server leaves some in its stream now and then", async ({
+    open,
+  }) => {
     const bucket = newBucketName();
-    const { store } = one;
-    for (let round = 0; round < 300; round++) {
+    const { store } = open;
+    for (let round = 0; round < RECREATIONS; round++) {
       await store.createBucket({ name: bucket }, scope());
       await expect(store.get(bucket, "k", 0n, scope())).rejects.toMatchObject({ kind: "key_not_found" });
       await store.put(bucket, "k", Buffer.from("v"), {}, scope());

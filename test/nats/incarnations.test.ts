@@ -1,69 +1,66 @@
 /** Writes and reads that name their bucket, while another copy of the service deletes and recreates it. */
 import { describe, expect } from "vitest";
-import type { WriteOptions } from "../../src/kv/store.js";
+import type { Store, WriteOptions } from "../../src/kv/store.js";
 import { entryInBucket } from "../../src/service/entry-in-bucket.js";
 import { storeTest } from "../support/fixtures.js";
 import { holdRequests } from "./held-requests.js";
-import { bytes, expectRefusal, scope } from "./store-contract.js";
-import type { OpenStore } from "./store-support.js";
+import { bytes, expectRefusal, scope, text } from "./store-contract.js";
 
-let server: TestNatsServer;
-let one: OpenStore;
-let other: OpenStore;
-let bucket: string;
+/** A bucket that another copy of the service deletes and recreates. */
+const it = storeTest()
+  .extend("createWith", ({ otherCopy, bucket }) => async (value: string): Promise<void> => {
+    await otherCopy.store.createBucket({ name: bucket }, scope());
+    await otherCopy.store.put(bucket, "k", bytes(value), {}, scope());
+  })
+  .extend("recreate", ({ otherCopy, bucket, createWith }) => async (): Promise<void> => {
+    await otherCopy.store.deleteBucket(bucket, scope());
+    await createWith("new");
+  })
+  .extend("createdAtMs", ({ store, bucket }) => async (): Promise<number> => {
+    return await store.bucketCreatedAtMs(bucket, scope(), "current");
+  });
+it.beforeEach(({ createWith }) => createWith("old"));
 
-beforeAll(async () => {
-  server = await startNatsServer();
-  [one, other] = [await openStore(server.url), await openStore(server.url)];
-});
-afterAll(async () => {
-  await one.close();
-  await other.close();
-  await server.remove();
-});
-beforeEach(async () => {
-  bucket = newBucketName();
-  await create("old");
-});
+type Write = (store: Store, bucket: string, options: WriteOptions) => Promise<bigint>;
+const WRITES: [string, Write][] = [
+  ["put", (store, bucket, options) => store.put(bucket, "k", bytes("v"), options, scope())],
+  ["delete", (store, bucket, options) => store.delete(bucket, "k", options, scope())],
+];
 
-async function create(value: string): Promise<void> {
-  await other.store.createBucket({ name: bucket }, scope());
-  await other.store.put(bucket, "k", bytes(value), {}, scope());
-}
-
-async function recreate(): Promise<void> {
-  await other.store.deleteBucket(bucket, scope());
-  await create("new");
-}
-
-const createdAtMs = async (): Promise<number> => one.store.bucketCreatedAtMs(bucket, scope(), "current");
-const valueOf = async (): Promise<string> =>
-  Buffer.from((await other.store.get(bucket, "k", 0n, scope())).value).toString();
-
-describe.each([
-  ["put", (options: object) => one.store.put(bucket, "k", bytes("v"), options, scope())],
-  ["delete", (options: object) => one.store.delete(bucket, "k", options, scope())],
-])("%s", (_, write) => {
+describe.each(WRITES)("%s", (_, write) => {
   const condition = { ifRevision: 1n };
 
-  it("writes into the bucket that it names", async () => {
-    expect(await write({ condition, bucketCreatedAtMs: await createdAtMs() })).toBe(2n);
+  it("writes into the bucket that it names", async ({ store, bucket, createdAtMs }) => {
+    expect(await write(store, bucket, { condition, bucketCreatedAtMs: await createdAtMs() })).toBe(2n);
   });
 
-  it("is refused where the bucket was recreated since, with the revision in the new one", async () => {
+  it("is refused where the bucket was recreated since, with the revision in the new one", async ({
+    store,
+    otherCopy,
+    bucket,
+    recreate,
+    createdAtMs,
+  }) => {
     const bucketCreatedAtMs = await createdAtMs();
     await recreate();
     for (const options of [{ condition, bucketCreatedAtMs }, { bucketCreatedAtMs }]) {
-      const refused = await expectRefusal(write(options), "revision_mismatch");
+      const refused = await expectRefusal(write(store, bucket, options), "revision_mismatch");
       expect(refused).toMatchObject({ revision: 1n, bucketCreatedAtMs: await createdAtMs() });
     }
-    expect(await valueOf()).toBe("new");
+    const { value } = await otherCopy.store.get(bucket, "k", 0n, scope());
+    expect(text(value)).toBe("new");
   });
 
-  it("is never acknowledged where the bucket is recreated while it is sent", async () => {
+  it("is never acknowledged where the bucket is recreated while it is sent", async ({
+    store,
+    open,
+    bucket,
+    recreate,
+    createdAtMs,
+  }) => {
     const bucketCreatedAtMs = await createdAtMs();
-    const held = holdRequests(one.connection, `$KV.APP_${bucket}.k`);
-    const written = write({ condition, bucketCreatedAtMs });
+    const held = holdRequests(open.connection, `$KV.APP_${bucket}.k`);
+    const written = write(store, bucket, { condition, bucketCreatedAtMs });
     await held.seen(1);
     await recreate();
     held.release();
@@ -71,15 +68,21 @@ describe.each([
   });
 });
 
-it("an entry that is read with its bucket is of that bucket, also where it is recreated in between", async () => {
-  await one.store.get(bucket, "k", 0n, scope());
-  const held = holdRequests(one.connection, `STREAM.INFO.KV_APP_${bucket}`);
+it("an entry that is read with its bucket is of that bucket, also where it is recreated in between", async ({
+  store,
+  open,
+  bucket,
+  recreate,
+  createdAtMs,
+}) => {
+  await store.get(bucket, "k", 0n, scope());
+  const held = holdRequests(open.connection, `STREAM.INFO.KV_APP_${bucket}`);
   const request = { bucket, key: "k", revision: 0n };
-  const read = entryInBucket(one.store, request, scope(), "strong", true);
+  const read = entryInBucket(store, request, scope(), "strong", true);
   await held.seen(1);
   await recreate();
   held.release();
   const { entry, bucketCreatedAtMs } = await read;
-  expect(Buffer.from(entry.value).toString()).toBe("new");
+  expect(text(entry.value)).toBe("new");
   expect(bucketCreatedAtMs).toBe(await createdAtMs());
 });

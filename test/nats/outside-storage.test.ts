@@ -8,6 +8,7 @@ import { WatchHubs } from "../../src/nats/watch/hubs.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { bytes, expectRefusal, newBucketName, refusal, scope } from "./store-contract.js";
 import { type OpenStore, openStore } from "./store-support.js";
+import { succeeds, until } from "../support/until.js";
 
 let server: TestNatsServer;
 let opened: OpenStore;
@@ -37,16 +38,11 @@ const put = (key: string): Promise<bigint> => store.put(bucket, key, bytes("v"),
 const keys = async (): Promise<readonly string[]> =>
   (await store.listKeys(bucket, [], { limit: 0, pageToken: "" }, scope())).items;
 
-/** Calls until the store is connected again. */
-async function connected(): Promise<void> {
-  for (;;) {
-    const isUp = await store.ping(scope()).then(
-      () => true,
-      () => false,
-    );
-    if (isUp && opened.bulk.isConnected) return;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+/** Resolves when the store is connected again. */
+function connected(): Promise<void> {
+  return until("the store is connected", async () => {
+    return (await succeeds(store.ping(scope()))) && opened.bulk.isConnected;
+  });
 }
 
 it("a storage that lost its last write is listed as it is, also when as much was written since", async () => {

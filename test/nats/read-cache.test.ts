@@ -3,7 +3,7 @@ import { describe, expect } from "vitest";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import { storeTest } from "../support/fixtures.js";
 import { bytes, refusal, scope, text } from "./store-contract.js";
-import { openStore } from "./store-support.js";
+import { type OpenStore, openStore } from "./store-support.js";
 
 const it = storeTest({ bucket: { history: 5 } })
   /** The store under test, over a link that can fail. `open` writes behind its back: what no program can do to an embedded server. */
@@ -15,21 +15,23 @@ const it = storeTest({ bucket: { history: 5 } })
     });
     return exclusive;
   })
-  .extend("read", ({ exclusive, bucket }) => async (key: string): Promise<string> => {
-    return text((await exclusive.store.get(bucket, key, 0n, scope())).value);
-  })
-  .extend(
-    "put",
-    ({ exclusive, bucket }) =>
-      (key: string, value: string): Promise<bigint> =>
-        exclusive.store.put(bucket, key, bytes(value), {}, scope()),
-  )
+  .extend("read", ({ exclusive, bucket }) => usesOf(exclusive, bucket).read)
+  .extend("put", ({ exclusive, bucket }) => usesOf(exclusive, bucket).put)
+  .extend("asks", ({ exclusive, bucket }) => usesOf(exclusive, bucket).asks);
+
+function usesOf({ store, connection }: OpenStore, bucket: string) {
+  const read = async (key: string): Promise<string> =>
+    text((await store.get(bucket, key, 0n, scope())).value);
+  const put = (key: string, value: string): Promise<bigint> =>
+    store.put(bucket, key, bytes(value), {}, scope());
   /** Whether a read of the key asks the storage. */
-  .extend("asks", ({ exclusive, read }) => async (key: string): Promise<boolean> => {
-    const before = exclusive.connection.stats().outMsgs;
+  const asks = async (key: string): Promise<boolean> => {
+    const before = connection.stats().outMsgs;
     await read(key);
-    return exclusive.connection.stats().outMsgs > before;
-  });
+    return connection.stats().outMsgs > before;
+  };
+  return { read, put, asks };
+}
 
 describe("an entry that was read", () => {
   it("is answered from memory until its key is written", async ({ read, put, asks }) => {
@@ -121,16 +123,10 @@ describe("an entry that was read", () => {
   });
 });
 
-it("lets those go that were not read for long when there is no room for all", async ({
-  exclusive,
-  read,
-  put,
-  asks,
-  link,
-}) => {
-  await exclusive.close();
+it("evicts what was not read for long when it needs room", async ({ server, bucket }) => {
   const limits = { ...DEFAULT_LIMITS, readCacheBytesMax: 20_000 };
-  exclusive = await openStore(link.url, { isExclusive: true, limits });
+  const small = await openStore(server.url, { isExclusive: true, limits });
+  const { read, put, asks } = usesOf(small, bucket);
   const keys = Array.from({ length: 50 }, (_, index) => `k${index}`);
   for (const key of keys) {
     await put(key, "x".repeat(500));
@@ -140,6 +136,7 @@ it("lets those go that were not read for long when there is no room for all", as
   expect(await asks("k0")).toBe(false);
   expect(await asks("k49")).toBe(false);
   expect(await asks("k1")).toBe(true);
+  await small.close();
 });
 
 it("keeps reads as new as every acknowledged write and every earlier read, under concurrency", async ({

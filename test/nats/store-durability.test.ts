@@ -6,6 +6,7 @@ import { freePort, startNatsServer, type TestNatsServer } from "../support/nats-
 import { bytes, historyOf, scope, text } from "./store-contract.js";
 import type { Store } from "../../src/kv/store.js";
 import { type OpenStore, openStore } from "./store-support.js";
+import { until } from "../support/until.js";
 
 /** Writes new keys for as long as it is let, from several writers at once, and keeps what was acknowledged. */
 class Load {
@@ -26,9 +27,9 @@ class Load {
     }
   }
 
-  async untilAcknowledged(more: number): Promise<void> {
+  untilAcknowledged(more: number): Promise<void> {
     const target = this.acknowledged.size + more;
-    while (this.acknowledged.size < target) await pause(1);
+    return until(`${target} writes are acknowledged`, () => this.acknowledged.size >= target);
   }
 
   async stop(): Promise<void> {

@@ -10,6 +10,7 @@ import { startNatsServer, type TestNatsServer } from "../support/nats-server.js"
 import { bytes, expectRefusal, historyOf, newBucketName, scope } from "./store-contract.js";
 import { type OpenStore, openStore } from "./store-support.js";
 import { line, newHubs, read, tick } from "./watching.js";
+import { WAIT, succeeds, until } from "../support/until.js";
 
 const TTL_MS = 1_000;
 
@@ -48,12 +49,9 @@ async function restartAfterTtl(signal: "SIGKILL" | "SIGTERM" = "SIGKILL"): Promi
   await server.stop(signal);
   while (Date.now() <= overMs) await tick();
   await server.start();
-  const isUp = (): Promise<boolean> =>
-    open.store.ping(scope()).then(
-      () => true,
-      () => false,
-    );
-  while (!open.bulk.isConnected || !(await isUp())) await tick();
+  await until("the store is connected", async () => {
+    return open.bulk.isConnected && (await succeeds(open.store.ping(scope())));
+  });
 }
 
 async function expectGone(key: string): Promise<void> {
@@ -227,7 +225,7 @@ describe.each([1, 5])("a deleted key in a bucket with a ttl and a history of %i"
     });
     await publish("deleted", "1", { "Nats-TTL": "never" });
     await quick.store.delete(bucket, "deleted", {}, scope());
-    await vi.waitFor(async () => expect(await isStored("deleted")).toBe(false), 20_000);
+    await vi.waitFor(async () => expect(await isStored("deleted")).toBe(false), WAIT);
     await quick.close();
   });
 });

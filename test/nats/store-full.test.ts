@@ -10,6 +10,7 @@ import { startNatsServer, type TestNatsServer } from "../support/nats-server.js"
 import { bytes, expectRefusal, newBucketName, refusal, scope } from "./store-contract.js";
 import { type OpenStore, openStore } from "./store-support.js";
 import { newHubs, read } from "./watching.js";
+import { WAIT } from "../support/until.js";
 
 const KIB = 1_024;
 
@@ -232,7 +233,7 @@ describe.each([1, 5])("a bucket with a history of %i that another program overfi
       await overfill(`more.${n}`);
       expect(await streamLimit()).toBeLessThanOrEqual(SETTLED_BYTES + 128 * KIB);
     }
-    await vi.waitFor(async () => expect(await streamLimit()).toBe(SETTLED_BYTES), 10_000);
+    await vi.waitFor(async () => expect(await streamLimit()).toBe(SETTLED_BYTES), WAIT);
     expect((await store.getBucket(bucket, scope())).maxBytes).toBe(MAX_BYTES);
     await expectRefusal(store.get(bucket, "first.199", 0n, scope()), "key_not_found");
   });
@@ -242,7 +243,7 @@ describe.each([1, 5])("a bucket with a history of %i that another program overfi
     await overfill("first");
     const deletes = Array.from({ length: 100 }, (_, n) => store.delete(bucket, `first.${n}`, {}, scope()));
     expect(Math.min(...(await Promise.all(deletes)).map(Number))).toBeGreaterThan(0);
-    await vi.waitFor(async () => expect(await streamLimit()).toBe(SETTLED_BYTES), 10_000);
+    await vi.waitFor(async () => expect(await streamLimit()).toBe(SETTLED_BYTES), WAIT);
   });
 
   it("gets no higher limit when its max_bytes is set again", async () => {
@@ -268,7 +269,7 @@ describe("compaction", () => {
           quick.store.history(bucket, "gone", { limit: 0, pageToken: "" }, scope()),
           "key_not_found",
         ),
-      20_000,
+      WAIT,
     );
     expect(
       (await quick.store.history(bucket, "live", { limit: 0, pageToken: "" }, scope())).items,

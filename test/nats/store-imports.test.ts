@@ -1,31 +1,18 @@
 /** Imports into a bucket that other programs write to at the same moment. */
 import { setImmediate } from "node:timers/promises";
 import { Kvm } from "@nats-io/kv";
-import { connect, type NatsConnection } from "@nats-io/transport-node";
-import { afterAll, beforeAll, expect, it } from "vitest";
-import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
-import { newBucketName, scope } from "./store-contract.js";
-import { type OpenStore, openStore } from "./store-support.js";
+import { expect } from "vitest";
+import { storeTest } from "../support/fixtures.js";
+import { scope } from "./store-contract.js";
 
-let server: TestNatsServer;
-let open: OpenStore;
-let other: NatsConnection;
-beforeAll(async () => {
-  server = await startNatsServer();
-  open = await openStore(server.url);
-  other = await connect({ servers: server.url });
-});
-afterAll(async () => {
-  await other.close();
-  await open.close();
-  await server.remove();
-});
+const it = storeTest({ bucket: {} });
 
-it("writes a first part of the entries without a gap, and says how many", async () => {
-  const { store } = open;
-  const bucket = newBucketName();
-  await store.createBucket({ name: bucket }, scope());
-  const foreign = await new Kvm(other).open(`APP_${bucket}`);
+it("writes a first part of the entries without a gap, and says how many", async ({
+  store,
+  bucket,
+  connection,
+}) => {
+  const foreign = await new Kvm(connection).open(`APP_${bucket}`);
   // It takes as many rounds as it takes until the writes of two connections meet.
   // So large that the server does not read all of a call at once.
   const value = new Uint8Array(8_192);

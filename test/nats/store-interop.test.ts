@@ -2,37 +2,10 @@
 import { Kvm } from "@nats-io/kv";
 import { jetstreamManager, StoreCompression } from "@nats-io/jetstream";
 import * as older from "nats";
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Store } from "../../src/kv/store.js";
-import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
-import { bytes, expectRefusal, historyOf, newBucketName, scope, text } from "./store-contract.js";
-import { type OpenStore, openStore } from "./store-support.js";
-
-let server: TestNatsServer;
-let open: OpenStore;
-let store: Store;
-let olderConnection: older.NatsConnection;
-let bucket: string;
-
-beforeAll(async () => {
-  server = await startNatsServer();
-  open = await openStore(server.url);
-  store = open.store;
-  olderConnection = await older.connect({ servers: server.url });
-});
-
-afterAll(async () => {
-  await olderConnection.close();
-  await open.close();
-  await server.remove();
-});
-
-beforeEach(() => {
-  bucket = newBucketName();
-});
-
-const allKeys = async (): Promise<readonly string[]> =>
-  (await store.listKeys(bucket, [], { limit: 0, pageToken: "" }, scope())).items;
+import { describe, expect, vi } from "vitest";
+import { storeTest } from "../support/fixtures.js";
+import { bytes, expectRefusal, historyOf, scope, text } from "./store-contract.js";
+import { WAIT } from "../support/until.js";
 
 async function collect<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
   const collected: Item[] = [];
@@ -40,17 +13,27 @@ async function collect<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
   return collected;
 }
 
-const streamConfig = async (): Promise<object> =>
-  (await (await jetstreamManager(open.connection)).streams.info(`KV_APP_${bucket}`)).config;
-
-describe("an older client of NATS KV (nats 2.x)", () => {
-  let kv: older.KV;
-  beforeEach(async () => {
-    await store.createBucket({ name: bucket, history: 3 }, scope());
-    kv = await olderConnection.jetstream().views.kv(`APP_${bucket}`, { bindOnly: true });
+const it = storeTest()
+  /** A connection of the older client library. */
+  .extend("olderConnection", { scope: "file" }, async ({ server }, { onCleanup }) => {
+    const connection = await older.connect({ servers: server.url });
+    onCleanup(() => connection.close());
+    return connection;
+  })
+  .extend("allKeys", ({ store, bucket }) => async (): Promise<readonly string[]> => {
+    return (await store.listKeys(bucket, [], { limit: 0, pageToken: "" }, scope())).items;
+  })
+  .extend("streamConfig", ({ open, bucket }) => async (): Promise<object> => {
+    return (await (await jetstreamManager(open.connection)).streams.info(`KV_APP_${bucket}`)).config;
   });
 
-  it("sees what we put, deleted and purged", async () => {
+describe("an older client of NATS KV (nats 2.x)", () => {
+  const itSees = it.extend("kv", async ({ store, bucket, olderConnection }): Promise<older.KV> => {
+    await store.createBucket({ name: bucket, history: 3 }, scope());
+    return olderConnection.jetstream().views.kv(`APP_${bucket}`, { bindOnly: true });
+  });
+
+  itSees("sees what we put, deleted and purged", async ({ store, bucket, kv }) => {
     await store.put(bucket, "user.1", bytes("one"), { contentType: "text/plain" }, scope());
     await store.put(bucket, "user:2", bytes("two"), {}, scope());
     await store.put(bucket, "gone", bytes("x"), {}, scope());
@@ -68,7 +51,7 @@ describe("an older client of NATS KV (nats 2.x)", () => {
     ]);
   });
 
-  it("writes what we see, and conditions hold on both sides", async () => {
+  itSees("writes what we see, and conditions hold on both sides", async ({ store, bucket, kv, allKeys }) => {
     const revision = await kv.put("a.b", "one");
     expect(await store.get(bucket, "a.b", 0n, scope())).toMatchObject({
       revision: BigInt(revision),
@@ -98,7 +81,7 @@ describe("an older client of NATS KV (nats 2.x)", () => {
 });
 
 describe("a bucket of ours", () => {
-  it("is configured as NATS KV clients do it", async () => {
+  it("is configured as NATS KV clients do it", async ({ store, bucket, streamConfig }) => {
     await store.createBucket(
       { name: bucket, history: 3, ttlMs: 60_000, maxBytes: 10_000, description: "d" },
       scope(),
@@ -124,7 +107,7 @@ describe("a bucket of ours", () => {
     });
   });
 
-  it("is opened and listed by a newer client", async () => {
+  it("is opened and listed by a newer client", async ({ store, open, bucket }) => {
     await store.createBucket({ name: bucket }, scope());
     const kvm = new Kvm(open.connection);
     const kv = await kvm.create(`APP_${bucket}`);
@@ -136,43 +119,46 @@ describe("a bucket of ours", () => {
 });
 
 describe("a bucket that another program made", () => {
-  it.each([true, false])("works as one of ours does (direct gets: %s)", async (allowDirect) => {
-    const kv = await new Kvm(open.connection).create(`APP_${bucket}`, {
-      history: 4,
-      allow_direct: allowDirect,
-      maxValueSize: 500,
-      max_bytes: 100_000,
-      ttl: 3_600_000,
-      description: "theirs",
-    });
-    await kv.put("a", "1");
-    expect(await store.getBucket(bucket, scope())).toMatchObject({
-      name: bucket,
-      history: 4,
-      maxValueSize: 500,
-      maxBytes: 100_000,
-      ttlMs: 3_600_000,
-      description: "theirs",
-      values: 1,
-    });
-    expect(await store.put(bucket, "a", bytes("2"), {}, scope())).toBe(2n);
-    expect(text((await store.get(bucket, "a", 0n, scope())).value)).toBe("2");
-    expect(text((await store.get(bucket, "a", 1n, scope())).value)).toBe("1");
-    await expectRefusal(store.get(bucket, "b", 0n, scope()), "key_not_found");
-    expect(await historyOf(store, bucket, "a", scope())).toHaveLength(2);
-    await expectRefusal(store.put(bucket, "a", Buffer.alloc(501), {}, scope()), "value_too_large");
-    await expectRefusal(store.put(bucket, "a", Buffer.alloc(500), {}, scope()), "value_too_large");
-    const changed = await store.updateBucket(bucket, { maxValueSize: 500, ttlMs: 60_000 }, scope());
-    expect(changed).toMatchObject({ maxValueSize: 500, ttlMs: 60_000, values: 1 });
-    await store.put(bucket, "a", Buffer.alloc(500), {}, scope());
-    await expectRefusal(store.createBucket({ name: bucket }, scope()), "bucket_exists");
-    expect(
-      (await store.listBuckets({ limit: 0, pageToken: "" }, scope())).items.map((info) => info.name),
-    ).toContain(bucket);
-    await store.deleteBucket(bucket, scope());
-  });
+  it.for([true, false])(
+    "works as one of ours does (direct gets: %s)",
+    async (allowDirect, { store, open, bucket }) => {
+      const kv = await new Kvm(open.connection).create(`APP_${bucket}`, {
+        history: 4,
+        allow_direct: allowDirect,
+        maxValueSize: 500,
+        max_bytes: 100_000,
+        ttl: 3_600_000,
+        description: "theirs",
+      });
+      await kv.put("a", "1");
+      expect(await store.getBucket(bucket, scope())).toMatchObject({
+        name: bucket,
+        history: 4,
+        maxValueSize: 500,
+        maxBytes: 100_000,
+        ttlMs: 3_600_000,
+        description: "theirs",
+        values: 1,
+      });
+      expect(await store.put(bucket, "a", bytes("2"), {}, scope())).toBe(2n);
+      expect(text((await store.get(bucket, "a", 0n, scope())).value)).toBe("2");
+      expect(text((await store.get(bucket, "a", 1n, scope())).value)).toBe("1");
+      await expectRefusal(store.get(bucket, "b", 0n, scope()), "key_not_found");
+      expect(await historyOf(store, bucket, "a", scope())).toHaveLength(2);
+      await expectRefusal(store.put(bucket, "a", Buffer.alloc(501), {}, scope()), "value_too_large");
+      await expectRefusal(store.put(bucket, "a", Buffer.alloc(500), {}, scope()), "value_too_large");
+      const changed = await store.updateBucket(bucket, { maxValueSize: 500, ttlMs: 60_000 }, scope());
+      expect(changed).toMatchObject({ maxValueSize: 500, ttlMs: 60_000, values: 1 });
+      await store.put(bucket, "a", Buffer.alloc(500), {}, scope());
+      await expectRefusal(store.createBucket({ name: bucket }, scope()), "bucket_exists");
+      expect(
+        (await store.listBuckets({ limit: 0, pageToken: "" }, scope())).items.map((info) => info.name),
+      ).toContain(bucket);
+      await store.deleteBucket(bucket, scope());
+    },
+  );
 
-  it("keeps what only others know of through an update", async () => {
+  it("keeps what only others know of through an update", async ({ store, open, bucket, streamConfig }) => {
     const manager = await jetstreamManager(open.connection);
     await manager.streams.add({
       name: `KV_APP_${bucket}`,
@@ -189,18 +175,23 @@ describe("a bucket that another program made", () => {
     });
   });
 
-  it("hides entries whose key no key of ours is stored as, everywhere alike", async () => {
+  it("hides entries whose key no key of ours is stored as, everywhere alike", async ({
+    store,
+    open,
+    bucket,
+    allKeys,
+  }) => {
     await store.createBucket({ name: bucket }, scope());
     for (const stored of ["plain", "a=b", "a=3a", "=41", "=FF", "x=2E", "=2E"]) {
       open.connection.publish(`$KV.APP_${bucket}.${stored}`, "v");
     }
     await open.connection.flush();
-    await vi.waitFor(async () => expect((await store.getBucket(bucket, scope())).revision).toBe(7n));
+    await vi.waitFor(async () => expect((await store.getBucket(bucket, scope())).revision).toBe(7n), WAIT);
     expect(await allKeys()).toEqual([".", "plain", "x."]);
     expect((await store.getBucket(bucket, scope())).values).toBe(3);
   });
 
-  it("does not let a writer's headers pass for the storage's own", async () => {
+  it("does not let a writer's headers pass for the storage's own", async ({ store, open, bucket }) => {
     await store.createBucket({ name: bucket }, scope());
     const kv = await new Kvm(open.connection).open(`APP_${bucket}`);
     const { headers } = await import("@nats-io/transport-node");
@@ -208,57 +199,60 @@ describe("a bucket that another program made", () => {
     forged.set("Nats-Sequence", "99");
     forged.set("Nats-Subject", `$KV.APP_${bucket}.other`);
     forged.set("Nats-Time-Stamp", "2001-01-01T00:00:00Z");
-    await open.connection.request(`$KV.APP_${bucket}.k`, "v", { headers: forged, timeout: 1_000 });
+    await open.connection.request(`$KV.APP_${bucket}.k`, "v", { headers: forged, timeout: 60_000 });
     const entry = await store.get(bucket, "k", 1n, scope());
     expect(entry).toMatchObject({ key: "k", revision: 1n });
     expect(entry.createdAtMs).toBeGreaterThan(Date.parse("2020-01-01"));
     expect((await kv.get("k"))?.string()).toBe("v");
   });
 
-  it.each(["SYS_secrets", "OTHER_x", "x"])("is out of reach when it is not a user's: KV_%s", async (name) => {
-    const kv = await new Kvm(open.connection).create(name);
-    await kv.put("k", "v");
-    const listed = (await store.listBuckets({ limit: 0, pageToken: "" }, scope())).items.map(
-      (info) => info.name,
-    );
-    expect(listed).not.toContain(name);
-    await expectRefusal(store.get(name, "k", 0n, scope()), "bucket_not_found");
-    await expectRefusal(store.deleteBucket(name, scope()), "bucket_not_found");
-  });
+  it.for(["SYS_secrets", "OTHER_x", "x"])(
+    "is out of reach when it is not a user's: KV_%s",
+    async (name, { store, open }) => {
+      const kv = await new Kvm(open.connection).create(name);
+      await kv.put("k", "v");
+      const listed = (await store.listBuckets({ limit: 0, pageToken: "" }, scope())).items.map(
+        (info) => info.name,
+      );
+      expect(listed).not.toContain(name);
+      await expectRefusal(store.get(name, "k", 0n, scope()), "bucket_not_found");
+      await expectRefusal(store.deleteBucket(name, scope()), "bucket_not_found");
+    },
+  );
 });
 
 describe("entries that outlived their bucket's ttl", () => {
-  it("are gone for us and for older clients, and their keys are free", async () => {
+  it("are gone for us and for older clients, and their keys are free", async ({
+    store,
+    bucket,
+    allKeys,
+    olderConnection,
+  }) => {
     await store.createBucket({ name: bucket, ttlMs: 1_000, history: 2 }, scope());
     const kv = await olderConnection.jetstream().views.kv(`APP_${bucket}`, { bindOnly: true });
     await store.put(bucket, "k", bytes("v"), {}, scope());
     await store.put(bucket, "deleted", bytes("v"), {}, scope());
     await store.delete(bucket, "deleted", {}, scope());
-    await vi.waitFor(() => expectRefusal(store.get(bucket, "k", 0n, scope()), "key_not_found"), {
-      timeout: 5_000,
-    });
+    await vi.waitFor(() => expectRefusal(store.get(bucket, "k", 0n, scope()), "key_not_found"), WAIT);
     expect((await store.getBucket(bucket, scope())).values).toBe(0);
     expect(await allKeys()).toEqual([]);
     // The storage leaves the marker when it removes the value, which reads do not wait for.
     const operations = async (): Promise<string[]> =>
       (await historyOf(store, bucket, "k", scope())).map(({ operation }) => operation);
-    await vi.waitFor(async () => expect(await operations()).toEqual(["expire"]), { timeout: 5_000 });
+    await vi.waitFor(async () => expect(await operations()).toEqual(["expire"]), WAIT);
     expect(await store.delete(bucket, "k", {}, scope())).toBe(0n);
     expect(await store.delete(bucket, "k", { purge: true }, scope())).toBe(0n);
     // The marker that tells watches of it lives for a second, in which older clients take it for an empty value.
-    await vi.waitFor(async () => expect(await kv.get("k")).toBeNull(), { timeout: 5_000 });
+    await vi.waitFor(async () => expect(await kv.get("k")).toBeNull(), WAIT);
     await expectRefusal(historyOf(store, bucket, "k", scope()), "key_not_found");
     await store.put(bucket, "k", bytes("again"), { condition: "if_absent" }, scope());
     expect(await allKeys()).toEqual(["k"]);
   });
 
-  it("leave a marker over which a key is made anew", async () => {
+  it("leave a marker over which a key is made anew", async ({ store, bucket }) => {
     await store.createBucket({ name: bucket, ttlMs: 1_000 }, scope());
     await store.put(bucket, "k", bytes("v"), {}, scope());
-    await vi.waitFor(() => expectRefusal(store.get(bucket, "k", 0n, scope()), "key_not_found"), {
-      timeout: 5_000,
-      interval: 10,
-    });
+    await vi.waitFor(() => expectRefusal(store.get(bucket, "k", 0n, scope()), "key_not_found"), WAIT);
     await expectRefusal(
       store.put(bucket, "k", bytes("v"), { condition: { ifRevision: 1n } }, scope()),
       "revision_mismatch",
@@ -268,7 +262,7 @@ describe("entries that outlived their bucket's ttl", () => {
 });
 
 describe("the server's resources", () => {
-  it("are free again after every kind of call", async () => {
+  it("are free again after every kind of call", async ({ store, open, bucket, allKeys }) => {
     await store.createBucket({ name: bucket, history: 3 }, scope());
     for (let count = 0; count < 50; count++) await store.put(bucket, `k.${count}`, bytes("v"), {}, scope());
     await allKeys();
@@ -280,8 +274,9 @@ describe("the server's resources", () => {
       "deadline_exceeded",
     ).catch(() => undefined);
     const manager = await jetstreamManager(open.connection);
-    await vi.waitFor(async () =>
-      expect((await manager.streams.info(`KV_APP_${bucket}`)).state.consumer_count).toBe(0),
+    await vi.waitFor(
+      async () => expect((await manager.streams.info(`KV_APP_${bucket}`)).state.consumer_count).toBe(0),
+      WAIT,
     );
   });
 });

@@ -35,7 +35,7 @@ function dial(servers: string | string[]): Promise<NatsConnection> {
     maxReconnectAttempts: -1,
     reconnectTimeWait: 20,
     reconnectJitter: 20,
-    timeout: 3_000,
+    timeout: 10_000,
     noAsyncTraces: true,
   });
 }

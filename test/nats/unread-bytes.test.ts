@@ -6,6 +6,7 @@ import { Requests } from "../../src/nats/client/requests.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { bytes, scope } from "./store-contract.js";
 import { openStore } from "./store-support.js";
+import { WAIT } from "../support/until.js";
 
 const MAX = 100_000;
 const ANSWER = 40_000;
@@ -54,10 +55,10 @@ describe("the bytes of an answer", () => {
     const asked = questions("late");
     await other.flush();
     await expect(ask("late", 30)).rejects.toMatchObject({ reason: "deadline", sent: true });
-    await vi.waitFor(() => expect(asked).toHaveLength(1));
+    await vi.waitFor(() => expect(asked).toHaveLength(1), WAIT);
     expect(link.unread.reserved).toBe(ANSWER);
     asked[0]?.respond("here");
-    await vi.waitFor(() => expect(link.unread.reserved).toBe(0));
+    await vi.waitFor(() => expect(link.unread.reserved).toBe(0), WAIT);
   });
 
   it("hold others back, which then get their turn, and are not asked where they gave up meanwhile", async () => {
@@ -67,12 +68,12 @@ describe("the bytes of an answer", () => {
     const caller = new AbortController();
     const canceled = ask("turns", 30_000, caller.signal);
     const third = ask("turns");
-    await vi.waitFor(() => expect(asked).toHaveLength(2));
+    await vi.waitFor(() => expect(asked).toHaveLength(2), WAIT);
     caller.abort();
     await expect(canceled).rejects.toMatchObject({ reason: "canceled", sent: false });
     for (const question of asked.splice(0)) question.respond("here");
     await Promise.all(calls);
-    await vi.waitFor(() => expect(asked).toHaveLength(1));
+    await vi.waitFor(() => expect(asked).toHaveLength(1), WAIT);
     asked[0]?.respond("here");
     await third;
   });
@@ -82,7 +83,7 @@ describe("the bytes of an answer", () => {
     await other.flush();
     await expect(ask("lost", 30)).rejects.toMatchObject({ reason: "deadline" });
     expect(link.unread.reserved).toBe(ANSWER);
-    await vi.waitFor(() => expect(link.unread.reserved).toBe(0), 10_000);
+    await vi.waitFor(() => expect(link.unread.reserved).toBe(0), WAIT);
   });
 
   it("of several answers are given back as each arrives, also when nobody waits for them any more", async () => {
@@ -91,13 +92,13 @@ describe("the bytes of an answer", () => {
     const caller = new AbortController();
     const within = scope(30_000, caller.signal);
     const call = requests.many("several", bytes(""), within, ANSWER, () => undefined);
-    await vi.waitFor(() => expect(asked).toHaveLength(1));
+    await vi.waitFor(() => expect(asked).toHaveLength(1), WAIT);
     asked[0]?.respond(Buffer.alloc(10_000));
-    await vi.waitFor(() => expect(link.unread.reserved).toBe(ANSWER - 10_000));
+    await vi.waitFor(() => expect(link.unread.reserved).toBe(ANSWER - 10_000), WAIT);
     caller.abort();
     await expect(call).rejects.toMatchObject({ reason: "canceled" });
     asked[0]?.respond(Buffer.alloc(10_000));
-    await vi.waitFor(() => expect(link.unread.reserved).toBe(ANSWER - 20_000));
+    await vi.waitFor(() => expect(link.unread.reserved).toBe(ANSWER - 20_000), WAIT);
   });
 });
 
@@ -112,9 +113,9 @@ describe("an exception in a callback", () => {
     await other.flush();
     await link.connection.flush();
     for (const text of ["1", "2", "3"]) other.publish("throws", text);
-    await vi.waitFor(() => expect(seen).toEqual(["1", "2", "3"]));
+    await vi.waitFor(() => expect(seen).toEqual(["1", "2", "3"]), WAIT);
     const call = ask("echo");
-    await vi.waitFor(() => expect(asked).toHaveLength(1));
+    await vi.waitFor(() => expect(asked).toHaveLength(1), WAIT);
     asked[0]?.respond("here");
     await call;
     expect(logged).toEqual([{ err: new Error("on purpose") }]);
@@ -127,7 +128,7 @@ describe("an exception in a callback", () => {
       throw new Error("on purpose");
     });
     const call = ask("one");
-    await vi.waitFor(() => expect(asked).toHaveLength(2));
+    await vi.waitFor(() => expect(asked).toHaveLength(2), WAIT);
     for (const question of asked) question.respond("here");
     await expect(failing).rejects.toThrow("on purpose");
     await call;

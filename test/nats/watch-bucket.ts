@@ -48,7 +48,7 @@ export class TestBucket {
     const subject = subjectOf(this.name, key);
     const options = id === undefined ? {} : { msgID: id };
     // Where it can be sent again, it is not waited for long: an answer may have got lost with the server.
-    const timeout = id === undefined ? 10_000 : 1_000;
+    const timeout = id === undefined ? 60_000 : 1_000;
     const { seq } = await jetstream(this.connection, { timeout }).publish(subject, value, options);
     return BigInt(seq);
   }
@@ -98,7 +98,7 @@ export class TestBucket {
 
 async function api(connection: NatsConnection, subject: string, body: object): Promise<void> {
   const answer = (
-    await connection.request(`$JS.API.${subject}`, JSON.stringify(body), { timeout: 5_000 })
+    await connection.request(`$JS.API.${subject}`, JSON.stringify(body), { timeout: 60_000 })
   ).json<{
     error?: { description: string };
   }>();

@@ -66,7 +66,7 @@ test("survive moves of the leader, and the death of a server", { timeout: 120_00
   for (let move = 0; move < 2; move++) {
     await untilWritten(progress, 200n);
     await connection.request(`$JS.API.STREAM.LEADER.STEPDOWN.${streamName(bucket.name)}`, "", {
-      timeout: 5_000,
+      timeout: 30_000,
     });
     for (let n = 0; n < 4; n++) watches.push(stubbornly(() => open(n)));
   }

@@ -8,6 +8,7 @@ import { startNatsServer, type TestNatsServer } from "../support/nats-server.js"
 import { TestBucket, type TestBucketOptions } from "./watch-bucket.js";
 import { line, newHubs, read, scope, subscriptions, tick } from "./watching.js";
 import { IS_EXTENDED } from "../support/extended.js";
+import { until } from "../support/until.js";
 
 /** EXTENDED=1 opens many more. */
 const OPENED = IS_EXTENDED ? 20_000 : 2_000;
@@ -153,10 +154,11 @@ describe("limits", () => {
     for (let n = 0; n < 2_000; n++) puts.push(bucket.put(`k${n}`, "1"));
     await Promise.all(puts);
     const watcher = await watch(bucket);
-    while (hubs.stats().hubs[0]?.queuedEvents !== watcher.queuedEvents || watcher.queuedEvents < 32)
-      await tick();
+    await until("the queue is full", () => {
+      return hubs.stats().hubs[0]?.queuedEvents === watcher.queuedEvents && watcher.queuedEvents >= 32;
+    });
     // The reader's consumer goes as well as the hub's stays: nothing waits anywhere for one who does not read.
-    while ((await bucket.consumers()) > 1) await tick();
+    await until("one consumer is left", async () => (await bucket.consumers()) <= 1);
     expect(watcher.queuedEvents).toBeLessThanOrEqual(64);
     const lines = await read(watcher, 2_001);
     expect(new Set(lines).size).toBe(2_001);
@@ -194,7 +196,7 @@ describe("limits", () => {
       }
     };
     await Promise.all(Array.from({ length: 50 }, openAndDrop));
-    while (hubs.stats().hubs.length > 0) await tick();
+    await until("no hub is left", () => hubs.stats().hubs.length === 0);
     await hubs.close();
     expect(hubs.stats()).toEqual({ hubs: [], watchers: 0, slowWatchers: 0 });
     expect(await bucket.consumers()).toBe(0);

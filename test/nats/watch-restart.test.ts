@@ -13,6 +13,7 @@ import { TestBucket } from "./watch-bucket.js";
 import { compare, type Watched, type Written } from "./watch-model.js";
 import { newHubs, scope, tick } from "./watching.js";
 import { IS_EXTENDED } from "../support/extended.js";
+import { until } from "../support/until.js";
 
 const KILLS = IS_EXTENDED ? 20 : 3;
 const DROPS = IS_EXTENDED ? 500 : 60;
@@ -80,9 +81,9 @@ test(`${KILLS} kills, ${DROPS} resumes`, { timeout: 600_000 }, async () => {
     await server.start();
     run.backAtMs = performance.now();
     const reached = run.acknowledged + 100n;
-    while (run.acknowledged < reached) await tick();
+    await until("writes are acknowledged", () => run.acknowledged >= reached);
   }
-  while (run.dropsLeft > 0) await tick();
+  await until("all watches were dropped and resumed", () => run.dropsLeft <= 0, { timeoutMs: 300_000 });
   run.isWriting = false;
   await Promise.all(writers);
   run.last = run.acknowledged;

@@ -77,7 +77,7 @@ describe.each(ALL_DOORS.map((door) => ({ door, label: DOORS[door.name.split(/[ ,
       })().catch(() => undefined);
       abort.abort();
       await drained;
-      await expect.poll(open, { timeout: 15_000 }).toBe(before);
+      await expect.poll(open).toBe(before);
     });
   },
 );
@@ -129,9 +129,9 @@ describe("the metrics", () => {
     expect((await scrape(away.url)).value("ironflow_nats_connected")).toBe(1);
     await nats.stop();
     const lost = async (): Promise<unknown> => (await scrape(away.url)).value("ironflow_nats_connected");
-    await expect.poll(lost, { timeout: 15_000 }).toBe(0);
+    await expect.poll(lost).toBe(0);
     await nats.start();
-    await expect.poll(lost, { timeout: 15_000 }).toBe(1);
+    await expect.poll(lost).toBe(1);
     const { value } = await scrape(away.url);
     for (const connection of ["calls", "bulk"])
       for (const what of ["disconnects", "reconnects"])

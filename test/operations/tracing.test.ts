@@ -47,7 +47,7 @@ afterAll(async () => {
 async function spansOf(work: () => Promise<unknown>): Promise<ReadableSpan[]> {
   exporter.reset();
   await work();
-  await expect.poll(() => exporter.getFinishedSpans().length, { timeout: 15_000 }).toBeGreaterThan(0);
+  await expect.poll(() => exporter.getFinishedSpans().length).toBeGreaterThan(0);
   return exporter.getFinishedSpans();
 }
 

@@ -6,7 +6,6 @@ import { type IncomingMessage, request as httpRequest } from "node:http";
 import { connect as connectHttp2 } from "node:http2";
 import { connect as connectSocket, type Socket } from "node:net";
 import type { Readable } from "node:stream";
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
 import {
   type KeyValueService,
@@ -28,6 +27,7 @@ import {
 } from "../../packages/http2/test/raw-session.js";
 import { scrape } from "../support/metrics.js";
 import { startTestService, type TestService } from "../support/service.js";
+import { until } from "../support/until.js";
 
 const WATCH = "/ironflow.kv.v1.KeyValueService/Watch";
 /** All but the one that differs in unary calls only. */
@@ -80,8 +80,9 @@ class Watching {
   }
 }
 
-async function untilWatches(count: number): Promise<void> {
-  while ((await scrape(service.url)).value("ironflow_watches") !== count) await sleep(10);
+function untilWatches(count: number): Promise<void> {
+  const watches = async () => (await scrape(service.url)).value("ironflow_watches");
+  return until(`there are ${count} watches`, async () => (await watches()) === count);
 }
 
 describe("a watch from now on", () => {

@@ -14,6 +14,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { IncomingMessage } from "node:http";
 import { type Certificate, hasOpenssl, makeCertificate } from "../support/certificates.js";
 import { startTestService, type TestService } from "../support/service.js";
+import { until } from "../support/until.js";
 
 const folder = mkdtempSync(join(tmpdir(), "ironflow-tls-files-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -27,8 +28,8 @@ async function servedName(port: number): Promise<unknown> {
   return name;
 }
 
-async function untilServed(port: number, name: string): Promise<void> {
-  while ((await servedName(port)) !== name) await sleep(20);
+function untilServed(port: number, name: string): Promise<void> {
+  return until(`the certificate of ${name} is served`, async () => (await servedName(port)) === name);
 }
 
 describe.skipIf(!hasOpenssl)("TLS files that change", () => {
@@ -107,7 +108,7 @@ describe.skipIf(!hasOpenssl)("TLS files that change", () => {
     await untilServed(service.port, "first");
     logged.length = 0;
     breakThem();
-    while (logged.length === 0) await sleep(20);
+    await until("the problem is logged", () => logged.length > 0);
     expect(await servedName(service.port)).toBe("first");
     // Looked at several times by now.
     await sleep(350);

@@ -5,6 +5,9 @@ import { setTimeout as delay } from "node:timers/promises";
 const TIMEOUT_MS = 60_000;
 const INTERVAL_MS = 10;
 
+/** For `vi.waitFor` and `vi.waitUntil`, which give up after a second by default. */
+export const WAIT = { timeout: TIMEOUT_MS, interval: INTERVAL_MS };
+
 /** Resolves when `condition` holds. In tests that are not concurrent, `expect.poll` shows the value too. */
 export async function until(
   what: string,

@@ -3,10 +3,10 @@ import { execFile } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { type Deployment, deploy, natsServerOf, stateOf } from "../deployment.js";
 import { type DiskOptions, type Dropped, mountDisk, type PowerCutDisk } from "./disk.js";
+import { until } from "../../support/until.js";
 
 const run = promisify(execFile);
 
@@ -45,7 +45,7 @@ export class CuttableService {
   async cut(): Promise<Dropped> {
     const pids = [this.service.pid, this.server()];
     for (const pid of pids) process.kill(pid, "SIGSTOP");
-    while (!pids.every((pid) => stateOf(pid) === "T")) await delay(1);
+    await until("the processes are stopped", () => pids.every((pid) => stateOf(pid) === "T"));
     const dropped = await this.disk.cut();
     for (const pid of pids) process.kill(pid, "SIGKILL");
     await this.service.kill();
