@@ -12,6 +12,30 @@ beforeAll(async () => {
 });
 afterAll(() => service.remove());
 
+/** In the order of their bytes. */
+const ODD_KEYS = [
+  "a/b",
+  "a b",
+  "a.b.c",
+  "é",
+  "日本",
+  "a%2Fb",
+  "a..b",
+  ".",
+  "..",
+  ".a.",
+  "*",
+  ">",
+  "a.*",
+  "a?b#c",
+  "a+b",
+  "a=b",
+  "=3A",
+  "\\",
+  '"',
+  "😀",
+].sort((left, right) => Buffer.compare(Buffer.from(left), Buffer.from(right)));
+
 describe.each(ALL_DOORS)("keys over $name", (door) => {
   async function setUp(history = 5) {
     const clients = clientsOf(door, service.url);
@@ -42,39 +66,18 @@ describe.each(ALL_DOORS)("keys over $name", (door) => {
     expect(Buffer.from(entry?.value ?? []).equals(Buffer.from(value))).toBe(true);
   });
 
-  it.each([
-    "a/b",
-    "a b",
-    "a.b.c",
-    "é",
-    "日本",
-    "a%2Fb",
-    "a..b",
-    ".",
-    "..",
-    ".a.",
-    "*",
-    ">",
-    "a.*",
-    "a?b#c",
-    "a+b",
-    "a=b",
-    "=3A",
-    "\\",
-    '"',
-    "😀",
-  ])("keeps the key %j apart from every other", async (key) => {
+  it("keeps odd keys apart from each other", async () => {
     // RFC 3986 section 5.2.4: URL parsers take "." and ".." out of a path, so REST clients can't name these keys.
-    if (!door.isWholeContract && /^\.+$/.test(key)) return;
+    const keys = ODD_KEYS.filter((key) => door.isWholeContract || !/^\.+$/.test(key));
     const { kv, bucket } = await setUp();
-    await kv.put({ bucket, key: "other", value: bytes("other") });
-    await kv.put({ bucket, key, value: bytes("mine") });
-    expect(text((await kv.get({ bucket, key })).entry?.value)).toBe("mine");
-    expect((await kv.listKeys({ bucket })).keys).toEqual(
-      [key, "other"].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))),
-    );
-    await kv.delete({ bucket, key });
-    expect((await kv.listKeys({ bucket })).keys).toEqual(["other"]);
+    for (const key of keys) await kv.put({ bucket, key, value: bytes(`of ${key}`) });
+    expect((await kv.listKeys({ bucket })).keys).toEqual(keys);
+    for (const [index, key] of keys.entries()) {
+      expect(text((await kv.get({ bucket, key })).entry?.value)).toBe(`of ${key}`);
+      await kv.delete({ bucket, key });
+      if (index % 5 === 4) expect((await kv.listKeys({ bucket })).keys).toEqual(keys.slice(index + 1));
+    }
+    expect((await kv.listKeys({ bucket })).keys).toEqual([]);
   });
 
   it("returns an older revision while it is kept", async () => {
