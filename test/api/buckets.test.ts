@@ -42,7 +42,7 @@ describe.each(ALL_DOORS)("buckets over $name", (door) => {
     }
   });
 
-  it("creates a bucket with nothing but a name: no life time, no limits, a history of 1", async () => {
+  it("creates a bucket with nothing but a name: no TTL, no limits, a history of 1", async () => {
     const { buckets } = open();
     const name = freshName();
     await buckets.createBucket({ name });
@@ -121,7 +121,7 @@ describe.each(ALL_DOORS)("buckets over $name", (door) => {
     expect(text((await kv.get({ bucket: name, key: "k" })).entry?.value)).toBe("v");
   });
 
-  it("deletes a bucket with all it holds; made again it is empty", async () => {
+  it("deletes a bucket with all it holds; after it is recreated, it is empty", async () => {
     const { buckets, kv } = open();
     const name = freshName();
     await buckets.createBucket({ name });

@@ -47,7 +47,7 @@ async function untilWritten(count: number): Promise<void> {
 }
 
 describe("an export", () => {
-  it.each(["SIGINT", "SIGKILL"] as const)("that %s ends goes on where it stopped", async (signal) => {
+  it.each(["SIGINT", "SIGKILL"] as const)("that %s ends resumes where it stopped", async (signal) => {
     const proxy = await CuttableProxy.to(service);
     // The answers stop in the middle of the entries: that is where it is when the signal comes.
     proxy.holdAnswers(700_000);
@@ -71,7 +71,7 @@ describe("an export", () => {
     expect(isSameBackup(await readFile(part), await readFile(file))).toBe(true);
   });
 
-  it("goes on by itself when the connection breaks", async () => {
+  it("resumes by itself when the connection breaks", async () => {
     const proxy = await CuttableProxy.to(service);
     const part = join(directory, "cut");
     for (const passing of IS_EXTENDED ? [100_000, 500_000, 900_000] : [500_000]) {
@@ -93,7 +93,7 @@ describe("an export", () => {
 
 describe("an import", () => {
   it.each(["SIGINT", "SIGKILL"] as const)(
-    "that %s ends goes on where it stopped, and doubles nothing",
+    "that %s ends resumes where it stopped, and duplicates nothing",
     async (signal) => {
       await kv.deleteBucket(bucket);
       const proxy = await CuttableProxy.to(service);
@@ -119,7 +119,7 @@ describe("an import", () => {
     },
   );
 
-  it("doubles nothing when answers are lost and connections break", async () => {
+  it("duplicates nothing when answers are lost and connections break", async () => {
     await kv.deleteBucket(bucket);
     const proxy = await CuttableProxy.to(service);
     const importing = runBuilt(["import", file], { env: { IRONFLOW_SERVER: proxy.url } });

@@ -157,7 +157,7 @@ describe("a restore", () => {
     expect(await restored(bucket)).toEqual(before);
   });
 
-  it("counts a life time anew, and does not bring back what expired", async () => {
+  it("restarts each TTL, and does not bring back what expired", async () => {
     const bucket = await newBucket(1, [put("short", "1")]);
     await kv.updateBucket(bucket, { ttlSeconds: 1 });
     for await (const event of kv.bucket(bucket).watch([], { start: "history" })) {
@@ -277,7 +277,7 @@ describe("an export", () => {
     await expect(stat(file)).rejects.toThrow(/ENOENT/);
   });
 
-  it("goes on after a cut at any byte, and the file is as if there had been none", async () => {
+  it("resumes after a cut at any byte, and the file is complete", async () => {
     const bucket = await newBucket(5, [...numbered(8), ...numbered(4, 3)]);
     const empty = await newBucket();
     await succeed(["export", bucket, empty, "--output", file]);
@@ -297,7 +297,7 @@ describe("an export", () => {
     });
   });
 
-  it("goes on with a compressed one too, and after a part that is damaged", async () => {
+  it("resumes a compressed one too, and one with a damaged part", async () => {
     const bucket = await newBucket(1, numbered(2_000));
     await succeed(["export", bucket, "--output", `${file}.gz`]);
     const whole = await readFile(`${file}.gz`);

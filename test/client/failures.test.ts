@@ -283,7 +283,7 @@ describe("connections that fail", () => {
     });
   });
 
-  it("gives up after the attempts that were asked for", async () => {
+  it("stops after the configured attempts", async () => {
     await proxy.refuse();
     const error = await refusal(
       open({ retry: { attempts: 3, baseDelayMs: 1 } }).get("k"),

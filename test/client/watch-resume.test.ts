@@ -39,8 +39,8 @@ async function fill(count: number, value: string, start = 0): Promise<void> {
   await Promise.all(numbers.map((number) => direct.put(`k.${number}`, value)));
 }
 
-describe("how a watch goes on", () => {
-  it("misses, doubles and reorders nothing while its connection is cut again and again", async () => {
+describe("how a watch resumes", () => {
+  it("misses, duplicates and reorders nothing while its connection is cut again and again", async () => {
     const count = 400;
     const revisions: bigint[] = [];
     const watching = (async () => {
@@ -136,7 +136,7 @@ describe("how a watch goes on", () => {
     await refusal(drained, KvOutOfRangeError);
   });
 
-  it("goes on where an earlier run of the program stopped", async () => {
+  it("resumes where an earlier run of the program stopped", async () => {
     await direct.put("k", "1");
     const marks = watched.watch("k", { marks: true });
     await marks.next();

@@ -56,7 +56,7 @@ describe("a full bucket, and values that are too large", () => {
   }, 60_000);
   afterAll(() => service.remove(), 60_000);
 
-  it("refuses with bucket_full, keeps all that was acknowledged, and goes on after a purge", async () => {
+  it("refuses with bucket_full, keeps all that was acknowledged, and accepts writes again after a purge", async () => {
     await buckets.createBucket({ name: "small", maxBytes: BigInt(256 * KIB) });
     const { reason, acknowledged } = await fill("small", 4 * KIB);
     const lost = await countLost("small", acknowledged, 4 * KIB);

@@ -149,7 +149,7 @@ describe("a connection that stands still", () => {
     expect(await exchange("PRI * HT")).not.toContain("HTTP/1.1");
   });
 
-  it("is closed when it goes on, but too slowly", async () => {
+  it("is closed when it sends too slowly", async () => {
     const socket = open();
     socket.write("GET /healthz HTTP/1.1\r\nHost: x\r\n");
     const drip = setInterval(() => socket.write("X: y\r\n"), 50);

@@ -112,7 +112,7 @@ describe("a WebSocket that sends", () => {
     await expectAlive();
   });
 
-  it("without end is cut, although it never lets go itself", async () => {
+  it("without end is cut, although it never closes its side", async () => {
     const socket = await open();
     const noise = Buffer.concat(Array.from({ length: 1_000 }, () => frame(Opcode.TEXT, Buffer.from("x"))));
     socket.resume();

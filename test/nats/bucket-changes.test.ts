@@ -62,7 +62,7 @@ describe("two copies that change one bucket at the same time", { timeout: 120_00
     else expect(outcome).toMatchObject({ kind: "bucket_not_found" });
   });
 
-  it("are told so where one does not finish, and go on when its lease is over", async ({
+  it("are refused while one does not finish, and continue when its lease expires", async ({
     open,
     otherCopy,
   }) => {

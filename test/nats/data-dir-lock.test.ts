@@ -14,7 +14,7 @@ beforeAll(async () => {
 afterAll(() => rm(scratch, { recursive: true, force: true }));
 
 describe("the lock of a data directory", () => {
-  it("refuses a second owner with the directory and the first one's pid, until the first lets go", async () => {
+  it("refuses a second owner with the directory and the first one's pid, until the first releases it", async () => {
     const dataDir = join(scratch, "deep", "data");
     const lock = await lockDataDir(dataDir);
     await expect(lockDataDir(dataDir)).rejects.toThrow(

@@ -237,7 +237,7 @@ describe("a server whose service is killed", () => {
 });
 
 describe("a server that can't be started", () => {
-  it("is said to end, with its last words, and lets go of the directory", async () => {
+  it("is said to end, with its last words, and releases the directory", async () => {
     const dataDir = newDirectory();
     const serverBin = await fakeProgram('echo "[1] [FTL] no such thing" >&2; exit 3');
     const failure = await startEmbedded({ dataDir, durability: "safe", serverBin }).catch(
@@ -256,7 +256,7 @@ describe("a server that can't be started", () => {
     await start(newDirectory(), { serverBin, durability: "relaxed" });
   });
 
-  it("is given up, with the reason, when it can't be started again", async () => {
+  it("is abandoned, with the reason, when it can't be restarted", async () => {
     const serverBin = await fakeProgram(
       `[ -e started ] && { echo "the disk is gone" >&2; exit 1; }; touch started; exec ${NATS_PROGRAM.program} "$@"`,
     );

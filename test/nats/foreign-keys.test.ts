@@ -33,7 +33,7 @@ const it = storeTest()
   );
 
 describe("a malformed escape that another program wrote", () => {
-  it("is not shown to a live watch with a glob, which goes on", async ({
+  it("is not shown to a live watch with a glob, which continues", async ({
     store,
     bucket,
     watch,

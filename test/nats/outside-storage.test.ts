@@ -170,7 +170,7 @@ describe("a watch of a storage that lost its last write", () => {
     await again.return();
   });
 
-  it("goes on where nothing was lost", async () => {
+  it("continues where nothing was lost", async () => {
     await store.createBucket({ name: bucket }, scope());
     const watch = await watches.watch(bucket, { filters: [], start: "now" }, scope());
     for (const stop of ["SIGTERM", "SIGKILL"] as const) {

@@ -196,7 +196,7 @@ export function describeBucketContract(name: string, getStore: () => Store): voi
         expect(all.items.map((info) => info.name)).toEqual(found);
       });
 
-      it("are gone when deleted, and start anew when made again", async () => {
+      it("are gone when deleted, and start empty when recreated", async () => {
         const bucket = await bucketWith();
         await put(bucket, "k", "v");
         await store.deleteBucket(bucket, scope());

@@ -171,7 +171,7 @@ export function describeReadContract(name: string, getStore: () => Store): void 
     });
 
     describe("the caller's scope", () => {
-      it("ends calls whose time is over or whose caller is gone, before anything is sent", async () => {
+      it("ends calls past their deadline or without a caller, before anything is sent", async () => {
         const bucket = await bucketWith();
         await expectRefusal(store.get(bucket, "k", 0n, scope(0)), "deadline_exceeded");
         await expectRefusal(store.put(bucket, "k", bytes(""), {}, scope(0)), "deadline_exceeded");

@@ -130,7 +130,7 @@ export function describeWriteContract(name: string, getStore: () => Store): void
         },
       );
 
-      it("says that the bucket is full, keeps what it has, and goes on after a purge", async () => {
+      it("says that the bucket is full, keeps what it has, and accepts writes again after a purge", async () => {
         const bucket = await bucketWith({ maxBytes: 2_000, history: 4 });
         const value = "x".repeat(400);
         let written = 0;

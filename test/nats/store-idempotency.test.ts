@@ -77,7 +77,7 @@ describe.each(WRITES)("the same request again: %s", (_, send) => {
   });
 
   it.for([KEY, RETRY])(
-    "is applied once when the first was not answered, and its outcome was told to be unknown",
+    "is applied once when the first was not answered, and its outcome was reported as unknown",
     async (again, { copies }) => {
       const aborter = new AbortController();
       const lost = copies.link.loseAnswersTo("Nats-Msg-Id");
@@ -257,7 +257,7 @@ describe("a write that is refused because the storage is away", () => {
   });
 
   it(
-    "is told apart from one that was under way when the connection broke, at every moment",
+    "is distinguished from one that was under way when the connection broke, at every moment",
     { timeout: 60_000 },
     async ({ copies }) => {
       await copies.sound.store.put(copies.bucket, "k", bytes("v"), {}, scope());

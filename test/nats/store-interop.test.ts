@@ -118,7 +118,7 @@ describe("a bucket of ours", () => {
   });
 });
 
-describe("a bucket that another program made", () => {
+describe("a bucket that another program created", () => {
   it.for([true, false])(
     "works as one of ours does (direct gets: %s)",
     async (allowDirect, { store, open, bucket }) => {
@@ -249,7 +249,7 @@ describe("entries that outlived their bucket's ttl", () => {
     expect(await allKeys()).toEqual(["k"]);
   });
 
-  it("leave a marker over which a key is made anew", async ({ store, bucket }) => {
+  it("leave a marker that a new value may replace", async ({ store, bucket }) => {
     await store.createBucket({ name: bucket, ttlMs: 1_000 }, scope());
     await store.put(bucket, "k", bytes("v"), {}, scope());
     await vi.waitFor(() => expectRefusal(store.get(bucket, "k", 0n, scope()), "key_not_found"), WAIT);

@@ -38,7 +38,7 @@ async function loseAnswer(copies: TwoCopies): Promise<{ giveUp: () => Promise<vo
 }
 
 describe("while NATS is away", () => {
-  it("a write that waits for an earlier sending is unknown when its time is over", async ({ copies }) => {
+  it("a write that waits for an earlier sending is unknown after its deadline", async ({ copies }) => {
     const { giveUp } = await loseAnswer(copies);
     await copies.disconnect();
     await expectRefusal(copies.put(copies.faulty.store, "mine", KEY, scope(50)), "outcome_unknown");

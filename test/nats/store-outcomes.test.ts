@@ -159,7 +159,7 @@ describe("a write whose answer is lost with the connection", () => {
     expect((await outcome).kind).toBe("outcome_unknown");
   });
 
-  it("is not known when NATS is silent until the caller's time is over, or the caller gives up", async ({
+  it("is not known when NATS is silent until the caller's deadline, or until the caller cancels", async ({
     faulty,
     bucket,
     link,
@@ -232,7 +232,11 @@ describe("a write whose answer is lost with the connection", () => {
     },
   );
 
-  it("is not the creation of a bucket that somebody else made meanwhile", async ({ faulty, store, link }) => {
+  it("is not the creation of a bucket that somebody else created meanwhile", async ({
+    faulty,
+    store,
+    link,
+  }) => {
     const name = newBucketName();
     const lost = link.loseRequest("STREAM.CREATE");
     const outcome = refusal(faulty.store.createBucket({ name }, scope()));
@@ -313,7 +317,7 @@ describe("while NATS is away", () => {
     },
   );
 
-  it("everything goes on when it is back", async ({ faulty, bucket, link, disconnected }) => {
+  it("everything works again when it is back", async ({ faulty, bucket, link, disconnected }) => {
     await faulty.store.put(bucket, "k", bytes("v"), {}, scope());
     await disconnected();
     await expectRefusal(faulty.store.get(bucket, "k", 0n, scope()), "unavailable");
@@ -361,17 +365,14 @@ describe("a read that NATS does not answer", () => {
     },
   );
 
-  it.for(reads)(
-    "fails when the caller's time is over: %s",
-    async ([, request, call], { faulty, bucket, link }) => {
-      const lost = link.loseAnswersTo(request);
-      const outcome = refusal(call({ faulty, bucket }, scope(100)));
-      await lost;
-      expect((await outcome).kind).toBe("deadline_exceeded");
-    },
-  );
+  it.for(reads)("fails at the caller's deadline: %s", async ([, request, call], { faulty, bucket, link }) => {
+    const lost = link.loseAnswersTo(request);
+    const outcome = refusal(call({ faulty, bucket }, scope(100)));
+    await lost;
+    expect((await outcome).kind).toBe("deadline_exceeded");
+  });
 
-  it.for(reads)("fails when the caller gives up: %s", async ([, request, call], { faulty, bucket, link }) => {
+  it.for(reads)("fails when the caller cancels: %s", async ([, request, call], { faulty, bucket, link }) => {
     const aborter = new AbortController();
     const lost = link.loseAnswersTo(request);
     const outcome = refusal(call({ faulty, bucket }, scope(Infinity, aborter.signal)));

@@ -148,7 +148,7 @@ describe("a history", () => {
     await expectRefusal(historyOf(small, "b01", "k", scope()), "answer_too_large");
   });
 
-  it("goes on after what was removed between two pages, and takes in what was added", async () => {
+  it("continues after keys removed between two pages, and includes keys added", async () => {
     await store.createBucket({ name: "moving", history: 4 }, scope());
     const put = (): Promise<bigint> => store.put("moving", "k", new Uint8Array(1), {}, scope());
     const revisions = ({ items }: Page<Entry>): bigint[] => items.map((entry) => entry.revision);

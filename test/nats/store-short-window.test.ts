@@ -121,7 +121,7 @@ describe.concurrent("a window that was cut by a change of the ttl", () => {
     expect(await copies.read()).toBe("key_not_found");
   });
 
-  it("is told by the bucket", async ({ copies }) => {
+  it("is reported by the bucket", async ({ copies }) => {
     await copies.create();
     const windowOf = async (): Promise<number> =>
       (await copies.sound.store.getBucket(copies.bucket, scope())).idempotencyWindowMs;
@@ -130,7 +130,7 @@ describe.concurrent("a window that was cut by a change of the ttl", () => {
     expect(await windowOf()).toBe(TTL_MS);
   });
 
-  it("is told with an unknown outcome", async ({ copies }) => {
+  it("is reported with an unknown outcome", async ({ copies }) => {
     await copies.create({ ttlMs: TTL_MS });
     await copies.put(copies.sound.store, "mine", KEY);
     await copies.untilGone();

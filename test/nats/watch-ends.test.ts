@@ -75,7 +75,7 @@ describe("an end", () => {
     expect(hubs.stats().watchers).toBe(0);
   });
 
-  test("comes with canceled when the caller gives up", async () => {
+  test("comes with canceled when the caller cancels", async () => {
     const bucket = await bucketOf();
     const abort = new AbortController();
     const watcher = await hubs.watch(bucket.name, { filters: [], start: "now" }, scope(abort.signal));

@@ -123,7 +123,7 @@ describe("a start", () => {
     });
   });
 
-  test("in a bucket that was deleted and made again is refused", async () => {
+  test("in a bucket that was deleted and recreated is refused", async () => {
     const bucket = await bucketOf();
     await bucket.put("a", "1");
     const bucketCreatedAtMs = await bucket.createdAtMs();

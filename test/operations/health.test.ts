@@ -82,7 +82,7 @@ describe("the health of a service whose storage answers", () => {
     }
   });
 
-  it("is SERVICE_UNKNOWN to who watches a service that is not there, and the watch goes on", async () => {
+  it("is SERVICE_UNKNOWN to who watches a service that is not there, and the watch continues", async () => {
     const client = new HealthClient();
     const watch = client.watch("no.such.Service");
     const ended = once(watch, "error");
