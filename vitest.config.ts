@@ -1,9 +1,12 @@
+import { join } from "node:path";
 import { defineConfig } from "vitest/config";
+
+const BROWSER_SDK = join(import.meta.dirname, "packages/client/src/index.ts");
 
 export default defineConfig({
   // The sources of our packages, not their builds.
-  resolve: { conditions: ["source"] },
-  ssr: { resolve: { conditions: ["source"] } },
+  resolve: { conditions: ["source", "node"] },
+  ssr: { resolve: { conditions: ["source", "node"] } },
   test: {
     include: ["test/**/*.test.ts", "packages/*/test/**/*.test.ts"],
     setupFiles: ["test/support/setup.ts"],
@@ -14,6 +17,19 @@ export default defineConfig({
     // Many tests wait for a server; modules are loaded once for each worker, as no test changes what another one reads.
     maxWorkers: 3,
     isolate: false,
+    projects: [
+      { extends: true, test: { name: "all" } },
+      // The tests of the SDK run over HTTP/2, and once more over the transport of browsers.
+      {
+        extends: true,
+        resolve: { alias: { "@ironflow-kv/client": BROWSER_SDK } },
+        test: {
+          name: "SDK over fetch",
+          include: ["test/client/**/*.test.ts"],
+          exclude: ["test/client/http2-*.test.ts"],
+        },
+      },
+    ],
     coverage: {
       provider: "v8",
       include: ["src/**", "packages/*/src/**"],

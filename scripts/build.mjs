@@ -30,8 +30,8 @@ const SOURCES = [
   "tsconfig.json",
   "tsconfig.build.json",
 ];
-/** The workspace packages, in dependency order. */
-const PACKAGES = ["http2", "client"];
+/** The entry points for Node of the workspace packages. */
+const PACKAGES = { http2: "index.js", client: "index-node.js" };
 /** Contains the hash of the sources of the last complete build. */
 const STAMP = `${root}dist/.sources`;
 
@@ -54,7 +54,10 @@ const bundle = await rolldown({
   // Bundle the workspace packages from this compilation, so all of it shares one copy of the generated code.
   resolve: {
     alias: Object.fromEntries(
-      PACKAGES.map((one) => [`@ironflow-kv/${one}`, `${root}dist/packages/${one}/src/index.js`]),
+      Object.entries(PACKAGES).map(([name, entry]) => [
+        `@ironflow-kv/${name}`,
+        `${root}dist/packages/${name}/src/${entry}`,
+      ]),
     ),
   },
 });
@@ -70,7 +73,7 @@ writeFileSync(STAMP, hash);
 
 function isBuilt() {
   if (!existsSync(STAMP) || readFileSync(STAMP, "utf8") !== hash) return false;
-  return existsSync(main) && existsSync(`${root}packages/client/dist/index.js`);
+  return existsSync(main) && existsSync(`${root}packages/client/dist/index-node.js`);
 }
 
 function hashOfSources() {

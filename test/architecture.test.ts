@@ -37,7 +37,9 @@ describe("the packages", () => {
     ["client", ["gen/"]],
   ])("%s imports nothing of ours but itself%s", (name, others) => {
     const folder = `packages/${name}/src/`;
-    const sources = readdirSync(join(ROOT, folder)).map((file) => folder + file);
+    const sources = readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".ts"))
+      .map((file) => folder + file.replaceAll("\\", "/"));
     const targets = sources.flatMap((file) => importsOf(file).map(({ target }) => target));
     expect(sources.length).toBeGreaterThan(10);
     expect(targets.filter((target) => ![folder, ...others].some((own) => target.startsWith(own)))).toEqual(

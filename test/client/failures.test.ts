@@ -10,7 +10,7 @@ import { KV_ERROR_KINDS, type KvErrorKind } from "../../src/kv/errors.js";
 import { CODE_BY_KIND } from "../../src/service/errors.js";
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import { CuttableProxy } from "./cuttable-proxy.js";
-import { CountingFetch, refusal } from "./support.js";
+import { CountingTransport, refusal } from "./support.js";
 import { WAIT, until } from "../support/until.js";
 
 const { createClient } = sdk;
@@ -155,14 +155,14 @@ describe("connections that fail", () => {
   let service: TestService;
   let proxy: CuttableProxy;
   let direct: sdk.Bucket;
-  let counting: CountingFetch;
+  let counting: CountingTransport;
 
   beforeAll(async () => {
     service = await startTestService();
   });
   beforeEach(async () => {
     proxy = await CuttableProxy.to(service);
-    counting = new CountingFetch();
+    counting = new CountingTransport(sdk.createTransport({ serverUrl: proxy.url }));
     const kv = createClient({ serverUrl: service.url }).kv();
     direct = kv.bucket((await kv.createBucket({ name: freshName(), history: 10 })).name);
   });
@@ -171,7 +171,7 @@ describe("connections that fail", () => {
 
   function open(options: sdk.ClientOptions = {}): sdk.Bucket {
     const retry = { baseDelayMs: 5, maxDelayMs: 20, attempts: 1_000 };
-    const client = createClient({ serverUrl: proxy.url, fetch: counting.fetch, retry, ...options });
+    const client = createClient({ transport: counting, retry, ...options });
     return client.kv().bucket(direct.name);
   }
 

@@ -1,4 +1,5 @@
 /** What the tests of the SDK share. */
+import type { Transport } from "@connectrpc/connect";
 import { expect } from "vitest";
 import type { Bucket, ChangeEvent, KvError, WatchEvent } from "@ironflow-kv/client";
 
@@ -40,16 +41,21 @@ export async function contents(bucket: Bucket): Promise<Map<string, string>> {
   return values;
 }
 
-/** A `fetch` that counts its calls, and tells when so many have failed. */
-export class CountingFetch {
+/** A transport that counts its unary calls, and resolves when so many have failed. */
+export class CountingTransport implements Transport {
   calls = 0;
   private failures = 0;
   private waiting: { failures: number; resolve: () => void }[] = [];
+  readonly stream: Transport["stream"];
 
-  readonly fetch: typeof globalThis.fetch = async (input, init) => {
+  constructor(private readonly transport: Transport) {
+    this.stream = (...call) => transport.stream(...call);
+  }
+
+  readonly unary: Transport["unary"] = async (...call) => {
     this.calls++;
     try {
-      return await fetch(input, init);
+      return await this.transport.unary(...call);
     } catch (error) {
       this.failures++;
       for (const { failures, resolve } of this.waiting) if (this.failures >= failures) resolve();

@@ -8,9 +8,13 @@ import { rolldown } from "rolldown";
 const folder = fileURLToPath(new URL("..", import.meta.url));
 rmSync(`${folder}dist`, { recursive: true, force: true });
 const bundle = await rolldown({
-  input: { index: `${folder}src/index.ts`, gen: `${folder}src/gen.ts` },
+  input: {
+    index: `${folder}src/index.ts`,
+    "index-node": `${folder}src/index-node.ts`,
+    gen: `${folder}src/gen.ts`,
+  },
   platform: "neutral",
-  external: (id) => /^@(bufbuild|connectrpc)\//.test(id),
+  external: (id) => /^(node:|@(bufbuild|connectrpc)\/)/.test(id),
 });
 await bundle.write({
   dir: `${folder}dist`,

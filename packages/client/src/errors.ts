@@ -28,8 +28,9 @@ export type KvErrorCode =
 export interface KvErrorDetails {
   readonly code: KvErrorCode;
   /**
-   * The machine-readable reason: one of docs/errors.md such as `revision_mismatch`, or one of the SDK's own: `connection_failed` (nothing
-   * was sent), `connection_lost`, `timed_out`. Empty if the server sent none. New reasons may be added.
+   * The machine-readable reason: one of docs/errors.md such as `revision_mismatch`, or one of the SDK's own: `connection_failed` (the
+   * service did not process the call), `connection_lost`, `timed_out`, `response_too_large`. Empty if the server sent none. New reasons may
+   * be added.
    */
   readonly reason?: string | undefined;
   readonly bucket?: string | undefined;

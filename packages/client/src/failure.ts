@@ -19,6 +19,7 @@ import {
   KvUnavailableError,
   KvUnknownOutcomeError,
 } from "./errors.js";
+import { NotProcessedError, ResponseTooLargeError } from "./transport-errors.js";
 
 /** The call that failed. */
 export interface FailedCall {
@@ -116,7 +117,14 @@ function transportError(error: ConnectError, call: FailedCall): KvError {
         })
       : unknownOutcome("The call reached its time limit before the service answered", context);
   }
-  if (neverConnected(error.cause)) {
+  if (error.cause instanceof ResponseTooLargeError) {
+    return new KvResourceExhaustedError(error.rawMessage, {
+      ...context,
+      code: "resource_exhausted",
+      reason: "response_too_large",
+    });
+  }
+  if (neverProcessed(error.cause)) {
     return new KvUnavailableError(`The service can't be reached: ${rootMessage(error)}.`, {
       ...context,
       code: "unavailable",
@@ -150,13 +158,18 @@ function unknownOutcome(event: string, context: Omit<KvErrorDetails, "code">): K
 }
 
 /**
- * True if the connection was never established, so nothing was sent. Only Node reports this: a browser's fetch reports any failure the
- * same way, which counts as a broken connection.
+ * True if the server certainly did not process the request: there was no connection, or HTTP/2 refused the stream. Only Node reports this: a
+ * browser's fetch reports any failure the same way, which counts as a broken connection.
  */
-function neverConnected(cause: unknown): boolean {
+function neverProcessed(cause: unknown): boolean {
   return causes(cause).some((error) => {
     const { code, syscall } = error as { code?: unknown; syscall?: unknown };
-    return CONNECT_SYSCALLS.has(syscall) || code === "ECONNREFUSED" || code === "UND_ERR_CONNECT_TIMEOUT";
+    return (
+      error instanceof NotProcessedError ||
+      CONNECT_SYSCALLS.has(syscall) ||
+      code === "ECONNREFUSED" ||
+      code === "UND_ERR_CONNECT_TIMEOUT"
+    );
   });
 }
 

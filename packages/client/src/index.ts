@@ -1,42 +1,22 @@
 /**
- * The SDK of ironflow-kv, for Node and browsers.
+ * The SDK of ironflow-kv, for browsers and other environments with `fetch`.
  *
  * `createClient` creates a client, `client.kv()` manages buckets, and `kv.bucket(name)` accesses the keys of one. Revisions are bigint.
  * Every call accepts `signal` and `timeoutMs`, throws a {@link KvError} if it fails, and is retried unless that could apply a write twice.
  */
-export {
-  type Access,
-  type ApiKeyInfo,
-  ApiKeys,
-  type ApiKeyScope,
-  type CreateApiKeyOptions,
-  type NewApiKey,
-  type WatchTicket,
-} from "./api-keys.js";
-export {
-  Bucket,
-  type DeleteOptions,
-  type Filters,
-  type GetOptions,
-  type PutOptions,
-  type ReadOptions,
-  type WriteOptions,
-  type WriteResult,
-} from "./bucket.js";
-export type { CallOptions } from "./rpc-client.js";
-export { type Client, type ClientOptions, createClient } from "./client.js";
-export type { Revision } from "./convert.js";
-export { Entry, type Operation } from "./entry.js";
-export * from "./errors.js";
-export type { ImportedEntry, ImportResult } from "./imported-entry.js";
-export { type BucketInfo, type BucketSettings, type CreateBucketOptions, KeyValue } from "./key-value.js";
-export type { RetryOptions } from "./retry.js";
-export type { Storable } from "./value.js";
-export {
-  ChangeEvent,
-  type ProgressEvent,
-  type SnapshotEndEvent,
-  type Watch,
-  type WatchEvent,
-  type WatchOptions,
-} from "./watch-events.js";
+import type { Transport } from "@connectrpc/connect";
+import { type Client, type ClientOptions, createClientOver } from "./client.js";
+import { createFetchTransport } from "./fetch-transport.js";
+import type { TransportOptions } from "./transport-options.js";
+
+export * from "./exports.js";
+
+/** Creates a client. Sends nothing. Throws TypeError or RangeError for malformed options. */
+export function createClient(options: ClientOptions = {}): Client {
+  return createClientOver(createFetchTransport, options);
+}
+
+/** Creates the SDK's transport alone, over `fetch`: for any client that `@connectrpc/connect` creates from generated code. */
+export function createTransport(options: TransportOptions = {}): Transport {
+  return createFetchTransport(options);
+}

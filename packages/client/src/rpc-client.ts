@@ -11,7 +11,7 @@ import type { Transport } from "@connectrpc/connect";
 import type { KvError } from "./errors.js";
 import { type FailedCall, kvErrorOf } from "./failure.js";
 import { retryDelayMs, type RetryPolicy, sleep } from "./retry.js";
-import { IdempotencyKeys, WriteAttempts } from "./write-attempts.js";
+import { IdempotencyKeys, type RequestHeaders, WriteAttempts } from "./write-attempts.js";
 
 /** The options of every call. */
 export interface CallOptions {
@@ -30,7 +30,7 @@ interface InternalCallOptions extends CallOptions {
 /** What all calls of a client have in common. */
 export interface RpcClientOptions {
   readonly transport: Transport;
-  readonly headers: Headers;
+  readonly headers: RequestHeaders;
   readonly timeoutMs: number;
   readonly retry: RetryPolicy;
 }
@@ -102,25 +102,20 @@ export class RpcClient {
     }
   }
 
-  /** Opens a stream, without time limit and retries. The iteration throws KvError. */
-  async *stream<Input extends DescMessage, Output extends DescMessage>(
+  /** Opens a stream, without time limit and retries. The call and the iteration throw the transport's errors. */
+  async stream<Input extends DescMessage, Output extends DescMessage>(
     method: DescMethodServerStreaming<Input, Output>,
-    request: MessageInitShape<Input> & RequestFields,
+    request: MessageInitShape<Input>,
     signal: AbortSignal,
-  ): AsyncGenerator<MessageShape<Output>> {
-    try {
-      const { transport, headers } = this.options;
-      const response = await transport.stream(method, signal, undefined, headers, once(request));
-      yield* response.message;
-    } catch (error) {
-      throw kvErrorOf(error, failedCallOf(method.idempotency, request));
-    }
+  ): Promise<AsyncIterable<MessageShape<Output>>> {
+    const { transport, headers } = this.options;
+    return (await transport.stream(method, signal, undefined, headers, once(request))).message;
   }
 
   private async attempt<Input extends DescMessage, Output extends DescMessage>(
     method: DescMethodUnary<Input, Output>,
     request: MessageInitShape<Input>,
-    headers: Headers,
+    headers: RequestHeaders,
     call: FailedCall,
     signal: AbortSignal | undefined,
     timeoutMs: number,

@@ -1,10 +1,10 @@
 /** A watch that survives broken connections and restarts of the service. */
-import { KeyValueService, type WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { RpcClient } from "./rpc-client.js";
 import { KvError, KvTimeoutError, KvUnavailableError } from "./errors.js";
 import { kvErrorOf } from "./failure.js";
 import { retryDelayMs, sleep } from "./retry.js";
 import { ChangeEvent, type Watch, type WatchEvent, type WatchOptions } from "./watch-events.js";
+import { WatchConnection } from "./watch-connection.js";
 import { DEFAULT_PROGRESS_INTERVAL_MS, WatchPosition } from "./watch-position.js";
 
 /** A connection counts as dead after this many progress intervals without a message. */
@@ -54,9 +54,13 @@ async function* run(
   try {
     while (!isAborted(signal)) {
       let failure: KvError;
+      const connection = new WatchConnection(signal, idleTimeoutMs);
       try {
         const request = await position.request(rpc, signal);
-        for await (const message of connect(rpc, request, signal, idleTimeoutMs)) {
+        await connection.open(rpc, request);
+        for (;;) {
+          const message = await connection.next();
+          if (message === undefined) break;
           failures = 0;
           isEstablished = true;
           const event = position.apply(message);
@@ -66,7 +70,14 @@ async function* run(
         failure = connectionLost("The service ended the watch without an error.", bucket);
       } catch (error) {
         if (isAborted(signal)) return undefined;
-        failure = kvErrorOf(error, { isIdempotent: true, bucket });
+        failure = connection.isTimedOut
+          ? connectionLost(
+              "The service sent no progress event in time; the connection counts as dead.",
+              bucket,
+            )
+          : kvErrorOf(error, { isIdempotent: true, bucket });
+      } finally {
+        connection.close();
       }
       failures++;
       if (!canResume(failure, isEstablished) || failures > (options.failuresMax ?? Infinity)) throw failure;
@@ -76,42 +87,6 @@ async function* run(
   } finally {
     options.signal?.removeEventListener("abort", end);
     end();
-  }
-}
-
-/** Runs the watch over one connection. Fails if the connection is idle for too long; closes it when the loop ends. */
-async function* connect(
-  rpc: RpcClient,
-  request: Awaited<ReturnType<WatchPosition["request"]>>,
-  signal: AbortSignal,
-  idleTimeoutMs: number,
-): AsyncGenerator<WatchResponse> {
-  const connection = new AbortController();
-  const close = (): void => connection.abort();
-  signal.addEventListener("abort", close);
-  const idle = { isTimedOut: false };
-  const messages = rpc.stream(KeyValueService.method.watch, request, connection.signal);
-  try {
-    for (;;) {
-      // Runs only during next(): the time that the application spends on an event does not count.
-      const timer = setTimeout(() => {
-        idle.isTimedOut = true;
-        close();
-      }, idleTimeoutMs);
-      const result = await messages.next().finally(() => clearTimeout(timer));
-      if (result.done === true) return;
-      yield result.value;
-    }
-  } catch (error) {
-    throw idle.isTimedOut
-      ? connectionLost(
-          "The service sent no progress event in time; the connection counts as dead.",
-          request.bucket,
-        )
-      : error;
-  } finally {
-    signal.removeEventListener("abort", close);
-    close();
   }
 }
 

@@ -19,6 +19,9 @@ const DEFINITIVE_REASONS: ReadonlySet<string> = new Set([
   "idempotency_key_reused",
 ]);
 
+/** Headers by their lower-case names. */
+export type RequestHeaders = Readonly<Record<string, string>>;
+
 /** Generates unique idempotency keys: a random prefix and a counter. */
 export class IdempotencyKeys {
   private readonly prefix = btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(15))));
@@ -60,13 +63,14 @@ export class WriteAttempts {
   }
 
   /** The headers of the next attempt. After an unknown outcome they describe the earlier attempts. */
-  headers(base: Headers, failures: number): Headers {
+  headers(base: RequestHeaders, failures: number): RequestHeaders {
     if (this.unknownOutcome === undefined) return base;
-    const headers = new Headers(base);
-    headers.set("grpc-previous-rpc-attempts", failures.toString());
-    headers.set("ironflow-first-attempt-time-ms", this.firstAttemptMs.toString());
-    headers.set("ironflow-seen-revision", this.seenRevision.toString());
-    return headers;
+    return {
+      ...base,
+      "grpc-previous-rpc-attempts": failures.toString(),
+      "ironflow-first-attempt-time-ms": this.firstAttemptMs.toString(),
+      "ironflow-seen-revision": this.seenRevision.toString(),
+    };
   }
 
   /** The error to throw after the last attempt: an earlier attempt may have been applied even if the last one was refused. */
