@@ -42,6 +42,12 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
     16_384 * MEGABYTE,
     "The maximum size of the read cache, in bytes. Used with the embedded server and a single process only. 0: no cache.",
   ],
+  [
+    "indexBytesMax",
+    0,
+    1_048_576 * MEGABYTE,
+    "The memory for the key indexes of the buckets in use, in bytes; a key takes about 50 bytes more than its own length. Above it the least recently used indexes are dropped, and a bucket that does not fit is read from the storage for each page of a list. 0: a tenth of the machine's memory.",
+  ],
   ["headerBytesMax", 4_096, MEGABYTE, "The largest block of request headers, in bytes."],
   ["keysPageMax", 1, 100_000, "The maximum number of keys on a page of a list."],
   ["bucketsPageMax", 1, 10_000, "The maximum number of buckets on a page of a list."],

@@ -21,6 +21,10 @@ export interface Filter {
   readonly exactStoredKey: string | undefined;
   /** Whether every key under `subject` matches. Otherwise call `matches` for each. */
   readonly subjectDecides: boolean;
+  /** The text that every matching key begins with, or is. */
+  readonly prefix: string;
+  /** Whether every longer key that begins with the prefix matches. */
+  readonly matchesAllBelow: boolean;
   /** Whether the key with this stored form matches. */
   matches(storedKey: string): boolean;
 }
@@ -31,6 +35,8 @@ export const MATCH_ALL: Filter = Object.freeze({
   subject: ">",
   exactStoredKey: undefined,
   subjectDecides: true,
+  prefix: "",
+  matchesAllBelow: true,
   matches: () => true,
 });
 
@@ -58,6 +64,8 @@ export function parseFilter(text: string): Filter {
     subject,
     exactStoredKey: isExact ? subject : undefined,
     subjectDecides: patterns.every((pattern) => pattern === "*" || "stored" in pattern),
+    prefix: prefixOf(patterns, hasTail),
+    matchesAllBelow: hasTail && patterns.every((pattern) => pattern !== "*" && "stored" in pattern),
     matches: (storedKey) => matchTokens(patterns, hasTail, storedKey.split(".")),
   };
 }
@@ -109,6 +117,17 @@ function parseToken(token: string): TokenPattern {
   if (token === "*") return "*";
   if (!token.includes("*")) return { stored: token.replaceAll(">", "=3E") };
   return { pieces: token.split("*").map((piece) => unescapeText(piece) ?? piece) };
+}
+
+function prefixOf(patterns: readonly TokenPattern[], hasTail: boolean): string {
+  let prefix = "";
+  for (const [index, pattern] of patterns.entries()) {
+    if (pattern === "*") return prefix;
+    if ("pieces" in pattern) return prefix + (pattern.pieces[0] ?? "");
+    const isLast = index === patterns.length - 1 && !hasTail;
+    prefix += (unescapeText(pattern.stored) ?? "") + (isLast ? "" : ".");
+  }
+  return prefix;
 }
 
 function matchTokens(

@@ -53,6 +53,11 @@ export interface Limits {
   /** The most bytes of the read cache, which is used only if this process is the storage's only user; 0: no cache. */
   readonly readCacheBytesMax: number;
   /**
+   * The memory for the key indexes of the buckets in use, in bytes. Above it the least recently used ones are dropped. 0: a tenth of the
+   * machine's memory.
+   */
+  readonly indexBytesMax: number;
+  /**
    * The most bytes in flight from NATS to this process over one connection. Well under half of the server's `max_pending` (64 MiB by
    * default): the server closes a connection above that, and counts a buffer as pending until it is sent completely.
    */
@@ -158,6 +163,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   valueBytesMax: 1_048_576,
   diskReserveBytes: 64 * 1_048_576,
   readCacheBytesMax: 64 * 1_048_576,
+  indexBytesMax: 0,
   natsUnreadBytesMax: 28 * 1_048_576,
   messageBytesMax: 1_572_864,
   headerBytesMax: 32_768,

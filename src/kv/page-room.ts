@@ -37,8 +37,12 @@ export class PageRoom {
   }
 }
 
+/** Text that JSON writes as it is, one byte a character. */
+const NEEDS_NO_ESCAPE = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
+
 /** The bytes of a text in JSON, including a trailing comma. */
 export function jsonBytes(text: string): number {
+  if (NEEDS_NO_ESCAPE.test(text)) return text.length + 3;
   return Buffer.byteLength(JSON.stringify(text)) + 1;
 }
 

@@ -43,7 +43,7 @@ export type BucketChange = Omit<BucketConfig, "name">;
 export interface BucketInfo extends Required<{
   [Field in keyof BucketConfig]: NonNullable<BucketConfig[Field]>;
 }> {
-  /** The exact number of live keys. */
+  /** The exact number of live keys at `revision`. */
   readonly values: number;
   /** Stored bytes, including history and tombstones. */
   readonly bytes: number;
@@ -76,6 +76,12 @@ export interface Page<Item> {
   readonly items: readonly Item[];
   /** The `pageToken` of the next page; empty on the last page. */
   readonly nextPageToken: string;
+}
+
+/** One page of a list of keys. */
+export interface KeyPage extends Page<string> {
+  /** The bucket's revision at which the page is exact: no write up to it is missing, and none after it is included. */
+  readonly revision: bigint;
 }
 
 /** Selects a page of a list. */
@@ -258,14 +264,14 @@ export interface Store {
   put(bucket: string, key: string, value: Uint8Array, options: PutOptions, scope: CallScope): Promise<bigint>;
   /** Writes a tombstone; returns its revision, or 0 if the key had no value and nothing was written. Throws `revision_mismatch`. */
   delete(bucket: string, key: string, options: DeleteOptions, scope: CallScope): Promise<bigint>;
-  /** Lists the live keys that match, in byte order. */
+  /** Lists the live keys that match, in byte order. Each page is exact at one revision; pages of one list may differ in it. */
   listKeys(
     bucket: string,
     filters: readonly string[],
     page: PageRequest,
     scope: CallScope,
     consistency?: Consistency,
-  ): Promise<Page<string>>;
+  ): Promise<KeyPage>;
   /**
    * Lists the kept revisions of a key, oldest first. Without limit and token, returns all of them in one page, or throws
    * `answer_too_large` if they do not fit. Throws `key_not_found` if the first page would be empty.

@@ -17,9 +17,11 @@ import { Incarnations } from "./write/incarnations.js";
 import { Imports } from "./write/imports.js";
 import { askJetStream } from "./client/jetstream-api.js";
 import type { Link } from "./client/link.js";
-import { LiveKeys } from "./read/live-keys.js";
 import type { Log } from "./client/log.js";
 import type { Feeds } from "./feed/feeds.js";
+import { BucketIndexes } from "./index/bucket-indexes.js";
+import { KeyLists } from "./index/key-lists.js";
+import { WrittenRevisions } from "./index/written-revisions.js";
 import { MessageReader, storedMessageBytesMax } from "./client/message-reader.js";
 import { ReadCache } from "./read/read-cache.js";
 import { Requests } from "./client/requests.js";
@@ -51,8 +53,8 @@ export interface JetStreamStoreOptions {
   readonly disk?: DiskRoom | undefined;
   readonly limits: Limits;
   readonly watches: Watches;
-  /** The feeds of live changes, for which the store configures buckets. Default: none. */
-  readonly feeds?: Feeds | undefined;
+  /** The feeds of live changes, for which the store configures buckets. */
+  readonly feeds: Feeds;
   /** The number of replicas of a new bucket. Default: 1. */
   readonly replicas?: number | undefined;
   /** The durability of acknowledged writes on the connected server. Default: unknown. */
@@ -71,21 +73,26 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
   const messageBytesMax = storedMessageBytesMax(limits);
   const reader = new MessageReader(requests, isClustered, messageBytesMax, bulkRequests);
   const bulkReader = new MessageReader(bulkRequests, isClustered, messageBytesMax);
-  const isCached = options.isExclusive === true && !isClustered && limits.readCacheBytesMax > 0;
+  const isAlone = options.isExclusive === true && !isClustered;
+  const isCached = isAlone && limits.readCacheBytesMax > 0;
   const cache = isCached ? new ReadCache(requests, limits.readCacheBytesMax) : undefined;
   const writer = new Writer(requests, reader, isClustered, disk, cache);
   const facts = new BucketFactsCache(requests);
-  const liveKeys = new LiveKeys({
-    ...{ requests: bulkRequests, reader: bulkReader, limits },
+  const written = isAlone ? new WrittenRevisions() : undefined;
+  const indexes = new BucketIndexes({
+    ...{ feeds: options.feeds, requests: bulkRequests, reader: bulkReader, limits, written },
     storedMessageBytesMax: messageBytesMax,
+    log: options.log,
   });
+  const lists = new KeyLists(indexes, limits);
   const expiry = new Expiry(facts);
   const incarnations = new Incarnations(facts, reader);
   const history = new History(bulkRequests, bulkReader, isClustered, expiry, limits);
   const buckets = new Buckets({
     reader,
     requests,
-    liveKeys,
+    lists,
+    indexes,
     facts,
     cache,
     isExclusive: options.isExclusive === true,
@@ -94,7 +101,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     replicas: options.replicas ?? 1,
     durability: options.durability ?? (() => "unknown"),
   });
-  options.feeds?.configureWith((place, edit, scope) => buckets.edit(place, edit, scope));
+  options.feeds.configureWith((place, edit, scope) => buckets.edit(place, edit, scope));
   const entries = new Entries({ reader, expiry, cache });
   const edit = buckets.edit.bind(buckets);
   const byteLimits = new ByteLimits({ requests: bulkRequests, limits, edit });
@@ -109,6 +116,18 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
   const imports = new Imports({
     ...{ requests, isClustered, facts, quota, cache, limits, maxPayloadBytes, disk },
   });
+  const itself = (revision: bigint): bigint => revision;
+  /** Notes the revision that a caller is told. */
+  const told = async <Result>(
+    bucket: string,
+    call: () => Promise<Result>,
+    revisionOf: (result: Result) => bigint,
+  ): Promise<Result> => {
+    const before = written?.begin(bucket);
+    const result = await call();
+    written?.note(bucket, before, revisionOf(result));
+    return result;
+  };
   return {
     createBucket: (config, scope, createdBy) => buckets.create(config, scope, createdBy),
     getBucket: (bucket, scope) => buckets.get(bucket, scope),
@@ -123,15 +142,25 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     compactBucket: (bucket, scope) => compaction.compact(bucket, scope),
     compactedTombstones: () => compaction.removed,
     get: (bucket, key, revision, scope, consistency) =>
-      entries.get(bucket, key, revision, scope, consistency),
-    put: (bucket, key, value, put, scope) => writes.put(bucket, key, value, put, scope),
-    delete: (bucket, key, remove, scope) => writes.delete(bucket, key, remove, scope),
+      told(
+        bucket,
+        () => entries.get(bucket, key, revision, scope, consistency),
+        (entry) => entry.revision,
+      ),
+    put: (bucket, key, value, put, scope) =>
+      told(bucket, () => writes.put(bucket, key, value, put, scope), itself),
+    delete: (bucket, key, remove, scope) =>
+      told(bucket, () => writes.delete(bucket, key, remove, scope), itself),
     listKeys: (bucket, filters, page, scope, consistency) =>
-      liveKeys.list(bucket, filters, page, scope, consistency),
+      lists.page(bucket, filters, page, scope, consistency),
     history: (bucket, key, page, scope, consistency) => history.page(bucket, key, page, scope, consistency),
     watch: (bucket, watch, scope) => watches.watch(bucket, watch, scope),
     importEntries: (bucket, afterRevision, imported, scope) =>
-      imports.write(bucket, afterRevision, imported, scope),
+      told(
+        bucket,
+        () => imports.write(bucket, afterRevision, imported, scope),
+        ({ revision }) => revision,
+      ),
     sizes: (scope) => storeSizes(requests, scope),
     async ping(scope) {
       try {
@@ -146,6 +175,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     },
     async close() {
       compaction.stop();
+      indexes.close();
       await watches.close();
       requests.close();
       bulkRequests.close();

@@ -135,6 +135,7 @@ export function describeListContract(name: string, getStore: () => Store): void 
         expect(await store.listKeys(bucket, [], { limit: 2, pageToken: "" }, scope())).toEqual({
           items: ["a", "b"],
           nextPageToken: "",
+          revision: 2n,
         });
       });
 

@@ -4,7 +4,6 @@ import { headers as clientHeaders, MsgHdrsImpl } from "@nats-io/transport-node";
 import { describe, expect, it } from "vitest";
 import { KvError, type KvErrorKind } from "../../src/kv/errors.js";
 import { JetStreamError, toKvError } from "../../src/nats/client/errors.js";
-import { compareBytes } from "../../src/nats/read/sorted-keys.js";
 import { HeaderBlock, RawHeaders } from "../../src/nats/client/messages.js";
 import { entryOf, operationOf } from "../../src/nats/streams/records.js";
 import { Unanswered } from "../../src/nats/client/requests.js";
@@ -143,22 +142,5 @@ describe("a stored message", () => {
       entryOf({ ...record, storedKey: "a", headers: block("KV-Operation: DEL\r\n") })?.value,
     ).toHaveLength(0);
     expect(entryOf({ ...record, storedKey: "a=3a", headers: undefined })).toBeUndefined();
-  });
-});
-
-describe("the order of keys", () => {
-  it("is that of their UTF-8 bytes", () => {
-    const text = fc.oneof(
-      fc.string({ unit: "grapheme" }),
-      fc.string({ unit: fc.constantFrom("a", "\uffee", "🙂", "é", "\ue000") }),
-    );
-    fc.assert(
-      fc.property(text, text, (left, right) => {
-        expect(Math.sign(compareBytes(left, right))).toBe(
-          Buffer.compare(Buffer.from(left), Buffer.from(right)),
-        );
-      }),
-      { numRuns: 2_000 },
-    );
   });
 });

@@ -18,7 +18,8 @@ import { type BucketLock, BucketLocks, type LastChange } from "./bucket-lock.js"
 import { type BucketEdit, BucketUpdate } from "./bucket-update.js";
 import type { DiskRoom } from "../embedded/disk-guard.js";
 import type { StreamInfo } from "../client/jetstream-api.js";
-import type { LiveKeys } from "../read/live-keys.js";
+import type { BucketIndexes } from "../index/bucket-indexes.js";
+import type { KeyLists } from "../index/key-lists.js";
 import type { ReadCache } from "../read/read-cache.js";
 import { existing, type MessageReader, type Place } from "../client/message-reader.js";
 import { PresentBuckets } from "./present-buckets.js";
@@ -30,7 +31,8 @@ import { bucketInfoOf, streamConfigOf, updatedConfig } from "../streams/stream-c
 export interface BucketsOptions {
   readonly requests: Requests;
   readonly reader: MessageReader;
-  readonly liveKeys: LiveKeys;
+  readonly lists: KeyLists;
+  readonly indexes: BucketIndexes;
   /** Absent: every read asks the storage. */
   readonly cache: ReadCache | undefined;
   readonly facts: BucketFactsCache;
@@ -141,6 +143,7 @@ export class Buckets {
       const update = new BucketUpdate(this.options, place, edit, lock);
       return this.changing(place.stream, lock, async () => {
         const info = await update.run(scope);
+        this.options.indexes.reconfigured(place.stream, info);
         return { result: info, last: { id: update.id, created: info.created } };
       });
     });
@@ -169,15 +172,18 @@ export class Buckets {
             );
           },
         };
-        await changeBucket<object>(requests, request, { bucket }, scope);
+        await changeBucket<object>(requests, request, { bucket }, scope).finally(() =>
+          this.options.indexes.forget(place),
+        );
         return { result: undefined, last: undefined };
       });
     });
   }
 
   private async describe(place: Place, info: StreamInfo, scope: CallScope): Promise<BucketInfo> {
-    const values = await this.options.liveKeys.count(place, info, scope);
-    return bucketInfoOf(place.bucket, info, values, this.options.durability());
+    const { keys, revision } = await this.options.lists.count(place, info, scope);
+    const described = bucketInfoOf(place.bucket, info, keys, this.options.durability());
+    return { ...described, revision: BigInt(revision) };
   }
 
   private async getUnlessGone(bucket: string, scope: CallScope): Promise<BucketInfo | undefined> {

@@ -163,7 +163,8 @@ function sizeOf(node: KeyNode): number {
 function boundBetween(left: Uint8Array, right: Uint8Array): Uint8Array {
   let shared = 0;
   while (shared < left.length && left[shared] === right[shared]) shared++;
-  return right.slice(0, shared + 1);
+  // A copy: a Buffer's slice would share the caller's memory.
+  return Uint8Array.from(right.subarray(0, shared + 1));
 }
 
 /** The bytes that all bounds of a branch share, and the four that follow, as a number: a search mostly compares numbers that lie together. */

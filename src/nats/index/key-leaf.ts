@@ -165,7 +165,7 @@ export class KeyLeaf {
   keyBytesAt(position: number): Uint8Array {
     const slot = this.order[position] as number;
     const start = this.words[2 * this.capacity + slot] as number;
-    return Uint8Array.prototype.slice.call(this.blob, start, start + (this.lengths[slot] as number));
+    return Uint8Array.from(this.blob.subarray(start, start + (this.lengths[slot] as number)));
   }
 
   /** Adds the keys that expire up to then to `into`, and brings `expiresFromMs` up to date with the others. */

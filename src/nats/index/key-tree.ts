@@ -183,7 +183,7 @@ export class KeyTree extends KeySnapshot {
       const position = child.isFull ? child.search(key, length) : 0;
       if (position < 0) {
         const isAppended = isLastChild && -1 - position === child.count;
-        branch.splitLeaf(index, isAppended ? key.slice(0, length) : undefined);
+        branch.splitLeaf(index, isAppended ? key.subarray(0, length) : undefined);
         index = branch.indexOf(key, length);
       }
       isNew = (branch.own(index, this.version) as KeyLeaf).put(key, length, facts);

@@ -1,0 +1,265 @@
+/** The indexes of the buckets in use: loaded when they are first asked for, the least recently used dropped when they take too much memory. */
+import { totalmem } from "node:os";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { KvError } from "../../kv/errors.js";
+import type { Limits } from "../../kv/limits.js";
+import { subjectPrefix } from "../../kv/names.js";
+import type { CallScope, Consistency } from "../../kv/store.js";
+import { bucketNotFound, toKvError, unavailable } from "../client/errors.js";
+import { serverTimeMs, type StreamInfo } from "../client/jetstream-api.js";
+import { existing, type MessageReader, type Place } from "../client/message-reader.js";
+import { RequestCoalescer } from "../client/request-coalescer.js";
+import { Unanswered } from "../client/unanswered.js";
+import type { Log } from "../client/log.js";
+import type { BucketFeeds } from "../feed/bucket-feed.js";
+import { compactedTo } from "../streams/stream-config.js";
+import { BucketIndex, type Checked } from "./bucket-index.js";
+import { type ScanOptions, scanStream } from "./stream-scan.js";
+import type { WrittenRevisions } from "./written-revisions.js";
+
+export interface BucketIndexesOptions extends ScanOptions {
+  readonly feeds: BucketFeeds;
+  readonly reader: MessageReader;
+  readonly limits: Limits;
+  /** What this process wrote, where nobody else writes to the server: then it need not ask what was written. */
+  readonly written: WrittenRevisions | undefined;
+  readonly log: Log | undefined;
+}
+
+export interface IndexStats {
+  readonly buckets: number;
+  readonly keys: number;
+  readonly bytes: number;
+  /** Indexes that were loaded since the start. */
+  readonly loads: number;
+  /** Reads that waited until their index had what was written before. */
+  readonly waits: number;
+}
+
+/** An index, and its loading. */
+interface Entry {
+  readonly index: BucketIndex;
+  readonly ready: Promise<void>;
+}
+
+const NANOS_PER_MS = 1_000_000;
+/** An index that ends while a call waits for it is loaded again this often for that call. */
+const ATTEMPTS_MAX = 5;
+const DIFFERENT_SENTENCE =
+  "the key index of a bucket differs from the storage after it was loaded; it is loaded again";
+/** How often the memory of all indexes is added up. */
+const MEMORY_CHECK_MS = 1_000;
+/** The part of the machine's memory that indexes may take by default. */
+const MEMORY_PART = 0.1;
+const LOAD_TIMEOUT_MS = 300_000;
+const NEVER_ABORTED = new AbortController().signal;
+
+export class BucketIndexes {
+  /** By stream; the most recently used stand last. */
+  private readonly entries = new Map<string, Entry>();
+  /** Streams whose index did not fit them right after it was loaded. */
+  private readonly different = new Set<string>();
+  private readonly infos: RequestCoalescer<StreamInfo>;
+  private timer: NodeJS.Timeout | undefined;
+  private loads = 0;
+  private waits = 0;
+  private isClosed = false;
+
+  private readonly bytesMax: number;
+
+  constructor(private readonly options: BucketIndexesOptions) {
+    const { indexBytesMax } = options.limits;
+    this.bytesMax = indexBytesMax > 0 ? indexBytesMax : Math.floor(memoryBytes() * MEMORY_PART);
+    this.infos = new RequestCoalescer(options.limits.callTimeoutMsMax);
+  }
+
+  /**
+   * The bucket's index, with everything that the read must see, for use in this turn of the event loop. `known`: the stream as the call has
+   * read it already. Throws `KvError`.
+   */
+  async current(
+    place: Place,
+    scope: CallScope,
+    consistency: Consistency = "strong",
+    known?: StreamInfo,
+  ): Promise<BucketIndex> {
+    try {
+      for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
+        const { index, ready } = this.open(place);
+        await within(scope, ready);
+        if (consistency === "strong") await this.catchUp(place, index, scope, known);
+        while (!index.isOver && !index.sweep()) await nextTurn();
+        if (!index.isOver) return index;
+      }
+    } catch (error) {
+      throw toKvError(error, { bucket: place.bucket });
+    }
+    throw unavailable({ bucket: place.bucket });
+  }
+
+  /** The bucket's configuration was changed. */
+  reconfigured(stream: string, info: StreamInfo): void {
+    this.entries.get(stream)?.index.checked(checkedOf(info));
+  }
+
+  /** The bucket was deleted. */
+  forget({ bucket, stream }: Place): void {
+    this.drop(stream);
+    this.different.delete(stream);
+    this.options.written?.forget(bucket);
+  }
+
+  stats(): IndexStats {
+    let [keys, bytes] = [0, 0];
+    for (const { index } of this.entries.values()) {
+      keys += index.keys.size;
+      bytes += index.memoryBytes;
+    }
+    return { buckets: this.entries.size, keys, bytes, loads: this.loads, waits: this.waits };
+  }
+
+  close(): void {
+    this.isClosed = true;
+    clearInterval(this.timer);
+    for (const stream of [...this.entries.keys()]) this.drop(stream);
+  }
+
+  private async catchUp(
+    place: Place,
+    index: BucketIndex,
+    scope: CallScope,
+    known: StreamInfo | undefined,
+  ): Promise<void> {
+    const { written, reader } = this.options;
+    let newest = written?.newest(place.bucket);
+    if (newest === undefined || known !== undefined) {
+      const info =
+        known ?? (await this.infos.get(place.stream, scope, (shared) => reader.stream(place, shared)));
+      index.checked(checkedOf(info));
+      newest = Math.max(newest ?? 0, info.state.last_seq);
+    }
+    const applied = index.isOver ? undefined : index.appliedThrough(newest, scope);
+    if (applied === undefined) return;
+    this.waits++;
+    await applied.catch((error: unknown) => {
+      if (!index.isOver) throw error;
+    });
+  }
+
+  private open(place: Place): Entry {
+    const { stream } = place;
+    let entry = this.entries.get(stream);
+    if (entry === undefined) {
+      const index = new BucketIndex({
+        acceptsDifference: this.different.has(stream),
+        onOver: (why) => {
+          if (!index.isVerified) {
+            this.different.add(stream);
+            this.options.log?.warn({ bucket: place.bucket, why }, DIFFERENT_SENTENCE);
+          }
+          if (this.entries.get(stream)?.index === index) this.entries.delete(stream);
+        },
+      });
+      const ready = this.load(place, index);
+      ready.catch(() => {
+        index.close();
+        if (this.entries.get(stream)?.index === index) this.entries.delete(stream);
+      });
+      entry = { index, ready };
+    }
+    this.entries.delete(stream);
+    this.entries.set(stream, entry);
+    this.timer ??= setInterval(() => this.evict(), MEMORY_CHECK_MS).unref();
+    return entry;
+  }
+
+  private async load(place: Place, index: BucketIndex): Promise<void> {
+    const { feeds, requests } = this.options;
+    const scope = { deadlineMs: performance.now() + LOAD_TIMEOUT_MS, signal: NEVER_ABORTED };
+    this.loads++;
+    const following = await feeds.follow(place.bucket, index);
+    if (index.isOver || this.isClosed) {
+      following.stop();
+      return;
+    }
+    const info = await existing(requests, place, scope);
+    const state = checkedOf(info);
+    index.follow(following, state);
+    if (state.created !== following.origin.created) throw bucketNotFound(place.bucket);
+    const { messages, first_seq } = info.state;
+    const isNewestOnly = info.config.max_msgs_per_subject === 1;
+    if (messages > 0 && following.startsAfter > 0) {
+      const start = isNewestOnly ? { sequence: Math.max(1, first_seq) } : ("newest_of_each" as const);
+      const range = { subjectPrefix: subjectPrefix(place.bucket), start, upTo: following.startsAfter };
+      await scanStream(this.options, place, range, (change) => index.load(change), scope);
+    }
+    index.loaded();
+    const after = await existing(requests, place, scope);
+    await index.appliedThrough(after.state.last_seq, scope);
+    index.checked(checkedOf(after));
+    this.evict();
+  }
+
+  private drop(stream: string): void {
+    const entry = this.entries.get(stream);
+    this.entries.delete(stream);
+    entry?.index.close();
+  }
+
+  private evict(): void {
+    let { bytes } = this.stats();
+    for (const [stream, { index }] of this.entries) {
+      if (bytes <= this.bytesMax) return;
+      bytes -= index.memoryBytes;
+      this.drop(stream);
+    }
+  }
+}
+
+/** What an index is compared with. */
+function checkedOf(info: StreamInfo): Checked {
+  const { created, config, state } = info;
+  return {
+    created,
+    subjects: state.num_subjects ?? 0,
+    lastSequence: state.last_seq,
+    ageMsMax: (config.max_age ?? 0) / NANOS_PER_MS,
+    compactedTo: compactedTo(config),
+    nowMs: serverTimeMs(info),
+  };
+}
+
+/** What this process may use: the machine's memory, or what a container is allowed of it. */
+function memoryBytes(): number {
+  const allowed = process.constrainedMemory();
+  return allowed > 0 ? Math.min(totalmem(), allowed) : totalmem();
+}
+
+/** Waits as long as the scope allows. */
+function within(scope: CallScope, promise: Promise<void>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const { signal } = scope;
+    const end = (reason: "deadline" | "canceled") => (): void => {
+      stop();
+      reject(new Unanswered(reason, true));
+    };
+    const cancel = end("canceled");
+    const timer = setTimeout(end("deadline"), Math.max(0, scope.deadlineMs - performance.now()));
+    const stop = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", cancel);
+    };
+    signal.addEventListener("abort", cancel);
+    if (signal.aborted) cancel();
+    promise.then(
+      () => {
+        stop();
+        resolve();
+      },
+      (error: unknown) => {
+        stop();
+        reject(error instanceof KvError || error instanceof Error ? error : new Error(String(error)));
+      },
+    );
+  });
+}

@@ -1,0 +1,88 @@
+/** Goes through the keys that match some filters, in byte order, as they are when it begins, and lets other calls be served meanwhile. */
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { type Filter, matchesAny } from "../../kv/filter.js";
+import { escapeKey } from "../../kv/names.js";
+import type { CallScope } from "../../kv/store.js";
+import { Unanswered } from "../client/unanswered.js";
+import { after, type KeyRange, rangesOf } from "./key-ranges.js";
+import type { KeySnapshot, KeyTree } from "./key-tree.js";
+
+/** About a millisecond's work. */
+const SLICE_KEYS = 1_000;
+
+/**
+ * Calls `visit` with each key until it returns false. Resolves with whether all were visited. `from`: the smallest key to visit; default: the
+ * first one. Throws `Unanswered` when the scope ends.
+ */
+export async function visitKeys(
+  tree: KeyTree,
+  filters: readonly Filter[],
+  from: Uint8Array | undefined,
+  visit: (key: string) => boolean,
+  scope: CallScope,
+): Promise<boolean> {
+  let view: KeySnapshot = tree;
+  let sliceLeft = SLICE_KEYS;
+  for (const range of rangesOf(filters)) {
+    let start = from !== undefined && Buffer.compare(from, range.from) > 0 ? from : range.from;
+    let left = countBetween(view, start, range);
+    while (left > 0) {
+      const slice = Math.min(left, sliceLeft);
+      const last = visitSlice(view, start, slice, range.isAll ? undefined : filters, visit);
+      if (last === undefined) return false;
+      left -= slice;
+      sliceLeft -= slice;
+      if (sliceLeft > 0) continue;
+      // Nothing has changed since the first key: the others are to be of the same revision.
+      if (view === tree) view = tree.snapshot();
+      await nextTurn();
+      checkScope(scope);
+      sliceLeft = SLICE_KEYS;
+      start = after(Buffer.from(last));
+    }
+  }
+  return true;
+}
+
+/** The number of keys that match. See {@link visitKeys}. */
+export async function countKeys(
+  tree: KeyTree,
+  filters: readonly Filter[],
+  scope: CallScope,
+): Promise<number> {
+  const ranges = rangesOf(filters);
+  let count = 0;
+  if (ranges.every((range) => range.isAll)) {
+    for (const range of ranges) count += countBetween(tree, range.from, range);
+    return count;
+  }
+  await visitKeys(tree, filters, undefined, () => ++count > 0, scope);
+  return count;
+}
+
+/** The last key of the slice; undefined where `visit` returned false. */
+function visitSlice(
+  view: KeySnapshot,
+  start: Uint8Array,
+  count: number,
+  filters: readonly Filter[] | undefined,
+  visit: (key: string) => boolean,
+): string | undefined {
+  const cursor = view.cursor(start);
+  let key = "";
+  for (let visited = 0; visited < count && cursor.next(); visited++) {
+    key = cursor.key;
+    if (filters !== undefined && !matchesAny(filters, escapeKey(key))) continue;
+    if (!visit(key)) return undefined;
+  }
+  return key;
+}
+
+function countBetween(view: KeySnapshot, from: Uint8Array, { to }: KeyRange): number {
+  return (to === undefined ? view.size : view.rank(to)) - view.rank(from);
+}
+
+function checkScope(scope: CallScope): void {
+  if (scope.isCanceled ?? scope.signal.aborted) throw new Unanswered("canceled", true);
+  if (performance.now() >= scope.deadlineMs) throw new Unanswered("deadline", true);
+}
