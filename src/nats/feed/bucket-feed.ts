@@ -89,6 +89,8 @@ export interface Following {
   /** The message of a sequence, if memory has it. */
   remembered(sequence: number): Change | undefined;
   stats(): FeedStats;
+  /** Compares the feed with the stream now, where it is not interrupted: `checked` is called when nothing is missing. Never throws. */
+  check(): Promise<void>;
   /** Ends it; no callback follows. Idempotent. */
   stop(): void;
 }

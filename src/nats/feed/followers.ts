@@ -11,6 +11,7 @@ export interface FollowedFeed {
   readonly origin: StreamState;
   readonly recent: RecentChanges;
   waitFor(sequence: number, scope: CallScope): Promise<void>;
+  check(): Promise<void>;
   stats(): FeedStats;
 }
 
@@ -46,6 +47,10 @@ class Member implements Following {
 
   remembered(sequence: number): Change | undefined {
     return this.feed.recent.at(sequence);
+  }
+
+  check(): Promise<void> {
+    return this.feed.check();
   }
 
   stats(): FeedStats {

@@ -52,6 +52,8 @@ export class BucketIndex implements FeedFollower {
   private ageMsMax = 0;
   private clockAheadMs = 0;
   private isLoading = true;
+  /** Until the feed has been compared with the stream again: the connection was lost, and the storage may have lost what it had. */
+  private doubt: { readonly over: Promise<void>; readonly end: () => void } | undefined;
   /** Subjects that the stream has less than the index, where that was accepted. */
   private accepted = 0;
 
@@ -95,6 +97,20 @@ export class BucketIndex implements FeedFollower {
     return this.revision >= sequence ? undefined : this.following?.appliedThrough(sequence, scope);
   }
 
+  /** The connection to the storage is gone. */
+  interrupt(): void {
+    if (this.doubt !== undefined) return;
+    let end = (): void => undefined;
+    const over = new Promise<void>((resolve) => (end = resolve));
+    this.doubt = { over, end };
+  }
+
+  /** Resolves when it is certain that the storage has what is in the index, or the index is over; undefined: it is. */
+  confirmed(): Promise<void> | undefined {
+    if (this.doubt !== undefined) void this.following?.check();
+    return this.doubt?.over;
+  }
+
   /** Removes keys that have expired by now. False: call again, there are more. */
   sweep(): boolean {
     const nowMs = Date.now() + this.clockAheadMs;
@@ -123,8 +139,15 @@ export class BucketIndex implements FeedFollower {
     this.end(end.kind);
   }
 
-  /** Compares the index with the stream; ends it where something changed without a message. */
+  /** The feed was compared with the stream. */
   checked(state: Checked): void {
+    this.compare(state);
+    this.doubt?.end();
+    this.doubt = undefined;
+  }
+
+  /** Compares the index with the stream; ends it where something changed without a message. */
+  compare(state: Checked): void {
     if (this.isOver) return;
     this.clockAheadMs = state.nowMs - Date.now();
     if (this.following === undefined || this.isLoading) return;
@@ -136,6 +159,7 @@ export class BucketIndex implements FeedFollower {
   /** Stops following. */
   close(): void {
     this.isOver = true;
+    this.doubt?.end();
     this.following?.stop();
   }
 

@@ -1,6 +1,6 @@
 /** The indexes of the buckets in use: loaded when they are first asked for, the least recently used dropped when they take too much memory. */
 import { totalmem } from "node:os";
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promises";
 import { KvError } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import { subjectPrefix } from "../../kv/names.js";
@@ -11,7 +11,7 @@ import { existing, type MessageReader, type Place } from "../client/message-read
 import { RequestCoalescer } from "../client/request-coalescer.js";
 import { Unanswered } from "../client/unanswered.js";
 import type { Log } from "../client/log.js";
-import type { BucketFeeds } from "../feed/bucket-feed.js";
+import type { BucketFeeds, Following } from "../feed/bucket-feed.js";
 import { compactedTo } from "../streams/stream-config.js";
 import { BucketIndex, type Checked } from "./bucket-index.js";
 import { type ScanOptions, scanStream } from "./stream-scan.js";
@@ -51,6 +51,8 @@ const DIFFERENT_SENTENCE =
 const MEMORY_CHECK_MS = 1_000;
 /** The part of the machine's memory that indexes may take by default. */
 const MEMORY_PART = 0.1;
+const FOLLOW_TIMEOUT_MS = 5_000;
+const RETRY_MS = 50;
 const LOAD_TIMEOUT_MS = 300_000;
 const NEVER_ABORTED = new AbortController().signal;
 
@@ -70,6 +72,9 @@ export class BucketIndexes {
   constructor(private readonly options: BucketIndexesOptions) {
     const { indexBytesMax } = options.limits;
     this.bytesMax = indexBytesMax > 0 ? indexBytesMax : Math.floor(memoryBytes() * MEMORY_PART);
+    options.requests.onDisconnect(() => {
+      for (const { index } of this.entries.values()) index.interrupt();
+    });
     this.infos = new RequestCoalescer(options.limits.callTimeoutMsMax);
   }
 
@@ -87,6 +92,8 @@ export class BucketIndexes {
       for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
         const { index, ready } = this.open(place);
         await within(scope, ready);
+        const confirmed = consistency === "strong" ? index.confirmed() : undefined;
+        if (confirmed !== undefined) await within(scope, confirmed);
         if (consistency === "strong") await this.catchUp(place, index, scope, known);
         while (!index.isOver && !index.sweep()) await nextTurn();
         if (!index.isOver) return index;
@@ -99,7 +106,7 @@ export class BucketIndexes {
 
   /** The bucket's configuration was changed. */
   reconfigured(stream: string, info: StreamInfo): void {
-    this.entries.get(stream)?.index.checked(checkedOf(info));
+    this.entries.get(stream)?.index.compare(checkedOf(info));
   }
 
   /** The bucket was deleted. */
@@ -135,7 +142,7 @@ export class BucketIndexes {
     if (newest === undefined || known !== undefined) {
       const info =
         known ?? (await this.infos.get(place.stream, scope, (shared) => reader.stream(place, shared)));
-      index.checked(checkedOf(info));
+      index.compare(checkedOf(info));
       newest = Math.max(newest ?? 0, info.state.last_seq);
     }
     const applied = index.isOver ? undefined : index.appliedThrough(newest, scope);
@@ -174,10 +181,10 @@ export class BucketIndexes {
   }
 
   private async load(place: Place, index: BucketIndex): Promise<void> {
-    const { feeds, requests } = this.options;
+    const { requests } = this.options;
     const scope = { deadlineMs: performance.now() + LOAD_TIMEOUT_MS, signal: NEVER_ABORTED };
     this.loads++;
-    const following = await feeds.follow(place.bucket, index);
+    const following = await this.follow(place, index);
     if (index.isOver || this.isClosed) {
       following.stop();
       return;
@@ -196,8 +203,22 @@ export class BucketIndexes {
     index.loaded();
     const after = await existing(requests, place, scope);
     await index.appliedThrough(after.state.last_seq, scope);
-    index.checked(checkedOf(after));
+    index.compare(checkedOf(after));
     this.evict();
+  }
+
+  /** Retries for a short time: after an outage the feeds' connection may be back later than the others. */
+  private async follow({ bucket }: Place, index: BucketIndex): Promise<Following> {
+    const giveUpMs = performance.now() + FOLLOW_TIMEOUT_MS;
+    for (;;) {
+      try {
+        return await this.options.feeds.follow(bucket, index);
+      } catch (error) {
+        const mayPass = error instanceof KvError && error.kind === "unavailable";
+        if (!mayPass || this.isClosed || performance.now() >= giveUpMs) throw error;
+        await delay(RETRY_MS);
+      }
+    }
   }
 
   private drop(stream: string): void {
