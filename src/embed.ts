@@ -124,6 +124,7 @@ async function start(
     limits: config.limits,
     tls,
     clientCertificates: config.tlsClientAuth,
+    http2: config.http2,
     handler: doors,
     onFault: (error) => log.error({ err: error }, "a request could not be handled"),
   }).catch((error: unknown) => {

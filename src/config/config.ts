@@ -35,6 +35,8 @@ export interface Config {
   readonly tlsClientAuth: "required" | "optional";
   readonly tlsClientScopes: readonly CertificateRule[] | undefined;
   readonly fastPath: boolean;
+  /** Which HTTP/2 server. */
+  readonly http2: "own" | "node";
   readonly reflection: boolean;
   readonly metricsPort: number | undefined;
   readonly metricsHost: string;
@@ -85,6 +87,7 @@ export function loadConfig(
     tlsClientScopes: reader.read(SERVICE_SETTINGS.tlsClientScopes),
     workers: reader.read(SERVICE_SETTINGS.workers),
     fastPath: reader.read(SERVICE_SETTINGS.fastPath),
+    http2: reader.read(SERVICE_SETTINGS.http2),
     reflection: reader.read(SERVICE_SETTINGS.reflection),
     metricsPort: reader.read(SERVICE_SETTINGS.metricsPort),
     metricsHost: reader.read(SERVICE_SETTINGS.metricsHost),

@@ -133,6 +133,13 @@ export const SERVICE_SETTINGS = {
     doc: "true: simple unary and server-streaming calls take the fast path. false: all calls go through the stock Connect adapter.",
     parse: parseBoolean,
   },
+  http2: {
+    env: "HTTP2",
+    value: "stack",
+    default: "own",
+    doc: "own: the service's own HTTP/2 server. node: Node's, which needs more CPU and has fewer limits; use it if you suspect a fault in the service's own.",
+    parse: enumParser("own", "node"),
+  },
   reflection: {
     env: "REFLECTION",
     value: "boolean",

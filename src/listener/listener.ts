@@ -12,7 +12,7 @@ import { contextOf, makeAcceptor, type TlsMaterial } from "./acceptor.js";
 import { FastHttp1Connections } from "./http1/fast-connections.js";
 import { NodeHttp1 } from "./http1/node-http1.js";
 import { HEAD_BYTES_MAX } from "./http1/simple-request.js";
-import { createHttp2, type Http2 } from "./http2/http2.js";
+import { createHttp2, type Http2, type Http2Stack } from "./http2/http2.js";
 import { peekProtocol } from "./peek.js";
 
 /**
@@ -30,6 +30,8 @@ export interface ListenOptions {
   readonly tls: TlsMaterial | undefined;
   /** Whether clients must or may present a certificate signed by `clientCa`. Default: required. */
   readonly clientCertificates?: "required" | "optional" | undefined;
+  /** Which HTTP/2 server to use. Default: our own. */
+  readonly http2?: Http2Stack | undefined;
   readonly handler: RequestHandler;
   /** Called with exceptions that the handler throws. Default: ignored. */
   readonly onFault?: ((error: unknown) => void) | undefined;
@@ -74,7 +76,11 @@ class PortServer implements Listener {
     const { limits, handler } = options;
     const guarded = (carrier: { destroy(): unknown }, run: () => void): void => this.guarded(carrier, run);
     this.nodeHttp1 = new NodeHttp1({ limits, handler, guarded });
-    this.http2 = createHttp2({ limits, handler, onFault: (error) => options.onFault?.(error) });
+    this.http2 = createHttp2(options.http2 ?? "own", {
+      limits,
+      handler,
+      onFault: (error) => options.onFault?.(error),
+    });
     this.acceptor = this.makeAcceptor();
     this.acceptor.maxConnections = limits.connectionsMax;
     // (HTTP/2 streams have their own stall checks.)

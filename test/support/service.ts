@@ -21,7 +21,13 @@ export async function startTestService(
 ): Promise<TestService> {
   const dataDir = settings["data-dir"] ?? (await mkdtemp(join(tmpdir(), "ironflow-service-")));
   const service = await startService({
-    settings: { port: "0", durability: "relaxed", ...settings, "data-dir": dataDir },
+    settings: {
+      port: "0",
+      durability: "relaxed",
+      http2: process.env.TEST_HTTP2,
+      ...settings,
+      "data-dir": dataDir,
+    },
     logger,
   });
   const testService: TestService = {

@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 import { ErrorCode, Http2Server } from "@ironflow-kv/http2";
 import type { Limits } from "../../kv/limits.js";
 import type { RequestHandler } from "../../protocol/exchange.js";
+import { NodeHttp2 } from "./node-http2.js";
 import { StreamExchange } from "./stream-exchange.js";
 
 export interface Http2Options {
@@ -21,8 +22,14 @@ export interface Http2 {
   stop(): void;
 }
 
-/** Our own HTTP/2 server. */
-export function createHttp2({ limits, handler, onFault }: Http2Options): Http2 {
+/** Which HTTP/2 server: our own, or Node's. */
+export type Http2Stack = "own" | "node";
+
+export function createHttp2(stack: Http2Stack, options: Http2Options): Http2 {
+  return stack === "node" ? new NodeHttp2(options) : createOwn(options);
+}
+
+function createOwn({ limits, handler, onFault }: Http2Options): Http2 {
   return new Http2Server({
     limits,
     onStream(stream) {

@@ -1,0 +1,144 @@
+/** A request on a stream of Node's HTTP/2 server. */
+import { type IncomingHttpHeaders, validateHeaderValue } from "node:http";
+import { constants, type ServerHttp2Stream } from "node:http2";
+import type { Duplex } from "node:stream";
+import type { BodyReader, Chunk, Exchange, Fields } from "../../protocol/exchange.js";
+import { Abandonment } from "../abandonment.js";
+import { hasNoContent, textOf } from "../response-framing.js";
+
+export class NodeHttp2Exchange implements Exchange {
+  readonly httpVersion = "2.0";
+  commonFields: Readonly<Fields> = {};
+  private reader: BodyReader | undefined;
+  private isPaced = false;
+  private isComplete = false;
+  private trailers: Readonly<Fields> | undefined;
+  private readonly abandonment = new Abandonment();
+
+  constructor(
+    private readonly stream: ServerHttp2Stream,
+    readonly headers: IncomingHttpHeaders,
+    readonly socket: Duplex,
+  ) {
+    // A reset cancels the call, which `close` reports.
+    stream.on("error", () => undefined);
+    // `end` follows a reset as if the body were complete, but `aborted` precedes it.
+    stream.on("aborted", () => this.abandon());
+    stream.on("close", () => this.abandon());
+    stream.once("wantTrailers", () => stream.sendTrailers({ ...this.trailers }));
+    if (this.hasBody) {
+      // RFC 9113 section 8.1: a server that responds early asks the client to stop sending the body.
+      stream.once("finish", () => {
+        if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
+      });
+    }
+  }
+
+  get method(): string {
+    return textOf(this.headers[":method"]) ?? "";
+  }
+  get target(): string {
+    return textOf(this.headers[":path"]) ?? "";
+  }
+  get authority(): string | undefined {
+    return textOf(this.headers[":authority"]) ?? this.headers.host;
+  }
+  get expectsContinue(): boolean {
+    return this.headers.expect?.toLowerCase() === "100-continue";
+  }
+  get hasBody(): boolean {
+    return !this.stream.endAfterHeaders;
+  }
+  get hasResponded(): boolean {
+    return this.stream.headersSent;
+  }
+  get isClosed(): boolean {
+    return this.stream.destroyed || this.stream.closed;
+  }
+  get isFull(): boolean {
+    return this.stream.writableNeedDrain;
+  }
+
+  onAbandoned(listener: () => void): void {
+    this.abandonment.listen(listener);
+  }
+
+  sendContinue(): void {
+    if (!this.isClosed) this.stream.additionalHeaders({ ":status": 100 });
+  }
+
+  read(reader: BodyReader, isPaced = false): void {
+    const { stream } = this;
+    this.isPaced = isPaced;
+    if (!this.hasBody) {
+      reader.received();
+      return;
+    }
+    this.reader = reader;
+    stream.on("data", (chunk: Buffer) => {
+      if (this.isPaced) stream.pause();
+      this.reader?.receive(chunk);
+    });
+    stream.on("end", () => this.reader?.received());
+  }
+
+  resumeBody(): void {
+    this.stream.resume();
+  }
+
+  respond(status: number, fields: Readonly<Fields>, body?: Chunk, trailers?: Readonly<Fields>): void {
+    const isEmpty = body === undefined || body.length === 0 || hasNoContent(this.method, status);
+    if (isEmpty && trailers === undefined) {
+      this.sendHead(status, fields, true);
+      return;
+    }
+    this.sendHead(status, fields, false);
+    this.end(isEmpty ? undefined : body, trailers);
+  }
+
+  start(status: number, fields: Readonly<Fields>): void {
+    this.sendHead(status, fields, hasNoContent(this.method, status));
+  }
+
+  write(chunks: readonly Chunk[]): void {
+    const { stream } = this;
+    if (this.isClosed || this.isComplete) return;
+    if (chunks.length > 1) stream.cork();
+    for (const chunk of chunks) stream.write(chunk);
+    if (chunks.length > 1) stream.uncork();
+  }
+
+  end(chunk?: Chunk, trailers?: Readonly<Fields>): void {
+    if (this.isClosed || this.isComplete) return;
+    validate(trailers);
+    this.trailers = trailers;
+    this.isComplete = true;
+    this.stream.end(chunk);
+  }
+
+  reset(): void {
+    this.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+  }
+
+  onDrained(listener: () => void): void {
+    this.stream.once("drain", listener);
+  }
+
+  private sendHead(status: number, fields: Readonly<Fields>, isEnd: boolean): void {
+    if (this.isClosed || this.hasResponded) return;
+    validate(fields);
+    this.isComplete = isEnd;
+    this.stream.respond({ ":status": status, ...fields }, { endStream: isEnd, waitForTrailers: !isEnd });
+  }
+
+  private abandon(): void {
+    if (this.isComplete) return;
+    this.reader = undefined;
+    this.abandonment.happen();
+  }
+}
+
+/** Throws a TypeError for a value that HTTP cannot carry: nghttp2 would reset the stream. */
+function validate(fields: Readonly<Fields> | undefined): void {
+  for (const name in fields) validateHeaderValue(name, fields[name] ?? "");
+}
