@@ -66,26 +66,15 @@ export async function resumeFile(file: string, isCompressed: boolean): Promise<O
   return { sink: new FileSink(file, partial, false, ledger.bytes), ledger };
 }
 
-class FileSink implements BackupSink {
+/** Writes to a stream with backpressure, compressed or not. */
+class StreamWriter {
   private readonly head: Writable;
   private readonly done: Promise<void>;
 
-  constructor(
-    private readonly file: string,
-    /** The path until the file is complete. */
-    private readonly path: string,
-    isCompressed: boolean,
-    start: number,
-  ) {
-    const output = createWriteStream(path, { flags: start > 0 ? "r+" : "w", start, flush: true });
-    if (isCompressed) {
-      const gzip = createGzip();
-      this.head = gzip;
-      this.done = pipeline(gzip, output);
-    } else {
-      this.head = output;
-      this.done = finished(output);
-    }
+  constructor(output: Writable, isCompressed: boolean) {
+    const gzip = isCompressed ? createGzip() : undefined;
+    this.head = gzip ?? output;
+    this.done = gzip === undefined ? finished(output) : pipeline(gzip, output);
     // The next write() or end() rethrows it.
     this.done.catch(() => undefined);
   }
@@ -95,27 +84,71 @@ class FileSink implements BackupSink {
     if (!this.head.write(bytes)) await Promise.race([once(this.head, "drain"), this.done]);
   }
 
+  async end(): Promise<void> {
+    this.head.end();
+    await this.done;
+  }
+
+  async destroy(): Promise<void> {
+    this.head.destroy();
+    await this.done.catch(() => undefined);
+  }
+}
+
+/** A sink that can't be resumed, such as standard output. */
+export class StreamSink implements BackupSink {
+  private readonly writer: StreamWriter;
+
+  constructor(output: Writable, isCompressed: boolean) {
+    this.writer = new StreamWriter(output, isCompressed);
+  }
+
+  write(bytes: Uint8Array): Promise<void> {
+    return this.writer.write(bytes);
+  }
+
+  commit(): Promise<void> {
+    return this.writer.end();
+  }
+
+  suspend(): Promise<void> {
+    return this.writer.destroy();
+  }
+}
+
+class FileSink implements BackupSink {
+  private readonly writer: StreamWriter;
+
+  constructor(
+    private readonly file: string,
+    /** The path until the file is complete. */
+    private readonly path: string,
+    isCompressed: boolean,
+    start: number,
+  ) {
+    const output = createWriteStream(path, { flags: start > 0 ? "r+" : "w", start, flush: true });
+    this.writer = new StreamWriter(output, isCompressed);
+  }
+
+  write(bytes: Uint8Array): Promise<void> {
+    return this.writer.write(bytes);
+  }
+
   async commit(): Promise<void> {
-    await this.end();
+    await this.writer.end();
     await rename(this.path, this.file);
     await rm(partialName(this.file), { force: true });
     await syncDirectory(dirname(this.file));
   }
 
   async suspend(): Promise<void> {
-    await this.end();
+    await this.writer.end();
     if (this.path !== partialName(this.file)) await rename(this.path, partialName(this.file));
   }
 
   async discard(): Promise<void> {
-    this.head.destroy();
-    await this.done.catch(() => undefined);
+    await this.writer.destroy();
     await rm(this.path, { force: true });
-  }
-
-  private async end(): Promise<void> {
-    this.head.end();
-    await this.done;
   }
 }
 

@@ -2,15 +2,13 @@
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { Writable } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import { createGzip } from "node:zlib";
 import type { Command } from "commander";
 import { exportBuckets } from "../backup/export.js";
 import { FIRST_LINE } from "../backup/format.js";
 import { Ledger } from "../backup/ledger.js";
 import { headerFrame } from "../backup/records.js";
 import { BackupRefusedError } from "../backup/refused.js";
-import { type BackupSink, createFile, type OpenSink, partialName, resumeFile } from "../backup/sink.js";
+import { createFile, type OpenSink, partialName, resumeFile, StreamSink } from "../backup/sink.js";
 import { BackupWriter } from "../backup/writer.js";
 import type { BucketInfo } from "@ironflow-kv/client";
 import { startProgress } from "./progress.js";
@@ -89,7 +87,7 @@ async function openSink(session: Session, flags: ExportFlags): Promise<OpenSink>
   const { output } = flags;
   const isCompressed = flags.gzip ?? output.endsWith(".gz");
   if (output === STANDARD_OUTPUT) {
-    const sink = isCompressed ? new GzipSink(session) : new OutputSink(session);
+    const sink = new StreamSink(standardOutput(session), isCompressed);
     await sink.write(FIRST_LINE);
     return { sink, ledger: new Ledger() };
   }
@@ -139,48 +137,11 @@ async function copy(session: Session, writer: BackupWriter, infos: readonly Buck
   }
 }
 
-/** A backup on standard output. */
-class OutputSink implements BackupSink {
-  constructor(private readonly session: Session) {}
-
-  write(bytes: Uint8Array): Promise<void> {
-    return this.session.output.write(bytes);
-  }
-  commit(): Promise<void> {
-    return Promise.resolve();
-  }
-  suspend(): Promise<void> {
-    return Promise.resolve();
-  }
-}
-
-/** A compressed backup on standard output. */
-class GzipSink implements BackupSink {
-  private readonly gzip = createGzip();
-  private readonly done: Promise<void>;
-
-  constructor(session: Session) {
-    const output = new Writable({
-      write(chunk: Buffer, _encoding, done) {
-        session.output.write(chunk).then(() => done(), done);
-      },
-    });
-    this.done = pipeline(this.gzip, output);
-    this.done.catch(() => undefined);
-  }
-
-  async write(bytes: Uint8Array): Promise<void> {
-    if (this.gzip.destroyed) await this.done;
-    if (!this.gzip.write(bytes)) {
-      await Promise.race([new Promise((resolve) => this.gzip.once("drain", resolve)), this.done]);
-    }
-  }
-  async commit(): Promise<void> {
-    this.gzip.end();
-    await this.done;
-  }
-  suspend(): Promise<void> {
-    this.gzip.destroy();
-    return Promise.resolve();
-  }
+/** Standard output as a stream. */
+function standardOutput({ output }: Session): Writable {
+  return new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      output.write(chunk).then(() => done(), done);
+    },
+  });
 }
