@@ -220,10 +220,11 @@ async function connectAuth(
 function listenSentence(error: unknown, host: string, port: number, setting: string): string {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === "EADDRINUSE")
-    return `Port ${port} of ${host} is in use; set ${setting} to another, or stop what listens there.`;
-  if (code === "EACCES") return `Port ${port} of ${host} needs more rights; set ${setting} to 1024 or more.`;
+    return `Port ${port} of ${host} is in use; set ${setting} to another port, or stop the process that listens on it.`;
+  if (code === "EACCES")
+    return `Port ${port} of ${host} needs more privileges; set ${setting} to 1024 or more.`;
   if (code === "EADDRNOTAVAIL")
-    return `${setting.replace("PORT", "HOST")} is ${host}, which is no address of this machine.`;
+    return `${setting.replace("PORT", "HOST")} is ${host}, which is not an address of this machine; set it to one, or to 0.0.0.0 for all.`;
   return `Port ${port} of ${host} can't be opened: ${message}.`;
 }
 

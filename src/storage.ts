@@ -65,7 +65,7 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
   const { info } = connection;
   if (config.replicas > 1 && !nats.isClustered && info?.jetstream === true) {
     throw new Error(
-      `REPLICAS is ${config.replicas}, and the server at NATS_URL is alone; that takes a cluster.`,
+      `REPLICAS is ${config.replicas}, but the server at NATS_URL is not part of a cluster; set it to 1, or use a cluster.`,
     );
   }
   const version = (): string => connection.info?.version ?? serverVersion;

@@ -14,7 +14,7 @@ const SHORT_LIFE_MS = 5_000;
 /** Consecutive failed starts after which the service exits. */
 const FAILED_STARTS_MAX = 5;
 const REPLACE_DELAY_MS = 100;
-/** Tells a worker that NATS_URL is the embedded server. */
+/** Set for workers whose NATS_URL is the primary's embedded server. */
 const EMBEDDED_MARK = "WORKER_OF_EMBEDDED_NATS";
 
 /** Whether this process is a worker that shares the primary's embedded server. */
@@ -25,12 +25,12 @@ export function isWorkerOfEmbedded(environment: Readonly<Record<string, string |
 export interface WorkersOptions {
   readonly config: Config;
   readonly log: Logger;
-  /** The command line that each worker runs: this one's. */
+  /** The command line of each worker, which is that of this process. */
   readonly args: readonly string[];
   readonly onFatal: (error: Error) => void;
 }
 
-/** One worker's share of the limits that apply to the whole service, by flag, as text. */
+/** One worker's share of the limits that apply to the service as a whole, as flags. */
 export function workerSettings(config: Config): Record<string, string> {
   const share = (total: number): string => String(Math.ceil(total / config.workers));
   return {
@@ -110,7 +110,7 @@ class Crew {
       this.failedStarts = isShort ? this.failedStarts + 1 : 0;
       if (this.failedStarts >= FAILED_STARTS_MAX) {
         this.options.onFatal(
-          new Error(`A worker ended ${this.failedStarts} times soon after its start; see its log.`),
+          new Error(`Workers ended ${this.failedStarts} times shortly after their start; see their log.`),
         );
         return;
       }
@@ -130,7 +130,7 @@ async function untilListening(worker: Worker): Promise<void> {
   await Promise.race([
     once(worker, "listening"),
     once(worker, "exit").then(() => {
-      throw new Error("A worker could not start; its line above says why.");
+      throw new Error("A worker could not start; see its error message above.");
     }),
   ]);
 }

@@ -79,7 +79,7 @@ describe("npm start", () => {
     [["--durability", "maybe"], /^ironflow-kv: DURABILITY is "maybe"; it must be safe or relaxed\.\n$/],
     [
       ["--host", "0.0.0.0"],
-      /^ironflow-kv: HOST is 0\.0\.0\.0, which others can reach, and no API key is set; .*\n$/,
+      /^ironflow-kv: HOST is 0\.0\.0\.0, which other machines can reach, and no API key is set; .*\n$/,
     ],
     [["--tls-cert", "x"], /^ironflow-kv: TLS_CERT and TLS_KEY go together; set both or none\.\n$/],
     [["--no-such-setting", "1"], /unknown option/],

@@ -30,7 +30,7 @@ export function checkConsistency(config: Config): void {
   const hasKeys = config.apiKey !== undefined || config.tlsClientScopes !== undefined;
   if (!hasKeys && !config.allowAnonymous && !isLoopback(config.host)) {
     throw new ConfigError(
-      `HOST is ${config.host}, which others can reach, and no API key is set; set IRONFLOW_API_KEY, or ALLOW_ANONYMOUS=true to let everyone in.`,
+      `HOST is ${config.host}, which other machines can reach, and no API key is set; set IRONFLOW_API_KEY, or ALLOW_ANONYMOUS=true to allow everyone.`,
     );
   }
 }

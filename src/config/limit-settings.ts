@@ -202,7 +202,7 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
     "recentChangesBytesMax",
     65_536,
     16_384 * MEGABYTE,
-    "The maximum size of the memory of recent changes, in bytes: what a watch that resumes gets also if it was overwritten since. All buckets that are watched or listed share it; one gets at most an eighth.",
+    "The maximum size of the buffer of recent changes, in bytes. A resuming watch gets changes from it even if they were overwritten since. All buckets that are watched or listed share it; one bucket uses at most an eighth.",
   ],
   [
     "webSocketMessageBytesMax",

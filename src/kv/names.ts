@@ -75,7 +75,7 @@ export function checkKey(key: string): void {
     throw invalidArgument(`The key ${quote(key)} has a control character; keys are printable text.`);
   }
   if (!key.isWellFormed()) {
-    throw invalidArgument("The key is not well-formed Unicode: it has half of a surrogate pair.");
+    throw invalidArgument("The key has a lone surrogate; it must be well-formed Unicode.");
   }
   const bytes = Buffer.byteLength(key);
   if (bytes > DEFAULT_LIMITS.keyBytesMax) {

@@ -28,7 +28,7 @@ export async function loadTls(config: TlsConfig): Promise<TlsMaterial | undefine
   try {
     createSecureContext({ cert, key, ca: clientCa });
   } catch (error) {
-    throw new Error(`TLS_CERT, TLS_KEY and TLS_CLIENT_CA do not make a whole: ${messageOf(error)}.`, {
+    throw new Error(`TLS_CERT, TLS_KEY and TLS_CLIENT_CA can't be used together: ${messageOf(error)}.`, {
       cause: error,
     });
   }

@@ -100,8 +100,8 @@ describe.skipIf(!hasOpenssl)("TLS files that change", () => {
   });
 
   it.each([
-    ["a key of another certificate", () => replace(key, pairs.second.key), "do not make a whole"],
-    ["half a certificate", () => replace(cert, pairs.first.cert.slice(0, 300)), "do not make a whole"],
+    ["a key of another certificate", () => replace(key, pairs.second.key), "can't be used together"],
+    ["half a certificate", () => replace(cert, pairs.first.cert.slice(0, 300)), "can't be used together"],
     ["no certificate", () => rmSync(cert), "TLS_CERT is .*, which can't be read"],
   ])("stay as they were where there is %s, which is logged once", async (_name, breakThem, problem) => {
     write(pairs.first);

@@ -1,17 +1,18 @@
 /**
- * Room above a bucket's `max_bytes`, which the service itself enforces for values: deletes, purges and expiry markers always fit.
+ * Headroom: the stream's limit is higher than the bucket's `max_bytes`, which the service enforces for values. So deletes, purges and
+ * expiry markers always fit.
  *
- * An expiry marker replaces its key's revisions, and is larger than the smallest of them: a bucket full of empty values grows by 45 % when
- * all of them expire. A tombstone in a history of several revisions comes on top; tombstones are compacted where room gets short.
+ * An expiry marker replaces its key's revisions and is larger than the smallest of them: a bucket full of empty values grows by 45 % when
+ * all of them expire. With a history of several revisions, a tombstone adds to the size; tombstones are compacted when space runs short.
  *
- * Other programs can fill the headroom. A delete then raises the limit while it runs, and the sweep while markers do not fit: never above
- * twice the limit with headroom, which itself does not grow with what was written into the headroom.
+ * Other programs can fill the headroom. Then a delete raises the limit while it runs, and the sweep raises it while markers do not fit. The
+ * raised limit is at most twice the limit with headroom, which does not grow with what was written into the headroom.
  */
 import type { StreamConfig } from "../client/jetstream-api.js";
 
-/** The `max_bytes` that was asked for. */
+/** The requested `max_bytes`. */
 const MAX_BYTES_KEY = "ironflow.max_bytes";
-/** The limit that the stream was given for it. */
+/** The stream's limit for that `max_bytes`. */
 const STREAM_BYTES_KEY = "ironflow.stream_max_bytes";
 /** The stream's limit while it is raised; absent otherwise. */
 const RAISED_BYTES_KEY = "ironflow.raised_max_bytes";
@@ -20,7 +21,7 @@ const HEADROOM_FRACTION = 0.5;
 const HEADROOM_BYTES_MIN = 65_536;
 const RAISED_FACTOR_MAX = 2;
 
-/** The fields of a stream for a `max_bytes`; 0: no limit. `heldBytes`: what the bucket holds, by {@link heldBytes}; it may be more. */
+/** The stream's fields for a `max_bytes`; 0: no limit. `heldBytes`: the bucket's size, see {@link heldBytes}; may exceed `max_bytes`. */
 export function byteLimitConfig(
   maxBytes: number,
   heldBytes: number,
@@ -40,21 +41,21 @@ function withHeadroom(bytes: number): number {
   return Math.max(bytes, Math.min(withRoom, Number.MAX_SAFE_INTEGER));
 }
 
-/** What a bucket holds, without what other programs wrote into its headroom: a new limit must not grow with that. */
+/** The bucket's size without what other programs wrote into its headroom: a new limit must not grow with that. */
 export function heldBytes(config: StreamConfig, usedBytes: number): number {
   if (!hasHeadroom(config)) return usedBytes;
   const below = (settledBytes(config) - HEADROOM_BYTES_MIN) / (1 + HEADROOM_FRACTION);
   return Math.min(usedBytes, Math.max(0, Math.floor(below)));
 }
 
-/** Whether the stream's limit has headroom above the bucket's. Another program may have set a limit since: then that one counts. */
+/** Whether the stream's limit includes headroom. If another program has changed the limit since, that limit applies instead. */
 export function hasHeadroom({ max_bytes, metadata }: StreamConfig): boolean {
   if (metadata?.[MAX_BYTES_KEY] === undefined) return false;
   const limit = String(max_bytes);
   return metadata[STREAM_BYTES_KEY] === limit || metadata[RAISED_BYTES_KEY] === limit;
 }
 
-/** The bucket's `max_bytes`; 0 for no limit. */
+/** The bucket's `max_bytes`; 0: no limit. */
 export function maxBytesOf(config: StreamConfig): number {
   if (hasHeadroom(config)) return Number(config.metadata?.[MAX_BYTES_KEY]);
   return Math.max(0, config.max_bytes ?? 0);
@@ -69,7 +70,7 @@ export function isRaised({ metadata }: StreamConfig): boolean {
   return metadata?.[RAISED_BYTES_KEY] !== undefined;
 }
 
-/** A stream with headroom, with a limit that leaves so many bytes free if that is allowed. */
+/** The configuration with a raised limit, which leaves this many bytes free if the maximum allows it. The stream must have headroom. */
 export function raised(config: StreamConfig, usedBytes: number, freeBytes: number): StreamConfig {
   const settled = settledBytes(config);
   const most = Math.min(settled * RAISED_FACTOR_MAX, Number.MAX_SAFE_INTEGER);
@@ -77,12 +78,12 @@ export function raised(config: StreamConfig, usedBytes: number, freeBytes: numbe
   return { ...config, max_bytes: limit, metadata: { ...config.metadata, [RAISED_BYTES_KEY]: String(limit) } };
 }
 
-/** The same with its limit lowered again. The stream keeps what it holds, as it discards nothing old. */
+/** The configuration with the limit lowered again. The stream keeps its entries, because it never discards old ones. */
 export function lowered(config: StreamConfig): StreamConfig {
   const metadata = Object.fromEntries(
     Object.entries(config.metadata ?? {}).filter(([name]) => name !== RAISED_BYTES_KEY),
   );
-  // Another program may have set a limit since.
+  // Keep a limit that another program has set since.
   const max_bytes = hasHeadroom(config) ? settledBytes(config) : (config.max_bytes ?? -1);
   return { ...config, max_bytes, metadata };
 }

@@ -1,22 +1,22 @@
 /**
- * The `republish` of a bucket's stream: the server publishes each message that it stores once more, with its sequence, on a subject that the
- * live feed subscribes to. (A consumer never delivers a message that was superseded before its turn.)
+ * The `republish` configuration of a bucket's stream: the server republishes each stored message, with its sequence, on a subject that the
+ * live feed subscribes to. (A consumer never delivers a message that is superseded before its delivery.)
  */
 import type { StreamConfig } from "../client/jetstream-api.js";
 
-/** What a republished message is published under, before the stream's name. Outside `$KV`, as the server refuses a cycle. */
+/** The subject prefix of republished messages, followed by the stream's name. Outside `$KV`, because the server rejects cycles. */
 const SUBJECT_PREFIX = "$IRONFLOW.feed.";
 
 export type RepublishConfig = NonNullable<StreamConfig["republish"]>;
 
-/** The republish of a bucket's stream. `subjectPrefix`: what the bucket's subjects begin with. */
+/** The `republish` configuration for a bucket's stream. `subjectPrefix`: the prefix of the bucket's subjects. */
 export function republishConfig(stream: string, subjectPrefix: string): RepublishConfig {
   return { src: `${subjectPrefix}>`, dest: `${SUBJECT_PREFIX}${stream}.>` };
 }
 
 /**
- * The subject on which everything that the bucket stores is republished with its value; undefined: there is none. Another program may
- * have configured one of its own, which serves as well: a stream has only one.
+ * The subject on which all of the bucket's messages are republished with their values; undefined if there is none. It may be one that
+ * another program configured: a stream has only one.
  */
 export function republishSubject(
   config: RepublishConfig | undefined,
@@ -25,6 +25,6 @@ export function republishSubject(
   if (config === undefined || config.headers_only === true) return undefined;
   const { src = ">", dest } = config;
   const coversBucket = src === "" || src === ">" || src === `${subjectPrefix}>`;
-  // With a mapping function (ADR-30) the subjects are not those of one wildcard.
+  // With a mapping function (ADR-30), no single wildcard matches the subjects.
   return coversBucket && dest.endsWith(">") && !dest.includes("{") ? dest : undefined;
 }

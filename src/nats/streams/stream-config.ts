@@ -1,4 +1,4 @@
-/** A bucket's configuration as a stream's, exactly as NATS KV clients make it (ADR-8), and back; with every number checked. */
+/** Converts a bucket's configuration to a stream's, exactly as NATS KV clients do (ADR-8), and back. Validates every field. */
 import { randomUUID } from "node:crypto";
 import { type KvError, invalidArgument } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
@@ -8,18 +8,18 @@ import { byteLimitConfig, heldBytes, maxBytesOf } from "./headroom.js";
 import type { StreamConfig, StreamInfo } from "../client/jetstream-api.js";
 import { republishConfig } from "./republish.js";
 
-/** Names one act of creation: JetStream answers "done" to a second create with the same configuration, and this makes them differ. */
+/** A unique ID per create request: JetStream accepts a second create with the same configuration, and the ID makes them differ. */
 export const CREATION_ID_KEY = "ironflow.creation_id";
-/** The id of the API key that made the bucket, for the limit of buckets for each; none where no key was needed, or the first one was used. */
+/** The ID of the API key that created the bucket, for BUCKETS_PER_API_KEY_MAX; absent for anonymous callers and IRONFLOW_API_KEY. */
 export const CREATED_BY_KEY = "ironflow.created_by";
-/** Names the last change of the configuration, so that who made it can see whether it is in place. */
+/** A unique ID of the last update, with which the updating instance checks whether its update was applied. */
 export const CHANGE_ID_KEY = "ironflow.change_id";
-/** When the duplicate window was last made longer: writes from before it may have been forgotten earlier than it says. */
+/** When the duplicate window was last extended. The shorter window applied to writes before that time. */
 const WINDOW_EXTENDED_KEY = "ironflow.window_extended_at";
-/** The exact `max_value_size`: the stream's own limit counts headers too. */
+/** The exact `max_value_size`. The stream's limit includes headers. */
 const VALUE_SIZE_KEY = "ironflow.max_value_size";
 
-/** Room for headers beside the largest value: ours take less than 640 bytes (message id, condition, request, content type, operation). */
+/** The allowance for headers in addition to the value. The service's headers (message ID, condition, request, content type, operation) are shorter than 640 bytes. */
 export const HEADER_BYTES_MAX = 1_024;
 const NANOS_PER_MS = 1_000_000;
 /** Every tombstone up to this sequence may have been compacted. */
@@ -27,12 +27,12 @@ const COMPACTED_KEY = "ironflow.compacted_to";
 /** When the latest compacted tombstone was stored. */
 const COMPACTED_TIME_KEY = "ironflow.compacted_time_ms";
 /**
- * How long the marker lives that the storage leaves where an entry expired; never longer than the bucket's entries do. It is what a watch
- * that was away sees of the expiry, so this is how long it may be away and still go on (watch/resume-rule.ts). Not longer, as NATS KV
- * clients for JavaScript take a marker for a put of an empty value while it lives.
+ * How long the marker of an expired entry lives, at most the bucket's TTL. A resuming watch learns of expiries from markers, so this is also
+ * how long a watch may be disconnected and still resume (watch/resume-rule.ts). Not longer, because NATS KV clients for JavaScript show a
+ * marker as a put of an empty value.
  */
 const EXPIRY_MARKER_MS = 300_000;
-/** The same where it would raise the lifetimes that other programs give their entries: long enough for a live watch to see it. */
+/** The same if it would raise the TTLs that other programs set on entries. Long enough for a live watch to see the marker. */
 const SHORT_MARKER_MS = 10_000;
 const INT32_MAX = 2_147_483_647;
 
@@ -97,13 +97,13 @@ export function windowMsOf(config: StreamConfig): number {
   return (config.duplicate_window ?? 0) / NANOS_PER_MS;
 }
 
-/** When the window was last made longer, in milliseconds since 1970; 0: never. */
+/** When the window was last extended, in milliseconds since 1970; 0: never. */
 export function windowExtendedAtMs(config: StreamConfig): number {
   const text = config.metadata?.[WINDOW_EXTENDED_KEY];
   return text === undefined ? 0 : Date.parse(text);
 }
 
-/** What the service knows of a bucket from its stream; the number of live keys is found elsewhere. */
+/** A bucket's info from its stream's. `values`: the number of live keys, which the stream does not have. */
 export function bucketInfoOf(
   bucket: string,
   info: StreamInfo,
@@ -129,28 +129,28 @@ export function bucketInfoOf(
   };
 }
 
-/** Whether the bucket's writes are synced as the server's configuration says. Another program may have asked for less (ADR-8, ADR-42). */
+/** Whether the server's sync configuration applies to the bucket. Another program may have requested less (ADR-8, ADR-42). */
 function isSyncedAtMost(config: StreamConfig): boolean {
   return config.storage !== "memory" && config.persist_mode !== "async";
 }
 
-/** The largest value that a bucket takes, in bytes; 0 for no limit of its own. */
+/** The bucket's limit on the size of a value, in bytes; 0: none. */
 export function valueSizeOf(config: StreamConfig): number {
   const messageSize = Math.max(0, config.max_msg_size ?? 0);
   const exact = Number(config.metadata?.[VALUE_SIZE_KEY] ?? Number.NaN);
-  // Another program may have changed the stream's limit since: then that one counts.
+  // If another program has changed the stream's limit since, that limit applies.
   return messageSize === exact + HEADER_BYTES_MAX ? exact : messageSize;
 }
 
 /**
- * Whether tombstones are written without an expiry, to be compacted with what is below them. In a history of several revisions another
- * program's entry may be exempt from the `ttl`, or the `ttl` may be set later: a tombstone that expired would bring the entry back.
+ * Whether tombstones are written without an expiry, and are compacted together with the revisions below them. In a history of several
+ * revisions, another program's entry may be exempt from the TTL, or the TTL may be set later: an expired tombstone would expose that entry.
  */
 export function keepsTombstones({ max_msgs_per_subject, allow_msg_ttl }: StreamConfig): boolean {
   return max_msgs_per_subject !== 1 && allow_msg_ttl === true;
 }
 
-/** Up to which revision tombstones may be gone; 0: none is. A watch that missed something before that can't go on. */
+/** The revision up to which tombstones may have been compacted; 0: none. A watch can't resume from before it. */
 export function compactedTo({ metadata }: StreamConfig): number {
   return Number(metadata?.[COMPACTED_KEY] ?? 0);
 }
@@ -185,7 +185,7 @@ const FIXED_CONFIG = {
   allow_msg_ttl: true,
 };
 
-/** The fields of a stream that a change of its bucket touches. */
+/** The stream's fields that an update of the bucket changes. */
 function changedConfig(
   change: BucketChange,
   metadata: Readonly<Record<string, string>>,
@@ -221,7 +221,7 @@ function changedConfig(
   };
 }
 
-/** JetStream accepts no window longer than the TTL of the entries. */
+/** JetStream rejects a window that is longer than the TTL. */
 function ageConfig(ttlMs: number, windowMsMax: number): Partial<StreamConfig> {
   const windowMs = ttlMs === 0 ? windowMsMax : Math.min(ttlMs, windowMsMax);
   return {
@@ -231,14 +231,14 @@ function ageConfig(ttlMs: number, windowMsMax: number): Partial<StreamConfig> {
 }
 
 /**
- * Markers where entries expire: by the bucket's ttl, or by a lifetime that another program gave them. In a history of several revisions
- * the storage raises shorter lifetimes to the marker's (nats-server 2.15, `processJetStreamMsg`).
+ * The configuration of markers for expired entries: by the bucket's TTL, or by one that another program set. In a history of several
+ * revisions, the storage raises shorter TTLs to the marker's (nats-server 2.15, `processJetStreamMsg`).
  */
 function markerConfig(ttlMs: number, history: number): Partial<StreamConfig> {
   const markerMs = ttlMs === 0 && history > 1 ? SHORT_MARKER_MS : EXPIRY_MARKER_MS;
   return {
     subject_delete_marker_ttl: markerMs * NANOS_PER_MS,
-    // Markers need both; other programs make buckets without the first.
+    // Markers need both. Other programs create buckets without the first.
     allow_msg_ttl: true,
     allow_rollup_hdrs: true,
   };
@@ -249,9 +249,10 @@ type Refuse = (sentence: string) => KvError;
 function checkDescription(description: string, limits: Limits, refuse: Refuse): void {
   const bytes = Buffer.byteLength(description);
   if (bytes > limits.descriptionBytesMax) {
-    throw refuse(`The description has ${bytes} bytes; at most ${limits.descriptionBytesMax} are allowed.`);
+    throw refuse(`The description has ${bytes} bytes; it must have at most ${limits.descriptionBytesMax}.`);
   }
-  if (!description.isWellFormed()) throw refuse("The description is not well-formed Unicode.");
+  if (!description.isWellFormed())
+    throw refuse("The description has a lone surrogate; it must be well-formed Unicode.");
 }
 
 function checkTtl(ttlMs: number, limits: Limits, refuse: Refuse): void {
@@ -259,11 +260,11 @@ function checkTtl(ttlMs: number, limits: Limits, refuse: Refuse): void {
   if (Number.isInteger(ttlMs) && ttlMs >= limits.ttlMsMin && ttlMs <= limits.ttlMsMax) return;
   const [least, most] = [limits.ttlMsMin / 1_000, limits.ttlMsMax / 1_000];
   throw refuse(
-    `The ttl is ${ttlMs / 1_000} seconds; it must be ${least} to ${most} seconds in whole milliseconds, or 0 for ever.`,
+    `The ttl is ${ttlMs / 1_000} seconds; it must be ${least} to ${most} seconds in whole milliseconds, or 0 for no expiry.`,
   );
 }
 
-/** 0 always stands for the default. */
+/** 0 always means the default. */
 function checkNumber(name: string, value: number, least: number, most: number, refuse: Refuse): void {
   if (value === 0 || (Number.isSafeInteger(value) && value >= least && value <= most)) return;
   throw refuse(
