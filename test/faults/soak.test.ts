@@ -29,6 +29,7 @@ let service: Deployment;
 let inspectorPort: number;
 
 beforeAll(async () => {
+  if (!IS_LONG) return;
   nats = await startNatsServer();
   connection = await connect({ servers: nats.url });
   manager = await jetstreamManager(connection);
@@ -37,12 +38,14 @@ beforeAll(async () => {
 }, 60_000);
 
 afterAll(async () => {
+  if (!IS_LONG) return;
   await service.remove();
   await connection.close();
   await nats.remove();
 }, 60_000);
 
-it(
+// Shorter than this, it says nothing that the tests of leftovers do not say.
+it.runIf(IS_LONG)(
   `${(ROUNDS * ROUND_MS) / 60_000} minutes of everything leave nothing behind`,
   async () => {
     const load = new MixedLoad(service.url, SEED);

@@ -8,7 +8,7 @@ import { type Input, makeInput } from "./inputs.js";
 import { Random } from "../../packages/http2/test/fuzz/random.js";
 import { startTarget, type Target } from "./target.js";
 
-const CASES = Number(process.env.FUZZ_CASES ?? 3_000);
+const CASES = Number(process.env.FUZZ_CASES ?? 1_500);
 const SEED = Number(process.env.FUZZ_SEED ?? 1);
 const AT_ONCE = 32;
 /** How long a connection is left open for an answer when it is not closed. */

@@ -27,6 +27,9 @@ import { StartError } from "../../src/nats/client/start-error.js";
 import { NATS_PROGRAM } from "../support/nats-program.js";
 import { killParent, startParent } from "./parent-process.js";
 import { childrenOf, isAlive, listeningAddresses, processesNaming, untilGone } from "./processes.js";
+import { IS_EXTENDED } from "../support/extended.js";
+
+const STARTS = IS_EXTENDED ? 20 : 8;
 
 let scratch: string;
 const cleanUp: (() => Promise<unknown>)[] = [];
@@ -138,11 +141,11 @@ describe("a server of our own", () => {
     expect(await isAlive(pid)).toBe(false);
   });
 
-  it("leaves no process, handle or timer behind, twenty times over", async () => {
+  it(`leaves no process, handle or timer behind, ${STARTS} times over`, async () => {
     const dataDir = newDirectory();
     await (await startEmbedded({ dataDir, durability: "safe" })).stop();
     const handles = await openHandles();
-    for (let round = 0; round < 20; round++) {
+    for (let round = 0; round < STARTS; round++) {
       const server = await startEmbedded({ dataDir, durability: "safe" });
       await server.stop();
       expect(await isAlive(server.pid)).toBe(false);

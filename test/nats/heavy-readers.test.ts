@@ -18,6 +18,9 @@ import { type OpenStore, openStore } from "./store-support.js";
 const MEBIBYTE = 1_048_576;
 /** No deadline of a call but the end of its test: how long a list takes says nothing here. */
 const CALL_MS = 600_000;
+/** Keys of the bucket that is listed and counted, and of the one with long keys. */
+const WIDE_KEYS = IS_EXTENDED ? 200_000 : 50_000;
+const LONG_KEYS = IS_EXTENDED ? 45_000 : 10_000;
 const FEEDS = 6;
 const FEED_WRITES = 40;
 
@@ -61,7 +64,7 @@ beforeAll(async () => {
   await create("deep", 64);
   await fill("deep", 64, () => "k", Buffer.alloc(MEBIBYTE - 1_024, 1));
   await create("wide");
-  await fill("wide", 200_000, (index) => `some.longer.key.${index}`, "v");
+  await fill("wide", WIDE_KEYS, (index) => `some.longer.key.${index}`, "v");
   await create("middle");
   await fill("middle", 20_000, (index) => `k${index}`, "v");
   await create("ttl", 1, 3_600_000);
@@ -69,7 +72,7 @@ beforeAll(async () => {
   await create("snapshot");
   await fill("snapshot", 40, (index) => `k${index}`, Buffer.alloc(MEBIBYTE - 1_024, 1));
   await create("long");
-  await fill("long", 45_000, (index) => `${"=C3=A9".repeat(180)}${index}`, "v");
+  await fill("long", LONG_KEYS, (index) => `${"=C3=A9".repeat(180)}${index}`, "v");
   for (let feed = 0; feed < FEEDS; feed++) await create(`feed${feed}`);
   await setUp.close();
 }, 300_000);
@@ -148,17 +151,17 @@ async function listWhileChanging(): Promise<void> {
 
 const LOADS: readonly [string, () => Promise<unknown>][] = [
   ["2 histories of 64 MiB", () => many(2, historyPage)],
-  ["4 lists of 200,000 keys", () => many(4, () => list("wide"))],
+  [`4 lists of ${WIDE_KEYS} keys`, () => many(4, () => list("wide"))],
   ["128 lists of 10 of 20,000 keys", () => many(128, () => list("middle", 10))],
   ["64 lists of a bucket with a ttl", () => many(64, () => list("ttl", 10))],
-  ["24 counts of 200,000 keys", () => many(24, () => store.getBucket("wide", scope(CALL_MS)))],
+  [`24 counts of ${WIDE_KEYS} keys`, () => many(24, () => store.getBucket("wide", scope(CALL_MS)))],
   ["16 snapshots of 40 MiB", () => many(16, snapshot)],
   [
     `live feeds of ${FEEDS} buckets under 1 MiB values`,
     () => Promise.all(Array.from({ length: FEEDS }, (_, index) => feed(index))),
   ],
   ["300 canceled gets of 1 MiB", canceledGets],
-  ["a list of 45,000 long keys that change", listWhileChanging],
+  [`a list of ${LONG_KEYS} long keys that change`, listWhileChanging],
 ];
 
 /** Writes and reads a bucket of its own until told to stop; returns how many calls there were. */

@@ -1,15 +1,10 @@
 /** A program of its own that owns an embedded nats-server, so that tests can kill it. */
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { rmSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, symlink, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
-import ts from "typescript";
+import { pathToFileURL } from "node:url";
 import { spawn } from "../support/started.js";
-
-const ROOT = join(import.meta.dirname, "../..");
 
 export interface ParentProcess {
   readonly child: ChildProcess;
@@ -20,15 +15,22 @@ export interface ParentProcess {
   readonly pass: string;
 }
 
-/** Shared by the files of a worker, as it takes a second to compile. */
-let compiled: Promise<string> | undefined;
+/** Of the built service: Node can't run its sources. */
+const EMBEDDED = pathToFileURL(
+  join(import.meta.dirname, "../../dist/src/nats/embedded/embedded-server.js"),
+).href;
+const PROGRAM = `
+import { startEmbedded } from ${JSON.stringify(EMBEDDED)};
+process.on("SIGINT", () => undefined);
+const { pid, url, user, pass } = await startEmbedded({ dataDir: process.argv[1], durability: "relaxed" });
+console.log(JSON.stringify({ serverPid: pid, url, user, pass }));
+`;
 
 /**
  * Starts a Node process, in a process group of its own, that calls startEmbedded and ignores Ctrl-C. Resolves when its server is ready.
  */
 export async function startParent(dataDir: string): Promise<ParentProcess> {
-  const script = join(await (compiled ??= compile()), "parent.mjs");
-  const child = spawn(process.execPath, [script, dataDir], {
+  const child = spawn(process.execPath, ["--input-type=module", "--eval", PROGRAM, dataDir], {
     detached: true,
     stdio: ["ignore", "pipe", "inherit"],
   });
@@ -44,33 +46,4 @@ export async function killParent(parent: ParentProcess): Promise<void> {
   const exited = once(parent.child, "exit");
   parent.child.kill("SIGKILL");
   await exited;
-}
-
-/** Compiles the few files that it needs, as sources can't be run by Node itself. */
-async function compile(): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), "ironflow-parent-"));
-  process.once("exit", () => rmSync(directory, { recursive: true, force: true }));
-  await writeFile(join(directory, "package.json"), '{ "name": "ironflow-kv", "type": "module" }');
-  await symlink(join(ROOT, "node_modules"), join(directory, "node_modules"));
-  await symlink(join(ROOT, "embedded"), join(directory, "embedded"));
-  const files = (await readdir(join(ROOT, "src/nats"), { recursive: true })).filter((file) =>
-    file.endsWith(".ts"),
-  );
-  for (const file of files) {
-    await mkdir(dirname(join(directory, "nats", file)), { recursive: true });
-    const source = await readFile(join(ROOT, "src/nats", file), "utf8");
-    const { outputText } = ts.transpileModule(source, {
-      compilerOptions: { module: ts.ModuleKind.ES2022, target: ts.ScriptTarget.ES2022 },
-    });
-    await writeFile(join(directory, "nats", file.replace(/\.ts$/, ".js")), outputText);
-  }
-  await writeFile(
-    join(directory, "parent.mjs"),
-    `import { startEmbedded } from "./nats/embedded/embedded-server.js";
-process.on("SIGINT", () => undefined);
-const { pid, url, user, pass } = await startEmbedded({ dataDir: process.argv[2], durability: "relaxed" });
-console.log(JSON.stringify({ serverPid: pid, url, user, pass }));
-`,
-  );
-  return directory;
 }

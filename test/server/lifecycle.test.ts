@@ -11,6 +11,9 @@ import { CONTRACT_DOORS } from "../api/doors.js";
 import { bytes, clientsOf, line, refusal, text } from "../api/support.js";
 import { startNatsServer } from "../support/nats-server.js";
 import { startTestService, type TestService } from "../support/service.js";
+import { IS_EXTENDED } from "../support/extended.js";
+
+const STARTS = IS_EXTENDED ? 20 : 8;
 
 const [grpc] = CONTRACT_DOORS;
 if (grpc === undefined) throw new Error("no doors");
@@ -52,11 +55,11 @@ async function start(settings: Record<string, string> = {}): Promise<TestService
 }
 
 describe.runIf(process.platform === "linux")("the service", () => {
-  it("starts and stops 20 times, keeps its data, and leaves no process and no file open", async () => {
+  it(`starts and stops ${STARTS} times, keeps its data, and leaves no process and no file open`, async () => {
     const dataDir = await dataFolder();
     const before = childServers();
     let filesAfterFirst = 0;
-    for (let round = 1; round <= 20; round++) {
+    for (let round = 1; round <= STARTS; round++) {
       const service = await start({ "data-dir": dataDir });
       const { buckets, kv } = clientsOf(grpc, service.url);
       if (round === 1) await buckets.createBucket({ name: "kept", history: 64 });
@@ -76,7 +79,7 @@ describe.runIf(process.platform === "linux")("the service", () => {
     expect(openFiles()).toBeLessThanOrEqual(filesAfterFirst + 3);
   }, 120_000);
 
-  it("starts and stops 20 times on an external nats-server, and leaves no consumer there", async () => {
+  it(`starts and stops ${STARTS} times on an external nats-server, and leaves no consumer there`, async () => {
     const nats = await startNatsServer();
     cleanUp.push(() => nats.remove());
     const connection = await connect({ servers: nats.url });
@@ -89,7 +92,7 @@ describe.runIf(process.platform === "linux")("the service", () => {
           names.push(`${config.name} ${consumer.name}`);
       return names;
     };
-    for (let round = 1; round <= 20; round++) {
+    for (let round = 1; round <= STARTS; round++) {
       const service = await start({ "nats-url": nats.url });
       const { buckets, kv } = clientsOf(grpc, service.url);
       if (round === 1) await buckets.createBucket({ name: "kept" });

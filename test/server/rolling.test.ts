@@ -1,6 +1,6 @@
 /**
  * Rolling restarts under load: two copies of the built service on one nats-server behind a balancer, stopped by SIGTERM and started
- * again in turn. No call may fail, and a watch must miss nothing. EXTENDED=1 makes 50 restarts of the 3.
+ * again in turn. No call may fail, and a watch must miss nothing. EXTENDED=1 makes 50 restarts of the 2.
  */
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -14,7 +14,7 @@ import { spawn } from "../support/started.js";
 import { IS_EXTENDED } from "../support/extended.js";
 
 const ROOT = join(import.meta.dirname, "../..");
-const RESTARTS = IS_EXTENDED ? 50 : 3;
+const RESTARTS = IS_EXTENDED ? 50 : 2;
 /** Long enough for the balancer to see it, and for each kept connection of HTTP/1.1 to hear of it by an answer. */
 const SHUTDOWN_DELAY_MS = 2_000;
 const LOOPS_PER_CLIENT = 4;

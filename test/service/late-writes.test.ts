@@ -8,9 +8,10 @@ import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { PutRequestSchema } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { freshName, startTestService, type TestService } from "../support/service.js";
+import { IS_EXTENDED } from "../support/extended.js";
 
 const PUT = "/ironflow.kv.v1.KeyValueService/Put";
-const CANCELED_WRITES = 100;
+const CANCELED_WRITES = IS_EXTENDED ? 300 : 50;
 
 let service: TestService;
 let session: ClientHttp2Session;

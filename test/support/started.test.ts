@@ -1,4 +1,4 @@
-/** A test that fails, or whose worker is killed, leaves no process running. */
+/** A test that fails, or whose worker is killed, leaves no process running. Runs with EXTENDED=1, as it starts Vitest. */
 import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -7,10 +7,11 @@ import { promisify } from "node:util";
 import { expect, it } from "vitest";
 import { processesNaming } from "../nats/processes.js";
 import { until } from "./until.js";
+import { IS_EXTENDED } from "./extended.js";
 
 const ROOT = join(import.meta.dirname, "../..");
 
-it.each(["fails", "killed"])(
+it.runIf(IS_EXTENDED).each(["fails", "killed"])(
   "a test that starts a nats-server and a service leaves neither: %s",
   async (how) => {
     const folder = await mkdtemp(join(tmpdir(), "ironflow-started-"));
