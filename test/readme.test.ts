@@ -5,8 +5,8 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { startTestService, type TestService } from "./support/service.js";
+import { describe, expect } from "vitest";
+import { serviceTest } from "./support/fixtures.js";
 import { spawn } from "./support/started.js";
 
 const ROOT = join(import.meta.dirname, "..");
@@ -15,11 +15,7 @@ const run = promisify(execFile);
 const NPX =
   'npx() { case "$1" in ironflow-kv) shift; node dist/src/main.js "$@";; *) node_modules/.bin/"$@";; esac; }';
 
-let service: TestService;
-beforeAll(async () => {
-  service = await startTestService();
-});
-afterAll(() => service.remove());
+const it = serviceTest();
 
 /** What differs from run to run. */
 function steady(text: string): string {
@@ -27,7 +23,7 @@ function steady(text: string): string {
 }
 
 describe("README.md", () => {
-  it("has commands that answer as it says", async () => {
+  it("has commands that answer as it says", async ({ service }) => {
     const readme = await readFile(join(ROOT, "README.md"), "utf8");
     const blocks = [...readme.matchAll(/```console\n([^]*?)```/g)].map((match) => match[1] ?? "");
     const steps = blocks.flatMap((block) => block.split(/^\$ /m).slice(1));

@@ -1,21 +1,23 @@
 /** Making, describing, changing and removing buckets, through every door. */
 import { Code } from "@connectrpc/connect";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { freshName, startTestService, type TestService } from "../support/service.js";
+import { describe, expect } from "vitest";
+import { serviceTest } from "../support/fixtures.js";
+import { freshName } from "../support/service.js";
 import { succeeds, until } from "../support/until.js";
 import { ALL_DOORS } from "./doors.js";
 import { bytes, clientsOf, refusal, text } from "./support.js";
 
-let service: TestService;
-beforeAll(async () => {
-  service = await startTestService();
-});
-afterAll(() => service.remove());
+const withService = serviceTest();
 
 describe.each(ALL_DOORS)("buckets over $name", (door) => {
-  const open = () => clientsOf(door, service.url);
+  const it = withService.extend(
+    "open",
+    ({ service }) =>
+      () =>
+        clientsOf(door, service.url),
+  );
 
-  it("creates a bucket with every setting and describes it the same", async () => {
+  it("creates a bucket with every setting and describes it the same", async ({ open }) => {
     const { buckets } = open();
     const name = freshName();
     const wanted = {
@@ -42,7 +44,7 @@ describe.each(ALL_DOORS)("buckets over $name", (door) => {
     }
   });
 
-  it("creates a bucket with nothing but a name: no TTL, no limits, a history of 1", async () => {
+  it("creates a bucket with nothing but a name: no TTL, no limits, a history of 1", async ({ open }) => {
     const { buckets } = open();
     const name = freshName();
     await buckets.createBucket({ name });
@@ -59,7 +61,7 @@ describe.each(ALL_DOORS)("buckets over $name", (door) => {
     expect(bucket?.ttl).toBeUndefined();
   });
 
-  it("counts live keys exactly, and the bytes", async () => {
+  it("counts live keys exactly, and the bytes", async ({ open }) => {
     const { buckets, kv } = open();
     const name = freshName();
     await buckets.createBucket({ name, history: 3 });
@@ -76,7 +78,7 @@ describe.each(ALL_DOORS)("buckets over $name", (door) => {
     expect((await buckets.getBucket({ bucket: name })).bucket?.values).toBe(3n);
   });
 
-  it("refuses to create a bucket that exists, and leaves it as it is", async () => {
+  it("refuses to create a bucket that exists, and leaves it as it is", async ({ open }) => {
     const { buckets } = open();
     const name = freshName();
     await buckets.createBucket({ name, history: 2 });
@@ -85,7 +87,7 @@ describe.each(ALL_DOORS)("buckets over $name", (door) => {
     expect((await buckets.getBucket({ bucket: name })).bucket?.history).toBe(2);
   });
 
-  it("lets one of many creators win", async () => {
+  it("lets one of many creators win", async ({ open }) => {
     const { buckets } = open();
     const name = freshName();
     const outcomes = await Promise.allSettled(
@@ -94,7 +96,7 @@ describe.each(ALL_DOORS)("buckets over $name", (door) => {
     expect(outcomes.filter((outcome) => outcome.status === "fulfilled")).toHaveLength(1);
   });
 
-  it("lists buckets in the order of their names, page by page", async () => {
+  it("lists buckets in the order of their names, page by page", async ({ open }) => {
     const { buckets } = open();
     const prefix = freshName("list");
     const names = ["a", "b", "c"].map((end) => `${prefix}-${end}`);
@@ -111,7 +113,7 @@ describe.each(ALL_DOORS)("buckets over $name", (door) => {
     expect(found).toEqual([...found].sort());
   });
 
-  it("changes what is asked for and keeps the rest", async () => {
+  it("changes what is asked for and keeps the rest", async ({ open }) => {
     const { buckets, kv } = open();
     const name = freshName();
     await buckets.createBucket({ name, description: "old", history: 2, maxValueSize: 100 });
@@ -121,7 +123,7 @@ describe.each(ALL_DOORS)("buckets over $name", (door) => {
     expect(text((await kv.get({ bucket: name, key: "k" })).entry?.value)).toBe("v");
   });
 
-  it("deletes a bucket with all it holds; after it is recreated, it is empty", async () => {
+  it("deletes a bucket with all it holds; after it is recreated, it is empty", async ({ open }) => {
     const { buckets, kv } = open();
     const name = freshName();
     await buckets.createBucket({ name });
@@ -133,11 +135,11 @@ describe.each(ALL_DOORS)("buckets over $name", (door) => {
     await refusal(kv.get({ bucket: name, key: "k" }), Code.NotFound, "key_not_found");
   });
 
-  it.each(["APP_x", "SYS_keys"])("refuses the reserved name %s", async (name) => {
+  it.for(["APP_x", "SYS_keys"])("refuses the reserved name %s", async (name, { open }) => {
     await refusal(open().buckets.createBucket({ name }), Code.InvalidArgument, "reserved_name");
   });
 
-  it.each([
+  it.for<[string, object]>([
     ["an empty name", { name: "" }],
     ["a name with a slash", { name: "a/b" }],
     ["a name with a wildcard", { name: "a>" }],
@@ -145,14 +147,14 @@ describe.each(ALL_DOORS)("buckets over $name", (door) => {
     ["a history of 65", { history: 65 }],
     ["a description of 1,025 bytes", { description: "d".repeat(1_025) }],
     ["a max_bytes of 1", { maxBytes: 1n }],
-  ])("refuses %s", async (_name, bad) => {
+  ])("refuses %s", async ([, bad], { open }) => {
     const { buckets } = open();
     const name = freshName();
     await refusal(buckets.createBucket({ name, ...bad }), Code.InvalidArgument, "invalid_argument");
     await refusal(buckets.getBucket({ bucket: name }), Code.NotFound, "bucket_not_found");
   });
 
-  it("compacts tombstones, and leaves live keys and their history", async () => {
+  it("compacts tombstones, and leaves live keys and their history", async ({ open }) => {
     const { buckets, kv } = open();
     const bucket = freshName();
     await buckets.createBucket({ name: bucket, history: 3 });
@@ -168,15 +170,15 @@ describe.each(ALL_DOORS)("buckets over $name", (door) => {
     await refusal(kv.getHistory({ bucket, key: "gone" }), Code.NotFound, "key_not_found");
   });
 
-  it("refuses to compact a bucket that does not exist", async () => {
+  it("refuses to compact a bucket that does not exist", async ({ open }) => {
     await refusal(open().buckets.compactBucket({ bucket: freshName() }), Code.NotFound, "bucket_not_found");
   });
 });
 
 // At the same time, as each of them waits for a second.
-it.concurrent.each(ALL_DOORS)(
+withService.concurrent.for(ALL_DOORS)(
   "over $name, a bucket expires entries at the end of their life",
-  async (door) => {
+  async (door, { service }) => {
     const { buckets, kv } = clientsOf(door, service.url);
     const name = freshName();
     await buckets.createBucket({ name, ttl: { seconds: 1n } });

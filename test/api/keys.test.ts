@@ -1,16 +1,13 @@
 /** Reading, writing and listing keys, through every door. */
 import { Code } from "@connectrpc/connect";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { Operation } from "../../gen/ironflow/kv/v1/types_pb.js";
-import { freshName, startTestService, type TestService } from "../support/service.js";
+import { serviceTest } from "../support/fixtures.js";
+import { freshName } from "../support/service.js";
 import { ALL_DOORS } from "./doors.js";
 import { bytes, clientsOf, refusal, take, text } from "./support.js";
 
-let service: TestService;
-beforeAll(async () => {
-  service = await startTestService();
-});
-afterAll(() => service.remove());
+const withService = serviceTest();
 
 /** In the order of their bytes. */
 const ODD_KEYS = [
@@ -37,14 +34,14 @@ const ODD_KEYS = [
 ].sort((left, right) => Buffer.compare(Buffer.from(left), Buffer.from(right)));
 
 describe.each(ALL_DOORS)("keys over $name", (door) => {
-  async function setUp(history = 5) {
+  const it = withService.extend("setUp", ({ service }) => async (history = 5) => {
     const clients = clientsOf(door, service.url);
     const bucket = freshName();
     await clients.buckets.createBucket({ name: bucket, history });
     return { ...clients, bucket };
-  }
+  });
 
-  it("returns what was put, with its revision and time", async () => {
+  it("returns what was put, with its revision and time", async ({ setUp }) => {
     const { kv, bucket } = await setUp();
     const put = await kv.put({ bucket, key: "user:123", value: bytes("Alice") });
     const { entry } = await kv.get({ bucket, key: "user:123" });
@@ -54,19 +51,19 @@ describe.each(ALL_DOORS)("keys over $name", (door) => {
     expect(Math.abs(Number(entry?.createdAt?.seconds) - Date.now() / 1_000)).toBeLessThan(60);
   });
 
-  it.each([
+  it.for<[string, Uint8Array]>([
     ["no bytes", new Uint8Array(0)],
     ["every byte", Uint8Array.from({ length: 256 }, (_, index) => index)],
     ["100 KB", new Uint8Array(100_000).fill(7)],
     ["the largest value", new Uint8Array(1_048_576).fill(9)],
-  ])("keeps %s unchanged", async (_name, value) => {
+  ])("keeps %s unchanged", async ([, value], { setUp }) => {
     const { kv, bucket } = await setUp();
     await kv.put({ bucket, key: "k", value });
     const { entry } = await kv.get({ bucket, key: "k" });
     expect(Buffer.from(entry?.value ?? []).equals(Buffer.from(value))).toBe(true);
   });
 
-  it("keeps odd keys apart from each other", async () => {
+  it("keeps odd keys apart from each other", async ({ setUp }) => {
     // RFC 3986 section 5.2.4: URL parsers take "." and ".." out of a path, so REST clients can't name these keys.
     const keys = ODD_KEYS.filter((key) => door.isWholeContract || !/^\.+$/.test(key));
     const { kv, bucket } = await setUp();
@@ -80,7 +77,7 @@ describe.each(ALL_DOORS)("keys over $name", (door) => {
     expect((await kv.listKeys({ bucket })).keys).toEqual([]);
   });
 
-  it("returns an older revision while it is kept", async () => {
+  it("returns an older revision while it is kept", async ({ setUp }) => {
     const { kv, bucket } = await setUp(2);
     for (const value of ["1", "2", "3"]) await kv.put({ bucket, key: "k", value: bytes(value) });
     await kv.put({ bucket, key: "other", value: bytes("4") });
@@ -100,7 +97,7 @@ describe.each(ALL_DOORS)("keys over $name", (door) => {
     if (door.hasDetails) expect(future?.revision).toBe(4n);
   });
 
-  it("creates a key only where it has no value, also after a delete", async () => {
+  it("creates a key only where it has no value, also after a delete", async ({ setUp }) => {
     const { kv, bucket } = await setUp();
     const precondition = { condition: { case: "ifAbsent", value: true } } as const;
     const first = await kv.put({ bucket, key: "k", value: bytes("1"), precondition });
@@ -117,7 +114,7 @@ describe.each(ALL_DOORS)("keys over $name", (door) => {
     expect(text((await kv.get({ bucket, key: "k" })).entry?.value)).toBe("4");
   });
 
-  it("updates a key only at the revision asked for", async () => {
+  it("updates a key only at the revision asked for", async ({ setUp }) => {
     const { kv, bucket } = await setUp();
     const at = (revision: bigint) => ({ condition: { case: "ifRevision", value: revision } }) as const;
     const first = await kv.put({ bucket, key: "k", value: bytes("1") });
@@ -136,7 +133,7 @@ describe.each(ALL_DOORS)("keys over $name", (door) => {
     expect(text((await kv.get({ bucket, key: "k" })).entry?.value)).toBe("2");
   });
 
-  it("lets one of many writers win at a revision", async () => {
+  it("lets one of many writers win at a revision", async ({ setUp }) => {
     const { kv, bucket } = await setUp();
     const { revision } = await kv.put({ bucket, key: "k", value: bytes("0") });
     const precondition = { condition: { case: "ifRevision", value: revision } } as const;
@@ -149,7 +146,7 @@ describe.each(ALL_DOORS)("keys over $name", (door) => {
     expect((await Promise.all(writes)).filter((outcome) => outcome === "won")).toHaveLength(1);
   });
 
-  it("deletes with a tombstone, twice without harm, and keeps the history", async () => {
+  it("deletes with a tombstone, twice without harm, and keeps the history", async ({ setUp }) => {
     const { kv, bucket } = await setUp();
     await kv.put({ bucket, key: "k", value: bytes("1") });
     await kv.delete({ bucket, key: "k" });
@@ -163,7 +160,7 @@ describe.each(ALL_DOORS)("keys over $name", (door) => {
     ]);
   });
 
-  it("deletes only at the revision asked for", async () => {
+  it("deletes only at the revision asked for", async ({ setUp }) => {
     const { kv, bucket } = await setUp();
     const first = await kv.put({ bucket, key: "k", value: bytes("1") });
     const second = await kv.put({ bucket, key: "k", value: bytes("2") });
@@ -177,7 +174,7 @@ describe.each(ALL_DOORS)("keys over $name", (door) => {
     await refusal(kv.delete({ bucket, key: "absent", ifRevision: 1n }), Code.Aborted, "revision_mismatch");
   });
 
-  it("writes only into the bucket that a write names", async () => {
+  it("writes only into the bucket that a write names", async ({ setUp }) => {
     const { buckets, kv, bucket } = await setUp();
     const createdAt = (await buckets.getBucket({ bucket })).bucket?.createdAt;
     if (createdAt === undefined) throw new Error("a bucket without created_at");
@@ -200,7 +197,7 @@ describe.each(ALL_DOORS)("keys over $name", (door) => {
     expect([put.bucketCreatedAt, got.bucketCreatedAt]).toEqual([createdAt, createdAt]);
   });
 
-  it("purges a key with its history", async () => {
+  it("purges a key with its history", async ({ setUp }) => {
     const { kv, bucket } = await setUp();
     await kv.put({ bucket, key: "k", value: bytes("1") });
     await kv.put({ bucket, key: "k", value: bytes("2") });
@@ -211,7 +208,7 @@ describe.each(ALL_DOORS)("keys over $name", (door) => {
     await refusal(kv.get({ bucket, key: "k", revision: 1n }), Code.OutOfRange, "revision_compacted");
   });
 
-  it("lists live keys by filters, in byte order, page by page", async () => {
+  it("lists live keys by filters, in byte order, page by page", async ({ setUp }) => {
     const { kv, bucket } = await setUp();
     for (const key of ["user.2", "user.1", "user.1.name", "user-7", "Z", "gone", "é"])
       await kv.put({ bucket, key, value: bytes("v") });
@@ -234,7 +231,7 @@ describe.each(ALL_DOORS)("keys over $name", (door) => {
     expect(paged).toEqual(await keys());
   });
 
-  it("returns the history of a key, oldest first, as deep as the bucket keeps it", async () => {
+  it("returns the history of a key, oldest first, as deep as the bucket keeps it", async ({ setUp }) => {
     const { kv, bucket } = await setUp(3);
     for (const value of ["1", "2", "3", "4"]) await kv.put({ bucket, key: "k", value: bytes(value) });
     const { entries } = await kv.getHistory({ bucket, key: "k" });
@@ -242,7 +239,7 @@ describe.each(ALL_DOORS)("keys over $name", (door) => {
     await refusal(kv.getHistory({ bucket, key: "absent" }), Code.NotFound, "key_not_found");
   });
 
-  it("answers calls on a bucket that is not there with NOT_FOUND", async () => {
+  it("answers calls on a bucket that is not there with NOT_FOUND", async ({ setUp }) => {
     const { kv } = await setUp();
     const bucket = "not-there";
     await refusal(kv.get({ bucket, key: "k" }), Code.NotFound, "bucket_not_found");
@@ -253,14 +250,14 @@ describe.each(ALL_DOORS)("keys over $name", (door) => {
     await refusal(kv.getHistory({ bucket, key: "k" }), Code.NotFound, "bucket_not_found");
   });
 
-  it.each([
+  it.for<[string, { bucket?: string; key?: string }]>([
     ["a key of 513 bytes", { key: "k".repeat(513) }],
     ["a key with a newline", { key: "a\nb" }],
     ["a key with a zero byte", { key: "a\0b" }],
     ["a bucket with a dot", { bucket: "a.b" }],
     ["a bucket with a wildcard", { bucket: "*" }],
     ["a bucket of 65 characters", { bucket: "b".repeat(65) }],
-  ])("refuses %s", async (_name, bad: { bucket?: string; key?: string }) => {
+  ])("refuses %s", async ([, bad], { setUp }) => {
     const { kv, bucket } = await setUp();
     const place = { bucket, key: "k", ...bad };
     await refusal(kv.get(place), Code.InvalidArgument, "invalid_argument");
@@ -269,7 +266,7 @@ describe.each(ALL_DOORS)("keys over $name", (door) => {
     expect((await kv.listKeys({ bucket })).keys).toEqual([]);
   });
 
-  it("checks the arguments of a call before it looks for the bucket", async () => {
+  it("checks the arguments of a call before it looks for the bucket", async ({ setUp }) => {
     const { kv, buckets } = await setUp();
     const bucket = "not-there";
     const createdAt = (await buckets.createBucket({ name: freshName() })).bucket?.createdAt;
@@ -300,12 +297,12 @@ describe.each(ALL_DOORS)("keys over $name", (door) => {
       );
   });
 
-  it.each(["a.>.b", "a\nb", "f".repeat(513)])("refuses the filter %j", async (filter) => {
+  it.for(["a.>.b", "a\nb", "f".repeat(513)])("refuses the filter %j", async (filter, { setUp }) => {
     const { kv, bucket } = await setUp();
     await refusal(kv.listKeys({ bucket, filters: [filter] }), Code.InvalidArgument, "invalid_argument");
   });
 
-  it("refuses a page token that is none, and a page of more than the most", async () => {
+  it("refuses a page token that is none, and a page of more than the most", async ({ setUp }) => {
     const { kv, bucket } = await setUp();
     await refusal(
       kv.listKeys({ bucket, pageToken: "not a token" }),
@@ -315,7 +312,9 @@ describe.each(ALL_DOORS)("keys over $name", (door) => {
     await refusal(kv.listKeys({ bucket, limit: 10_001 }), Code.InvalidArgument, "invalid_argument");
   });
 
-  it("refuses a value over the service's limit and one over the bucket's, and keeps what was there", async () => {
+  it("refuses a value over the service's limit and one over the bucket's, and keeps what was there", async ({
+    setUp,
+  }) => {
     const { kv, buckets } = await setUp();
     const bucket = freshName();
     await buckets.createBucket({ name: bucket, maxValueSize: 10 });
@@ -333,7 +332,7 @@ describe.each(ALL_DOORS)("keys over $name", (door) => {
     expect(text((await kv.get({ bucket, key: "k" })).entry?.value)).toBe("0123456789");
   });
 
-  it("refuses a write to a full bucket, and still reads and deletes nothing by itself", async () => {
+  it("refuses a write to a full bucket, and still reads and deletes nothing by itself", async ({ setUp }) => {
     const { kv, buckets } = await setUp();
     const bucket = freshName();
     await buckets.createBucket({ name: bucket, maxBytes: 4_096n });

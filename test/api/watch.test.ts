@@ -1,17 +1,14 @@
 /** Watching a bucket, through every door. The hub's own tests are in test/nats. */
 import { Code } from "@connectrpc/connect";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import type { WatchResponse } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { WatchRequest_Start as Start } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
-import { freshName, startTestService, type TestService } from "../support/service.js";
+import { serviceTest } from "../support/fixtures.js";
+import { freshName } from "../support/service.js";
 import { ALL_DOORS } from "./doors.js";
 import { bytes, clientsOf, line, refusal } from "./support.js";
 
-let service: TestService;
-beforeAll(async () => {
-  service = await startTestService();
-});
-afterAll(() => service.remove());
+const withService = serviceTest();
 
 /** The first event, or the refusal. */
 async function firstOf(stream: AsyncIterable<WatchResponse>): Promise<unknown> {
@@ -19,13 +16,13 @@ async function firstOf(stream: AsyncIterable<WatchResponse>): Promise<unknown> {
 }
 
 describe.each(ALL_DOORS)("watch over $name", (door) => {
-  async function setUp(history = 5) {
+  const it = withService.extend("setUp", ({ service }) => async (history = 5) => {
     const clients = clientsOf(door, service.url);
     const bucket = freshName();
     await clients.buckets.createBucket({ name: bucket, history });
     const put = (key: string, value: string) => clients.kv.put({ bucket, key, value: bytes(value) });
     return { ...clients, bucket, put };
-  }
+  });
 
   /** Reads a watch line by line; `until` waits for this many more. */
   function reader(stream: AsyncIterable<WatchResponse>) {
@@ -44,7 +41,7 @@ describe.each(ALL_DOORS)("watch over $name", (door) => {
     };
   }
 
-  it("sends the present values, the mark, then each change", async () => {
+  it("sends the present values, the mark, then each change", async ({ setUp }) => {
     const { kv, bucket, put } = await setUp();
     await put("a", "1");
     await put("b", "2");
@@ -62,7 +59,7 @@ describe.each(ALL_DOORS)("watch over $name", (door) => {
     await watch.leave();
   });
 
-  it("marks the end of an empty snapshot", async () => {
+  it("marks the end of an empty snapshot", async ({ setUp }) => {
     const { kv, bucket, put } = await setUp();
     const watch = reader(kv.watch({ bucket, filters: ["nothing.>"] }));
     expect(await watch.next(1)).toEqual(["end @0"]);
@@ -71,7 +68,7 @@ describe.each(ALL_DOORS)("watch over $name", (door) => {
     await watch.leave();
   });
 
-  it("sends only what its filters match", async () => {
+  it("sends only what its filters match", async ({ setUp }) => {
     const { kv, bucket, put } = await setUp();
     const watch = reader(kv.watch({ bucket, filters: ["user.*", "exact"] }));
     await watch.next(1);
@@ -80,7 +77,7 @@ describe.each(ALL_DOORS)("watch over $name", (door) => {
     await watch.leave();
   });
 
-  it("begins with the revision asked for, inclusive", async () => {
+  it("begins with the revision asked for, inclusive", async ({ setUp }) => {
     const { kv, bucket, put } = await setUp();
     for (const value of ["1", "2", "3"]) await put("k", value);
     const watch = reader(kv.watch({ bucket, startRevision: 2n }));
@@ -90,13 +87,13 @@ describe.each(ALL_DOORS)("watch over $name", (door) => {
     await watch.leave();
   });
 
-  it("refuses a revision that has not been written yet", async () => {
+  it("refuses a revision that has not been written yet", async ({ setUp }) => {
     const { kv, bucket } = await setUp();
     const first = firstOf(kv.watch({ bucket, startRevision: 99n }));
     await refusal(first, Code.OutOfRange, "revision_in_future");
   });
 
-  it("leaves out deletes when asked", async () => {
+  it("leaves out deletes when asked", async ({ setUp }) => {
     const { kv, bucket, put } = await setUp();
     const watch = reader(kv.watch({ bucket, ignoreDeletes: true }));
     await watch.next(1);
@@ -109,7 +106,7 @@ describe.each(ALL_DOORS)("watch over $name", (door) => {
     await watch.leave();
   });
 
-  it("leaves out values when asked", async () => {
+  it("leaves out values when asked", async ({ setUp }) => {
     const { kv, bucket, put } = await setUp();
     await put("a", "1");
     const watch = reader(kv.watch({ bucket, keysOnly: true }));
@@ -119,19 +116,19 @@ describe.each(ALL_DOORS)("watch over $name", (door) => {
     await watch.leave();
   });
 
-  it("refuses a bucket that is not there", async () => {
+  it("refuses a bucket that is not there", async ({ setUp }) => {
     const { kv } = await setUp();
     const first = firstOf(kv.watch({ bucket: "not-there" }));
     await refusal(first, Code.NotFound, "bucket_not_found");
   });
 
-  it("refuses a malformed filter", async () => {
+  it("refuses a malformed filter", async ({ setUp }) => {
     const { kv, bucket } = await setUp();
     const first = firstOf(kv.watch({ bucket, filters: ["a.>.b"] }));
     await refusal(first, Code.InvalidArgument, "invalid_argument");
   });
 
-  it("ends when the bucket is deleted", async () => {
+  it("ends when the bucket is deleted", async ({ setUp }) => {
     const { kv, buckets, bucket } = await setUp();
     const iterator = kv.watch({ bucket })[Symbol.asyncIterator]();
     await iterator.next();
@@ -142,7 +139,7 @@ describe.each(ALL_DOORS)("watch over $name", (door) => {
     else await expect(next).rejects.toThrow(/no bucket|deleted/);
   });
 
-  it("sees every one of many changes, in order", async () => {
+  it("sees every one of many changes, in order", async ({ setUp }) => {
     const { kv, bucket, put } = await setUp(64);
     const watch = reader(kv.watch({ bucket }));
     await watch.next(1);
@@ -157,7 +154,7 @@ describe.each(ALL_DOORS)("watch over $name", (door) => {
 
   it.runIf(door.isWholeContract)(
     "starts now or with the history, and sends what a change replaced",
-    async () => {
+    async ({ setUp }) => {
       const { kv, bucket, put } = await setUp();
       await put("k", "1");
       await put("k", "2");
