@@ -8,7 +8,6 @@ export default defineConfig({
   resolve: { conditions: ["source", "node"] },
   ssr: { resolve: { conditions: ["source", "node"] } },
   test: {
-    include: ["test/**/*.test.ts", "packages/*/test/**/*.test.ts"],
     setupFiles: ["test/support/setup.ts"],
     testTimeout: 90_000,
     hookTimeout: 90_000,
@@ -18,7 +17,10 @@ export default defineConfig({
     maxWorkers: 3,
     isolate: false,
     projects: [
-      { extends: true, test: { name: "all" } },
+      {
+        extends: true,
+        test: { name: "all", include: ["test/**/*.test.ts", "packages/*/test/**/*.test.ts"] },
+      },
       // The tests of the SDK run over HTTP/2, and once more over the transport of browsers.
       {
         extends: true,
