@@ -1,0 +1,189 @@
+package ironflow
+
+import (
+	"context"
+	"time"
+
+	kvv1 "github.com/ironflow-kv/ironflow-kv/clients/go/gen/ironflow/kv/v1"
+)
+
+// Operation is what a write did to a key.
+type Operation = kvv1.Operation
+
+const (
+	// OperationPut: the key was set to a value.
+	OperationPut = kvv1.Operation_OPERATION_PUT
+	// OperationDelete: the key was deleted; its earlier revisions are still in the history.
+	OperationDelete = kvv1.Operation_OPERATION_DELETE
+	// OperationPurge: the key was deleted together with its history.
+	OperationPurge = kvv1.Operation_OPERATION_PURGE
+	// OperationExpire: the key's newest entry exceeded the bucket's TTL.
+	OperationExpire = kvv1.Operation_OPERATION_EXPIRE
+)
+
+// Entry is one revision of a key.
+type Entry struct {
+	Key   string
+	Value []byte
+	// Revision grows with each write to the bucket, and is unique within it.
+	Revision uint64
+	// CreatedAt is when the revision was written, by the storage's clock.
+	CreatedAt   time.Time
+	Operation   Operation
+	ContentType string
+}
+
+// Bucket reads, writes and watches the keys of one bucket. Every call may return ErrBucketNotFound. Writes are applied at most once; if
+// their outcome is still unknown at the time limit, they return ErrOutcomeUnknown.
+type Bucket struct {
+	name   string
+	caller *caller
+	keys   kvv1.KeyValueServiceClient
+	kv     *KV
+}
+
+// Name returns the bucket's name.
+func (b *Bucket) Name() string { return b.name }
+
+// Get returns the newest value of a key. ErrKeyNotFound: it has none.
+func (b *Bucket) Get(ctx context.Context, key string) (*Entry, error) {
+	return b.GetRevision(ctx, key, 0)
+}
+
+// GetRevision returns the value that was written at a revision. ErrKeyNotFound, ErrRevisionCompacted, ErrRevisionInFuture.
+func (b *Bucket) GetRevision(ctx context.Context, key string, revision uint64) (*Entry, error) {
+	var entry *Entry
+	err := b.caller.do(ctx, call{bucket: b.name, key: key, isIdempotent: true}, func(ctx context.Context) error {
+		response, err := b.keys.Get(ctx, &kvv1.GetRequest{Bucket: b.name, Key: key, Revision: revision})
+		entry = entryOf(response.GetEntry())
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	b.caller.recordRevision(b.name, entry.Revision)
+	return entry, nil
+}
+
+// Put writes a value, and returns its revision.
+func (b *Bucket) Put(ctx context.Context, key string, value []byte) (uint64, error) {
+	return b.put(ctx, key, value, nil)
+}
+
+// Create writes a value if the key has none. ErrKeyExists, with the current revision in Error.Revision.
+func (b *Bucket) Create(ctx context.Context, key string, value []byte) (uint64, error) {
+	return b.put(ctx, key, value, &kvv1.Precondition{Condition: &kvv1.Precondition_IfAbsent{IfAbsent: true}})
+}
+
+// Update writes a value if revision is the key's newest one. ErrRevisionMismatch, with the current revision in Error.Revision.
+func (b *Bucket) Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	return b.put(ctx, key, value, &kvv1.Precondition{Condition: &kvv1.Precondition_IfRevision{IfRevision: revision}})
+}
+
+// Delete deletes a key; its earlier revisions stay in the history. It returns the tombstone's revision, or 0 if the key had no value.
+func (b *Bucket) Delete(ctx context.Context, key string) (uint64, error) {
+	return b.remove(ctx, key, false)
+}
+
+// Purge deletes a key with its history.
+func (b *Bucket) Purge(ctx context.Context, key string) (uint64, error) {
+	return b.remove(ctx, key, true)
+}
+
+// Keys lists the keys that have a value and match at least one filter, in byte order. Without filters: all keys. Filters are `user.*` (one
+// token), `user.>` (the rest) and `user-*` (within a token).
+func (b *Bucket) Keys(ctx context.Context, filters ...string) ([]string, error) {
+	var keys []string
+	request := &kvv1.ListKeysRequest{Bucket: b.name, Filters: filters}
+	for {
+		var response *kvv1.ListKeysResponse
+		err := b.caller.do(ctx, call{bucket: b.name, isIdempotent: true}, func(ctx context.Context) (err error) {
+			response, err = b.keys.ListKeys(ctx, request)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, response.GetKeys()...)
+		request.PageToken = response.GetNextPageToken()
+		if request.PageToken == "" {
+			return keys, nil
+		}
+	}
+}
+
+// History returns the stored revisions of a key, oldest first, including deletes. ErrKeyNotFound: there are none.
+func (b *Bucket) History(ctx context.Context, key string) ([]*Entry, error) {
+	var entries []*Entry
+	request := &kvv1.GetHistoryRequest{Bucket: b.name, Key: key, Limit: 64}
+	for {
+		var response *kvv1.GetHistoryResponse
+		err := b.caller.do(ctx, call{bucket: b.name, key: key, isIdempotent: true}, func(ctx context.Context) (err error) {
+			response, err = b.keys.GetHistory(ctx, request)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, entry := range response.GetEntries() {
+			entries = append(entries, entryOf(entry))
+		}
+		request.PageToken = response.GetNextPageToken()
+		if request.PageToken == "" {
+			return entries, nil
+		}
+	}
+}
+
+func (b *Bucket) put(ctx context.Context, key string, value []byte, precondition *kvv1.Precondition) (uint64, error) {
+	request := &kvv1.PutRequest{
+		Bucket: b.name, Key: key, Value: value, Precondition: precondition, IdempotencyKey: b.newIdempotencyKey(),
+	}
+	return b.write(ctx, key, request.IdempotencyKey, func(ctx context.Context) (uint64, error) {
+		response, err := b.keys.Put(ctx, request)
+		return response.GetRevision(), err
+	})
+}
+
+func (b *Bucket) remove(ctx context.Context, key string, purge bool) (uint64, error) {
+	request := &kvv1.DeleteRequest{Bucket: b.name, Key: key, Purge: purge, IdempotencyKey: b.newIdempotencyKey()}
+	return b.write(ctx, key, request.IdempotencyKey, func(ctx context.Context) (uint64, error) {
+		response, err := b.keys.Delete(ctx, request)
+		return response.GetRevision(), err
+	})
+}
+
+func (b *Bucket) write(
+	ctx context.Context, key, idempotencyKey string, attempt func(context.Context) (uint64, error),
+) (uint64, error) {
+	var revision uint64
+	about := call{bucket: b.name, key: key, idempotencyKey: idempotencyKey}
+	err := b.caller.do(ctx, about, func(ctx context.Context) (err error) {
+		revision, err = attempt(ctx)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	b.caller.recordRevision(b.name, revision)
+	return revision, nil
+}
+
+// newIdempotencyKey returns an empty key if nothing is sent twice.
+func (b *Bucket) newIdempotencyKey() string {
+	if b.caller.config.Attempts == 1 {
+		return ""
+	}
+	return b.caller.keys.next()
+}
+
+func entryOf(entry *kvv1.Entry) *Entry {
+	return &Entry{
+		Key:         entry.GetKey(),
+		Value:       entry.GetValue(),
+		Revision:    entry.GetRevision(),
+		CreatedAt:   timeOf(entry.GetCreatedAt()),
+		Operation:   entry.GetOperation(),
+		ContentType: entry.GetContentType(),
+	}
+}

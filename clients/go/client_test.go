@@ -1,0 +1,162 @@
+package ironflow_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	ironflow "github.com/ironflow-kv/ironflow-kv/clients/go"
+)
+
+// newClient returns a client of the service at IRONFLOW_SERVER, which test/client/go.test.ts starts.
+func newClient(t *testing.T) *ironflow.Client {
+	t.Helper()
+	server := os.Getenv("IRONFLOW_SERVER")
+	if server == "" {
+		t.Skip("IRONFLOW_SERVER is not set: there is no service to test with.")
+	}
+	client := ironflow.NewClient(ironflow.ClientConfig{ServerURL: server, APIKey: os.Getenv("IRONFLOW_API_KEY")})
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+// newBucket creates a bucket that ends with the test.
+func newBucket(t *testing.T, client *ironflow.Client) *ironflow.Bucket {
+	t.Helper()
+	name := fmt.Sprintf("go-%d-%d", os.Getpid(), time.Now().UnixNano())
+	if _, err := client.KV().CreateBucket(t.Context(), ironflow.BucketConfig{Name: name, History: 5}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.KV().DeleteBucket(context.Background(), name) })
+	return client.KV().Bucket(name)
+}
+
+func must[Value any](value Value, err error) func(*testing.T) Value {
+	return func(t *testing.T) Value {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return value
+	}
+}
+
+func TestBuckets(t *testing.T) {
+	ctx := t.Context()
+	client := newClient(t)
+	name := fmt.Sprintf("go-sessions-%d", time.Now().UnixNano())
+	info, err := client.KV().CreateBucket(ctx, ironflow.BucketConfig{Name: name, TTL: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Name != name || info.TTL != time.Hour || info.History != 1 {
+		t.Errorf("created %+v", info)
+	}
+	if _, err := client.KV().CreateBucket(ctx, ironflow.BucketConfig{Name: name}); !errors.Is(err, ironflow.ErrBucketExists) {
+		t.Errorf("created twice: %v", err)
+	}
+	infos := must(client.KV().ListBuckets(ctx))(t)
+	if !slices.ContainsFunc(infos, func(one *ironflow.BucketInfo) bool { return one.Name == name }) {
+		t.Errorf("%s is not listed", name)
+	}
+	if again := must(client.KV().GetBucketInfo(ctx, name))(t); !again.CreatedAt.Equal(info.CreatedAt) {
+		t.Errorf("described %+v", again)
+	}
+	if err := client.KV().DeleteBucket(ctx, name); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.KV().GetBucketInfo(ctx, name); !errors.Is(err, ironflow.ErrBucketNotFound) {
+		t.Errorf("described after its deletion: %v", err)
+	}
+}
+
+func TestKeys(t *testing.T) {
+	ctx := t.Context()
+	bucket := newBucket(t, newClient(t))
+	first := must(bucket.Create(ctx, "user.1", []byte("Alice")))(t)
+	_, err := bucket.Create(ctx, "user.1", []byte("Bob"))
+	if !errors.Is(err, ironflow.ErrKeyExists) {
+		t.Errorf("created twice: %v", err)
+	}
+	second := must(bucket.Update(ctx, "user.1", []byte("Bob"), first))(t)
+	_, err = bucket.Update(ctx, "user.1", []byte("Carol"), first)
+	var failure *ironflow.Error
+	if !errors.Is(err, ironflow.ErrRevisionMismatch) || !errors.As(err, &failure) || failure.Revision != second {
+		t.Errorf("updated an old revision: %v", err)
+	}
+	if entry := must(bucket.Get(ctx, "user.1"))(t); string(entry.Value) != "Bob" || entry.Revision != second {
+		t.Errorf("got %+v", entry)
+	}
+	if entry := must(bucket.GetRevision(ctx, "user.1", first))(t); string(entry.Value) != "Alice" {
+		t.Errorf("got %+v", entry)
+	}
+	must(bucket.Put(ctx, "other", nil))(t)
+	if keys := must(bucket.Keys(ctx, "user.*"))(t); !slices.Equal(keys, []string{"user.1"}) {
+		t.Errorf("listed %v", keys)
+	}
+	if keys := must(bucket.Keys(ctx))(t); !slices.Equal(keys, []string{"other", "user.1"}) {
+		t.Errorf("listed %v", keys)
+	}
+	must(bucket.Delete(ctx, "user.1"))(t)
+	var operations []ironflow.Operation
+	for _, entry := range must(bucket.History(ctx, "user.1"))(t) {
+		operations = append(operations, entry.Operation)
+	}
+	expected := []ironflow.Operation{ironflow.OperationPut, ironflow.OperationPut, ironflow.OperationDelete}
+	if !slices.Equal(operations, expected) {
+		t.Errorf("history %v", operations)
+	}
+	if _, err := bucket.Get(ctx, "user.1"); !errors.Is(err, ironflow.ErrKeyNotFound) {
+		t.Errorf("got a deleted key: %v", err)
+	}
+	must(bucket.Purge(ctx, "user.1"))(t)
+	if history := must(bucket.History(ctx, "user.1"))(t); len(history) != 1 {
+		t.Errorf("history after a purge: %d entries", len(history))
+	}
+}
+
+func TestWatch(t *testing.T) {
+	ctx := t.Context()
+	bucket := newBucket(t, newClient(t))
+	must(bucket.Put(ctx, "k.1", []byte("1")))(t)
+	var seen []string
+	for event, err := range bucket.Watch(ctx, ironflow.WatchOptions{Filters: []string{"k.*"}}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if event.SnapshotEnd {
+			seen = append(seen, "end")
+			must(bucket.Put(ctx, "other", nil))(t)
+			must(bucket.Put(ctx, "k.2", []byte("2")))(t)
+			must(bucket.Delete(ctx, "k.1"))(t)
+			continue
+		}
+		seen = append(seen, event.Key+" "+event.Operation.String())
+		if event.Operation == ironflow.OperationDelete {
+			break
+		}
+	}
+	expected := []string{"k.1 OPERATION_PUT", "end", "k.2 OPERATION_PUT", "k.1 OPERATION_DELETE"}
+	if !slices.Equal(seen, expected) {
+		t.Errorf("saw %v", seen)
+	}
+}
+
+func TestWatchOfABucketThatDoesNotExist(t *testing.T) {
+	for _, err := range newClient(t).KV().Bucket("go-absent").Watch(t.Context(), ironflow.WatchOptions{}) {
+		if !errors.Is(err, ironflow.ErrBucketNotFound) {
+			t.Errorf("watched: %v", err)
+		}
+	}
+}
+
+func TestConfiguration(t *testing.T) {
+	client := ironflow.NewClient(ironflow.ClientConfig{ServerURL: "nats://localhost"})
+	if _, err := client.KV().ListBuckets(t.Context()); err == nil || client.Close() == nil {
+		t.Error("a URL of another scheme was accepted")
+	}
+}

@@ -1,0 +1,67 @@
+/** The commands of docs/clients.md, each in a checkout without node_modules, where its toolchain is installed. */
+import { execFile, spawnSync } from "node:child_process";
+import { cp, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startTestService, type TestService } from "../support/service.js";
+
+const ROOT = join(import.meta.dirname, "../..");
+const run = promisify(execFile);
+const PATH = [join(ROOT, "node_modules/.bin"), process.env.PATH ?? ""].join(delimiter);
+
+/** By the first word of a snippet that tells it: how to see whether its toolchain is there. */
+const TOOLCHAINS: Readonly<Record<string, string>> = {
+  "buf export": "buf --version",
+  "buf generate": "command -v protoc-gen-go && command -v protoc-gen-go-grpc",
+  grpc_tools: "python -c 'import grpc_tools, google.api'",
+  "--grpc-java_out": "command -v protoc && command -v protoc-gen-grpc-java",
+  grpcurl: "command -v grpcurl",
+  ghz: "command -v ghz",
+};
+
+const document = await readFile(join(ROOT, "docs/clients.md"), "utf8");
+const snippets = [...document.matchAll(/^```sh\n([^]*?)^```$/gm)].map(([, text = ""]) => {
+  const [tool = "", probe = "false"] = Object.entries(TOOLCHAINS).find(([word]) => text.includes(word)) ?? [];
+  const isThere = spawnSync("bash", ["-c", probe], { env: { ...process.env, PATH } }).status === 0;
+  return { tool, text, isThere };
+});
+const missing = new Set(snippets.filter(({ isThere }) => !isThere).map(({ tool }) => tool));
+if (missing.size > 0)
+  console.log(`Commands of docs/clients.md are skipped: there is no ${[...missing].join(", ")}.`);
+
+describe("docs/clients.md", () => {
+  let service: TestService;
+  let checkout: string;
+  beforeAll(async () => {
+    service = await startTestService();
+    checkout = await mkdtemp(join(tmpdir(), "ironflow-checkout-"));
+    for (const path of ["buf.yaml", "buf.gen.yaml", "proto", "third_party"]) {
+      await cp(join(ROOT, path), join(checkout, path), { recursive: true, verbatimSymlinks: true });
+    }
+  });
+  afterAll(async () => {
+    await service.remove();
+    await rm(checkout, { recursive: true, force: true });
+  });
+
+  it("has a toolchain for every command", () => {
+    expect(snippets.filter(({ tool }) => tool === "")).toEqual([]);
+    expect(snippets.length).toBeGreaterThan(5);
+  });
+
+  it.each(snippets.filter(({ isThere }) => isThere))("$tool: its command works", async ({ text }) => {
+    const script = text.replaceAll("127.0.0.1:9123", `127.0.0.1:${service.port}`);
+    await run("bash", ["-euc", script], { cwd: checkout, env: { ...process.env, PATH }, timeout: 80_000 });
+  });
+
+  it("exports the contract without files of others", async () => {
+    const output = join(checkout, "exported");
+    const args = ["export", "proto", "--exclude-imports", "--output", output];
+    await run(join(ROOT, "node_modules/.bin/buf"), args, { cwd: checkout });
+    const files = (await readdir(output, { recursive: true })).filter((file) => file.endsWith(".proto"));
+    expect(files.filter((file) => !file.startsWith("ironflow/kv/"))).toEqual([]);
+    expect(files.length).toBeGreaterThan(4);
+  });
+});
