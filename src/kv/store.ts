@@ -194,20 +194,28 @@ export interface WatchOptions {
   readonly keysOnly?: boolean | undefined;
   /** Include the entry that each change replaced, if it is still kept. Default: false. */
   readonly previous?: boolean | undefined;
+  /** End with `revision_compacted` instead of omitting a revision: see `WatchEvent`. Default: false. */
+  readonly everyChange?: boolean | undefined;
   /** The maximum interval between progress events, in milliseconds. Default: no progress events. */
   readonly progressIntervalMs?: number | undefined;
 }
 
-export type WatchEvent =
+/**
+ * `superseded`: how many revisions between the previous event, or the start, and this one were gone before this process could read them.
+ * Absent: none. Their keys are unknown: with filters, it is an upper bound. Revisions that the snapshot or history omits do not count.
+ */
+export type WatchEvent = { readonly superseded?: number } & (
   | { readonly type: "change"; readonly entry: Entry; readonly previous?: Entry | undefined }
   | { readonly type: "snapshot_end"; readonly revision: bigint; readonly bucketCreatedAtMs: number }
-  | { readonly type: "progress"; readonly revision: bigint; readonly timeMs: number };
+  | { readonly type: "progress"; readonly revision: bigint; readonly timeMs: number }
+);
 
 /**
  * A running watch. It can be iterated once. `return()` (or leaving the loop) releases its resources at once, even during a pending
  * `next()`.
  *
- * Events arrive in the order of their revisions, none missed, duplicated or reordered. A watch always ends with an error:
+ * Events arrive in the order of their revisions, none duplicated or reordered. Every revision stored during the watch arrives, unless it was
+ * superseded before this process could read it: the next event has the count (`superseded`). A watch always ends with an error:
  * `bucket_not_found`, `slow_watcher`, `shutting_down`, `revision_compacted` (with the revision to resume from, if there is one), or
  * `canceled` when the scope's signal aborts.
  */

@@ -178,6 +178,7 @@ function watchOptionsOf(request: WatchRequest): WatchOptions {
     ignoreDeletes: request.ignoreDeletes,
     keysOnly: request.keysOnly,
     previous: request.previous,
+    everyChange: request.everyChange,
     progressIntervalMs: millisecondsOf(request.progressInterval, "progress_interval"),
   };
 }

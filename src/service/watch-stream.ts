@@ -44,6 +44,7 @@ function messageOf(event: WatchEvent): WatchResponse {
   if (message === undefined) {
     message = create(WatchResponseSchema);
     message.event = eventMessage(event);
+    message.superseded = BigInt(event.superseded ?? 0);
     messageByEvent.set(event, message);
   }
   return message;

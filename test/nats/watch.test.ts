@@ -84,7 +84,11 @@ describe("a start", () => {
     await bucket.put("a", "2");
     await bucket.delete("b");
     const watcher = await watch(bucket, { start: { revision: 1n } });
-    expect(await read(watcher, 3)).toEqual(["put a=2 @3", "delete b @4", "snapshot_end @4"]);
+    expect(await read(watcher, 3)).toEqual([
+      "put a=2 @3 after 2 superseded",
+      "delete b @4",
+      "snapshot_end @4",
+    ]);
   });
 
   test("at a recent revision shows replaced revisions too, where this copy has seen them", async () => {
@@ -195,6 +199,12 @@ describe("entries that age", () => {
     const watcher = await watch(bucket, { start: { revision: 2n } });
     expect(await read(watcher, 3)).toEqual(["put b=1 @2", "put c=1 @3", "snapshot_end @3"]);
     await bucket.put("b", "2");
+    // This copy of the service has all of it in memory.
+    const lines = ["put b=1 @2", "put c=1 @3", "put b=2 @4", "snapshot_end @4"];
+    expect(await read(watcher, 1)).toEqual(["put b=2 @4"]);
+    expect(await read(await watch(bucket, { start: { revision: 2n } }), 4)).toEqual(lines);
+    await hubs.close();
+    hubs = newHubs(connection);
     await expect(watch(bucket, { start: { revision: 2n } })).rejects.toMatchObject({
       kind: "revision_compacted",
       revision: 4n,

@@ -73,11 +73,12 @@ export async function read(watcher: Watcher, count: number): Promise<string[]> {
 }
 
 export function line(event: WatchEvent): string {
-  if (event.type !== "change") return `${event.type} @${String(event.revision)}`;
+  const gone = event.superseded === undefined ? "" : ` after ${event.superseded} superseded`;
+  if (event.type !== "change") return `${event.type} @${String(event.revision)}${gone}`;
   const { entry, previous } = event;
   const value = entry.operation === "put" ? `=${Buffer.from(entry.value).toString()}` : "";
   const before = previous === undefined ? "" : ` was ${Buffer.from(previous.value).toString()}`;
-  return `${entry.operation} ${entry.key}${value} @${String(entry.revision)}${before}`;
+  return `${entry.operation} ${entry.key}${value} @${String(entry.revision)}${before}${gone}`;
 }
 
 /** A short wait, for what can only be looked at again. */

@@ -9,18 +9,31 @@ import type { KvError } from "./errors.js";
 /** A change of one key, or a key of the snapshot. Its properties are those of the entry after the change; `type` is its operation. */
 export class ChangeEvent extends Entry {
   readonly type: Operation;
-  /** The entry before the change: only with the option `previous`, and if the history still has it. */
+  /** The entry before the change: only with the option `previous`, and if the history or the service's memory still has it. */
   readonly previous: Entry | undefined;
+  /** See {@link Superseded}. */
+  readonly superseded: number;
 
-  constructor(change: WatchResponse_Change) {
+  constructor(change: WatchResponse_Change, superseded: number) {
     super(change.entry ?? create(EntrySchema));
+    this.superseded = superseded;
     this.type = this.operation;
     this.previous = change.previous === undefined ? undefined : new Entry(change.previous);
   }
 }
 
+/** What every event says of the changes before it. */
+interface Superseded {
+  /**
+   * How many revisions of the bucket between the previous event and this one were gone before the service could read them: superseded
+   * while the watch, or the service's connection to its storage, was interrupted. Usually 0. Their keys are not known: with filters, it
+   * is an upper bound. The newest revision of each key is never among them.
+   */
+  readonly superseded: number;
+}
+
 /** The end of the snapshot or history. Emitted once, even if it was empty. */
-export interface SnapshotEndEvent {
+export interface SnapshotEndEvent extends Superseded {
   readonly type: "snapshot_end";
   /** The bucket's revision at the snapshot; 0n if nothing was ever written. */
   readonly revision: bigint;
@@ -29,7 +42,7 @@ export interface SnapshotEndEvent {
 }
 
 /** All changes up to this revision have been emitted. */
-export interface ProgressEvent {
+export interface ProgressEvent extends Superseded {
   readonly type: "progress";
   readonly revision: bigint;
   /** The service's clock. */
@@ -56,8 +69,13 @@ export interface WatchOptions {
   readonly ignoreDeletes?: boolean | undefined;
   /** Emit entries without their values. Default: false. */
   readonly keysOnly?: boolean | undefined;
-  /** Include the entry that each change replaced, if the history still has it. Default: false. */
+  /** Include the entry that each change replaced, if the history or the service's memory still has it. Default: false. */
   readonly previous?: boolean | undefined;
+  /**
+   * Throw KvOutOfRangeError if a revision was superseded before it could be emitted, instead of counting it in `superseded`. With
+   * filters, a revision of any key of the bucket may end the watch. Default: false.
+   */
+  readonly everyChange?: boolean | undefined;
   /** Also emit `snapshot_end` and `progress`. Default: false. */
   readonly marks?: boolean | undefined;
   /**

@@ -35,6 +35,8 @@ export class WatchPosition {
   private bucketCreatedAt: Timestamp | undefined;
   private lastChangeAtMs = 0;
   private hasSnapshotEnd = false;
+  /** Superseded revisions that no event has reported yet. */
+  private superseded = 0;
   private readonly base: Request;
 
   /** Throws KvInvalidArgumentError or TypeError for invalid options. */
@@ -60,6 +62,7 @@ export class WatchPosition {
       ignoreDeletes: options.ignoreDeletes ?? false,
       keysOnly: options.keysOnly ?? false,
       previous: options.previous ?? false,
+      everyChange: options.everyChange ?? false,
       progressInterval: durationOf(
         options.progressIntervalMs ?? DEFAULT_PROGRESS_INTERVAL_MS,
         "progressIntervalMs",
@@ -76,16 +79,37 @@ export class WatchPosition {
       await this.identifyBucket(rpc, signal);
     }
     const request: Request = { ...this.base, startRevision: (this.completeUpTo ?? 0n) + 1n };
+    if (!this.hasSnapshotEnd && !this.startsAtRevision) request.everyChange = false;
     if (this.bucketCreatedAt !== undefined) request.bucketCreatedAt = this.bucketCreatedAt;
     return request;
   }
 
-  /** Advances past a message. Returns the event to emit, if any. */
-  apply(message: WatchResponse): WatchEvent | undefined {
-    const { event } = message;
+  /** Advances past a message. Returns the event to emit, if any; `wantsMarks`: not only changes. */
+  apply(message: WatchResponse, wantsMarks: boolean): WatchEvent | undefined {
+    this.count(message);
+    const event = this.eventOf(message);
+    if (event === undefined || (!wantsMarks && !(event instanceof ChangeEvent))) return undefined;
+    this.superseded = 0;
+    return event;
+  }
+
+  /** A snapshot or history that was interrupted leaves out what was superseded before its end. */
+  private count({ superseded, event }: WatchResponse): void {
+    const isPartOfStart = !this.hasSnapshotEnd && !this.startsAtRevision;
+    if (isPartOfStart || event.case === undefined || superseded === 0n) return;
+    this.superseded += Number(superseded);
+    if (this.options.everyChange !== true) return;
+    throw new KvOutOfRangeError(
+      `${superseded} revisions of the bucket "${this.bucket}" were superseded before they could be emitted; start a new watch from a snapshot.`,
+      { code: "out_of_range", reason: "revision_compacted", bucket: this.bucket },
+    );
+  }
+
+  private eventOf({ event }: WatchResponse): WatchEvent | undefined {
+    const { superseded } = this;
     switch (event.case) {
       case "change": {
-        const change = new ChangeEvent(event.value);
+        const change = new ChangeEvent(event.value, superseded);
         this.advance(change.revision);
         this.lastChangeAtMs = change.createdAt.getTime();
         return change;
@@ -97,16 +121,21 @@ export class WatchPosition {
         // A resumed stream repeats the snapshot's end, which the application has already seen.
         if (this.hasSnapshotEnd) return undefined;
         this.hasSnapshotEnd = true;
-        return { type: "snapshot_end", revision, bucketCreatedAt: dateOf(bucketCreatedAt) };
+        return { type: "snapshot_end", revision, bucketCreatedAt: dateOf(bucketCreatedAt), superseded };
       }
       case "progress": {
         const { revision, time } = event.value;
         this.advance(revision);
-        return { type: "progress", revision, time: dateOf(time) };
+        return { type: "progress", revision, time: dateOf(time), superseded };
       }
       case undefined:
         return undefined;
     }
+  }
+
+  /** Whether every change from the start on is to be emitted, unlike in a snapshot or history. */
+  private get startsAtRevision(): boolean {
+    return this.options.startRevision !== undefined || this.options.start === "now";
   }
 
   private advance(revision: bigint): void {

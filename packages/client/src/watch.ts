@@ -3,7 +3,7 @@ import type { RpcClient } from "./rpc-client.js";
 import { KvError, KvTimeoutError, KvUnavailableError } from "./errors.js";
 import { kvErrorOf } from "./failure.js";
 import { retryDelayMs, sleep } from "./retry.js";
-import { ChangeEvent, type Watch, type WatchEvent, type WatchOptions } from "./watch-events.js";
+import type { Watch, WatchEvent, WatchOptions } from "./watch-events.js";
 import { WatchConnection } from "./watch-connection.js";
 import { DEFAULT_PROGRESS_INTERVAL_MS, WatchPosition } from "./watch-position.js";
 
@@ -63,8 +63,8 @@ async function* run(
           if (message === undefined) break;
           failures = 0;
           isEstablished = true;
-          const event = position.apply(message);
-          if (event instanceof ChangeEvent || (event !== undefined && options.marks === true)) yield event;
+          const event = position.apply(message, options.marks === true);
+          if (event !== undefined) yield event;
           if (isAborted(signal)) return undefined;
         }
         failure = connectionLost("The service ended the watch without an error.", bucket);

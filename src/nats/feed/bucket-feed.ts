@@ -66,6 +66,8 @@ export interface FeedStats {
   readonly silenceMs: number;
   /** How often something may have been missing. */
   readonly restarts: number;
+  /** What the memory of recent changes takes. */
+  readonly recentBytes: number;
 }
 
 /** A follower's place in a feed. */
@@ -84,8 +86,13 @@ export interface Following {
   appliedThrough(sequence: number, scope: CallScope): Promise<void>;
   /** Whether memory has everything that followed this sequence. */
   remembers(sequence: number): boolean;
-  /** Visits what memory has after the sequence, in order. Complete only where it `remembers` it. */
-  replay(after: number, visitor: ReplayVisitor): void;
+  /** Visits what memory has after the sequence, in order; without a gap only where it `remembers` it. Whether the visitor took all. */
+  replay(after: number, visitor: ReplayVisitor): boolean;
+  /**
+   * Reads into memory what the stream still holds after the sequence, where that is not much, so that it `remembers` it. Only where nothing
+   * can be missing without a trace: see feed/resume-rule.ts. Never throws.
+   */
+  recall(sequence: number): Promise<void>;
   /** The message of a sequence, if memory has it. */
   remembered(sequence: number): Change | undefined;
   stats(): FeedStats;

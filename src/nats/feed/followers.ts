@@ -12,6 +12,7 @@ export interface FollowedFeed {
   readonly recent: RecentChanges;
   waitFor(sequence: number, scope: CallScope): Promise<void>;
   check(): Promise<void>;
+  recall(sequence: number): Promise<void>;
   stats(): FeedStats;
 }
 
@@ -41,8 +42,12 @@ class Member implements Following {
     return sequence >= this.feed.recent.floor;
   }
 
-  replay(after: number, visitor: ReplayVisitor): void {
-    this.feed.recent.after(after, visitor);
+  replay(after: number, visitor: ReplayVisitor): boolean {
+    return this.feed.recent.after(after, visitor);
+  }
+
+  recall(sequence: number): Promise<void> {
+    return this.feed.recall(sequence);
   }
 
   remembered(sequence: number): Change | undefined {

@@ -14,6 +14,7 @@ import { FeedSource, type FeedSourceOptions } from "./feed-source.js";
 import { checkMissed, errorOfEnd, showMissing } from "./missing.js";
 import { PendingChanges } from "./pending-changes.js";
 import type { RecentChanges } from "./recent-changes.js";
+import { Recall } from "./recall.js";
 import { type Attempt, retryUntilLive } from "./retries.js";
 import type { Slots } from "./semaphore.js";
 
@@ -40,6 +41,7 @@ export class LiveFeed {
   lastCheckMs = performance.now();
   private readonly at: FeedPosition;
   private readonly source: FeedSource;
+  private readonly memory: Recall;
   private readonly pending = new PendingChanges();
   private createdAs: StreamState | undefined;
   private lastSignMs = performance.now();
@@ -72,6 +74,7 @@ export class LiveFeed {
       onIdle: options.onIdle,
       onOverdue: () => this.receiveOverdue(),
     });
+    this.memory = new Recall(options, this.at.recent, () => this.isLive);
   }
 
   get position(): number {
@@ -152,9 +155,14 @@ export class LiveFeed {
     if (this.recovery !== undefined) await Promise.race([this.recovery, delayed(SETTLE_MS_MAX).over]);
   }
 
+  /** See `Following`. */
+  recall(sequence: number): Promise<void> {
+    return this.memory.extendTo(sequence);
+  }
+
   stats(): FeedStats {
     const silenceMs = this.source.isConsumer ? this.source.silenceMs() : performance.now() - this.lastSignMs;
-    return { lagEvents: this.lag, silenceMs, restarts: this.restarts };
+    return { lagEvents: this.lag, silenceMs, restarts: this.restarts, recentBytes: this.recent.bytesUsed };
   }
 
   /** Ends the feed: followers are told. Resolves when nothing is left on the server. */

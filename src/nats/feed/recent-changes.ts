@@ -15,7 +15,8 @@ type Item = Change | LostRevisions;
 
 /** What is called for each item. */
 export interface ReplayVisitor {
-  change(change: Change): void;
+  /** False: no more. */
+  change(change: Change): boolean;
   lost(lost: LostRevisions): void;
 }
 
@@ -25,6 +26,9 @@ export class RecentChanges {
   private items: Item[] = [];
   private head = 0;
   private bytes = 0;
+  private lostThrough = 0;
+  /** The last change of each key that has one here. */
+  private readonly newest = new Map<string, Change>();
 
   /** `bytesMax`: what the ring may take at present. */
   constructor(private readonly bytesMax: () => number) {}
@@ -35,22 +39,26 @@ export class RecentChanges {
 
   /** Adds what comes next. */
   add(item: Item): void {
-    // Decoded now: undecoded, it would keep all that the socket read with it in memory.
-    if (!isLost(item)) item.entry();
+    if (isLost(item)) this.lostThrough = item.through;
+    else this.addToKey(item);
     this.items.push(item);
     this.bytes += bytesOf(item);
     this.trim();
   }
 
-  /** Adds what comes before the floor, from `from` to the floor without a gap; false where it does not fit. */
-  prepend(from: number, earlier: readonly Item[]): boolean {
-    const bytes = earlier.reduce((sum, item) => sum + bytesOf(item), 0);
-    if (this.bytes + bytes > this.bytesMax()) return false;
+  hasRoomFor(bytes: number): boolean {
+    return this.bytes + bytes <= this.bytesMax();
+  }
+
+  /** Adds what comes before the floor, from `from` to the floor without a gap. What has no room is dropped again. */
+  prepend(from: number, earlier: readonly Item[]): void {
     this.items = [...earlier, ...this.items.slice(this.head)];
     this.head = 0;
-    this.bytes += bytes;
+    this.bytes += earlier.reduce((sum, item) => sum + bytesOf(item), 0);
     this.floor = from - 1;
-    return true;
+    for (const item of earlier.toReversed())
+      if (!isLost(item) && !this.newest.has(item.storedKey)) this.newest.set(item.storedKey, item);
+    this.trim();
   }
 
   /** Drops the oldest items that have no room. */
@@ -61,6 +69,8 @@ export class RecentChanges {
       if (oldest === undefined) break;
       this.floor = endOf(oldest);
       this.bytes -= bytesOf(oldest);
+      if (!isLost(oldest) && this.newest.get(oldest.storedKey) === oldest)
+        this.newest.delete(oldest.storedKey);
     }
     if (this.head >= COMPACT_AT && this.head * 2 >= this.items.length) {
       this.items = this.items.slice(this.head);
@@ -74,22 +84,33 @@ export class RecentChanges {
     this.head = 0;
     this.bytes = 0;
     this.floor = floor;
+    this.newest.clear();
   }
 
-  /** Visits what comes after the sequence, in order. Complete only where `sequence >= floor`. */
-  after(sequence: number, visitor: ReplayVisitor): void {
+  /** Visits what comes after the sequence, in order; without a gap only where `sequence >= floor`. Whether the visitor took all. */
+  after(sequence: number, visitor: ReplayVisitor): boolean {
     for (let index = this.indexOf(sequence + 1); index < this.items.length; index++) {
       const item = this.items[index];
       if (item === undefined) continue;
       if (isLost(item)) visitor.lost(item);
-      else visitor.change(item);
+      else if (!visitor.change(item)) return index + 1 === this.items.length;
     }
+    return true;
   }
 
   /** The change of this sequence, if it is kept. */
   at(sequence: number): Change | undefined {
     const item = this.items[this.indexOf(sequence)];
     return item === undefined || isLost(item) || item.revision !== sequence ? undefined : item;
+  }
+
+  private addToKey(change: Change): void {
+    // Decoded now: undecoded, it would keep all that the socket read with it in memory.
+    change.entry();
+    const before = this.newest.get(change.storedKey)?.revision ?? 0;
+    // The server knows of none where an entry expired: it is gone when its marker is stored.
+    if ((change.replaces ?? 0) === 0 && before > this.lostThrough) change.replaces = before;
+    this.newest.set(change.storedKey, change);
   }
 
   /** The first item that ends at or after the sequence. */

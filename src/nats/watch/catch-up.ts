@@ -16,6 +16,7 @@ import type { Change } from "../read/delivery.js";
 import { coveringSubject } from "../read/covering-subject.js";
 import { type Delay, delayed } from "../feed/delay.js";
 import type { Reader, ReadStart } from "../read/stream-reader.js";
+import { Accounting } from "./accounting.js";
 import type { Source } from "./source.js";
 import type { Watcher } from "./watcher.js";
 
@@ -25,10 +26,10 @@ export interface LiveSide {
   readonly position: number;
   /** Whether memory has every change after this revision that the feed brought. */
   remembers(revision: number): boolean;
-  /** Gives the watcher what memory has after its position. */
-  replay(watcher: Watcher): void;
-  /** The same, and then every change from now on. */
-  goLive(watcher: Watcher): void;
+  /** Gives the watcher what memory has after its position, while there is room. Whether that was all. */
+  replay(watcher: Watcher): boolean;
+  /** The same, and then every change from now on. False: there is no room for all. */
+  goLive(watcher: Watcher): boolean;
 }
 
 export interface CatchUpPlan {
@@ -69,8 +70,7 @@ export class CatchUp {
   private wasAskedAtOnce = false;
   private hasBegun = false;
   private isBroken = false;
-  /** Tombstones up to here are not missed: they were read, or are older than the watch. */
-  private readFrom: number;
+  private readonly accounting: Accounting;
 
   constructor(
     private readonly live: LiveSide,
@@ -81,7 +81,9 @@ export class CatchUp {
     this.subjects = serverSubjects(watcher.filters);
     this.subject = coveringSubject(this.subjects);
     this.inSnapshot = plan.kind === "snapshot";
-    this.readFrom = Math.max(this.inSnapshot ? plan.upTo : watcher.position, plan.compactedTo);
+    const after = plan.kind === "changes" ? watcher.position : plan.upTo;
+    const isUnfiltered = this.subject === ">";
+    this.accounting = new Accounting(watcher, source, isUnfiltered, after, plan.compactedTo);
   }
 
   /** Takes what memory has. True where that is all there is: the watcher is live. False: it has to run. */
@@ -89,14 +91,12 @@ export class CatchUp {
     const { live, watcher, plan } = this;
     if (plan.kind === "changes") {
       if (!live.remembers(watcher.position)) return false;
-      live.replay(watcher);
-      if (watcher.position < plan.upTo) return false;
+      if (!this.replay() || watcher.position < plan.upTo) return false;
     } else if (!plan.isEmpty || !live.remembers(plan.upTo)) {
       return false;
     }
     this.markEnd();
-    live.goLive(watcher);
-    return true;
+    return this.goLive();
   }
 
   /** Runs until the watcher is live or over. Never throws: what goes wrong ends the watcher. */
@@ -139,6 +139,7 @@ export class CatchUp {
     const { watcher, live, source, plan } = this;
     if (!(await this.waitForRoom())) return "again";
     if (this.inSnapshot && !this.wasAskedAtOnce) return this.readAtOnce();
+    if (!this.inSnapshot && live.remembers(watcher.position)) return this.takeMemory();
     const reader = (this.reader ??= await this.openReader());
     if (reader === undefined) return watcher.isOver ? "again" : "away";
     const readUpTo = this.inSnapshot ? plan.upTo : Math.max(plan.upTo, live.position);
@@ -159,21 +160,35 @@ export class CatchUp {
         return "again";
       }
     }
-    if (!this.inSnapshot && !(await this.hasMissedNothing(readUpTo))) return "away";
+    if (!this.inSnapshot && !(await this.accounting.hasRead(readUpTo))) return "away";
     return this.passed(readUpTo) ? "live" : "again";
   }
 
-  /** Throws `revision_compacted` where a tombstone may have gone before the reader came to it. False: the storage did not answer. */
-  private async hasMissedNothing(readUpTo: number): Promise<boolean> {
-    if (this.readFrom >= readUpTo) return true;
-    try {
-      await this.source.checkNotCompacted(this.readFrom);
-    } catch (error) {
-      if (error instanceof KvError && error.kind === "unavailable") return false;
-      throw error;
+  /** Takes from memory what there is room for. */
+  private async takeMemory(): Promise<"again" | "away" | "live"> {
+    this.closeReader();
+    if (!(await this.accounting.hasRead(this.watcher.position))) return "away";
+    if (!this.live.remembers(this.watcher.position)) return "again";
+    this.replay();
+    if (this.watcher.position < this.plan.upTo) {
+      // There was no room, or the feed is not there yet.
+      if (this.watcher.hasRoom()) await this.wait(LAG_RETRY_MS);
+      return "again";
     }
-    this.readFrom = readUpTo;
-    return true;
+    this.markEnd();
+    return this.watcher.hasRoom() && this.goLive() ? "live" : "again";
+  }
+
+  private replay(): boolean {
+    const isComplete = this.live.replay(this.watcher);
+    this.accounting.replayed();
+    return isComplete;
+  }
+
+  private goLive(): boolean {
+    const isLive = this.live.goLive(this.watcher);
+    this.accounting.replayed();
+    return isLive;
   }
 
   /** Gets a small snapshot by one request, or the beginning of a larger one. */
@@ -198,10 +213,7 @@ export class CatchUp {
     if (watcher.isOver) return false;
     this.markEnd();
     watcher.advance(revision);
-    if (watcher.hasRoom() && live.remembers(watcher.position)) {
-      live.goLive(watcher);
-      return true;
-    }
+    if (watcher.hasRoom() && live.remembers(watcher.position) && this.goLive()) return true;
     if (this.inSnapshot) {
       this.inSnapshot = false;
       this.closeReader();
@@ -259,8 +271,10 @@ export class CatchUp {
   private accept(change: Change): void {
     const { watcher, plan } = this;
     const isPastSnapshot = change.revision > plan.upTo;
+    if (!this.inSnapshot) this.accounting.comesTo(Math.min(change.revision, plan.upTo + 1));
     if (isPastSnapshot) this.markEnd();
     if (watcher.isOver || change.revision <= watcher.position || (this.inSnapshot && isPastSnapshot)) return;
+    if (!this.inSnapshot) this.accounting.comesTo(change.revision);
     const isGone = change.isTombstone || change.expiresAtMs(plan.ageMsMax) <= plan.nowMs;
     const isShown = matchesAny(watcher.filters, change.storedKey) && !(this.inSnapshot && isGone);
     if (isShown) watcher.offer(change, this.inSnapshot ? "snapshot" : "reader");

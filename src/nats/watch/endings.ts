@@ -14,6 +14,15 @@ export function compacted(bucket: string, oldestUsable: number): KvError {
   );
 }
 
+/** `count` of the revisions in the range were not seen. */
+export function notEveryChange(bucket: string, from: number, through: number, count: number): KvError {
+  return new KvError(
+    "revision_compacted",
+    `Up to ${count} of the revisions ${from} to ${through} were superseded before they could be sent; watch from the present values, or without every_change.`,
+    { bucket, revision: BigInt(through + 1) },
+  );
+}
+
 export function rolledBack(bucket: string, newest: number): KvError {
   return new KvError(
     "revision_in_future",

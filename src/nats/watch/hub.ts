@@ -40,7 +40,7 @@ export class Hub implements LiveSide {
     const { api, subjectPrefix, limits } = options;
     this.state = new Fresh(() => api.state());
     this.source = new Source(api, subjectPrefix, limits, options.isClustered, options.slots);
-    this.previous = new PreviousEntries(api, subjectPrefix);
+    this.previous = new PreviousEntries(api, subjectPrefix, (revision) => this.feed?.remembered(revision));
     this.started = this.follow();
     this.started.catch(() => undefined);
   }
@@ -83,22 +83,26 @@ export class Hub implements LiveSide {
     return this.feed?.remembers(revision) === true;
   }
 
-  replay(watcher: Watcher): void {
-    this.feed?.replay(watcher.position, {
+  replay(watcher: Watcher): boolean {
+    const isComplete = this.feed?.replay(watcher.position, {
       change: (change) => {
-        if (!change.repeatsDelete && matchesAny(watcher.filters, change.storedKey))
-          watcher.offer(change, "reader");
+        const isShown = !change.repeatsDelete && matchesAny(watcher.filters, change.storedKey);
+        if (isShown) watcher.offer(change, "reader");
+        else watcher.advance(change.revision);
+        return watcher.hasRoom();
       },
-      lost: () => undefined,
+      lost: ({ from, through }) => watcher.passOver(from, through),
     });
-    watcher.advance(this.position);
+    return isComplete === true;
   }
 
-  goLive(watcher: Watcher): void {
-    if (watcher.isOver) return;
+  goLive(watcher: Watcher): boolean {
+    if (watcher.isOver) return true;
+    if (!this.replay(watcher)) return false;
+    watcher.advance(this.position);
     this.catchUps.delete(watcher);
-    this.replay(watcher);
     this.index.add(watcher.filters, watcher);
+    return true;
   }
 
   /** The connection that catch-ups read over is gone. */
@@ -139,7 +143,7 @@ export class Hub implements LiveSide {
       catchingUp: this.catchUps.size,
       queuedEvents,
       queuedBytes,
-      ...(this.feed?.stats() ?? { lagEvents: 0, silenceMs: 0, restarts: 0 }),
+      ...(this.feed?.stats() ?? { lagEvents: 0, silenceMs: 0, restarts: 0, recentBytes: 0 }),
     };
   }
 
@@ -187,6 +191,8 @@ export class Hub implements LiveSide {
     const next = Number(start.revision);
     if (this.remembers(next - 1)) return next - 1;
     await this.source.checkUsable(next, state);
+    // Many watches may resume from about here: what they missed is read once for all.
+    await this.feed?.recall(next - 1);
     return next - 1;
   }
 
@@ -208,8 +214,8 @@ export class Hub implements LiveSide {
       filters,
       ignoreDeletes: options.ignoreDeletes ?? false,
       keysOnly: options.keysOnly ?? false,
-      previousOf:
-        options.previous === true && state.history !== 1 ? (change) => this.previous.of(change) : undefined,
+      previousOf: options.previous === true ? (change) => this.previous.of(change, state.history) : undefined,
+      everyChange: options.everyChange ?? false,
       queueEventsMax: limits.watchQueueEventsMax,
       queueBytesMax: limits.watchQueueBytesMax,
       position,
@@ -256,11 +262,11 @@ export class Hub implements LiveSide {
     watcher.mark({ type: "progress", revision: BigInt(watcher.position), timeMs: Date.now() });
   }
 
-  private passOver({ through, isSuperseded }: LostRevisions): void {
-    if (isSuperseded) return;
+  private passOver({ from, through, isSuperseded }: LostRevisions): void {
     for (const watcher of [...this.watchers]) {
       if (this.catchUps.has(watcher) || watcher.position >= through) continue;
-      watcher.endAfterQueue(compacted(this.bucket, through + 1));
+      if (isSuperseded) watcher.passOver(from, through);
+      else watcher.endAfterQueue(compacted(this.bucket, through + 1));
     }
   }
 

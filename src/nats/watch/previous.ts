@@ -1,4 +1,4 @@
-/** Finds the entries that changes replaced, where the history still has them: for watches that ask for `previous`. */
+/** Finds the entries that changes replaced, in memory or where the history still has them: for watches that ask for `previous`. */
 import type { Entry } from "../../kv/store.js";
 import type { StreamApi } from "../read/stream-api.js";
 import { delayed } from "../feed/delay.js";
@@ -18,13 +18,22 @@ export class PreviousEntries {
   private readonly found = new WeakMap<Change, Promise<Entry | undefined>>();
   private isStopped = false;
 
+  /** `remembered`: the message of a revision, if memory has it. */
   constructor(
     private readonly api: StreamApi,
     private readonly subjectPrefix: string,
+    private readonly remembered: (revision: number) => Change | undefined,
   ) {}
 
-  /** The entry before this change; undefined where there was none or it is gone. While the storage is away, it waits. */
-  of(change: Change): Promise<Entry | undefined> {
+  /**
+   * The entry before this change; undefined where there was none or it is gone. `history`: revisions that the bucket keeps of each key. While
+   * the storage is away, a look-up waits.
+   */
+  of(change: Change, history: number): Entry | undefined | Promise<Entry | undefined> {
+    if (change.replaces === 0) return undefined;
+    const kept = change.replaces === undefined ? undefined : this.remembered(change.replaces);
+    if (kept !== undefined) return kept.entry();
+    if (history === 1) return undefined;
     let found = this.found.get(change);
     if (found === undefined) {
       found = this.find(change);

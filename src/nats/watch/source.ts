@@ -68,6 +68,14 @@ export class Source {
     return next === undefined || next > upTo;
   }
 
+  /** How many of the revisions in a range are not stored any more, at most: some that were just read may be among them. */
+  async missingAtMost(from: number, through: number): Promise<number> {
+    const start = { deliver_policy: "by_start_sequence", opt_start_seq: from };
+    const { pending } = await this.api.probeConsumer(start);
+    const { lastSequence } = await this.api.state();
+    return Math.max(0, Math.min(through - from + 1, lastSequence - from + 1 - pending));
+  }
+
   /** Throws `revision_compacted` where a watch that begins with this revision may miss something. */
   async checkUsable(next: number, state: StreamState): Promise<void> {
     const usable = await missedUpTo(this.api, state, next, undefined);

@@ -2,7 +2,7 @@
 import type { KvError } from "../../kv/errors.js";
 import type { Filter } from "../../kv/filter.js";
 import type { Entry, Watch, WatchEvent } from "../../kv/store.js";
-import { slowWatcher } from "./endings.js";
+import { notEveryChange, slowWatcher } from "./endings.js";
 import { type Change, withoutValue } from "../read/delivery.js";
 
 /** What a watcher wants, and how much may wait for it. */
@@ -11,8 +11,10 @@ export interface WatcherSettings {
   readonly filters: readonly Filter[];
   readonly ignoreDeletes: boolean;
   readonly keysOnly: boolean;
-  /** Finds the entry that a change replaced; undefined where that is not wanted or can't be found. */
-  readonly previousOf: ((change: Change, entry: Entry) => Promise<Entry | undefined>) | undefined;
+  /** Finds the entry that a change replaced, where it is wanted; undefined where it can't be found. */
+  readonly previousOf: ((change: Change) => Entry | undefined | Promise<Entry | undefined>) | undefined;
+  /** Whether the watch ends rather than pass over a revision. */
+  readonly everyChange: boolean;
   readonly queueEventsMax: number;
   readonly queueBytesMax: number;
   /** The position before the first event: every change up to here is not for this watcher, or known to its reader. */
@@ -27,6 +29,8 @@ interface Queued {
   readonly bytes: number;
   waiting: boolean;
 }
+
+type ChangeEvent = WatchEvent & { type: "change" };
 
 type Reader = { resolve(result: IteratorResult<WatchEvent>): void; reject(error: unknown): void };
 
@@ -45,6 +49,8 @@ export class Watcher implements Watch {
   private bytes = 0;
   private readers: Reader[] = [];
   private roomWaiter: (() => void) | undefined;
+  /** Revisions that were passed over since the last event. */
+  private passedOver = 0;
   private isEnded = false;
   /** Thrown when the queue is empty. */
   private lastWord: KvError | undefined;
@@ -113,8 +119,26 @@ export class Watcher implements Watch {
     }
     this.position = change.revision;
     const { previousOf } = this.settings;
-    if (previousOf === undefined || from === "snapshot") this.push(event, bytes);
-    else this.pushWithPrevious(event, bytes, previousOf(change, entry));
+    const previous = from === "snapshot" ? undefined : previousOf?.(change);
+    if (previous === undefined) this.push(this.counted(event), bytes);
+    else if (previous instanceof Promise) this.pushWithPrevious(this.counted(event), bytes, previous);
+    else this.push(this.counted(this.withPrevious(event, previous)), bytes);
+  }
+
+  /** The revisions from one to another are gone, whatever their keys were: the next event says how many. */
+  passOver(from: number, through: number): void {
+    const first = Math.max(from, this.position + 1);
+    if (through < first) return;
+    this.position = through;
+    this.countPassedOver(first, through, through - first + 1);
+  }
+
+  /** The same of a range in which `count` of them may be gone, the position being past it. */
+  countPassedOver(from: number, through: number, count: number): void {
+    if (this.isEnded || count === 0) return;
+    this.passedOver += count;
+    if (this.settings.everyChange)
+      this.endAfterQueue(notEveryChange(this.settings.bucket, from, through, count));
   }
 
   /** Nothing up to this revision is missing: moves the position without an event. */
@@ -132,12 +156,14 @@ export class Watcher implements Watch {
       this.queuedEvents > 0 &&
       this.queue !== undefined
     ) {
-      if (eventOf(last).type === "progress") {
-        this.queue[this.queue.length - 1] = event;
+      const replaced = eventOf(last);
+      if (replaced.type === "progress") {
+        this.passedOver += replaced.superseded ?? 0;
+        this.queue[this.queue.length - 1] = this.counted(event);
         return;
       }
     }
-    this.push(event, 0);
+    this.push(this.counted(event), 0);
   }
 
   /** Resolves when there is room for what a catch-up reads next, or the watch is over. */
@@ -191,6 +217,18 @@ export class Watcher implements Watch {
     return BigInt(next);
   }
 
+  /** The event, with the number of revisions that were passed over before it. Others share the event that comes in. */
+  private counted<Event extends WatchEvent>(event: Event): Event {
+    if (this.passedOver === 0) return event;
+    const superseded = this.passedOver;
+    this.passedOver = 0;
+    return { ...event, superseded };
+  }
+
+  private withPrevious(event: ChangeEvent, previous: Entry): ChangeEvent {
+    return { ...event, previous: this.settings.keysOnly ? withoutValue(previous) : previous };
+  }
+
   private push(event: WatchEvent, bytes: number): void {
     if (this.queuedEvents === 0) {
       const reader = this.readers.shift();
@@ -203,20 +241,13 @@ export class Watcher implements Watch {
     this.bytes += bytes;
   }
 
-  private pushWithPrevious(
-    event: WatchEvent & { type: "change" },
-    bytes: number,
-    lookup: Promise<Entry | undefined>,
-  ): void {
+  private pushWithPrevious(event: ChangeEvent, bytes: number, lookup: Promise<Entry | undefined>): void {
     const queued: Queued = { event, bytes, waiting: true };
     (this.queue ??= []).push(queued);
     this.bytes += bytes;
     void lookup.then((previous) => {
       queued.waiting = false;
-      if (previous !== undefined) {
-        const shown = this.settings.keysOnly ? withoutValue(previous) : previous;
-        queued.event = { type: "change", entry: event.entry, previous: shown };
-      }
+      if (previous !== undefined) queued.event = this.withPrevious(event, previous);
       this.serveReaders();
     });
   }

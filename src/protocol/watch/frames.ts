@@ -25,18 +25,36 @@ export class Frame {
 /** Watchers of a bucket share event objects, so each event is encoded once. */
 const frameByEvent = new WeakMap<WatchResponse, Frame>();
 
-/** The frame of an event; undefined if the client did not request such events. */
-export function frameOf(event: WatchResponse, bucket: string, wantsSnapshotEnd: boolean): Frame | undefined {
-  if (event.event.case === "snapshotEnd" && !wantsSnapshotEnd) return undefined;
-  const known = frameByEvent.get(event);
-  if (known !== undefined) return known;
-  const frame = encode(event, bucket);
-  if (frame !== undefined) frameByEvent.set(event, frame);
-  return frame;
+/** The frames of one watch. */
+export class FrameEncoder {
+  /** Superseded revisions that an event without a frame counted. */
+  private superseded = 0n;
+
+  constructor(
+    private readonly bucket: string,
+    private readonly wantsSnapshotEnd: boolean,
+  ) {}
+
+  /** The frame of an event; undefined if the client did not request such events. */
+  frameOf(event: WatchResponse): Frame | undefined {
+    const superseded = this.superseded + event.superseded;
+    if (event.event.case === "snapshotEnd" && !this.wantsSnapshotEnd) {
+      this.superseded = superseded;
+      return undefined;
+    }
+    this.superseded = 0n;
+    if (superseded > 0n) return encode(event, this.bucket, superseded);
+    const known = frameByEvent.get(event);
+    if (known !== undefined) return known;
+    const frame = encode(event, this.bucket, 0n);
+    if (frame !== undefined) frameByEvent.set(event, frame);
+    return frame;
+  }
 }
 
-function encode(event: WatchResponse, bucket: string): Frame | undefined {
+function encode(event: WatchResponse, bucket: string, superseded: bigint): Frame | undefined {
   const { event: what } = event;
+  const gone = superseded === 0n ? "" : `,"superseded":${superseded}`;
   // A bucket's name needs no escapes in JSON.
   switch (what.case) {
     case "change": {
@@ -44,7 +62,7 @@ function encode(event: WatchResponse, bucket: string): Frame | undefined {
       if (entry === undefined) return undefined;
       const before = previous === undefined ? "" : `,"previous":{${stateOf(previous)}}`;
       return new Frame(
-        `{"type":"kv_update","key":${JSON.stringify(entry.key)},${stateOf(entry)},"bucket":"${bucket}"${before}}`,
+        `{"type":"kv_update","key":${JSON.stringify(entry.key)},${stateOf(entry)},"bucket":"${bucket}"${before}${gone}}`,
         entry.revision,
       );
     }
@@ -53,14 +71,17 @@ function encode(event: WatchResponse, bucket: string): Frame | undefined {
       const createdAt =
         bucketCreatedAt === undefined ? "" : `,"bucket_created_at":"${writeTime(bucketCreatedAt)}"`;
       return new Frame(
-        `{"type":"snapshot_end","revision":${revision},"bucket":"${bucket}"${createdAt}}`,
+        `{"type":"snapshot_end","revision":${revision},"bucket":"${bucket}"${createdAt}${gone}}`,
         revision,
       );
     }
     case "progress": {
       const { revision, time } = what.value;
       const at = time === undefined ? "" : `,"time":"${writeTime(time)}"`;
-      return new Frame(`{"type":"progress","revision":${revision},"bucket":"${bucket}"${at}}`, revision);
+      return new Frame(
+        `{"type":"progress","revision":${revision},"bucket":"${bucket}"${at}${gone}}`,
+        revision,
+      );
     }
     case undefined:
       return undefined;

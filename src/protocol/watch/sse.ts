@@ -13,7 +13,7 @@ import { badRequest, refusalOf } from "../rest/errors.js";
 import type { FaultLog } from "../rest/handler.js";
 import type { Endpoint } from "../rest/routes.js";
 import { withCommonFields } from "../send.js";
-import { bucketOfWatch, errorFrame, frameOf } from "./frames.js";
+import { bucketOfWatch, errorFrame, FrameEncoder } from "./frames.js";
 
 /** Buffered events are flushed at this length. */
 const BATCH_CHARS_MAX = 65_536;
@@ -96,13 +96,12 @@ class EventStream {
   }
 
   private async pump(): Promise<void> {
-    const bucket = bucketOfWatch(this.call);
-    const wantsSnapshotEnd = this.call.options.snapshotEnd === true;
+    const encoder = new FrameEncoder(bucketOfWatch(this.call), this.call.options.snapshotEnd === true);
     while (!this.isClosed) {
       if (this.isBlocked) await new Promise<void>((resolve) => (this.unblock = resolve));
       const result = await this.events.next();
       if (result.done === true) return;
-      const frame = frameOf(result.value, bucket, wantsSnapshotEnd);
+      const frame = encoder.frameOf(result.value);
       if (frame !== undefined) this.write(`id: ${frame.revision}\ndata: ${frame.json}\n\n`);
     }
   }

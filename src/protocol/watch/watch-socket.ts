@@ -9,7 +9,7 @@ import { REQUEST_ID_HEADER } from "../request-id.js";
 import type { HttpCall } from "../rest/call.js";
 import { refusalOf } from "../rest/errors.js";
 import type { FaultLog } from "../rest/handler.js";
-import { bucketOfWatch, errorFrame, frameOf } from "./frames.js";
+import { bucketOfWatch, errorFrame, FrameEncoder } from "./frames.js";
 
 /** Close codes by the error's code (RFC 6455 section 7.4.1; 1013, "try again later", is in its IANA registry). */
 const CLOSE_CODES: Readonly<Record<string, number>> = {
@@ -72,8 +72,7 @@ export class WatchSocket {
 
   /** Pulls the next event only when the client has room for it. A slow client's backlog stays in the watch's bounded queue. */
   private async pump(): Promise<void> {
-    const bucket = bucketOfWatch(this.call);
-    const wantsSnapshotEnd = this.call.options.snapshotEnd === true;
+    const encoder = new FrameEncoder(bucketOfWatch(this.call), this.call.options.snapshotEnd === true);
     while (!this.isClosed) {
       if (this.connection.writableNeedDrain) {
         await new Promise<void>((resolve) => (this.unblock = resolve));
@@ -82,7 +81,7 @@ export class WatchSocket {
       }
       const result = await this.events.next();
       if (result.done === true) return;
-      const frame = frameOf(result.value, bucket, wantsSnapshotEnd);
+      const frame = encoder.frameOf(result.value);
       if (frame !== undefined) this.send(frame.bytes);
     }
   }
