@@ -248,6 +248,8 @@ function watchTarget(api: string, request: any): string {
   parameters.set("snapshot_end", "true");
   if (request.ignoreDeletes) parameters.set("ignore_deletes", "true");
   if (request.keysOnly) parameters.set("keys_only", "true");
+  if (request.previous) parameters.set("previous", "true");
+  if (request.everyChange) parameters.set("every_change", "true");
   return `${api}/${encodeURIComponent(request.bucket)}/watch?${parameters.toString()}`;
 }
 
@@ -315,12 +317,14 @@ async function* responses<O extends DescMessage>(
   frames: AsyncGenerator<any>,
 ): AsyncGenerator<MessageShape<O>> {
   for await (const frame of frames) {
+    const superseded = BigInt(frame.superseded ?? 0);
     if (frame.type === "kv_update") {
-      yield create(output, { event: { case: "change", value: { entry: entryOf(frame) } } } as any);
+      const previous = frame.previous === undefined ? {} : { previous: entryOf(frame.previous) };
+      const value = { entry: entryOf(frame), ...previous };
+      yield create(output, { event: { case: "change", value }, superseded } as any);
     } else if (frame.type === "snapshot_end") {
-      yield create(output, {
-        event: { case: "snapshotEnd", value: { revision: BigInt(frame.revision) } },
-      } as any);
+      const value = { revision: BigInt(frame.revision) };
+      yield create(output, { event: { case: "snapshotEnd", value }, superseded } as any);
     } else {
       throw new Error(frame.message);
     }

@@ -6,7 +6,7 @@ import { WatchRequest_Start as Start } from "../../gen/ironflow/kv/v1/key_value_
 import { serviceTest } from "../support/fixtures.js";
 import { freshName } from "../support/service.js";
 import { ALL_DOORS } from "./doors.js";
-import { bytes, clientsOf, line, refusal } from "./support.js";
+import { bytes, clientsOf, line, refusal, text } from "./support.js";
 
 const withService = serviceTest();
 
@@ -84,6 +84,52 @@ describe.each(ALL_DOORS)("watch over $name", (door) => {
     expect(await watch.next(3)).toEqual(["put k=2 @2", "put k=3 @3", "end @3"]);
     await put("k", "4");
     expect(await watch.next(1)).toEqual(["put k=4 @4"]);
+    await watch.leave();
+  });
+
+  it("sends every put of a busy key, with the entry before it, where the bucket keeps no history", async ({
+    setUp,
+  }) => {
+    const { kv, bucket, put } = await setUp(1);
+    const iterator = kv.watch({ bucket, previous: true })[Symbol.asyncIterator]();
+    await iterator.next();
+    await Promise.all(Array.from({ length: 50 }, (_, n) => put("hot", String(n))));
+    const values = new Map<bigint, string>();
+    for (let revision = 1n; revision <= 50n; revision++) {
+      const { value } = (await iterator.next()) as { value: WatchResponse };
+      expect(line(value)).toMatch(new RegExp(`^put hot=\\d+ @${revision}$`));
+      expect(value.superseded).toBe(0n);
+      if (value.event.case !== "change") continue;
+      const { entry, previous } = value.event.value;
+      values.set(revision, text(entry?.value));
+      expect(previous === undefined ? undefined : text(previous.value)).toBe(values.get(revision - 1n));
+    }
+    await iterator.return?.();
+  });
+
+  it("counts what was superseded before this copy of the service read it", async ({ setUp }) => {
+    const { kv, bucket, put } = await setUp(1);
+    for (const value of ["1", "2", "3"]) await put("k", value);
+    await put("other", "4");
+    const seen: [string, bigint][] = [];
+    for await (const event of kv.watch({ bucket, startRevision: 2n })) {
+      seen.push([line(event), event.superseded]);
+      if (event.event.case === "snapshotEnd") break;
+    }
+    expect(seen).toEqual([
+      ["put k=3 @3", 1n],
+      ["put other=4 @4", 0n],
+      ["end @4", 0n],
+    ]);
+  });
+
+  it("ends rather than pass over a superseded revision when asked", async ({ setUp }) => {
+    const { kv, bucket, put } = await setUp(1);
+    for (const value of ["1", "2"]) await put("k", value);
+    const first = firstOf(kv.watch({ bucket, startRevision: 1n, everyChange: true }));
+    await expect(first).rejects.toThrow("superseded before they could be sent");
+    const watch = reader(kv.watch({ bucket, startRevision: 2n, everyChange: true }));
+    expect(await watch.next(2)).toEqual(["put k=2 @2", "end @2"]);
     await watch.leave();
   });
 

@@ -64,6 +64,7 @@ describe("what a watch gives", () => {
       type: "snapshot_end",
       revision: 0n,
       bucketCreatedAt: info.createdAt,
+      superseded: 0,
     });
     await watch.return();
   });

@@ -53,6 +53,7 @@ const NEXT_PAGE = described(
 /** The schemas that forms refer to by name. */
 export function formSchemas(describe: Describe): Record<string, Json> {
   const field = (name: string, schema: Json): Json => described(schema, describe(`ironflow.kv.v1.${name}`));
+  const superseded = field("WatchResponse.superseded", COUNT);
   const settings = {
     description: field("CreateBucketRequest.description", TEXT),
     ttl_seconds: described(
@@ -133,17 +134,32 @@ export function formSchemas(describe: Describe): Record<string, Json> {
     WatchFrame: {
       description: "A frame of a watch, the same over WebSocket and SSE. An error is the last frame.",
       oneOf: [
-        objectOf({
-          type: { const: "kv_update" },
-          key: TEXT,
-          value: described(BASE64, "The value's bytes in base64; empty for deletes."),
-          revision: COUNT,
-          operation: { type: "string", enum: ["put", "delete"] },
-          bucket: TEXT,
-        }),
+        objectOf(
+          {
+            type: { const: "kv_update" },
+            key: TEXT,
+            value: described(BASE64, "The value's bytes in base64; empty for deletes."),
+            revision: COUNT,
+            operation: { type: "string", enum: ["put", "delete"] },
+            bucket: TEXT,
+            superseded,
+          },
+          ["superseded"],
+        ),
         objectOf({ type: { const: "error" }, message: TEXT }),
-        objectOf({ type: { const: "snapshot_end" }, revision: COUNT, bucket: TEXT, bucket_created_at: TIME }),
-        objectOf({ type: { const: "progress" }, revision: COUNT, bucket: TEXT, time: TIME }),
+        objectOf(
+          {
+            type: { const: "snapshot_end" },
+            revision: COUNT,
+            bucket: TEXT,
+            bucket_created_at: TIME,
+            superseded,
+          },
+          ["superseded"],
+        ),
+        objectOf({ type: { const: "progress" }, revision: COUNT, bucket: TEXT, time: TIME, superseded }, [
+          "superseded",
+        ]),
       ],
     },
   };
