@@ -210,7 +210,7 @@ async function connectAuth(
   });
   if (auth.needsNoKey && !isLoopback(config.host)) {
     log.warn(
-      "there is no API key, and ALLOW_ANONYMOUS is set: anyone who reaches this address may do everything",
+      "no API key is set and ALLOW_ANONYMOUS is true: anyone who can reach this address has full access",
     );
   }
   return auth;

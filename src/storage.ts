@@ -148,10 +148,10 @@ function durabilityOf(config: Config, isOutside: boolean, serverVersion: string)
 }
 
 function unknownSentence(replicas: number): string {
-  const what = "whether the server at NATS_URL syncs each write to disk can't be seen from here";
+  const what = "the service cannot tell whether the server at NATS_URL syncs each write to disk";
   const who =
     replicas === 1
-      ? "a power failure may lose acknowledged writes, of which REPLICAS=1 keeps no other copy"
-      : "a power failure of most of its cluster at once may lose acknowledged writes";
+      ? "a power failure may lose acknowledged writes, and REPLICAS=1 keeps no other copy"
+      : "a simultaneous power failure of most of its cluster may lose acknowledged writes";
   return `${what}: unless its sync_interval is always, ${who}`;
 }

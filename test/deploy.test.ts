@@ -214,7 +214,7 @@ describe("deploy/kubernetes", () => {
       expect(from.name).toBe("ironflow-kv");
       expect(Object.keys(secret)).toContain(from.key);
     }
-    expect(() => configOf(secret)).toThrow("IRONFLOW_API_KEY takes 16 to 256 printable ASCII characters");
+    expect(() => configOf(secret)).toThrow("IRONFLOW_API_KEY must be 16 to 256 printable ASCII characters");
   });
 
   it("selects pods and ports that there are", () => {

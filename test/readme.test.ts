@@ -77,7 +77,7 @@ describe("npm start", () => {
       ["--host", "0.0.0.0"],
       /^ironflow-kv: HOST is 0\.0\.0\.0, which other machines can reach, and no API key is set; .*\n$/,
     ],
-    [["--tls-cert", "x"], /^ironflow-kv: TLS_CERT and TLS_KEY go together; set both or none\.\n$/],
+    [["--tls-cert", "x"], /^ironflow-kv: Only one of TLS_CERT and TLS_KEY is set; set both or neither\.\n$/],
     [["--no-such-setting", "1"], /unknown option/],
   ])("stops with one line and code 2 for %j", async (flags, line) => {
     const failure = await run(process.execPath, ["dist/src/main.js", "serve", ...flags], { cwd: ROOT }).then(

@@ -1,7 +1,8 @@
-// The same service as stock connect-node serves it: its adapter on Node's own HTTP/2 server, before our handlers and our store.
-import { createServer } from "node:http2";
+// The same service as the Connect library serves it on Node's own HTTP/2 server, before our handlers and our store.
+import { createServer } from "node:net";
 import { pino } from "pino";
 import { loadConfig } from "../../dist/src/config/config.js";
+import { NodeHttp2 } from "../../dist/src/listener/http2/node-http2.js";
 import { createJetStreamStore } from "../../dist/src/nats/store.js";
 import { Feeds } from "../../dist/src/nats/feed/feeds.js";
 import { WatchHubs } from "../../dist/src/nats/watch/hubs.js";
@@ -25,10 +26,7 @@ const registry = createRegistry({
   health: new Health(() => Promise.resolve()),
   reflection: false,
 });
-const server = createServer(
-  { settings: { maxConcurrentStreams: 1000 } },
-  createConnectAdapter({ registry, limits, log }),
-);
-// As our own streams have it: calls ask their connection who is there.
-server.prependListener("stream", (stream) => (stream.connection = stream.session));
+const handle = createStockAdapter({ registry, limits, log });
+const http2 = new NodeHttp2({ limits, handler: { handle }, onFault: (error) => log.error(error) });
+const server = createServer({ noDelay: true }, (socket) => http2.accept(socket));
 server.listen(0, "127.0.0.1", () => console.log(server.address().port));

@@ -6,19 +6,21 @@ import { ConfigError } from "./setting.js";
 /** Throws ConfigError for settings that contradict each other. */
 export function checkConsistency(config: Config): void {
   if ((config.tlsCert === undefined) !== (config.tlsKey === undefined)) {
-    throw new ConfigError("TLS_CERT and TLS_KEY go together; set both or none.");
+    throw new ConfigError("Only one of TLS_CERT and TLS_KEY is set; set both or neither.");
   }
   if (config.tlsClientCa !== undefined && config.tlsCert === undefined) {
-    throw new ConfigError("TLS_CLIENT_CA is for a port that speaks TLS; set TLS_CERT and TLS_KEY too.");
+    throw new ConfigError("TLS_CLIENT_CA is set without TLS; set TLS_CERT and TLS_KEY too.");
   }
   if (config.tlsClientScopes !== undefined && config.tlsClientCa === undefined) {
-    throw new ConfigError("TLS_CLIENT_SCOPES is about certificates that TLS_CLIENT_CA signs; set that too.");
+    throw new ConfigError("TLS_CLIENT_SCOPES is set without TLS_CLIENT_CA; set TLS_CLIENT_CA too.");
   }
   if (config.natsCreds !== undefined && config.natsUrl === undefined) {
-    throw new ConfigError("NATS_CREDS is for an outside server; set NATS_URL too.");
+    throw new ConfigError("NATS_CREDS is set without NATS_URL; set NATS_URL too.");
   }
   if (config.natsUrl === undefined && config.replicas !== 1) {
-    throw new ConfigError("REPLICAS needs a NATS cluster; set NATS_URL, or leave it at 1.");
+    throw new ConfigError(
+      `REPLICAS is ${config.replicas} without NATS_URL; set NATS_URL to a NATS cluster, or REPLICAS to 1.`,
+    );
   }
   if (config.replicas % 2 === 0)
     throw new ConfigError(`REPLICAS is ${config.replicas}; it must be 1, 3 or 5.`);

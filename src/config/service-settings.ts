@@ -171,7 +171,7 @@ export const SERVICE_SETTINGS = {
 
 function parseApiKey(value: string): string {
   if (!/^[\x21-\x7e]{16,256}$/.test(value))
-    throw new Error("takes 16 to 256 printable ASCII characters without spaces.");
+    throw new Error("must be 16 to 256 printable ASCII characters without spaces.");
   return value;
 }
 

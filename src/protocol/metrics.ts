@@ -50,6 +50,6 @@ function checkAccess({ headers }: Exchange, access: MetricsOptions["access"]): v
   if (caller === undefined || caller.may("admin", "*")) return;
   throw new KvError(
     "permission_denied",
-    "This API key may not read the metrics; that takes the scope admin on *.",
+    "This API key may not read the metrics; that requires the scope admin on *.",
   );
 }

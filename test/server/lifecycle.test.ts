@@ -181,7 +181,7 @@ describe.runIf(process.platform === "linux")("the service", () => {
     const service = await start();
     const before = childServers();
     await expect(startTestService({ port: String(service.port) })).rejects.toThrow(
-      /^Port \d+ of 127\.0\.0\.1 is in use; set PORT to another/,
+      /^Port \d+ of 127\.0\.0\.1 is in use; set PORT to another port/,
     );
     expect(childServers()).toEqual(before);
   });
