@@ -25,6 +25,9 @@ import { WrittenRevisions } from "./index/written-revisions.js";
 import { MessageReader, storedMessageBytesMax } from "./client/message-reader.js";
 import { ReadCache } from "./read/read-cache.js";
 import { Requests } from "./client/requests.js";
+import { RestartCheck } from "./buckets/restart-check.js";
+import { checkedStore } from "./checked-store.js";
+import { Survivors } from "./buckets/survivors.js";
 import { storeSizes } from "./streams/store-sizes.js";
 import { Writer } from "./write/writer.js";
 
@@ -105,8 +108,12 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
   const entries = new Entries({ reader, expiry, cache });
   const edit = buckets.edit.bind(buckets);
   const byteLimits = new ByteLimits({ requests: bulkRequests, limits, edit });
+  const survivors = new Survivors(bulkRequests, bulkReader, limits, options.replicas ?? 1);
   const compaction = new Compaction({
-    ...{ requests: bulkRequests, reader: bulkReader, limits, log: options.log, edit, byteLimits },
+    ...{ requests: bulkRequests, reader: bulkReader, limits, log: options.log, edit, byteLimits, survivors },
+  });
+  const restartCheck = new RestartCheck({
+    ...{ requests: bulkRequests, survivors, messageBytesMax, log: options.log },
   });
   compaction.start();
   const quota = new BucketQuota({ requests, reader, facts, compaction, byteLimits });
@@ -128,7 +135,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     written?.note(bucket, before, revisionOf(result));
     return result;
   };
-  return {
+  const store: Store = {
     createBucket: (config, scope, createdBy) => buckets.create(config, scope, createdBy),
     getBucket: (bucket, scope) => buckets.get(bucket, scope),
     listBuckets: (page, scope, shows) => buckets.list(page, scope, shows),
@@ -181,4 +188,5 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
       bulkRequests.close();
     },
   };
+  return checkedStore(store, restartCheck);
 }

@@ -23,7 +23,8 @@ import type { Requests } from "../client/requests.js";
 import { Unanswered } from "../client/unanswered.js";
 import { keepsTombstones, withCompactedTo } from "../streams/stream-config.js";
 import { streamsOf } from "../streams/stream-pages.js";
-import { deliveredTo, removeTombstones, scanTombstones, type Tombstone } from "./tombstones.js";
+import { type Survivors, type SurvivorsMark, survivorsMark, withSurvivorsMark } from "./survivors.js";
+import { deliveredTo, removeTombstones, scanMessages, scanTombstones, type Tombstone } from "./tombstones.js";
 
 export interface CompactionOptions {
   readonly requests: Requests;
@@ -33,6 +34,7 @@ export interface CompactionOptions {
   /** Changes the configuration of a bucket's stream. */
   readonly edit: (place: Place, edit: BucketEdit, scope: CallScope) => Promise<StreamInfo>;
   readonly byteLimits: ByteLimits;
+  readonly survivors: Survivors;
 }
 
 /** What a pass is for: `age`, what is older than the retention; `room`, until the bucket is not full; `all`. */
@@ -55,6 +57,8 @@ const SWEEP_INTERVAL_MS_MAX = 60_000;
 const SWEEP_INTERVAL_MS_MIN = 1_000;
 /** After a pass that found nothing, a full bucket is looked at again when it was written to, or held back, and after this time. */
 const FUTILE_MS = 1_000;
+/** Time between compactions by age, in times of what recording the survivors took. */
+const RECORD_PAUSE_FACTOR = 50;
 /** Buckets of which something is remembered. */
 const BUCKETS_MAX = 10_000;
 const NANOS_PER_MS = 1_000_000;
@@ -68,6 +72,8 @@ export class Compaction {
   private readonly passes = new Map<string, Promise<Pass>>();
   /** By stream: its state when there was nothing to compact. */
   private readonly futile = new Map<string, { readonly state: string; readonly untilMs: number }>();
+  /** By stream: when old tombstones may be compacted again, as recording a large bucket takes long. */
+  private readonly notBeforeMs = new Map<string, number>();
   private timer: NodeJS.Timeout | undefined;
   private isStopped = false;
 
@@ -137,6 +143,7 @@ export class Compaction {
     const expireFirst = ageMs > 0 && ageMs <= retentionMs && !keepsTombstones(info.config);
     const isClean = (this.cleanTo.get(cleanName(info)) ?? 0) >= info.state.last_seq;
     if (expireFirst || retentionMs === Infinity || isClean || info.state.messages === 0) return;
+    if (performance.now() < (this.notBeforeMs.get(place.stream) ?? 0)) return;
     await this.alone(place, () => this.pass(place, "age", ownScope()));
   }
 
@@ -160,6 +167,7 @@ export class Compaction {
     };
     if (range.from > info.state.last_seq) return { removed: 0, isHeldBack: false };
     let removed = 0;
+    let recordedTo = 0;
     let isHeldBack = false;
     await scanTombstones(
       requests,
@@ -174,6 +182,8 @@ export class Compaction {
           const chunk = found.slice(at, at + atOnce);
           const last = chunk.at(-1) as Tombstone;
           const { ready, heldBack } = await this.prepare(place, chunk, last.sequence, nowMs, scope);
+          if (last.sequence > recordedTo && ready.length > 0)
+            recordedTo = await this.recordSurvivors(place, scope);
           removed += await this.remove(place, info, ready, scope);
           isHeldBack = heldBack !== undefined;
           this.cleanTo.set(name, heldBack === undefined ? last.sequence : heldBack - 1);
@@ -206,6 +216,37 @@ export class Compaction {
       ready: tombstones.filter(isReady),
       heldBack: tombstones.find((tombstone) => !isReady(tombstone))?.sequence,
     };
+  }
+
+  /** Records what is stored, so that a restart of the storage can't bring back what the tombstones hide. Returns up to which sequence. */
+  private async recordSurvivors(place: Place, scope: CallScope): Promise<number> {
+    const { requests, limits, survivors, edit } = this.options;
+    const startMs = performance.now();
+    const info = await existing(requests, place, scope);
+    const upTo = info.state.last_seq;
+    const sequences: number[] = [];
+    const onMessage = ({ revision }: { readonly revision: number }): boolean => {
+      if (revision <= upTo) sequences.push(revision);
+      return revision < upTo;
+    };
+    const bytesMax = storedMessageBytesMax(limits);
+    await scanMessages(requests, place, subjectPrefix(place.bucket), 1, bytesMax, scope, onMessage);
+    const mark = await survivors.save(place, sequences, upTo, serverTimeMs(info), scope);
+    let other: SurvivorsMark | undefined;
+    const change: BucketEdit = ({ config }) => {
+      const current = survivorsMark(config);
+      if (current?.id !== mark.id) other = current;
+      return withSurvivorsMark(config, mark);
+    };
+    await edit(place, change, scope);
+    const unused = other !== undefined && other.upTo >= upTo ? mark : other;
+    if (unused !== undefined) await survivors.drop(place, unused, scope).catch(() => undefined);
+    if (this.notBeforeMs.size >= BUCKETS_MAX) this.notBeforeMs.clear();
+    this.notBeforeMs.set(
+      place.stream,
+      performance.now() + RECORD_PAUSE_FACTOR * (performance.now() - startMs),
+    );
+    return upTo;
   }
 
   private async remove(

@@ -7,6 +7,7 @@ import { operationOf } from "../streams/records.js";
 import type { Requests } from "../client/requests.js";
 import { PAGE_BYTES_MAX } from "../streams/stream-pages.js";
 import { StreamApi } from "../read/stream-api.js";
+import type { Change } from "../read/delivery.js";
 import { Reader, READER_DESCRIPTION } from "../read/stream-reader.js";
 
 export interface Tombstone {
@@ -29,8 +30,39 @@ const PULL_BYTES = 1_048_576;
 const PURGES_AT_ONCE = 16;
 
 /**
- * Reads headers in the order of sequences and calls `onChunk` with the tombstones of each part, also where it has none, and how far it is.
- * Ends where that returns false. Throws `KvError`.
+ * Reads headers in the order of sequences. Ends where `onMessage` returns false, or `onPull`, which is called after each part. Throws
+ * `KvError`.
+ */
+export async function scanMessages(
+  requests: Requests,
+  place: Place,
+  subjectPrefix: string,
+  from: number,
+  messageBytesMax: number,
+  scope: CallScope,
+  onMessage: (change: Change) => boolean,
+  onPull: () => Promise<boolean> = () => Promise.resolve(true),
+): Promise<void> {
+  const api = new StreamApi(requests, place.bucket, place.stream, messageBytesMax);
+  const options = { start: { sequence: from }, bytesMax: PULL_BYTES, headersOnly: true, scope };
+  const reader = await Reader.open(api, subjectPrefix, ">", options);
+  try {
+    const scan = { isOver: false };
+    for (;;) {
+      const result = await reader.pull(PULL_MESSAGES, (change) => {
+        scan.isOver ||= !onMessage(change);
+      });
+      if (result === "lost") throw unavailable({ bucket: place.bucket });
+      if (!(await onPull()) || result === "end" || scan.isOver) return;
+    }
+  } finally {
+    await reader.close();
+  }
+}
+
+/**
+ * Calls `onChunk` with the tombstones of each part of the stream, also where it has none, and how far it is. Ends where that returns
+ * false. Throws `KvError`.
  */
 export async function scanTombstones(
   requests: Requests,
@@ -41,31 +73,21 @@ export async function scanTombstones(
   scope: CallScope,
   onChunk: (tombstones: readonly Tombstone[], upTo: number) => Promise<boolean>,
 ): Promise<void> {
-  const api = new StreamApi(requests, place.bucket, place.stream, messageBytesMax);
-  const start = { sequence: range.from };
-  const reader = await Reader.open(api, subjectPrefix, ">", {
-    start,
-    bytesMax: PULL_BYTES,
-    headersOnly: true,
-    scope,
-  });
-  try {
-    const position = { upTo: range.from - 1, isPastRange: false };
-    for (;;) {
-      const found: Tombstone[] = [];
-      const result = await reader.pull(PULL_MESSAGES, ({ revision, operation, timeMs, storedKey }) => {
-        position.isPastRange ||= timeMs >= range.beforeMs;
-        if (position.isPastRange) return;
-        position.upTo = revision;
-        if (operation === "put" || (operation === "expire" && !range.withMarkers)) return;
-        found.push({ subject: subjectPrefix + storedKey, sequence: revision, timeMs });
-      });
-      if (result === "lost") throw unavailable({ bucket: place.bucket });
-      if (!(await onChunk(found, position.upTo)) || result === "end" || position.isPastRange) return;
-    }
-  } finally {
-    await reader.close();
-  }
+  let upTo = range.from - 1;
+  let found: Tombstone[] = [];
+  const onMessage = ({ revision, operation, timeMs, storedKey }: Change): boolean => {
+    if (timeMs >= range.beforeMs) return false;
+    upTo = revision;
+    if (operation !== "put" && (operation !== "expire" || range.withMarkers))
+      found.push({ subject: subjectPrefix + storedKey, sequence: revision, timeMs });
+    return true;
+  };
+  const onPull = (): Promise<boolean> => {
+    const chunk = found;
+    found = [];
+    return onChunk(chunk, upTo);
+  };
+  await scanMessages(requests, place, subjectPrefix, range.from, messageBytesMax, scope, onMessage, onPull);
 }
 
 /**
