@@ -75,7 +75,8 @@ ${options.config ?? ""}
 const PORTS_FROM = 10_000;
 const PORTS_PER_WORKER = 2_000;
 const WORKERS_MAX = 10;
-let portsUsed = 0;
+/** Other runs on this machine begin elsewhere: a port stays free while what had it restarts. */
+let portsUsed = Math.floor(Math.random() * PORTS_PER_WORKER);
 
 /** A free port that no other worker of the tests is given. */
 export async function freePort(): Promise<number> {
