@@ -1,4 +1,6 @@
 /** No room: a full bucket, too large a value, no more consumers. The documented error each time, reads go on, and what was acknowledged stays. */
+import { jetstreamManager } from "@nats-io/jetstream";
+import { connect } from "@nats-io/transport-node";
 import { type Client, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -84,13 +86,15 @@ describe("a full bucket, and values that are too large", () => {
 });
 
 describe("an account that may have one consumer on a stream", () => {
-  it("has watches, refuses with storage_exhausted one that needs a consumer of its own, and goes on", async () => {
+  it("refuses with storage_exhausted a watch that needs a consumer while another program has it, and serves it afterwards", async () => {
     const user = "someone";
     const nats = await startNatsServer({
       config: `accounts { A { jetstream { max_consumers: 1 }, users [{ user: ${user}, password: ${user} }] } }`,
     });
     service = await deploy({ NATS_URL: nats.url.replace("://", `://${user}:${user}@`) });
     open();
+    const connection = await connect({ servers: nats.url, user, pass: user });
+    const { consumers } = await jetstreamManager(connection);
     const leave = new AbortController();
     const watch = async (start: WatchRequest_Start): Promise<unknown> => {
       const events = keys.watch({ bucket: "watched", start }, { signal: leave.signal });
@@ -102,15 +106,18 @@ describe("an account that may have one consumer on a stream", () => {
       for (const value of ["1", "2"])
         await keys.put({ bucket: "watched", key: "k", value: Buffer.from(value) });
       expect(await watch(WatchRequest_Start.SNAPSHOT)).toBe("change");
-      // The history of a bucket is read by another consumer than what is new.
+      await consumers.add("KV_APP_watched", { durable_name: "theirs" });
       const refusal = await watch(WatchRequest_Start.HISTORY).catch(reasonOf);
       report("no more consumers", undefined, String(refusal));
       expect(refusal).toBe("storage_exhausted");
+      await consumers.delete("KV_APP_watched", "theirs");
+      expect(await watch(WatchRequest_Start.HISTORY)).toBe("change");
       expect(await watch(WatchRequest_Start.SNAPSHOT)).toBe("change");
       await keys.put({ bucket: "watched", key: "k", value: Buffer.from("3") });
       expect((await keys.get({ bucket: "watched", key: "k" })).entry?.revision).toBe(3n);
     } finally {
       leave.abort();
+      await connection.close();
       await service.remove();
       await nats.remove();
     }
