@@ -19,6 +19,8 @@ export interface CallScope {
   readonly signal: AbortSignal;
   /** Whether the client canceled, without creating the signal. Default: the signal's state. */
   readonly isCanceled?: boolean | undefined;
+  /** Identifies the caller: bulk work is done for the callers in turn. Default: each scope is a caller of its own. */
+  readonly flow?: unknown;
 }
 
 /** The parameters of a new bucket. */

@@ -14,7 +14,7 @@ import type {
   StreamHandler,
   UnaryHandler,
 } from "./calls.js";
-import { type AccessControl, type Principal, unauthenticated } from "./principal.js";
+import { type AccessControl, ANONYMOUS, type Principal, unauthenticated } from "./principal.js";
 import { toConnectError } from "./errors.js";
 import { bindMethods, type Services } from "./methods.js";
 import type { CallObserver, CallRecord } from "./observer.js";
@@ -196,6 +196,10 @@ class InputContext implements CallContext {
   }
   get connection(): object {
     return this.input.connection;
+  }
+  /** Callers without a key share an id: then each connection is a caller. */
+  get flow(): unknown {
+    return this.caller.id === ANONYMOUS ? this.input.connection : this.caller.id;
   }
   header(name: string): string | undefined {
     return this.input.header(name);

@@ -1,10 +1,11 @@
 /**
  * Heavy reads of some buckets, all at once, on a server that closes a connection with 64 MiB unread, as outside servers do by default: no
- * connection is lost, no call of another bucket fails, and what is reserved stays within the budget. EXTENDED=1 also runs each of the reads
+ * connection is lost, no call of another bucket fails, what is reserved stays within the budget, and few bulk reads are under way at once. EXTENDED=1 also runs each of the reads
  * alone, which shows the one that fails.
  */
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, it } from "vitest";
+import { bulkScheduler } from "../../src/kv/bulk-scheduler.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import { streamName, subjectPrefix } from "../../src/kv/names.js";
 import type { Store } from "../../src/kv/store.js";
@@ -23,6 +24,8 @@ const WIDE_KEYS = IS_EXTENDED ? 200_000 : 50_000;
 const LONG_KEYS = IS_EXTENDED ? 45_000 : 10_000;
 const FEEDS = 6;
 const FEED_WRITES = 40;
+/** The largest message, and as much again for the number of messages in one pull. */
+const PIECE_BYTES_MAX = 2 * MEBIBYTE;
 
 let server: TestNatsServer;
 let filler: NatsConnection;
@@ -186,6 +189,9 @@ async function beside(load: () => Promise<unknown>): Promise<void> {
   const budget = DEFAULT_LIMITS.natsUnreadBytesMax;
   for (const { unread } of [open.link, open.bulk])
     expect(unread.peak).toBeLessThanOrEqual(budget + 1_024 * SMALL_ANSWER_BYTES);
+  const { bulkReads } = open.bulk;
+  expect(bulkReads.peak).toBeLessThanOrEqual(bulkReads.readsMax);
+  expect(bulkScheduler.turnBytesPeak).toBeLessThanOrEqual(PIECE_BYTES_MAX);
 }
 
 describe("16 clients of another bucket are not disturbed by", () => {

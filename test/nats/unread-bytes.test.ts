@@ -47,7 +47,7 @@ function questions(subject: string): Msg[] {
 
 const ask = (subject: string, timeMs = 30_000, signal?: AbortSignal): Promise<unknown> => {
   const within = scope(timeMs, signal);
-  return requests.one(subject, bytes(""), undefined, within, within.deadlineMs, ANSWER);
+  return requests.one(subject, bytes(""), undefined, within, within.deadlineMs, { bytesMax: ANSWER });
 };
 
 describe("the bytes of an answer", () => {
@@ -91,7 +91,7 @@ describe("the bytes of an answer", () => {
     await other.flush();
     const caller = new AbortController();
     const within = scope(30_000, caller.signal);
-    const call = requests.many("several", bytes(""), within, ANSWER, () => undefined);
+    const call = requests.many("several", bytes(""), within, { bytesMax: ANSWER }, () => undefined);
     await vi.waitFor(() => expect(asked).toHaveLength(1), WAIT);
     asked[0]?.respond(Buffer.alloc(10_000));
     await vi.waitFor(() => expect(link.unread.reserved).toBe(ANSWER - 10_000), WAIT);
@@ -124,7 +124,7 @@ describe("an exception in a callback", () => {
   it("of one request fails that one alone", async () => {
     const asked = questions("one");
     await other.flush();
-    const failing = requests.many("one", bytes(""), scope(), ANSWER, () => {
+    const failing = requests.many("one", bytes(""), scope(), { bytesMax: ANSWER }, () => {
       throw new Error("on purpose");
     });
     const call = ask("one");

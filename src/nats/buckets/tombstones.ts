@@ -154,13 +154,9 @@ interface ConsumerPage {
 export async function deliveredTo(requests: Requests, { stream }: Place, scope: CallScope): Promise<number> {
   let least = Infinity;
   for (let offset = 0; ;) {
-    const page = await readJetStream<ConsumerPage>(
-      requests,
-      `CONSUMER.LIST.${stream}`,
-      { offset },
-      scope,
-      PAGE_BYTES_MAX,
-    );
+    const page = await readJetStream<ConsumerPage>(requests, `CONSUMER.LIST.${stream}`, { offset }, scope, {
+      bytesMax: PAGE_BYTES_MAX,
+    });
     const consumers = page.consumers ?? [];
     for (const { config, num_pending, delivered } of consumers)
       if (num_pending > 0 && config.description !== READER_DESCRIPTION)

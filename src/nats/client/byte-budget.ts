@@ -6,6 +6,8 @@
  * canceled: until then the reply is in the server's buffer.
  */
 
+import { FairQueue } from "../../kv/fair-queue.js";
+
 /** Called when the bytes are available. Returns whether they are still needed; false releases them. */
 type OnGranted = () => boolean;
 
@@ -21,8 +23,7 @@ export class ByteBudget {
   reserved = 0;
   /** The most bytes ever reserved at once. */
   peak = 0;
-  private waiting: Waiter[] = [];
-  private head = 0;
+  private readonly waiting = new FairQueue<Waiter>();
 
   constructor(readonly bytesMax: number) {}
 
@@ -34,7 +35,7 @@ export class ByteBudget {
 
   /** Whether the bytes are available and no other request waits. */
   canReserve(bytes: number): boolean {
-    return this.head === this.waiting.length && this.hasRoom(bytes);
+    return this.waiting.length === 0 && this.hasRoom(bytes);
   }
 
   /** Whether a quarter of the budget would stay free: for requests that can also use another connection. */
@@ -49,9 +50,12 @@ export class ByteBudget {
     return true;
   }
 
-  /** Reserves when the bytes are available, in FIFO order, and then calls `onGranted`, possibly before it returns. */
-  reserve(bytes: number, onGranted: OnGranted): void {
-    this.waiting.push({ bytes, onGranted });
+  /**
+   * Reserves when the bytes are available, and then calls `onGranted`, possibly before it returns. `flow`: the caller; callers that wait take
+   * turns.
+   */
+  reserve(bytes: number, onGranted: OnGranted, flow?: unknown): void {
+    this.waiting.push(flow, { bytes, onGranted });
     this.grant();
   }
 
@@ -71,16 +75,9 @@ export class ByteBudget {
 
   private grant(): void {
     for (;;) {
-      const first = this.waiting[this.head];
+      const first = this.waiting.peek();
       if (first === undefined || !this.hasRoom(first.bytes)) return;
-      this.head++;
-      if (this.head === this.waiting.length) {
-        this.waiting = [];
-        this.head = 0;
-      } else if (this.head >= 256 && this.head * 2 >= this.waiting.length) {
-        this.waiting = this.waiting.slice(this.head);
-        this.head = 0;
-      }
+      this.waiting.shift();
       // Count first: the callback may release or reserve bytes.
       this.count(first.bytes);
       try {

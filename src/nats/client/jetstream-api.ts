@@ -1,8 +1,10 @@
 /** JetStream's JSON API: a request and a JSON response. Error responses are thrown as {@link JetStreamError}. */
 import { setTimeout as delay } from "node:timers/promises";
+import { flowOf } from "../../kv/call-scope.js";
 import { KvError } from "../../kv/errors.js";
 import type { CallScope } from "../../kv/store.js";
 import { JetStreamCode, JetStreamError } from "./errors.js";
+import type { ExpectedReply } from "./link.js";
 import { type Requests, Unanswered } from "./requests.js";
 
 /** The fields of a stream's configuration that are used here. Updates must preserve all others. */
@@ -70,7 +72,7 @@ interface ErrorResponse {
 const PREFIX = "$JS.API.";
 
 /**
- * Sends a request and returns the response, whose type is `Answer`. `answerBytesMax`: the largest possible response; default:
+ * Sends a request and returns the response, whose type is `Answer`. `expected`: default: at most
  * `SMALL_ANSWER_BYTES`. Throws {@link JetStreamError} or `Unanswered`.
  */
 export async function askJetStream<Answer>(
@@ -78,11 +80,11 @@ export async function askJetStream<Answer>(
   operation: string,
   body: object | undefined,
   scope: CallScope,
-  answerBytesMax?: number,
+  expected?: ExpectedReply,
 ): Promise<Answer> {
   const payload = Buffer.from(body === undefined ? "" : JSON.stringify(body));
   const subject = PREFIX + operation;
-  const reply = await requests.one(subject, payload, undefined, scope, scope.deadlineMs, answerBytesMax);
+  const reply = await requests.one(subject, payload, undefined, scope, scope.deadlineMs, expected);
   return parseAnswer(reply.data) as Answer;
 }
 
@@ -125,10 +127,10 @@ export function readJetStream<Answer>(
   operation: string,
   body: object | undefined,
   scope: CallScope,
-  answerBytesMax?: number,
+  expected?: ExpectedReply,
 ): Promise<Answer> {
   return untilAnswered(scope, (shorter) =>
-    askJetStream<Answer>(requests, operation, body, shorter, answerBytesMax),
+    askJetStream<Answer>(requests, operation, body, shorter, expected),
   );
 }
 
@@ -165,6 +167,7 @@ export function within(scope: CallScope, timeMs: number): CallScope {
     get isCanceled() {
       return scope.isCanceled;
     },
+    flow: flowOf(scope),
   };
 }
 

@@ -1,7 +1,9 @@
 /** One connection to NATS: its state, its byte budget, and subscriptions whose callbacks may throw. */
 import type { Msg, NatsConnection, Subscription } from "@nats-io/transport-node";
+import { BulkReads } from "./bulk-reads.js";
 import { ByteBudget } from "./byte-budget.js";
 import type { Log } from "./log.js";
+import { Reservation } from "./reservation.js";
 
 export interface LinkOptions {
   /** See `Limits.natsUnreadBytesMax`. */
@@ -9,12 +11,31 @@ export interface LinkOptions {
   readonly log: Log;
 }
 
+/** The size of the replies to a request, together. */
+export interface ExpectedReply {
+  /** The largest possible size. */
+  readonly bytesMax: number;
+  /** The probable size, for a bulk read: it waits for its turn. Default: not a bulk read. */
+  readonly bulkBytes?: number | undefined;
+}
+
+interface ReplyRequest extends ExpectedReply {
+  /** The caller: callers take turns. */
+  readonly flow: unknown;
+  readonly isWanted: () => boolean;
+  /** Sends the request. Called at most once; its exceptions are logged. */
+  readonly send: (reservation: Reservation) => void;
+}
+
+/** Replies up to this size are counted but do not wait for the budget: acknowledgements, stream and consumer info. */
+export const SMALL_ANSWER_BYTES = 4_096;
 /** The most distinct faults that are logged. */
 const LOGGED_FAULTS_MAX = 100;
 
 export class Link {
   /** The budget of bytes in flight from NATS. */
   readonly unread: ByteBudget;
+  readonly bulkReads = new BulkReads();
   private readonly disconnectListeners = new Set<() => void>();
   private readonly reconnectListeners = new Set<() => void>();
   private readonly loggedFaults = new Set<string>();
@@ -30,6 +51,49 @@ export class Link {
 
   get isConnected(): boolean {
     return this.isUp && !this.connection.isClosed();
+  }
+
+  /** Reserves bytes for a reply if it need not wait. Undefined: use {@link reserve}. */
+  reserveNow({ bytesMax, bulkBytes }: ExpectedReply): Reservation | undefined {
+    const { unread } = this;
+    const bytes = unread.sizeOf(bytesMax);
+    if (bytes <= SMALL_ANSWER_BYTES) unread.count(bytes);
+    else if (bulkBytes !== undefined || !unread.tryReserve(bytes)) return undefined;
+    return new Reservation(unread, bytes, undefined);
+  }
+
+  /** Waits for the request's turn, reserves bytes for its reply, and sends it. */
+  reserve(request: ReplyRequest): void {
+    const { flow, isWanted, bulkBytes } = request;
+    if (bulkBytes === undefined) {
+      this.reserveBytes(request, undefined);
+      return;
+    }
+    const start = (): void => this.reserveBytes(request, this.bulkReads);
+    this.bulkReads.start({ flow, expectedBytes: bulkBytes, isWanted, start });
+  }
+
+  private reserveBytes(request: ReplyRequest, bulkReads: BulkReads | undefined): void {
+    const { unread } = this;
+    const bytes = unread.sizeOf(request.bytesMax);
+    const onGranted = (): boolean => {
+      if (!request.isWanted()) {
+        bulkReads?.end();
+        return false;
+      }
+      this.send(request, new Reservation(unread, bytes, bulkReads));
+      return true;
+    };
+    unread.reserve(bytes, onGranted, request.flow);
+  }
+
+  private send(request: ReplyRequest, reservation: Reservation): void {
+    try {
+      request.send(reservation);
+    } catch (fault) {
+      reservation.complete();
+      this.logFault(fault);
+    }
   }
 
   /**

@@ -1,4 +1,5 @@
 /** Reads single messages of a bucket: the newest one of a key, or the one at a revision. */
+import { AnswerSizes } from "./answer-sizes.js";
 import { bucketNotFound, JetStreamError, JetStreamCode, toKvError, unavailable } from "./errors.js";
 import {
   LEADER_ANSWER_TIMEOUT_MS,
@@ -9,6 +10,7 @@ import {
   within,
 } from "./jetstream-api.js";
 import { LeaderLease } from "./leader-lease.js";
+import type { ExpectedReply } from "./link.js";
 import { HeaderBlock, type HeaderLookup } from "./messages.js";
 import { type Reply, type Requests, Unanswered } from "./requests.js";
 import { parseTimestamp } from "./timestamps.js";
@@ -35,8 +37,7 @@ export interface Place {
 /** Reads messages. A read sees every write that was acknowledged before it, unless it is `eventual`. Throws `KvError`. */
 export class MessageReader {
   private readonly leaderLease: LeaderLease;
-  /** By stream: the size of the largest message seen, if it exceeds what the service writes. */
-  private readonly largerMessages = new Map<string, number>();
+  private readonly sizes = new AnswerSizes();
 
   constructor(
     private readonly requests: Requests,
@@ -44,7 +45,7 @@ export class MessageReader {
     readonly isClustered: boolean,
     /** The largest message of a bucket, unless another program wrote it: see {@link storedMessageBytesMax}. */
     private readonly storedMessageBytesMax: number,
-    /** Another connection, for reads that exceed the first one's byte budget. Default: they wait. */
+    /** Another connection, for reads of streams with large messages, and those that exceed the first one's byte budget. Default: they wait. */
     private readonly overflow?: Requests,
   ) {
     this.leaderLease = new LeaderLease(requests);
@@ -101,7 +102,7 @@ export class MessageReader {
     let failure: unknown;
     try {
       reply = await this.fromAnyReplica(place, request, body === "" ? NO_BYTES : Buffer.from(body), scope);
-      this.recordSize(place, reply.data.length);
+      this.sizes.note(place.stream, reply.data.length);
     } catch (error) {
       failure = error;
     }
@@ -125,27 +126,26 @@ export class MessageReader {
     payload: Uint8Array,
     scope: CallScope,
   ): Promise<Reply> {
-    const bytesMax = this.answerBytesMax(place);
+    const expected = this.expectedReply(place, 1);
     const ask = (within: CallScope): Promise<Reply> =>
-      this.requestsFor(bytesMax).one(request, payload, undefined, within, within.deadlineMs, bytesMax);
+      this.requestsFor(expected).one(request, payload, undefined, within, within.deadlineMs, expected);
     return this.isClustered ? untilAnswered(scope, ask) : ask(scope);
   }
 
-  private requestsFor(answerBytes: number): Requests {
+  private requestsFor({ bytesMax, bulkBytes }: ExpectedReply): Requests {
     const { requests, overflow } = this;
-    if (overflow?.isConnected !== true || requests.link.unread.canReserve(answerBytes)) return requests;
-    return overflow.link.unread.hasSpareRoom(answerBytes) ? overflow : requests;
+    if (overflow?.isConnected !== true) return requests;
+    if (bulkBytes !== undefined) return overflow;
+    if (requests.link.unread.canReserve(bytesMax)) return requests;
+    return overflow.link.unread.hasSpareRoom(bytesMax) ? overflow : requests;
   }
 
-  private answerBytesMax({ stream }: Place): number {
-    return this.largerMessages.get(stream) ?? this.storedMessageBytesMax;
-  }
-
-  /** Records a message that is larger than those of the service: later reads reserve this size. Another program may have written it. */
-  private recordSize(place: Place, bytes: number): void {
-    if (bytes + MESSAGE_OVERHEAD_BYTES <= this.answerBytesMax(place)) return;
-    if (this.largerMessages.size >= STREAMS_MAX) this.largerMessages.clear();
-    this.largerMessages.set(place.stream, bytes + MESSAGE_OVERHEAD_BYTES);
+  /** `factor`: the size of the reply relative to the message. Another program may have stored larger messages than the service does. */
+  private expectedReply({ stream }: Place, factor: number): ExpectedReply {
+    const largest = this.sizes.largest(stream) + MESSAGE_OVERHEAD_BYTES;
+    const bytesMax = Math.ceil(Math.max(this.storedMessageBytesMax, largest) * factor);
+    const bulkBytes = this.sizes.bulkBytes(stream);
+    return { bytesMax, bulkBytes: bulkBytes === undefined ? undefined : bulkBytes * factor };
   }
 
   private async fromLeader(place: Place, body: object, scope: CallScope): Promise<StoredMessage | undefined> {
@@ -159,14 +159,16 @@ export class MessageReader {
 
   private async getMessage(place: Place, body: object, scope: CallScope): Promise<StoredMessage | undefined> {
     try {
-      const bytesMax = inBase64(this.answerBytesMax(place));
+      const expected = this.expectedReply(place, BASE64_FACTOR);
       const { message } = await readJetStream<{ readonly message: LeaderMessage }>(
-        this.requestsFor(bytesMax),
+        this.requestsFor(expected),
         `STREAM.MSG.GET.${place.stream}`,
         body,
         scope,
-        bytesMax,
+        expected,
       );
+      const data = message.data === undefined ? NO_BYTES : Buffer.from(message.data, "base64");
+      this.sizes.note(place.stream, data.length);
       const time = parseTimestamp(message.time);
       return {
         subject: message.subject,
@@ -176,7 +178,7 @@ export class MessageReader {
         headers: new HeaderBlock(
           message.hdrs === undefined ? "" : Buffer.from(message.hdrs, "base64").toString("latin1"),
         ),
-        data: message.data === undefined ? NO_BYTES : Buffer.from(message.data, "base64"),
+        data,
       };
     } catch (error) {
       if (error instanceof JetStreamError && error.code === JetStreamCode.messageNotFound) return undefined;
@@ -250,11 +252,11 @@ export function storedMessageBytesMax(limits: Pick<Limits, "valueBytesMax">): nu
 
 /** The size of a message in base64, as in the leader's JSON response. */
 export function inBase64(messageBytes: number): number {
-  return Math.ceil((messageBytes * 4) / 3);
+  return Math.ceil(messageBytes * BASE64_FACTOR);
 }
 
 /** The bytes of a message besides its value: headers, and several copies of the subject. */
 const MESSAGE_OVERHEAD_BYTES = 16_384;
-const STREAMS_MAX = 10_000;
+const BASE64_FACTOR = 4 / 3;
 const NO_BYTES = new Uint8Array(0);
 const NOT_FOUND_STATUS = 404;

@@ -91,3 +91,11 @@ export class RawHeaders extends MsgHdrsImpl {
     return this.block.length;
   }
 }
+
+/**
+ * The bytes, in memory of their own. Those of a message may be part of a larger block that the socket read, which whoever keeps them would
+ * keep too. A large message already has its own block.
+ */
+export function ownBytes(data: Uint8Array): Uint8Array {
+  return 2 * data.byteLength >= data.buffer.byteLength ? data : data.slice();
+}

@@ -8,13 +8,15 @@
  * A request reserves the size of its largest reply in the connection's byte budget before it is sent, until the reply has arrived.
  */
 import { createInbox, type Msg, type Subscription } from "@nats-io/transport-node";
-import { isCanceled } from "../../kv/call-scope.js";
+import { flowOf, isCanceled } from "../../kv/call-scope.js";
 import type { CallScope } from "../../kv/store.js";
-import type { Link } from "./link.js";
+import { type ExpectedReply, type Link, SMALL_ANSWER_BYTES } from "./link.js";
 import { HeaderBlock, headersOf, type RawHeaders } from "./messages.js";
+import type { Reservation } from "./reservation.js";
 import { Unanswered } from "./unanswered.js";
 import { UnansweredBytes } from "./unanswered-bytes.js";
 
+export { SMALL_ANSWER_BYTES } from "./link.js";
 export { Unanswered } from "./unanswered.js";
 
 /** A reply. `status`: from its header block; 0 for an ordinary message. */
@@ -32,8 +34,8 @@ interface Pending {
   readonly reject: (error: unknown) => void;
   /** For requests with several replies: called with each, until it does not return undefined. */
   readonly onReply: ((reply: Reply) => Reply | undefined) | undefined;
-  /** Reserved bytes that have not arrived yet; undefined while the request waits for the budget. */
-  reserved: number | undefined;
+  /** For the bytes that have not arrived yet; undefined while the request waits for its turn. */
+  reservation: Reservation | undefined;
 }
 
 interface Outgoing {
@@ -43,8 +45,7 @@ interface Outgoing {
   readonly headers: RawHeaders | undefined;
 }
 
-/** Replies up to this size are counted but do not wait for the budget: acknowledgements, stream and consumer info. */
-export const SMALL_ANSWER_BYTES = 4_096;
+const SMALL_REPLY: ExpectedReply = { bytesMax: SMALL_ANSWER_BYTES };
 const CHECK_INTERVAL_MS = 20;
 /** How long a request runs before its signal is checked: creating one costs as much as the rest of the request. */
 const SIGNAL_GRACE_MS = 200;
@@ -84,8 +85,8 @@ export class Requests {
   }
 
   /**
-   * Sends a request and resolves with its reply. `answerBytesMax`: the largest possible reply; above {@link SMALL_ANSWER_BYTES}, the
-   * request waits for the byte budget. Rejects with {@link Unanswered}.
+   * Sends a request and resolves with its reply. A request with a reply that may exceed {@link SMALL_ANSWER_BYTES}, the default, waits for
+   * the byte budget. Rejects with {@link Unanswered}.
    */
   one(
     subject: string,
@@ -93,23 +94,23 @@ export class Requests {
     headers: RawHeaders | undefined,
     scope: CallScope,
     deadlineMs = scope.deadlineMs,
-    answerBytesMax = SMALL_ANSWER_BYTES,
+    expected = SMALL_REPLY,
   ): Promise<Reply> {
-    return this.send(subject, payload, headers, scope, deadlineMs, answerBytesMax, undefined);
+    return this.send(subject, payload, headers, scope, deadlineMs, expected, undefined);
   }
 
   /**
-   * Sends a request with several replies, of at most `answerBytesMax` bytes together. Calls `onReply` with each, until it returns one:
-   * the last, which has a status.
+   * Sends a request with several replies; `expected` is their size together. Calls `onReply` with each, until it returns one: the last, which
+   * has a status.
    */
   many(
     subject: string,
     payload: Uint8Array,
     scope: CallScope,
-    answerBytesMax: number,
+    expected: ExpectedReply,
     onReply: (reply: Reply) => Reply | undefined,
   ): Promise<Reply> {
-    return this.send(subject, payload, undefined, scope, scope.deadlineMs, answerBytesMax, onReply);
+    return this.send(subject, payload, undefined, scope, scope.deadlineMs, expected, onReply);
   }
 
   /** Calls the listener when the connection is lost. Returns a function that removes it. */
@@ -147,7 +148,7 @@ export class Requests {
     headers: RawHeaders | undefined,
     scope: CallScope,
     deadlineMs: number,
-    answerBytesMax: number,
+    expected: ExpectedReply,
     onReply: Pending["onReply"],
   ): Promise<Reply> {
     if (!this.isConnected) return Promise.reject(new Unanswered("disconnected", false));
@@ -155,35 +156,34 @@ export class Requests {
     if (sinceMs >= deadlineMs) return Promise.reject(new Unanswered("deadline", false));
     return new Promise((resolve, reject) => {
       const token = this.nextToken++;
-      const outgoing = { token, subject, payload, headers };
-      const pending: Pending = { scope, sinceMs, deadlineMs, resolve, reject, onReply, reserved: undefined };
+      const pending: Pending = {
+        ...{ scope, sinceMs, deadlineMs, resolve, reject, onReply },
+        reservation: this.link.reserveNow(expected),
+      };
       this.pending.set(token, pending);
       this.timer ??= setInterval(() => this.checkAll(), CHECK_INTERVAL_MS);
-      this.reserve(outgoing, pending, answerBytesMax);
+      if (pending.reservation !== undefined) {
+        this.post({ token, subject, payload, headers });
+        return;
+      }
+      this.link.reserve({
+        ...expected,
+        flow: flowOf(scope),
+        isWanted: () => this.isWanted(token, pending),
+        send: (reservation) => {
+          pending.reservation = reservation;
+          this.post({ token, subject, payload, headers });
+        },
+      });
     });
   }
 
-  /** Reserves bytes for the reply, possibly after a wait, and then sends the request. */
-  private reserve(outgoing: Outgoing, pending: Pending, answerBytesMax: number): void {
-    const { unread } = this.link;
-    const bytes = unread.sizeOf(answerBytesMax);
-    if (bytes <= SMALL_ANSWER_BYTES) unread.count(bytes);
-    else if (!unread.tryReserve(bytes)) {
-      unread.reserve(bytes, () => {
-        if (!this.pending.has(outgoing.token)) return false;
-        if (isCanceled(pending.scope)) {
-          this.pending.delete(outgoing.token);
-          pending.reject(new Unanswered("canceled", false));
-          return false;
-        }
-        pending.reserved = bytes;
-        this.post(outgoing);
-        return true;
-      });
-      return;
-    }
-    pending.reserved = bytes;
-    this.post(outgoing);
+  private isWanted(token: number, pending: Pending): boolean {
+    if (!this.pending.has(token)) return false;
+    if (!isCanceled(pending.scope)) return true;
+    this.pending.delete(token);
+    pending.reject(new Unanswered("canceled", false));
+    return false;
   }
 
   private post(outgoing: Outgoing): void {
@@ -220,7 +220,7 @@ export class Requests {
       } catch {
         // The connection is closed or closing. Callers have already checked everything else that publish refuses.
         this.pending.delete(token);
-        this.link.unread.release(pending.reserved ?? 0);
+        pending.reservation?.complete();
         pending.reject(new Unanswered("disconnected", false));
       }
     }
@@ -249,9 +249,7 @@ export class Requests {
     try {
       const last = pending.onReply(reply);
       if (last === undefined) {
-        const arrived = Math.min(bytes, pending.reserved ?? 0);
-        pending.reserved = (pending.reserved ?? 0) - arrived;
-        this.link.unread.release(arrived);
+        pending.reservation?.arrived(bytes);
         return;
       }
       this.settle(token, pending);
@@ -265,14 +263,14 @@ export class Requests {
   /** Removes a request whose reply has arrived, or that was never sent. */
   private settle(token: number, pending: Pending): void {
     this.pending.delete(token);
-    this.link.unread.release(pending.reserved ?? 0);
+    pending.reservation?.complete();
   }
 
   /** Removes a request whose reply may still arrive: its bytes stay reserved. */
   private abandon(token: number, pending: Pending): void {
     this.pending.delete(token);
-    if (pending.reserved !== undefined)
-      this.unanswered.add(token, pending.reserved, pending.onReply !== undefined);
+    if (pending.reservation !== undefined)
+      this.unanswered.add(token, pending.reservation, pending.onReply !== undefined);
   }
 
   private checkAll(): void {
@@ -288,7 +286,7 @@ export class Requests {
       const reason = nowMs >= deadlineMs ? "deadline" : isAborted ? "canceled" : undefined;
       if (reason === undefined) continue;
       this.abandon(token, pending);
-      reject(new Unanswered(reason, pending.reserved !== undefined));
+      reject(new Unanswered(reason, pending.reservation !== undefined));
     }
   }
 
@@ -305,9 +303,9 @@ export class Requests {
     const unsent = new Set(this.outbox.splice(0).map(({ token }) => token));
     this.pending.clear();
     this.unanswered.releaseAll();
-    for (const [token, { reject, reserved }] of pending) {
-      this.link.unread.release(reserved ?? 0);
-      reject(new Unanswered("disconnected", reserved !== undefined && !unsent.has(token)));
+    for (const [token, { reject, reservation }] of pending) {
+      reservation?.complete();
+      reject(new Unanswered("disconnected", reservation !== undefined && !unsent.has(token)));
     }
   }
 }

@@ -5,9 +5,10 @@
  * A reply can also be lost together with the server that was to send it. After a while, a ping proves that the server's buffer is empty.
  */
 import type { Link } from "./link.js";
+import type { Reservation } from "./reservation.js";
 
-interface Reservation {
-  bytes: number;
+interface Held {
+  readonly reservation: Reservation;
   readonly hasSeveralReplies: boolean;
   readonly sinceMs: number;
 }
@@ -18,13 +19,13 @@ const CHECK_INTERVAL_MS = 500;
 
 export class UnansweredBytes {
   /** By the request's token, oldest first. */
-  private readonly held = new Map<number, Reservation>();
+  private readonly held = new Map<number, Held>();
   private timer: NodeJS.Timeout | undefined;
 
   constructor(private readonly link: Link) {}
 
-  add(token: number, bytes: number, hasSeveralReplies: boolean): void {
-    this.held.set(token, { bytes, hasSeveralReplies, sinceMs: performance.now() });
+  add(token: number, reservation: Reservation, hasSeveralReplies: boolean): void {
+    this.held.set(token, { reservation, hasSeveralReplies, sinceMs: performance.now() });
     this.timer ??= setInterval(() => void this.releaseLost(), CHECK_INTERVAL_MS).unref();
   }
 
@@ -32,20 +33,15 @@ export class UnansweredBytes {
   arrived(token: number, bytes: number, isLast: boolean): void {
     const held = this.held.get(token);
     if (held === undefined) return;
-    if (isLast || !held.hasSeveralReplies) {
-      this.release(token);
-      return;
-    }
-    const arrived = Math.min(bytes, held.bytes);
-    held.bytes -= arrived;
-    this.link.unread.release(arrived);
+    if (isLast || !held.hasSeveralReplies) this.release(token);
+    else held.reservation.arrived(bytes);
   }
 
   release(token: number): void {
     const held = this.held.get(token);
     if (held === undefined) return;
     this.held.delete(token);
-    this.link.unread.release(held.bytes);
+    held.reservation.complete();
   }
 
   /** Called when the connection is lost: nothing is in flight any more. */

@@ -1,9 +1,10 @@
 /** The reserved bytes of what one subscription asked for, until they have arrived or can't arrive any more. */
 import type { Subscription } from "@nats-io/transport-node";
 import type { Link } from "../client/link.js";
+import type { Reservation } from "../client/reservation.js";
 
 export class AskedBytes {
-  private held = 0;
+  private readonly held = new Set<Reservation>();
   private isClosed = false;
   private readonly stopListening: () => void;
 
@@ -12,28 +13,31 @@ export class AskedBytes {
     this.stopListening = link.onDisconnect(() => this.complete());
   }
 
-  /** Reserves, when there is room, and calls `ask`, which returns whether it asked. */
-  reserve(bytes: number, ask: () => boolean): void {
-    const reserved = this.link.unread.sizeOf(bytes);
-    this.link.unread.reserve(reserved, () => {
-      if (this.isClosed) return false;
-      this.held += reserved;
-      if (ask()) return true;
-      this.held -= reserved;
-      return false;
+  /** Reserves, when there is room, and calls `ask`, which returns whether it asked. A bulk read (`bulkBytes`) waits for its turn too. */
+  reserve(bytesMax: number, ask: () => boolean, flow?: unknown, bulkBytes?: number): void {
+    this.link.reserve({
+      ...{ bytesMax, bulkBytes, flow },
+      isWanted: () => !this.isClosed,
+      send: (reservation) => {
+        this.held.add(reservation);
+        if (ask()) return;
+        this.held.delete(reservation);
+        reservation.complete();
+      },
     });
   }
 
   /** Some of it is here. */
   arrived(bytes: number): void {
-    const arrived = Math.min(bytes, this.held);
-    this.held -= arrived;
-    this.link.unread.release(arrived);
+    const [oldest] = this.held;
+    oldest?.arrived(bytes);
   }
 
   /** All of it is here. */
   complete(): void {
-    this.arrived(this.held);
+    const held = [...this.held];
+    this.held.clear();
+    for (const reservation of held) reservation.complete();
   }
 
   /**
@@ -45,7 +49,7 @@ export class AskedBytes {
     this.isClosed = true;
     try {
       if (!this.link.connection.isClosed()) subscription.unsubscribe();
-      if (this.held > 0) await this.link.connection.flush();
+      if (this.held.size > 0) await this.link.connection.flush();
     } catch {
       // The connection is gone, and all that was on its way.
     } finally {

@@ -1,6 +1,6 @@
 /** What JetStream says of a message it delivers: the tokens of the subject that an acknowledgement would go to (ADR-15). */
 import { endOfLifetimeMs, LIFETIME_HEADER } from "../streams/expiry.js";
-import type { HeaderBlock } from "../client/messages.js";
+import { type HeaderBlock, ownBytes } from "../client/messages.js";
 import { entryOf, operationOf } from "../streams/records.js";
 import type { Entry, Operation, WatchEvent } from "../../kv/store.js";
 
@@ -104,8 +104,7 @@ export class Change {
       this.message = undefined;
       this.decoded = entryOf({
         storedKey: this.storedKey,
-        // A copy: the bytes are part of whatever the socket read, which a waiting event would keep in memory.
-        data: data.slice(),
+        data: ownBytes(data),
         headers,
         revision: BigInt(this.revision),
         timeMs: this.delivery.timeMs,

@@ -50,11 +50,14 @@ export async function directGet(
 ): Promise<DirectAnswer> {
   const changes: Change[] = [];
   const bytesMax = (query.max_bytes ?? 0) + api.messageBytesMax + query.batch * MESSAGE_OVERHEAD_BYTES;
+  const bulkBytes = api.sizes.bulkBytes(api.stream);
+  let received = 0;
   const scope = { deadlineMs: performance.now() + ANSWER_TIMEOUT_MS, signal: NEVER_ABORTED };
   const subject = `$JS.API.DIRECT.GET.${api.stream}`;
   const end = await api.requests
-    .many(subject, Buffer.from(JSON.stringify(query)), scope, bytesMax, (reply) => {
+    .many(subject, Buffer.from(JSON.stringify(query)), scope, { bytesMax, bulkBytes }, (reply) => {
       if (reply.status !== 0) return reply;
+      received += reply.data.length;
       changes.push(changeOf(reply, subjectPrefix));
       return undefined;
     })
@@ -62,6 +65,7 @@ export async function directGet(
       const isRefused = error instanceof Unanswered && error.reason === "no_responders";
       throw isRefused ? new DirectRefused(NO_RESPONDERS) : error;
     });
+  api.sizes.note(api.stream, received);
   if (end.status === NOTHING) return { changes: [], isCut: false };
   if (end.status !== END_OF_BATCH) throw new DirectRefused(end.status);
   // The end names the last sequence that was sent: a message that got lost on the way shows here.

@@ -12,6 +12,7 @@ import {
 } from "../../kv/page-token.js";
 import type { CallScope, Consistency, Entry, Page, PageRequest } from "../../kv/store.js";
 import { aboutOf, entryOfMessage, type KeyPlace, placeOf } from "./entries.js";
+import { AnswerSizes } from "../client/answer-sizes.js";
 import { JetStreamError, toKvError } from "../client/errors.js";
 import type { Expiry } from "../streams/expiry.js";
 import {
@@ -22,11 +23,14 @@ import {
   type StoredMessage,
   storedMessageBytesMax,
 } from "../client/message-reader.js";
+import { ownBytes } from "../client/messages.js";
 import { RequestCoalescer } from "../client/request-coalescer.js";
 import type { Requests } from "../client/requests.js";
 
 /** Messages in one answer; a bucket keeps no more of a key, unless another program made it. */
 const BATCH_SIZE = 64;
+/** Bytes after which the server ends an answer: more than one turn of the event loop is not to be under way for one caller. */
+const BATCH_BYTES_MAX = 262_144;
 /** The statuses that end a batch (ADR-31): nothing there; end of batch. */
 const NOT_FOUND_STATUS = 404;
 const END_STATUS = 204;
@@ -43,6 +47,7 @@ interface PageScope {
 
 export class History {
   private readonly pages: RequestCoalescer<Page<Entry>>;
+  private readonly sizes = new AnswerSizes();
 
   constructor(
     private readonly requests: Requests,
@@ -159,7 +164,8 @@ export class History {
   /** Takes one batch; returns how many messages come after it. */
   private async batch(page: MessagePage, from: bigint, { place, scope }: PageScope): Promise<number> {
     // The server ends a batch with the message that reaches `max_bytes`; base64 makes three bytes four.
-    const bytesMax = Math.max(1, Math.ceil((page.room.bytesLeft * 3) / 4));
+    const bytesMax = Math.min(BATCH_BYTES_MAX, Math.max(1, Math.ceil((page.room.bytesLeft * 3) / 4)));
+    let received = 0;
     const body = JSON.stringify({
       seq: Number(from),
       next_by_subj: place.subject,
@@ -170,14 +176,18 @@ export class History {
       `$JS.API.DIRECT.GET.${place.stream}`,
       Buffer.from(body),
       scope,
-      bytesMax + storedMessageBytesMax(this.limits),
+      {
+        bytesMax: bytesMax + storedMessageBytesMax(this.limits),
+        bulkBytes: this.sizes.bulkBytes(place.stream),
+      },
       (reply) => {
         if (reply.status !== 0) return reply;
-        // A copy: the bytes may be part of a larger block, which they would keep in memory.
-        if (!page.isCut) page.take(place.key, messageOf(reply.headers, Buffer.from(reply.data)));
+        received += reply.data.length;
+        if (!page.isCut) page.take(place.key, messageOf(reply.headers, ownBytes(reply.data)));
         return undefined;
       },
     );
+    this.sizes.note(place.stream, received);
     if (last.status === NOT_FOUND_STATUS) return 0;
     if (last.status === END_STATUS) return Number(last.headers.last("Nats-Num-Pending"));
     throw new JetStreamError(last.status, last.headers.text.split("\r\n", 1)[0] ?? "");

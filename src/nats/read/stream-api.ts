@@ -2,6 +2,7 @@
 import { createInbox } from "@nats-io/transport-node";
 import { KvError, type KvErrorKind } from "../../kv/errors.js";
 import type { CallScope } from "../../kv/store.js";
+import { AnswerSizes } from "../client/answer-sizes.js";
 import { JetStreamError, kindOf, toKvError, unavailable } from "../client/errors.js";
 import { askJetStream, type StreamConfig, type StreamInfo } from "../client/jetstream-api.js";
 import { inBase64 } from "../client/message-reader.js";
@@ -75,6 +76,8 @@ interface CallOptions {
 
 /** Calls to JetStream about one bucket's stream. */
 export class StreamApi {
+  /** Of the answers that bring several messages. */
+  readonly sizes = new AnswerSizes();
   private readonly deletions = new Set<Promise<void>>();
 
   constructor(
@@ -185,7 +188,8 @@ export class StreamApi {
   ): Promise<Answer> {
     const about = { bucket: this.bucket };
     try {
-      return await askJetStream<Answer>(this.requests, operation, body, scope, answerBytesMax);
+      const answer = answerBytesMax === undefined ? undefined : { bytesMax: answerBytesMax };
+      return await askJetStream<Answer>(this.requests, operation, body, scope, answer);
     } catch (cause) {
       if (cause instanceof KvError) throw cause;
       if (!(cause instanceof JetStreamError)) throw unavailable(about, cause);

@@ -3,6 +3,7 @@
  * Only what was asked for is under way, so that nothing piles up anywhere.
  */
 import { createInbox, type Msg, type Subscription } from "@nats-io/transport-node";
+import { flowOf } from "../../kv/call-scope.js";
 import type { CallScope } from "../../kv/store.js";
 import { type HeaderBlock, headersOf } from "../client/messages.js";
 import { newConsumerName, type StreamApi } from "./stream-api.js";
@@ -22,6 +23,8 @@ export interface ReaderOptions {
   readonly scope?: CallScope;
   /** A pull that hears nothing for this long is given up. Default: long, as the server may scan far for a rare key. */
   readonly silenceMs?: number;
+  /** Whose read it is: callers take turns. Default: the scope's caller, or else this reader is a caller of its own. */
+  readonly flow?: unknown;
 }
 
 /**
@@ -38,6 +41,12 @@ const SILENCE_MS_MAX = 15_000;
 const FRAME_BYTES = 128;
 /** The most bytes that a message without its value is expected to have: a key and headers of this service have far fewer. */
 const HEADERS_BYTES = 16_384;
+/** Room for the newest of each key in one pull: a few of the largest messages. */
+const NEWEST_BYTES_MAX = 4 * 1_048_576;
+/** The most messages of one pull: handling them is to take no longer than a turn of the event loop. */
+const PULL_MESSAGES_MAX = 512;
+/** Handling a small message is as much work as copying these bytes. */
+const MESSAGE_WORK_BYTES = 1_024;
 /** The most such messages in one pull. */
 const HEADERS_BATCH_MAX = 256;
 
@@ -66,6 +75,8 @@ export class Reader {
   private countLeft: number | undefined;
   private silence: NodeJS.Timeout | undefined;
   private bytesMax: number;
+  /** Bytes that the pull under way, or the last one, has brought. Before the first: it may bring all that it asks for. */
+  private pulledBytes = Infinity;
   private isClosed = false;
 
   private constructor(
@@ -79,6 +90,7 @@ export class Reader {
     bytesMax: number,
     private readonly headersOnly: boolean,
     private readonly silenceMs: number,
+    private readonly flow: unknown,
   ) {
     this.bytesMax = bytesMax;
     const { link } = api.requests;
@@ -91,7 +103,7 @@ export class Reader {
     api: StreamApi,
     subjectPrefix: string,
     subject: string,
-    { start, bytesMax, headersOnly = false, scope, silenceMs = SILENCE_MS_MAX }: ReaderOptions,
+    { start, bytesMax, headersOnly = false, scope, silenceMs = SILENCE_MS_MAX, flow }: ReaderOptions,
   ): Promise<Reader> {
     const reader = new Reader(
       api,
@@ -100,6 +112,7 @@ export class Reader {
       bytesMax,
       headersOnly,
       silenceMs,
+      flow ?? (scope && flowOf(scope)),
     );
     try {
       const config = {
@@ -133,8 +146,9 @@ export class Reader {
     this.countLeft = this.mayStumble ? request.batch : undefined;
     return new Promise((resolve) => {
       this.finishPull = resolve;
-      this.asked.reserve(bytesMax, () => {
+      const ask = (): boolean => {
         if (this.finishPull !== resolve || !link.isConnected) return false;
+        this.pulledBytes = 0;
         this.heard();
         link.connection.publish(
           `$JS.API.CONSUMER.MSG.NEXT.${this.api.stream}.${this.name}`,
@@ -142,7 +156,9 @@ export class Reader {
           { reply: this.inbox },
         );
         return true;
-      });
+      };
+      const expectedBytes = Math.min(bytesMax, this.pulledBytes) + request.batch * MESSAGE_WORK_BYTES;
+      this.asked.reserve(bytesMax, ask, this.flow ?? this, expectedBytes);
     });
   }
 
@@ -154,12 +170,14 @@ export class Reader {
    */
   private pullOf(batch: number): { readonly request: PullRequest; readonly bytesMax: number } {
     if (!this.mayStumble) {
-      const request: PullRequest = { batch, max_bytes: this.bytesMax, no_wait: true };
-      return { request, bytesMax: this.bytesMax + batch * FRAME_BYTES };
+      const count = Math.min(batch, PULL_MESSAGES_MAX);
+      const request: PullRequest = { batch: count, max_bytes: this.bytesMax, no_wait: true };
+      return { request, bytesMax: this.bytesMax + count * FRAME_BYTES };
     }
     const { messageBytesMax } = this.api;
     const bytesEach = this.headersOnly ? Math.min(HEADERS_BYTES, messageBytesMax) : messageBytesMax;
-    const countMax = this.headersOnly ? HEADERS_BATCH_MAX : Math.floor(this.bytesMax / bytesEach);
+    const newestBytesMax = Math.max(NEWEST_BYTES_MAX, this.bytesMax);
+    const countMax = this.headersOnly ? HEADERS_BATCH_MAX : Math.floor(newestBytesMax / bytesEach);
     const count = Math.max(1, Math.min(batch, countMax));
     return { request: { batch: count, no_wait: true }, bytesMax: count * (bytesEach + FRAME_BYTES) };
   }
@@ -186,7 +204,9 @@ export class Reader {
       this.receiveStatus(headers);
       return;
     }
-    this.asked.arrived(headers.text.length + message.data.length);
+    const bytes = headers.text.length + message.data.length;
+    this.pulledBytes += bytes;
+    this.asked.arrived(bytes);
     if (delivery.consumerSequence !== this.consumerSequence + 1) {
       this.finish("lost");
       return;

@@ -28,7 +28,9 @@ export async function streamPage<Operation extends keyof Listed>(
   scope: CallScope,
 ): Promise<StreamPage<Listed[Operation]>> {
   try {
-    return await readJetStream(requests, operation, { subject: KV_SUBJECTS, offset }, scope, PAGE_BYTES_MAX);
+    return await readJetStream(requests, operation, { subject: KV_SUBJECTS, offset }, scope, {
+      bytesMax: PAGE_BYTES_MAX,
+    });
   } catch (error) {
     throw toKvError(error, {});
   }

@@ -14,6 +14,8 @@ const BATCH_MAX = 256;
 const DIRECT_MAX = 1_024;
 /** Bytes after which such an answer ends; a reader brings the rest. */
 const DIRECT_BYTES_MAX = 1_048_576;
+/** Bytes of a pull, unless one value is larger. */
+const PULL_BYTES_MAX = 262_144;
 /** Room in a pull for a message's headers and key beside the largest value. */
 const MESSAGE_OVERHEAD_BYTES = 65_536;
 
@@ -33,7 +35,7 @@ export class Source {
   ) {
     this.batchMax = Math.max(1, Math.min(BATCH_MAX, Math.floor(limits.watchQueueEventsMax / 4)));
     this.batchBytesMax = Math.max(
-      Math.floor(limits.watchQueueBytesMax / 4),
+      Math.min(PULL_BYTES_MAX, Math.floor(limits.watchQueueBytesMax / 4)),
       limits.valueBytesMax + MESSAGE_OVERHEAD_BYTES,
     );
   }

@@ -54,8 +54,3 @@ export function writeTime(time: Timestamp): string {
   const clock = `${TWO_DIGITS[Math.floor(minute / 60)]}:${TWO_DIGITS[minute % 60]}:${TWO_DIGITS[second % 60]}`;
   return `${knownDayText}${clock}.${fraction.toString().slice(1)}Z`;
 }
-
-/** Base64 of bytes, without copying them first. */
-export function writeBase64(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
-}

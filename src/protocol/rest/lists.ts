@@ -5,6 +5,7 @@
 import type { Message } from "@bufbuild/protobuf";
 import type { ServiceRegistry } from "../../service/calls.js";
 import type { Exchange } from "../exchange.js";
+import { LargeValues } from "../large-values.js";
 import { send, withCommonFields } from "../send.js";
 import type { HttpCall } from "./call.js";
 import type { Endpoint } from "./routes.js";
@@ -26,26 +27,29 @@ export async function answerList(
   if (isWhole) asked.limit = list.pageLimit ?? 0;
   const next = async (): Promise<PageOfList> => (await registry.unary(method, call, asked)) as PageOfList;
   let page = await next();
-  let items = list.items(page);
+  let large = new LargeValues();
+  let items = list.items(page, large);
+  const encode = (text: string): string | Buffer => (large.isNeeded ? large.encode(text) : text);
   const begin = list.begin(call);
   const { nextPageToken } = page;
   if (!isWhole || nextPageToken === "") {
     const text = begin + items.join(",") + list.end(items.length, nextPageToken);
-    return send(exchange, jsonAnswer(200, text));
+    return send(exchange, { ...jsonAnswer(200, ""), body: encode(text) });
   }
   const body = new ChunkedBody(exchange);
   if (exchange.method === "HEAD") return body.end("");
   let count = items.length;
   try {
-    await body.write(begin + items.join(","));
+    await body.write(encode(begin + items.join(",")));
     while (page.nextPageToken !== "" && !body.isClosed) {
       asked.pageToken = page.nextPageToken;
       call.isContinued = true;
       page = await next();
-      items = list.items(page);
+      large = new LargeValues();
+      items = list.items(page, large);
       count += items.length;
       // An item of an earlier page precedes these.
-      if (items.length > 0) await body.write(`,${items.join(",")}`);
+      if (items.length > 0) await body.write(encode(`,${items.join(",")}`));
     }
   } catch (error) {
     // Truncated JSON does not parse, and the connection or stream is reset: no client mistakes it for a complete list.
@@ -71,11 +75,11 @@ class ChunkedBody {
   }
 
   /** Resolves when the write buffer has room, or the client has disconnected. */
-  async write(text: string): Promise<void> {
+  async write(data: string | Buffer): Promise<void> {
     const { exchange } = this;
     if (this.isClosed) return;
-    this.sentBytes += Buffer.byteLength(text);
-    exchange.write([text]);
+    this.sentBytes += Buffer.byteLength(data);
+    exchange.write([data]);
     if (!exchange.isFull) return;
     await new Promise<void>((resolve) => {
       this.wake = resolve;

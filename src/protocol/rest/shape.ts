@@ -1,5 +1,6 @@
 /** The customisable parts of a method's REST form. shapes.ts has the table of all methods. */
 import type { DescMessage, DescMethod, MessageShape } from "@bufbuild/protobuf";
+import type { LargeValues } from "../large-values.js";
 import type { HttpCall } from "./call.js";
 import type { Fields } from "../exchange.js";
 import type { Answer } from "../send.js";
@@ -37,7 +38,7 @@ export interface ListShape<
   /** The JSON before the first item. */
   begin(call: HttpCall<Input>): string;
   /** The items of a page. */
-  items(page: MessageShape<Output>): readonly string[];
+  items(page: MessageShape<Output>, large: LargeValues): readonly string[];
   /** The JSON after the last item. */
   end(count: number, nextPageToken: string): string;
 }

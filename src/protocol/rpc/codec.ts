@@ -44,19 +44,10 @@ export function createMethodCodec(
   return {
     decode: (isBinary, bytes) => (isBinary ? binaryInput : jsonInput).parse(bytes),
     encode(isBinary, message, headBytes) {
-      const quick = isBinary
-        ? encodeBinary(message, headBytes)
-        : textAfterHead(encodeJson(message), headBytes);
+      const quick = isBinary ? encodeBinary(message, headBytes) : encodeJson(message, headBytes);
       return quick ?? bytesAfterHead((isBinary ? binaryOutput : jsonOutput).serialize(message), headBytes);
     },
   };
-}
-
-function textAfterHead(text: string | undefined, headBytes: number): Buffer | undefined {
-  if (text === undefined) return undefined;
-  const framed = Buffer.allocUnsafe(headBytes + Buffer.byteLength(text));
-  framed.write(text, headBytes);
-  return framed;
 }
 
 function bytesAfterHead(bytes: Uint8Array, headBytes: number): Buffer {

@@ -6,14 +6,15 @@
  */
 import { type DescEnum, type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 import { FeatureSet_FieldPresence as Presence } from "@bufbuild/protobuf/wkt";
+import { LargeValues } from "../large-values.js";
 import type { Message } from "./codec.js";
 import { FieldReader, fieldsOf, UNSUPPORTED } from "./field-reader.js";
 
-/** The message as JSON; undefined if the library must encode or reject it. */
-export type JsonEncoder = (message: Message) => string | undefined;
+/** The message as JSON in UTF-8, after `headBytes` free bytes; undefined if the library must encode or reject it. */
+export type JsonEncoder = (message: Message, headBytes: number) => Buffer | undefined;
 
 /** Writes a set value. */
-type WriteValue = (value: unknown) => string;
+type WriteValue = (value: unknown, large: LargeValues) => string;
 
 const TIMESTAMP = "google.protobuf.Timestamp";
 /** 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z, in seconds: the range of the JSON form. */
@@ -24,14 +25,22 @@ const NANOS_MAX = 999_999_999;
 export function createJsonEncoder(desc: DescMessage): JsonEncoder {
   if (!isSupported(desc, new Set())) return () => undefined;
   const write = messageWriter(desc, new Map());
-  return (message) => {
+  return (message, headBytes) => {
     try {
-      return write(message);
+      const large = new LargeValues();
+      return encodeText(write(message, large), large, headBytes);
     } catch (error) {
       if (error === UNSUPPORTED) return undefined;
       throw error;
     }
   };
+}
+
+function encodeText(text: string, large: LargeValues, headBytes: number): Buffer {
+  if (large.isNeeded) return large.encode(text, headBytes);
+  const framed = Buffer.allocUnsafe(headBytes + Buffer.byteLength(text));
+  framed.write(text, headBytes);
+  return framed;
 }
 
 /** Whether the type, including its nested types, needs no help from the library. */
@@ -49,12 +58,12 @@ function isSupported(desc: DescMessage, seen: Set<DescMessage>): boolean {
 function messageWriter(desc: DescMessage, known: Map<DescMessage, WriteValue>): WriteValue {
   const before = known.get(desc);
   if (before !== undefined) return before;
-  const fields: ((message: Readonly<Record<string, unknown>>) => string | undefined)[] = [];
-  const write: WriteValue = (message) => {
+  const fields: WriteMember[] = [];
+  const write: WriteValue = (message, large) => {
     const values = fieldsOf(message, desc);
     let text = "";
     for (const field of fields) {
-      const member = field(values);
+      const member = field(values, large);
       if (member !== undefined) text += text === "" ? member : `,${member}`;
     }
     return `{${text}}`;
@@ -66,17 +75,17 @@ function messageWriter(desc: DescMessage, known: Map<DescMessage, WriteValue>): 
   return write;
 }
 
-function memberWriter(
-  field: DescField,
-  known: Map<DescMessage, WriteValue>,
-): (message: Readonly<Record<string, unknown>>) => string | undefined {
+type WriteMember = (message: Readonly<Record<string, unknown>>, large: LargeValues) => string | undefined;
+
+function memberWriter(field: DescField, known: Map<DescMessage, WriteValue>): WriteMember {
   const reader = new FieldReader(field);
   const write = valueWriter(field, known);
   const name = `${JSON.stringify(field.jsonName)}:`;
-  return (message) => {
+  return (message, large) => {
     const value = reader.read(message);
     if (value === undefined) return undefined;
-    return name + (reader.isList ? `[${(value as readonly unknown[]).map(write).join(",")}]` : write(value));
+    if (!reader.isList) return name + write(value, large);
+    return `${name}[${(value as readonly unknown[]).map((item) => write(item, large)).join(",")}]`;
   };
 }
 
@@ -126,9 +135,9 @@ const SCALAR_WRITERS: Readonly<Partial<Record<ScalarType, WriteValue>>> = {
     if (typeof value !== "string") throw UNSUPPORTED;
     return JSON.stringify(value);
   },
-  [ScalarType.BYTES](value) {
+  [ScalarType.BYTES](value, large) {
     if (!(value instanceof Uint8Array)) throw UNSUPPORTED;
-    return `"${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64")}"`;
+    return `"${large.base64(value)}"`;
   },
   [ScalarType.BOOL](value) {
     if (typeof value !== "boolean") throw UNSUPPORTED;

@@ -5,20 +5,27 @@ import type { WatchRequest, WatchResponse } from "../../../gen/ironflow/kv/v1/ke
 import { type Entry, Operation } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import type { HttpCall } from "../rest/call.js";
 import { detailOf, opaqueRefusal, refusalOf } from "../rest/errors.js";
-import { writeBase64, writeTime } from "../rest/json.js";
+import { LargeValues } from "../large-values.js";
+import { writeTime } from "../rest/json.js";
 
 /** An encoded event. */
 export class Frame {
   private encoded: Buffer | undefined;
 
   constructor(
-    readonly json: string,
+    private readonly text: string,
     readonly revision: bigint,
+    private readonly large?: LargeValues,
   ) {}
 
-  /** The JSON in UTF-8; encoded once for all WebSockets that send it. */
+  /** The JSON; undefined if it is large: then use `bytes`. */
+  get json(): string | undefined {
+    return this.large?.isNeeded === true ? undefined : this.text;
+  }
+
+  /** The JSON in UTF-8; encoded once for all streams that send it. */
   get bytes(): Buffer {
-    return (this.encoded ??= Buffer.from(this.json));
+    return (this.encoded ??= this.large?.encode(this.text) ?? Buffer.from(this.text));
   }
 }
 
@@ -60,10 +67,13 @@ function encode(event: WatchResponse, bucket: string, superseded: bigint): Frame
     case "change": {
       const { entry, previous } = what.value;
       if (entry === undefined) return undefined;
-      const before = previous === undefined ? "" : `,"previous":{${stateOf(previous)}}`;
+      const large = new LargeValues();
+      const state = stateOf(entry, large);
+      const before = previous === undefined ? "" : `,"previous":{${stateOf(previous, large)}}`;
       return new Frame(
-        `{"type":"kv_update","key":${JSON.stringify(entry.key)},${stateOf(entry)},"bucket":"${bucket}"${before}${gone}}`,
+        `{"type":"kv_update","key":${JSON.stringify(entry.key)},${state},"bucket":"${bucket}"${before}${gone}}`,
         entry.revision,
+        large,
       );
     }
     case "snapshotEnd": {
@@ -88,9 +98,9 @@ function encode(event: WatchResponse, bucket: string, superseded: bigint): Frame
   }
 }
 
-function stateOf(entry: Entry): string {
+function stateOf(entry: Entry, large: LargeValues): string {
   const isPut = entry.operation === Operation.PUT;
-  return `"value":"${isPut ? writeBase64(entry.value) : ""}","revision":${entry.revision},"operation":"${isPut ? "put" : "delete"}"`;
+  return `"value":"${isPut ? large.base64(entry.value) : ""}","revision":${entry.revision},"operation":"${isPut ? "put" : "delete"}"`;
 }
 
 /** The last frame of a failed watch. If the client can resume, the message names the revision. */

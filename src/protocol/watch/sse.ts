@@ -13,7 +13,7 @@ import { badRequest, refusalOf } from "../rest/errors.js";
 import type { FaultLog } from "../rest/handler.js";
 import type { Endpoint } from "../rest/routes.js";
 import { withCommonFields } from "../send.js";
-import { bucketOfWatch, errorFrame, FrameEncoder } from "./frames.js";
+import { bucketOfWatch, errorFrame, type Frame, FrameEncoder } from "./frames.js";
 
 /** Buffered events are flushed at this length. */
 const BATCH_CHARS_MAX = 65_536;
@@ -102,8 +102,18 @@ class EventStream {
       const result = await this.events.next();
       if (result.done === true) return;
       const frame = encoder.frameOf(result.value);
-      if (frame !== undefined) this.write(`id: ${frame.revision}\ndata: ${frame.json}\n\n`);
+      if (frame !== undefined) this.writeFrame(frame);
     }
+  }
+
+  private writeFrame(frame: Frame): void {
+    const { json, revision } = frame;
+    if (json !== undefined) {
+      this.write(`id: ${revision}\ndata: ${json}\n\n`);
+      return;
+    }
+    this.flush();
+    this.send([`id: ${revision}\ndata: `, frame.bytes, "\n\n"]);
   }
 
   private write(text: string): void {
@@ -120,12 +130,17 @@ class EventStream {
   }
 
   private flush(): void {
-    if (this.batch === "" || this.isClosed) return;
+    if (this.batch === "") return;
     const { batch } = this;
     this.batch = "";
-    const { registry } = this.options;
-    registry.observer?.transferred(this.method, "sse", 0, Buffer.byteLength(batch));
-    this.exchange.write([batch]);
+    this.send([batch]);
+  }
+
+  private send(chunks: readonly (string | Buffer)[]): void {
+    if (this.isClosed) return;
+    const bytes = chunks.reduce((sum, chunk) => sum + Buffer.byteLength(chunk), 0);
+    this.options.registry.observer?.transferred(this.method, "sse", 0, bytes);
+    this.exchange.write(chunks);
     if (!this.exchange.isFull || this.isBlocked) return;
     this.isBlocked = true;
     this.exchange.onDrained(() => this.open());
