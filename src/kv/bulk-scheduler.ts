@@ -1,15 +1,17 @@
 /**
  * Shares the event loop between short calls and bulk work, such as reading and encoding histories, snapshots, lists and large values.
  *
- * Bulk work is done in pieces. One turn of the event loop does `turnBytesMax` of it, or one larger piece, and the callers take turns. While
+ * Bulk work is done in pieces. One turn of the event loop does a bounded number of bytes, or one larger piece, and the callers take turns. While
  * short calls come in, the next turn waits until the event loop was idle for three quarters of the time since the last one: their responses
  * wait for one turn at most, and few of them wait at all.
  */
 import { performance } from "node:perf_hooks";
 import { FairQueue } from "./fair-queue.js";
 
-/** Bytes of bulk work in one turn: about a millisecond of work. */
+/** Bytes of bulk work in one turn while short calls come in: about a millisecond of work. */
 const TURN_BYTES_MAX = 262_144;
+/** How many times more that is while there are none. */
+const UNSHARED_FACTOR = 8;
 /** How long short calls are expected to go on after the last one. */
 const SHORT_CALLS_MS = 100;
 /** The part of the time that the loop is idle, or does short calls only. */
@@ -38,6 +40,7 @@ export class BulkScheduler {
   private turnBytes = 0;
   private lastTurnBytes = 0;
   private isResting = false;
+  private isShared = false;
   private shortCalls = 0;
   private shortCallsBefore = 0;
   private shortCallsUntilMs = 0;
@@ -77,7 +80,10 @@ export class BulkScheduler {
   }
 
   private hasRoom(bytes: number): boolean {
-    return !this.isResting && (this.turnBytes === 0 || this.turnBytes + bytes <= this.turnBytesMax);
+    if (this.isResting) return false;
+    const isShared = this.isShared || this.shortCalls !== this.shortCallsBefore;
+    const bytesMax = isShared ? this.turnBytesMax : this.turnBytesMax * UNSHARED_FACTOR;
+    return this.turnBytes === 0 || this.turnBytes + bytes <= bytesMax;
   }
 
   private begin(bytes: number): void {
@@ -99,7 +105,8 @@ export class BulkScheduler {
     const nowMs = performance.now();
     if (this.shortCalls !== this.shortCallsBefore) this.shortCallsUntilMs = nowMs + SHORT_CALLS_MS;
     this.shortCallsBefore = this.shortCalls;
-    if (nowMs >= this.shortCallsUntilMs) return false;
+    this.isShared = nowMs < this.shortCallsUntilMs;
+    if (!this.isShared) return false;
     const { activeMs, idleMs } = this.meter.elapsed();
     const elapsedMs = activeMs + idleMs;
     const restMsMax = REST_MS_MAX * Math.max(1, this.lastTurnBytes / TURN_BYTES_MAX);
