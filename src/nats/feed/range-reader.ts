@@ -17,7 +17,7 @@ export interface RangeReaderOptions {
 
 const BATCH_MAX = 256;
 /** Bytes of one pull, beside the largest message. */
-const PULL_BYTES = 1_048_576;
+const PULL_BYTES = 262_144;
 /** How long until a copy that lags behind is read again. */
 const LAG_RETRY_MS = 20;
 
