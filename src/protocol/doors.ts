@@ -82,8 +82,6 @@ export function createDoors(options: DoorsOptions): RequestHandler {
       limits,
       pageGuard,
       log,
-      // Such as h2c from curl: answer the request as if it had no Upgrade header.
-      answerWithoutUpgrade: dispatch,
     }),
   };
 }

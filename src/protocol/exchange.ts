@@ -78,7 +78,7 @@ export interface Exchange extends RequestHead, ClientPresence {
   onDrained(listener: () => void): void;
 }
 
-/** A request to switch protocols (RFC 9110 section 7.8). */
+/** A request to switch to WebSocket (RFC 9110 section 7.8). Listeners ignore other upgrades. */
 export interface Upgrade extends RequestHead, ClientPresence {
   /** For libraries that perform the handshake. */
   readonly request: IncomingMessage;

@@ -5,6 +5,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import { TLSSocket } from "node:tls";
 import type { BodyReader, Exchange, Fields } from "./exchange.js";
 import { addFields } from "./rpc/fields.js";
+import { encodeGrpcMessage } from "./rpc/grpc-message.js";
 
 /** Throws a TypeError if the target is not a path, or a header is not Latin-1. */
 export function universalRequestOf(
@@ -57,6 +58,9 @@ function fieldsOf(headers: Headers | undefined): Fields | undefined {
   if (headers === undefined) return undefined;
   const fields: Fields = {};
   addFields(fields, headers);
+  const message = headers.get("grpc-message");
+  // The library encodes more than gRPC's specification says.
+  if (message !== null) fields["grpc-message"] = encodeGrpcMessage(decodeURIComponent(message));
   return fields;
 }
 

@@ -205,7 +205,7 @@ describe.each([
     stream.end(enveloped(MESSAGE));
     expect(await trailersOf(stream)).toMatchObject({
       "grpc-status": String(Code.Internal),
-      "grpc-message": "internal%20error",
+      "grpc-message": "internal error",
     });
   });
 

@@ -153,15 +153,6 @@ describe("a WebSocket", () => {
     expect(bridge.registry.calls).toEqual([]);
   });
 
-  it("answers a request for another upgrade as if it had no Upgrade header", async () => {
-    await start();
-    const head =
-      "Host: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n";
-    expect(await exchange(`GET ${BUCKETS}/b HTTP/1.1\r\n${head}\r\n`)).toMatch(/^HTTP\/1\.1 200 /);
-    const withBody = `PUT ${BUCKETS}/b/keys/k HTTP/1.1\r\n${head}Content-Length: 1\r\n\r\nx`;
-    expect(await exchange(withBody)).toMatch(/^HTTP\/1\.1 400 /);
-  });
-
   it("closes a watch whose client disconnected during the handshake", async () => {
     let answer: (watch: FakeWatch) => void = () => undefined;
     const answered = new Promise<FakeWatch>((resolve) => (answer = resolve));

@@ -91,7 +91,6 @@ export async function startBridge(
     limits,
     pageGuard: createPageGuard(cors, () => false),
     log,
-    answerWithoutUpgrade: (exchange) => rest.handle(exchange),
   });
   http1.on("upgrade", (request, socket, head) => upgrade(new NodeUpgrade(request, socket, head)));
   const sessions = new Http2Server({ limits, onStream: (stream) => rest.handle(new StreamExchange(stream)) });

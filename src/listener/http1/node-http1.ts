@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Limits } from "../../kv/limits.js";
 import type { RequestHandler } from "../../protocol/exchange.js";
+import { headWithoutUpgrade, isWebSocketUpgrade } from "./ignored-upgrade.js";
 import { NodeHttp1Exchange } from "./node-exchange.js";
 import { makeHttp1Server } from "./node-server.js";
 import { NodeUpgrade } from "./node-upgrade.js";
@@ -78,9 +79,20 @@ export class NodeHttp1 {
     if (this.rejectsMalformed(request)) return;
     // An upgrade cannot follow a response that is still incomplete.
     if ((this.responses.get(request.socket)?.size ?? 0) > 0) return void socket.destroy();
+    if (!isWebSocketUpgrade(request)) {
+      this.ignoreUpgrade(request, head);
+      return;
+    }
     this.options.guarded(socket, () =>
       this.options.handler.handleUpgrade(new NodeUpgrade(request, socket, head)),
     );
+  }
+
+  private ignoreUpgrade(request: IncomingMessage, head: Buffer): void {
+    const { socket } = request;
+    socket.unshift(Buffer.concat([headWithoutUpgrade(request), head]));
+    this.server.emit("connection", socket);
+    socket.resume();
   }
 
   /** Answers a malformed request with 400 and closes the connection, as Node does: pipelined requests behind it may be smuggled. */

@@ -6,7 +6,7 @@ import { type ServerOptions, WebSocketServer } from "ws";
 import type { WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { Limits } from "../../kv/limits.js";
 import type { ServiceRegistry } from "../../service/calls.js";
-import type { Exchange, Upgrade } from "../exchange.js";
+import type { Upgrade } from "../exchange.js";
 import type { PageGuard } from "../page-guard.js";
 import { REQUEST_ID_HEADER, requestIdOf } from "../request-id.js";
 import { bindCall, findRoute } from "../rest/bind.js";
@@ -23,11 +23,6 @@ export interface WatchUpgradeOptions {
   /** Decides which pages may connect: browsers do not apply CORS to WebSockets. Default: all. */
   readonly pageGuard?: PageGuard | undefined;
   readonly log: FaultLog;
-  /**
-   * Answers requests for other upgrades, such as h2c from `curl --http2`. A server may ignore them (RFC 9110 section 7.8), but Node emits
-   * `upgrade` for every one. Default: they are rejected.
-   */
-  readonly answerWithoutUpgrade?: ((exchange: Exchange) => void) | undefined;
 }
 
 /** How long to wait for the client's close frame. */
@@ -67,10 +62,6 @@ class WatchDoor {
 
   async upgrade(upgrade: Upgrade): Promise<void> {
     const { headers, socket } = upgrade;
-    if (headers.upgrade?.toLowerCase() !== "websocket") {
-      this.answerWithoutUpgrade(upgrade);
-      return;
-    }
     requestIdOf(headers);
     const target = splitTarget(upgrade.target);
     const match = findRoute(this.router, upgrade.method, target);
@@ -107,15 +98,6 @@ class WatchDoor {
     const exchange = upgrade.decline();
     exchange.commonFields = { [REQUEST_ID_HEADER]: requestId };
     sendRefusal(exchange, refusal ?? opaqueRefusal(requestId));
-  }
-
-  private answerWithoutUpgrade(upgrade: Upgrade): void {
-    const { "content-length": length = "0", "transfer-encoding": coding } = upgrade.headers;
-    const answer = this.options.answerWithoutUpgrade;
-    if (answer === undefined || length !== "0" || coding !== undefined) {
-      throw badRequest("There is no upgrade but to websocket; send the request without Upgrade.");
-    }
-    answer(upgrade.decline());
   }
 }
 
