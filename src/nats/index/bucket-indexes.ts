@@ -227,10 +227,11 @@ export class BucketIndexes {
     entry?.index.close();
   }
 
+  /** Drops the least recently used indexes until the others fit. The most recently used one always stays. */
   private evict(): void {
     let { bytes } = this.stats();
     for (const [stream, { index }] of this.entries) {
-      if (bytes <= this.bytesMax) return;
+      if (bytes <= this.bytesMax || this.entries.size === 1) return;
       bytes -= index.memoryBytes;
       this.drop(stream);
     }

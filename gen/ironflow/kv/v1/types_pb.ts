@@ -70,7 +70,7 @@ export type Bucket = Message<"ironflow.kv.v1.Bucket"> & {
   history: number;
 
   /**
-   * The exact number of live keys. Deleted and expired keys do not count.
+   * The exact number of live keys at `revision`. Deleted and expired keys do not count.
    *
    * @generated from field: uint64 values = 7;
    */
