@@ -7,6 +7,7 @@ import { createServer, connect } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { connect as connectNats } from "@nats-io/transport-node";
 import { findProgram } from "../dist/src/nats/embedded/server-program.js";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -118,10 +119,38 @@ cluster { name: bench, listen: "127.0.0.1:${ports[index + 3]}", routes: [${route
   return Promise.all(servers);
 }
 
+const PUBLISHED_AT_ONCE = 1_000;
+
+/** Our service on a server of its own, whose bucket `big` has the keys with this value; `startMs` as in {@link startService}. */
+export async function startFilled(keys, value) {
+  const env = { DATA_DIR: await temporaryFolder(), DURABILITY: "relaxed" };
+  const empty = await startService(undefined, env);
+  const bucket = { method: "POST", headers: { "content-type": "application/json" }, body: '{"name":"big"}' };
+  await fetch(`http://127.0.0.1:${empty.port}/api/v1/kv/buckets`, bucket);
+  await running.pop()();
+  const { program } = await findProgram({ serverBin: process.env.NATS_SERVER_BIN });
+  const port = await freePort();
+  const file = join(env.DATA_DIR, "bench.conf");
+  await writeFile(file, `listen: "127.0.0.1:${port}"\njetstream { store_dir: "${env.DATA_DIR}" }\n`);
+  await untilOpen(port, start(program, ["-c", file]));
+  const nats = await connectNats({ servers: `127.0.0.1:${port}` });
+  for (let at = 0; at < keys.length; at += PUBLISHED_AT_ONCE) {
+    const subjects = keys.slice(at, at + PUBLISHED_AT_ONCE).map((key) => `$KV.APP_big.${key}`);
+    const last = subjects.pop();
+    for (const subject of subjects) nats.publish(subject, value);
+    // The server stores a connection's messages in their order: this answer is the last.
+    await nats.request(last, value, { timeout: 60_000 });
+  }
+  await nats.close();
+  await running.pop()();
+  return startService(undefined, env);
+}
+
 /** Our service on a NATS server, or on one of its own; `startMs` is the time to its first answer. */
 export async function startService(natsUrl, env = {}) {
   const port = await freePort();
-  const storage = natsUrl === undefined ? { DATA_DIR: await temporaryFolder() } : { NATS_URL: natsUrl };
+  const storage =
+    natsUrl !== undefined ? { NATS_URL: natsUrl } : env.DATA_DIR ? {} : { DATA_DIR: await temporaryFolder() };
   const startMs = performance.now();
   const child = start(process.execPath, ["dist/src/main.js", "serve"], {
     PORT: String(port),
@@ -190,7 +219,7 @@ export function cpuMsOf(pid) {
 }
 
 /** etcd with its own folder. */
-export async function startEtcd() {
+export async function startEtcd(...options) {
   const folder = await temporaryFolder();
   const [port, peerPort] = [await freePort(), await freePort()];
   const client = `http://127.0.0.1:${port}`;
@@ -214,6 +243,7 @@ export async function startEtcd() {
       "--initial-cluster",
       `default=${peer}`,
     ],
+    ...options,
   ]);
   child.stdout.resume();
   await untilOpen(port, child);

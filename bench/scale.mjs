@@ -1,0 +1,144 @@
+// `npm run bench:scale`: one bucket of a million keys, beside etcd with the same keys (`etcd` on PATH; 3.7 was compared).
+//
+//   npm run bench:scale -- --keys 100000    a smaller bucket
+//
+// The service runs with its own nats-server and DURABILITY=relaxed; etcd with --unsafe-no-fsync. Needs Debian's nghttp2-client for the rows of
+// calls a second. Prints each figure as it is measured, with the load of the machine before it.
+import { Agent, get } from "node:http";
+import { readFileSync } from "node:fs";
+import { cpus, loadavg } from "node:os";
+import { load } from "./load.mjs";
+import { has, startEtcd, startFilled, stopAll, startScript } from "./processes.mjs";
+import { field, fillEtcd, grpcFrame, number, rangeCall } from "./scale/etcd.mjs";
+import { keyOf, VALUE } from "./scale/keys.mjs";
+
+const option = (name, standard) => {
+  const at = process.argv.indexOf(`--${name}`);
+  return at < 0 ? standard : Number(process.argv[at + 1]);
+};
+const KEYS = option("keys", 1_000_000);
+const CALLS = 30;
+const DURATION_MS = 3_000;
+const GRPC = { "content-type": "application/grpc", te: "trailers" };
+const LIST_PATH = "/api/v1/kv/buckets/big/keys";
+const agent = new Agent({ keepAlive: true, maxSockets: Infinity });
+
+const report = (name, figure) =>
+  console.log(`${name.padEnd(58)} ${figure}   (load ${loadavg()[0].toFixed(1)})`);
+
+/** Gets a path; resolves with the body's length, its last bytes and the time. */
+function fetchOf(port, path, headers = {}, isOver = () => false) {
+  const startMs = performance.now();
+  return new Promise((resolve, reject) => {
+    const request = get({ port, host: "127.0.0.1", path, agent, headers }, (response) => {
+      let [length, tail] = [0, ""];
+      const end = () =>
+        resolve({ length, tail, status: response.statusCode, ms: performance.now() - startMs });
+      response.on("data", (part) => {
+        length += part.length;
+        tail = (tail + part.toString("latin1")).slice(-400);
+        if (!isOver(tail)) return;
+        end();
+        request.destroy();
+      });
+      response.on("end", end);
+      response.on("error", reject);
+    });
+    request.on("error", reject);
+  });
+}
+
+async function times(port, path, calls = CALLS) {
+  const all = [];
+  for (let call = 0; call < calls; call++) {
+    const { ms, status, tail } = await fetchOf(port, typeof path === "string" ? path : path(call));
+    if (status !== 200) throw new Error(`${status} ${tail}`);
+    all.push(ms);
+  }
+  all.sort((one, other) => one - other);
+  return `p50 ${all[calls >> 1].toFixed(1)} ms, max ${all.at(-1).toFixed(1)} ms`;
+}
+
+const residentMb = (pid) =>
+  Math.round(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]) / 1_024);
+
+async function pages(port, name) {
+  report(`bucket info, ${name}`, await times(port, "/api/v1/kv/buckets/big"));
+  report(`page of 1,000 keys, the first, ${name}`, await times(port, `${LIST_PATH}?limit=1000`));
+  const filter = (call) => `${LIST_PATH}?filters=tenant-${String(call * 31).padStart(4, "0")}.%3E`;
+  report(`prefix with ${KEYS / 1_000} matches, ${name}`, await times(port, filter));
+}
+
+async function perSecond(name, port, call, inFlight, etcd) {
+  const runs = [];
+  for (const target of [{ port, ...call }, ...(etcd === undefined ? [] : [etcd])])
+    runs.push(await load(target, inFlight, DURATION_MS));
+  const [ours, theirs] = runs.map((run) => run.perSecond);
+  const ratio =
+    theirs === undefined ? "" : `, etcd ${theirs.toFixed(0)}: ${(ours / theirs).toFixed(1)} times`;
+  report(name, `${ours.toFixed(0)} a second${ratio}`);
+}
+
+try {
+  console.log(
+    `${cpus().length} cores, ${KEYS} keys of ${keyOf(0).length} bytes, values of ${VALUE.length} bytes`,
+  );
+  const keys = Array.from({ length: KEYS }, (_, index) => keyOf(index));
+  const service = await startFilled(keys, VALUE);
+  report("start to ready", `${Math.round(service.startMs)} ms`);
+  const first = await fetchOf(service.port, `${LIST_PATH}?limit=1000`);
+  report("start to the first page", `${Math.round(service.startMs + first.ms)} ms`);
+  const { tail } = await fetchOf(service.port, "/api/v1/kv/buckets/big");
+  report("keys counted", /"values":\s*"?(\d+)/.exec(tail)?.[1]);
+  await pages(service.port, "idle");
+  const all = await fetchOf(service.port, LIST_PATH);
+  report("all keys, one response", `${Math.round(all.ms)} ms, ${all.length} bytes`);
+  const watchPath = "/api/v1/kv/buckets/big/watch?start=snapshot&snapshot_end=true&keys_only=true";
+  const sse = { accept: "text/event-stream" };
+  const snapshot = await fetchOf(service.port, watchPath, sse, (text) => text.includes("snapshot_end"));
+  report("keys-only snapshot over SSE", `${Math.round(snapshot.ms)} ms`);
+  report("memory of the service after that", `${residentMb(service.pid)} MB`);
+
+  const list = Buffer.concat([field(1, "big"), number(3, 1_000)]);
+  const listCall = { path: "/ironflow.kv.v1.KeyValueService/ListKeys", headers: GRPC, body: grpcFrame(list) };
+  const infoCall = {
+    path: "/ironflow.kv.v1.BucketService/GetBucket",
+    headers: GRPC,
+    body: grpcFrame(field(1, "big")),
+  };
+  const etcd = has("etcd") ? await startEtcd("--unsafe-no-fsync") : undefined;
+  if (etcd !== undefined) await fillEtcd(etcd.port, keys, VALUE);
+  const range = (options) =>
+    etcd === undefined ? undefined : { port: etcd.port, ...rangeCall("tenant-", "tenant.", options) };
+  await perSecond(
+    "ListKeys of 1,000 at 8 in flight, idle",
+    service.port,
+    listCall,
+    8,
+    range({ limit: 1_000 }),
+  );
+  await perSecond(
+    "GetBucket (count) at 8 in flight, idle",
+    service.port,
+    infoCall,
+    8,
+    range({ countOnly: true }),
+  );
+  const writerOf = (port, kind) => startScript("scale/writer.mjs", `http://127.0.0.1:${port}`, kind, 2_000);
+  const writer = await writerOf(service.port, "service");
+  await pages(service.port, "under writes");
+  await perSecond("ListKeys of 1,000 at 8 in flight, under writes", service.port, listCall, 8);
+  report("writes a second meanwhile", JSON.stringify(await writer.ask("stop")));
+  if (etcd !== undefined) {
+    const other = await writerOf(etcd.port, "etcd");
+    const { perSecond } = await load(range({ limit: 1_000 }), 8, DURATION_MS);
+    report(
+      "the same of etcd",
+      `${perSecond.toFixed(0)} a second, ${JSON.stringify(await other.ask("stop"))}`,
+    );
+  }
+  report("memory of the service at the end", `${residentMb(service.pid)} MB`);
+} finally {
+  agent.destroy();
+  await stopAll();
+}
