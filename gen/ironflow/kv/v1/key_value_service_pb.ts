@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
 export const file_ironflow_kv_v1_key_value_service: GenFile =
   /*@__PURE__*/
   fileDesc(
-    "CiZpcm9uZmxvdy9rdi92MS9rZXlfdmFsdWVfc2VydmljZS5wcm90bxIOaXJvbmZsb3cua3YudjEihAEKCkdldFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBBIwCgtjb25zaXN0ZW5jeRgEIAEoDjIbLmlyb25mbG93Lmt2LnYxLkNvbnNpc3RlbmN5EhUKDXZlcmlmeV9idWNrZXQYBSABKAgiagoLR2V0UmVzcG9uc2USJAoFZW50cnkYASABKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeRI1ChFidWNrZXRfY3JlYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAimwEKClB1dFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRINCgV2YWx1ZRgDIAEoDBIUCgxjb250ZW50X3R5cGUYBCABKAkSMgoMcHJlY29uZGl0aW9uGAUgASgLMhwuaXJvbmZsb3cua3YudjEuUHJlY29uZGl0aW9uEhcKD2lkZW1wb3RlbmN5X2tleRgGIAEoCSJWCgtQdXRSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoBBI1ChFidWNrZXRfY3JlYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiowEKDURlbGV0ZVJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRINCgVwdXJnZRgDIAEoCBITCgtpZl9yZXZpc2lvbhgEIAEoBBIXCg9pZGVtcG90ZW5jeV9rZXkYBSABKAkSOAoUaWZfYnVja2V0X2NyZWF0ZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIiIKDkRlbGV0ZVJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgEIocBCg9MaXN0S2V5c1JlcXVlc3QSDgoGYnVja2V0GAEgASgJEg8KB2ZpbHRlcnMYAiADKAkSDQoFbGltaXQYAyABKA0SEgoKcGFnZV90b2tlbhgEIAEoCRIwCgtjb25zaXN0ZW5jeRgFIAEoDjIbLmlyb25mbG93Lmt2LnYxLkNvbnNpc3RlbmN5IksKEExpc3RLZXlzUmVzcG9uc2USDAoEa2V5cxgBIAMoCRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEAoIcmV2aXNpb24YAyABKAQihQEKEUdldEhpc3RvcnlSZXF1ZXN0Eg4KBmJ1Y2tldBgBIAEoCRILCgNrZXkYAiABKAkSMAoLY29uc2lzdGVuY3kYAyABKA4yGy5pcm9uZmxvdy5rdi52MS5Db25zaXN0ZW5jeRINCgVsaW1pdBgEIAEoDRISCgpwYWdlX3Rva2VuGAUgASgJIlUKEkdldEhpc3RvcnlSZXNwb25zZRImCgdlbnRyaWVzGAEgAygLMhUuaXJvbmZsb3cua3YudjEuRW50cnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIvoCCgxXYXRjaFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEg8KB2ZpbHRlcnMYAiADKAkSMQoFc3RhcnQYAyABKA4yIi5pcm9uZmxvdy5rdi52MS5XYXRjaFJlcXVlc3QuU3RhcnQSFgoOc3RhcnRfcmV2aXNpb24YBCABKAQSFgoOaWdub3JlX2RlbGV0ZXMYBSABKAgSEQoJa2V5c19vbmx5GAYgASgIEhAKCHByZXZpb3VzGAcgASgIEjQKEXByb2dyZXNzX2ludGVydmFsGAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjUKEWJ1Y2tldF9jcmVhdGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJUCgVTdGFydBIVChFTVEFSVF9VTlNQRUNJRklFRBAAEhIKDlNUQVJUX1NOQVBTSE9UEAESDQoJU1RBUlRfTk9XEAISEQoNU1RBUlRfSElTVE9SWRADIsgDCg1XYXRjaFJlc3BvbnNlEjYKBmNoYW5nZRgBIAEoCzIkLmlyb25mbG93Lmt2LnYxLldhdGNoUmVzcG9uc2UuQ2hhbmdlSAASQQoMc25hcHNob3RfZW5kGAIgASgLMikuaXJvbmZsb3cua3YudjEuV2F0Y2hSZXNwb25zZS5TbmFwc2hvdEVuZEgAEjoKCHByb2dyZXNzGAMgASgLMiYuaXJvbmZsb3cua3YudjEuV2F0Y2hSZXNwb25zZS5Qcm9ncmVzc0gAGlcKBkNoYW5nZRIkCgVlbnRyeRgBIAEoCzIVLmlyb25mbG93Lmt2LnYxLkVudHJ5EicKCHByZXZpb3VzGAIgASgLMhUuaXJvbmZsb3cua3YudjEuRW50cnkaVgoLU25hcHNob3RFbmQSEAoIcmV2aXNpb24YASABKAQSNQoRYnVja2V0X2NyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGkYKCFByb2dyZXNzEhAKCHJldmlzaW9uGAEgASgEEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgcKBWV2ZW50Mv4FCg9LZXlWYWx1ZVNlcnZpY2USdAoDR2V0EhouaXJvbmZsb3cua3YudjEuR2V0UmVxdWVzdBobLmlyb25mbG93Lmt2LnYxLkdldFJlc3BvbnNlIjSQAgGC0+STAisSKS9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9rZXlzL3trZXk9Kip9EngKA1B1dBIaLmlyb25mbG93Lmt2LnYxLlB1dFJlcXVlc3QaGy5pcm9uZmxvdy5rdi52MS5QdXRSZXNwb25zZSI4gtPkkwIyOgV2YWx1ZRopL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L2tleXMve2tleT0qKn0SegoGRGVsZXRlEh0uaXJvbmZsb3cua3YudjEuRGVsZXRlUmVxdWVzdBoeLmlyb25mbG93Lmt2LnYxLkRlbGV0ZVJlc3BvbnNlIjGC0+STAisqKS9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9rZXlzL3trZXk9Kip9EnoKCExpc3RLZXlzEh8uaXJvbmZsb3cua3YudjEuTGlzdEtleXNSZXF1ZXN0GiAuaXJvbmZsb3cua3YudjEuTGlzdEtleXNSZXNwb25zZSIrkAIBgtPkkwIiEiAvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0va2V5cxKMAQoKR2V0SGlzdG9yeRIhLmlyb25mbG93Lmt2LnYxLkdldEhpc3RvcnlSZXF1ZXN0GiIuaXJvbmZsb3cua3YudjEuR2V0SGlzdG9yeVJlc3BvbnNlIjeQAgGC0+STAi4SLC9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9oaXN0b3J5L3trZXk9Kip9EnQKBVdhdGNoEhwuaXJvbmZsb3cua3YudjEuV2F0Y2hSZXF1ZXN0Gh0uaXJvbmZsb3cua3YudjEuV2F0Y2hSZXNwb25zZSIskAIBgtPkkwIjEiEvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0vd2F0Y2gwAWIGcHJvdG8z",
+    "CiZpcm9uZmxvdy9rdi92MS9rZXlfdmFsdWVfc2VydmljZS5wcm90bxIOaXJvbmZsb3cua3YudjEihAEKCkdldFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBBIwCgtjb25zaXN0ZW5jeRgEIAEoDjIbLmlyb25mbG93Lmt2LnYxLkNvbnNpc3RlbmN5EhUKDXZlcmlmeV9idWNrZXQYBSABKAgiagoLR2V0UmVzcG9uc2USJAoFZW50cnkYASABKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeRI1ChFidWNrZXRfY3JlYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAimwEKClB1dFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRINCgV2YWx1ZRgDIAEoDBIUCgxjb250ZW50X3R5cGUYBCABKAkSMgoMcHJlY29uZGl0aW9uGAUgASgLMhwuaXJvbmZsb3cua3YudjEuUHJlY29uZGl0aW9uEhcKD2lkZW1wb3RlbmN5X2tleRgGIAEoCSJWCgtQdXRSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoBBI1ChFidWNrZXRfY3JlYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiowEKDURlbGV0ZVJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRINCgVwdXJnZRgDIAEoCBITCgtpZl9yZXZpc2lvbhgEIAEoBBIXCg9pZGVtcG90ZW5jeV9rZXkYBSABKAkSOAoUaWZfYnVja2V0X2NyZWF0ZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIiIKDkRlbGV0ZVJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgEIocBCg9MaXN0S2V5c1JlcXVlc3QSDgoGYnVja2V0GAEgASgJEg8KB2ZpbHRlcnMYAiADKAkSDQoFbGltaXQYAyABKA0SEgoKcGFnZV90b2tlbhgEIAEoCRIwCgtjb25zaXN0ZW5jeRgFIAEoDjIbLmlyb25mbG93Lmt2LnYxLkNvbnNpc3RlbmN5IksKEExpc3RLZXlzUmVzcG9uc2USDAoEa2V5cxgBIAMoCRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEAoIcmV2aXNpb24YAyABKAQihQEKEUdldEhpc3RvcnlSZXF1ZXN0Eg4KBmJ1Y2tldBgBIAEoCRILCgNrZXkYAiABKAkSMAoLY29uc2lzdGVuY3kYAyABKA4yGy5pcm9uZmxvdy5rdi52MS5Db25zaXN0ZW5jeRINCgVsaW1pdBgEIAEoDRISCgpwYWdlX3Rva2VuGAUgASgJIlUKEkdldEhpc3RvcnlSZXNwb25zZRImCgdlbnRyaWVzGAEgAygLMhUuaXJvbmZsb3cua3YudjEuRW50cnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIpADCgxXYXRjaFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEg8KB2ZpbHRlcnMYAiADKAkSMQoFc3RhcnQYAyABKA4yIi5pcm9uZmxvdy5rdi52MS5XYXRjaFJlcXVlc3QuU3RhcnQSFgoOc3RhcnRfcmV2aXNpb24YBCABKAQSFgoOaWdub3JlX2RlbGV0ZXMYBSABKAgSEQoJa2V5c19vbmx5GAYgASgIEhAKCHByZXZpb3VzGAcgASgIEjQKEXByb2dyZXNzX2ludGVydmFsGAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjUKEWJ1Y2tldF9jcmVhdGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIUCgxldmVyeV9jaGFuZ2UYCiABKAgiVAoFU3RhcnQSFQoRU1RBUlRfVU5TUEVDSUZJRUQQABISCg5TVEFSVF9TTkFQU0hPVBABEg0KCVNUQVJUX05PVxACEhEKDVNUQVJUX0hJU1RPUlkQAyLcAwoNV2F0Y2hSZXNwb25zZRI2CgZjaGFuZ2UYASABKAsyJC5pcm9uZmxvdy5rdi52MS5XYXRjaFJlc3BvbnNlLkNoYW5nZUgAEkEKDHNuYXBzaG90X2VuZBgCIAEoCzIpLmlyb25mbG93Lmt2LnYxLldhdGNoUmVzcG9uc2UuU25hcHNob3RFbmRIABI6Cghwcm9ncmVzcxgDIAEoCzImLmlyb25mbG93Lmt2LnYxLldhdGNoUmVzcG9uc2UuUHJvZ3Jlc3NIABISCgpzdXBlcnNlZGVkGAQgASgEGlcKBkNoYW5nZRIkCgVlbnRyeRgBIAEoCzIVLmlyb25mbG93Lmt2LnYxLkVudHJ5EicKCHByZXZpb3VzGAIgASgLMhUuaXJvbmZsb3cua3YudjEuRW50cnkaVgoLU25hcHNob3RFbmQSEAoIcmV2aXNpb24YASABKAQSNQoRYnVja2V0X2NyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGkYKCFByb2dyZXNzEhAKCHJldmlzaW9uGAEgASgEEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgcKBWV2ZW50Mv4FCg9LZXlWYWx1ZVNlcnZpY2USdAoDR2V0EhouaXJvbmZsb3cua3YudjEuR2V0UmVxdWVzdBobLmlyb25mbG93Lmt2LnYxLkdldFJlc3BvbnNlIjSQAgGC0+STAisSKS9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9rZXlzL3trZXk9Kip9EngKA1B1dBIaLmlyb25mbG93Lmt2LnYxLlB1dFJlcXVlc3QaGy5pcm9uZmxvdy5rdi52MS5QdXRSZXNwb25zZSI4gtPkkwIyOgV2YWx1ZRopL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L2tleXMve2tleT0qKn0SegoGRGVsZXRlEh0uaXJvbmZsb3cua3YudjEuRGVsZXRlUmVxdWVzdBoeLmlyb25mbG93Lmt2LnYxLkRlbGV0ZVJlc3BvbnNlIjGC0+STAisqKS9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9rZXlzL3trZXk9Kip9EnoKCExpc3RLZXlzEh8uaXJvbmZsb3cua3YudjEuTGlzdEtleXNSZXF1ZXN0GiAuaXJvbmZsb3cua3YudjEuTGlzdEtleXNSZXNwb25zZSIrkAIBgtPkkwIiEiAvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0va2V5cxKMAQoKR2V0SGlzdG9yeRIhLmlyb25mbG93Lmt2LnYxLkdldEhpc3RvcnlSZXF1ZXN0GiIuaXJvbmZsb3cua3YudjEuR2V0SGlzdG9yeVJlc3BvbnNlIjeQAgGC0+STAi4SLC9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9oaXN0b3J5L3trZXk9Kip9EnQKBVdhdGNoEhwuaXJvbmZsb3cua3YudjEuV2F0Y2hSZXF1ZXN0Gh0uaXJvbmZsb3cua3YudjEuV2F0Y2hSZXNwb25zZSIskAIBgtPkkwIjEiEvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0vd2F0Y2gwAUJdChJjb20uaXJvbmZsb3cua3YudjFQAVpFZ2l0aHViLmNvbS9pcm9uZmxvdy1rdi9pcm9uZmxvdy1rdi9jbGllbnRzL2dvL2dlbi9pcm9uZmxvdy9rdi92MTtrdnYxYgZwcm90bzM",
     [
       file_google_api_annotations,
       file_google_protobuf_duration,
@@ -495,8 +495,8 @@ export type WatchRequest = Message<"ironflow.kv.v1.WatchRequest"> & {
   keysOnly: boolean;
 
   /**
-   * Sends with each change the entry that it replaced, if the history still has it. Applies to live changes and the
-   * history only. Default: false.
+   * Sends with each change the entry that it replaced, if the history or the service's memory of recent changes still
+   * has it. Applies to live changes and the history only. Default: false.
    *
    * @generated from field: bool previous = 7;
    */
@@ -517,6 +517,15 @@ export type WatchRequest = Message<"ironflow.kv.v1.WatchRequest"> & {
    * @generated from field: google.protobuf.Timestamp bucket_created_at = 9;
    */
   bucketCreatedAt?: Timestamp | undefined;
+
+  /**
+   * Ends the watch with OUT_OF_RANGE (`revision_compacted`) if a revision was superseded before it could be sent, instead
+   * of counting it in `superseded`. With `filters`, a revision of any key of the bucket may end it. What the snapshot or
+   * the history leaves out does not. Default: false.
+   *
+   * @generated from field: bool every_change = 10;
+   */
+  everyChange: boolean;
 };
 
 /**
@@ -609,6 +618,16 @@ export type WatchResponse = Message<"ironflow.kv.v1.WatchResponse"> & {
         case: "progress";
       }
     | { case: undefined; value?: undefined };
+
+  /**
+   * How many revisions of the bucket between the previous event, or the start, and this one were gone before the service
+   * could read them: superseded by later revisions of their keys, or removed. Usually 0. Their keys are not known: with
+   * `filters`, the number is an upper bound, and may come some events late. What the snapshot or the history leaves out
+   * does not count.
+   *
+   * @generated from field: uint64 superseded = 4;
+   */
+  superseded: bigint;
 };
 
 /**
@@ -633,7 +652,7 @@ export type WatchResponse_Change = Message<"ironflow.kv.v1.WatchResponse.Change"
   entry?: Entry | undefined;
 
   /**
-   * The entry before the change: only if the request sets `previous` and the history still has it.
+   * The entry before the change: only if the request sets `previous` and the history or the service's memory still has it.
    *
    * @generated from field: ironflow.kv.v1.Entry previous = 2;
    */
@@ -847,8 +866,14 @@ export const KeyValueService: GenService<{
     output: typeof GetHistoryResponseSchema;
   };
   /**
-   * Streams the changes of a bucket in the order of their revisions, with none missed, duplicated or reordered, even
-   * while the storage restarts or fails over. The stream ends only when the client cancels it or an error occurs.
+   * Streams the changes of a bucket in the order of their revisions, with none duplicated or reordered, even while the
+   * storage restarts or fails over. The stream ends only when the client cancels it or an error occurs.
+   *
+   * While the service is connected to the storage, every revision that is stored is sent, also of a key that changes
+   * faster than the bucket's `history` keeps. A revision can be gone before the service reads it: superseded while the
+   * connection to the storage was lost, or between two watches of a client that resumes. The next event says how many
+   * (`superseded`); the newest revision of each key, or its tombstone, is always sent. Buckets of other programs that the
+   * service may not configure are watched through a consumer, which also passes over what is superseded before its turn.
    *
    * By default the current values come first, in the order of their revisions, then `snapshot_end`, then each change as
    * it happens.
@@ -856,11 +881,14 @@ export const KeyValueService: GenService<{
    * The response headers are sent as soon as the watch is active, before the first event (if the request is not
    * compressed, which is the default of clients): the watch sees every change from then on, even with START_NOW.
    *
-   * To resume after the stream ended, start a watch with `start_revision` = the last revision received + 1.
+   * To resume after the stream ended, start a watch with `start_revision` = the last revision received + 1. Each instance
+   * of the service keeps recent changes in memory (RECENT_CHANGES_BYTES_MAX), and a watch that resumes gets them from
+   * there, superseded ones too.
    *
    * Errors:
-   *   * OUT_OF_RANGE (`revision_compacted`): changes from `start_revision` on may be gone. The detail has the oldest
-   *     revision from which no change is missing. If it has none, start a new watch from a snapshot.
+   *   * OUT_OF_RANGE (`revision_compacted`): changes from `start_revision` on may be gone without a later revision of
+   *     their keys, or `every_change` is set and a revision was superseded unseen. The detail has the oldest revision
+   *     from which no change is missing. If it has none, start a new watch from a snapshot.
    *   * OUT_OF_RANGE (`revision_in_future`): `start_revision` is greater than the newest revision + 1, or
    *     `bucket_created_at` is not that of this bucket, which was deleted and recreated. Also ends a watch if the
    *     storage lost changes that the watch has sent. Start a new watch from a snapshot.
