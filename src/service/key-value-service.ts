@@ -12,6 +12,8 @@ import {
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { WatchRequest } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { Consistency as ConsistencyEnum, type Precondition } from "../../gen/ironflow/kv/v1/types_pb.js";
+import { bulkScheduler } from "../kv/bulk-scheduler.js";
+import { flowOf } from "../kv/call-scope.js";
 import { invalidArgument, KvError } from "../kv/errors.js";
 import { quote } from "../kv/names.js";
 import type { CallScope, Condition, Consistency, Store, WatchOptions, WriteOptions } from "../kv/store.js";
@@ -25,6 +27,8 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
     async get(request, context) {
       const consistency = consistencyOf(request.consistency);
       const found = await entryInBucket(store, request, context, consistency, request.verifyBucket);
+      const turn = turnFor(found.entry.value.length, context);
+      if (turn !== undefined) await turn;
       const response = create(GetResponseSchema);
       response.entry = entryMessage(found.entry);
       response.bucketCreatedAt = timestampOf(found.bucketCreatedAtMs, 0);
@@ -33,6 +37,7 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
 
     async put(request, context) {
       const response = create(PutResponseSchema);
+      bulkScheduler.noteShortCall();
       const createdAtMs = await createdAtOf(store, request.bucket, context);
       if (createdAtMs !== undefined) response.bucketCreatedAt = timestampOf(createdAtMs, 0);
       response.revision = await store.put(
@@ -73,6 +78,7 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
       const page = { limit: request.limit, pageToken: request.pageToken };
       const consistency = consistencyOf(request.consistency);
       const keys = await store.listKeys(request.bucket, request.filters, page, context, consistency);
+      await turnFor(keys.items.length * KEY_WORK_BYTES, context);
       const response = create(ListKeysResponseSchema);
       response.keys = [...keys.items];
       response.nextPageToken = keys.nextPageToken;
@@ -84,6 +90,10 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
       const consistency = consistencyOf(request.consistency);
       const page = { limit: request.limit, pageToken: request.pageToken };
       const history = await store.history(request.bucket, request.key, page, context, consistency);
+      await turnFor(
+        history.items.reduce((sum, { value }) => sum + value.length, 0),
+        context,
+      );
       return create(GetHistoryResponseSchema, {
         entries: history.items.map(entryMessage),
         nextPageToken: history.nextPageToken,
@@ -104,6 +114,18 @@ async function createdAtOf(store: Store, bucket: string, scope: CallScope): Prom
     if (error instanceof KvError && error.kind === "bucket_not_found") return undefined;
     throw error;
   }
+}
+
+/** A response with fewer bytes of values is a short call. */
+const SHORT_BYTES_MAX = 16_384;
+/** Handling a key is as much work as encoding these bytes. */
+const KEY_WORK_BYTES = 256;
+
+/** Waits until a large response may be encoded, so that short calls come first. Undefined: now. */
+function turnFor(bytes: number, context: CallContext): Promise<void> | undefined {
+  if (bytes > SHORT_BYTES_MAX) return bulkScheduler.turn(flowOf(context), bytes);
+  bulkScheduler.noteShortCall();
+  return undefined;
 }
 
 function consistencyOf(consistency: ConsistencyEnum): Consistency {
