@@ -72,7 +72,8 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
   const durability = (): Durability => durabilityOf(config, isOutside, version());
   if (durability() === "unknown") log.warn(unknownSentence(config.replicas));
   const linkOptions = { unreadBytesMax: config.limits.natsUnreadBytesMax, log };
-  const link = new Link(connection, linkOptions);
+  const feedLink = new Link(feed.connection, linkOptions);
+  const link = new Link(connection, { ...linkOptions, after: feedLink });
   if (isOutside) warnOfOldServers(link, version, log);
   const problem = (): string | undefined => embedded?.problem;
   guard.disk = await guardDisk(options, problem);
@@ -81,7 +82,7 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
     serverVersion,
     link,
     bulk: new Link(bulk.connection, linkOptions),
-    feed: new Link(feed.connection, linkOptions),
+    feed: feedLink,
     durability,
     problem,
     disk: guard.disk,

@@ -108,6 +108,7 @@ function toldBy(json: string): Told {
 
 /** What a watcher saw, judged as it comes: the revisions of one key in a bucket of its own have no gaps. */
 class Watcher {
+  wasDropped = false;
   last = 0n;
   readonly seen = new Set<bigint>();
   superseded = 0n;
@@ -134,6 +135,7 @@ class Watcher {
   }
 
   drop(): void {
+    this.wasDropped = true;
     this.connection.abort();
   }
 
@@ -200,6 +202,7 @@ it(
     await Promise.all(writers);
     const { revision } = await kv.put({ bucket: BUCKET, key: KEY, value: Buffer.from("last") });
     while (watchers.some(({ last }) => last < revision)) await delay(20);
+    const stayed = new Set(watchers.filter(({ wasDropped }) => !wasDropped));
     for (const watcher of watchers) watcher.stop();
     await Promise.all(watches);
 
@@ -215,6 +218,10 @@ it(
         `missed ${total(({ missed }) => missed)}, doubled or reordered ${total((one) => one.doubledOrReordered)}`,
       );
     }
+    // One that stayed connected sees everything that this copy of the service acknowledged.
+    const unseen = [...stayed].flatMap(({ seen }) => [...acknowledged].filter((one) => !seen.has(one)));
+    report("acknowledged and not seen by a watcher that stayed connected", undefined, String(unseen.length));
+    expect(unseen).toEqual([]);
     for (const { protocol, missed, doubledOrReordered, seen, superseded } of watchers)
       expect({ protocol, missed, doubledOrReordered, all: BigInt(seen.size) + superseded }).toEqual({
         protocol,

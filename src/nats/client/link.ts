@@ -9,6 +9,11 @@ export interface LinkOptions {
   /** See `Limits.natsUnreadBytesMax`. */
   readonly unreadBytesMax: number;
   readonly log: Log;
+  /**
+   * After an outage, this connection counts as up only when that one is, for {@link OTHER_WAIT_MS_MAX} at most. So the feed subscribes again before
+   * calls write what it would miss. Default: it does not wait.
+   */
+  readonly after?: Link | undefined;
 }
 
 /** The size of the replies to a request, together. */
@@ -29,6 +34,9 @@ interface ReplyRequest extends ExpectedReply {
 
 /** Replies up to this size are counted but do not wait for the budget: acknowledgements, stream and consumer info. */
 export const SMALL_ANSWER_BYTES = 4_096;
+/** The longest wait for the other connection. */
+const OTHER_WAIT_MS_MAX = 500;
+
 /** The most distinct faults that are logged. */
 const LOGGED_FAULTS_MAX = 100;
 
@@ -40,6 +48,9 @@ export class Link {
   private readonly reconnectListeners = new Set<() => void>();
   private readonly loggedFaults = new Set<string>();
   private isUp = true;
+  private outages = 0;
+  /** Callers that wait for the connection. */
+  private nextUp: (() => void)[] = [];
 
   constructor(
     readonly connection: NatsConnection,
@@ -140,15 +151,32 @@ export class Link {
   private async followStatus(): Promise<void> {
     for await (const { type } of this.connection.status()) {
       if (type === "disconnect" || type === "close") this.down();
-      else if (type === "reconnect") {
-        this.isUp = true;
-        for (const listener of [...this.reconnectListeners]) listener();
-      }
+      else if (type === "reconnect") void this.up(++this.outages);
     }
     this.down();
   }
 
+  private async up(outage: number): Promise<void> {
+    if (this.options.after !== undefined) await this.options.after.confirmed(OTHER_WAIT_MS_MAX);
+    if (outage !== this.outages) return;
+    this.isUp = true;
+    for (const resolve of this.nextUp.splice(0)) resolve();
+    for (const listener of [...this.reconnectListeners]) listener();
+  }
+
+  /** Resolves when the server knows every subscription of this connection, or after a time. */
+  private async confirmed(timeMs: number): Promise<void> {
+    const late = new Promise<void>((resolve) => setTimeout(resolve, timeMs));
+    const connected = new Promise<void>((resolve) => {
+      if (this.isConnected) resolve();
+      else this.nextUp.push(resolve);
+    });
+    const confirmed = connected.then(() => this.connection.flush()).catch(() => undefined);
+    await Promise.race([confirmed, late]);
+  }
+
   private down(): void {
+    this.outages++;
     this.isUp = false;
     for (const listener of [...this.disconnectListeners]) listener();
   }
