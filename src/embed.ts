@@ -82,6 +82,8 @@ async function start(
   const nats = await connectStorage({ config, log, undo, isEmbeddedElsewhere, onFatal });
   const { link, bulk, isClustered, maxPayloadBytes } = nats;
   const feeds = new Feeds({ link: nats.feed, bulk, isClustered, limits: config.limits, log });
+  // What was written before the outage is read before it can be superseded.
+  link.waitAfterOutages(() => feeds.recovered());
   undo.push(() => feeds.close());
   const watches = new WatchHubs({ link: bulk, feeds, isClustered, limits: config.limits });
   const store = createJetStreamStore({

@@ -72,8 +72,7 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
   const durability = (): Durability => durabilityOf(config, isOutside, version());
   if (durability() === "unknown") log.warn(unknownSentence(config.replicas));
   const linkOptions = { unreadBytesMax: config.limits.natsUnreadBytesMax, log };
-  const feedLink = new Link(feed.connection, linkOptions);
-  const link = new Link(connection, { ...linkOptions, after: feedLink });
+  const link = new Link(connection, linkOptions);
   if (isOutside) warnOfOldServers(link, version, log);
   const problem = (): string | undefined => embedded?.problem;
   guard.disk = await guardDisk(options, problem);
@@ -82,7 +81,7 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
     serverVersion,
     link,
     bulk: new Link(bulk.connection, linkOptions),
-    feed: feedLink,
+    feed: new Link(feed.connection, linkOptions),
     durability,
     problem,
     disk: guard.disk,

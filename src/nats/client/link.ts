@@ -1,4 +1,5 @@
 /** One connection to NATS: its state, its byte budget, and subscriptions whose callbacks may throw. */
+import { setTimeout as delay } from "node:timers/promises";
 import type { Msg, NatsConnection, Subscription } from "@nats-io/transport-node";
 import { BulkReads } from "./bulk-reads.js";
 import { ByteBudget } from "./byte-budget.js";
@@ -9,11 +10,6 @@ export interface LinkOptions {
   /** See `Limits.natsUnreadBytesMax`. */
   readonly unreadBytesMax: number;
   readonly log: Log;
-  /**
-   * After an outage, this connection counts as up only when that one is, for {@link OTHER_WAIT_MS_MAX} at most. So the feed subscribes again before
-   * calls write what it would miss. Default: it does not wait.
-   */
-  readonly after?: Link | undefined;
 }
 
 /** The size of the replies to a request, together. */
@@ -34,8 +30,8 @@ interface ReplyRequest extends ExpectedReply {
 
 /** Replies up to this size are counted but do not wait for the budget: acknowledgements, stream and consumer info. */
 export const SMALL_ANSWER_BYTES = 4_096;
-/** The longest wait for the other connection. */
-const OTHER_WAIT_MS_MAX = 500;
+/** The longest that a connection which is back counts as down. */
+const READY_WAIT_MS_MAX = 500;
 
 /** The most distinct faults that are logged. */
 const LOGGED_FAULTS_MAX = 100;
@@ -49,8 +45,7 @@ export class Link {
   private readonly loggedFaults = new Set<string>();
   private isUp = true;
   private outages = 0;
-  /** Callers that wait for the connection. */
-  private nextUp: (() => void)[] = [];
+  private ready: (() => Promise<void>) | undefined;
 
   constructor(
     readonly connection: NatsConnection,
@@ -58,6 +53,11 @@ export class Link {
   ) {
     this.unread = new ByteBudget(options.unreadBytesMax);
     void this.followStatus();
+  }
+
+  /** After an outage, the connection counts as up when `ready` resolves, or after {@link READY_WAIT_MS_MAX}. */
+  waitAfterOutages(ready: () => Promise<void>): void {
+    this.ready = ready;
   }
 
   get isConnected(): boolean {
@@ -157,22 +157,10 @@ export class Link {
   }
 
   private async up(outage: number): Promise<void> {
-    if (this.options.after !== undefined) await this.options.after.confirmed(OTHER_WAIT_MS_MAX);
+    if (this.ready !== undefined) await Promise.race([this.ready(), delay(READY_WAIT_MS_MAX)]);
     if (outage !== this.outages) return;
     this.isUp = true;
-    for (const resolve of this.nextUp.splice(0)) resolve();
     for (const listener of [...this.reconnectListeners]) listener();
-  }
-
-  /** Resolves when the server knows every subscription of this connection, or after a time. */
-  private async confirmed(timeMs: number): Promise<void> {
-    const late = new Promise<void>((resolve) => setTimeout(resolve, timeMs));
-    const connected = new Promise<void>((resolve) => {
-      if (this.isConnected) resolve();
-      else this.nextUp.push(resolve);
-    });
-    const confirmed = connected.then(() => this.connection.flush()).catch(() => undefined);
-    await Promise.race([confirmed, late]);
   }
 
   private down(): void {

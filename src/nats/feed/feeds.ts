@@ -10,6 +10,7 @@ import type { BucketFeeds, FeedFollower, FeedLog, Following } from "./bucket-fee
 import type { ConfigureStream } from "./feed-source.js";
 import { IdleWindows } from "./idle-windows.js";
 import { LiveFeed } from "./live-feed.js";
+import { reconnected } from "./republish-source.js";
 import { Slots } from "./semaphore.js";
 
 export interface FeedsOptions {
@@ -101,6 +102,12 @@ export class Feeds implements BucketFeeds {
       return feed.follow(follower);
     }
     throw bucketNotFound(bucket);
+  }
+
+  /** Resolves when the connection is up, and every feed has what it missed. */
+  async recovered(): Promise<void> {
+    if (!this.options.link.isConnected) await reconnected(this.options.link);
+    for (const { feed } of [...this.open.values()]) await feed.recovery;
   }
 
   /** Ends all feeds. Resolves when nothing is left on the server. */

@@ -39,6 +39,8 @@ const SETTLE_MS_MAX = 1_000;
 
 export class LiveFeed {
   lastCheckMs = performance.now();
+  /** While something is known to be missing. Resolves when it was read. */
+  recovery: Promise<void> | undefined;
   private readonly at: FeedPosition;
   private readonly source: FeedSource;
   private readonly memory: Recall;
@@ -53,7 +55,6 @@ export class LiveFeed {
   private silences = 0;
   /** Grows with each recovery: what belongs to an earlier one is over. */
   private attempt = 0;
-  private recovery: Promise<void> | undefined;
   private pause: Delay | undefined;
   private end: FeedEnd | undefined;
 

@@ -83,7 +83,8 @@ export class RepublishSource {
   }
 }
 
-async function reconnected(link: Link): Promise<void> {
+/** Resolves when the connection is back, or after a time. */
+export async function reconnected(link: Link): Promise<void> {
   const late = delayed(RECONNECT_MS);
   const stopListening = link.onReconnect(() => late.cancel());
   await late.over;
