@@ -104,7 +104,7 @@ export function createCors(options: CorsOptions): Cors {
     apply(exchange) {
       const preflight = preflightHeaders(exchange.method, exchange.headers);
       const fields = preflight ?? headersFor(exchange.headers);
-      if (fields !== undefined) exchange.commonFields = { ...exchange.commonFields, ...fields };
+      for (const name in fields) exchange.commonFields[name] = fields[name] ?? "";
       if (preflight === undefined) return false;
       exchange.respond(204, exchange.commonFields);
       return true;

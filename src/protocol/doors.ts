@@ -49,7 +49,7 @@ export function createDoors(options: DoorsOptions): RequestHandler {
 
   const dispatch = (exchange: Exchange): void => {
     const { path } = splitTarget(exchange.target === "" ? "/" : exchange.target);
-    exchange.commonFields = { [REQUEST_ID_HEADER]: requestIdOf(exchange.headers) };
+    exchange.commonFields[REQUEST_ID_HEADER] = requestIdOf(exchange.headers);
     const refusal = refusalOf(exchange);
     if (refusal !== undefined) {
       sendRefusal(exchange, new Refusal(403, "permission_denied", refusal, { vary: "Origin" }));

@@ -42,7 +42,7 @@ export interface BodyReader {
 
 export interface Exchange extends RequestHead, ClientPresence {
   /** Fields that handlers add to every response to this request, such as CORS headers. The transport does not send them by itself. */
-  commonFields: Readonly<Fields>;
+  readonly commonFields: Fields;
   /** Whether the client waits for `sendContinue` before it sends the body. */
   readonly expectsContinue: boolean;
   /** Whether the request may have a body. */

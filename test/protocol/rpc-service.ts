@@ -128,7 +128,7 @@ export async function startTestServer(isFast: boolean): Promise<TestServer> {
   const adapter = createStockAdapter({ registry, limits, log });
   // The doors give every answer its request's id; the fast path does so itself.
   const stock = (exchange: Exchange): void => {
-    exchange.commonFields = { [REQUEST_ID_HEADER]: requestIdOf(exchange.headers) };
+    exchange.commonFields[REQUEST_ID_HEADER] = requestIdOf(exchange.headers);
     adapter(exchange);
   };
   const fast = createFastPath({ registry, limits, log });

@@ -226,8 +226,8 @@ describe.skipIf(!hasOpenssl)("clients with certificates", () => {
 describe("settings of client certificates", () => {
   const malformed = ["a", "a=read", "a=:b", "=read:b", "a=read,fly:b", "a=read:b c", "a=read:b;"];
   it.each<[Record<string, string>, string]>([
-    [{ "tls-client-ca": "ca.pem" }, "TLS_CLIENT_CA is for a port that speaks TLS"],
-    [{ "tls-client-scopes": "a=read:*" }, "set that too"],
+    [{ "tls-client-ca": "ca.pem" }, "TLS_CLIENT_CA is set without TLS"],
+    [{ "tls-client-scopes": "a=read:*" }, "set TLS_CLIENT_CA too"],
     ...malformed.map((rules): [Record<string, string>, string] => [
       { "tls-client-scopes": rules },
       "TLS_CLIENT_SCOPES is .*; it must be entries such as",

@@ -6,7 +6,7 @@ import { Abandonment } from "../abandonment.js";
 import { missingLength } from "../response-framing.js";
 
 export class NodeHttp1Exchange implements Exchange {
-  commonFields: Readonly<Fields> = {};
+  readonly commonFields: Fields = {};
   private reader: BodyReader | undefined;
   private isPaced = false;
   private readonly abandonment = new Abandonment();

@@ -47,7 +47,7 @@ export class SimpleExchange implements Exchange {
   readonly method: string;
   readonly target: string;
   readonly headers: IncomingHttpHeaders;
-  commonFields: Readonly<Fields> = {};
+  readonly commonFields: Fields = {};
   hasResponded = false;
   private readonly requestBody: Buffer;
   private head = "";

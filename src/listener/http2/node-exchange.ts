@@ -8,7 +8,7 @@ import { hasNoContent, textOf } from "../response-framing.js";
 
 export class NodeHttp2Exchange implements Exchange {
   readonly httpVersion = "2.0";
-  commonFields: Readonly<Fields> = {};
+  readonly commonFields: Fields = {};
   private reader: BodyReader | undefined;
   private isPaced = false;
   private isComplete = false;

@@ -8,7 +8,7 @@ import { hasNoContent, textOf } from "../response-framing.js";
 
 export class StreamExchange implements Exchange, StreamListener {
   readonly httpVersion = "2.0";
-  commonFields: Readonly<Fields> = {};
+  readonly commonFields: Fields = {};
   private reader: BodyReader | undefined;
   /** Chunks that arrived before `read`. */
   private early: Buffer[] | undefined;

@@ -53,7 +53,7 @@ export function createRestHandler(options: RestHandlerOptions): RestHandler {
     handles: (path) => path === "/api" || path.startsWith("/api/"),
     isSimple: (path) => path.startsWith("/api/") && !isStream(path),
     handle(exchange) {
-      exchange.commonFields = { [REQUEST_ID_HEADER]: requestIdOf(exchange.headers) };
+      exchange.commonFields[REQUEST_ID_HEADER] = requestIdOf(exchange.headers);
       try {
         if (cors.apply(exchange)) return;
       } catch (error) {

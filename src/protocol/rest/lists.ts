@@ -6,7 +6,7 @@ import type { Message } from "@bufbuild/protobuf";
 import type { ServiceRegistry } from "../../service/calls.js";
 import type { Exchange } from "../exchange.js";
 import { LargeValues } from "../large-values.js";
-import { send, withCommonFields } from "../send.js";
+import { send, addCommonFields } from "../send.js";
 import type { HttpCall } from "./call.js";
 import type { Endpoint } from "./routes.js";
 import { jsonAnswer, type ListShape } from "./shape.js";
@@ -66,7 +66,7 @@ class ChunkedBody {
 
   constructor(private readonly exchange: Exchange) {
     if (exchange.isClosed) return;
-    exchange.start(200, withCommonFields(exchange, jsonAnswer(200, "").headers));
+    exchange.start(200, addCommonFields(exchange, jsonAnswer(200, "").headers));
     exchange.onAbandoned(() => this.wake?.());
   }
 

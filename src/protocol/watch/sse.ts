@@ -12,7 +12,7 @@ import type { HttpCall } from "../rest/call.js";
 import { badRequest, refusalOf } from "../rest/errors.js";
 import type { FaultLog } from "../rest/handler.js";
 import type { Endpoint } from "../rest/routes.js";
-import { withCommonFields } from "../send.js";
+import { addCommonFields } from "../send.js";
 import { bucketOfWatch, errorFrame, type Frame, FrameEncoder } from "./frames.js";
 
 /** Buffered events are flushed at this length. */
@@ -79,7 +79,7 @@ class EventStream {
         // nginx and other reverse proxies buffer responses without this header.
         "x-accel-buffering": "no",
       };
-      exchange.start(200, withCommonFields(exchange, headers));
+      exchange.start(200, addCommonFields(exchange, headers));
       // Some clients consider the stream open only after its first byte.
       this.write(":\n\n");
       await this.pump();

@@ -96,7 +96,7 @@ class WatchDoor {
     }
     if (upgrade.isClosed) return;
     const exchange = upgrade.decline();
-    exchange.commonFields = { [REQUEST_ID_HEADER]: requestId };
+    exchange.commonFields[REQUEST_ID_HEADER] = requestId;
     sendRefusal(exchange, refusal ?? opaqueRefusal(requestId));
   }
 }
