@@ -24,7 +24,7 @@ afterAll(async () => {
   await rm(scratch, { recursive: true, force: true });
 });
 
-const WARNING = /^nats-server (\S+) may lose acknowledged writes at a power failure, whatever DURABILITY is/;
+const WARNING = /^nats-server (\S+) may lose acknowledged writes in a power failure, whatever DURABILITY is/;
 
 interface Seen {
   readonly durability: string;

@@ -80,7 +80,8 @@ type BucketServiceClient interface {
 	// bucket is full. Live keys keep their values and their history.
 	//
 	// A watch that resumes from before the newest removed tombstone ends with OUT_OF_RANGE (`revision_compacted`). Live
-	// watches miss nothing: the service keeps a tombstone that a live watch has not received yet. Safe to retry.
+	// watches have received the tombstone before; one that the storage could not reach meanwhile ends with OUT_OF_RANGE
+	// too. Safe to retry.
 	//
 	// Errors:
 	//   - NOT_FOUND (`bucket_not_found`): the bucket does not exist.
@@ -208,7 +209,8 @@ type BucketServiceServer interface {
 	// bucket is full. Live keys keep their values and their history.
 	//
 	// A watch that resumes from before the newest removed tombstone ends with OUT_OF_RANGE (`revision_compacted`). Live
-	// watches miss nothing: the service keeps a tombstone that a live watch has not received yet. Safe to retry.
+	// watches have received the tombstone before; one that the storage could not reach meanwhile ends with OUT_OF_RANGE
+	// too. Safe to retry.
 	//
 	// Errors:
 	//   - NOT_FOUND (`bucket_not_found`): the bucket does not exist.

@@ -599,6 +599,9 @@ type ListKeysResponse struct {
 	Keys []string `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
 	// Send this as `page_token` to get the next page. Empty: this is the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// The revision of the bucket at which this page is exact: it shows every write up to it, and none after it. The pages
+	// of a listing may differ in it, if the bucket is written between them.
+	Revision      uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -645,6 +648,13 @@ func (x *ListKeysResponse) GetNextPageToken() string {
 		return x.NextPageToken
 	}
 	return ""
+}
+
+func (x *ListKeysResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
 }
 
 // See KeyValueService.GetHistory.
@@ -800,8 +810,8 @@ type WatchRequest struct {
 	IgnoreDeletes bool `protobuf:"varint,5,opt,name=ignore_deletes,json=ignoreDeletes,proto3" json:"ignore_deletes,omitempty"`
 	// Sends entries without their values. Default: false.
 	KeysOnly bool `protobuf:"varint,6,opt,name=keys_only,json=keysOnly,proto3" json:"keys_only,omitempty"`
-	// Sends with each change the entry that it replaced, if the history still has it. Applies to live changes and the
-	// history only. Default: false.
+	// Sends with each change the entry that it replaced, if the history or the service's memory of recent changes still
+	// has it. Applies to live changes and the history only. Default: false.
 	Previous bool `protobuf:"varint,7,opt,name=previous,proto3" json:"previous,omitempty"`
 	// Sends a `progress` event at least this often: 100 milliseconds to 1 hour. Absent, the default: never. Over HTTP/1.1
 	// it also keeps proxies from closing an idle watch; over HTTP/2 the service sends pings.
@@ -809,8 +819,12 @@ type WatchRequest struct {
 	// Only with `start_revision`: the `created_at` of the bucket that the revision belongs to. The watch is refused with
 	// OUT_OF_RANGE if the bucket was recreated since. Absent, the default: not checked.
 	BucketCreatedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=bucket_created_at,json=bucketCreatedAt,proto3" json:"bucket_created_at,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Ends the watch with OUT_OF_RANGE (`revision_compacted`) if a revision was superseded before it could be sent, instead
+	// of counting it in `superseded`. With `filters`, a revision of any key of the bucket may end it. What the snapshot or
+	// the history leaves out does not. Default: false.
+	EveryChange   bool `protobuf:"varint,10,opt,name=every_change,json=everyChange,proto3" json:"every_change,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchRequest) Reset() {
@@ -906,6 +920,13 @@ func (x *WatchRequest) GetBucketCreatedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *WatchRequest) GetEveryChange() bool {
+	if x != nil {
+		return x.EveryChange
+	}
+	return false
+}
+
 // See KeyValueService.Watch: one event.
 type WatchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -916,7 +937,12 @@ type WatchResponse struct {
 	//	*WatchResponse_Change_
 	//	*WatchResponse_SnapshotEnd_
 	//	*WatchResponse_Progress_
-	Event         isWatchResponse_Event `protobuf_oneof:"event"`
+	Event isWatchResponse_Event `protobuf_oneof:"event"`
+	// How many revisions of the bucket between the previous event, or the start, and this one were gone before the service
+	// could read them: superseded by later revisions of their keys, or removed. Usually 0. Their keys are not known: with
+	// `filters`, the number is an upper bound, and may come some events late. What the snapshot or the history leaves out
+	// does not count.
+	Superseded    uint64 `protobuf:"varint,4,opt,name=superseded,proto3" json:"superseded,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -985,6 +1011,13 @@ func (x *WatchResponse) GetProgress() *WatchResponse_Progress {
 	return nil
 }
 
+func (x *WatchResponse) GetSuperseded() uint64 {
+	if x != nil {
+		return x.Superseded
+	}
+	return 0
+}
+
 type isWatchResponse_Event interface {
 	isWatchResponse_Event()
 }
@@ -1015,7 +1048,7 @@ type WatchResponse_Change struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The entry after the change.
 	Entry *Entry `protobuf:"bytes,1,opt,name=entry,proto3" json:"entry,omitempty"`
-	// The entry before the change: only if the request sets `previous` and the history still has it.
+	// The entry before the change: only if the request sets `previous` and the history or the service's memory still has it.
 	Previous      *Entry `protobuf:"bytes,2,opt,name=previous,proto3" json:"previous,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1217,10 +1250,11 @@ const file_ironflow_kv_v1_key_value_service_proto_rawDesc = "" +
 	"\x05limit\x18\x03 \x01(\rR\x05limit\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x04 \x01(\tR\tpageToken\x12=\n" +
-	"\vconsistency\x18\x05 \x01(\x0e2\x1b.ironflow.kv.v1.ConsistencyR\vconsistency\"N\n" +
+	"\vconsistency\x18\x05 \x01(\x0e2\x1b.ironflow.kv.v1.ConsistencyR\vconsistency\"j\n" +
 	"\x10ListKeysResponse\x12\x12\n" +
 	"\x04keys\x18\x01 \x03(\tR\x04keys\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb1\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"\xb1\x01\n" +
 	"\x11GetHistoryRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12=\n" +
@@ -1230,7 +1264,7 @@ const file_ironflow_kv_v1_key_value_service_proto_rawDesc = "" +
 	"page_token\x18\x05 \x01(\tR\tpageToken\"m\n" +
 	"\x12GetHistoryResponse\x12/\n" +
 	"\aentries\x18\x01 \x03(\v2\x15.ironflow.kv.v1.EntryR\aentries\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xe7\x03\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8a\x04\n" +
 	"\fWatchRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x18\n" +
 	"\afilters\x18\x02 \x03(\tR\afilters\x128\n" +
@@ -1240,16 +1274,21 @@ const file_ironflow_kv_v1_key_value_service_proto_rawDesc = "" +
 	"\tkeys_only\x18\x06 \x01(\bR\bkeysOnly\x12\x1a\n" +
 	"\bprevious\x18\a \x01(\bR\bprevious\x12F\n" +
 	"\x11progress_interval\x18\b \x01(\v2\x19.google.protobuf.DurationR\x10progressInterval\x12F\n" +
-	"\x11bucket_created_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x0fbucketCreatedAt\"T\n" +
+	"\x11bucket_created_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x0fbucketCreatedAt\x12!\n" +
+	"\fevery_change\x18\n" +
+	" \x01(\bR\veveryChange\"T\n" +
 	"\x05Start\x12\x15\n" +
 	"\x11START_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSTART_SNAPSHOT\x10\x01\x12\r\n" +
 	"\tSTART_NOW\x10\x02\x12\x11\n" +
-	"\rSTART_HISTORY\x10\x03\"\xa3\x04\n" +
+	"\rSTART_HISTORY\x10\x03\"\xc3\x04\n" +
 	"\rWatchResponse\x12>\n" +
 	"\x06change\x18\x01 \x01(\v2$.ironflow.kv.v1.WatchResponse.ChangeH\x00R\x06change\x12N\n" +
 	"\fsnapshot_end\x18\x02 \x01(\v2).ironflow.kv.v1.WatchResponse.SnapshotEndH\x00R\vsnapshotEnd\x12D\n" +
-	"\bprogress\x18\x03 \x01(\v2&.ironflow.kv.v1.WatchResponse.ProgressH\x00R\bprogress\x1ah\n" +
+	"\bprogress\x18\x03 \x01(\v2&.ironflow.kv.v1.WatchResponse.ProgressH\x00R\bprogress\x12\x1e\n" +
+	"\n" +
+	"superseded\x18\x04 \x01(\x04R\n" +
+	"superseded\x1ah\n" +
 	"\x06Change\x12+\n" +
 	"\x05entry\x18\x01 \x01(\v2\x15.ironflow.kv.v1.EntryR\x05entry\x121\n" +
 	"\bprevious\x18\x02 \x01(\v2\x15.ironflow.kv.v1.EntryR\bprevious\x1aq\n" +

@@ -128,8 +128,14 @@ type KeyValueServiceClient interface {
 	//   - INVALID_ARGUMENT: `page_token` is malformed, belongs to another bucket or key, or the bucket was deleted and
 	//     recreated since.
 	GetHistory(ctx context.Context, in *GetHistoryRequest, opts ...grpc.CallOption) (*GetHistoryResponse, error)
-	// Streams the changes of a bucket in the order of their revisions, with none missed, duplicated or reordered, even
-	// while the storage restarts or fails over. The stream ends only when the client cancels it or an error occurs.
+	// Streams the changes of a bucket in the order of their revisions, with none duplicated or reordered, even while the
+	// storage restarts or fails over. The stream ends only when the client cancels it or an error occurs.
+	//
+	// While the service is connected to the storage, every revision that is stored is sent, also of a key that changes
+	// faster than the bucket's `history` keeps. A revision can be gone before the service reads it: superseded while the
+	// connection to the storage was lost, or between two watches of a client that resumes. The next event says how many
+	// (`superseded`); the newest revision of each key, or its tombstone, is always sent. Buckets of other programs that the
+	// service may not configure are watched through a consumer, which also passes over what is superseded before its turn.
 	//
 	// By default the current values come first, in the order of their revisions, then `snapshot_end`, then each change as
 	// it happens.
@@ -137,11 +143,14 @@ type KeyValueServiceClient interface {
 	// The response headers are sent as soon as the watch is active, before the first event (if the request is not
 	// compressed, which is the default of clients): the watch sees every change from then on, even with START_NOW.
 	//
-	// To resume after the stream ended, start a watch with `start_revision` = the last revision received + 1.
+	// To resume after the stream ended, start a watch with `start_revision` = the last revision received + 1. Each instance
+	// of the service keeps recent changes in memory (RECENT_CHANGES_BYTES_MAX), and a watch that resumes gets them from
+	// there, superseded ones too.
 	//
 	// Errors:
-	//   - OUT_OF_RANGE (`revision_compacted`): changes from `start_revision` on may be gone. The detail has the oldest
-	//     revision from which no change is missing. If it has none, start a new watch from a snapshot.
+	//   - OUT_OF_RANGE (`revision_compacted`): changes from `start_revision` on may be gone without a later revision of
+	//     their keys, or `every_change` is set and a revision was superseded unseen. The detail has the oldest revision
+	//     from which no change is missing. If it has none, start a new watch from a snapshot.
 	//   - OUT_OF_RANGE (`revision_in_future`): `start_revision` is greater than the newest revision + 1, or
 	//     `bucket_created_at` is not that of this bucket, which was deleted and recreated. Also ends a watch if the
 	//     storage lost changes that the watch has sent. Start a new watch from a snapshot.
@@ -330,8 +339,14 @@ type KeyValueServiceServer interface {
 	//   - INVALID_ARGUMENT: `page_token` is malformed, belongs to another bucket or key, or the bucket was deleted and
 	//     recreated since.
 	GetHistory(context.Context, *GetHistoryRequest) (*GetHistoryResponse, error)
-	// Streams the changes of a bucket in the order of their revisions, with none missed, duplicated or reordered, even
-	// while the storage restarts or fails over. The stream ends only when the client cancels it or an error occurs.
+	// Streams the changes of a bucket in the order of their revisions, with none duplicated or reordered, even while the
+	// storage restarts or fails over. The stream ends only when the client cancels it or an error occurs.
+	//
+	// While the service is connected to the storage, every revision that is stored is sent, also of a key that changes
+	// faster than the bucket's `history` keeps. A revision can be gone before the service reads it: superseded while the
+	// connection to the storage was lost, or between two watches of a client that resumes. The next event says how many
+	// (`superseded`); the newest revision of each key, or its tombstone, is always sent. Buckets of other programs that the
+	// service may not configure are watched through a consumer, which also passes over what is superseded before its turn.
 	//
 	// By default the current values come first, in the order of their revisions, then `snapshot_end`, then each change as
 	// it happens.
@@ -339,11 +354,14 @@ type KeyValueServiceServer interface {
 	// The response headers are sent as soon as the watch is active, before the first event (if the request is not
 	// compressed, which is the default of clients): the watch sees every change from then on, even with START_NOW.
 	//
-	// To resume after the stream ended, start a watch with `start_revision` = the last revision received + 1.
+	// To resume after the stream ended, start a watch with `start_revision` = the last revision received + 1. Each instance
+	// of the service keeps recent changes in memory (RECENT_CHANGES_BYTES_MAX), and a watch that resumes gets them from
+	// there, superseded ones too.
 	//
 	// Errors:
-	//   - OUT_OF_RANGE (`revision_compacted`): changes from `start_revision` on may be gone. The detail has the oldest
-	//     revision from which no change is missing. If it has none, start a new watch from a snapshot.
+	//   - OUT_OF_RANGE (`revision_compacted`): changes from `start_revision` on may be gone without a later revision of
+	//     their keys, or `every_change` is set and a revision was superseded unseen. The detail has the oldest revision
+	//     from which no change is missing. If it has none, start a new watch from a snapshot.
 	//   - OUT_OF_RANGE (`revision_in_future`): `start_revision` is greater than the newest revision + 1, or
 	//     `bucket_created_at` is not that of this bucket, which was deleted and recreated. Also ends a watch if the
 	//     storage lost changes that the watch has sent. Start a new watch from a snapshot.

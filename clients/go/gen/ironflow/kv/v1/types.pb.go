@@ -268,7 +268,7 @@ type Bucket struct {
 	MaxBytes uint64 `protobuf:"varint,5,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
 	// The number of revisions that each key keeps, including tombstones: 1 to 64.
 	History uint32 `protobuf:"varint,6,opt,name=history,proto3" json:"history,omitempty"`
-	// The exact number of live keys. Deleted and expired keys do not count.
+	// The exact number of live keys at `revision`. Deleted and expired keys do not count.
 	Values uint64 `protobuf:"varint,7,opt,name=values,proto3" json:"values,omitempty"`
 	// The number of bytes stored, including history, tombstones and their metadata.
 	Bytes uint64 `protobuf:"varint,8,opt,name=bytes,proto3" json:"bytes,omitempty"`
