@@ -4,6 +4,7 @@ import { streamName, subjectPrefix } from "../../src/kv/names.js";
 import type { WatchOptions } from "../../src/kv/store.js";
 import type { Watcher } from "../../src/nats/watch/watcher.js";
 import { storeTest } from "../support/fixtures.js";
+import { until } from "../support/until.js";
 import { bytes, expectRefusal, scope } from "./store-contract.js";
 import { read } from "./watching.js";
 
@@ -74,7 +75,12 @@ describe("a malformed escape that another program wrote", () => {
     await writeForeign(MALFORMED);
     for (let index = 0; index < 1_100; index++)
       connection.publish(`${subjectPrefix(bucket)}user-${index}`, "x");
-    await connection.request(`$JS.API.STREAM.INFO.${streamName(bucket)}`);
+    // The server may describe the stream before it has stored what was published before the request.
+    await until("the stream has all of it", async () => {
+      const info = await connection.request(`$JS.API.STREAM.INFO.${streamName(bucket)}`);
+      const { state } = info.json<{ readonly state: { readonly last_seq: number } }>();
+      return state.last_seq === MALFORMED.length + 1_100;
+    });
     const watcher = await watch({ filters: ["user-*"], start: "snapshot" });
     const lines = await read(watcher, 1_101);
     expect(lines.filter((line) => line.startsWith("put user-"))).toHaveLength(1_100);

@@ -9,12 +9,12 @@ import { bucketNotFound, toKvError, unavailable } from "../client/errors.js";
 import { serverTimeMs, type StreamInfo } from "../client/jetstream-api.js";
 import { existing, type MessageReader, type Place } from "../client/message-reader.js";
 import { RequestCoalescer } from "../client/request-coalescer.js";
-import { Unanswered } from "../client/unanswered.js";
 import type { Log } from "../client/log.js";
 import type { BucketFeeds, Following } from "../feed/bucket-feed.js";
 import { compactedTo } from "../streams/stream-config.js";
 import { BucketIndex, type Checked } from "./bucket-index.js";
 import { type ScanOptions, scanStream } from "./stream-scan.js";
+import { waitConnected } from "./wait-connected.js";
 import type { WrittenRevisions } from "./written-revisions.js";
 
 export interface BucketIndexesOptions extends ScanOptions {
@@ -39,7 +39,8 @@ export interface IndexStats {
 /** An index, and its loading. */
 interface Entry {
   readonly index: BucketIndex;
-  readonly ready: Promise<void>;
+  /** Undefined: it is loaded. */
+  loading: Promise<void> | undefined;
 }
 
 const NANOS_PER_MS = 1_000_000;
@@ -90,10 +91,9 @@ export class BucketIndexes {
   ): Promise<BucketIndex> {
     try {
       for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
-        const { index, ready } = this.open(place);
-        await within(scope, ready);
-        const confirmed = consistency === "strong" ? index.confirmed() : undefined;
-        if (confirmed !== undefined) await within(scope, confirmed);
+        const { index, loading } = this.open(place);
+        await this.within(scope, loading);
+        await this.within(scope, consistency === "strong" ? index.confirmed() : undefined);
         if (consistency === "strong") await this.catchUp(place, index, scope, known);
         while (!index.isOver && !index.sweep()) await nextTurn();
         if (!index.isOver) return index;
@@ -148,9 +148,13 @@ export class BucketIndexes {
     const applied = index.isOver ? undefined : index.appliedThrough(newest, scope);
     if (applied === undefined) return;
     this.waits++;
-    await applied.catch((error: unknown) => {
+    await waitConnected(this.options.requests, scope, applied).catch((error: unknown) => {
       if (!index.isOver) throw error;
     });
+  }
+
+  private async within(scope: CallScope, promise: Promise<void> | undefined): Promise<void> {
+    if (promise !== undefined) await waitConnected(this.options.requests, scope, promise);
   }
 
   private open(place: Place): Entry {
@@ -167,12 +171,16 @@ export class BucketIndexes {
           if (this.entries.get(stream)?.index === index) this.entries.delete(stream);
         },
       });
-      const ready = this.load(place, index);
-      ready.catch(() => {
-        index.close();
-        if (this.entries.get(stream)?.index === index) this.entries.delete(stream);
-      });
-      entry = { index, ready };
+      const loading = this.load(place, index);
+      const opened: Entry = { index, loading };
+      loading.then(
+        () => (opened.loading = undefined),
+        () => {
+          index.close();
+          if (this.entries.get(stream) === opened) this.entries.delete(stream);
+        },
+      );
+      entry = opened;
     }
     this.entries.delete(stream);
     this.entries.set(stream, entry);
@@ -255,33 +263,4 @@ function checkedOf(info: StreamInfo): Checked {
 function memoryBytes(): number {
   const allowed = process.constrainedMemory();
   return allowed > 0 ? Math.min(totalmem(), allowed) : totalmem();
-}
-
-/** Waits as long as the scope allows. */
-function within(scope: CallScope, promise: Promise<void>): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const { signal } = scope;
-    const end = (reason: "deadline" | "canceled") => (): void => {
-      stop();
-      reject(new Unanswered(reason, true));
-    };
-    const cancel = end("canceled");
-    const timer = setTimeout(end("deadline"), Math.max(0, scope.deadlineMs - performance.now()));
-    const stop = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", cancel);
-    };
-    signal.addEventListener("abort", cancel);
-    if (signal.aborted) cancel();
-    promise.then(
-      () => {
-        stop();
-        resolve();
-      },
-      (error: unknown) => {
-        stop();
-        reject(error instanceof KvError || error instanceof Error ? error : new Error(String(error)));
-      },
-    );
-  });
 }
