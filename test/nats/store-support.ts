@@ -1,8 +1,9 @@
 /** Stores on real servers, for the tests of the store. */
-import { connect, type NatsConnection } from "@nats-io/transport-node";
+import type { NatsConnection } from "@nats-io/transport-node";
 import { DEFAULT_LIMITS, type Limits } from "../../src/kv/limits.js";
 import type { Store } from "../../src/kv/store.js";
 import { Link } from "../../src/nats/client/link.js";
+import { connect } from "../../src/nats/client/transport.js";
 import { Feeds } from "../../src/nats/feed/feeds.js";
 import { createJetStreamStore, type Watches } from "../../src/nats/store.js";
 
@@ -33,8 +34,6 @@ function dial(servers: string | string[]): Promise<NatsConnection> {
   return connect({
     servers,
     maxReconnectAttempts: -1,
-    reconnectTimeWait: 20,
-    reconnectJitter: 20,
     timeout: 10_000,
     noAsyncTraces: true,
   });

@@ -12,7 +12,7 @@ export interface Certificate {
   readonly key: string;
 }
 
-/** Makes a key and a certificate for 127.0.0.1, signed by itself or by `authority`. The files are named after `name` in the folder. */
+/** Makes a key and a certificate for 127.0.0.1 and localhost, signed by itself or by `authority`. The files are named after `name` in the folder. */
 export function makeCertificate(folder: string, name: string, authority?: Certificate): Certificate {
   const [certFile, keyFile] = [join(folder, `${name}.crt`), join(folder, `${name}.key`)];
   const signer = authority === undefined ? [] : ["-CA", authority.certFile, "-CAkey", authority.keyFile];
@@ -30,7 +30,7 @@ export function makeCertificate(folder: string, name: string, authority?: Certif
         "ec_paramgen_curve:prime256v1",
         "-nodes",
       ],
-      ...["-subj", `/CN=${name}`, "-addext", "subjectAltName=IP:127.0.0.1", ...signer],
+      ...["-subj", `/CN=${name}`, "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", ...signer],
       ...["-keyout", keyFile, "-out", certFile],
     ],
     { stdio: "ignore" },

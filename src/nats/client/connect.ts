@@ -8,7 +8,6 @@ import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import {
   type Authenticator,
-  connect,
   type ConnectionOptions,
   credsAuthenticator,
   errors,
@@ -18,6 +17,7 @@ import {
 import { parseServerUrls, type ServerUrls } from "./server-urls.js";
 import { isSupported, OLDEST_SERVER_VERSION } from "./server-version.js";
 import { StartError } from "./start-error.js";
+import { connect } from "./transport.js";
 
 export interface ConnectOptions {
   /** The format of NATS_URL: comma-separated URLs, with or without credentials. */
@@ -47,9 +47,6 @@ export interface ConnectedNats {
   readonly serverVersion: string;
 }
 
-/** The delay between reconnect attempts, plus up to as much jitter: calls work again within 0.2 s after NATS is back. */
-const RECONNECT_WAIT_MS = 100;
-const RECONNECT_JITTER_MS = 100;
 /**
  * A peer counts as dead if two pings are unanswered when the third is due, after 4 to 6 seconds. (A closed connection is noticed at
  * once.) A much shorter time would fail on a slow disk: a server answers a ping only after it has synced the writes before it.
@@ -113,9 +110,6 @@ async function connectionOptionsOf(options: ConnectOptions, urls: ServerUrls): P
     // Never give up: by default the client closes after 10 attempts, or after two consecutive authentication errors.
     maxReconnectAttempts: -1,
     ignoreAuthErrorAbort: true,
-    reconnectTimeWait: RECONNECT_WAIT_MS,
-    reconnectJitter: RECONNECT_JITTER_MS,
-    reconnectJitterTLS: RECONNECT_JITTER_MS,
     // A stack trace costs more than the request.
     noAsyncTraces: true,
   };

@@ -1,9 +1,10 @@
 /** Checks that a started nats-server is ready and uses the required configuration. */
 import { setTimeout as delay } from "node:timers/promises";
-import { connect, type NatsConnection } from "@nats-io/transport-node";
+import type { NatsConnection } from "@nats-io/transport-node";
 import type { EmbeddedCredentials } from "./server-config.js";
 import { isSupported, OLDEST_SERVER_VERSION } from "../client/server-version.js";
 import { StartError } from "../client/start-error.js";
+import { connect } from "../client/transport.js";
 
 export interface Readiness {
   readonly serverVersion: string;

@@ -1,0 +1,67 @@
+/**
+ * Connects the NATS client over sockets whose errors always have a listener.
+ *
+ * The library's transport removes all listeners from its socket when it closes. A write that fails in the same turn of the event loop, for
+ * example because the server has closed too, emits `error` after that: without a listener, it would end the process.
+ */
+import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
+import {
+  type ConnectionOptions,
+  type NatsConnection,
+  NatsConnectionImpl,
+  setTransportFactory,
+} from "@nats-io/transport-node";
+import { nodeResolveHost, NodeTransport } from "@nats-io/transport-node/lib/node_transport.js";
+
+/** The delay between reconnect attempts, plus up to as much jitter: calls work again within 0.2 s after NATS is back. */
+const RECONNECT_WAIT_MS = 100;
+const RECONNECT_JITTER_MS = 100;
+
+/** Connects, and reconnects unless `options` disables it. */
+export function connect(options: ConnectionOptions): Promise<NatsConnection> {
+  useTransport();
+  return NatsConnectionImpl.connect({ ...options, reconnectDelayHandler });
+}
+
+/** The client calls this before each attempt. */
+function reconnectDelayHandler(): number {
+  useTransport();
+  return RECONNECT_WAIT_MS + Math.random() * RECONNECT_JITTER_MS;
+}
+
+/** The library has one factory for the whole process: its own `connect`, called by an embedding program, replaces it. */
+function useTransport(): void {
+  setTransportFactory({ factory: () => new GuardedTransport(), dnsResolveFn: nodeResolveHost });
+}
+
+class GuardedTransport extends NodeTransport {
+  override async dial(server: { hostname: string; port: number }): Promise<Socket> {
+    return keepErrorListener(await super.dial(server));
+  }
+
+  override async tlsFirst(server: { hostname: string; port: number }): Promise<TLSSocket> {
+    return keepErrorListener(await super.tlsFirst(server));
+  }
+
+  override async startTLS(): Promise<TLSSocket> {
+    return keepErrorListener(await super.startTLS());
+  }
+}
+
+/** Adds an error listener that survives `removeAllListeners`. The transport's own listeners handle errors while it is open. */
+function keepErrorListener<Kind extends Socket>(socket: Kind): Kind {
+  const guarded: Socket = socket;
+  const removeAll = guarded.removeAllListeners.bind(guarded);
+  guarded.removeAllListeners = (...events) => {
+    // Without an argument: of all events.
+    removeAll(...events);
+    return guarded.on("error", ignore);
+  };
+  guarded.on("error", ignore);
+  return socket;
+}
+
+function ignore(): void {
+  // The transport closes the connection on `close`, which follows each error.
+}
