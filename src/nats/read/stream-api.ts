@@ -4,7 +4,13 @@ import { KvError, type KvErrorKind } from "../../kv/errors.js";
 import type { CallScope } from "../../kv/store.js";
 import { AnswerSizes } from "../client/answer-sizes.js";
 import { JetStreamError, kindOf, toKvError, unavailable } from "../client/errors.js";
-import { askJetStream, type StreamConfig, type StreamInfo } from "../client/jetstream-api.js";
+import {
+  askJetStream,
+  readJetStream,
+  type StreamConfig,
+  type StreamInfo,
+  within,
+} from "../client/jetstream-api.js";
 import { inBase64 } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
 import { compactedTo, CREATION_ID_KEY } from "../streams/stream-config.js";
@@ -63,13 +69,19 @@ const EXPECTED_KINDS: ReadonlySet<KvErrorKind> = new Set([
   "storage_exhausted",
 ]);
 
-/** Time for one answer. Short: the callers try again. */
-const ANSWER_TIMEOUT_MS = 2_000;
-const NEVER_ABORTED = new AbortController().signal;
+/**
+ * How long a read is repeated for callers that share it, and for feeds: as long as a call may take by default (`callTimeoutMsMax`). A caller
+ * with an earlier deadline stops waiting then.
+ */
+const SHARED_READ_TIMEOUT_MS = 60_000;
+/** For creating or deleting a consumer without a caller. Neither is repeated here: feeds and watches begin again. */
+const CONSUMER_TIMEOUT_MS = 2_000;
+const UNLIMITED: CallScope = { deadlineMs: Infinity, signal: new AbortController().signal };
 
 interface CallOptions {
-  /** Default: a short time. */
-  readonly scope?: CallScope | undefined;
+  readonly scope: CallScope;
+  /** Whether the request is idempotent: it is repeated while there is no answer. Default: false. */
+  readonly isRead?: boolean;
   /** Where the answer may be large. */
   readonly answerBytesMax?: number;
 }
@@ -91,6 +103,8 @@ export class StreamApi {
   async state(): Promise<StreamState> {
     const { created, config, state, ts } = await this.call<StreamInfo & { readonly ts?: string }>(
       `STREAM.INFO.${this.stream}`,
+      undefined,
+      { scope: within(UNLIMITED, SHARED_READ_TIMEOUT_MS), isRead: true },
     );
     return {
       created,
@@ -109,7 +123,11 @@ export class StreamApi {
     };
   }
 
-  async createConsumer(name: string, config: object, scope?: CallScope): Promise<ConsumerState> {
+  async createConsumer(
+    name: string,
+    config: object,
+    scope: CallScope = within(UNLIMITED, CONSUMER_TIMEOUT_MS),
+  ): Promise<ConsumerState> {
     const request = { stream_name: this.stream, action: "create", config: { name, ...config } };
     try {
       const { delivered, num_pending } = await this.call<ConsumerInfo>(
@@ -143,7 +161,9 @@ export class StreamApi {
   /** Without the connection, the server drops the consumer by itself: it is made to live a few seconds without us. */
   async deleteConsumer(name: string): Promise<void> {
     const ignore = (): void => undefined;
-    const deletion = this.call(`CONSUMER.DELETE.${this.stream}.${name}`).then(ignore, ignore);
+    const scope = within(UNLIMITED, CONSUMER_TIMEOUT_MS);
+    const operation = `CONSUMER.DELETE.${this.stream}.${name}`;
+    const deletion = this.call(operation, undefined, { scope }).then(ignore, ignore);
     this.deletions.add(deletion);
     await deletion;
     this.deletions.delete(deletion);
@@ -173,7 +193,11 @@ export class StreamApi {
     try {
       const { message } = await this.call<{
         readonly message: { readonly seq: number; readonly time: string };
-      }>(`STREAM.MSG.GET.${this.stream}`, query, { answerBytesMax: inBase64(this.messageBytesMax) });
+      }>(`STREAM.MSG.GET.${this.stream}`, query, {
+        scope: within(UNLIMITED, SHARED_READ_TIMEOUT_MS),
+        isRead: true,
+        answerBytesMax: inBase64(this.messageBytesMax),
+      });
       return { sequence: message.seq, atNanos: nanosOf(message.time) };
     } catch (error) {
       if (error instanceof KvError && error.kind === "key_not_found") return undefined;
@@ -183,13 +207,14 @@ export class StreamApi {
 
   private async call<Answer>(
     operation: string,
-    body?: object,
-    { scope = briefly(), answerBytesMax }: CallOptions = {},
+    body: object | undefined,
+    { scope, isRead = false, answerBytesMax }: CallOptions,
   ): Promise<Answer> {
     const about = { bucket: this.bucket };
     try {
       const answer = answerBytesMax === undefined ? undefined : { bytesMax: answerBytesMax };
-      return await askJetStream<Answer>(this.requests, operation, body, scope, answer);
+      const ask = isRead ? readJetStream : askJetStream;
+      return await ask<Answer>(this.requests, operation, body, scope, answer);
     } catch (cause) {
       if (cause instanceof KvError) throw cause;
       if (!(cause instanceof JetStreamError)) throw unavailable(about, cause);
@@ -205,10 +230,6 @@ export class StreamApi {
  */
 function mayExpire({ max_age, metadata }: StreamConfig): boolean {
   return (max_age ?? 0) > 0 || metadata?.[CREATION_ID_KEY] === undefined;
-}
-
-function briefly(): CallScope {
-  return { deadlineMs: performance.now() + ANSWER_TIMEOUT_MS, signal: NEVER_ABORTED };
 }
 
 function nanosOf(time: string): bigint {

@@ -11,6 +11,7 @@ import { canceled, compacted, inFuture, madeAgain, rolledBack, shuttingDown } fr
 import { FilterIndex } from "./filter-index.js";
 import type { HubOptions, HubStats } from "./hub-options.js";
 import { Fresh } from "./fresh.js";
+import { inTime } from "./in-time.js";
 import { PreviousEntries } from "./previous.js";
 import { Source } from "./source.js";
 import { Watcher } from "./watcher.js";
@@ -62,14 +63,14 @@ export class Hub implements LiveSide {
     this.opening++;
     clearTimeout(this.linger);
     try {
-      await this.start();
-      const state = await this.state.get();
+      await inTime(this.start(), scope, this.bucket);
+      const state = await inTime(this.state.get(), scope, this.bucket);
       this.checkCurrent();
       if (state.created !== this.feed?.origin.created) {
         this.endAll(bucketNotFound(this.bucket));
         throw new HubOutdated();
       }
-      const position = await this.positionBefore(options.start, state);
+      const position = await inTime(this.positionBefore(options.start, state), scope, this.bucket);
       this.checkCurrent();
       if (scope.signal.aborted) throw canceled(this.bucket);
       return this.begin(filters, options, scope, onEnd, state, position);

@@ -1,0 +1,42 @@
+/** The start of a watch waits for an answer as long as its caller does: it repeats reads that get none. */
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
+import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
+import { WatchHubs } from "../../src/nats/watch/hubs.js";
+import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
+import { holdRequests } from "./held-requests.js";
+import { scope } from "./store-contract.js";
+import { type OpenStore, openStore } from "./store-support.js";
+
+let server: TestNatsServer;
+let open: OpenStore;
+let hubs: WatchHubs;
+
+beforeAll(async () => {
+  server = await startNatsServer();
+});
+afterAll(() => server.remove());
+beforeEach(async () => {
+  open = await openStore(server.url);
+  hubs = new WatchHubs({ link: open.bulk, feeds: open.feeds, isClustered: false, limits: DEFAULT_LIMITS });
+});
+afterEach(async () => {
+  await hubs.close();
+  await open.close();
+});
+
+it("a watch starts although the first three requests for the stream's state get no answer", async () => {
+  await open.store.createBucket({ name: "slow", history: 1, ttlMs: 0 }, scope());
+  const held = holdRequests(open.bulk.connection, "STREAM.INFO.KV_APP_slow");
+  const watching = hubs.watch("slow", { filters: [], start: "now" }, scope(30_000));
+  await Promise.race([held.seen(4), watching]);
+  held.release();
+  await watching;
+});
+
+it("a watch whose deadline expires while the stream's state is read is refused then", async () => {
+  await open.store.createBucket({ name: "silent", history: 1, ttlMs: 0 }, scope());
+  const held = holdRequests(open.bulk.connection, "STREAM.INFO.KV_APP_silent");
+  const watching = hubs.watch("silent", { filters: [], start: "now" }, scope(100));
+  await expect(watching).rejects.toMatchObject({ kind: "unavailable" });
+  held.release();
+});
