@@ -6,7 +6,8 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { BackupService, BucketService, Operation } from "@ironflow-kv/client/gen";
 import { needsServer } from "../support/nats-program.js";
-import { type Deployment, deploy } from "./deployment.js";
+import { succeeds, until } from "../support/until.js";
+import { type Deployment, deploy, natsServerOf } from "./deployment.js";
 import { report } from "./report.js";
 import { canMount, mountSmallDisk, type SmallDisk } from "./small-disk.js";
 import { reasonOf, type Service, serviceAt } from "./workload.js";
@@ -14,6 +15,8 @@ import { reasonOf, type Service, serviceAt } from "./workload.js";
 const MIB = 1_048_576;
 const VALUE_BYTES = 256 * 1_024;
 const DISK_BYTES = 64 * MIB;
+/** The service keeps a tenth free, and a quarter of that for deletes. */
+const DISK_INODES = 1_000;
 /** A tenth, as DISK_RESERVE_BYTES is more than that. */
 const RESERVE_BYTES = Math.floor(DISK_BYTES / 10);
 const WRITERS = 16;
@@ -81,9 +84,20 @@ async function untilWritten(): Promise<number> {
   }
 }
 
+/** Small values, until one is refused. Returns the reason. */
+async function untilRefused(): Promise<string | undefined> {
+  for (;;) {
+    const refusal = await keys.put({ bucket: "b", key: "small", value: Buffer.from("x") }).then(
+      () => "written",
+      (error: unknown) => reasonOf(error),
+    );
+    if (refusal !== "written") return refusal;
+  }
+}
+
 describe.skipIf(!canMount() || needsServer("2.15.1").skip)("a full disk", () => {
   beforeEach(async () => {
-    disk = mountSmallDisk(DISK_BYTES);
+    disk = mountSmallDisk(DISK_BYTES, DISK_INODES);
     await start();
     const buckets = createClient(BucketService, createGrpcTransport({ baseUrl: service.url }));
     await buckets.createBucket({ name: "b" });
@@ -174,5 +188,41 @@ describe.skipIf(!canMount() || needsServer("2.15.1").skip)("a full disk", () => 
     await keys.put({ bucket: "b", key: "more", value: valueOf("more") });
     await keys.delete({ bucket: "b", key: "k0" });
     await keys.delete({ bucket: "b", key: "k1", purge: true });
+  }, 60_000);
+
+  it("refuses to change a bucket, whose configuration might be written only in part", async () => {
+    const buckets = createClient(BucketService, createGrpcTransport({ baseUrl: service.url }));
+    disk.occupy(disk.freeBytes() - MIB / 4);
+    expect(await untilRefused()).toBe("storage_exhausted");
+    const change = (): Promise<unknown> =>
+      buckets.updateBucket({ bucket: "b", maxValueSize: 1_000 }).then(() => "changed", reasonOf);
+    expect(await change()).toBe("storage_exhausted");
+    disk.vacate();
+    await untilWritten();
+    expect(await change()).toBe("changed");
+  }, 60_000);
+
+  it("without free inodes: refuses values, serves reads and deletes, and the server can still be restarted", async () => {
+    await keys.put({ bucket: "b", key: "k", value: Buffer.from("1") });
+    disk.occupyInodes(DISK_INODES / 20);
+    expect(await untilRefused()).toBe("storage_exhausted");
+    process.kill(natsServerOf(service.pid) ?? 0, "SIGKILL");
+    await until("reads work again", () => succeeds(keys.get({ bucket: "b", key: "k" })));
+    await keys.delete({ bucket: "b", key: "k" });
+    disk.vacate();
+    await untilWritten();
+  }, 60_000);
+
+  it("without any inode: the service waits until nats-server can start", async () => {
+    await keys.put({ bucket: "b", key: "k", value: Buffer.from("1") });
+    disk.occupyInodes();
+    process.kill(natsServerOf(service.pid) ?? 0, "SIGKILL");
+    await until("the service waits for its disk", async () => {
+      const answer = await fetch(`${service.url}/readyz`);
+      return (await answer.text()).includes("storage failed");
+    });
+    disk.vacate();
+    await untilWritten();
+    expect((await keys.get({ bucket: "b", key: "k" })).entry?.revision).toBe(1n);
   }, 60_000);
 });

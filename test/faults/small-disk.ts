@@ -1,6 +1,6 @@
 /** A small disk of its own for a test: a tmpfs, which takes the right to mount. */
 import { execFileSync } from "node:child_process";
-import { closeSync, mkdtempSync, openSync, rmSync, statfsSync, writeSync } from "node:fs";
+import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, statfsSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -9,7 +9,9 @@ export interface SmallDisk {
   freeBytes(): number;
   /** Another program takes so much of it, or all that is left. */
   occupy(bytes?: number): void;
-  /** That program gives it back. */
+  /** Another program creates files until only so many inodes are free. Default: none. */
+  occupyInodes(free?: number): void;
+  /** These programs give it back. */
   vacate(): void;
   remove(): void;
 }
@@ -27,15 +29,18 @@ export function canMount(): boolean {
   }
 }
 
-export function mountSmallDisk(bytes: number): SmallDisk {
+/** By default a disk has more inodes than a test needs. */
+export function mountSmallDisk(bytes: number, inodes?: number): SmallDisk {
   const folder = mkdtempSync(join(tmpdir(), "ironflow-disk-"));
   try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", `size=${bytes}`, "tmpfs", folder], { stdio: "ignore" });
+    const options = inodes === undefined ? `size=${bytes}` : `size=${bytes},nr_inodes=${inodes}`;
+    execFileSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", folder], { stdio: "ignore" });
   } catch (error) {
     rmSync(folder, { recursive: true });
     throw error;
   }
   const others = join(folder, "others");
+  const otherFiles = join(folder, "other-files");
   const freeBytes = (): number => {
     const { bavail, bsize } = statfsSync(folder);
     return bavail * bsize;
@@ -57,7 +62,15 @@ export function mountSmallDisk(bytes: number): SmallDisk {
       }
       closeSync(file);
     },
-    vacate: () => rmSync(others, { force: true }),
+    occupyInodes(free = 0) {
+      mkdirSync(otherFiles, { recursive: true });
+      for (let count = 0; statfsSync(folder).ffree > free; count++)
+        closeSync(openSync(join(otherFiles, String(count)), "w"));
+    },
+    vacate() {
+      rmSync(others, { force: true });
+      rmSync(otherFiles, { recursive: true, force: true });
+    },
     remove() {
       execFileSync("umount", ["-l", folder]);
       rmSync(folder, { recursive: true });

@@ -139,6 +139,8 @@ export class Buckets {
   /** Changes the configuration of a bucket's stream, where no other copy of the service changes it. */
   edit(place: Place, edit: BucketEdit, scope: CallScope): Promise<StreamInfo> {
     return this.oneAtATime(place.stream, async () => {
+      // nats-server replaces two files: a bucket of which it could write only the first is gone after its next start.
+      this.options.disk.check("record", { bucket: place.bucket });
       const lock = await this.locks?.acquire(place.bucket, scope);
       const update = new BucketUpdate(this.options, place, edit, lock);
       return this.changing(place.stream, lock, async () => {

@@ -1,5 +1,5 @@
 /**
- * Keeps free space on the embedded server's disk. After a write to a full disk, nats-server 2.15 accepts no more writes until it is
+ * Keeps free space and inodes on the embedded server's disk. After a write to a full disk, nats-server 2.15 accepts no more writes until it is
  * restarted. So values are refused while less than a reserve is free. Reads continue; deletes and purges use the reserve.
  *
  * Between two checks of the disk, accepted bytes count as used: fast writers could fill any reserve before the next check.
@@ -11,7 +11,7 @@ import type { Log } from "../client/log.js";
 export interface DiskGuardOptions {
   /** A folder on the disk. */
   readonly folder: string;
-  /** The space to keep free, in bytes, but at most a tenth of the disk. 0: the disk is not checked. */
+  /** The space to keep free, in bytes, but at most a tenth of the disk. 0: the disk is not checked, nor its inodes. */
   readonly reserveBytes: number;
   /** Returns why the server must not be written to: its disk failed a write. Default: not known. */
   readonly problem?: (() => string | undefined) | undefined;
@@ -43,8 +43,10 @@ export interface DiskRoom {
 const CHECK_INTERVAL_MS = 200;
 /** After this fraction of the reserve was admitted, the disk is checked early: other programs may fill it too. */
 const EARLY_CHECK_FRACTION = 0.125;
-/** The reserve is at most this fraction of the disk. */
+/** The reserve is at most this fraction of the disk, and of its inodes. */
 const DISK_FRACTION_MAX = 0.1;
+/** The inodes to keep free. nats-server creates files for new buckets, for every few megabytes of values, at its start, and to replace files. */
+const INODE_RESERVE = 256;
 /** Values are admitted again when this fraction of the reserve is free in addition to it: hysteresis. */
 const HYSTERESIS_FRACTION = 0.125;
 /** Records are refused below this, or a quarter of the reserve, because the server itself needs space. */
@@ -66,6 +68,8 @@ export class DiskGuard implements DiskRoom {
   freeBytes = Number.POSITIVE_INFINITY;
   /** The space to keep free. */
   keepBytes = 0;
+  private freeInodes = Number.POSITIVE_INFINITY;
+  private keepInodes = 0;
   /** The bytes of writes in flight. */
   private openBytes = 0;
   /** The bytes of writes that ended since the last check began. */
@@ -118,7 +122,7 @@ export class DiskGuard implements DiskRoom {
   check(use: DiskUse, about: KvErrorDetails): void {
     if (this.options.problem?.() !== undefined) throw new KvError("unavailable", PROBLEM_SENTENCE, about);
     if (use === "value" && !this.hasRoom) throw exhausted(VALUE_SENTENCE, about);
-    if (use === "record" && this.freeBytes < this.recordKeepBytes) throw exhausted(RECORD_SENTENCE, about);
+    if (use === "record" && !this.hasRecordRoom) throw exhausted(RECORD_SENTENCE, about);
   }
 
   /** The bytes that this process may still write before the next check. */
@@ -128,8 +132,9 @@ export class DiskGuard implements DiskRoom {
     );
   }
 
-  private get recordKeepBytes(): number {
-    return Math.min(RECORD_RESERVE_BYTES, this.keepBytes * RECORD_RESERVE_SHARE);
+  private get hasRecordRoom(): boolean {
+    const keepBytes = Math.min(RECORD_RESERVE_BYTES, this.keepBytes * RECORD_RESERVE_SHARE);
+    return this.freeBytes >= keepBytes && this.freeInodes >= this.keepInodes * RECORD_RESERVE_SHARE;
   }
 
   /** Reads the free space. Never rejects: a failed check does not count as a full disk. */
@@ -145,18 +150,24 @@ export class DiskGuard implements DiskRoom {
     this.answeredBytes -= answeredBytes;
     this.freeBytes = disk.bavail * disk.bsize;
     this.keepBytes = Math.min(reserveBytes, disk.blocks * disk.bsize * DISK_FRACTION_MAX);
-    const neededBytes = this.hasRoom ? 0 : this.keepBytes * HYSTERESIS_FRACTION;
-    this.setHasRoom(this.freeBytes - this.keepBytes >= neededBytes);
+    // Btrfs has no fixed number of inodes, and reports 0.
+    this.freeInodes = disk.files === 0 ? Number.POSITIVE_INFINITY : disk.ffree;
+    this.keepInodes = Math.min(INODE_RESERVE, disk.files * DISK_FRACTION_MAX);
+    const factor = this.hasRoom ? 1 : 1 + HYSTERESIS_FRACTION;
+    this.setHasRoom(this.freeBytes >= this.keepBytes * factor && this.freeInodes >= this.keepInodes * factor);
   }
 
   private setHasRoom(hasRoom: boolean): void {
     if (hasRoom === this.hasRoom) return;
     this.hasRoom = hasRoom;
-    const { freeBytes, keepBytes } = this;
+    const { freeBytes, keepBytes, freeInodes, keepInodes } = this;
     const message = hasRoom
       ? "the disk has space again: values are accepted"
       : "the disk is nearly full: values are refused until space is freed";
-    this.options.log.warn({ folder: this.options.folder, freeBytes, keepBytes }, message);
+    this.options.log.warn(
+      { folder: this.options.folder, freeBytes, keepBytes, freeInodes, keepInodes },
+      message,
+    );
   }
 }
 

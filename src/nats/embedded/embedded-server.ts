@@ -4,7 +4,7 @@
  *
  * server-program.ts finds the program, data-dir-lock.ts locks the directory, server-config.ts writes the configuration, server-process.ts
  * runs the process, readiness-check.ts waits until it is ready, watchdog.ts detects that it hangs, storage-fault.ts detects and repairs
- * failed disk writes. This file supervises: it decides what to do when the process ends.
+ * failed disk writes, stream-metadata.ts repairs interrupted changes. This file supervises: it decides what to do when the process ends.
  */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -12,8 +12,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type DataDirLock, lockDataDir } from "./data-dir-lock.js";
 import { untilReady } from "./readiness-check.js";
 import { freePort, newCredentials, STORE_FOLDER, writeConfig } from "./server-config.js";
-import { untilDiskAnswers, type WriteFault, writeFaultOf } from "./storage-fault.js";
+import { newFileFault, untilDiskAnswers, type WriteFault, writeFaultOf } from "./storage-fault.js";
 import { stopOrphan } from "./orphan-process.js";
+import { repairStreamMetadata } from "./stream-metadata.js";
 import { type ServerProcess, spawnServer } from "./server-process.js";
 import { findProgram, type ServerProgram } from "./server-program.js";
 import { untilHung } from "./watchdog.js";
@@ -145,7 +146,7 @@ class EmbeddedServer implements EmbeddedNats {
   }
 
   get problem(): string | undefined {
-    return this.fault && faultSentence(this.fault);
+    return this.fault?.sentence;
   }
 
   /** Starts the server for the first time, on a free port. */
@@ -185,6 +186,8 @@ class EmbeddedServer implements EmbeddedNats {
   private async launch(): Promise<void> {
     const { signal } = this.stopping;
     signal.throwIfAborted();
+    for (const stream of await repairStreamMetadata(join(this.directory, STORE_FOLDER)))
+      this.log.warn(`Completed an interrupted change of the stream ${stream}.`);
     const child = spawnServer({
       program: this.program,
       configFile: this.configFile,
@@ -269,7 +272,8 @@ class EmbeddedServer implements EmbeddedNats {
         return undefined;
       } catch (error) {
         if (this.isStopping()) return undefined;
-        // Failures of the disk do not count: retry until it recovers.
+        // Failures of the disk do not count: retry until it recovers. The server does not log all of them.
+        this.fault ??= await newFileFault(this.directory);
         if (this.fault === undefined) failures++;
         problem = error;
       }
@@ -282,7 +286,7 @@ class EmbeddedServer implements EmbeddedNats {
   private handleFault(fault: WriteFault): void {
     if (this.fault !== undefined || this.isStopping()) return;
     this.fault = fault;
-    this.log.error(`${faultSentence(fault)} The embedded nats-server is restarted.`);
+    this.log.error(`${fault.sentence} The embedded nats-server is restarted.`);
     this.process?.kill();
     if (fault.isFull) this.options.onFull?.();
   }
@@ -314,11 +318,6 @@ class EmbeddedServer implements EmbeddedNats {
     const fault = writeFaultOf(text);
     if (fault !== undefined) this.handleFault(fault);
   }
-}
-
-function faultSentence({ reason, isFull }: WriteFault): string {
-  const fault = isFull ? "The disk is full" : "The disk failed a write or sync";
-  return `${fault}: ${reason}. No write is acknowledged until the disk recovers.`;
 }
 
 /** 0 before the first restart, then 100 ms, 200 ms, and so on. */

@@ -17,6 +17,8 @@ export interface WriteFault {
   readonly reason: string;
   /** Whether the disk is full. Otherwise it is broken, missing or read-only. */
   readonly isFull: boolean;
+  /** For operators. */
+  readonly sentence: string;
 }
 
 const FAULT_LINES = [
@@ -31,9 +33,19 @@ const FULL_TEXT = /no space left|disk quota exceeded|out of .*(resources|space)/
 export function writeFaultOf(line: string): WriteFault | undefined {
   for (const pattern of FAULT_LINES) {
     const found = pattern.exec(line);
-    if (found !== null) return { reason: found[1] ?? found[0], isFull: FULL_TEXT.test(line) };
+    if (found !== null) return faultOf(found[1] ?? found[0], line);
   }
   return undefined;
+}
+
+function faultOf(reason: string, text: string): WriteFault {
+  const isFull = FULL_TEXT.test(text);
+  const fault = isFull ? "The disk is full" : "The disk failed a write or sync";
+  return {
+    reason,
+    isFull,
+    sentence: `${fault}: ${reason}. No write is acknowledged until the disk recovers.`,
+  };
 }
 
 /** How long a disk may take to report a failed sync: Linux retries a SCSI command up to 5 times, with a timeout of 30 s. */
@@ -74,6 +86,17 @@ export async function untilDiskAnswers(recovery: DiskRecovery): Promise<void> {
       lastReason = reason;
     }
     await delay(RETRY_MS, undefined, { signal });
+  }
+}
+
+/** Why a disk accepts no new file now; undefined: it does. A server can't start without one. */
+export async function newFileFault(folder: string): Promise<WriteFault | undefined> {
+  try {
+    await probe(join(folder, PROBE_FILE));
+    return undefined;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return faultOf(reason, reason);
   }
 }
 
