@@ -12,6 +12,7 @@ interface WatchFlags {
   readonly startRevision?: bigint;
   readonly ignoreDeletes?: boolean;
   readonly keysOnly?: boolean;
+  readonly everyChange?: boolean;
   readonly count?: number;
 }
 
@@ -35,6 +36,10 @@ export function addWatchCommand(program: Command, run: RunVerb): void {
     )
     .option("--ignore-deletes", "omit deletes, purges and expiries")
     .option("--keys-only", "omit the values")
+    .option(
+      "--every-change",
+      "fail in place of passing over changes that were superseded before they could be seen",
+    )
     .addOption(new Option("--count <count>", "exit after this many changes").argParser(parseCount))
     .action((bucket: string, filters: string[], flags: WatchFlags, command: Command) =>
       run(command, (session) => watch(session, bucket, filters, flags)),
@@ -55,12 +60,17 @@ async function watch(
     startRevision: flags.startRevision,
     ignoreDeletes: flags.ignoreDeletes,
     keysOnly: flags.keysOnly,
+    everyChange: flags.everyChange,
     onInterrupted: interruptionNotice(session),
   };
   let left = flags.count ?? Infinity;
   for await (const event of session.kv.bucket(bucket).watch(filters, options)) {
     const line = session.json
-      ? JSON.stringify({ bucket, ...entryJson(event) })
+      ? JSON.stringify({
+          bucket,
+          ...entryJson(event),
+          ...(event.superseded > 0 && { superseded: event.superseded }),
+        })
       : eventLine(session, event, flags.keysOnly === true);
     await session.output.line(line);
     if (--left === 0) break;
@@ -81,7 +91,8 @@ function interruptionNotice(session: Session): (error: KvError) => void {
 function eventLine(session: Session, event: ChangeEvent, isKeysOnly: boolean): string {
   const time = session.paint(formatTime(event.createdAt), "dim");
   const operation = session.paint(event.type.padEnd(6), event.type === "put" ? "green" : "red");
-  const head = `${time}  ${operation}  ${String(event.revision).padStart(6)}  ${printable(event.key)}`;
+  const count = event.superseded > 0 ? session.paint(`${event.superseded} superseded unseen\n`, "dim") : "";
+  const head = `${count}${time}  ${operation}  ${String(event.revision).padStart(6)}  ${printable(event.key)}`;
   if (event.type !== "put" || isKeysOnly) return head;
   // The parts before the key are 37 characters wide.
   const room = session.output.isTerminal ? session.output.columns - 39 - event.key.length : 200;

@@ -192,6 +192,17 @@ describe("watch", () => {
     });
   });
 
+  it("says how many revisions were superseded unseen, and fails in place of it with --every-change", async () => {
+    const { name: short } = await kv.createBucket({ name: freshName() });
+    for (const value of ["1", "2", "3"]) await kv.bucket(short).put("a", value);
+    const args = ["watch", short, "--start-revision", "1", "--count", "1"];
+    expect(JSON.parse((await cli([...args, "--json"])).stdout)).toMatchObject({ revision: 3, superseded: 2 });
+    expect((await cli(args)).stdout).toMatch(/^2 superseded unseen\n.*put +3 {2}a {2}3$/m);
+    const refused = await cli([...args, "--every-change"]);
+    expect(refused.exitCode).not.toBe(0);
+    expect(refused.stderr).toContain("superseded");
+  });
+
   it("is coloured on a terminal only, and not with NO_COLOR or --no-color", async () => {
     await bucket.put("a", "1");
     const args = ["watch", name, "--count", "1"];

@@ -137,7 +137,7 @@ describe("a key that another program gave a lifetime, in a bucket without a ttl"
     expect(config.subject_delete_marker_ttl).toBe(300_000_000_000);
     for (const value of ["1", "2"]) await open.store.put(bucket, "k", bytes(value), {}, scope());
     const watcher = await watch({ revision: 1n });
-    expect(await read(watcher, 1)).toEqual(["put k=2 @2"]);
+    expect(await read(watcher, 1)).toEqual(["put k=2 @2 after 1 superseded"]);
     await watcher.return();
   });
 });
