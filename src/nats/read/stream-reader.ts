@@ -47,8 +47,10 @@ const NEWEST_BYTES_MAX = 4 * 1_048_576;
 const PULL_MESSAGES_MAX = 512;
 /** Handling a small message is as much work as copying these bytes. */
 const MESSAGE_WORK_BYTES = 1_024;
-/** The most such messages in one pull. */
+/** The most such messages in one pull: as many as are expected to bring so much, and few as long as nothing is known of them. */
 const HEADERS_BATCH_MAX = 256;
+const HEADERS_BATCH_FIRST = 64;
+const HEADERS_BYTES_EXPECTED = 1_048_576;
 
 /** Tells these consumers from those of live watches: see compaction.ts. */
 export const READER_DESCRIPTION = "what one call or watch through ironflow-kv reads";
@@ -75,8 +77,9 @@ export class Reader {
   private countLeft: number | undefined;
   private silence: NodeJS.Timeout | undefined;
   private bytesMax: number;
-  /** Bytes that the pull under way, or the last one, has brought. Before the first: it may bring all that it asks for. */
-  private pulledBytes = Infinity;
+  /** What the pull under way, or the last one, has brought. */
+  private pulledMessages = 0;
+  private pulledBytes = 0;
   private isClosed = false;
 
   private constructor(
@@ -148,6 +151,7 @@ export class Reader {
       this.finishPull = resolve;
       const ask = (): boolean => {
         if (this.finishPull !== resolve || !link.isConnected) return false;
+        this.pulledMessages = 0;
         this.pulledBytes = 0;
         this.heard();
         link.connection.publish(
@@ -157,7 +161,9 @@ export class Reader {
         );
         return true;
       };
-      const expectedBytes = Math.min(bytesMax, this.pulledBytes) + request.batch * MESSAGE_WORK_BYTES;
+      const bytesEach = this.expectedBytesEach ?? Infinity;
+      const expectedBytes =
+        Math.min(bytesMax, bytesEach * request.batch) + request.batch * MESSAGE_WORK_BYTES;
       this.asked.reserve(bytesMax, ask, this.flow ?? this, expectedBytes);
     });
   }
@@ -177,9 +183,20 @@ export class Reader {
     const { messageBytesMax } = this.api;
     const bytesEach = this.headersOnly ? Math.min(HEADERS_BYTES, messageBytesMax) : messageBytesMax;
     const newestBytesMax = Math.max(NEWEST_BYTES_MAX, this.bytesMax);
-    const countMax = this.headersOnly ? HEADERS_BATCH_MAX : Math.floor(newestBytesMax / bytesEach);
+    const countMax = this.headersOnly ? this.headersBatch() : Math.floor(newestBytesMax / bytesEach);
     const count = Math.max(1, Math.min(batch, countMax));
     return { request: { batch: count, no_wait: true }, bytesMax: count * (bytesEach + FRAME_BYTES) };
+  }
+
+  private headersBatch(): number {
+    const bytesEach = this.expectedBytesEach;
+    if (bytesEach === undefined) return HEADERS_BATCH_FIRST;
+    return Math.min(HEADERS_BATCH_MAX, Math.floor(HEADERS_BYTES_EXPECTED / bytesEach));
+  }
+
+  /** As the last pull's messages were; undefined: it brought none. */
+  private get expectedBytesEach(): number | undefined {
+    return this.pulledMessages === 0 ? undefined : Math.max(1, this.pulledBytes / this.pulledMessages);
   }
 
   /** Ends a pull under way as lost, and deletes the consumer. */
@@ -205,6 +222,7 @@ export class Reader {
       return;
     }
     const bytes = headers.text.length + message.data.length;
+    this.pulledMessages++;
     this.pulledBytes += bytes;
     this.asked.arrived(bytes);
     if (delivery.consumerSequence !== this.consumerSequence + 1) {
