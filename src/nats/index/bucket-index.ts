@@ -82,9 +82,10 @@ export class BucketIndex implements FeedFollower {
 
   /** Takes a message that was stored before the feed began. */
   load(change: Change): void {
-    const length = storedScratch.write(change.storedKey);
-    const known = this.others.revisionOf(storedScratch, length) || this.liveRevision(change.storedKey);
-    if (known < change.revision) this.apply(change);
+    const { storedKey, revision } = change;
+    if (this.otherRevision(storedKey) > revision) return;
+    // The tree keeps the newer of two values by itself.
+    if (!change.isTombstone || this.liveRevision(storedKey) < revision) this.apply(change);
   }
 
   /** Everything that was stored before the feed began is in. */
@@ -187,6 +188,10 @@ export class BucketIndex implements FeedFollower {
     const length = storedScratch.write(storedKey);
     if (isLive) this.others.delete(storedScratch, length);
     else this.others.set(storedScratch, facts, length);
+  }
+
+  private otherRevision(storedKey: string): number {
+    return this.others.size === 0 ? 0 : this.others.revisionOf(storedScratch, storedScratch.write(storedKey));
   }
 
   private liveRevision(storedKey: string): number {

@@ -13,7 +13,7 @@ import type { Log } from "../client/log.js";
 import type { BucketFeeds, Following } from "../feed/bucket-feed.js";
 import { compactedTo } from "../streams/stream-config.js";
 import { BucketIndex, type Checked } from "./bucket-index.js";
-import { type ScanOptions, scanStream } from "./stream-scan.js";
+import { type ScanOptions, scanInParts } from "./stream-scan.js";
 import { waitConnected } from "./wait-connected.js";
 import type { WrittenRevisions } from "./written-revisions.js";
 
@@ -203,10 +203,11 @@ export class BucketIndexes {
     if (state.created !== following.origin.created) throw bucketNotFound(place.bucket);
     const { messages, first_seq } = info.state;
     const isNewestOnly = info.config.max_msgs_per_subject === 1;
-    if (messages > 0 && following.startsAfter > 0) {
+    const upTo = following.startsAfter;
+    if (messages > 0 && upTo > 0) {
       const start = isNewestOnly ? { sequence: Math.max(1, first_seq) } : ("newest_of_each" as const);
-      const range = { subjectPrefix: subjectPrefix(place.bucket), start, upTo: following.startsAfter };
-      await scanStream(this.options, place, range, (change) => index.load(change), scope);
+      const range = { subjectPrefix: subjectPrefix(place.bucket), start, upTo, flow: index };
+      await scanInParts(this.options, place, range, (change) => index.load(change), scope);
     }
     index.loaded();
     const after = await existing(requests, place, scope);

@@ -98,11 +98,12 @@ export class KeyLeaf {
     return -1 - low;
   }
 
-  /** Inserts a key or replaces its facts. There must be room. Returns whether it is new. */
+  /** Inserts a key, or replaces its facts unless they are of a later revision. There must be room. Returns whether it is new. */
   put(key: Uint8Array, length: number, facts: KeyFacts): boolean {
     const found = this.search(key, length);
     if (found >= 0) {
-      this.write(this.order[found] as number, facts);
+      const slot = this.order[found] as number;
+      if (facts.revision >= (this.numbers[slot] as number)) this.write(slot, facts);
       return false;
     }
     const slot = this.count;

@@ -133,7 +133,7 @@ export class KeyTree extends KeySnapshot {
     return new KeySnapshot(this.root);
   }
 
-  /** Inserts a key or replaces its facts. Returns whether it is new. */
+  /** Inserts a key, or replaces its facts unless they are of a later revision. Returns whether it is new. */
   set(key: Uint8Array, facts: KeyFacts, length = key.length): boolean {
     this.ownRoot();
     const isNew = this.setBelow(this.root, key, length, facts, true);

@@ -24,6 +24,8 @@ export interface ScanRange {
   readonly start: ReadStart;
   /** Every message up to this sequence is read, as the stream's leader has them. */
   readonly upTo: number;
+  /** Whose read it is: see `ReaderOptions`. */
+  readonly flow: unknown;
 }
 
 /** Bytes and messages of one pull: some milliseconds' work. */
@@ -35,11 +37,42 @@ const RETRY_MS = 20;
 /** How long until a copy of the stream that lags behind is read again. */
 const LAG_RETRY_MS = 20;
 
+/** Where there are at least this many sequences, two halves are read at once: nats-server prepares the one while the other is handled. */
+const PARTS_FROM = 16_384;
+
+/** Like {@link scanStream}, but in no certain order. */
+export async function scanInParts(
+  options: ScanOptions,
+  place: Place,
+  range: ScanRange,
+  accept: (change: Change) => void,
+  scope: CallScope,
+): Promise<void> {
+  const { start, upTo } = range;
+  if (start === "newest_of_each" || upTo - start.sequence < PARTS_FROM) {
+    await scanStream(options, place, range, accept, scope);
+    return;
+  }
+  const middle = Math.floor((start.sequence + upTo) / 2);
+  const failure = new AbortController();
+  const shared = { ...scope, signal: AbortSignal.any([scope.signal, failure.signal]) };
+  const halves = [
+    { ...range, upTo: middle },
+    { ...range, start: { sequence: middle + 1 } },
+  ];
+  try {
+    await Promise.all(halves.map((half) => scanStream(options, place, half, accept, shared)));
+  } catch (error) {
+    failure.abort();
+    throw error;
+  }
+}
+
 /**
  * Calls `accept` with the messages in their order, also with some beyond `upTo`. A consumer that is lost, with its server or before the
  * servers of a cluster know it, is replaced; the newest of each key are then read again from the start. Throws `KvError` or `Unanswered`.
  */
-export async function scanStream(
+async function scanStream(
   options: ScanOptions,
   place: Place,
   range: ScanRange,
@@ -69,13 +102,13 @@ export async function scanStream(
 async function scanOnce(
   { requests, storedMessageBytesMax }: ScanOptions,
   place: Place,
-  { subjectPrefix, start, upTo }: ScanRange,
+  { subjectPrefix, start, upTo, flow }: ScanRange,
   accept: (change: Change) => void,
   scope: CallScope,
 ): Promise<boolean> {
   const api = new StreamApi(requests, place.bucket, place.stream, storedMessageBytesMax);
   const reader = await Reader.open(api, subjectPrefix, ">", {
-    ...{ start, bytesMax: PULL_BYTES, headersOnly: true, scope, silenceMs: SILENCE_MS },
+    ...{ start, bytesMax: PULL_BYTES, headersOnly: true, scope, silenceMs: SILENCE_MS, flow },
   }).catch((error: unknown) => {
     throw endOf(scope) ?? error;
   });
@@ -96,7 +129,8 @@ async function scanOnce(
         return false;
       }
       // The first end may come too early: see Reader.mayStumble.
-      if (result === "more" || received > 0) continue;
+      const isPast = start !== "newest_of_each" && reached >= upTo;
+      if (!isPast && (result === "more" || received > 0)) continue;
       if (reached >= upTo) return true;
       const next = await api.nextSequence(`${subjectPrefix}>`, reached + 1);
       if (next === undefined || next > upTo) return true;

@@ -19,20 +19,53 @@ const SEQUENCES_AT_SHORT = 5;
 const SEQUENCES_AT_LONG = 7;
 const SHORT_FORM_TOKENS = 9;
 
+const PREFIX = "$JS.ACK.";
+const DOT = 46;
+const ZERO = 48;
+const NINE = 57;
+const NANOS_DIGITS = 6;
+
 /** Reads the reply subject of a delivered message; undefined when it is no such subject. */
 export function parseDelivery(reply: string): Delivery | undefined {
-  if (!reply.startsWith("$JS.ACK.")) return undefined;
-  const tokens = reply.split(".");
-  const at = tokens.length === SHORT_FORM_TOKENS ? SEQUENCES_AT_SHORT : SEQUENCES_AT_LONG;
-  const time = tokens[at + 2] ?? "";
+  if (!reply.startsWith(PREFIX)) return undefined;
+  // Without an array and a text for each token: every delivered message comes through here.
+  const isShort = startOf(reply, SHORT_FORM_TOKENS, 0) < 0;
+  const stream = startOf(reply, isShort ? SEQUENCES_AT_SHORT : SEQUENCES_AT_LONG, 0);
+  const consumer = startOf(reply, 1, stream);
+  const time = startOf(reply, 1, consumer);
+  const pending = startOf(reply, 1, time);
+  if (pending < 0) return undefined;
+  const nanos = Math.max(time, pending - 1 - NANOS_DIGITS);
   const delivery = {
-    streamSequence: Number(tokens[at]),
-    consumerSequence: Number(tokens[at + 1]),
-    timeMs: Number(time.slice(0, -6)),
-    timeNanos: Number(time.slice(-6)),
-    pending: Number(tokens[at + 3]),
+    streamSequence: numberAt(reply, stream, consumer - 1),
+    consumerSequence: numberAt(reply, consumer, time - 1),
+    timeMs: numberAt(reply, time, nanos),
+    timeNanos: numberAt(reply, nanos, pending - 1),
+    pending: numberAt(reply, pending, reply.length),
   };
   return Number.isSafeInteger(delivery.streamSequence) ? delivery : undefined;
+}
+
+/** Where the token begins that comes this many after the one at `from`; -1: there is none. */
+function startOf(reply: string, tokens: number, from: number): number {
+  let at = from;
+  for (let left = tokens; left > 0; left--) {
+    const dot = at < 0 ? -1 : reply.indexOf(".", at);
+    if (dot < 0) return -1;
+    at = dot + 1;
+  }
+  return at;
+}
+
+/** The number from there to the next dot or `end`; NaN: it is none. */
+function numberAt(reply: string, start: number, end: number): number {
+  let number = 0;
+  for (let at = start; at < end; at++) {
+    const code = reply.charCodeAt(at);
+    if (code === DOT) break;
+    number = code >= ZERO && code <= NINE ? number * 10 + code - ZERO : NaN;
+  }
+  return number;
 }
 
 /** What a message holds: its value, and what was written with it. */
