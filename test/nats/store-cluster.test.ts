@@ -1,15 +1,22 @@
 /** The store on a cluster of three whose leaders are killed: compaction and pages of histories. */
 import { jetstreamManager } from "@nats-io/jetstream";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { connect } from "@nats-io/transport-node";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { KvError } from "../../src/kv/errors.js";
-import { streamName } from "../../src/kv/names.js";
+import { streamName, subjectPrefix } from "../../src/kv/names.js";
+import { purgeStream } from "../../src/nats/client/jetstream-api.js";
+import { Requests } from "../../src/nats/client/requests.js";
+import { StreamApi } from "../../src/nats/read/stream-api.js";
+import { Reader } from "../../src/nats/read/stream-reader.js";
 import { startNatsCluster, type TestCluster } from "../support/nats-cluster.js";
 import type { TestNatsServer } from "../support/nats-server.js";
 import { expectRefusal, newBucketName, scope } from "./store-contract.js";
-import { type OpenStore, openStore } from "./store-support.js";
+import { linkOf, type OpenStore, openStore } from "./store-support.js";
 import { tick } from "./watching.js";
 
 const KEYS = 60;
+/** For two elections on a busy machine. */
+const TIMEOUT_MS = 300_000;
 
 let cluster: TestCluster;
 let open: OpenStore;
@@ -24,9 +31,13 @@ afterAll(async () => {
   await open.close();
   await cluster.remove();
 });
-beforeEach(() => {
+/** Of the test that runs: aborted where it ran out of time, so that it does not go on beside the next one. */
+let running: AbortSignal;
+beforeEach(({ signal }) => {
+  running = signal;
   bucket = newBucketName();
 });
+afterEach(() => Promise.all(cluster.servers.map((server) => server.start())));
 
 const WAITING: ReadonlySet<string> = new Set(["unavailable", "deadline_exceeded", "outcome_unknown"]);
 
@@ -37,16 +48,22 @@ async function stubbornly<Result>(call: () => Promise<Result>): Promise<Result> 
       return await call();
     } catch (error) {
       if (!(error instanceof KvError) || !WAITING.has(error.kind)) throw error;
+      running.throwIfAborted();
       await tick();
     }
   }
 }
 
+/** The server that leads the bucket's stream, once there is one. */
 async function leader(): Promise<TestNatsServer> {
-  const { cluster: group } = await (await jetstreamManager(open.connection)).streams.info(streamName(bucket));
-  const server = cluster.servers[Number(group?.leader?.slice(1))];
-  if (server === undefined) throw new Error("no leader");
-  return server;
+  const manager = await jetstreamManager(open.connection, { timeout: 1_000, checkAPI: false });
+  for (;;) {
+    const info = await manager.streams.info(streamName(bucket)).catch(() => undefined);
+    const server = cluster.servers[Number(info?.cluster?.leader?.slice(1))];
+    if (server !== undefined) return server;
+    running.throwIfAborted();
+    await tick();
+  }
 }
 
 const put = (key: string, value: string | Uint8Array): Promise<bigint> =>
@@ -60,7 +77,7 @@ async function liveKeys(): Promise<readonly string[]> {
 describe.each([1, 5])("a compaction with a history of %i", (history) => {
   it(
     "loses no live key and brings no deleted one back where the leader is killed meanwhile",
-    { timeout: 180_000 },
+    { timeout: TIMEOUT_MS },
     async () => {
       const { store } = open;
       await stubbornly(() => store.createBucket({ name: bucket, history }, scope()));
@@ -97,7 +114,7 @@ describe.each([1, 5])("a compaction with a history of %i", (history) => {
 
 it(
   "a history is read in pages, also where the leader is killed between them",
-  { timeout: 120_000 },
+  { timeout: TIMEOUT_MS },
   async () => {
     const { store } = open;
     await stubbornly(() => store.createBucket({ name: bucket, history: 12 }, scope()));
@@ -119,5 +136,43 @@ it(
     }
     expect(read).toEqual(revisions);
     expect(pages).toBeGreaterThan(1);
+  },
+);
+
+it(
+  "a purge and a reader that a dead leader never answered are asked for again",
+  { timeout: TIMEOUT_MS },
+  async () => {
+    await stubbornly(() => open.store.createBucket({ name: bucket }, scope()));
+    await put("a", "1");
+    await put("b", "1");
+    const stopped = await leader();
+    const others = cluster.servers.filter((server) => server !== stopped);
+    const connection = await connect({ servers: others.map(({ url }) => url) });
+    const requests = new Requests(linkOf(connection));
+    const prefix = subjectPrefix(bucket);
+    const api = new StreamApi(requests, bucket, streamName(bucket), 1_048_576);
+    const readKeys = async (): Promise<string[]> => {
+      const start = { start: { sequence: 1 }, bytesMax: 1_048_576, scope: scope(TIMEOUT_MS) };
+      const reader = await Reader.open(api, prefix, ">", start);
+      const keys: string[] = [];
+      while ((await reader.pull(10, ({ storedKey }) => keys.push(storedKey))) === "more");
+      await reader.close();
+      return keys;
+    };
+    // The others take it for the leader until they miss its heartbeats.
+    process.kill(stopped.pid, "SIGSTOP");
+    try {
+      const range = { filter: `${prefix}a` };
+      const [purged] = await Promise.all([
+        purgeStream(requests, streamName(bucket), range, scope(TIMEOUT_MS)),
+        readKeys(),
+      ]);
+      expect(purged).toBe(1);
+    } finally {
+      process.kill(stopped.pid, "SIGCONT");
+      requests.close();
+      await connection.close();
+    }
   },
 );

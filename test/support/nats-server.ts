@@ -15,7 +15,7 @@ export interface TestNatsServer {
   readonly pid: number;
   /** Ends it with a signal and waits until it is gone; the data stays. */
   stop(signal?: NodeJS.Signals): Promise<void>;
-  /** Starts it again on the same port and data. */
+  /** Starts it again on the same port and data. No effect where it runs. */
   start(): Promise<void>;
   /** Ends it and removes its data. */
   remove(): Promise<void>;
@@ -52,6 +52,7 @@ ${options.config ?? ""}
       return child?.pid ?? -1;
     },
     async start() {
+      if (child !== undefined && child.exitCode === null && child.signalCode === null) return;
       child = spawn(NATS_PROGRAM.program, ["-c", configFile], { stdio: ["ignore", "ignore", "ignore"] });
       if (options.isShared === true) ended(child);
       await untilAnswers(port, child);

@@ -24,7 +24,7 @@ import { Unanswered } from "../client/unanswered.js";
 import { keepsTombstones, withCompactedTo } from "../streams/stream-config.js";
 import { streamsOf } from "../streams/stream-pages.js";
 import { type Survivors, type SurvivorsMark, survivorsMark, withSurvivorsMark } from "./survivors.js";
-import { deliveredTo, removeTombstones, scanMessages, scanTombstones, type Tombstone } from "./tombstones.js";
+import { deliveredTo, removeTombstones, scanTombstones, scanUpTo, type Tombstone } from "./tombstones.js";
 
 export interface CompactionOptions {
   readonly requests: Requests;
@@ -225,12 +225,10 @@ export class Compaction {
     const info = await existing(requests, place, scope);
     const upTo = info.state.last_seq;
     const sequences: number[] = [];
-    const onMessage = ({ revision }: { readonly revision: number }): boolean => {
-      if (revision <= upTo) sequences.push(revision);
-      return revision < upTo;
-    };
-    const bytesMax = storedMessageBytesMax(limits);
-    await scanMessages(requests, place, subjectPrefix(place.bucket), 1, bytesMax, scope, onMessage);
+    // Every one of them: what is not recorded is removed after a restart.
+    await scanUpTo(requests, place, upTo, storedMessageBytesMax(limits), scope, ({ revision }) => {
+      sequences.push(revision);
+    });
     const mark = await survivors.save(place, sequences, upTo, serverTimeMs(info), scope);
     let other: SurvivorsMark | undefined;
     const change: BucketEdit = ({ config }) => {

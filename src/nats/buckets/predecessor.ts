@@ -5,7 +5,7 @@
 import type { KvErrorDetails } from "../../kv/errors.js";
 import type { CallScope } from "../../kv/store.js";
 import { toKvError } from "../client/errors.js";
-import { askJetStream, type StreamInfo, streamInfo } from "../client/jetstream-api.js";
+import { purgeStream, type StreamInfo, streamInfo } from "../client/jetstream-api.js";
 import type { Requests } from "../client/requests.js";
 import { parseTimestamp } from "../client/timestamps.js";
 
@@ -26,7 +26,7 @@ export async function withoutPredecessor(
   if (created.did_create !== true || !isOlderThanStream(created)) return created;
   const { name } = created.config;
   try {
-    await askJetStream(requests, `STREAM.PURGE.${name}`, { seq: created.state.last_seq + 1 }, scope);
+    await purgeStream(requests, name, { seq: created.state.last_seq + 1 }, scope);
     return await streamInfo(requests, name, scope);
   } catch (error) {
     throw toKvError(error, about);

@@ -6,12 +6,12 @@ import { KvError } from "../../kv/errors.js";
 import { streamName, subjectPrefix } from "../../kv/names.js";
 import type { CallScope } from "../../kv/store.js";
 import { toKvError } from "../client/errors.js";
-import { askJetStream, type StreamInfo } from "../client/jetstream-api.js";
+import { purgeStream, type StreamInfo } from "../client/jetstream-api.js";
 import type { Log } from "../client/log.js";
 import { existing, type Place } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
 import { type Survivors, type SurvivorsMark, survivorsMark } from "./survivors.js";
-import { scanMessages } from "./tombstones.js";
+import { scanUpTo } from "./tombstones.js";
 
 export interface RestartCheckOptions {
   readonly requests: Requests;
@@ -102,22 +102,12 @@ export class RestartCheck {
     const prefix = subjectPrefix(place.bucket);
     /** By subject: the newest message that is back. */
     const back = new Map<string, number>();
-    await scanMessages(
-      requests,
-      place,
-      prefix,
-      1,
-      messageBytesMax,
-      scope,
-      ({ revision, timeMs, storedKey }) => {
-        if (revision > upTo) return false;
-        if (!survivors.has(revision) && timeMs <= recordedMs) back.set(prefix + storedKey, revision);
-        return true;
-      },
-    );
+    await scanUpTo(requests, place, upTo, messageBytesMax, scope, ({ revision, timeMs, storedKey }) => {
+      if (!survivors.has(revision) && timeMs <= recordedMs) back.set(prefix + storedKey, revision);
+    });
     try {
       for (const [filter, sequence] of back)
-        await askJetStream(requests, `STREAM.PURGE.${place.stream}`, { filter, seq: sequence + 1 }, scope);
+        await purgeStream(requests, place.stream, { filter, seq: sequence + 1 }, scope);
     } catch (error) {
       throw toKvError(error, { bucket: place.bucket });
     }

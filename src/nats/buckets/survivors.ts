@@ -11,7 +11,14 @@ import type { Limits } from "../../kv/limits.js";
 import { streamName, subjectPrefix } from "../../kv/names.js";
 import type { CallScope } from "../../kv/store.js";
 import { JetStreamError, kindOf, toKvError } from "../client/errors.js";
-import { askJetStream, parseAnswer, type StreamConfig } from "../client/jetstream-api.js";
+import {
+  askJetStream,
+  parseAnswer,
+  purgeStream,
+  SLOW_ANSWER_GROWTH,
+  type StreamConfig,
+  untilAnswered,
+} from "../client/jetstream-api.js";
 import { isNoResponders, type MessageReader, type Place } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
 import { streamConfigOf } from "../streams/stream-config.js";
@@ -95,7 +102,10 @@ export class Survivors {
     try {
       for (let part = 0; part < mark.parts; part++) {
         const data = bytes.subarray(part * PART_BYTES, (part + 1) * PART_BYTES);
-        await this.write(subjectOf(place, mark, part), data, scope);
+        // Idempotent: of a subject, the last one stays.
+        const write = (shorter: CallScope): Promise<void> =>
+          this.write(subjectOf(place, mark, part), data, shorter);
+        await untilAnswered(scope, write, SLOW_ANSWER_GROWTH);
       }
     } catch (error) {
       throw toKvError(error, { bucket: place.bucket });
@@ -120,7 +130,7 @@ export class Survivors {
 
   async drop({ bucket }: Place, { id }: SurvivorsMark, scope: CallScope): Promise<void> {
     const filter = `${SUBJECT_PREFIX}${bucket}.${id}.>`;
-    await askJetStream(this.requests, `STREAM.PURGE.${STREAM}`, { filter }, scope);
+    await purgeStream(this.requests, STREAM, { filter }, scope);
   }
 
   private async write(subject: string, data: Uint8Array, scope: CallScope): Promise<void> {

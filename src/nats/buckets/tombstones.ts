@@ -1,11 +1,13 @@
 /** Finds tombstones and removes them from the storage. */
+import { subjectPrefix as subjectPrefixOf } from "../../kv/names.js";
 import type { CallScope } from "../../kv/store.js";
 import { toKvError, unavailable } from "../client/errors.js";
-import { askJetStream, readJetStream } from "../client/jetstream-api.js";
+import { purgeStream, readJetStream } from "../client/jetstream-api.js";
 import type { MessageReader, Place } from "../client/message-reader.js";
 import { operationOf } from "../streams/records.js";
 import type { Requests } from "../client/requests.js";
 import { PAGE_BYTES_MAX } from "../streams/stream-pages.js";
+import { scanStream } from "../index/stream-scan.js";
 import { StreamApi } from "../read/stream-api.js";
 import type { Change } from "../read/delivery.js";
 import { Reader, READER_DESCRIPTION } from "../read/stream-reader.js";
@@ -27,13 +29,35 @@ export interface TombstoneRange {
 
 const PULL_MESSAGES = 1_000;
 const PULL_BYTES = 1_048_576;
+/** A pull that hears nothing for this long is given up: every message matches, so the server need not search. */
+const SILENCE_MS = 3_000;
 const PURGES_AT_ONCE = 16;
+
+/** Calls `onMessage` with every message up to a sequence, as the stream's leader has them: a copy that lags behind is waited for. Throws `KvError`. */
+export async function scanUpTo(
+  requests: Requests,
+  place: Place,
+  upTo: number,
+  storedMessageBytesMax: number,
+  scope: CallScope,
+  onMessage: (change: Change) => void,
+): Promise<void> {
+  const range = { subjectPrefix: subjectPrefixOf(place.bucket), start: { sequence: 1 }, upTo };
+  const onChange = (change: Change): void => {
+    if (change.revision <= upTo) onMessage(change);
+  };
+  await scanStream({ requests, storedMessageBytesMax }, place, range, onChange, scope).catch(
+    (error: unknown) => {
+      throw toKvError(error, { bucket: place.bucket });
+    },
+  );
+}
 
 /**
  * Reads headers in the order of sequences. Ends where `onMessage` returns false, or `onPull`, which is called after each part. Throws
  * `KvError`.
  */
-export async function scanMessages(
+async function scanMessages(
   requests: Requests,
   place: Place,
   subjectPrefix: string,
@@ -41,10 +65,13 @@ export async function scanMessages(
   messageBytesMax: number,
   scope: CallScope,
   onMessage: (change: Change) => boolean,
-  onPull: () => Promise<boolean> = () => Promise.resolve(true),
+  onPull: () => Promise<boolean>,
 ): Promise<void> {
   const api = new StreamApi(requests, place.bucket, place.stream, messageBytesMax);
-  const options = { start: { sequence: from }, bytesMax: PULL_BYTES, headersOnly: true, scope };
+  const options = {
+    ...{ start: { sequence: from }, bytesMax: PULL_BYTES, headersOnly: true, scope },
+    silenceMs: SILENCE_MS,
+  };
   const reader = await Reader.open(api, subjectPrefix, ">", options);
   try {
     const scan = { isOver: false };
@@ -108,14 +135,8 @@ export async function removeTombstones(
     for (let next = rest.pop(); next !== undefined; next = rest.pop()) {
       // In a history of 1, what is stored is the newest.
       if (hasHistory && !(await isNewest(reader, place, next, scope))) continue;
-      const body = { filter: next.subject, seq: next.sequence + 1 };
-      const { purged = 0 } = await askJetStream<{ readonly purged?: number }>(
-        requests,
-        `STREAM.PURGE.${place.stream}`,
-        body,
-        scope,
-      );
-      if (purged > 0) removed++;
+      const range = { filter: next.subject, seq: next.sequence + 1 };
+      if ((await purgeStream(requests, place.stream, range, scope)) > 0) removed++;
     }
   };
   try {

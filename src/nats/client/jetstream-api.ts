@@ -134,19 +134,40 @@ export function readJetStream<Answer>(
   );
 }
 
-/** Sends an idempotent request, and repeats it while there is no response or the cluster has no leader. */
+/**
+ * Removes messages of a stream, and returns how many. Idempotent, as `seq` spares what is written later: repeated until there is a response;
+ * what an attempt without one removed is not counted. Throws {@link JetStreamError} or `Unanswered`.
+ */
+export async function purgeStream(
+  requests: Requests,
+  stream: string,
+  /** Only messages of subjects that match `filter`, and below `seq`. */
+  range: { readonly filter?: string; readonly seq?: number },
+  scope: CallScope,
+): Promise<number> {
+  const ask = (shorter: CallScope): Promise<{ readonly purged?: number }> =>
+    askJetStream(requests, `STREAM.PURGE.${stream}`, range, shorter);
+  return (await untilAnswered(scope, ask, SLOW_ANSWER_GROWTH)).purged ?? 0;
+}
+
+/**
+ * Sends an idempotent request, and repeats it while there is no response or the cluster has no leader. `growth`: how many times as long as the
+ * last attempt the next one waits: more than 1 where the server may need long.
+ */
 export async function untilAnswered<Answer>(
   scope: CallScope,
   ask: (shorter: CallScope) => Promise<Answer>,
+  growth = 1,
 ): Promise<Answer> {
-  for (;;) {
+  for (let timeMs = LEADER_ANSWER_TIMEOUT_MS; ;) {
     try {
-      return await ask(within(scope, LEADER_ANSWER_TIMEOUT_MS));
+      return await ask(within(scope, timeMs));
     } catch (error) {
       const isSilent = error instanceof Unanswered && error.reason === "deadline";
       const isLeaderless =
         error instanceof JetStreamError && error.code === JetStreamCode.clusterNotAvailable;
       if (isLeaderless) await delay(LEADERLESS_PAUSE_MS);
+      else timeMs *= growth;
       if (!(isSilent || isLeaderless) || performance.now() >= scope.deadlineMs) throw error;
     }
   }
@@ -154,6 +175,8 @@ export async function untilAnswered<Answer>(
 
 /** How long to wait for a response before a retry: a cluster without a leader does not respond, or does so late. */
 export const LEADER_ANSWER_TIMEOUT_MS = 1_000;
+/** For `untilAnswered`: requests that change something, or that need time in proportion to the stream. */
+export const SLOW_ANSWER_GROWTH = 2;
 const LEADERLESS_PAUSE_MS = 100;
 
 /** The scope, with a deadline at most `timeMs` milliseconds from now. */

@@ -8,7 +8,7 @@
  */
 import { createInbox, type Msg, type Subscription } from "@nats-io/transport-node";
 import { type HeaderBlock, headersOf } from "../client/messages.js";
-import { newConsumerName, type StreamApi } from "../read/stream-api.js";
+import type { StreamApi } from "../read/stream-api.js";
 import { AskedBytes } from "../read/asked-bytes.js";
 import { Change, parseDelivery } from "../read/delivery.js";
 import type { IdleWindows } from "./idle-windows.js";
@@ -50,7 +50,8 @@ const PULL_ENDED = 409;
 
 export class ConsumerSource {
   private readonly inbox = createInbox();
-  private readonly name = newConsumerName();
+  /** Of the consumer; empty until it is made. */
+  private name = "";
   private readonly subscription: Subscription;
   private readonly asked: AskedBytes;
   private pull: "idle" | "drain" | "queued" | undefined;
@@ -73,7 +74,7 @@ export class ConsumerSource {
   static async open(options: ConsumerSourceOptions, after: number): Promise<ConsumerSource> {
     const consumer = new ConsumerSource(options);
     try {
-      await options.api.createConsumer(consumer.name, {
+      const { name } = await options.api.createConsumer({
         description: "watches of one copy of ironflow-kv",
         deliver_policy: "by_start_sequence",
         opt_start_seq: after + 1,
@@ -83,6 +84,7 @@ export class ConsumerSource {
         mem_storage: true,
         num_replicas: 1,
       });
+      consumer.name = name;
     } catch (error) {
       consumer.unsubscribe();
       throw error;

@@ -128,6 +128,8 @@ async function scanOnce(
         if (ended !== undefined) throw ended;
         return false;
       }
+      // Sequences ascend.
+      if (start !== "newest_of_each" && reached >= upTo) return true;
       // The first end may come too early: see Reader.mayStumble.
       const isPast = start !== "newest_of_each" && reached >= upTo;
       if (!isPast && (result === "more" || received > 0)) continue;

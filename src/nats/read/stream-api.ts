@@ -7,8 +7,10 @@ import { JetStreamError, kindOf, toKvError, unavailable } from "../client/errors
 import {
   askJetStream,
   readJetStream,
+  SLOW_ANSWER_GROWTH,
   type StreamConfig,
   type StreamInfo,
+  untilAnswered,
   within,
 } from "../client/jetstream-api.js";
 import { inBase64 } from "../client/message-reader.js";
@@ -44,6 +46,7 @@ export interface StreamState {
 
 /** What the server says of a consumer it made. */
 export interface ConsumerState {
+  readonly name: string;
   /** The stream's messages up to here come before the consumer's first. */
   readonly startsAfter: number;
   /** Messages it had to deliver when it was made. */
@@ -123,19 +126,24 @@ export class StreamApi {
     };
   }
 
-  async createConsumer(
-    name: string,
-    config: object,
-    scope: CallScope = within(UNLIMITED, CONSUMER_TIMEOUT_MS),
-  ): Promise<ConsumerState> {
+  /** With a scope, tries until it ends: a leader that fails never responds. Without one, once and for a short time. */
+  createConsumer(config: object, scope?: CallScope): Promise<ConsumerState> {
+    const create = (shorter: CallScope): Promise<ConsumerState> => this.createOnce(config, shorter);
+    return this.translated(() =>
+      scope === undefined
+        ? create(within(UNLIMITED, CONSUMER_TIMEOUT_MS))
+        : untilAnswered(scope, create, SLOW_ANSWER_GROWTH),
+    );
+  }
+
+  private async createOnce(config: object, scope: CallScope): Promise<ConsumerState> {
+    // Every attempt has its own name: an earlier one may still be made, and is deleted.
+    const name = newConsumerName();
+    const operation = `CONSUMER.CREATE.${this.stream}.${name}`;
     const request = { stream_name: this.stream, action: "create", config: { name, ...config } };
     try {
-      const { delivered, num_pending } = await this.call<ConsumerInfo>(
-        `CONSUMER.CREATE.${this.stream}.${name}`,
-        request,
-        { scope },
-      );
-      return { startsAfter: delivered.stream_seq, pending: num_pending ?? 0 };
+      const info = await askJetStream<ConsumerInfo>(this.requests, operation, request, scope);
+      return { name, startsAfter: info.delivered.stream_seq, pending: info.num_pending ?? 0 };
     } catch (error) {
       // It may have been made and only the answer lost.
       void this.deleteConsumer(name);
@@ -145,8 +153,7 @@ export class StreamApi {
 
   /** Where a consumer would begin and how much it would deliver: it is made and deleted. */
   async probeConsumer(start: object): Promise<ConsumerState> {
-    const name = newConsumerName();
-    const consumer = await this.createConsumer(name, {
+    const consumer = await this.createConsumer({
       ...start,
       ack_policy: "none",
       replay_policy: "instant",
@@ -154,7 +161,7 @@ export class StreamApi {
       mem_storage: true,
       num_replicas: 1,
     });
-    await this.deleteConsumer(name);
+    await this.deleteConsumer(consumer.name);
     return consumer;
   }
 
@@ -205,16 +212,20 @@ export class StreamApi {
     }
   }
 
-  private async call<Answer>(
+  private call<Answer>(
     operation: string,
     body: object | undefined,
     { scope, isRead = false, answerBytesMax }: CallOptions,
   ): Promise<Answer> {
+    const answer = answerBytesMax === undefined ? undefined : { bytesMax: answerBytesMax };
+    const ask = isRead ? readJetStream : askJetStream;
+    return this.translated(() => ask<Answer>(this.requests, operation, body, scope, answer));
+  }
+
+  private async translated<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
     const about = { bucket: this.bucket };
     try {
-      const answer = answerBytesMax === undefined ? undefined : { bytesMax: answerBytesMax };
-      const ask = isRead ? readJetStream : askJetStream;
-      return await ask<Answer>(this.requests, operation, body, scope, answer);
+      return await ask();
     } catch (cause) {
       if (cause instanceof KvError) throw cause;
       if (!(cause instanceof JetStreamError)) throw unavailable(about, cause);
@@ -238,7 +249,7 @@ function nanosOf(time: string): bigint {
 }
 
 /** A name that no other consumer has. */
-export function newConsumerName(): string {
+function newConsumerName(): string {
   const inbox = createInbox();
   return `watch-${inbox.slice(inbox.lastIndexOf(".") + 1)}`;
 }

@@ -6,7 +6,7 @@ import { createInbox, type Msg, type Subscription } from "@nats-io/transport-nod
 import { flowOf } from "../../kv/call-scope.js";
 import type { CallScope } from "../../kv/store.js";
 import { type HeaderBlock, headersOf } from "../client/messages.js";
-import { newConsumerName, type StreamApi } from "./stream-api.js";
+import type { StreamApi } from "./stream-api.js";
 import { AskedBytes } from "./asked-bytes.js";
 import { Change, parseDelivery } from "./delivery.js";
 
@@ -67,7 +67,8 @@ interface PullRequest {
 
 export class Reader {
   private readonly inbox = createInbox();
-  private readonly name = newConsumerName();
+  /** Of the consumer; empty until it is made. */
+  private name = "";
   private readonly subscription: Subscription;
   private readonly asked: AskedBytes;
   private finishPull: ((result: PullResult) => void) | undefined;
@@ -131,7 +132,7 @@ export class Reader {
         mem_storage: true,
         num_replicas: 1,
       };
-      await api.createConsumer(reader.name, config, scope);
+      reader.name = (await api.createConsumer(config, scope)).name;
       return reader;
     } catch (error) {
       reader.isClosed = true;

@@ -14,7 +14,7 @@ import type { ByteLimits } from "../buckets/byte-limits.js";
 import type { Compaction } from "../buckets/compaction.js";
 import { aboutOf, type KeyPlace } from "../read/entries.js";
 import { outcomeUnknown, toKvError } from "../client/errors.js";
-import { askJetStream, readJetStream, type StreamInfo } from "../client/jetstream-api.js";
+import { purgeStream, readJetStream, type StreamInfo } from "../client/jetstream-api.js";
 import type { MessageReader, Place, StoredMessage } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
 import { Unanswered } from "../client/unanswered.js";
@@ -102,9 +102,9 @@ export class BucketQuota {
   }
 
   private async removeBelow(place: KeyPlace, sequence: bigint, scope: CallScope): Promise<void> {
-    const body = { filter: place.subject, seq: Number(sequence) };
+    const range = { filter: place.subject, seq: Number(sequence) };
     try {
-      await askJetStream(this.options.requests, `STREAM.PURGE.${place.stream}`, body, scope);
+      await purgeStream(this.options.requests, place.stream, range, scope);
     } catch (error) {
       if (error instanceof Unanswered && error.sent) throw outcomeUnknown(aboutOf(place), error);
       throw toKvError(error, aboutOf(place));
