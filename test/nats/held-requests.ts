@@ -6,6 +6,8 @@ export interface HeldRequests {
   seen(count: number): Promise<void>;
   /** Sends what was held back, and holds nothing back any more. */
   release(): void;
+  /** Never sends what was held back, and holds nothing back any more. */
+  drop(): void;
 }
 
 /** Holds back messages whose subject contains `text`; `isHeld` false: only counts them. */
@@ -35,6 +37,10 @@ export function holdRequests(connection: NatsConnection, text: string, isHeld = 
       isHolding = false;
       for (const send of held.splice(0)) send();
       connection.publish = publish;
+    },
+    drop() {
+      held.length = 0;
+      this.release();
     },
   };
 }
