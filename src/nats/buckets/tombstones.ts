@@ -1,4 +1,5 @@
 /** Finds tombstones and removes them from the storage. */
+import { flowOf } from "../../kv/call-scope.js";
 import { subjectPrefix as subjectPrefixOf } from "../../kv/names.js";
 import type { CallScope } from "../../kv/store.js";
 import { toKvError, unavailable } from "../client/errors.js";
@@ -42,7 +43,10 @@ export async function scanUpTo(
   scope: CallScope,
   onMessage: (change: Change) => void,
 ): Promise<void> {
-  const range = { subjectPrefix: subjectPrefixOf(place.bucket), start: { sequence: 1 }, upTo };
+  const range = {
+    ...{ subjectPrefix: subjectPrefixOf(place.bucket), start: { sequence: 1 }, upTo },
+    flow: flowOf(scope),
+  };
   const onChange = (change: Change): void => {
     if (change.revision <= upTo) onMessage(change);
   };

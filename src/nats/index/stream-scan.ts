@@ -72,7 +72,7 @@ export async function scanInParts(
  * Calls `accept` with the messages in their order, also with some beyond `upTo`. A consumer that is lost, with its server or before the
  * servers of a cluster know it, is replaced; the newest of each key are then read again from the start. Throws `KvError` or `Unanswered`.
  */
-async function scanStream(
+export async function scanStream(
   options: ScanOptions,
   place: Place,
   range: ScanRange,
@@ -128,8 +128,6 @@ async function scanOnce(
         if (ended !== undefined) throw ended;
         return false;
       }
-      // Sequences ascend.
-      if (start !== "newest_of_each" && reached >= upTo) return true;
       // The first end may come too early: see Reader.mayStumble.
       const isPast = start !== "newest_of_each" && reached >= upTo;
       if (!isPast && (result === "more" || received > 0)) continue;
