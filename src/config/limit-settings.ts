@@ -46,7 +46,7 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
     "indexBytesMax",
     0,
     1_048_576 * MEGABYTE,
-    "The memory for the key indexes of the buckets in use, in bytes; a key takes about 50 bytes more than its own length. Above it the least recently used indexes are dropped, and a bucket that does not fit is read from the storage for each page of a list. 0: a tenth of the machine's memory.",
+    "The memory for the key indexes of the buckets in use, in bytes; a key takes about 50 bytes more than its own length. Once a second, and after each loading, the least recently used indexes are dropped until the others fit, and loaded again when their buckets are listed or counted. The most recently used one always stays, also where it alone is larger: the service needs memory for its largest bucket. 0: a tenth of the machine's memory, or of what its container may use.",
   ],
   ["headerBytesMax", 4_096, MEGABYTE, "The largest block of request headers, in bytes."],
   ["keysPageMax", 1, 100_000, "The maximum number of keys on a page of a list."],

@@ -53,8 +53,8 @@ export interface Limits {
   /** The most bytes of the read cache, which is used only if this process is the storage's only user; 0: no cache. */
   readonly readCacheBytesMax: number;
   /**
-   * The memory for the key indexes of the buckets in use, in bytes. Above it the least recently used ones are dropped. 0: a tenth of the
-   * machine's memory.
+   * The memory for the key indexes of the buckets in use, in bytes. Above it the least recently used ones are dropped, but never the most
+   * recently used one, also where it alone is larger. 0: a tenth of the memory of the machine or container.
    */
   readonly indexBytesMax: number;
   /**
