@@ -89,12 +89,16 @@ export async function untilDiskAnswers(recovery: DiskRecovery): Promise<void> {
   }
 }
 
-/** Why a disk accepts no new file now; undefined: it does. A server can't start without one. */
+/**
+ * Why a disk accepts no new file now; undefined: it does, or the folder is missing, which no waiting mends. A server can't start without a new
+ * file.
+ */
 export async function newFileFault(folder: string): Promise<WriteFault | undefined> {
   try {
     await probe(join(folder, PROBE_FILE));
     return undefined;
   } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
     const reason = error instanceof Error ? error.message : String(error);
     return faultOf(reason, reason);
   }
