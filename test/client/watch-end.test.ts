@@ -20,7 +20,9 @@ it.for(["return", "signal"] as const)(
   async (how, { service }) => {
     const { name } = await createClient({ serverUrl: service.url }).kv().createBucket({ name: freshName() });
     const proxy = await CuttableProxy.to(service);
-    const bucket = createClient({ serverUrl: proxy.url }).kv().bucket(name);
+    const bucket = createClient({ serverUrl: proxy.url, http2: { idleTimeoutMs: 1_000 } })
+      .kv()
+      .bucket(name);
     const leaving = new AbortController();
     const watch = bucket.watch([], { marks: true, signal: leaving.signal });
     expect((await watch.next()).value).toMatchObject({ type: "snapshot_end" });

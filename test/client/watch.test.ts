@@ -31,7 +31,9 @@ beforeEach(async () => {
   const { name } = await kv.createBucket({ name: freshName(), history: 3 });
   direct = kv.bucket(name);
   proxy = await CuttableProxy.to(service);
-  watched = createClient({ serverUrl: proxy.url, retry: RETRY }).kv().bucket(name);
+  watched = createClient({ serverUrl: proxy.url, retry: RETRY, http2: { idleTimeoutMs: 1_000 } })
+    .kv()
+    .bucket(name);
 });
 afterEach(() => proxy.refuse());
 afterAll(() => service.remove());
