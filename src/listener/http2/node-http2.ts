@@ -55,6 +55,8 @@ export class NodeHttp2 implements Http2 {
 
   private pingAll(): void {
     for (const [session, monitor] of this.sessions) {
+      // A destroyed session throws on a ping; its 'close' event comes later.
+      if (session.destroyed) continue;
       const verdict = monitor.next();
       if (verdict === "gone") session.destroy();
       if (verdict === "ping") session.ping((error) => error === null && monitor.answered());
