@@ -10,6 +10,8 @@ import { purgeStream, type StreamInfo } from "../client/jetstream-api.js";
 import type { Log } from "../client/log.js";
 import { existing, type Place } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
+import { whileInScope } from "../client/shared-work.js";
+import { Unanswered } from "../client/unanswered.js";
 import { type Survivors, type SurvivorsMark, survivorsMark } from "./survivors.js";
 import { scanUpTo } from "./tombstones.js";
 
@@ -119,24 +121,17 @@ export class RestartCheck {
   }
 }
 
-/** Waits for it no longer than the caller does. */
+/** Waits for the check no longer than the caller does. */
 async function before(scope: CallScope, check: Promise<void>, bucket: string): Promise<void> {
-  let end = (): void => undefined;
-  const late = new Promise<"late">((resolve) => (end = () => resolve("late")));
-  const timer = setTimeout(
-    end,
-    Math.min(Math.max(0, scope.deadlineMs - performance.now()), CHECK_TIMEOUT_MS),
-  );
   try {
-    if ((await Promise.race([check, late])) === "late")
-      throw new KvError(
-        "unavailable",
-        "The bucket is being checked after a restart of the storage. Try again.",
-        {
-          bucket,
-        },
-      );
-  } finally {
-    clearTimeout(timer);
+    await whileInScope(scope, check);
+  } catch (error) {
+    if (!(error instanceof Unanswered)) throw error;
+    if (error.reason !== "deadline") throw toKvError(error, { bucket });
+    throw new KvError(
+      "unavailable",
+      "The bucket is being checked after a restart of the storage. Try again.",
+      { bucket },
+    );
   }
 }

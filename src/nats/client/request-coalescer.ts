@@ -3,7 +3,8 @@
  * a read is in flight share the next one.
  */
 import type { CallScope } from "../../kv/store.js";
-import { timeLeftMs, Unanswered } from "./unanswered.js";
+import { whileInScope } from "./shared-work.js";
+import { Unanswered } from "./unanswered.js";
 
 type Read<Answer> = (scope: CallScope) => Promise<Answer>;
 
@@ -60,42 +61,7 @@ export class RequestCoalescer<Answer> {
 /** Waits for the round's result until the scope ends. */
 function join<Answer>(round: Round<Answer>, scope: CallScope): Promise<Answer> {
   round.callers++;
-  return new Promise((resolve, reject) => {
-    const { signal } = scope;
-    const leave = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", cancel);
-      if (--round.callers === 0) round.abort.abort();
-    };
-    const giveUp = (reason: "deadline" | "canceled"): void => {
-      leave();
-      reject(new Unanswered(reason, true));
-    };
-    const cancel = (): void => {
-      if (!isOver()) giveUp("canceled");
-    };
-    let over = false;
-    const isOver = (): boolean => {
-      const wasOver = over;
-      over = true;
-      return wasOver;
-    };
-    const timer = setTimeout(() => {
-      if (!isOver()) giveUp("deadline");
-    }, timeLeftMs(scope));
-    signal.addEventListener("abort", cancel);
-    if (signal.aborted) cancel();
-    round.answer.then(
-      (answer) => {
-        if (isOver()) return;
-        leave();
-        resolve(answer);
-      },
-      (error: unknown) => {
-        if (isOver()) return;
-        leave();
-        reject(error instanceof Error ? error : new Error(String(error)));
-      },
-    );
+  return whileInScope(scope, round.answer).finally(() => {
+    if (--round.callers === 0) round.abort.abort();
   });
 }

@@ -9,12 +9,12 @@ import { bucketNotFound, toKvError, unavailable } from "../client/errors.js";
 import { serverTimeMs, type StreamInfo } from "../client/jetstream-api.js";
 import { existing, type MessageReader, type Place } from "../client/message-reader.js";
 import { RequestCoalescer } from "../client/request-coalescer.js";
+import { whileInScope } from "../client/shared-work.js";
 import type { Log } from "../client/log.js";
 import type { BucketFeeds, Following } from "../feed/bucket-feed.js";
 import { compactedTo } from "../streams/stream-config.js";
 import { BucketIndex, type Checked } from "./bucket-index.js";
 import { type ScanOptions, scanInParts } from "./stream-scan.js";
-import { waitConnected } from "./wait-connected.js";
 import type { WrittenRevisions } from "./written-revisions.js";
 
 export interface BucketIndexesOptions extends ScanOptions {
@@ -148,13 +148,13 @@ export class BucketIndexes {
     const applied = index.isOver ? undefined : index.appliedThrough(newest, scope);
     if (applied === undefined) return;
     this.waits++;
-    await waitConnected(this.options.requests, scope, applied).catch((error: unknown) => {
+    await whileInScope(scope, applied, this.options.requests).catch((error: unknown) => {
       if (!index.isOver) throw error;
     });
   }
 
   private async within(scope: CallScope, promise: Promise<void> | undefined): Promise<void> {
-    if (promise !== undefined) await waitConnected(this.options.requests, scope, promise);
+    if (promise !== undefined) await whileInScope(scope, promise, this.options.requests);
   }
 
   private open(place: Place): Entry {

@@ -1,27 +1,20 @@
-/** Waiting for work that several callers share, or that no deadline limits: each waits only as long as its own call lasts. */
+/** Waits for a step of opening a watch, no longer than the call lasts. */
 import type { CallScope } from "../../kv/store.js";
 import { unavailable } from "../client/errors.js";
-import { timeLeftMs, Unanswered } from "../client/unanswered.js";
+import { whileInScope } from "../client/shared-work.js";
+import { Unanswered } from "../client/unanswered.js";
 import { canceled } from "./endings.js";
 
-/** Resolves as the work does. Rejects with a `KvError` if the scope ends first; the work goes on. */
-export function inTime<Result>(work: Promise<Result>, scope: CallScope, bucket: string): Promise<Result> {
-  return new Promise((resolve, reject) => {
-    const { signal } = scope;
-    const leave = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", cancel);
-    };
-    const cancel = (): void => {
-      leave();
-      reject(canceled(bucket));
-    };
-    const timer = setTimeout(() => {
-      leave();
-      reject(unavailable({ bucket }, new Unanswered("deadline", true)));
-    }, timeLeftMs(scope));
-    signal.addEventListener("abort", cancel);
-    void work.then(resolve, reject).finally(leave);
-    if (signal.aborted) cancel();
-  });
+/** Settles as the work does. Rejects with a `KvError` if the scope ends first; the work goes on. */
+export async function inTime<Result>(
+  work: Promise<Result>,
+  scope: CallScope,
+  bucket: string,
+): Promise<Result> {
+  try {
+    return await whileInScope(scope, work);
+  } catch (error) {
+    if (!(error instanceof Unanswered)) throw error;
+    throw error.reason === "canceled" ? canceled(bucket) : unavailable({ bucket }, error);
+  }
 }

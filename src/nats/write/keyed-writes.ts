@@ -1,8 +1,8 @@
 /**
- * The writes with an idempotency key that this process took.
+ * The writes with an idempotency key that this process accepted.
  *
  * The storage's memory of message ids decides what was applied, for all copies of the service and across their restarts (write-outcome.ts).
- * The memory here makes a second sending wait for the first, and knows a key's request after the entry that it wrote was overwritten.
+ * The memory here makes a retry wait for the first attempt, and knows a key's request after its entry was overwritten.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { KvError, type KvErrorDetails } from "../../kv/errors.js";
@@ -14,6 +14,7 @@ import type { Requests } from "../client/requests.js";
 import { MESSAGE_ID_HEADER } from "../client/messages.js";
 import type { MessageReader, Place } from "../client/message-reader.js";
 import { isRetryable, RETRY_WAIT_MS } from "../client/retry.js";
+import { timeLeftMs } from "../client/unanswered.js";
 import type { UncertainWrite } from "./write-outcome.js";
 
 interface KeyedWrite {
@@ -164,7 +165,7 @@ function isUnknown(error: unknown, { uncertain }: WriteIdentity): boolean {
   return uncertain !== undefined && !SETTLED.has(error.kind);
 }
 
-/** Refusals that a write only gets once it is known that no earlier sending was applied. */
+/** Refusals that prove that no earlier attempt was applied. */
 const SETTLED: ReadonlySet<string> = new Set([
   "key_exists",
   "revision_mismatch",
@@ -173,15 +174,12 @@ const SETTLED: ReadonlySet<string> = new Set([
   "idempotency_key_reused",
 ]);
 
-/** The longest that a timer can wait, in milliseconds. */
-const TIMEOUT_MS_MAX = 2 ** 31 - 1;
-
 /** Waits for an outcome, for as long as the caller does. */
 async function within<Outcome>(outcome: Promise<Outcome>, scope: CallScope): Promise<Outcome | "timed_out"> {
-  const { deadlineMs, signal } = scope;
+  const { signal } = scope;
   let end = (): void => undefined;
   const over = new Promise<"timed_out">((resolve) => (end = () => resolve("timed_out")));
-  const timer = setTimeout(end, Math.min(deadlineMs - performance.now(), TIMEOUT_MS_MAX));
+  const timer = setTimeout(end, timeLeftMs(scope));
   if (signal.aborted) end();
   else signal.addEventListener("abort", end);
   try {
