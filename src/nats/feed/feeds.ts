@@ -11,7 +11,7 @@ import type { ConfigureStream } from "./feed-source.js";
 import { IdleWindows } from "./idle-windows.js";
 import { LiveFeed } from "./live-feed.js";
 import { reconnected } from "./republish-source.js";
-import { Slots } from "./semaphore.js";
+import { Semaphore } from "./semaphore.js";
 
 export interface FeedsOptions {
   /** For feeds only, as the server closes it where this process reads too slowly. Stays open when these are closed, as does `bulk`. */
@@ -56,7 +56,7 @@ export class Feeds implements BucketFeeds {
   /** The one that was compared longest ago comes first. */
   private readonly checkOrder = new Set<LiveFeed>();
   private readonly ending = new Set<Promise<void>>();
-  private readonly slots = new Slots(READERS_MAX);
+  private readonly readerPermits = new Semaphore(READERS_MAX);
   private readonly requests: Requests;
   private readonly idleWindows: IdleWindows;
   private readonly stopListening: (() => void)[];
@@ -124,7 +124,7 @@ export class Feeds implements BucketFeeds {
     const stream = streamName(bucket, owner);
     const feed = new LiveFeed({
       api: new StreamApi(this.requests, bucket, stream, storedMessageBytesMax(limits)),
-      ...{ link, isClustered, log, slots: this.slots, idleWindows: this.idleWindows },
+      ...{ link, isClustered, log, readerPermits: this.readerPermits, idleWindows: this.idleWindows },
       subjectPrefix: subjectPrefix(bucket, owner),
       configure: this.configure,
       recentBytesMax: () => limits.recentChangesBytesMax / Math.max(SHARE_MIN, this.open.size),

@@ -16,12 +16,12 @@ import { PendingChanges } from "./pending-changes.js";
 import type { RecentChanges } from "./recent-changes.js";
 import { Recall } from "./recall.js";
 import { type Attempt, retryUntilLive } from "./retries.js";
-import type { Slots } from "./semaphore.js";
+import type { Semaphore } from "./semaphore.js";
 
 export interface LiveFeedOptions extends Omit<FeedSourceOptions, "onChange" | "onPosition" | "onLost"> {
   readonly isClustered: boolean;
-  /** Places for readers, shared by all feeds. */
-  readonly slots: Slots;
+  /** Permits for readers, shared by all feeds. */
+  readonly readerPermits: Semaphore;
   /** What the memory of recent changes may take at present. */
   readonly recentBytesMax: () => number;
   /** The last follower is gone. */

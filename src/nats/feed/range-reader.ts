@@ -4,15 +4,15 @@ import type { Change } from "../read/delivery.js";
 import type { StreamApi } from "../read/stream-api.js";
 import { Reader } from "../read/stream-reader.js";
 import { delayed } from "./delay.js";
-import type { Slots } from "./semaphore.js";
+import type { Semaphore } from "./semaphore.js";
 
 export interface RangeReaderOptions {
   readonly api: StreamApi;
   readonly subjectPrefix: string;
   /** Whether a reader may read a copy that lags behind. */
   readonly isClustered: boolean;
-  /** Places for readers, shared by all feeds. */
-  readonly slots: Slots;
+  /** Permits for readers, shared by all feeds. */
+  readonly readerPermits: Semaphore;
 }
 
 const BATCH_MAX = 256;
@@ -28,13 +28,13 @@ export type OnBatch = (changes: readonly Change[], through: number) => Promise<v
  * Calls `onBatch` with what is stored from `from` to `through`, in order, until `isWanted` says no. Throws where the storage does not answer.
  */
 export async function readRange(
-  { api, subjectPrefix, isClustered, slots }: RangeReaderOptions,
+  { api, subjectPrefix, isClustered, readerPermits }: RangeReaderOptions,
   from: number,
   through: number,
   isWanted: () => boolean,
   onBatch: OnBatch,
 ): Promise<void> {
-  const release = await slots.take({ onGiveUp: undefined });
+  const release = await readerPermits.acquire({ onGiveUp: undefined });
   let reader: Reader | undefined;
   const stopListening = api.requests.onDisconnect(() => reader?.interrupt());
   try {

@@ -1,5 +1,5 @@
-/** A number of places: who finds none free waits its turn. */
-export class Slots {
+/** Counting semaphore: callers that find none free wait in order. */
+export class Semaphore {
   private free: number;
   private readonly waiting = new Set<() => void>();
 
@@ -7,8 +7,8 @@ export class Slots {
     this.free = places;
   }
 
-  /** Resolves with the function that gives the place back; it may be called more than once. Undefined when the wait was given up. */
-  async take(giveUp: { onGiveUp: (() => void) | undefined }): Promise<(() => void) | undefined> {
+  /** Resolves with the function that releases the place; it may be called more than once. Undefined if the wait was abandoned. */
+  async acquire(giveUp: { onGiveUp: (() => void) | undefined }): Promise<(() => void) | undefined> {
     if (this.free > 0) {
       this.free--;
       return this.releaser();

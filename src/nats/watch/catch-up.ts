@@ -194,7 +194,7 @@ export class CatchUp {
   /** Gets a small snapshot by one request, or the beginning of a larger one. */
   private async readAtOnce(): Promise<"again" | "away" | "live"> {
     const { watcher, source, plan } = this;
-    this.releaseSlot ??= await source.slots.take(this.turn);
+    this.releaseSlot ??= await source.readerPermits.acquire(this.turn);
     if (watcher.isOver) return "again";
     let answer;
     try {
@@ -239,7 +239,7 @@ export class CatchUp {
   /** Takes a place and opens a reader; undefined when the watch is over or the storage is away. */
   private async openReader(): Promise<Reader | undefined> {
     const { source, watcher, plan } = this;
-    this.releaseSlot ??= await source.slots.take(this.turn);
+    this.releaseSlot ??= await source.readerPermits.acquire(this.turn);
     try {
       if (watcher.isOver) return undefined;
       if (this.isBroken && watcher.position > 0)

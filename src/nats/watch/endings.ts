@@ -39,10 +39,10 @@ export function inFuture(bucket: string, asked: bigint, newest: number): KvError
   );
 }
 
-export function madeAgain(bucket: string, newest: number): KvError {
+export function recreated(bucket: string, newest: number): KvError {
   return new KvError(
     "revision_in_future",
-    `The bucket ${quote(bucket)} was deleted and made again since; watch from the present values.`,
+    `The bucket ${quote(bucket)} was deleted and recreated; start a new watch from a snapshot.`,
     { bucket, revision: BigInt(newest) },
   );
 }

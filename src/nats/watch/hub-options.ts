@@ -1,7 +1,7 @@
 /** What a hub is made with, and what it tells of itself. */
 import type { Limits } from "../../kv/limits.js";
 import type { BucketFeeds, FeedStats } from "../feed/bucket-feed.js";
-import type { Slots } from "../feed/semaphore.js";
+import type { Semaphore } from "../feed/semaphore.js";
 import type { StreamApi } from "../read/stream-api.js";
 import type { ProgressTicker } from "./progress-ticker.js";
 
@@ -11,8 +11,8 @@ export interface HubOptions {
   readonly subjectPrefix: string;
   readonly isClustered: boolean;
   readonly limits: Limits;
-  /** Places for readers, shared by all hubs. */
-  readonly slots: Slots;
+  /** Permits for readers, shared by all hubs. */
+  readonly readerPermits: Semaphore;
   readonly ticker: ProgressTicker<ProgressItem>;
   /** The hub is over: no watcher is left, or its bucket is gone. */
   readonly onOver: () => void;

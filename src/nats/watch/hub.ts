@@ -7,7 +7,7 @@ import type { FeedEnd, Following, LostRevisions } from "../feed/bucket-feed.js";
 import type { StreamState } from "../read/stream-api.js";
 import { CatchUp, type CatchUpPlan, type LiveSide } from "./catch-up.js";
 import type { Change } from "../read/delivery.js";
-import { canceled, compacted, inFuture, madeAgain, rolledBack, shuttingDown } from "./endings.js";
+import { canceled, compacted, inFuture, recreated, rolledBack, shuttingDown } from "./endings.js";
 import { FilterIndex } from "./filter-index.js";
 import type { HubOptions, HubStats } from "./hub-options.js";
 import { Fresh } from "./fresh.js";
@@ -40,7 +40,7 @@ export class Hub implements LiveSide {
   constructor(private readonly options: HubOptions) {
     const { api, subjectPrefix, limits } = options;
     this.state = new Fresh(() => api.state());
-    this.source = new Source(api, subjectPrefix, limits, options.isClustered, options.slots);
+    this.source = new Source(api, subjectPrefix, limits, options.isClustered, options.readerPermits);
     this.previous = new PreviousEntries(api, subjectPrefix, (revision) => this.feed?.remembered(revision));
     this.started = this.follow();
     this.started.catch(() => undefined);
@@ -184,7 +184,7 @@ export class Hub implements LiveSide {
     if (start === "snapshot" || start === "history") return 0;
     const { bucketCreatedAtMs } = start;
     if (bucketCreatedAtMs !== undefined && bucketCreatedAtMs !== state.createdAtMs) {
-      throw madeAgain(this.bucket, state.lastSequence);
+      throw recreated(this.bucket, state.lastSequence);
     }
     if (start.revision > BigInt(state.lastSequence) + 1n) {
       throw inFuture(this.bucket, start.revision, state.lastSequence);

@@ -15,7 +15,7 @@ import { Requests } from "../client/requests.js";
 import { StreamApi } from "../read/stream-api.js";
 import { canceled, shuttingDown, tooManyWatches } from "./endings.js";
 import type { BucketFeeds } from "../feed/bucket-feed.js";
-import { Slots } from "../feed/semaphore.js";
+import { Semaphore } from "../feed/semaphore.js";
 import { Hub, HubOutdated } from "./hub.js";
 import type { HubStats } from "./hub-options.js";
 import { ProgressTicker } from "./progress-ticker.js";
@@ -43,12 +43,12 @@ export interface WatchStats {
 
 /** Readers at once: each is a consumer on the server, and a snapshot's work. */
 const READERS_MAX = 32;
-/** A bucket that is deleted and made again while a watch is opened is tried again this often. */
+/** A bucket that is deleted and recreated while a watch is opened is retried this often. */
 const OPEN_ATTEMPTS_MAX = 3;
 
 export class WatchHubs {
   private readonly hubs = new Map<string, Hub>();
-  private readonly slots = new Slots(READERS_MAX);
+  private readonly readerPermits = new Semaphore(READERS_MAX);
   private readonly ticker = new ProgressTicker<{ mark(): void }>((item) => item.mark());
   private readonly requests: Requests;
   private readonly stopListening: () => void;
@@ -125,7 +125,7 @@ export class WatchHubs {
       feeds,
       isClustered,
       limits,
-      slots: this.slots,
+      readerPermits: this.readerPermits,
       ticker: this.ticker,
       onOver: () => {
         if (this.hubs.get(bucket) === hub) this.hubs.delete(bucket);

@@ -4,7 +4,7 @@ import type { StreamApi } from "../read/stream-api.js";
 import { delayed } from "../feed/delay.js";
 import type { Change } from "../read/delivery.js";
 import { directGet, DirectRefused } from "../read/direct-get.js";
-import { Slots } from "../feed/semaphore.js";
+import { Semaphore } from "../feed/semaphore.js";
 
 /** Look-ups under way at once. */
 const LOOKUPS_MAX = 64;
@@ -13,7 +13,7 @@ const RETRY_MS = 200;
 const REFUSALS_MAX = 10;
 
 export class PreviousEntries {
-  private readonly slots = new Slots(LOOKUPS_MAX);
+  private readonly lookups = new Semaphore(LOOKUPS_MAX);
   /** One look-up serves every watcher of a change. */
   private readonly found = new WeakMap<Change, Promise<Entry | undefined>>();
   private isStopped = false;
@@ -49,7 +49,7 @@ export class PreviousEntries {
   private async find({ storedKey, revision }: Change): Promise<Entry | undefined> {
     if (revision <= 1) return undefined;
     const query = { multi_last: [this.subjectPrefix + storedKey], up_to_seq: revision - 1, batch: 1 };
-    const release = await this.slots.take({ onGiveUp: undefined });
+    const release = await this.lookups.acquire({ onGiveUp: undefined });
     try {
       let refusals = 0;
       while (!this.isStopped && refusals < REFUSALS_MAX) {

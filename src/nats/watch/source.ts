@@ -6,7 +6,7 @@ import { type DirectAnswer, directGet, DirectRefused } from "../read/direct-get.
 import { compacted } from "./endings.js";
 import { Reader, type ReadStart } from "../read/stream-reader.js";
 import { missedUpTo } from "../feed/resume-rule.js";
-import type { Slots } from "../feed/semaphore.js";
+import type { Semaphore } from "../feed/semaphore.js";
 
 /** The most changes of one pull. */
 const BATCH_MAX = 256;
@@ -30,8 +30,8 @@ export class Source {
     limits: Limits,
     /** Whether a reader may read a copy that lags behind. Otherwise, asked after a revision was known, it has seen it. */
     readonly isClustered: boolean,
-    /** Places for readers, shared by all hubs. */
-    readonly slots: Slots,
+    /** Permits for readers, shared by all hubs. */
+    readonly readerPermits: Semaphore,
   ) {
     this.batchMax = Math.max(1, Math.min(BATCH_MAX, Math.floor(limits.watchQueueEventsMax / 4)));
     this.batchBytesMax = Math.max(
