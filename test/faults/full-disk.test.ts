@@ -196,6 +196,8 @@ describe.skipIf(!canMount() || needsServer("2.15.1").skip)("a full disk", () => 
     expect(await untilRefused()).toBe("storage_exhausted");
     const change = (): Promise<unknown> =>
       buckets.updateBucket({ bucket: "b", maxValueSize: 1_000 }).then(() => "changed", reasonOf);
+    // The guard may have looked at the disk while it was being filled.
+    await until("the guard has seen the full disk", async () => (await change()) === "storage_exhausted");
     expect(await change()).toBe("storage_exhausted");
     disk.vacate();
     await untilWritten();
