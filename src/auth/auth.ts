@@ -61,7 +61,7 @@ export async function startAuth(options: AuthOptions): Promise<Auth> {
       callerOf: (input) =>
         (input.header("authorization") === undefined ? certificates?.callerOf(input) : undefined) ??
         ring.callerOf(input),
-      callerOfTicket: (ticket, watched, scope) => tickets.use(ticket, watched, scope),
+      callerOfTicket: (ticket, watched, context) => tickets.use(ticket, watched, context),
     },
     keys: new StoredApiKeys({ bucket, ring, follower, tickets, limits }),
     get needsNoKey() {

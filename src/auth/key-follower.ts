@@ -3,7 +3,7 @@
  * soon as its watch receives it. Reopens the watch when it ends; the new snapshot includes missed changes.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import type { CallScope, SystemBucket, WatchEvent } from "../kv/store.js";
+import type { CallContext, SystemBucket, WatchEvent } from "../kv/store.js";
 import { decodeRecord } from "./key-record.js";
 import type { KeyRing } from "./key-ring.js";
 
@@ -70,11 +70,11 @@ export class KeyFollower {
   private async run(): Promise<void> {
     const { signal } = this.closing;
     while (!signal.aborted) {
-      const scope: CallScope = { deadlineMs: performance.now() + LOAD_TIMEOUT_MS, signal };
+      const context: CallContext = { deadlineMs: performance.now() + LOAD_TIMEOUT_MS, signal };
       try {
-        await this.bucket.ensure(scope);
+        await this.bucket.ensure(context);
         this.seen = new Set();
-        for await (const event of await this.bucket.watch(scope)) this.apply(event);
+        for await (const event of await this.bucket.watch(context)) this.apply(event);
       } catch (error) {
         if (!isAborted(signal)) this.recordFailure(error);
       }

@@ -4,7 +4,7 @@ import { DEFAULT_LIMITS, type Limits } from "../kv/limits.js";
 import { quote } from "../kv/names.js";
 import { jsonBytes, PageRoom } from "../kv/page-room.js";
 import { pageLimit, readPageToken, writePageToken } from "../kv/page-token.js";
-import type { CallScope, Page, PageRequest, SystemBucket } from "../kv/store.js";
+import type { CallContext, Page, PageRequest, SystemBucket } from "../kv/store.js";
 import {
   ANONYMOUS,
   type ApiKeyInfo,
@@ -47,7 +47,7 @@ const CONTROL_CHARACTER = /[\u0000-\u001f\u007f-\u009f]/;
 export class StoredApiKeys implements ApiKeys {
   constructor(private readonly options: StoredApiKeysOptions) {}
 
-  async create(spec: ApiKeySpec, caller: Principal, scope: CallScope): Promise<NewSecret> {
+  async create(spec: ApiKeySpec, caller: Principal, context: CallContext): Promise<NewSecret> {
     const { ring, limits, bucket } = this.options;
     checkName(spec.name);
     checkScopes(spec.scopes);
@@ -77,7 +77,7 @@ export class StoredApiKeys implements ApiKeys {
       hash: hashOf(secret),
       previousHash: undefined,
     };
-    await this.untilApplied(await bucket.put(record.id, encodeRecord(record), "if_absent", scope), scope);
+    await this.untilApplied(await bucket.put(record.id, encodeRecord(record), "if_absent", context), context);
     return { key: infoOf(record), secret };
   }
 
@@ -102,14 +102,14 @@ export class StoredApiKeys implements ApiKeys {
     return { items, nextPageToken: "" };
   }
 
-  async revoke(id: string, scope: CallScope): Promise<void> {
+  async revoke(id: string, context: CallContext): Promise<void> {
     if (!isKeyId(id)) throw notFound(id);
-    const revision = await this.options.bucket.remove(id, "always", scope);
+    const revision = await this.options.bucket.remove(id, "always", context);
     if (revision === 0n) throw notFound(id);
-    await this.untilApplied(revision, scope);
+    await this.untilApplied(revision, context);
   }
 
-  async rotate(id: string, overlapMs: number, caller: Principal, scope: CallScope): Promise<NewSecret> {
+  async rotate(id: string, overlapMs: number, caller: Principal, context: CallContext): Promise<NewSecret> {
     const most = DEFAULT_LIMITS.apiKeyOverlapMsMax;
     if (overlapMs > most) {
       throw invalidArgument(
@@ -117,7 +117,7 @@ export class StoredApiKeys implements ApiKeys {
       );
     }
     for (;;) {
-      const { record, revision } = await this.read(id, scope);
+      const { record, revision } = await this.read(id, context);
       checkCovered(record.scopes, caller);
       const nowMs = Date.now();
       const secret = newKeySecret();
@@ -131,8 +131,8 @@ export class StoredApiKeys implements ApiKeys {
       try {
         const condition = { ifRevision: revision };
         await this.untilApplied(
-          await this.options.bucket.put(id, encodeRecord(rotated), condition, scope),
-          scope,
+          await this.options.bucket.put(id, encodeRecord(rotated), condition, context),
+          context,
         );
         return { key: infoOf(rotated), secret };
       } catch (error) {
@@ -145,16 +145,16 @@ export class StoredApiKeys implements ApiKeys {
   createTicket(
     bucket: string,
     caller: Principal,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<{ readonly ticket: string; readonly expiresAtMs: number }> {
-    return this.options.tickets.create(bucket, caller, scope);
+    return this.options.tickets.create(bucket, caller, context);
   }
 
   /** Reads the stored key, bypassing the key ring. */
-  private async read(id: string, scope: CallScope): Promise<{ record: KeyRecord; revision: bigint }> {
+  private async read(id: string, context: CallContext): Promise<{ record: KeyRecord; revision: bigint }> {
     if (!isKeyId(id)) throw notFound(id);
     try {
-      const { value, revision } = await this.options.bucket.get(id, scope);
+      const { value, revision } = await this.options.bucket.get(id, context);
       return { record: decodeRecord(id, value), revision };
     } catch (error) {
       throw error instanceof KvError && error.kind === "key_not_found" ? notFound(id) : error;
@@ -162,8 +162,8 @@ export class StoredApiKeys implements ApiKeys {
   }
 
   /** Waits until the change is in effect in this process. */
-  private untilApplied(revision: bigint, scope: CallScope): Promise<void> {
-    return this.options.follower.reached(revision, scope.deadlineMs);
+  private untilApplied(revision: bigint, context: CallContext): Promise<void> {
+    return this.options.follower.reached(revision, context.deadlineMs);
   }
 }
 

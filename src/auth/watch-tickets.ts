@@ -3,7 +3,7 @@
  * it from the storage consumes it, so two instances of the service can't both accept it.
  */
 import { KvError } from "../kv/errors.js";
-import type { CallScope, SystemBucket } from "../kv/store.js";
+import type { CallContext, SystemBucket } from "../kv/store.js";
 import { ANONYMOUS, type Principal, unauthenticated } from "../service/principal.js";
 import type { KeyRing } from "./key-ring.js";
 import { hashOfCaller } from "./secret-principal.js";
@@ -27,7 +27,7 @@ export class WatchTickets {
   async create(
     bucket: string,
     caller: Principal,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<{ readonly ticket: string; readonly expiresAtMs: number }> {
     const callerHash = hashOfCaller(caller);
     if (callerHash === "" && caller.id !== ANONYMOUS) {
@@ -36,22 +36,22 @@ export class WatchTickets {
         "This caller is authenticated by a certificate; to create a ticket, send an API key.",
       );
     }
-    await this.ensureBucket(scope);
+    await this.ensureBucket(context);
     const ticket = newTicket();
     const expiresAtMs = Date.now() + this.lifetimeMs;
     const stored: StoredTicket = { bucket, callerHash, expiresAtMs };
-    await this.bucket.put(hashOf(ticket), Buffer.from(JSON.stringify(stored)), "if_absent", scope);
+    await this.bucket.put(hashOf(ticket), Buffer.from(JSON.stringify(stored)), "if_absent", context);
     return { ticket, expiresAtMs };
   }
 
   /** Consumes a ticket for this bucket and returns the principal that requested it. Throws `unauthenticated` if the ticket is not valid. */
-  async use(ticket: string, bucket: string, scope: CallScope): Promise<Principal> {
+  async use(ticket: string, bucket: string, context: CallContext): Promise<Principal> {
     const hash = hashOf(ticket);
     try {
-      const { value, revision } = await this.bucket.get(hash, scope);
+      const { value, revision } = await this.bucket.get(hash, context);
       const stored = JSON.parse(Buffer.from(value).toString()) as StoredTicket;
       if (stored.bucket !== bucket || stored.expiresAtMs <= Date.now()) throw unauthenticated();
-      await this.bucket.remove(hash, { ifRevision: revision }, scope);
+      await this.bucket.remove(hash, { ifRevision: revision }, context);
       return this.ring.callerOfHash(stored.callerHash);
     } catch (error) {
       throw error instanceof KvError && INVALID_TICKET_KINDS.has(error.kind) ? unauthenticated() : error;
@@ -59,9 +59,9 @@ export class WatchTickets {
   }
 
   /** Creates the bucket with the first ticket, because most services never need it. */
-  private async ensureBucket(scope: CallScope): Promise<void> {
+  private async ensureBucket(context: CallContext): Promise<void> {
     if (this.hasBucket) return;
-    await this.bucket.ensure(scope);
+    await this.bucket.ensure(context);
     this.hasBucket = true;
   }
 }

@@ -12,14 +12,14 @@
  */
 
 /** The deadline and cancellation of one call. */
-export interface CallScope {
+export interface CallContext {
   /** The deadline, in milliseconds of `performance.now()`. */
   readonly deadlineMs: number;
   /** Aborted when the client cancels. Creating it may be expensive: do not read it before it is needed. */
   readonly signal: AbortSignal;
   /** Whether the client canceled, without creating the signal. Default: the signal's state. */
   readonly isCanceled?: boolean | undefined;
-  /** Identifies the caller: bulk work is done for the callers in turn. Default: each scope is a caller of its own. */
+  /** Identifies the caller: bulk work is done for the callers in turn. Default: each context is a caller of its own. */
   readonly flow?: unknown;
 }
 
@@ -219,7 +219,7 @@ export type WatchEvent = { readonly superseded?: number } & (
  * Events arrive in the order of their revisions, none duplicated or reordered. Every revision stored during the watch arrives, unless it was
  * superseded before this process could read it: the next event has the count (`superseded`). A watch always ends with an error:
  * `bucket_not_found`, `slow_watcher`, `shutting_down`, `revision_compacted` (with the revision to resume from, if there is one), or
- * `canceled` when the scope's signal aborts.
+ * `canceled` when the context's signal aborts.
  */
 export interface Watch extends AsyncIterableIterator<WatchEvent> {
   /** Returns a buffered event without waiting, for callers that send batches. Undefined if there is none. */
@@ -232,8 +232,8 @@ export interface Store {
    * Creates a bucket. `createdBy`: the ID of the API key that the bucket counts towards; absent: it counts towards none. Throws
    * `bucket_exists`, `reserved_name`, `storage_exhausted`.
    */
-  createBucket(config: BucketConfig, scope: CallScope, createdBy?: string): Promise<BucketInfo>;
-  getBucket(bucket: string, scope: CallScope): Promise<BucketInfo>;
+  createBucket(config: BucketConfig, context: CallContext, createdBy?: string): Promise<BucketInfo>;
+  getBucket(bucket: string, context: CallContext): Promise<BucketInfo>;
   /**
    * When the bucket was created, in milliseconds since 1970. It distinguishes the bucket from an earlier one with the same name. `known`:
    * a cached value of any age, usually without a request; `recent`: one from the last second. Both may be an earlier bucket's, never that
@@ -241,23 +241,23 @@ export interface Store {
    */
   bucketCreatedAtMs(
     bucket: string,
-    scope: CallScope,
+    context: CallContext,
     freshness: "known" | "recent" | "current",
   ): number | Promise<number>;
   /** Lists the buckets for which `isVisible` returns true, ordered by name. Default: all. */
   listBuckets(
     page: PageRequest,
-    scope: CallScope,
+    context: CallContext,
     isVisible?: (bucket: string) => boolean,
   ): Promise<Page<BucketInfo>>;
-  updateBucket(bucket: string, change: BucketChange, scope: CallScope): Promise<BucketInfo>;
+  updateBucket(bucket: string, change: BucketChange, context: CallContext): Promise<BucketInfo>;
   /** Deletes a bucket and its entries, and ends its watches with `bucket_not_found`. */
-  deleteBucket(bucket: string, scope: CallScope): Promise<void>;
+  deleteBucket(bucket: string, context: CallContext): Promise<void>;
   /**
    * Removes all tombstones of keys without a value, of any age, and the earlier history of these keys. A watch that resumes from before the
    * newest removed tombstone gets `revision_compacted`. Keeps tombstones that a live watch has not received yet. Safe to retry.
    */
-  compactBucket(bucket: string, scope: CallScope): Promise<CompactionResult>;
+  compactBucket(bucket: string, context: CallContext): Promise<CompactionResult>;
 
   /**
    * Returns the newest entry of a key (`revision` 0), or the one written at exactly that revision. Its operation is `put`.
@@ -267,19 +267,25 @@ export interface Store {
     bucket: string,
     key: string,
     revision: bigint,
-    scope: CallScope,
+    context: CallContext,
     consistency?: Consistency,
   ): Promise<Entry>;
   /** Writes a value; returns its revision. Throws `key_exists`, `revision_mismatch`, `value_too_large`, `bucket_full`, `storage_exhausted`. */
-  put(bucket: string, key: string, value: Uint8Array, options: PutOptions, scope: CallScope): Promise<bigint>;
+  put(
+    bucket: string,
+    key: string,
+    value: Uint8Array,
+    options: PutOptions,
+    context: CallContext,
+  ): Promise<bigint>;
   /** Writes a tombstone; returns its revision, or 0 if the key had no value and nothing was written. Throws `revision_mismatch`. */
-  delete(bucket: string, key: string, options: DeleteOptions, scope: CallScope): Promise<bigint>;
+  delete(bucket: string, key: string, options: DeleteOptions, context: CallContext): Promise<bigint>;
   /** Lists the live keys that match, in byte order. Each page is exact at one revision; pages of one list may differ in it. */
   listKeys(
     bucket: string,
     filters: readonly string[],
     page: PageRequest,
-    scope: CallScope,
+    context: CallContext,
     consistency?: Consistency,
   ): Promise<KeyPage>;
   /**
@@ -290,7 +296,7 @@ export interface Store {
     bucket: string,
     key: string,
     page: PageRequest,
-    scope: CallScope,
+    context: CallContext,
     consistency?: Consistency,
   ): Promise<Page<Entry>>;
   /**
@@ -302,20 +308,20 @@ export interface Store {
     bucket: string,
     afterRevision: bigint,
     entries: readonly ImportedEntry[],
-    scope: CallScope,
+    context: CallContext,
   ): Promise<ImportResult>;
   /**
-   * Starts a watch. Resolves when it is active: it sees every later change. Ignores the scope's deadline; ends when its signal aborts.
+   * Starts a watch. Resolves when it is active: it sees every later change. Ignores the context's deadline; ends when its signal aborts.
    * Throws `too_many_watches`, `revision_compacted`, `revision_in_future`.
    */
-  watch(bucket: string, options: WatchOptions, scope: CallScope): Promise<Watch>;
+  watch(bucket: string, options: WatchOptions, context: CallContext): Promise<Watch>;
 
   /** Resolves when the storage answers; throws `unavailable` otherwise. */
-  ping(scope: CallScope): Promise<void>;
+  ping(context: CallContext): Promise<void>;
   /** The number of tombstones that this store has removed since it was created. */
   compactedTombstones(): number;
   /** The size of each bucket. Cheaper than `listBuckets`: does not count live keys. */
-  sizes(scope: CallScope): Promise<readonly BucketSize[]>;
+  sizes(context: CallContext): Promise<readonly BucketSize[]>;
   /** Ends every watch with `shutting_down` and releases the storage. */
   close(): Promise<void>;
 }
@@ -326,15 +332,15 @@ export interface Store {
  */
 export interface SystemBucket {
   /** Creates the bucket if it does not exist. */
-  ensure(scope: CallScope): Promise<void>;
-  get(key: string, scope: CallScope): Promise<Entry>;
-  put(key: string, value: Uint8Array, condition: Condition, scope: CallScope): Promise<bigint>;
+  ensure(context: CallContext): Promise<void>;
+  get(key: string, context: CallContext): Promise<Entry>;
+  put(key: string, value: Uint8Array, condition: Condition, context: CallContext): Promise<bigint>;
   /** Purges a key; 0 if it had no value. With a revision, throws `revision_mismatch` even if the key no longer exists. */
   remove(
     key: string,
     condition: "always" | { readonly ifRevision: bigint },
-    scope: CallScope,
+    context: CallContext,
   ): Promise<bigint>;
   /** Emits the current values, then changes. */
-  watch(scope: CallScope): Promise<Watch>;
+  watch(context: CallContext): Promise<Watch>;
 }

@@ -1,32 +1,33 @@
 /** A store whose calls wait until their bucket was checked after a restart of the storage. */
-import type { CallScope, Store } from "../kv/store.js";
+import type { CallContext, Store } from "../kv/store.js";
 import type { RestartCheck } from "./buckets/restart-check.js";
 
 export function checkedStore(store: Store, check: RestartCheck): Store {
   const checked = <Result>(
     bucket: string,
-    scope: CallScope,
+    context: CallContext,
     call: () => Promise<Result>,
   ): Promise<Result> => {
-    const pending = check.pending(bucket, scope);
+    const pending = check.pending(bucket, context);
     return pending === undefined ? call() : pending.then(call);
   };
   return {
     ...store,
-    getBucket: (bucket, scope) => checked(bucket, scope, () => store.getBucket(bucket, scope)),
-    compactBucket: (bucket, scope) => checked(bucket, scope, () => store.compactBucket(bucket, scope)),
-    get: (bucket, key, revision, scope, consistency) =>
-      checked(bucket, scope, () => store.get(bucket, key, revision, scope, consistency)),
-    put: (bucket, key, value, options, scope) =>
-      checked(bucket, scope, () => store.put(bucket, key, value, options, scope)),
-    delete: (bucket, key, options, scope) =>
-      checked(bucket, scope, () => store.delete(bucket, key, options, scope)),
-    listKeys: (bucket, filters, page, scope, consistency) =>
-      checked(bucket, scope, () => store.listKeys(bucket, filters, page, scope, consistency)),
-    history: (bucket, key, page, scope, consistency) =>
-      checked(bucket, scope, () => store.history(bucket, key, page, scope, consistency)),
-    watch: (bucket, options, scope) => checked(bucket, scope, () => store.watch(bucket, options, scope)),
-    importEntries: (bucket, afterRevision, entries, scope) =>
-      checked(bucket, scope, () => store.importEntries(bucket, afterRevision, entries, scope)),
+    getBucket: (bucket, context) => checked(bucket, context, () => store.getBucket(bucket, context)),
+    compactBucket: (bucket, context) => checked(bucket, context, () => store.compactBucket(bucket, context)),
+    get: (bucket, key, revision, context, consistency) =>
+      checked(bucket, context, () => store.get(bucket, key, revision, context, consistency)),
+    put: (bucket, key, value, options, context) =>
+      checked(bucket, context, () => store.put(bucket, key, value, options, context)),
+    delete: (bucket, key, options, context) =>
+      checked(bucket, context, () => store.delete(bucket, key, options, context)),
+    listKeys: (bucket, filters, page, context, consistency) =>
+      checked(bucket, context, () => store.listKeys(bucket, filters, page, context, consistency)),
+    history: (bucket, key, page, context, consistency) =>
+      checked(bucket, context, () => store.history(bucket, key, page, context, consistency)),
+    watch: (bucket, options, context) =>
+      checked(bucket, context, () => store.watch(bucket, options, context)),
+    importEntries: (bucket, afterRevision, entries, context) =>
+      checked(bucket, context, () => store.importEntries(bucket, afterRevision, entries, context)),
   };
 }

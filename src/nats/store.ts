@@ -1,7 +1,7 @@
 /** The store on NATS JetStream: assembles its parts. */
 import type { Limits } from "../kv/limits.js";
 import { streamName } from "../kv/names.js";
-import type { CallScope, Durability, Store, Watch, WatchOptions } from "../kv/store.js";
+import type { CallContext, Durability, Store, Watch, WatchOptions } from "../kv/store.js";
 import { BucketFactsCache } from "./streams/bucket-config-cache.js";
 import { BucketQuota } from "./write/bucket-quota.js";
 import { Buckets } from "./buckets/buckets.js";
@@ -33,7 +33,7 @@ import { Writer } from "./write/writer.js";
 
 /** Runs the watches; implemented by `WatchHubs` in watch/hubs.ts. */
 export interface Watches {
-  watch(bucket: string, options: WatchOptions, scope: CallScope): Promise<Watch>;
+  watch(bucket: string, options: WatchOptions, context: CallContext): Promise<Watch>;
   /** Ends the bucket's watches with `bucket_not_found`. */
   bucketDeleted(bucket: string): void;
   /** Ends every watch with `shutting_down`. */
@@ -104,7 +104,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     replicas: options.replicas ?? 1,
     durability: options.durability ?? (() => "unknown"),
   });
-  options.feeds.configureWith((place, edit, scope) => buckets.edit(place, edit, scope));
+  options.feeds.configureWith((place, edit, context) => buckets.edit(place, edit, context));
   const entries = new Entries({ reader, expiry, cache });
   const edit = buckets.edit.bind(buckets);
   const byteLimits = new ByteLimits({ requests: bulkRequests, limits, edit });
@@ -136,45 +136,46 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     return result;
   };
   const store: Store = {
-    createBucket: (config, scope, createdBy) => buckets.create(config, scope, createdBy),
-    getBucket: (bucket, scope) => buckets.get(bucket, scope),
-    listBuckets: (page, scope, shows) => buckets.list(page, scope, shows),
-    bucketCreatedAtMs: (bucket, scope, freshness) =>
-      incarnations.createdAtMs({ bucket, stream: streamName(bucket) }, scope, freshness),
-    updateBucket: (bucket, change, scope) => buckets.update(bucket, change, scope),
-    async deleteBucket(bucket, scope) {
-      await buckets.delete(bucket, scope);
+    createBucket: (config, context, createdBy) => buckets.create(config, context, createdBy),
+    getBucket: (bucket, context) => buckets.get(bucket, context),
+    listBuckets: (page, context, shows) => buckets.list(page, context, shows),
+    bucketCreatedAtMs: (bucket, context, freshness) =>
+      incarnations.createdAtMs({ bucket, stream: streamName(bucket) }, context, freshness),
+    updateBucket: (bucket, change, context) => buckets.update(bucket, change, context),
+    async deleteBucket(bucket, context) {
+      await buckets.delete(bucket, context);
       watches.bucketDeleted(bucket);
     },
-    compactBucket: (bucket, scope) => compaction.compact(bucket, scope),
+    compactBucket: (bucket, context) => compaction.compact(bucket, context),
     compactedTombstones: () => compaction.removed,
-    get: (bucket, key, revision, scope, consistency) =>
+    get: (bucket, key, revision, context, consistency) =>
       told(
         bucket,
-        () => entries.get(bucket, key, revision, scope, consistency),
+        () => entries.get(bucket, key, revision, context, consistency),
         (entry) => entry.revision,
       ),
-    put: (bucket, key, value, put, scope) =>
-      told(bucket, () => writes.put(bucket, key, value, put, scope), itself),
-    delete: (bucket, key, remove, scope) =>
-      told(bucket, () => writes.delete(bucket, key, remove, scope), itself),
-    listKeys: (bucket, filters, page, scope, consistency) =>
-      lists.page(bucket, filters, page, scope, consistency),
-    history: (bucket, key, page, scope, consistency) => history.page(bucket, key, page, scope, consistency),
-    watch: (bucket, watch, scope) => watches.watch(bucket, watch, scope),
-    importEntries: (bucket, afterRevision, imported, scope) =>
+    put: (bucket, key, value, put, context) =>
+      told(bucket, () => writes.put(bucket, key, value, put, context), itself),
+    delete: (bucket, key, remove, context) =>
+      told(bucket, () => writes.delete(bucket, key, remove, context), itself),
+    listKeys: (bucket, filters, page, context, consistency) =>
+      lists.page(bucket, filters, page, context, consistency),
+    history: (bucket, key, page, context, consistency) =>
+      history.page(bucket, key, page, context, consistency),
+    watch: (bucket, watch, context) => watches.watch(bucket, watch, context),
+    importEntries: (bucket, afterRevision, imported, context) =>
       told(
         bucket,
-        () => imports.write(bucket, afterRevision, imported, scope),
+        () => imports.write(bucket, afterRevision, imported, context),
         ({ revision }) => revision,
       ),
-    sizes: (scope) => storeSizes(requests, scope),
-    async ping(scope) {
+    sizes: (context) => storeSizes(requests, context),
+    async ping(context) {
       try {
         // Check both connections: lists, counts and histories use the second one, which may reconnect later.
         await Promise.all([
-          askJetStream(requests, "INFO", undefined, scope),
-          askJetStream(bulkRequests, "INFO", undefined, scope),
+          askJetStream(requests, "INFO", undefined, context),
+          askJetStream(bulkRequests, "INFO", undefined, context),
         ]);
       } catch (error) {
         throw toKvError(error, {});

@@ -1,7 +1,7 @@
 /** The buckets of the service itself. They are stored like users' buckets, under names that clients can't address. */
 import { KvError, type KvErrorKind } from "../kv/errors.js";
 import { DEFAULT_LIMITS } from "../kv/limits.js";
-import type { BucketConfig, CallScope, SystemBucket } from "../kv/store.js";
+import type { BucketConfig, CallContext, SystemBucket } from "../kv/store.js";
 import { BucketFactsCache } from "./streams/bucket-config-cache.js";
 import { BucketQuota } from "./write/bucket-quota.js";
 import { type DiskRoom, UNKNOWN_DISK } from "./embedded/disk-guard.js";
@@ -62,39 +62,41 @@ export function createSystemBuckets(options: SystemBucketsOptions): SystemBucket
   const feeds = new Feeds({
     ...{ link: options.feed, bulk: link, isClustered, limits, log, owner: OWNER },
     // Needs no lease: nothing else changes their configuration.
-    configure: (place, edit, scope) =>
-      new BucketUpdate({ requests, reader }, place, edit, undefined).run(scope),
+    configure: (place, edit, context) =>
+      new BucketUpdate({ requests, reader }, place, edit, undefined).run(context),
   });
   const watches = new WatchHubs({ link, feeds, isClustered, limits, owner: OWNER });
 
-  const ensure = async (config: BucketConfig, scope: CallScope): Promise<void> => {
+  const ensure = async (config: BucketConfig, context: CallContext): Promise<void> => {
     const stream = streamConfigOf(config, limits, replicas, { owner: OWNER });
     const kindOf = (error: unknown): KvErrorKind => toKvError(error, {}).kind;
     try {
-      await streamInfo(requests, stream.name, scope);
+      await streamInfo(requests, stream.name, context);
     } catch (missing) {
       if (kindOf(missing) !== "bucket_not_found") throw toKvError(missing, {});
-      await askJetStream(requests, `STREAM.CREATE.${stream.name}`, stream, scope).catch((error: unknown) => {
-        // Another instance of the service has created it.
-        if (kindOf(error) !== "bucket_exists") throw toKvError(error, {});
-      });
+      await askJetStream(requests, `STREAM.CREATE.${stream.name}`, stream, context).catch(
+        (error: unknown) => {
+          // Another instance of the service has created it.
+          if (kindOf(error) !== "bucket_exists") throw toKvError(error, {});
+        },
+      );
     }
   };
 
   return {
     bucket: (config) => ({
-      ensure: (scope) => ensure(config, scope),
-      get: (key, scope) => entries.get(config.name, key, 0n, scope).catch(hideBucket),
-      put: (key, value, condition, scope) =>
-        writes.put(config.name, key, value, { condition }, scope).catch(hideBucket),
-      async remove(key, condition, scope) {
+      ensure: (context) => ensure(config, context),
+      get: (key, context) => entries.get(config.name, key, 0n, context).catch(hideBucket),
+      put: (key, value, condition, context) =>
+        writes.put(config.name, key, value, { condition }, context).catch(hideBucket),
+      async remove(key, condition, context) {
         const options = { condition, purge: true };
-        const revision = await writes.delete(config.name, key, options, scope).catch(hideBucket);
+        const revision = await writes.delete(config.name, key, options, context).catch(hideBucket);
         if (revision === 0n && condition !== "always")
           throw new KvError("revision_mismatch", "The key does not exist any more.");
         return revision;
       },
-      watch: (scope) => watches.watch(config.name, { filters: [], start: "snapshot" }, scope),
+      watch: (context) => watches.watch(config.name, { filters: [], start: "snapshot" }, context),
     }),
     async close() {
       await watches.close();

@@ -75,7 +75,7 @@ export function messageOfQuery(query: string): GetMessage | undefined {
 
 function unaryForm(codec: "proto" | "json"): WireForm {
   return {
-    door: "connect",
+    protocolName: "connect",
     protocol,
     isBinary: codec === "proto",
     contentType: `application/${codec}`,

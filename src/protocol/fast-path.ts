@@ -33,7 +33,7 @@ export function createFastPath(options: FastPathOptions): FastPath {
     const head = admission.post(exchange.target, exchange.headers);
     // gRPC needs HTTP/2: the stock adapter rejects it.
     if (head === undefined || !accepts(head)) return false;
-    if (head.form.door === "grpc" && exchange.httpVersion !== "2.0") return false;
+    if (head.form.protocolName === "grpc" && exchange.httpVersion !== "2.0") return false;
     const Call = head.route.isUnary ? UnaryCall : StreamingCall;
     new Call(settings, head, exchange).read();
     return true;

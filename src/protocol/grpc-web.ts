@@ -35,7 +35,7 @@ export const GRPC_WEB_FORMS: FormsByContentType = [
 
 function formOf(codec: "proto" | "json"): WireForm {
   return {
-    door: "grpc-web",
+    protocolName: "grpc-web",
     protocol,
     isBinary: codec === "proto",
     contentType: `application/grpc-web+${codec}`,

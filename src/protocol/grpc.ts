@@ -37,7 +37,7 @@ export function statusTrailers(call: RpcCall, error: ConnectError | undefined): 
 
 function formOf(codec: "proto" | "json"): WireForm {
   return {
-    door: "grpc",
+    protocolName: "grpc",
     protocol,
     isBinary: codec === "proto",
     contentType: `application/grpc+${codec}`,

@@ -26,7 +26,7 @@ import { parseTimeout as parseConnectTimeout } from "@connectrpc/connect/protoco
 import { parseTimeout as parseGrpcTimeout } from "@connectrpc/connect/protocol-grpc";
 import type { Logger } from "pino";
 import type { Limits } from "../kv/limits.js";
-import type { BoundMethod, CallInput, Door, ServiceRegistry } from "../service/calls.js";
+import type { BoundMethod, CallInput, Protocol, ServiceRegistry } from "../service/calls.js";
 import { counted } from "./counted.js";
 import type { Exchange } from "./exchange.js";
 import { clientNameOf, remoteAddressOf } from "./peer.js";
@@ -46,7 +46,8 @@ export interface StockHandlerOptions {
   /** ProtoJSON options. Default: unknown fields are ignored. */
   readonly jsonOptions?: Partial<JsonReadOptions & JsonWriteOptions> | undefined;
   /** Called with the size of each chunk of a body. Default: not counted. */
-  readonly count?: ((path: string, door: Door, receivedBytes: number, sentBytes: number) => void) | undefined;
+  readonly count?:
+    ((path: string, protocol: Protocol, receivedBytes: number, sentBytes: number) => void) | undefined;
 }
 
 export interface StockAdapterOptions extends Omit<StockHandlerOptions, "routes" | "count"> {
@@ -66,9 +67,9 @@ export function createStockAdapter(options: StockAdapterOptions): Handler {
   const { registry } = options;
   return createStockHandler({
     ...options,
-    count(path, door, receivedBytes, sentBytes) {
+    count(path, protocol, receivedBytes, sentBytes) {
       const method = registry.methods.get(path);
-      if (method !== undefined) registry.observer?.transferred(method, door, receivedBytes, sentBytes);
+      if (method !== undefined) registry.observer?.transferred(method, protocol, receivedBytes, sentBytes);
     },
     routes(router) {
       for (const method of registry.methods.values()) addRoute(router, registry, method);
@@ -106,13 +107,13 @@ export function createStockHandler(options: StockHandlerOptions): Handler {
       return;
     }
     limitTimeout(call.header);
-    const door = doorOf(exchange.headers["content-type"]);
+    const protocol = protocolOf(exchange.headers["content-type"]);
     const contextValues = createContextValues().set(EXCHANGE, exchange);
-    const body = counted(call.body, (bytes) => options.count?.(path, door, bytes, 0));
+    const body = counted(call.body, (bytes) => options.count?.(path, protocol, bytes, 0));
     handler({ ...call, contextValues, body })
       .then((answer) => {
         if (answer.body !== undefined) {
-          answer.body = counted(answer.body, (bytes) => options.count?.(path, door, 0, bytes));
+          answer.body = counted(answer.body, (bytes) => options.count?.(path, protocol, 0, bytes));
         }
         return sendUniversal(exchange, answer);
       })
@@ -166,7 +167,7 @@ function inputOf(context: HandlerContext): CallInput {
   const { socket } = exchange;
   return {
     // The library uses the same names.
-    door: context.protocolName as Door,
+    protocol: context.protocolName as Protocol,
     header: (name) => context.requestHeader.get(name) ?? undefined,
     // The library's timer and clock can differ by a millisecond.
     timeoutMs: isExpired(context.signal) ? 0 : context.timeoutMs(),
@@ -186,7 +187,7 @@ function isExpired({ aborted, reason }: AbortSignal): boolean {
 }
 
 /** Detects the protocol by its content type. Connect GETs have none. */
-function doorOf(contentType: string | undefined): Door {
+function protocolOf(contentType: string | undefined): Protocol {
   if (contentType?.startsWith("application/grpc-web") === true) return "grpc-web";
   return contentType?.startsWith("application/grpc") === true ? "grpc" : "connect";
 }

@@ -5,16 +5,16 @@
  * `registry.stream`. It never accesses the store.
  */
 import type { DescMessage, DescMethod, DescService, MessageShape } from "@bufbuild/protobuf";
-import type { CallScope } from "../kv/store.js";
+import type { CallContext } from "../kv/store.js";
 import type { Principal } from "./principal.js";
 import type { CallObserver } from "./observer.js";
 
 /** The protocol of a call; a label of metrics and logs. */
-export type Door = "grpc" | "grpc-web" | "connect" | "rest" | "websocket" | "sse";
+export type Protocol = "grpc" | "grpc-web" | "connect" | "rest" | "websocket" | "sse";
 
 /** What a protocol knows about a call before it runs. */
 export interface CallInput {
-  readonly door: Door;
+  readonly protocol: Protocol;
   /** A request header by its lower-case name; undefined if absent. */
   header(name: string): string | undefined;
   /** The client's timeout in milliseconds; undefined if it set none. */
@@ -38,8 +38,8 @@ export interface CallInput {
 }
 
 /** The context of a call, as handlers see it. */
-export interface CallContext extends CallScope {
-  readonly door: Door;
+export interface RequestContext extends CallContext {
+  readonly protocol: Protocol;
   readonly connection: object;
   readonly caller: Principal;
   header(name: string): string | undefined;
@@ -49,7 +49,7 @@ export interface CallContext extends CallScope {
 export type UnaryHandler<
   Input extends DescMessage = DescMessage,
   Output extends DescMessage = DescMessage,
-> = (request: MessageShape<Input>, context: CallContext) => Promise<MessageShape<Output>>;
+> = (request: MessageShape<Input>, context: RequestContext) => Promise<MessageShape<Output>>;
 
 /** The messages that a handler sends. A message is immutable once returned: protocols may share its encoded form. */
 export interface MessageStream<Item> extends AsyncIterableIterator<Item> {
@@ -61,7 +61,7 @@ export interface MessageStream<Item> extends AsyncIterableIterator<Item> {
 export type StreamHandler<
   Input extends DescMessage = DescMessage,
   Output extends DescMessage = DescMessage,
-> = (request: MessageShape<Input>, context: CallContext) => Promise<MessageStream<MessageShape<Output>>>;
+> = (request: MessageShape<Input>, context: RequestContext) => Promise<MessageStream<MessageShape<Output>>>;
 
 /** Like {@link StreamHandler}, for a method with streaming requests. */
 export type DuplexHandler<
@@ -69,7 +69,7 @@ export type DuplexHandler<
   Output extends DescMessage = DescMessage,
 > = (
   requests: AsyncIterable<MessageShape<Input>>,
-  context: CallContext,
+  context: RequestContext,
 ) => Promise<MessageStream<MessageShape<Output>>>;
 
 /** The handlers of one service, one for each of its methods. */

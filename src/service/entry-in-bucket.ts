@@ -1,5 +1,5 @@
 /** Reads an entry together with the creation time of its bucket. */
-import type { CallScope, Consistency, Entry, Store } from "../kv/store.js";
+import type { CallContext, Consistency, Entry, Store } from "../kv/store.js";
 
 export interface EntryInBucket {
   readonly entry: Entry;
@@ -13,15 +13,15 @@ export interface EntryInBucket {
 export async function entryInBucket(
   store: Store,
   request: { readonly bucket: string; readonly key: string; readonly revision: bigint },
-  scope: CallScope,
+  context: CallContext,
   consistency: Consistency,
   isVerified: boolean,
 ): Promise<EntryInBucket> {
   const { bucket, key, revision } = request;
-  const read = (): Promise<Entry> => store.get(bucket, key, revision, scope, consistency);
+  const read = (): Promise<Entry> => store.get(bucket, key, revision, context, consistency);
   let bucketCreatedAtMs: number;
   try {
-    bucketCreatedAtMs = await store.bucketCreatedAtMs(bucket, scope, "known");
+    bucketCreatedAtMs = await store.bucketCreatedAtMs(bucket, context, "known");
   } catch (missing) {
     // A malformed argument is reported before a missing bucket.
     await read();
@@ -30,7 +30,7 @@ export async function entryInBucket(
   for (;;) {
     const entry = await read();
     if (!isVerified) return { entry, bucketCreatedAtMs };
-    const createdAtMs = await store.bucketCreatedAtMs(bucket, scope, "current");
+    const createdAtMs = await store.bucketCreatedAtMs(bucket, context, "current");
     if (createdAtMs === bucketCreatedAtMs) return { entry, bucketCreatedAtMs };
     bucketCreatedAtMs = createdAtMs;
   }

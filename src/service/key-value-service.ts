@@ -13,11 +13,11 @@ import {
 import type { WatchRequest } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { Consistency as ConsistencyEnum, type Precondition } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { bulkScheduler } from "../kv/bulk-scheduler.js";
-import { flowOf } from "../kv/call-scope.js";
+import { flowOf } from "../kv/call-context.js";
 import { invalidArgument, KvError } from "../kv/errors.js";
 import { quote } from "../kv/names.js";
-import type { CallScope, Condition, Consistency, Store, WatchOptions, WriteOptions } from "../kv/store.js";
-import type { CallContext, Handlers } from "./calls.js";
+import type { CallContext, Condition, Consistency, Store, WatchOptions, WriteOptions } from "../kv/store.js";
+import type { RequestContext, Handlers } from "./calls.js";
 import { entryMessage, millisecondsOf, millisecondsOfTimestamp, timestampOf } from "./convert.js";
 import { entryInBucket } from "./entry-in-bucket.js";
 import { WatchStream } from "./watch-stream.js";
@@ -107,9 +107,9 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
 }
 
 /** Undefined for a missing bucket: the write says so, after it has checked its arguments. */
-async function createdAtOf(store: Store, bucket: string, scope: CallScope): Promise<number | undefined> {
+async function createdAtOf(store: Store, bucket: string, context: CallContext): Promise<number | undefined> {
   try {
-    return await store.bucketCreatedAtMs(bucket, scope, "recent");
+    return await store.bucketCreatedAtMs(bucket, context, "recent");
   } catch (error) {
     if (error instanceof KvError && error.kind === "bucket_not_found") return undefined;
     throw error;
@@ -122,7 +122,7 @@ const SHORT_BYTES_MAX = 16_384;
 const KEY_WORK_BYTES = 256;
 
 /** Waits until a large response may be encoded, so that short calls come first. Undefined: now. */
-function turnFor(bytes: number, context: CallContext): Promise<void> | undefined {
+function turnFor(bytes: number, context: RequestContext): Promise<void> | undefined {
   if (bytes > SHORT_BYTES_MAX) return bulkScheduler.turn(flowOf(context), bytes);
   bulkScheduler.noteShortCall();
   return undefined;
@@ -151,7 +151,7 @@ const SEEN_REVISION_HEADER = "ironflow-seen-revision";
 
 function sentBeforeOf(
   request: { readonly idempotencyKey: string },
-  context: CallContext,
+  context: RequestContext,
 ): WriteOptions["sentBefore"] {
   if (request.idempotencyKey === "") return undefined;
   const ageMs = millisecondsIn(context, FIRST_ATTEMPT_AGE_HEADER);
@@ -167,7 +167,7 @@ function sentBeforeOf(
   return { after: BigInt(seen), ageMs, timeMs };
 }
 
-function millisecondsIn(context: CallContext, header: string): number | undefined {
+function millisecondsIn(context: RequestContext, header: string): number | undefined {
   const text = context.header(header);
   if (text === undefined) return undefined;
   if (/^\d{1,15}$/.test(text)) return Number(text);

@@ -1,6 +1,6 @@
 /** The authenticated caller and its permissions: interfaces that `src/auth` implements, and handlers, limits and logs use. */
 import { KvError } from "../kv/errors.js";
-import type { CallScope, Page, PageRequest } from "../kv/store.js";
+import type { CallContext, Page, PageRequest } from "../kv/store.js";
 import type { CallInput } from "./calls.js";
 
 /** Permissions on a bucket. `admin`: create, update and delete it; on all buckets (`*`), also manage API keys. */
@@ -38,7 +38,7 @@ export interface AccessControl {
   /** Throws `unauthenticated`, and `unavailable` while the keys are not loaded. */
   callerOf(input: Pick<CallInput, "header" | "clientName">): Principal;
   /** The principal that requested the ticket for a watch of the bucket. Consumes the ticket. Throws like `callerOf`. */
-  callerOfTicket(ticket: string, bucket: string, scope: CallScope): Promise<Principal>;
+  callerOfTicket(ticket: string, bucket: string, context: CallContext): Promise<Principal>;
 }
 
 /** The same message for a key that is missing, unknown, revoked or expired: it must not disclose which. */
@@ -77,19 +77,19 @@ export interface NewSecret {
 /** Manages API keys. `caller` needs every permission of the key it creates or rotates, or gets `permission_denied`. */
 export interface ApiKeys {
   /** Throws `invalid_argument`, `permission_denied`, `storage_exhausted`. */
-  create(spec: ApiKeySpec, caller: Principal, scope: CallScope): Promise<NewSecret>;
+  create(spec: ApiKeySpec, caller: Principal, context: CallContext): Promise<NewSecret>;
   /** Throws `api_key_not_found`. */
   get(id: string): ApiKeyInfo;
   /** Lists the keys, ordered by ID. */
   list(page: PageRequest): Page<ApiKeyInfo>;
   /** Throws `api_key_not_found`. */
-  revoke(id: string, scope: CallScope): Promise<void>;
+  revoke(id: string, context: CallContext): Promise<void>;
   /** Replaces the secret. The previous one stays valid for `overlapMs`. Throws `api_key_not_found`. */
-  rotate(id: string, overlapMs: number, caller: Principal, scope: CallScope): Promise<NewSecret>;
+  rotate(id: string, overlapMs: number, caller: Principal, context: CallContext): Promise<NewSecret>;
   /** Creates a ticket for one watch of a bucket that `caller` may watch. */
   createTicket(
     bucket: string,
     caller: Principal,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<{ readonly ticket: string; readonly expiresAtMs: number }>;
 }

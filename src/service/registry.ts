@@ -1,13 +1,13 @@
 /** Runs every call through one pipeline: authentication, deadline, limits, errors, metrics. */
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { ConnectError } from "@connectrpc/connect";
-import { isCanceled } from "../kv/call-scope.js";
+import { isCanceled } from "../kv/call-context.js";
 import { KvError } from "../kv/errors.js";
 import type { Limits } from "../kv/limits.js";
 import { NOBODY } from "./access-rules.js";
 import type {
   BoundMethod,
-  CallContext,
+  RequestContext,
   CallInput,
   DuplexHandler,
   ServiceRegistry,
@@ -96,7 +96,7 @@ class Pipeline implements ServiceRegistry {
     kind: DescMethod["methodKind"],
     input: CallInput,
     request: Parameters<StreamHandler>[0] | undefined,
-    start: (context: CallContext) => ReturnType<StreamHandler>,
+    start: (context: RequestContext) => ReturnType<StreamHandler>,
   ): ReturnType<StreamHandler> {
     const startMs = performance.now();
     const record = this.observer?.begin(method, input, startMs);
@@ -139,8 +139,8 @@ class Pipeline implements ServiceRegistry {
     startMs: number,
   ): Promise<Principal> {
     const { bucket = "" } = (request ?? {}) as { readonly bucket?: string };
-    const scope = { deadlineMs: startMs + this.options.limits.callTimeoutMs, signal: input.signal };
-    return this.options.access.callerOfTicket(ticket, bucket, scope);
+    const context = { deadlineMs: startMs + this.options.limits.callTimeoutMs, signal: input.signal };
+    return this.options.access.callerOfTicket(ticket, bucket, context);
   }
 
   private contextOf(
@@ -148,7 +148,7 @@ class Pipeline implements ServiceRegistry {
     input: CallInput,
     startMs: number,
     record: CallRecord | undefined,
-  ): CallContext {
+  ): RequestContext {
     if (record !== undefined) record.caller = caller;
     if (caller !== NOBODY && input.isContinued !== true) this.rateLimiter?.take(caller, input);
     return new InputContext(input, caller, startMs, this.options.limits);
@@ -169,7 +169,7 @@ class Pipeline implements ServiceRegistry {
 }
 
 /** The call's context, derived from the protocol's input. Does not read the signal before it is needed. */
-class InputContext implements CallContext {
+class InputContext implements RequestContext {
   readonly deadlineMs: number;
 
   constructor(
@@ -185,8 +185,8 @@ class InputContext implements CallContext {
       timeoutMs === undefined ? startMs + limits.callTimeoutMs : Math.min(arrivedMs + timeoutMs, longestMs);
   }
 
-  get door(): CallInput["door"] {
-    return this.input.door;
+  get protocol(): CallInput["protocol"] {
+    return this.input.protocol;
   }
   get signal(): AbortSignal {
     return this.input.signal;
@@ -207,7 +207,7 @@ class InputContext implements CallContext {
 }
 
 /** Throws if the deadline has expired or the client has canceled before the call starts. */
-function checkNotEnded(context: CallContext, nowMs: number): void {
+function checkNotEnded(context: RequestContext, nowMs: number): void {
   if (nowMs >= context.deadlineMs)
     throw new KvError("deadline_exceeded", "The deadline expired before the call started.");
   if (isCanceled(context)) throw new KvError("canceled", "The client canceled the call before it started.");

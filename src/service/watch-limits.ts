@@ -2,7 +2,7 @@
 import { KvError } from "../kv/errors.js";
 import type { Limits } from "../kv/limits.js";
 import { ANONYMOUS } from "./principal.js";
-import type { CallContext, MessageStream } from "./calls.js";
+import type { RequestContext, MessageStream } from "./calls.js";
 
 /** Counts open watches. */
 export class WatchCounts {
@@ -12,7 +12,7 @@ export class WatchCounts {
   constructor(private readonly limits: Limits) {}
 
   /** Counts a watch; throws `too_many_watches` at a limit. Call the returned function when the watch ends; it may be called twice. */
-  take(context: CallContext): () => void {
+  take(context: RequestContext): () => void {
     const { connection } = context;
     const { id } = context.caller;
     const onConnection = this.byConnection.get(connection) ?? 0;

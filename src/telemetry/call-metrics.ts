@@ -2,7 +2,7 @@
 import { Code } from "@connectrpc/connect";
 import { codeToString } from "@connectrpc/connect/protocol-connect";
 import type { Registry } from "prom-client";
-import type { BoundMethod, Door } from "../service/calls.js";
+import type { BoundMethod, Protocol } from "../service/calls.js";
 import { addMetric, type Sample } from "./metric.js";
 
 /** The upper bounds of the latency histogram's buckets. */
@@ -24,7 +24,7 @@ export class CallCounts {
   sentBytes = 0;
 
   constructor(
-    readonly labels: { readonly method: string; readonly door: Door },
+    readonly labels: { readonly method: string; readonly door: Protocol },
     /** False for streams, whose duration is not a latency. */
     private readonly isTimed: boolean,
   ) {}
@@ -72,7 +72,7 @@ export class CallCounts {
 }
 
 export class CallMetrics {
-  private readonly counts = new Map<BoundMethod, Partial<Record<Door, CallCounts>>>();
+  private readonly counts = new Map<BoundMethod, Partial<Record<Protocol, CallCounts>>>();
 
   constructor(registry: Registry) {
     addMetric(registry, {
@@ -107,11 +107,11 @@ export class CallMetrics {
     });
   }
 
-  of(method: BoundMethod, door: Door): CallCounts {
-    return this.counts.get(method)?.[door] ?? this.add(method, door);
+  of(method: BoundMethod, protocol: Protocol): CallCounts {
+    return this.counts.get(method)?.[protocol] ?? this.add(method, protocol);
   }
 
-  private add(method: BoundMethod, door: Door): CallCounts {
+  private add(method: BoundMethod, door: Protocol): CallCounts {
     const labels = { method: method.path.slice(1), door };
     const counts = new CallCounts(labels, method.desc.methodKind === "unary");
     this.counts.set(method, { ...this.counts.get(method), [door]: counts });

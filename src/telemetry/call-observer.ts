@@ -4,7 +4,7 @@ import { codeToString } from "@connectrpc/connect/protocol-connect";
 import type { Tracer } from "@opentelemetry/api";
 import type { Logger } from "pino";
 import { KvError } from "../kv/errors.js";
-import type { BoundMethod, CallInput, Door } from "../service/calls.js";
+import type { BoundMethod, CallInput, Protocol } from "../service/calls.js";
 import type { Principal } from "../service/principal.js";
 import type { CallObserver, CallRecord } from "../service/observer.js";
 import type { CallCounts, CallMetrics } from "./call-metrics.js";
@@ -26,13 +26,13 @@ export class TelemetryObserver implements CallObserver {
 
   begin(method: BoundMethod, input: CallInput, startMs: number): CallRecord {
     const { metrics, tracer } = this.options;
-    const counts = metrics.of(method, input.door);
+    const counts = metrics.of(method, input.protocol);
     const span = tracer === undefined ? undefined : new CallSpan(tracer, method, input);
     return new Call(this.options, input, startMs, counts, span);
   }
 
-  transferred(method: BoundMethod, door: Door, receivedBytes: number, sentBytes: number): void {
-    const counts = this.options.metrics.of(method, door);
+  transferred(method: BoundMethod, protocol: Protocol, receivedBytes: number, sentBytes: number): void {
+    const counts = this.options.metrics.of(method, protocol);
     counts.receivedBytes += receivedBytes;
     counts.sentBytes += sentBytes;
   }
@@ -43,7 +43,7 @@ export class TelemetryObserver implements CallObserver {
       {
         err: withoutKey(error),
         method: method.path.slice(1),
-        door: input.door,
+        door: input.protocol,
         request_id: input.header("x-request-id"),
         trace_id: parseTraceParent(input.header("traceparent"))?.traceId,
       },
@@ -87,7 +87,7 @@ class Call implements CallRecord {
     this.options.log.debug(
       {
         method: this.counts.labels.method,
-        door: input.door,
+        door: input.protocol,
         code: error === undefined ? "ok" : codeToString(error.code),
         duration_ms: Math.round(durationMs * 1_000) / 1_000,
         request_id: input.header("x-request-id"),

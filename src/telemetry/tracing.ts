@@ -33,13 +33,13 @@ export class CallSpan {
   private readonly span: Span;
   private readonly context: Context;
 
-  constructor(tracer: Tracer, method: BoundMethod, input: Pick<CallInput, "door" | "header">) {
+  constructor(tracer: Tracer, method: BoundMethod, input: Pick<CallInput, "protocol" | "header">) {
     const parent = parentOf(input);
     const attributes = {
-      "rpc.system": input.door === "connect" ? "connect_rpc" : "grpc",
+      "rpc.system": input.protocol === "connect" ? "connect_rpc" : "grpc",
       "rpc.service": method.service.typeName,
       "rpc.method": method.desc.name,
-      "ironflow.door": input.door,
+      "ironflow.door": input.protocol,
     };
     // The name is `package.Service/Method`.
     this.span = tracer.startSpan(method.path.slice(1), { kind: SpanKind.SERVER, attributes }, parent);

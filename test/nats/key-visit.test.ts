@@ -6,7 +6,7 @@ import { escapeKey } from "../../src/kv/names.js";
 import { KeyTree } from "../../src/nats/index/key-tree.js";
 import { countKeys, visitKeys } from "../../src/nats/index/key-visit.js";
 
-const scope = { deadlineMs: Infinity, signal: new AbortController().signal };
+const context = { deadlineMs: Infinity, signal: new AbortController().signal };
 const treeOf = (keys: readonly string[]): KeyTree => {
   const tree = new KeyTree();
   for (const [index, key] of keys.entries()) tree.set(Buffer.from(key), factsOf(index + 1));
@@ -48,11 +48,11 @@ describe("keys of an index", () => {
           const tree = treeOf(all);
           const parsed = parseFilters(texts);
           const matching = all.filter((key) => matchesAny(parsed, escapeKey(key))).sort(byBytes);
-          expect(await countKeys(tree, parsed, scope)).toBe(matching.length);
+          expect(await countKeys(tree, parsed, context)).toBe(matching.length);
           const visited: string[] = [];
           const start = from === null ? undefined : Buffer.from(from);
           const visit = (key: string): boolean => visited.push(key) > 0;
-          expect(await visitKeys(tree, parsed, start, visit, scope)).toBe(true);
+          expect(await visitKeys(tree, parsed, start, visit, context)).toBe(true);
           expect(visited).toEqual(matching.filter((key) => from === null || byBytes(key, from) >= 0));
         },
       ),
@@ -64,7 +64,7 @@ describe("keys of an index", () => {
     const all = Array.from({ length: 5_000 }, (_, index) => `k${String(index).padStart(5, "0")}`);
     const tree = treeOf(all);
     const visited: string[] = [];
-    const visiting = visitKeys(tree, parseFilters([]), undefined, (key) => visited.push(key) > 0, scope);
+    const visiting = visitKeys(tree, parseFilters([]), undefined, (key) => visited.push(key) > 0, context);
     expect(visited.length).toBeLessThan(all.length);
     for (const key of all) tree.delete(Buffer.from(key));
     tree.set(Buffer.from("k00000x"), factsOf(9_999));
@@ -80,7 +80,7 @@ describe("keys of an index", () => {
       "canceled",
     );
     await expect(
-      visitKeys(tree, parseFilters([]), undefined, () => true, { ...scope, deadlineMs: 0 }),
+      visitKeys(tree, parseFilters([]), undefined, () => true, { ...context, deadlineMs: 0 }),
     ).rejects.toThrow("deadline");
   });
 });

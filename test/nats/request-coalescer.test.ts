@@ -1,23 +1,23 @@
 /** Reads that are shared: each caller gets an answer that was asked for after its call began, and no read serves nobody. */
 import { describe, expect, it } from "vitest";
 import { RequestCoalescer } from "../../src/nats/client/request-coalescer.js";
-import type { CallScope } from "../../src/kv/store.js";
+import type { CallContext } from "../../src/kv/store.js";
 
 interface Asked {
-  readonly scope: CallScope;
+  readonly context: CallContext;
   readonly answer: (text: string) => void;
   readonly fail: (error: Error) => void;
 }
 
-function coalescer(): { readonly get: (scope?: CallScope) => Promise<string>; readonly asked: Asked[] } {
+function coalescer(): { readonly get: (context?: CallContext) => Promise<string>; readonly asked: Asked[] } {
   const requests = new RequestCoalescer<string>(60_000);
   const asked: Asked[] = [];
-  const ask = (scope: CallScope): Promise<string> =>
-    new Promise((answer, fail) => asked.push({ scope, answer, fail }));
-  return { asked, get: (scope = scopeOf()) => requests.get("key", scope, ask) };
+  const ask = (context: CallContext): Promise<string> =>
+    new Promise((answer, fail) => asked.push({ context, answer, fail }));
+  return { asked, get: (context = scopeOf()) => requests.get("key", context, ask) };
 }
 
-const scopeOf = (signal = new AbortController().signal, timeMs = 60_000): CallScope => ({
+const scopeOf = (signal = new AbortController().signal, timeMs = 60_000): CallContext => ({
   deadlineMs: performance.now() + timeMs,
   signal,
 });
@@ -60,7 +60,7 @@ describe("RequestCoalescer", () => {
     asked[0]?.answer("one");
     await running;
     await turn();
-    const read = asked[1]?.scope.signal;
+    const read = asked[1]?.context.signal;
     callers[0]?.abort();
     await expect(calls[0]).rejects.toMatchObject({ reason: "canceled" });
     expect(read?.aborted).toBe(false);
@@ -89,6 +89,6 @@ describe("RequestCoalescer", () => {
   it("keeps a caller no longer than its own deadline", async () => {
     const { get, asked } = coalescer();
     await expect(get(scopeOf(undefined, 1))).rejects.toMatchObject({ reason: "deadline" });
-    expect(asked[0]?.scope.signal.aborted).toBe(true);
+    expect(asked[0]?.context.signal.aborted).toBe(true);
   });
 });

@@ -176,7 +176,7 @@ it("a purge and a reader that no leader answered are asked for again", { timeout
   const api = new StreamApi(requests, bucket, stream, 1_048_576);
   const reader = await withoutFirst("CONSUMER.CREATE", () =>
     Reader.open(api, prefix, ">", {
-      ...{ start: { sequence: 1 }, bytesMax: 1_048_576, scope: scope(TIMEOUT_MS) },
+      ...{ start: { sequence: 1 }, bytesMax: 1_048_576, context: scope(TIMEOUT_MS) },
     }),
   );
   await reader.close();

@@ -2,10 +2,10 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "vitest";
 import { KvError, type KvErrorKind } from "../../src/kv/errors.js";
-import type { CallScope, Consistency, Entry, Store } from "../../src/kv/store.js";
+import type { CallContext, Consistency, Entry, Store } from "../../src/kv/store.js";
 
 /** A scope that ends after so many milliseconds. Default: more than a busy machine needs. */
-export function scope(timeMs = 60_000, signal = new AbortController().signal): CallScope {
+export function scope(timeMs = 60_000, signal = new AbortController().signal): CallContext {
   return { deadlineMs: performance.now() + timeMs, signal };
 }
 
@@ -22,7 +22,7 @@ export async function historyOf(
   store: Store,
   bucket: string,
   key: string,
-  within: CallScope,
+  within: CallContext,
   consistency?: Consistency,
 ): Promise<readonly Entry[]> {
   const page = await store.history(bucket, key, { limit: 0, pageToken: "" }, within, consistency);

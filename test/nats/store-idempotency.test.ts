@@ -2,7 +2,7 @@
 import { describe, expect } from "vitest";
 import type { KvError } from "../../src/kv/errors.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
-import type { CallScope, Store, WriteOptions } from "../../src/kv/store.js";
+import type { CallContext, Store, WriteOptions } from "../../src/kv/store.js";
 import { bytes, expectRefusal, newBucketName, refusal, scope } from "./store-contract.js";
 import { openStore } from "./store-support.js";
 import { KEY, type TwoCopies, twoCopiesTest } from "./two-copies.js";
@@ -15,7 +15,7 @@ const RETRY: WriteOptions = { ...KEY, sentBefore: { after: 1n } };
 const BLIND_RETRY: WriteOptions = { ...KEY, sentBefore: { after: 0n } };
 
 /** A write of the key `k`, which has the value "old" at revision 1. */
-type Send = (copies: TwoCopies, store: Store, options: WriteOptions, within?: CallScope) => Promise<bigint>;
+type Send = (copies: TwoCopies, store: Store, options: WriteOptions, within?: CallContext) => Promise<bigint>;
 
 const condition = { ifRevision: 1n };
 const WRITES: [string, Send][] = [

@@ -1,7 +1,7 @@
 /** What becomes of calls when the connection to NATS breaks, or NATS is silent: nothing is told that is not known. */
 import { describe, expect } from "vitest";
 import type { KvErrorKind } from "../../src/kv/errors.js";
-import type { CallScope } from "../../src/kv/store.js";
+import type { CallContext } from "../../src/kv/store.js";
 import { storeTest } from "../support/fixtures.js";
 import type { OpenStore } from "./store-support.js";
 import { bytes, expectRefusal, historyOf, newBucketName, refusal, scope, text } from "./store-contract.js";
@@ -29,7 +29,7 @@ interface Copy {
   readonly faulty: OpenStore;
   readonly bucket: string;
 }
-type Call<Result> = (copy: Copy, within: CallScope) => Promise<Result>;
+type Call<Result> = (copy: Copy, within: CallContext) => Promise<Result>;
 
 describe("a write whose answer is lost with the connection", () => {
   const writes: [string, string, Call<bigint>, string[], KvErrorKind | "applied"][] = [

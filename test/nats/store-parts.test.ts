@@ -6,7 +6,7 @@ import { KvError, type KvErrorKind } from "../../src/kv/errors.js";
 import { JetStreamError, toKvError } from "../../src/nats/client/errors.js";
 import { HeaderBlock, RawHeaders } from "../../src/nats/client/messages.js";
 import { entryOf, operationOf } from "../../src/nats/streams/records.js";
-import { Unanswered } from "../../src/nats/client/requests.js";
+import { NoReplyError } from "../../src/nats/client/requests.js";
 import { parseTimestamp } from "../../src/nats/client/timestamps.js";
 
 describe("a failure of the storage", () => {
@@ -45,13 +45,13 @@ describe("a failure of the storage", () => {
     if (description !== "") expect(error.message).not.toContain(description);
   });
 
-  it.each<[Unanswered["reason"], KvErrorKind]>([
+  it.each<[NoReplyError["reason"], KvErrorKind]>([
     ["deadline", "deadline_exceeded"],
     ["canceled", "canceled"],
     ["disconnected", "unavailable"],
     ["no_responders", "unavailable"],
   ])("that is no answer (%s) is %s for a read", (reason, kind) => {
-    expect(toKvError(new Unanswered(reason, true), {}).kind).toBe(kind);
+    expect(toKvError(new NoReplyError(reason, true), {}).kind).toBe(kind);
   });
 
   it("of another kind is opaque, and keeps its cause", () => {

@@ -2,7 +2,7 @@
 import { describe, expect } from "vitest";
 import type { KvError } from "../../src/kv/errors.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
-import type { CallScope, Store, WriteOptions } from "../../src/kv/store.js";
+import type { CallContext, Store, WriteOptions } from "../../src/kv/store.js";
 import { expectRefusal, refusal, scope } from "./store-contract.js";
 import { KEY, type TwoCopies, twoCopiesTest } from "./two-copies.js";
 
@@ -11,7 +11,7 @@ const it = twoCopiesTest();
 const TTL_MS = 1_000;
 const retry = (ageMs: number, after = 0n): WriteOptions => ({ ...KEY, sentBefore: { after, ageMs } });
 
-type Send = (copies: TwoCopies, store: Store, options: WriteOptions, within?: CallScope) => Promise<bigint>;
+type Send = (copies: TwoCopies, store: Store, options: WriteOptions, within?: CallContext) => Promise<bigint>;
 const WRITES: [string, Send][] = [
   ["put", (copies, store, options, within) => copies.put(store, "mine", options, within)],
   [

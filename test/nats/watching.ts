@@ -1,7 +1,7 @@
 /** What tests of watches share: opening, reading as text, waiting. */
 import type { NatsConnection } from "@nats-io/transport-node";
 import { DEFAULT_LIMITS, type Limits } from "../../src/kv/limits.js";
-import type { CallScope, WatchEvent } from "../../src/kv/store.js";
+import type { CallContext, WatchEvent } from "../../src/kv/store.js";
 import type { StreamInfo } from "../../src/nats/client/jetstream-api.js";
 import type { ConfigureStream } from "../../src/nats/feed/feed-source.js";
 import { Feeds } from "../../src/nats/feed/feeds.js";
@@ -57,7 +57,7 @@ export function configureBy(connection: NatsConnection): ConfigureStream {
   };
 }
 
-export function scope(signal = new AbortController().signal): CallScope {
+export function scope(signal = new AbortController().signal): CallContext {
   return scopeOf(undefined, signal);
 }
 

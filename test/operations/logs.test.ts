@@ -203,8 +203,8 @@ describe("a call", () => {
 });
 
 describe("a fault of the service", () => {
-  const input = (door: CallInput["door"], id: string): CallInput => ({
-    door,
+  const input = (door: CallInput["protocol"], id: string): CallInput => ({
+    protocol: door,
     header: (name) => (name === "x-request-id" ? id : undefined),
     timeoutMs: undefined,
     signal: new AbortController().signal,

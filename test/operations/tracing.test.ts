@@ -139,7 +139,7 @@ describe("what a handler does", () => {
     const tracer = findTracer();
     if (tracer === undefined) throw new Error("no SDK");
     const method = { path: GET, service: { typeName: "S" }, desc: { name: "Get" } } as BoundMethod;
-    const span = new CallSpan(tracer, method, { door: "grpc", header: () => undefined });
+    const span = new CallSpan(tracer, method, { protocol: "grpc", header: () => undefined });
     await span.run(async () => {
       await Promise.resolve();
       expect(trace.getActiveSpan()?.spanContext().traceId).toBe(span.traceId);

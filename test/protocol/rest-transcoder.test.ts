@@ -181,7 +181,7 @@ describe("other headers", () => {
   it("passes request headers to the service", async () => {
     await send("GET", `${KEYS}/k`, { headers: { authorization: "Bearer x" } });
     const { input } = bridge().registry.calls[0] ?? {};
-    expect([input?.door, input?.header("authorization"), input?.header("x-none")]).toEqual([
+    expect([input?.protocol, input?.header("authorization"), input?.header("x-none")]).toEqual([
       "rest",
       "Bearer x",
       undefined,

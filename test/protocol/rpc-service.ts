@@ -98,7 +98,7 @@ function answerByKey(method: BoundMethod, call: CallInput, request: GetRequest):
       throw new TypeError("a fault that no client may read");
   }
   if (method.desc.output !== GetResponseSchema) return create(method.desc.output);
-  const seen = `${call.door} ${call.timeoutMs === undefined ? "no limit" : "limit"} ${call.header("x-sent") ?? ""}`;
+  const seen = `${call.protocol} ${call.timeoutMs === undefined ? "no limit" : "limit"} ${call.header("x-sent") ?? ""}`;
   return create(GetResponseSchema, {
     entry: {
       key,

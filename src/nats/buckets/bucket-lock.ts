@@ -11,7 +11,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { KvError } from "../../kv/errors.js";
 import { quote, streamName, subjectPrefix } from "../../kv/names.js";
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import { JetStreamCode, JetStreamError, kindOf, toKvError } from "../client/errors.js";
 import {
   askJetStream,
@@ -62,10 +62,10 @@ export class BucketLocks {
     private readonly replicas: number,
   ) {}
 
-  /** Waits until no other copy changes the bucket. Throws `KvError`; `unavailable` where another one does so for the scope's whole time. */
-  async acquire(bucket: string, scope: CallScope): Promise<BucketLock> {
+  /** Waits until no other copy changes the bucket. Throws `KvError`; `unavailable` where another one does so for the context's whole time. */
+  async acquire(bucket: string, context: CallContext): Promise<BucketLock> {
     const lock = new BucketLock(this, bucket);
-    await lock.hold(scope);
+    await lock.hold(context);
     return lock;
   }
 
@@ -74,23 +74,23 @@ export class BucketLocks {
     bucket: string,
     record: LeaseRecord,
     expected: number,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<number | undefined> {
     const headers = new RawHeaders(`${EXPECTED_HEADER}: ${expected}\r\n`);
     const payload = Buffer.from(JSON.stringify(record));
-    const shorter = within(scope, ANSWER_TIMEOUT_MS);
+    const shorter = within(context, ANSWER_TIMEOUT_MS);
     try {
       const reply = await this.requests.one(SUBJECT_PREFIX + bucket, payload, headers, shorter);
       return (parseAnswer(reply.data) as { readonly seq: number }).seq;
     } catch (error) {
       if (error instanceof JetStreamError && kindOf(error) === "revision_mismatch") return undefined;
       if (!isNoResponders(error)) throw error;
-      await this.createStream(scope);
+      await this.createStream(context);
       return undefined;
     }
   }
 
-  async read(bucket: string, scope: CallScope): Promise<StoredRecord | undefined> {
+  async read(bucket: string, context: CallContext): Promise<StoredRecord | undefined> {
     const body = { last_by_subj: SUBJECT_PREFIX + bucket };
     try {
       const operation = `STREAM.MSG.GET.${STREAM}`;
@@ -98,7 +98,7 @@ export class BucketLocks {
         this.requests,
         operation,
         body,
-        scope,
+        context,
       );
       const record = JSON.parse(Buffer.from(message.data ?? "", "base64").toString()) as LeaseRecord;
       return { sequence: message.seq, record };
@@ -111,7 +111,7 @@ export class BucketLocks {
   }
 
   /** In memory, so that buckets can be deleted while the disk is full; on disk where the account has no memory. */
-  private async createStream(scope: CallScope): Promise<void> {
+  private async createStream(context: CallContext): Promise<void> {
     for (const storage of ["memory", "file"]) {
       const config = {
         name: STREAM,
@@ -123,7 +123,7 @@ export class BucketLocks {
         num_replicas: this.replicas,
       };
       try {
-        await askJetStream(this.requests, `STREAM.CREATE.${STREAM}`, config, scope);
+        await askJetStream(this.requests, `STREAM.CREATE.${STREAM}`, config, context);
         return;
       } catch (error) {
         const kind = error instanceof JetStreamError ? kindOf(error) : undefined;
@@ -158,24 +158,24 @@ export class BucketLock {
   }
 
   /** Acquires the lease, or renews it where it is still held. Throws `KvError`. */
-  async hold(scope: CallScope): Promise<void> {
+  async hold(context: CallContext): Promise<void> {
     for (let expected = this.sequence; ;) {
       const sentMs = performance.now();
       try {
-        const sequence = await this.locks.write(this.bucket, this.record(this.holder), expected, scope);
+        const sequence = await this.locks.write(this.bucket, this.record(this.holder), expected, context);
         if (sequence !== undefined) {
           this.sequence = sequence;
           this.renewAtMs = sentMs + LEASE_MS / 2;
           return;
         }
-        const stored = await this.locks.read(this.bucket, scope);
+        const stored = await this.locks.read(this.bucket, context);
         this.last = stored?.record.last;
         const holder = stored?.record.holder;
         const isFree = holder === undefined || holder === this.holder;
         expected = isFree ? (stored?.sequence ?? 0) : 0;
         if (!isFree) throw beingChanged(this.bucket);
       } catch (error) {
-        if (!isRetryable(error, scope)) throw toKvError(error, { bucket: this.bucket });
+        if (!isRetryable(error, context)) throw toKvError(error, { bucket: this.bucket });
         await delay(POLL_INTERVAL_MS * (0.5 + Math.random()));
       }
     }
@@ -184,8 +184,8 @@ export class BucketLock {
   /** Ends the lease. Never fails: the storage ends it anyway. `change`: what this holder changed; default: nothing. */
   async release(change = this.last): Promise<void> {
     this.last = change;
-    const scope = { deadlineMs: performance.now() + ANSWER_TIMEOUT_MS, signal: NEVER_ABORTED };
-    await this.locks.write(this.bucket, this.record(), this.sequence, scope).catch(() => undefined);
+    const context = { deadlineMs: performance.now() + ANSWER_TIMEOUT_MS, signal: NEVER_ABORTED };
+    await this.locks.write(this.bucket, this.record(), this.sequence, context).catch(() => undefined);
   }
 
   private record(holder?: string): LeaseRecord {

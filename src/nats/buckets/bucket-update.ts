@@ -2,12 +2,12 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { KvError } from "../../kv/errors.js";
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import type { BucketLock } from "./bucket-lock.js";
 import { JetStreamError, kindOf, outcomeUnknown, toKvError, unavailable } from "../client/errors.js";
 import { askJetStream, type StreamConfig, type StreamInfo, within } from "../client/jetstream-api.js";
 import type { MessageReader, Place } from "../client/message-reader.js";
-import { type Requests, Unanswered } from "../client/requests.js";
+import { type Requests, NoReplyError } from "../client/requests.js";
 import { BUCKET_ANSWER_TIMEOUT_MS, isRetryable, RETRY_WAIT_MS } from "../client/retry.js";
 import { CHANGE_ID_KEY } from "../streams/stream-config.js";
 
@@ -37,7 +37,7 @@ export class BucketUpdate {
   ) {}
 
   /** The bucket with the change. Throws `KvError`; `outcome_unknown` where it was sent and can't be seen. */
-  async run(scope: CallScope): Promise<StreamInfo> {
+  async run(context: CallContext): Promise<StreamInfo> {
     const { requests } = this.options;
     const about = { bucket: this.place.bucket };
     let acknowledged: StreamInfo | undefined;
@@ -45,20 +45,20 @@ export class BucketUpdate {
     let wasInterrupted = false;
     for (let attempts = 0; ;) {
       try {
-        await requests.untilConnected(scope);
+        await requests.untilConnected(context);
         // The storage may have restarted since, and lost the lease.
-        if (wasInterrupted || this.lock?.isFresh === false) await this.lock?.hold(scope);
+        if (wasInterrupted || this.lock?.isFresh === false) await this.lock?.hold(context);
         wasInterrupted = false;
-        const base = await this.current(scope);
+        const base = await this.current(context);
         if (base.config.metadata?.[CHANGE_ID_KEY] === this.id) return base;
         acknowledged = undefined;
         if (this.lock?.isFresh === false) continue;
         if (attempts++ === ATTEMPTS_MAX) throw outcomeUnknown(about);
-        acknowledged = await this.send(base, scope);
+        acknowledged = await this.send(base, context);
       } catch (error) {
         if (acknowledged !== undefined) return acknowledged;
-        isOpen ||= error instanceof Unanswered && error.sent;
-        if (isRetryable(error, scope)) {
+        isOpen ||= error instanceof NoReplyError && error.sent;
+        if (isRetryable(error, context)) {
           wasInterrupted = true;
           await delay(RETRY_WAIT_MS);
           continue;
@@ -68,22 +68,22 @@ export class BucketUpdate {
     }
   }
 
-  private async send(base: StreamInfo, scope: CallScope): Promise<StreamInfo> {
+  private async send(base: StreamInfo, context: CallContext): Promise<StreamInfo> {
     const { requests } = this.options;
     const { stream } = this.place;
     const { metadata, ...config } = this.edit(base);
     const body = { ...config, metadata: { ...metadata, [CHANGE_ID_KEY]: this.id } };
-    const shorter = within(scope, BUCKET_ANSWER_TIMEOUT_MS);
+    const shorter = within(context, BUCKET_ANSWER_TIMEOUT_MS);
     return askJetStream<StreamInfo>(requests, `STREAM.UPDATE.${stream}`, body, shorter);
   }
 
   /** The bucket as the last change left it. */
-  private async current(scope: CallScope): Promise<StreamInfo> {
+  private async current(context: CallContext): Promise<StreamInfo> {
     for (const giveUpMs = performance.now() + LAG_MS_MAX; ;) {
-      const info = await this.options.reader.stream(this.place, scope);
+      const info = await this.options.reader.stream(this.place, context);
       const isOld = this.lock?.isShownBy(info) === false && info.config.metadata?.[CHANGE_ID_KEY] !== this.id;
       if (!isOld || performance.now() >= giveUpMs) return info;
-      if (performance.now() + RETRY_WAIT_MS >= scope.deadlineMs)
+      if (performance.now() + RETRY_WAIT_MS >= context.deadlineMs)
         throw unavailable({ bucket: this.place.bucket });
       await delay(RETRY_WAIT_MS);
     }

@@ -8,7 +8,7 @@ import type {
   BucketChange,
   BucketConfig,
   BucketInfo,
-  CallScope,
+  CallContext,
   Durability,
   Page,
   PageRequest,
@@ -66,7 +66,7 @@ export class Buckets {
     this.present = new PresentBuckets(options.requests, options.limits);
   }
 
-  async create(bucket: BucketConfig, scope: CallScope, createdBy?: string): Promise<BucketInfo> {
+  async create(bucket: BucketConfig, context: CallContext, createdBy?: string): Promise<BucketInfo> {
     const { requests, limits, replicas } = this.options;
     const { name } = bucket;
     checkBucketName(name);
@@ -78,7 +78,7 @@ export class Buckets {
       );
     }
     this.options.disk.check("value", { bucket: name });
-    await this.present.checkRoom(createdBy, scope);
+    await this.present.checkRoom(createdBy, context);
     const config = streamConfigOf(bucket, limits, replicas, { createdBy });
     const request = {
       operation: `STREAM.CREATE.${config.name}`,
@@ -86,25 +86,25 @@ export class Buckets {
       // The same again is the same act of creation, by its id: it makes the bucket, or finds the one that it made.
       settle: () => Promise.resolve(undefined),
     };
-    const created = await changeBucket<StreamInfo>(requests, request, { bucket: name }, scope);
-    const info = await withoutPredecessor(requests, created, { bucket: name }, scope);
+    const created = await changeBucket<StreamInfo>(requests, request, { bucket: name }, context);
+    const info = await withoutPredecessor(requests, created, { bucket: name }, context);
     return bucketInfoOf(name, info, 0, this.options.durability());
   }
 
-  async get(bucket: string, scope: CallScope): Promise<BucketInfo> {
+  async get(bucket: string, context: CallContext): Promise<BucketInfo> {
     const place = placeOf(bucket);
-    return this.describe(place, await this.options.reader.stream(place, scope), scope);
+    return this.describe(place, await this.options.reader.stream(place, context), context);
   }
 
   async list(
     page: PageRequest,
-    scope: CallScope,
+    context: CallContext,
     shows: (bucket: string) => boolean = () => true,
   ): Promise<Page<BucketInfo>> {
     const { bucketsPageMax, pageBytesMax } = this.options.limits;
     const limit = pageLimit(page.limit, bucketsPageMax);
     const token = readPageToken(page.pageToken, LISTING);
-    const names = (await this.present.names(scope)).filter(
+    const names = (await this.present.names(context)).filter(
       (name) => (token === undefined || name > token.after) && shows(name),
     );
     const items: BucketInfo[] = [];
@@ -113,7 +113,7 @@ export class Buckets {
       // One more than the page has places for tells whether a page follows.
       const next = names.slice(done, done + Math.min(DESCRIBED_AT_ONCE, limit - items.length + 1));
       done += next.length;
-      const infos = await Promise.all(next.map((name) => this.getUnlessGone(name, scope)));
+      const infos = await Promise.all(next.map((name) => this.getUnlessGone(name, context)));
       for (const info of infos) {
         if (info === undefined) continue;
         if (!room.take(bucketJsonBytes(info)))
@@ -124,48 +124,48 @@ export class Buckets {
     return { items, nextPageToken: "" };
   }
 
-  async update(bucket: string, change: BucketChange, scope: CallScope): Promise<BucketInfo> {
+  async update(bucket: string, change: BucketChange, context: CallContext): Promise<BucketInfo> {
     const place = placeOf(bucket);
     // Whatever the change, and before anything is written.
-    await existing(this.options.requests, place, scope);
+    await existing(this.options.requests, place, context);
     const info = await this.edit(
       place,
       ({ config, state }) => updatedConfig(config, bucket, change, this.options.limits, state.bytes),
-      scope,
+      context,
     );
-    return this.describe(place, info, scope);
+    return this.describe(place, info, context);
   }
 
   /** Changes the configuration of a bucket's stream, where no other copy of the service changes it. */
-  edit(place: Place, edit: BucketEdit, scope: CallScope): Promise<StreamInfo> {
+  edit(place: Place, edit: BucketEdit, context: CallContext): Promise<StreamInfo> {
     return this.oneAtATime(place.stream, async () => {
       // nats-server replaces two files: a bucket of which it could write only the first is gone after its next start.
       this.options.disk.check("record", { bucket: place.bucket });
-      const lock = await this.locks?.acquire(place.bucket, scope);
+      const lock = await this.locks?.acquire(place.bucket, context);
       const update = new BucketUpdate(this.options, place, edit, lock);
       return this.changing(place.stream, lock, async () => {
-        const info = await update.run(scope);
+        const info = await update.run(context);
         this.options.indexes.reconfigured(place.stream, info);
         return { result: info, last: { id: update.id, created: info.created } };
       });
     });
   }
 
-  async delete(bucket: string, scope: CallScope): Promise<void> {
+  async delete(bucket: string, context: CallContext): Promise<void> {
     const place = placeOf(bucket);
     const { requests } = this.options;
-    await existing(requests, place, scope);
+    await existing(requests, place, context);
     await this.oneAtATime(place.stream, async () => {
-      const lock = await this.locks?.acquire(bucket, scope).catch(unlessFull);
+      const lock = await this.locks?.acquire(bucket, context).catch(unlessFull);
       await this.changing(place.stream, lock, async () => {
-        const { created } = await existing(requests, place, scope);
+        const { created } = await existing(requests, place, context);
         const request = {
           operation: `STREAM.DELETE.${place.stream}`,
           body: undefined,
           // A bucket that was created since, under the same name, is another one.
           settle: async () => {
-            await lock?.hold(scope);
-            return existing(requests, place, scope).then(
+            await lock?.hold(context);
+            return existing(requests, place, context).then(
               (now) => (now.created === created ? undefined : GONE),
               (error: unknown) => {
                 if (error instanceof KvError && error.kind === "bucket_not_found") return GONE;
@@ -174,7 +174,7 @@ export class Buckets {
             );
           },
         };
-        await changeBucket<object>(requests, request, { bucket }, scope).finally(() =>
+        await changeBucket<object>(requests, request, { bucket }, context).finally(() =>
           this.options.indexes.forget(place),
         );
         return { result: undefined, last: undefined };
@@ -182,15 +182,15 @@ export class Buckets {
     });
   }
 
-  private async describe(place: Place, info: StreamInfo, scope: CallScope): Promise<BucketInfo> {
-    const { keys, revision } = await this.options.lists.count(place, info, scope);
+  private async describe(place: Place, info: StreamInfo, context: CallContext): Promise<BucketInfo> {
+    const { keys, revision } = await this.options.lists.count(place, info, context);
     const described = bucketInfoOf(place.bucket, info, keys, this.options.durability());
     return { ...described, revision: BigInt(revision) };
   }
 
-  private async getUnlessGone(bucket: string, scope: CallScope): Promise<BucketInfo | undefined> {
+  private async getUnlessGone(bucket: string, context: CallContext): Promise<BucketInfo | undefined> {
     try {
-      return await this.get(bucket, scope);
+      return await this.get(bucket, context);
     } catch (error) {
       // Another program's bucket that can't be described must not hide the others.
       if (error instanceof KvError && LEFT_OUT.has(error.kind)) return undefined;

@@ -1,7 +1,7 @@
 /** Keeps the byte limits of streams above the buckets' `max_bytes`: see streams/headroom.ts. */
 import { KvError } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import { serverTimeMs, type StreamInfo } from "../client/jetstream-api.js";
 import { existing, type Place } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
@@ -13,7 +13,7 @@ export interface ByteLimitsOptions {
   readonly requests: Requests;
   readonly limits: Limits;
   /** Changes the configuration of a bucket's stream. */
-  readonly edit: (place: Place, edit: BucketEdit, scope: CallScope) => Promise<StreamInfo>;
+  readonly edit: (place: Place, edit: BucketEdit, context: CallContext) => Promise<StreamInfo>;
 }
 
 /** Deletes of one bucket that run while its limit is raised. */
@@ -39,8 +39,12 @@ export class ByteLimits {
   constructor(private readonly options: ByteLimitsOptions) {}
 
   /** Runs a delete that a full stream refuses, with a raised limit. The limit is lowered after the last of those that run at once. */
-  async whileRaised<Result>(place: Place, scope: CallScope, write: () => Promise<Result>): Promise<Result> {
-    const raise = this.raises.get(place.stream) ?? { count: 0, ready: this.raise(place, scope) };
+  async whileRaised<Result>(
+    place: Place,
+    context: CallContext,
+    write: () => Promise<Result>,
+  ): Promise<Result> {
+    const raise = this.raises.get(place.stream) ?? { count: 0, ready: this.raise(place, context) };
     this.raises.set(place.stream, raise);
     raise.count++;
     try {
@@ -52,7 +56,7 @@ export class ByteLimits {
         } catch (error) {
           const isFull = error instanceof KvError && error.kind === "bucket_full";
           if (!isFull || !isHigher || --raisesLeft === 0) throw error;
-          if (raise.ready === ready) raise.ready = this.raise(place, scope);
+          if (raise.ready === ready) raise.ready = this.raise(place, context);
         }
       }
     } finally {
@@ -65,46 +69,46 @@ export class ByteLimits {
   }
 
   /** Gives a bucket of ours headroom if an earlier version made it, and room for expiry markers that do not fit. For the sweep. */
-  async tend(place: Place, info: StreamInfo, scope: CallScope): Promise<void> {
+  async tend(place: Place, info: StreamInfo, context: CallContext): Promise<void> {
     const { config } = info;
     if (config.metadata?.[CREATION_ID_KEY] === undefined || (config.max_bytes ?? 0) <= 0) return;
-    if (!hasHeadroom(config)) return this.giveHeadroom(place, scope);
+    if (!hasHeadroom(config)) return this.giveHeadroom(place, context);
     if (canNotExpire(info)) {
       if ((config.max_bytes ?? 0) < info.state.bytes + MARKER_BYTES_MAX || !isRaised(config))
-        await this.options.edit(place, (base) => raisedForMarkers(base), scope);
+        await this.options.edit(place, (base) => raisedForMarkers(base), context);
     } else if (isRaised(config)) {
       await this.lower(place);
     }
   }
 
-  private async raise(place: Place, scope: CallScope): Promise<boolean> {
-    const { config } = await existing(this.options.requests, place, scope);
+  private async raise(place: Place, context: CallContext): Promise<boolean> {
+    const { config } = await existing(this.options.requests, place, context);
     // That of another program keeps the limit that it has.
     if (config.metadata?.[CREATION_ID_KEY] === undefined || (config.max_bytes ?? 0) <= 0) return false;
-    if (!hasHeadroom(config)) await this.giveHeadroom(place, scope);
+    if (!hasHeadroom(config)) await this.giveHeadroom(place, context);
     else
       await this.options.edit(
         place,
         ({ config: base, state }) => (hasHeadroom(base) ? raised(base, state.bytes, DELETE_BYTES) : base),
-        scope,
+        context,
       );
     return true;
   }
 
-  private async giveHeadroom(place: Place, scope: CallScope): Promise<void> {
+  private async giveHeadroom(place: Place, context: CallContext): Promise<void> {
     const { edit, limits } = this.options;
     const grow: BucketEdit = ({ config, state }) =>
       updatedConfig(config, place.bucket, { maxBytes: maxBytesOf(config) }, limits, state.bytes);
-    await edit(place, grow, scope);
+    await edit(place, grow, context);
   }
 
   private async lower(place: Place): Promise<void> {
-    const scope = { deadlineMs: performance.now() + LOWER_TIMEOUT_MS, signal: NEVER_ABORTED };
-    const { config } = await existing(this.options.requests, place, scope);
+    const context = { deadlineMs: performance.now() + LOWER_TIMEOUT_MS, signal: NEVER_ABORTED };
+    const { config } = await existing(this.options.requests, place, context);
     if (!isRaised(config)) return;
     const isInUse = (): boolean => this.raises.has(place.stream);
     if (!isInUse())
-      await this.options.edit(place, ({ config: base }) => (isInUse() ? base : lowered(base)), scope);
+      await this.options.edit(place, ({ config: base }) => (isInUse() ? base : lowered(base)), context);
   }
 }
 

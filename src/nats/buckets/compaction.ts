@@ -10,7 +10,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Limits } from "../../kv/limits.js";
 import { bucketOfStream, streamName, subjectPrefix } from "../../kv/names.js";
-import type { CallScope, CompactionResult } from "../../kv/store.js";
+import type { CallContext, CompactionResult } from "../../kv/store.js";
 import type { BucketFacts } from "../streams/bucket-config-cache.js";
 import type { BucketEdit } from "./bucket-update.js";
 import type { ByteLimits } from "./byte-limits.js";
@@ -20,7 +20,7 @@ import { serverTimeMs, type StreamConfig, type StreamInfo } from "../client/jets
 import type { Log } from "../client/log.js";
 import { existing, type MessageReader, type Place, storedMessageBytesMax } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
-import { Unanswered } from "../client/unanswered.js";
+import { NoReplyError } from "../client/no-reply.js";
 import { keepsTombstones, withCompactedTo } from "../streams/stream-config.js";
 import { streamsOf } from "../streams/stream-pages.js";
 import { type Survivors, type SurvivorsMark, survivorsMark, withSurvivorsMark } from "./survivors.js";
@@ -32,7 +32,7 @@ export interface CompactionOptions {
   readonly limits: Limits;
   readonly log: Log | undefined;
   /** Changes the configuration of a bucket's stream. */
-  readonly edit: (place: Place, edit: BucketEdit, scope: CallScope) => Promise<StreamInfo>;
+  readonly edit: (place: Place, edit: BucketEdit, context: CallContext) => Promise<StreamInfo>;
   readonly byteLimits: ByteLimits;
   readonly survivors: Survivors;
 }
@@ -98,22 +98,22 @@ export class Compaction {
   }
 
   /** Compacts every tombstone of a bucket. See `Store.compactBucket`. */
-  async compact(bucket: string, scope: CallScope): Promise<CompactionResult> {
+  async compact(bucket: string, context: CallContext): Promise<CompactionResult> {
     const place = { bucket, stream: streamName(bucket) };
-    const { removed } = await this.alone(place, () => this.pass(place, "all", scope));
+    const { removed } = await this.alone(place, () => this.pass(place, "all", context));
     return { removed };
   }
 
   /** Compacts tombstones of a full bucket, the oldest first. False: there are none. */
-  async makeRoom(place: Place, facts: BucketFacts, scope: CallScope): Promise<boolean> {
+  async makeRoom(place: Place, facts: BucketFacts, context: CallContext): Promise<boolean> {
     const known = this.futile.get(place.stream);
     const state = `${facts.created} ${facts.lastSequence}`;
     if (known?.state === state && performance.now() < known.untilMs) return false;
     // Others may need the room when this caller is gone.
     const pass =
-      this.passes.get(place.stream) ?? this.alone(place, () => this.pass(place, "room", ownScope()));
+      this.passes.get(place.stream) ?? this.alone(place, () => this.pass(place, "room", ownContext()));
     pass.catch(() => undefined);
-    const { removed, isHeldBack } = await before(scope, pass);
+    const { removed, isHeldBack } = await before(context, pass);
     if (removed > 0) return true;
     const untilMs = isHeldBack ? performance.now() + FUTILE_MS : Infinity;
     if (this.futile.size >= BUCKETS_MAX) this.futile.clear();
@@ -124,7 +124,7 @@ export class Compaction {
   private async sweep(): Promise<void> {
     const { requests, log } = this.options;
     try {
-      for await (const info of streamsOf(requests, "STREAM.LIST", ownScope())) {
+      for await (const info of streamsOf(requests, "STREAM.LIST", ownContext())) {
         const bucket = bucketOfStream(info.config.name);
         if (bucket === undefined || this.isStopped) continue;
         await this.tend({ bucket, stream: info.config.name }, info).catch((error: unknown) => {
@@ -137,14 +137,14 @@ export class Compaction {
   }
 
   private async tend(place: Place, info: StreamInfo): Promise<void> {
-    await this.options.byteLimits.tend(place, info, ownScope());
+    await this.options.byteLimits.tend(place, info, ownContext());
     const ageMs = (info.config.max_age ?? 0) / NANOS_PER_MS;
     const retentionMs = this.retentionMs(info.config);
     const expireFirst = ageMs > 0 && ageMs <= retentionMs && !keepsTombstones(info.config);
     const isClean = (this.cleanTo.get(cleanName(info)) ?? 0) >= info.state.last_seq;
     if (expireFirst || retentionMs === Infinity || isClean || info.state.messages === 0) return;
     if (performance.now() < (this.notBeforeMs.get(place.stream) ?? 0)) return;
-    await this.alone(place, () => this.pass(place, "age", ownScope()));
+    await this.alone(place, () => this.pass(place, "age", ownContext()));
   }
 
   /** Infinity: as long as there is room. Where entries expire, no longer than they do: below an older tombstone nothing else is left. */
@@ -153,9 +153,9 @@ export class Compaction {
     return Math.min(ageMs, this.options.limits.tombstoneRetentionMs || Infinity);
   }
 
-  private async pass(place: Place, reason: Reason, scope: CallScope): Promise<Pass> {
+  private async pass(place: Place, reason: Reason, context: CallContext): Promise<Pass> {
     const { requests, limits } = this.options;
-    const info = await existing(requests, place, scope);
+    const info = await existing(requests, place, context);
     const name = cleanName(info);
     // Of buckets that are gone nothing is to stay; what is not known is scanned again.
     if (this.cleanTo.size >= BUCKETS_MAX) this.cleanTo.clear();
@@ -175,19 +175,19 @@ export class Compaction {
       subjectPrefix(place.bucket),
       range,
       storedMessageBytesMax(limits),
-      scope,
+      context,
       async (found, upTo) => {
         const atOnce = reason === "room" ? ROOM_CHUNK : found.length;
         for (let at = 0; at < found.length && !isHeldBack; at += atOnce) {
           const chunk = found.slice(at, at + atOnce);
           const last = chunk.at(-1) as Tombstone;
-          const { ready, heldBack } = await this.prepare(place, chunk, last.sequence, nowMs, scope);
+          const { ready, heldBack } = await this.prepare(place, chunk, last.sequence, nowMs, context);
           if (last.sequence > recordedTo && ready.length > 0)
-            recordedTo = await this.recordSurvivors(place, scope);
-          removed += await this.remove(place, info, ready, scope);
+            recordedTo = await this.recordSurvivors(place, context);
+          removed += await this.remove(place, info, ready, context);
           isHeldBack = heldBack !== undefined;
           this.cleanTo.set(name, heldBack === undefined ? last.sequence : heldBack - 1);
-          if (reason === "room" && !isHeldBack && (await this.hasRoom(place, scope))) return false;
+          if (reason === "room" && !isHeldBack && (await this.hasRoom(place, context))) return false;
         }
         if (!isHeldBack) this.cleanTo.set(name, upTo);
         return !isHeldBack;
@@ -202,12 +202,12 @@ export class Compaction {
     tombstones: readonly Tombstone[],
     upTo: number,
     nowMs: number,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<{ ready: readonly Tombstone[]; heldBack: number | undefined }> {
     const { requests, edit } = this.options;
     const latestMs = Math.max(...tombstones.map(({ timeMs }) => timeMs));
-    await edit(place, ({ config }) => withCompactedTo(config, upTo, latestMs), scope);
-    const delivered = await deliveredTo(requests, place, scope).catch((error: unknown) => {
+    await edit(place, ({ config }) => withCompactedTo(config, upTo, latestMs), context);
+    const delivered = await deliveredTo(requests, place, context).catch((error: unknown) => {
       throw toKvError(error, { bucket: place.bucket });
     });
     const isReady = ({ sequence, timeMs }: Tombstone): boolean =>
@@ -219,26 +219,26 @@ export class Compaction {
   }
 
   /** Records what is stored, so that a restart of the storage can't bring back what the tombstones hide. Returns up to which sequence. */
-  private async recordSurvivors(place: Place, scope: CallScope): Promise<number> {
+  private async recordSurvivors(place: Place, context: CallContext): Promise<number> {
     const { requests, limits, survivors, edit } = this.options;
     const startMs = performance.now();
-    const info = await existing(requests, place, scope);
+    const info = await existing(requests, place, context);
     const upTo = info.state.last_seq;
     const sequences: number[] = [];
     // Every one of them: what is not recorded is removed after a restart.
-    await scanUpTo(requests, place, upTo, storedMessageBytesMax(limits), scope, ({ revision }) => {
+    await scanUpTo(requests, place, upTo, storedMessageBytesMax(limits), context, ({ revision }) => {
       sequences.push(revision);
     });
-    const mark = await survivors.save(place, sequences, upTo, serverTimeMs(info), scope);
+    const mark = await survivors.save(place, sequences, upTo, serverTimeMs(info), context);
     let other: SurvivorsMark | undefined;
     const change: BucketEdit = ({ config }) => {
       const current = survivorsMark(config);
       if (current?.id !== mark.id) other = current;
       return withSurvivorsMark(config, mark);
     };
-    await edit(place, change, scope);
+    await edit(place, change, context);
     const unused = other !== undefined && other.upTo >= upTo ? mark : other;
-    if (unused !== undefined) await survivors.drop(place, unused, scope).catch(() => undefined);
+    if (unused !== undefined) await survivors.drop(place, unused, context).catch(() => undefined);
     if (this.notBeforeMs.size >= BUCKETS_MAX) this.notBeforeMs.clear();
     this.notBeforeMs.set(
       place.stream,
@@ -251,17 +251,17 @@ export class Compaction {
     place: Place,
     { config }: StreamInfo,
     tombstones: readonly Tombstone[],
-    scope: CallScope,
+    context: CallContext,
   ): Promise<number> {
     const { requests, reader } = this.options;
     const hasHistory = config.max_msgs_per_subject !== 1;
-    const removed = await removeTombstones(requests, reader, place, hasHistory, tombstones, scope);
+    const removed = await removeTombstones(requests, reader, place, hasHistory, tombstones, context);
     this.removed += removed;
     return removed;
   }
 
-  private async hasRoom(place: Place, scope: CallScope): Promise<boolean> {
-    const { config, state } = await existing(this.options.requests, place, scope);
+  private async hasRoom(place: Place, context: CallContext): Promise<boolean> {
+    const { config, state } = await existing(this.options.requests, place, context);
     return state.bytes <= maxBytesOf(config) * ROOM_FRACTION;
   }
 
@@ -282,18 +282,18 @@ function cleanName({ config, created }: StreamInfo): string {
   return `${config.name} ${created}`;
 }
 
-function ownScope(): CallScope {
+function ownContext(): CallContext {
   return { deadlineMs: performance.now() + PASS_TIMEOUT_MS, signal: NEVER_ABORTED };
 }
 
 /** Waits for it no longer than the caller does. */
-async function before<Result>(scope: CallScope, result: Promise<Result>): Promise<Result> {
+async function before<Result>(context: CallContext, result: Promise<Result>): Promise<Result> {
   const end = new AbortController();
-  const late = delay(Math.max(0, scope.deadlineMs - performance.now()), undefined, { signal: end.signal });
+  const late = delay(Math.max(0, context.deadlineMs - performance.now()), undefined, { signal: end.signal });
   late.catch(() => undefined);
   try {
     const winner = await Promise.race([result, late]);
-    if (winner === undefined) throw toKvError(new Unanswered("deadline", false), {});
+    if (winner === undefined) throw toKvError(new NoReplyError("deadline", false), {});
     return winner;
   } finally {
     end.abort();

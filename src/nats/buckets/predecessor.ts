@@ -3,7 +3,7 @@
  * 2.15.1 in 7 of 1,500 recreations): their time is before the stream's own creation.
  */
 import type { KvErrorDetails } from "../../kv/errors.js";
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import { toKvError } from "../client/errors.js";
 import { purgeStream, type StreamInfo, streamInfo } from "../client/jetstream-api.js";
 import type { Requests } from "../client/requests.js";
@@ -20,14 +20,14 @@ export async function withoutPredecessor(
   requests: Requests,
   created: CreatedStream,
   about: KvErrorDetails,
-  scope: CallScope,
+  context: CallContext,
 ): Promise<StreamInfo> {
   // No client can have written before this request created the stream: what the answer shows is of the predecessor.
   if (created.did_create !== true || !isOlderThanStream(created)) return created;
   const { name } = created.config;
   try {
-    await purgeStream(requests, name, { seq: created.state.last_seq + 1 }, scope);
-    return await streamInfo(requests, name, scope);
+    await purgeStream(requests, name, { seq: created.state.last_seq + 1 }, context);
+    return await streamInfo(requests, name, context);
   } catch (error) {
     throw toKvError(error, about);
   }

@@ -2,7 +2,7 @@
 import { KvError } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import { bucketOfStream } from "../../kv/names.js";
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import type { Requests } from "../client/requests.js";
 import { CREATED_BY_KEY } from "../streams/stream-config.js";
 import { streamPage, streamsOf } from "../streams/stream-pages.js";
@@ -14,9 +14,9 @@ export class PresentBuckets {
   ) {}
 
   /** The names of all buckets, sorted. */
-  async names(scope: CallScope): Promise<string[]> {
+  async names(context: CallContext): Promise<string[]> {
     const names = new Set<string>();
-    for await (const stream of streamsOf(this.requests, "STREAM.NAMES", scope)) {
+    for await (const stream of streamsOf(this.requests, "STREAM.NAMES", context)) {
       const bucket = bucketOfStream(stream);
       if (bucket !== undefined) names.add(bucket);
     }
@@ -27,12 +27,12 @@ export class PresentBuckets {
    * Throws `storage_exhausted` where there are as many buckets as may be, or as many of one maker, which is an API key's id. Two that create at
    * once may both take the last place: the limits are there against thousands.
    */
-  async checkRoom(createdBy: string | undefined, scope: CallScope): Promise<void> {
+  async checkRoom(createdBy: string | undefined, context: CallContext): Promise<void> {
     const { bucketsMax, bucketsPerApiKeyMax } = this.limits;
     // With the streams of others, so that one request is enough while there is room.
-    const { total } = await streamPage(this.requests, "STREAM.NAMES", 0, scope);
+    const { total } = await streamPage(this.requests, "STREAM.NAMES", 0, context);
     if (total >= bucketsMax) {
-      const count = (await this.names(scope)).length;
+      const count = (await this.names(context)).length;
       if (count >= bucketsMax)
         throw new KvError(
           "storage_exhausted",
@@ -40,7 +40,7 @@ export class PresentBuckets {
         );
     }
     if (createdBy === undefined || total < bucketsPerApiKeyMax) return;
-    const own = await this.countOf(createdBy, scope);
+    const own = await this.countOf(createdBy, context);
     if (own >= bucketsPerApiKeyMax)
       throw new KvError(
         "storage_exhausted",
@@ -48,9 +48,9 @@ export class PresentBuckets {
       );
   }
 
-  private async countOf(createdBy: string, scope: CallScope): Promise<number> {
+  private async countOf(createdBy: string, context: CallContext): Promise<number> {
     let count = 0;
-    for await (const { config } of streamsOf(this.requests, "STREAM.LIST", scope))
+    for await (const { config } of streamsOf(this.requests, "STREAM.LIST", context))
       if (config.metadata?.[CREATED_BY_KEY] === createdBy) count++;
     return count;
   }

@@ -4,14 +4,14 @@
  */
 import { KvError } from "../../kv/errors.js";
 import { streamName, subjectPrefix } from "../../kv/names.js";
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import { toKvError } from "../client/errors.js";
 import { purgeStream, type StreamInfo } from "../client/jetstream-api.js";
 import type { Log } from "../client/log.js";
 import { existing, type Place } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
-import { whileInScope } from "../client/shared-work.js";
-import { Unanswered } from "../client/unanswered.js";
+import { withinContext } from "../client/shared-work.js";
+import { NoReplyError } from "../client/no-reply.js";
 import { type Survivors, type SurvivorsMark, survivorsMark } from "./survivors.js";
 import { scanUpTo } from "./tombstones.js";
 
@@ -35,22 +35,22 @@ export class RestartCheck {
   constructor(private readonly options: RestartCheckOptions) {}
 
   /** Undefined where the bucket was checked; otherwise what ends when it was. Rejects with `KvError`. */
-  pending(bucket: string, scope: CallScope): Promise<void> | undefined {
+  pending(bucket: string, context: CallContext): Promise<void> | undefined {
     const { requests } = this.options;
     if (requests.serverSinceMs !== this.serverSinceMs) {
       this.serverSinceMs = requests.serverSinceMs;
       this.checked.clear();
       this.checks.clear();
     }
-    return this.checked.has(bucket) ? undefined : this.wait(bucket, scope);
+    return this.checked.has(bucket) ? undefined : this.wait(bucket, context);
   }
 
-  private async wait(bucket: string, scope: CallScope): Promise<void> {
+  private async wait(bucket: string, context: CallContext): Promise<void> {
     const place = { bucket, stream: streamName(bucket) };
     const { serverSinceMs } = this;
     let check = this.checks.get(bucket);
     if (check === undefined) {
-      const info = await existing(this.options.requests, place, scope).catch((error: unknown) => {
+      const info = await existing(this.options.requests, place, context).catch((error: unknown) => {
         // The call says so itself, after it has checked its arguments.
         if (error instanceof KvError && error.kind === "bucket_not_found") return undefined;
         throw error;
@@ -58,7 +58,7 @@ export class RestartCheck {
       if (info === undefined) return;
       check = this.checks.get(bucket) ?? this.begin(place, info, serverSinceMs);
     }
-    await before(scope, check, bucket);
+    await before(context, check, bucket);
   }
 
   private begin(place: Place, info: StreamInfo, serverSinceMs: number): Promise<void> {
@@ -78,11 +78,11 @@ export class RestartCheck {
   private async check(place: Place, { config }: StreamInfo): Promise<void> {
     const { survivors, log, requests } = this.options;
     // Others wait for it when this caller is gone.
-    const scope = { deadlineMs: performance.now() + CHECK_TIMEOUT_MS, signal: NEVER_ABORTED };
+    const context = { deadlineMs: performance.now() + CHECK_TIMEOUT_MS, signal: NEVER_ABORTED };
     for (let mark = survivorsMark(config); mark !== undefined;) {
-      const sequences = await survivors.load(place, mark, scope);
-      if (sequences !== undefined) return this.removeOthers(place, mark, sequences, scope);
-      const latest = survivorsMark((await existing(requests, place, scope)).config);
+      const sequences = await survivors.load(place, mark, context);
+      if (sequences !== undefined) return this.removeOthers(place, mark, sequences, context);
+      const latest = survivorsMark((await existing(requests, place, context)).config);
       if (latest?.id === mark.id) {
         log?.warn(
           { bucket: place.bucket },
@@ -98,18 +98,18 @@ export class RestartCheck {
     place: Place,
     { upTo, timeMs: recordedMs }: SurvivorsMark,
     survivors: ReadonlySet<number>,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<void> {
     const { requests, messageBytesMax, log } = this.options;
     const prefix = subjectPrefix(place.bucket);
     /** By subject: the newest message that is back. */
     const back = new Map<string, number>();
-    await scanUpTo(requests, place, upTo, messageBytesMax, scope, ({ revision, timeMs, storedKey }) => {
+    await scanUpTo(requests, place, upTo, messageBytesMax, context, ({ revision, timeMs, storedKey }) => {
       if (!survivors.has(revision) && timeMs <= recordedMs) back.set(prefix + storedKey, revision);
     });
     try {
       for (const [filter, sequence] of back)
-        await purgeStream(requests, place.stream, { filter, seq: sequence + 1 }, scope);
+        await purgeStream(requests, place.stream, { filter, seq: sequence + 1 }, context);
     } catch (error) {
       throw toKvError(error, { bucket: place.bucket });
     }
@@ -122,11 +122,11 @@ export class RestartCheck {
 }
 
 /** Waits for the check no longer than the caller does. */
-async function before(scope: CallScope, check: Promise<void>, bucket: string): Promise<void> {
+async function before(context: CallContext, check: Promise<void>, bucket: string): Promise<void> {
   try {
-    await whileInScope(scope, check);
+    await withinContext(context, check);
   } catch (error) {
-    if (!(error instanceof Unanswered)) throw error;
+    if (!(error instanceof NoReplyError)) throw error;
     if (error.reason !== "deadline") throw toKvError(error, { bucket });
     throw new KvError(
       "unavailable",

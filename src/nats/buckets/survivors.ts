@@ -9,7 +9,7 @@
 import { randomUUID } from "node:crypto";
 import type { Limits } from "../../kv/limits.js";
 import { streamName, subjectPrefix } from "../../kv/names.js";
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import { JetStreamError, kindOf, toKvError } from "../client/errors.js";
 import {
   askJetStream,
@@ -95,7 +95,7 @@ export class Survivors {
     sequences: readonly number[],
     upTo: number,
     timeMs: number,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<SurvivorsMark> {
     const bytes = encodeSequences(sequences);
     const mark = { id: randomUUID(), upTo, timeMs, parts: Math.ceil(bytes.length / PART_BYTES) };
@@ -103,9 +103,9 @@ export class Survivors {
       for (let part = 0; part < mark.parts; part++) {
         const data = bytes.subarray(part * PART_BYTES, (part + 1) * PART_BYTES);
         // Idempotent: of a subject, the last one stays.
-        const write = (shorter: CallScope): Promise<void> =>
+        const write = (shorter: CallContext): Promise<void> =>
           this.write(subjectOf(place, mark, part), data, shorter);
-        await untilAnswered(scope, write, SLOW_ANSWER_GROWTH);
+        await untilAnswered(context, write, SLOW_ANSWER_GROWTH);
       }
     } catch (error) {
       throw toKvError(error, { bucket: place.bucket });
@@ -114,13 +114,13 @@ export class Survivors {
   }
 
   /** The sequences of a record; undefined where a part of it is missing. Throws `KvError`. */
-  async load(place: Place, mark: SurvivorsMark, scope: CallScope): Promise<Set<number> | undefined> {
+  async load(place: Place, mark: SurvivorsMark, context: CallContext): Promise<Set<number> | undefined> {
     const parts: Uint8Array[] = [];
     for (let part = 0; part < mark.parts; part++) {
       const stored = await this.reader.newest(
         { bucket: NAME, stream: STREAM },
         subjectOf(place, mark, part),
-        scope,
+        context,
       );
       if (stored === undefined) return undefined;
       parts.push(stored.data);
@@ -128,24 +128,24 @@ export class Survivors {
     return decodeSequences(Buffer.concat(parts));
   }
 
-  async drop({ bucket }: Place, { id }: SurvivorsMark, scope: CallScope): Promise<void> {
+  async drop({ bucket }: Place, { id }: SurvivorsMark, context: CallContext): Promise<void> {
     const filter = `${SUBJECT_PREFIX}${bucket}.${id}.>`;
-    await purgeStream(this.requests, STREAM, { filter }, scope);
+    await purgeStream(this.requests, STREAM, { filter }, context);
   }
 
-  private async write(subject: string, data: Uint8Array, scope: CallScope): Promise<void> {
+  private async write(subject: string, data: Uint8Array, context: CallContext): Promise<void> {
     try {
-      parseAnswer((await this.requests.one(subject, data, undefined, scope)).data);
+      parseAnswer((await this.requests.one(subject, data, undefined, context)).data);
     } catch (error) {
       if (!isNoResponders(error)) throw error;
       const config = streamConfigOf({ name: NAME }, this.limits, this.replicas, { owner: OWNER });
-      await askJetStream(this.requests, `STREAM.CREATE.${STREAM}`, config, scope).catch(
+      await askJetStream(this.requests, `STREAM.CREATE.${STREAM}`, config, context).catch(
         (refusal: unknown) => {
           // Another copy of the service was faster.
           if (!(refusal instanceof JetStreamError) || kindOf(refusal) !== "bucket_exists") throw refusal;
         },
       );
-      parseAnswer((await this.requests.one(subject, data, undefined, scope)).data);
+      parseAnswer((await this.requests.one(subject, data, undefined, context)).data);
     }
   }
 }

@@ -1,7 +1,7 @@
 /** Finds tombstones and removes them from the storage. */
-import { flowOf } from "../../kv/call-scope.js";
+import { flowOf } from "../../kv/call-context.js";
 import { subjectPrefix as subjectPrefixOf } from "../../kv/names.js";
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import { toKvError, unavailable } from "../client/errors.js";
 import { purgeStream, readJetStream } from "../client/jetstream-api.js";
 import type { MessageReader, Place } from "../client/message-reader.js";
@@ -40,17 +40,17 @@ export async function scanUpTo(
   place: Place,
   upTo: number,
   storedMessageBytesMax: number,
-  scope: CallScope,
+  context: CallContext,
   onMessage: (change: Change) => void,
 ): Promise<void> {
   const range = {
     ...{ subjectPrefix: subjectPrefixOf(place.bucket), start: { sequence: 1 }, upTo },
-    flow: flowOf(scope),
+    flow: flowOf(context),
   };
   const onChange = (change: Change): void => {
     if (change.revision <= upTo) onMessage(change);
   };
-  await scanStream({ requests, storedMessageBytesMax }, place, range, onChange, scope).catch(
+  await scanStream({ requests, storedMessageBytesMax }, place, range, onChange, context).catch(
     (error: unknown) => {
       throw toKvError(error, { bucket: place.bucket });
     },
@@ -67,13 +67,13 @@ async function scanMessages(
   subjectPrefix: string,
   from: number,
   messageBytesMax: number,
-  scope: CallScope,
+  context: CallContext,
   onMessage: (change: Change) => boolean,
   onPull: () => Promise<boolean>,
 ): Promise<void> {
   const api = new StreamApi(requests, place.bucket, place.stream, messageBytesMax);
   const options = {
-    ...{ start: { sequence: from }, bytesMax: PULL_BYTES, headersOnly: true, scope },
+    ...{ start: { sequence: from }, bytesMax: PULL_BYTES, headersOnly: true, context },
     silenceMs: SILENCE_MS,
   };
   const reader = await Reader.open(api, subjectPrefix, ">", options);
@@ -101,7 +101,7 @@ export async function scanTombstones(
   subjectPrefix: string,
   range: TombstoneRange,
   messageBytesMax: number,
-  scope: CallScope,
+  context: CallContext,
   onChunk: (tombstones: readonly Tombstone[], upTo: number) => Promise<boolean>,
 ): Promise<void> {
   let upTo = range.from - 1;
@@ -118,7 +118,7 @@ export async function scanTombstones(
     found = [];
     return onChunk(chunk, upTo);
   };
-  await scanMessages(requests, place, subjectPrefix, range.from, messageBytesMax, scope, onMessage, onPull);
+  await scanMessages(requests, place, subjectPrefix, range.from, messageBytesMax, context, onMessage, onPull);
 }
 
 /**
@@ -131,16 +131,16 @@ export async function removeTombstones(
   place: Place,
   hasHistory: boolean,
   tombstones: readonly Tombstone[],
-  scope: CallScope,
+  context: CallContext,
 ): Promise<number> {
   let removed = 0;
   const rest = [...tombstones];
   const work = async (): Promise<void> => {
     for (let next = rest.pop(); next !== undefined; next = rest.pop()) {
       // In a history of 1, what is stored is the newest.
-      if (hasHistory && !(await isNewest(reader, place, next, scope))) continue;
+      if (hasHistory && !(await isNewest(reader, place, next, context))) continue;
       const range = { filter: next.subject, seq: next.sequence + 1 };
-      if ((await purgeStream(requests, place.stream, range, scope)) > 0) removed++;
+      if ((await purgeStream(requests, place.stream, range, context)) > 0) removed++;
     }
   };
   try {
@@ -155,9 +155,9 @@ async function isNewest(
   reader: MessageReader,
   place: Place,
   tombstone: Tombstone,
-  scope: CallScope,
+  context: CallContext,
 ): Promise<boolean> {
-  const newest = await reader.newest(place, tombstone.subject, scope);
+  const newest = await reader.newest(place, tombstone.subject, context);
   return newest?.sequence === BigInt(tombstone.sequence) && operationOf(newest.headers) !== "put";
 }
 
@@ -176,10 +176,14 @@ interface ConsumerPage {
  * Up to which sequence every consumer of the stream has been delivered what it is to get: of live watches, ours and other programs'. Readers
  * of lists do not need tombstones, and those of watches look at the mark when they are done.
  */
-export async function deliveredTo(requests: Requests, { stream }: Place, scope: CallScope): Promise<number> {
+export async function deliveredTo(
+  requests: Requests,
+  { stream }: Place,
+  context: CallContext,
+): Promise<number> {
   let least = Infinity;
   for (let offset = 0; ;) {
-    const page = await readJetStream<ConsumerPage>(requests, `CONSUMER.LIST.${stream}`, { offset }, scope, {
+    const page = await readJetStream<ConsumerPage>(requests, `CONSUMER.LIST.${stream}`, { offset }, context, {
       bytesMax: PAGE_BYTES_MAX,
     });
     const consumers = page.consumers ?? [];

@@ -1,7 +1,7 @@
 /** The only mapping from JetStream's error codes to error kinds, and the messages for them. */
 import { KvError, type KvErrorDetails, type KvErrorKind } from "../../kv/errors.js";
 import { quote } from "../../kv/names.js";
-import { Unanswered } from "./requests.js";
+import { NoReplyError } from "./requests.js";
 
 /** An error response of JetStream. Never leaves `nats/`. */
 export class JetStreamError extends Error {
@@ -75,7 +75,7 @@ export function kindOf(error: JetStreamError): KvErrorKind {
 /** Converts any failure to a `KvError`, whose message does not mention JetStream. The original error is its cause. */
 export function toKvError(error: unknown, facts: KvErrorDetails): KvError {
   if (error instanceof KvError) return error;
-  if (error instanceof Unanswered) {
+  if (error instanceof NoReplyError) {
     switch (error.reason) {
       case "deadline":
         return new KvError("deadline_exceeded", "The deadline expired before the storage responded.", facts);

@@ -1,11 +1,11 @@
 /** JetStream's JSON API: a request and a JSON response. Error responses are thrown as {@link JetStreamError}. */
 import { setTimeout as delay } from "node:timers/promises";
-import { flowOf } from "../../kv/call-scope.js";
+import { flowOf } from "../../kv/call-context.js";
 import { KvError } from "../../kv/errors.js";
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import { JetStreamCode, JetStreamError } from "./errors.js";
 import type { ExpectedReply } from "./link.js";
-import { type Requests, Unanswered } from "./requests.js";
+import { type Requests, NoReplyError } from "./requests.js";
 
 /** The fields of a stream's configuration that are used here. Updates must preserve all others. */
 export interface StreamConfig {
@@ -73,18 +73,18 @@ const PREFIX = "$JS.API.";
 
 /**
  * Sends a request and returns the response, whose type is `Answer`. `expected`: default: at most
- * `SMALL_ANSWER_BYTES`. Throws {@link JetStreamError} or `Unanswered`.
+ * `SMALL_ANSWER_BYTES`. Throws {@link JetStreamError} or `NoReplyError`.
  */
 export async function askJetStream<Answer>(
   requests: Requests,
   operation: string,
   body: object | undefined,
-  scope: CallScope,
+  context: CallContext,
   expected?: ExpectedReply,
 ): Promise<Answer> {
   const payload = Buffer.from(body === undefined ? "" : JSON.stringify(body));
   const subject = PREFIX + operation;
-  const reply = await requests.one(subject, payload, undefined, scope, scope.deadlineMs, expected);
+  const reply = await requests.one(subject, payload, undefined, context, context.deadlineMs, expected);
   return parseAnswer(reply.data) as Answer;
 }
 
@@ -126,28 +126,28 @@ export function readJetStream<Answer>(
   requests: Requests,
   operation: string,
   body: object | undefined,
-  scope: CallScope,
+  context: CallContext,
   expected?: ExpectedReply,
 ): Promise<Answer> {
-  return untilAnswered(scope, (shorter) =>
+  return untilAnswered(context, (shorter) =>
     askJetStream<Answer>(requests, operation, body, shorter, expected),
   );
 }
 
 /**
  * Removes messages of a stream, and returns how many. Idempotent, as `seq` spares what is written later: repeated until there is a response;
- * what an attempt without one removed is not counted. Throws {@link JetStreamError} or `Unanswered`.
+ * what an attempt without one removed is not counted. Throws {@link JetStreamError} or `NoReplyError`.
  */
 export async function purgeStream(
   requests: Requests,
   stream: string,
   /** Only messages of subjects that match `filter`, and below `seq`. */
   range: { readonly filter?: string; readonly seq?: number },
-  scope: CallScope,
+  context: CallContext,
 ): Promise<number> {
-  const ask = (shorter: CallScope): Promise<{ readonly purged?: number }> =>
+  const ask = (shorter: CallContext): Promise<{ readonly purged?: number }> =>
     askJetStream(requests, `STREAM.PURGE.${stream}`, range, shorter);
-  return (await untilAnswered(scope, ask, SLOW_ANSWER_GROWTH)).purged ?? 0;
+  return (await untilAnswered(context, ask, SLOW_ANSWER_GROWTH)).purged ?? 0;
 }
 
 /**
@@ -155,20 +155,20 @@ export async function purgeStream(
  * last attempt the next one waits: more than 1 where the server may need long.
  */
 export async function untilAnswered<Answer>(
-  scope: CallScope,
-  ask: (shorter: CallScope) => Promise<Answer>,
+  context: CallContext,
+  ask: (shorter: CallContext) => Promise<Answer>,
   growth = 1,
 ): Promise<Answer> {
   for (let timeMs = LEADER_ANSWER_TIMEOUT_MS; ;) {
     try {
-      return await ask(within(scope, timeMs));
+      return await ask(within(context, timeMs));
     } catch (error) {
-      const isSilent = error instanceof Unanswered && error.reason === "deadline";
+      const isSilent = error instanceof NoReplyError && error.reason === "deadline";
       const isLeaderless =
         error instanceof JetStreamError && error.code === JetStreamCode.clusterNotAvailable;
       if (isLeaderless) await delay(LEADERLESS_PAUSE_MS);
       else timeMs *= growth;
-      if (!(isSilent || isLeaderless) || performance.now() >= scope.deadlineMs) throw error;
+      if (!(isSilent || isLeaderless) || performance.now() >= context.deadlineMs) throw error;
     }
   }
 }
@@ -179,21 +179,21 @@ export const LEADER_ANSWER_TIMEOUT_MS = 1_000;
 export const SLOW_ANSWER_GROWTH = 2;
 const LEADERLESS_PAUSE_MS = 100;
 
-/** The scope, with a deadline at most `timeMs` milliseconds from now. */
-export function within(scope: CallScope, timeMs: number): CallScope {
+/** The context, with a deadline at most `timeMs` milliseconds from now. */
+export function within(context: CallContext, timeMs: number): CallContext {
   return {
-    deadlineMs: Math.min(scope.deadlineMs, performance.now() + timeMs),
+    deadlineMs: Math.min(context.deadlineMs, performance.now() + timeMs),
     // A getter, because creating the signal may be expensive.
     get signal() {
-      return scope.signal;
+      return context.signal;
     },
     get isCanceled() {
-      return scope.isCanceled;
+      return context.isCanceled;
     },
-    flow: flowOf(scope),
+    flow: flowOf(context),
   };
 }
 
-export function streamInfo(requests: Requests, stream: string, scope: CallScope): Promise<StreamInfo> {
-  return readJetStream<StreamInfo>(requests, `STREAM.INFO.${stream}`, undefined, scope);
+export function streamInfo(requests: Requests, stream: string, context: CallContext): Promise<StreamInfo> {
+  return readJetStream<StreamInfo>(requests, `STREAM.INFO.${stream}`, undefined, context);
 }

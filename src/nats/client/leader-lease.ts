@@ -7,7 +7,7 @@
  * recently heard from enough followers to form a majority. The stream's info says when it last heard from each.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import { toKvError, unavailable } from "./errors.js";
 import { LEADER_ANSWER_TIMEOUT_MS, type StreamInfo, streamInfo } from "./jetstream-api.js";
 import type { Place } from "./message-reader.js";
@@ -26,19 +26,19 @@ export class LeaderLease {
   constructor(private readonly requests: Requests) {}
 
   /** When the leader's lease expires; renews an expired one. Throws `KvError`: `unavailable` if the leader may have been replaced. */
-  async expiresAtMs(place: Place, scope: CallScope): Promise<number> {
+  async expiresAtMs(place: Place, context: CallContext): Promise<number> {
     const knownMs = this.expiresAtMsByStream.get(place.stream) ?? 0;
     if (performance.now() < knownMs) return knownMs;
-    await this.info(place, scope);
+    await this.info(place, context);
     return this.expiresAtMsByStream.get(place.stream) ?? 0;
   }
 
   /** The stream's info from a leader with a valid lease. Throws like {@link expiresAtMs}. */
-  async info(place: Place, scope: CallScope): Promise<StreamInfo> {
+  async info(place: Place, context: CallContext): Promise<StreamInfo> {
     const giveUpMs = performance.now() + LEADER_ANSWER_TIMEOUT_MS;
     for (;;) {
       const sentMs = performance.now();
-      const info = await streamInfo(this.requests, place.stream, scope).catch((error: unknown) => {
+      const info = await streamInfo(this.requests, place.stream, context).catch((error: unknown) => {
         throw toKvError(error, { bucket: place.bucket });
       });
       const expiresAtMs = sentMs + LEASE_MS - majorityAgeMs(info);
@@ -47,7 +47,7 @@ export class LeaderLease {
         this.expiresAtMsByStream.set(place.stream, expiresAtMs);
         return info;
       }
-      if (performance.now() >= Math.min(giveUpMs, scope.deadlineMs))
+      if (performance.now() >= Math.min(giveUpMs, context.deadlineMs))
         throw unavailable({ bucket: place.bucket });
       await delay(RETRY_WAIT_MS);
     }

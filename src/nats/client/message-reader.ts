@@ -12,11 +12,11 @@ import {
 import { LeaderLease } from "./leader-lease.js";
 import type { ExpectedReply } from "./link.js";
 import { HeaderBlock, type HeaderLookup } from "./messages.js";
-import { type Reply, type Requests, Unanswered } from "./requests.js";
+import { type Reply, type Requests, NoReplyError } from "./requests.js";
 import { parseTimestamp } from "./timestamps.js";
 import type { KvErrorDetails } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
-import type { CallScope, Consistency } from "../../kv/store.js";
+import type { CallContext, Consistency } from "../../kv/store.js";
 
 /** A stored message. */
 export interface StoredMessage {
@@ -52,39 +52,44 @@ export class MessageReader {
   }
 
   /** The stream's info, which includes every write acknowledged before. Throws `bucket_not_found`. */
-  stream(place: Place, scope: CallScope): Promise<StreamInfo> {
-    return this.isClustered ? this.leaderLease.info(place, scope) : existing(this.requests, place, scope);
+  stream(place: Place, context: CallContext): Promise<StreamInfo> {
+    return this.isClustered ? this.leaderLease.info(place, context) : existing(this.requests, place, context);
   }
 
   /** The newest message of a subject; undefined if there is none. */
   newest(
     place: Place,
     subject: string,
-    scope: CallScope,
+    context: CallContext,
     consistency: Consistency = "strong",
   ): Promise<StoredMessage | undefined> {
-    if (this.needsLeader(consistency)) return this.fromLeader(place, { last_by_subj: subject }, scope);
+    if (this.needsLeader(consistency)) return this.fromLeader(place, { last_by_subj: subject }, context);
     const request = `$JS.API.DIRECT.GET.${place.stream}.${subject}`;
-    return this.direct(place, request, "", { last_by_subj: subject }, scope);
+    return this.direct(place, request, "", { last_by_subj: subject }, context);
   }
 
   /** The message at a sequence; undefined if it is not stored. */
   at(
     place: Place,
     sequence: bigint,
-    scope: CallScope,
+    context: CallContext,
     consistency: Consistency = "strong",
   ): Promise<StoredMessage | undefined> {
     // Not exact as a JSON number, and never stored.
     if (sequence > BigInt(Number.MAX_SAFE_INTEGER)) return Promise.resolve(undefined);
     const body = { seq: Number(sequence) };
-    if (this.needsLeader(consistency)) return this.fromLeader(place, body, scope);
-    return this.direct(place, `$JS.API.DIRECT.GET.${place.stream}`, JSON.stringify(body), body, scope);
+    if (this.needsLeader(consistency)) return this.fromLeader(place, body, context);
+    return this.direct(place, `$JS.API.DIRECT.GET.${place.stream}`, JSON.stringify(body), body, context);
   }
 
   /** The first message of a subject at or after a sequence, read from the leader. */
-  next(place: Place, subject: string, from: bigint, scope: CallScope): Promise<StoredMessage | undefined> {
-    return this.fromLeader(place, { seq: Number(from), next_by_subj: subject }, scope);
+  next(
+    place: Place,
+    subject: string,
+    from: bigint,
+    context: CallContext,
+  ): Promise<StoredMessage | undefined> {
+    return this.fromLeader(place, { seq: Number(from), next_by_subj: subject }, context);
   }
 
   private needsLeader(consistency: Consistency): boolean {
@@ -96,12 +101,12 @@ export class MessageReader {
     request: string,
     body: string,
     leaderBody: object,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<StoredMessage | undefined> {
     let reply: Reply | undefined;
     let failure: unknown;
     try {
-      reply = await this.fromAnyReplica(place, request, body === "" ? NO_BYTES : Buffer.from(body), scope);
+      reply = await this.fromAnyReplica(place, request, body === "" ? NO_BYTES : Buffer.from(body), context);
       this.sizes.note(place.stream, reply.data.length);
     } catch (error) {
       failure = error;
@@ -109,8 +114,8 @@ export class MessageReader {
     if (reply === undefined) {
       if (!isNoResponders(failure)) throw toKvError(failure, { bucket: place.bucket });
       // The stream does not exist, another program created it without direct gets, or JetStream is starting.
-      if (await this.allowsDirect(place, scope)) throw unavailable({ bucket: place.bucket }, failure);
-      return this.fromLeader(place, leaderBody, scope);
+      if (await this.allowsDirect(place, context)) throw unavailable({ bucket: place.bucket }, failure);
+      return this.fromLeader(place, leaderBody, context);
     }
     if (reply.status === 0) return messageOf(reply.headers, reply.data);
     if (reply.status === NOT_FOUND_STATUS) return undefined;
@@ -124,12 +129,12 @@ export class MessageReader {
     place: Place,
     request: string,
     payload: Uint8Array,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<Reply> {
     const expected = this.expectedReply(place, 1);
-    const ask = (within: CallScope): Promise<Reply> =>
+    const ask = (within: CallContext): Promise<Reply> =>
       this.requestsFor(expected).one(request, payload, undefined, within, within.deadlineMs, expected);
-    return this.isClustered ? untilAnswered(scope, ask) : ask(scope);
+    return this.isClustered ? untilAnswered(context, ask) : ask(context);
   }
 
   private requestsFor({ bytesMax, bulkBytes }: ExpectedReply): Requests {
@@ -148,23 +153,31 @@ export class MessageReader {
     return { bytesMax, bulkBytes: bulkBytes === undefined ? undefined : bulkBytes * factor };
   }
 
-  private async fromLeader(place: Place, body: object, scope: CallScope): Promise<StoredMessage | undefined> {
-    if (!this.isClustered) return this.getMessage(place, body, scope);
+  private async fromLeader(
+    place: Place,
+    body: object,
+    context: CallContext,
+  ): Promise<StoredMessage | undefined> {
+    if (!this.isClustered) return this.getMessage(place, body, context);
     for (;;) {
-      const expiresAtMs = await this.leaderLease.expiresAtMs(place, scope);
-      const message = await this.getMessage(place, body, scope);
+      const expiresAtMs = await this.leaderLease.expiresAtMs(place, context);
+      const message = await this.getMessage(place, body, context);
       if (performance.now() < expiresAtMs) return message;
     }
   }
 
-  private async getMessage(place: Place, body: object, scope: CallScope): Promise<StoredMessage | undefined> {
+  private async getMessage(
+    place: Place,
+    body: object,
+    context: CallContext,
+  ): Promise<StoredMessage | undefined> {
     try {
       const expected = this.expectedReply(place, BASE64_FACTOR);
       const { message } = await readJetStream<{ readonly message: LeaderMessage }>(
         this.requestsFor(expected),
         `STREAM.MSG.GET.${place.stream}`,
         body,
-        scope,
+        context,
         expected,
       );
       const data = message.data === undefined ? NO_BYTES : Buffer.from(message.data, "base64");
@@ -186,8 +199,8 @@ export class MessageReader {
     }
   }
 
-  private async allowsDirect(place: Place, scope: CallScope): Promise<boolean> {
-    return (await existing(this.requests, place, scope)).config.allow_direct === true;
+  private async allowsDirect(place: Place, context: CallContext): Promise<boolean> {
+    return (await existing(this.requests, place, context)).config.allow_direct === true;
   }
 }
 
@@ -195,10 +208,10 @@ export class MessageReader {
 export async function existing(
   requests: Requests,
   place: Place,
-  scope: CallScope,
+  context: CallContext,
 ): ReturnType<typeof streamInfo> {
   try {
-    return await streamInfo(requests, place.stream, scope);
+    return await streamInfo(requests, place.stream, context);
   } catch (error) {
     throw toKvError(error, { bucket: place.bucket });
   }
@@ -208,11 +221,11 @@ export async function existing(
 export async function whyNoResponders(
   requests: Requests,
   place: Place,
-  scope: CallScope,
+  context: CallContext,
   facts: KvErrorDetails,
 ): Promise<Error> {
   try {
-    await streamInfo(requests, place.stream, within(scope, LEADER_ANSWER_TIMEOUT_MS));
+    await streamInfo(requests, place.stream, within(context, LEADER_ANSWER_TIMEOUT_MS));
     return unavailable(facts);
   } catch (error) {
     const known = toKvError(error, facts);
@@ -221,7 +234,7 @@ export async function whyNoResponders(
 }
 
 export function isNoResponders(error: unknown): boolean {
-  return error instanceof Unanswered && error.reason === "no_responders";
+  return error instanceof NoReplyError && error.reason === "no_responders";
 }
 
 /** The message in a direct get's reply. The server adds its subject, sequence and time as headers (ADR-31). */

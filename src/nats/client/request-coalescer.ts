@@ -2,11 +2,11 @@
  * Shares one read among concurrent callers. Every caller gets a result that was requested after its call began: callers that arrive while
  * a read is in flight share the next one.
  */
-import type { CallScope } from "../../kv/store.js";
-import { whileInScope } from "./shared-work.js";
-import { Unanswered } from "./unanswered.js";
+import type { CallContext } from "../../kv/store.js";
+import { withinContext } from "./shared-work.js";
+import { NoReplyError } from "./no-reply.js";
 
-type Read<Answer> = (scope: CallScope) => Promise<Answer>;
+type Read<Answer> = (context: CallContext) => Promise<Answer>;
 
 interface Round<Answer> {
   readonly answer: Promise<Answer>;
@@ -19,13 +19,13 @@ export class RequestCoalescer<Answer> {
   private readonly running = new Map<string, Round<Answer>>();
   private readonly next = new Map<string, Round<Answer>>();
 
-  /** `timeoutMs`: the timeout of a read. Each caller also has the deadline of its own scope. */
+  /** `timeoutMs`: the timeout of a read. Each caller also has the deadline of its own context. */
   constructor(private readonly timeoutMs: number) {}
 
-  /** The result of the read that `key` identifies. Rejects with `Unanswered` if the caller's scope ends first. */
-  get(key: string, scope: CallScope, read: Read<Answer>): Promise<Answer> {
+  /** The result of the read that `key` identifies. Rejects with `NoReplyError` if the caller's context ends first. */
+  get(key: string, context: CallContext, read: Read<Answer>): Promise<Answer> {
     const running = this.running.get(key);
-    if (running === undefined) return join(this.begin(key, read, new AbortController()), scope);
+    if (running === undefined) return join(this.begin(key, read, new AbortController()), context);
     let next = this.next.get(key);
     if (next === undefined) {
       const abort = new AbortController();
@@ -36,7 +36,7 @@ export class RequestCoalescer<Answer> {
       next = { answer: running.answer.then(begin, begin), abort, callers: 0 };
       this.next.set(key, next);
     }
-    return join(next, scope);
+    return join(next, context);
   }
 
   private begin(
@@ -45,9 +45,9 @@ export class RequestCoalescer<Answer> {
     abort: AbortController,
     queued?: Round<Answer>,
   ): Round<Answer> {
-    const scope = { deadlineMs: performance.now() + this.timeoutMs, signal: abort.signal };
+    const context = { deadlineMs: performance.now() + this.timeoutMs, signal: abort.signal };
     const isWanted = queued === undefined || queued.callers > 0;
-    const answer = isWanted ? read(scope) : Promise.reject<Answer>(new Unanswered("canceled", false));
+    const answer = isWanted ? read(context) : Promise.reject<Answer>(new NoReplyError("canceled", false));
     const round = { answer, abort, callers: 0 };
     this.running.set(key, round);
     const done = (): void => {
@@ -58,10 +58,10 @@ export class RequestCoalescer<Answer> {
   }
 }
 
-/** Waits for the round's result until the scope ends. */
-function join<Answer>(round: Round<Answer>, scope: CallScope): Promise<Answer> {
+/** Waits for the round's result until the context ends. */
+function join<Answer>(round: Round<Answer>, context: CallContext): Promise<Answer> {
   round.callers++;
-  return whileInScope(scope, round.answer).finally(() => {
+  return withinContext(context, round.answer).finally(() => {
     if (--round.callers === 0) round.abort.abort();
   });
 }

@@ -8,16 +8,16 @@
  * A request reserves the size of its largest reply in the connection's byte budget before it is sent, until the reply has arrived.
  */
 import { createInbox, type Msg, type Subscription } from "@nats-io/transport-node";
-import { flowOf, isCanceled } from "../../kv/call-scope.js";
-import type { CallScope } from "../../kv/store.js";
+import { flowOf, isCanceled } from "../../kv/call-context.js";
+import type { CallContext } from "../../kv/store.js";
 import { type ExpectedReply, type Link, SMALL_ANSWER_BYTES } from "./link.js";
 import { HeaderBlock, headersOf, type RawHeaders } from "./messages.js";
 import type { Reservation } from "./reservation.js";
-import { Unanswered } from "./unanswered.js";
+import { NoReplyError } from "./no-reply.js";
 import { UnansweredBytes } from "./unanswered-bytes.js";
 
 export { SMALL_ANSWER_BYTES } from "./link.js";
-export { Unanswered } from "./unanswered.js";
+export { NoReplyError } from "./no-reply.js";
 
 /** A reply. `status`: from its header block; 0 for an ordinary message. */
 export interface Reply {
@@ -27,7 +27,7 @@ export interface Reply {
 }
 
 interface Pending {
-  readonly scope: CallScope;
+  readonly context: CallContext;
   readonly sinceMs: number;
   readonly deadlineMs: number;
   readonly resolve: (reply: Reply) => void;
@@ -86,17 +86,17 @@ export class Requests {
 
   /**
    * Sends a request and resolves with its reply. A request with a reply that may exceed {@link SMALL_ANSWER_BYTES}, the default, waits for
-   * the byte budget. Rejects with {@link Unanswered}.
+   * the byte budget. Rejects with {@link NoReplyError}.
    */
   one(
     subject: string,
     payload: Uint8Array,
     headers: RawHeaders | undefined,
-    scope: CallScope,
-    deadlineMs = scope.deadlineMs,
+    context: CallContext,
+    deadlineMs = context.deadlineMs,
     expected = SMALL_REPLY,
   ): Promise<Reply> {
-    return this.send(subject, payload, headers, scope, deadlineMs, expected, undefined);
+    return this.send(subject, payload, headers, context, deadlineMs, expected, undefined);
   }
 
   /**
@@ -106,11 +106,11 @@ export class Requests {
   many(
     subject: string,
     payload: Uint8Array,
-    scope: CallScope,
+    context: CallContext,
     expected: ExpectedReply,
     onReply: (reply: Reply) => Reply | undefined,
   ): Promise<Reply> {
-    return this.send(subject, payload, undefined, scope, scope.deadlineMs, expected, onReply);
+    return this.send(subject, payload, undefined, context, context.deadlineMs, expected, onReply);
   }
 
   /** Calls the listener when the connection is lost. Returns a function that removes it. */
@@ -118,12 +118,12 @@ export class Requests {
     return this.link.onDisconnect(listener);
   }
 
-  /** Resolves when connected. Rejects with {@link Unanswered} if the scope ends first. */
-  async untilConnected(scope: CallScope): Promise<void> {
+  /** Resolves when connected. Rejects with {@link NoReplyError} if the context ends first. */
+  async untilConnected(context: CallContext): Promise<void> {
     while (!this.isConnected) {
-      if (this.isClosed || this.link.connection.isClosed()) throw new Unanswered("disconnected", false);
-      if (performance.now() >= scope.deadlineMs) throw new Unanswered("deadline", false);
-      if (scope.signal.aborted) throw new Unanswered("canceled", false);
+      if (this.isClosed || this.link.connection.isClosed()) throw new NoReplyError("disconnected", false);
+      if (performance.now() >= context.deadlineMs) throw new NoReplyError("deadline", false);
+      if (context.signal.aborted) throw new NoReplyError("canceled", false);
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, CHECK_INTERVAL_MS);
         this.connectedWaiters.push(() => {
@@ -146,18 +146,18 @@ export class Requests {
     subject: string,
     payload: Uint8Array,
     headers: RawHeaders | undefined,
-    scope: CallScope,
+    context: CallContext,
     deadlineMs: number,
     expected: ExpectedReply,
     onReply: Pending["onReply"],
   ): Promise<Reply> {
-    if (!this.isConnected) return Promise.reject(new Unanswered("disconnected", false));
+    if (!this.isConnected) return Promise.reject(new NoReplyError("disconnected", false));
     const sinceMs = performance.now();
-    if (sinceMs >= deadlineMs) return Promise.reject(new Unanswered("deadline", false));
+    if (sinceMs >= deadlineMs) return Promise.reject(new NoReplyError("deadline", false));
     return new Promise((resolve, reject) => {
       const token = this.nextToken++;
       const pending: Pending = {
-        ...{ scope, sinceMs, deadlineMs, resolve, reject, onReply },
+        ...{ context, sinceMs, deadlineMs, resolve, reject, onReply },
         reservation: this.link.reserveNow(expected),
       };
       this.pending.set(token, pending);
@@ -168,7 +168,7 @@ export class Requests {
       }
       this.link.reserve({
         ...expected,
-        flow: flowOf(scope),
+        flow: flowOf(context),
         isWanted: () => this.isWanted(token, pending),
         send: (reservation) => {
           pending.reservation = reservation;
@@ -180,9 +180,9 @@ export class Requests {
 
   private isWanted(token: number, pending: Pending): boolean {
     if (!this.pending.has(token)) return false;
-    if (!isCanceled(pending.scope)) return true;
+    if (!isCanceled(pending.context)) return true;
     this.pending.delete(token);
-    pending.reject(new Unanswered("canceled", false));
+    pending.reject(new NoReplyError("canceled", false));
     return false;
   }
 
@@ -205,9 +205,9 @@ export class Requests {
         continue;
       }
       const isLate = nowMs >= pending.deadlineMs;
-      if (isLate || isCanceled(pending.scope)) {
+      if (isLate || isCanceled(pending.context)) {
         this.settle(token, pending);
-        pending.reject(new Unanswered(isLate ? "deadline" : "canceled", false));
+        pending.reject(new NoReplyError(isLate ? "deadline" : "canceled", false));
         continue;
       }
       const reply = this.inboxPrefix + token.toString();
@@ -221,7 +221,7 @@ export class Requests {
         // The connection is closed or closing. Callers have already checked everything else that publish refuses.
         this.pending.delete(token);
         pending.reservation?.complete();
-        pending.reject(new Unanswered("disconnected", false));
+        pending.reject(new NoReplyError("disconnected", false));
       }
     }
   }
@@ -238,7 +238,7 @@ export class Requests {
     }
     if (reply.status === NO_RESPONDERS_STATUS && reply.data.length === 0) {
       this.settle(token, pending);
-      pending.reject(new Unanswered("no_responders", false));
+      pending.reject(new NoReplyError("no_responders", false));
       return;
     }
     if (pending.onReply === undefined) {
@@ -281,12 +281,12 @@ export class Requests {
     }
     const nowMs = performance.now();
     for (const [token, pending] of this.pending) {
-      const { scope, sinceMs, deadlineMs, reject } = pending;
-      const isAborted = nowMs - sinceMs >= SIGNAL_GRACE_MS && scope.signal.aborted;
+      const { context, sinceMs, deadlineMs, reject } = pending;
+      const isAborted = nowMs - sinceMs >= SIGNAL_GRACE_MS && context.signal.aborted;
       const reason = nowMs >= deadlineMs ? "deadline" : isAborted ? "canceled" : undefined;
       if (reason === undefined) continue;
       this.abandon(token, pending);
-      reject(new Unanswered(reason, pending.reservation !== undefined));
+      reject(new NoReplyError(reason, pending.reservation !== undefined));
     }
   }
 
@@ -305,7 +305,7 @@ export class Requests {
     this.unanswered.releaseAll();
     for (const [token, { reject, reservation }] of pending) {
       reservation?.complete();
-      reject(new Unanswered("disconnected", reservation !== undefined && !unsent.has(token)));
+      reject(new NoReplyError("disconnected", reservation !== undefined && !unsent.has(token)));
     }
   }
 }

@@ -1,10 +1,10 @@
 /** Which errors to retry, and changes of buckets with a known outcome. */
 import { setTimeout as delay } from "node:timers/promises";
 import { KvError, type KvErrorDetails } from "../../kv/errors.js";
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import { JetStreamCode, JetStreamError, kindOf, outcomeUnknown, toKvError } from "./errors.js";
 import { askJetStream, within } from "./jetstream-api.js";
-import { type Requests, Unanswered } from "./requests.js";
+import { type Requests, NoReplyError } from "./requests.js";
 
 export const RETRY_WAIT_MS = 50;
 /** Creating a stream on a cluster can take seconds. */
@@ -16,9 +16,9 @@ export function isUnderWay(error: unknown): boolean {
 }
 
 /** Whether a retry may succeed: the storage is unreachable or starting, and the caller still waits. */
-export function isRetryable(error: unknown, scope: CallScope): boolean {
-  if (performance.now() + RETRY_WAIT_MS >= scope.deadlineMs || scope.signal.aborted) return false;
-  if (error instanceof Unanswered || isUnderWay(error)) return true;
+export function isRetryable(error: unknown, context: CallContext): boolean {
+  if (performance.now() + RETRY_WAIT_MS >= context.deadlineMs || context.signal.aborted) return false;
+  if (error instanceof NoReplyError || isUnderWay(error)) return true;
   if (error instanceof JetStreamError) return kindOf(error) === "unavailable";
   return error instanceof KvError && error.kind === "unavailable";
 }
@@ -31,26 +31,26 @@ export interface BucketRequest<Answer> {
   settle(): Promise<Answer | undefined>;
 }
 
-/** Sends the change until its outcome is known. Throws `KvError`: `outcome_unknown` if the scope ends first. */
+/** Sends the change until its outcome is known. Throws `KvError`: `outcome_unknown` if the context ends first. */
 export async function changeBucket<Answer>(
   requests: Requests,
   request: BucketRequest<Answer>,
   about: KvErrorDetails,
-  scope: CallScope,
+  context: CallContext,
 ): Promise<Answer> {
   const { operation, body } = request;
   // Whether a request was sent and its outcome is unknown.
   for (let isUncertain = false; ;) {
     try {
       if (isUncertain) {
-        await requests.untilConnected(scope);
+        await requests.untilConnected(context);
         const answer = await request.settle();
         if (answer !== undefined) return answer;
       }
-      return await askJetStream<Answer>(requests, operation, body, within(scope, BUCKET_ANSWER_TIMEOUT_MS));
+      return await askJetStream<Answer>(requests, operation, body, within(context, BUCKET_ANSWER_TIMEOUT_MS));
     } catch (error) {
-      isUncertain ||= error instanceof Unanswered && error.sent;
-      if (isUncertain && isRetryable(error, scope)) {
+      isUncertain ||= error instanceof NoReplyError && error.sent;
+      if (isUncertain && isRetryable(error, context)) {
         await delay(RETRY_WAIT_MS);
         continue;
       }

@@ -1,25 +1,25 @@
 /** Waits for work that several callers share, such as one read for all of them, or that goes on without its caller. */
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import type { Requests } from "./requests.js";
-import { timeLeftMs, Unanswered } from "./unanswered.js";
+import { timeLeftMs, NoReplyError } from "./no-reply.js";
 
 /**
- * Settles as the work does. Rejects with `Unanswered` as soon as the scope ends or, with `requests`, the connection is lost; the work goes on.
+ * Settles as the work does. Rejects with `NoReplyError` as soon as the context ends or, with `requests`, the connection is lost; the work goes on.
  */
-export function whileInScope<Result>(
-  scope: CallScope,
+export function withinContext<Result>(
+  context: CallContext,
   work: Promise<Result>,
   requests?: Requests,
 ): Promise<Result> {
   return new Promise((resolve, reject) => {
-    const { signal } = scope;
-    const giveUp = (reason: Unanswered["reason"]) => (): void => {
+    const { signal } = context;
+    const giveUp = (reason: NoReplyError["reason"]) => (): void => {
       stop();
-      reject(new Unanswered(reason, true));
+      reject(new NoReplyError(reason, true));
     };
     const cancel = giveUp("canceled");
     const disconnect = giveUp("disconnected");
-    const timer = setTimeout(giveUp("deadline"), timeLeftMs(scope));
+    const timer = setTimeout(giveUp("deadline"), timeLeftMs(context));
     const stopListening = requests?.onDisconnect(disconnect);
     const stop = (): void => {
       clearTimeout(timer);

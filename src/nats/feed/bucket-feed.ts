@@ -6,7 +6,7 @@
  * this process could read it. Callbacks are synchronous and must be fast: the next message waits for them.
  */
 import type { KvError } from "../../kv/errors.js";
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import type { Change } from "../read/delivery.js";
 import type { StreamState } from "../read/stream-api.js";
 import type { ReplayVisitor } from "./recent-changes.js";
@@ -83,7 +83,7 @@ export interface Following {
    * by another program, or lost on the way), the feed reads the stream up to there. Throws `KvError`: `deadline_exceeded`, `canceled`,
    * `bucket_not_found` where the feed ended.
    */
-  appliedThrough(sequence: number, scope: CallScope): Promise<void>;
+  appliedThrough(sequence: number, context: CallContext): Promise<void>;
   /** Whether memory has everything that followed this sequence. */
   remembers(sequence: number): boolean;
   /** Visits what memory has after the sequence, in order; without a gap only where it `remembers` it. Whether the visitor took all. */

@@ -1,6 +1,6 @@
 /** How far a feed is: what was shown to its followers, and what it remembers of that. */
 import type { KvError } from "../../kv/errors.js";
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import type { Change } from "../read/delivery.js";
 import type { StreamState } from "../read/stream-api.js";
 import type { FeedEnd, FeedFollower, LostRevisions } from "./bucket-feed.js";
@@ -97,8 +97,8 @@ export class FeedPosition {
   }
 
   /** Resolves when the sequence was shown. */
-  waitFor(sequence: number, scope: CallScope): Promise<void> {
-    return this.waiters.wait(sequence, scope);
+  waitFor(sequence: number, context: CallContext): Promise<void> {
+    return this.waiters.wait(sequence, context);
   }
 
   /** Nothing follows. */

@@ -1,5 +1,5 @@
 /** Where a feed's changes come from: what the stream republishes or, where it can't, a consumer. */
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import type { StreamConfig, StreamInfo } from "../client/jetstream-api.js";
 import type { Link } from "../client/link.js";
 import type { Place } from "../client/message-reader.js";
@@ -15,7 +15,7 @@ import { RepublishSource } from "./republish-source.js";
 export type ConfigureStream = (
   place: Place,
   edit: (current: StreamInfo) => StreamConfig,
-  scope: CallScope,
+  context: CallContext,
 ) => Promise<StreamInfo>;
 
 export interface FeedSourceOptions {
@@ -139,12 +139,12 @@ export class FeedSource {
     }
     if (configure === undefined) return undefined;
     const republish = republishConfig(api.stream, subjectPrefix);
-    const scope = { deadlineMs: performance.now() + CONFIGURE_TIMEOUT_MS, signal: NEVER_ABORTED };
+    const context = { deadlineMs: performance.now() + CONFIGURE_TIMEOUT_MS, signal: NEVER_ABORTED };
     try {
       const { config } = await configure(
         { bucket: api.bucket, stream: api.stream },
         (current) => ({ republish, ...current.config }),
-        scope,
+        context,
       );
       return republishSubject(config.republish, subjectPrefix);
     } catch (error) {

@@ -1,5 +1,5 @@
 /** The followers of one feed. */
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import type { Change } from "../read/delivery.js";
 import type { StreamState } from "../read/stream-api.js";
 import type { FeedEnd, FeedFollower, FeedStats, Following, LostRevisions } from "./bucket-feed.js";
@@ -10,7 +10,7 @@ export interface FollowedFeed {
   readonly position: number;
   readonly origin: StreamState;
   readonly recent: RecentChanges;
-  waitFor(sequence: number, scope: CallScope): Promise<void>;
+  waitFor(sequence: number, context: CallContext): Promise<void>;
   check(): Promise<void>;
   recall(sequence: number): Promise<void>;
   stats(): FeedStats;
@@ -34,8 +34,8 @@ class Member implements Following {
     return this.feed.origin;
   }
 
-  appliedThrough(sequence: number, scope: CallScope): Promise<void> {
-    return this.feed.position >= sequence ? Promise.resolve() : this.feed.waitFor(sequence, scope);
+  appliedThrough(sequence: number, context: CallContext): Promise<void> {
+    return this.feed.position >= sequence ? Promise.resolve() : this.feed.waitFor(sequence, context);
   }
 
   remembers(sequence: number): boolean {

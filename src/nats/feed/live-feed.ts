@@ -3,7 +3,7 @@
  * that came back, a check that shows more than what arrived) is read from the stream; meanwhile what arrives waits.
  */
 import { KvError } from "../../kv/errors.js";
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import { unavailable } from "../client/errors.js";
 import type { Change } from "../read/delivery.js";
 import type { StreamState } from "../read/stream-api.js";
@@ -122,9 +122,9 @@ export class LiveFeed {
   }
 
   /** Resolves when the feed has come to the sequence. Throws `KvError`. */
-  waitFor(sequence: number, scope: CallScope): Promise<void> {
+  waitFor(sequence: number, context: CallContext): Promise<void> {
     if (this.end !== undefined) return Promise.reject(errorOfEnd(this.end, this.options.api.bucket));
-    return this.at.waitFor(sequence, scope);
+    return this.at.waitFor(sequence, context);
   }
 
   /** The connection that republished messages come over is gone. What comes when it is back may be of a storage that lost writes. */

@@ -1,13 +1,13 @@
 /** Callers that wait until a feed has come to a sequence. One timer checks the deadlines of all. */
-import { isCanceled } from "../../kv/call-scope.js";
+import { isCanceled } from "../../kv/call-context.js";
 import { KvError } from "../../kv/errors.js";
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import { toKvError } from "../client/errors.js";
-import { Unanswered } from "../client/requests.js";
+import { NoReplyError } from "../client/requests.js";
 
 interface Waiter {
   readonly sequence: number;
-  readonly scope: CallScope;
+  readonly context: CallContext;
   readonly resolve: () => void;
   readonly reject: (error: KvError) => void;
 }
@@ -26,11 +26,11 @@ export class SequenceWaiters {
     private readonly onOverdue: () => void,
   ) {}
 
-  /** Resolves when `passed` is called with the sequence or a later one. Rejects with `KvError` when the scope ends first. */
-  wait(sequence: number, scope: CallScope): Promise<void> {
+  /** Resolves when `passed` is called with the sequence or a later one. Rejects with `KvError` when the context ends first. */
+  wait(sequence: number, context: CallContext): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.waiters.size === 0) this.sinceMs = performance.now();
-      this.waiters.add({ sequence, scope, resolve, reject });
+      this.waiters.add({ sequence, context, resolve, reject });
       this.timer ??= setInterval(() => this.check(), CHECK_INTERVAL_MS);
     });
   }
@@ -54,10 +54,10 @@ export class SequenceWaiters {
   private check(): void {
     const nowMs = performance.now();
     for (const waiter of this.waiters) {
-      const isLate = nowMs >= waiter.scope.deadlineMs;
-      if (!isLate && !isCanceled(waiter.scope)) continue;
+      const isLate = nowMs >= waiter.context.deadlineMs;
+      if (!isLate && !isCanceled(waiter.context)) continue;
       this.waiters.delete(waiter);
-      const reason = new Unanswered(isLate ? "deadline" : "canceled", false);
+      const reason = new NoReplyError(isLate ? "deadline" : "canceled", false);
       waiter.reject(toKvError(reason, { bucket: this.bucket }));
     }
     if (this.waiters.size === 0) this.stopTimer();

@@ -5,7 +5,7 @@
  * shown. So the number of subjects that the stream reports proves that nothing went without a message, such as by a purge of the stream.
  */
 import { escapeKey, unescapeKey } from "../../kv/names.js";
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import type { FeedEnd, FeedFollower, Following, LostRevisions } from "../feed/bucket-feed.js";
 import type { Change } from "../read/delivery.js";
 import type { StreamState } from "../read/stream-api.js";
@@ -94,8 +94,8 @@ export class BucketIndex implements FeedFollower {
   }
 
   /** Resolves when the index has every message up to this one; undefined: it has. Throws `KvError`. */
-  appliedThrough(sequence: number, scope: CallScope): Promise<void> | undefined {
-    return this.revision >= sequence ? undefined : this.following?.appliedThrough(sequence, scope);
+  appliedThrough(sequence: number, context: CallContext): Promise<void> | undefined {
+    return this.revision >= sequence ? undefined : this.following?.appliedThrough(sequence, context);
   }
 
   /** The connection to the storage is gone. */

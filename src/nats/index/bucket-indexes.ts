@@ -4,12 +4,12 @@ import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promi
 import { KvError } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import { subjectPrefix } from "../../kv/names.js";
-import type { CallScope, Consistency } from "../../kv/store.js";
+import type { CallContext, Consistency } from "../../kv/store.js";
 import { bucketNotFound, toKvError, unavailable } from "../client/errors.js";
 import { serverTimeMs, type StreamInfo } from "../client/jetstream-api.js";
 import { existing, type MessageReader, type Place } from "../client/message-reader.js";
 import { RequestCoalescer } from "../client/request-coalescer.js";
-import { whileInScope } from "../client/shared-work.js";
+import { withinContext } from "../client/shared-work.js";
 import type { Log } from "../client/log.js";
 import type { BucketFeeds, Following } from "../feed/bucket-feed.js";
 import { compactedTo } from "../streams/stream-config.js";
@@ -85,16 +85,16 @@ export class BucketIndexes {
    */
   async current(
     place: Place,
-    scope: CallScope,
+    context: CallContext,
     consistency: Consistency = "strong",
     known?: StreamInfo,
   ): Promise<BucketIndex> {
     try {
       for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
         const { index, loading } = this.open(place);
-        await this.within(scope, loading);
-        await this.within(scope, consistency === "strong" ? index.confirmed() : undefined);
-        if (consistency === "strong") await this.catchUp(place, index, scope, known);
+        await this.within(context, loading);
+        await this.within(context, consistency === "strong" ? index.confirmed() : undefined);
+        if (consistency === "strong") await this.catchUp(place, index, context, known);
         while (!index.isOver && !index.sweep()) await nextTurn();
         if (!index.isOver) return index;
       }
@@ -134,27 +134,27 @@ export class BucketIndexes {
   private async catchUp(
     place: Place,
     index: BucketIndex,
-    scope: CallScope,
+    context: CallContext,
     known: StreamInfo | undefined,
   ): Promise<void> {
     const { written, reader } = this.options;
     let newest = written?.newest(place.bucket);
     if (newest === undefined || known !== undefined) {
       const info =
-        known ?? (await this.infos.get(place.stream, scope, (shared) => reader.stream(place, shared)));
+        known ?? (await this.infos.get(place.stream, context, (shared) => reader.stream(place, shared)));
       index.compare(checkedOf(info));
       newest = Math.max(newest ?? 0, info.state.last_seq);
     }
-    const applied = index.isOver ? undefined : index.appliedThrough(newest, scope);
+    const applied = index.isOver ? undefined : index.appliedThrough(newest, context);
     if (applied === undefined) return;
     this.waits++;
-    await whileInScope(scope, applied, this.options.requests).catch((error: unknown) => {
+    await withinContext(context, applied, this.options.requests).catch((error: unknown) => {
       if (!index.isOver) throw error;
     });
   }
 
-  private async within(scope: CallScope, promise: Promise<void> | undefined): Promise<void> {
-    if (promise !== undefined) await whileInScope(scope, promise, this.options.requests);
+  private async within(context: CallContext, promise: Promise<void> | undefined): Promise<void> {
+    if (promise !== undefined) await withinContext(context, promise, this.options.requests);
   }
 
   private open(place: Place): Entry {
@@ -190,14 +190,14 @@ export class BucketIndexes {
 
   private async load(place: Place, index: BucketIndex): Promise<void> {
     const { requests } = this.options;
-    const scope = { deadlineMs: performance.now() + LOAD_TIMEOUT_MS, signal: NEVER_ABORTED };
+    const context = { deadlineMs: performance.now() + LOAD_TIMEOUT_MS, signal: NEVER_ABORTED };
     this.loads++;
     const following = await this.follow(place, index);
     if (index.isOver || this.isClosed) {
       following.stop();
       return;
     }
-    const info = await existing(requests, place, scope);
+    const info = await existing(requests, place, context);
     const state = checkedOf(info);
     index.follow(following, state);
     if (state.created !== following.origin.created) throw bucketNotFound(place.bucket);
@@ -207,11 +207,11 @@ export class BucketIndexes {
     if (messages > 0 && upTo > 0) {
       const start = isNewestOnly ? { sequence: Math.max(1, first_seq) } : ("newest_of_each" as const);
       const range = { subjectPrefix: subjectPrefix(place.bucket), start, upTo, flow: index };
-      await scanInParts(this.options, place, range, (change) => index.load(change), scope);
+      await scanInParts(this.options, place, range, (change) => index.load(change), context);
     }
     index.loaded();
-    const after = await existing(requests, place, scope);
-    await index.appliedThrough(after.state.last_seq, scope);
+    const after = await existing(requests, place, context);
+    await index.appliedThrough(after.state.last_seq, context);
     index.compare(checkedOf(after));
     this.evict();
   }

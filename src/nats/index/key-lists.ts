@@ -4,7 +4,7 @@ import type { Limits } from "../../kv/limits.js";
 import { streamName } from "../../kv/names.js";
 import { keyJsonBytes, PageRoom } from "../../kv/page-room.js";
 import { checkIncarnation, pageLimit, readPageToken, writePageToken } from "../../kv/page-token.js";
-import type { CallScope, Consistency, KeyPage, PageRequest } from "../../kv/store.js";
+import type { CallContext, Consistency, KeyPage, PageRequest } from "../../kv/store.js";
 import { toKvError } from "../client/errors.js";
 import type { StreamInfo } from "../client/jetstream-api.js";
 import type { Place } from "../client/message-reader.js";
@@ -22,10 +22,10 @@ export class KeyLists {
   async count(
     place: Place,
     info: StreamInfo,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<{ readonly keys: number; readonly revision: number }> {
     if (info.state.messages === 0) return { keys: 0, revision: info.state.last_seq };
-    const index = await this.indexes.current(place, scope, "strong", info);
+    const index = await this.indexes.current(place, context, "strong", info);
     return { keys: index.keys.size, revision: index.revision };
   }
 
@@ -34,7 +34,7 @@ export class KeyLists {
     bucket: string,
     filterTexts: readonly string[],
     page: PageRequest,
-    scope: CallScope,
+    context: CallContext,
     consistency: Consistency = "strong",
   ): Promise<KeyPage> {
     const place = { bucket, stream: streamName(bucket) };
@@ -42,7 +42,7 @@ export class KeyLists {
     const limit = pageLimit(page.limit, this.limits.keysPageMax);
     const listing = `keys ${bucket} ${JSON.stringify(filters.map((filter) => filter.text).sort())}`;
     const token = readPageToken(page.pageToken, listing);
-    const index = await this.indexes.current(place, scope, consistency);
+    const index = await this.indexes.current(place, context, consistency);
     const { created, revision } = index;
     checkIncarnation(token, created);
     const from = token === undefined ? undefined : after(Buffer.from(token.after));
@@ -57,7 +57,7 @@ export class KeyLists {
         items.push(key);
         return true;
       },
-      scope,
+      context,
     ).catch((error: unknown) => {
       throw toKvError(error, { bucket });
     });

@@ -2,8 +2,8 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Filter, matchesAny } from "../../kv/filter.js";
 import { escapeKey } from "../../kv/names.js";
-import type { CallScope } from "../../kv/store.js";
-import { Unanswered } from "../client/unanswered.js";
+import type { CallContext } from "../../kv/store.js";
+import { NoReplyError } from "../client/no-reply.js";
 import { after, type KeyRange, rangesOf } from "./key-ranges.js";
 import type { KeySnapshot, KeyTree } from "./key-tree.js";
 
@@ -12,14 +12,14 @@ const SLICE_KEYS = 1_000;
 
 /**
  * Calls `visit` with each key until it returns false. Resolves with whether all were visited. `from`: the smallest key to visit; default: the
- * first one. Throws `Unanswered` when the scope ends.
+ * first one. Throws `NoReplyError` when the context ends.
  */
 export async function visitKeys(
   tree: KeyTree,
   filters: readonly Filter[],
   from: Uint8Array | undefined,
   visit: (key: string) => boolean,
-  scope: CallScope,
+  context: CallContext,
 ): Promise<boolean> {
   let view: KeySnapshot = tree;
   let sliceLeft = SLICE_KEYS;
@@ -36,7 +36,7 @@ export async function visitKeys(
       // Nothing has changed since the first key: the others are to be of the same revision.
       if (view === tree) view = tree.snapshot();
       await nextTurn();
-      checkScope(scope);
+      throwIfEnded(context);
       sliceLeft = SLICE_KEYS;
       start = after(Buffer.from(last));
     }
@@ -48,7 +48,7 @@ export async function visitKeys(
 export async function countKeys(
   tree: KeyTree,
   filters: readonly Filter[],
-  scope: CallScope,
+  context: CallContext,
 ): Promise<number> {
   const ranges = rangesOf(filters);
   let count = 0;
@@ -56,7 +56,7 @@ export async function countKeys(
     for (const range of ranges) count += countBetween(tree, range.from, range);
     return count;
   }
-  await visitKeys(tree, filters, undefined, () => ++count > 0, scope);
+  await visitKeys(tree, filters, undefined, () => ++count > 0, context);
   return count;
 }
 
@@ -82,7 +82,7 @@ function countBetween(view: KeySnapshot, from: Uint8Array, { to }: KeyRange): nu
   return (to === undefined ? view.size : view.rank(to)) - view.rank(from);
 }
 
-function checkScope(scope: CallScope): void {
-  if (scope.isCanceled ?? scope.signal.aborted) throw new Unanswered("canceled", true);
-  if (performance.now() >= scope.deadlineMs) throw new Unanswered("deadline", true);
+function throwIfEnded(context: CallContext): void {
+  if (context.isCanceled ?? context.signal.aborted) throw new NoReplyError("canceled", true);
+  if (performance.now() >= context.deadlineMs) throw new NoReplyError("deadline", true);
 }

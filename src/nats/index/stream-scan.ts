@@ -5,10 +5,10 @@
  * budget, and never the event loop for long.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import type { Place } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
-import { timeLeftMs, Unanswered } from "../client/unanswered.js";
+import { timeLeftMs, NoReplyError } from "../client/no-reply.js";
 import type { Change } from "../read/delivery.js";
 import { StreamApi } from "../read/stream-api.js";
 import { Reader, type ReadStart } from "../read/stream-reader.js";
@@ -46,16 +46,16 @@ export async function scanInParts(
   place: Place,
   range: ScanRange,
   accept: (change: Change) => void,
-  scope: CallScope,
+  context: CallContext,
 ): Promise<void> {
   const { start, upTo } = range;
   if (start === "newest_of_each" || upTo - start.sequence < PARTS_FROM) {
-    await scanStream(options, place, range, accept, scope);
+    await scanStream(options, place, range, accept, context);
     return;
   }
   const middle = Math.floor((start.sequence + upTo) / 2);
   const failure = new AbortController();
-  const shared = { ...scope, signal: AbortSignal.any([scope.signal, failure.signal]) };
+  const shared = { ...context, signal: AbortSignal.any([context.signal, failure.signal]) };
   const halves = [
     { ...range, upTo: middle },
     { ...range, start: { sequence: middle + 1 } },
@@ -70,14 +70,14 @@ export async function scanInParts(
 
 /**
  * Calls `accept` with the messages in their order, also with some beyond `upTo`. A consumer that is lost, with its server or before the
- * servers of a cluster know it, is replaced; the newest of each key are then read again from the start. Throws `KvError` or `Unanswered`.
+ * servers of a cluster know it, is replaced; the newest of each key are then read again from the start. Throws `KvError` or `NoReplyError`.
  */
 export async function scanStream(
   options: ScanOptions,
   place: Place,
   range: ScanRange,
   accept: (change: Change) => void,
-  scope: CallScope,
+  context: CallContext,
 ): Promise<void> {
   let { start } = range;
   let reached = 0;
@@ -90,7 +90,7 @@ export async function scanStream(
         reached = change.revision;
         accept(change);
       },
-      scope,
+      context,
     );
     if (isDone) return;
     if (start !== "newest_of_each") start = { sequence: Math.max(start.sequence, reached + 1) };
@@ -104,15 +104,15 @@ async function scanOnce(
   place: Place,
   { subjectPrefix, start, upTo, flow }: ScanRange,
   accept: (change: Change) => void,
-  scope: CallScope,
+  context: CallContext,
 ): Promise<boolean> {
   const api = new StreamApi(requests, place.bucket, place.stream, storedMessageBytesMax);
   const reader = await Reader.open(api, subjectPrefix, ">", {
-    ...{ start, bytesMax: PULL_BYTES, headersOnly: true, scope, silenceMs: SILENCE_MS, flow },
+    ...{ start, bytesMax: PULL_BYTES, headersOnly: true, context, silenceMs: SILENCE_MS, flow },
   }).catch((error: unknown) => {
-    throw endOf(scope) ?? error;
+    throw endOf(context) ?? error;
   });
-  const stopListening = interruptAtEnd(reader, scope);
+  const stopListening = interruptAtEnd(reader, context);
   let [reached, received] = [0, 0];
   try {
     for (;;) {
@@ -124,7 +124,7 @@ async function scanOnce(
       });
       if (result === "lost") {
         const ended =
-          endOf(scope) ?? (requests.isConnected ? undefined : new Unanswered("disconnected", true));
+          endOf(context) ?? (requests.isConnected ? undefined : new NoReplyError("disconnected", true));
         if (ended !== undefined) throw ended;
         return false;
       }
@@ -142,19 +142,19 @@ async function scanOnce(
   }
 }
 
-/** Why the scope ended; undefined where it did not. */
-function endOf(scope: CallScope): Unanswered | undefined {
-  if (scope.signal.aborted) return new Unanswered("canceled", true);
-  return performance.now() >= scope.deadlineMs ? new Unanswered("deadline", true) : undefined;
+/** Why the context ended; undefined where it did not. */
+function endOf(context: CallContext): NoReplyError | undefined {
+  if (context.signal.aborted) return new NoReplyError("canceled", true);
+  return performance.now() >= context.deadlineMs ? new NoReplyError("deadline", true) : undefined;
 }
 
-/** Ends a pull that is under way with the scope. Returns what stops that. */
-function interruptAtEnd(reader: Reader, scope: CallScope): () => void {
+/** Ends a pull that is under way with the context. Returns what stops that. */
+function interruptAtEnd(reader: Reader, context: CallContext): () => void {
   const interrupt = (): void => reader.interrupt();
-  const timer = setTimeout(interrupt, timeLeftMs(scope));
-  scope.signal.addEventListener("abort", interrupt);
+  const timer = setTimeout(interrupt, timeLeftMs(context));
+  context.signal.addEventListener("abort", interrupt);
   return () => {
     clearTimeout(timer);
-    scope.signal.removeEventListener("abort", interrupt);
+    context.signal.removeEventListener("abort", interrupt);
   };
 }

@@ -2,7 +2,7 @@
  * Direct gets of the newest messages of some keys up to a sequence, without a consumer (ADR-31). Any copy of the stream may answer, also
  * one that lags behind; a stream that another program made may not allow them at all.
  */
-import { Unanswered, type Reply } from "../client/requests.js";
+import { NoReplyError, type Reply } from "../client/requests.js";
 import { parseTimestamp } from "../client/timestamps.js";
 import type { StreamApi } from "./stream-api.js";
 import { Change } from "./delivery.js";
@@ -52,17 +52,17 @@ export async function directGet(
   const bytesMax = (query.max_bytes ?? 0) + api.messageBytesMax + query.batch * MESSAGE_OVERHEAD_BYTES;
   const bulkBytes = api.sizes.bulkBytes(api.stream);
   let received = 0;
-  const scope = { deadlineMs: performance.now() + ANSWER_TIMEOUT_MS, signal: NEVER_ABORTED };
+  const context = { deadlineMs: performance.now() + ANSWER_TIMEOUT_MS, signal: NEVER_ABORTED };
   const subject = `$JS.API.DIRECT.GET.${api.stream}`;
   const end = await api.requests
-    .many(subject, Buffer.from(JSON.stringify(query)), scope, { bytesMax, bulkBytes }, (reply) => {
+    .many(subject, Buffer.from(JSON.stringify(query)), context, { bytesMax, bulkBytes }, (reply) => {
       if (reply.status !== 0) return reply;
       received += reply.data.length;
       changes.push(changeOf(reply, subjectPrefix));
       return undefined;
     })
     .catch((error: unknown) => {
-      const isRefused = error instanceof Unanswered && error.reason === "no_responders";
+      const isRefused = error instanceof NoReplyError && error.reason === "no_responders";
       throw isRefused ? new DirectRefused(NO_RESPONDERS) : error;
     });
   api.sizes.note(api.stream, received);

@@ -2,7 +2,7 @@
 import type { KvErrorDetails } from "../../kv/errors.js";
 import { invalidArgument, KvError } from "../../kv/errors.js";
 import { type BucketOwner, escapeKey, streamName, subjectPrefix } from "../../kv/names.js";
-import type { CallScope, Consistency, Entry } from "../../kv/store.js";
+import type { CallContext, Consistency, Entry } from "../../kv/store.js";
 import { keyNotFound } from "../client/errors.js";
 import type { Expiry } from "../streams/expiry.js";
 import type { MessageReader, Place, StoredMessage } from "../client/message-reader.js";
@@ -41,17 +41,17 @@ export class Entries {
     bucket: string,
     key: string,
     revision: bigint,
-    scope: CallScope,
+    context: CallContext,
     consistency: Consistency = "strong",
   ): Promise<Entry> {
     const place = placeOf(bucket, key, this.options.owner);
     const found =
       revision === 0n
-        ? await this.newest(place, scope, consistency)
-        : await this.atRevision(place, revision, scope, consistency);
+        ? await this.newest(place, context, consistency)
+        : await this.atRevision(place, revision, context, consistency);
     if (found === undefined) throw keyNotFound(bucket, key);
     if (!("key" in found)) {
-      const expired = this.options.expiry.hasExpired(place, found, scope);
+      const expired = this.options.expiry.hasExpired(place, found, context);
       if (expired !== false && (await expired))
         throw revision === 0n ? keyNotFound(bucket, key) : compacted(place, revision);
     }
@@ -62,29 +62,29 @@ export class Entries {
 
   private newest(
     place: KeyPlace,
-    scope: CallScope,
+    context: CallContext,
     consistency: Consistency,
   ): Entry | Promise<Entry | StoredMessage | undefined> {
     const { cache, reader } = this.options;
     const read = (): Promise<StoredMessage | undefined> =>
-      reader.newest(place, place.subject, scope, consistency);
-    return cache === undefined ? read() : cache.newest(place, scope, read);
+      reader.newest(place, place.subject, context, consistency);
+    return cache === undefined ? read() : cache.newest(place, context, read);
   }
 
   private async atRevision(
     place: KeyPlace,
     revision: bigint,
-    scope: CallScope,
+    context: CallContext,
     consistency: Consistency,
   ): Promise<StoredMessage | undefined> {
     if (revision < 0n) throw invalidArgument("The revision is negative.", aboutOf(place));
     const { reader } = this.options;
-    let message = await reader.at(place, revision, scope, consistency);
+    let message = await reader.at(place, revision, context, consistency);
     if (message === undefined) {
-      const newest = BigInt((await reader.stream(place, scope)).state.last_seq);
+      const newest = BigInt((await reader.stream(place, context)).state.last_seq);
       if (revision > newest) throw inFuture(place, revision, newest);
       // It may have been written between the two looks.
-      message = await reader.at(place, revision, scope);
+      message = await reader.at(place, revision, context);
       if (message === undefined) throw compacted(place, revision);
     }
     return message.subject === place.subject ? message : undefined;

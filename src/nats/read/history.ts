@@ -10,7 +10,7 @@ import {
   readPageToken,
   writePageToken,
 } from "../../kv/page-token.js";
-import type { CallScope, Consistency, Entry, Page, PageRequest } from "../../kv/store.js";
+import type { CallContext, Consistency, Entry, Page, PageRequest } from "../../kv/store.js";
 import { aboutOf, entryOfMessage, type KeyPlace, placeOf } from "./entries.js";
 import { AnswerSizes } from "../client/answer-sizes.js";
 import { JetStreamError, toKvError } from "../client/errors.js";
@@ -38,10 +38,10 @@ const END_STATUS = 204;
 const REVISION = /^[1-9]\d{0,15}$/;
 
 /** Where a page begins, and what it has room for. */
-interface PageScope {
+interface PageContext {
   readonly place: KeyPlace;
   readonly itemsMax: number;
-  readonly scope: CallScope;
+  readonly context: CallContext;
   readonly consistency: Consistency;
 }
 
@@ -64,12 +64,12 @@ export class History {
     bucket: string,
     key: string,
     request: PageRequest,
-    scope: CallScope,
+    context: CallContext,
     consistency: Consistency = "strong",
   ): Promise<Page<Entry>> {
     const name = JSON.stringify([bucket, key, request.limit, request.pageToken, consistency]);
     try {
-      return await this.pages.get(name, scope, (shared) =>
+      return await this.pages.get(name, context, (shared) =>
         this.readPage(bucket, key, request, shared, consistency),
       );
     } catch (error) {
@@ -81,7 +81,7 @@ export class History {
     bucket: string,
     key: string,
     request: PageRequest,
-    scope: CallScope,
+    context: CallContext,
     consistency: Consistency,
   ): Promise<Page<Entry>> {
     const place = placeOf(bucket, key);
@@ -93,7 +93,7 @@ export class History {
     const isWhole = request.limit === 0 && token === undefined;
     const from = BigInt(token?.after ?? 0) + 1n;
     const read = (): Promise<ReadPage> =>
-      this.read(from, { place, itemsMax: isWhole ? Infinity : limit, scope, consistency });
+      this.read(from, { place, itemsMax: isWhole ? Infinity : limit, context, consistency });
     let page = await read();
     if (token === undefined) {
       if (page.entries.length === 0) {
@@ -102,7 +102,7 @@ export class History {
       if (page.lastRevision === undefined) return { items: page.entries, nextPageToken: "" };
       if (isWhole) throw answerTooLarge(place, pageBytesMax);
     }
-    const { created } = await this.reader.stream(place, scope);
+    const { created } = await this.reader.stream(place, context);
     // Compared after the read: the bucket that the token names is there still, so it was read.
     checkIncarnation(token, created);
     // Read again: the bucket may have been recreated between the first read and this look.
@@ -116,14 +116,14 @@ export class History {
   }
 
   /** A page from a revision on. What has expired is passed over, as if it had been removed. */
-  private async read(from: bigint, within: PageScope): Promise<ReadPage> {
+  private async read(from: bigint, within: PageContext): Promise<ReadPage> {
     for (let next = from; ;) {
       const page = new MessagePage(new PageRoom(within.itemsMax, this.limits.pageBytesMax));
       const asksLeader = this.isClustered && within.consistency === "strong";
       await (asksLeader ? this.oneByOne(page, next, within) : this.inBatches(page, next, within));
       const entries: Entry[] = [];
       for (const message of page.messages) {
-        if ((await this.expiry.unlessExpired(within.place, message, within.scope)) !== undefined)
+        if ((await this.expiry.unlessExpired(within.place, message, within.context)) !== undefined)
           entries.push(entryOfMessage(within.place.key, message));
       }
       const lastRevision = page.isCut ? page.messages.at(-1)?.sequence : undefined;
@@ -133,23 +133,23 @@ export class History {
   }
 
   /** By the stream's leader, which has seen every write. */
-  private async oneByOne(page: MessagePage, from: bigint, { place, scope }: PageScope): Promise<void> {
+  private async oneByOne(page: MessagePage, from: bigint, { place, context }: PageContext): Promise<void> {
     for (let next = from; ;) {
-      const message = await this.reader.next(place, place.subject, next, scope);
+      const message = await this.reader.next(place, place.subject, next, context);
       if (message === undefined || !page.take(place.key, message)) return;
       next = message.sequence + 1n;
     }
   }
 
-  private async inBatches(page: MessagePage, from: bigint, within: PageScope): Promise<void> {
-    const { place, scope } = within;
+  private async inBatches(page: MessagePage, from: bigint, within: PageContext): Promise<void> {
+    const { place, context } = within;
     for (let next = from; ;) {
       let pending: number;
       try {
         pending = await this.batch(page, next, within);
       } catch (error) {
         if (!isNoResponders(error)) throw toKvError(error, aboutOf(place));
-        await existing(this.requests, place, scope);
+        await existing(this.requests, place, context);
         return this.oneByOne(page, next, within);
       }
       if (pending === 0 || page.isCut) return;
@@ -162,7 +162,7 @@ export class History {
   }
 
   /** Takes one batch; returns how many messages come after it. */
-  private async batch(page: MessagePage, from: bigint, { place, scope }: PageScope): Promise<number> {
+  private async batch(page: MessagePage, from: bigint, { place, context }: PageContext): Promise<number> {
     // The server ends a batch with the message that reaches `max_bytes`; base64 makes three bytes four.
     const bytesMax = Math.min(BATCH_BYTES_MAX, Math.max(1, Math.ceil((page.room.bytesLeft * 3) / 4)));
     let received = 0;
@@ -175,7 +175,7 @@ export class History {
     const last = await this.requests.many(
       `$JS.API.DIRECT.GET.${place.stream}`,
       Buffer.from(body),
-      scope,
+      context,
       {
         bytesMax: bytesMax + storedMessageBytesMax(this.limits),
         bulkBytes: this.sizes.bulkBytes(place.stream),

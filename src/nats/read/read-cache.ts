@@ -11,7 +11,7 @@
  * So a read sees every write acknowledged before it, as if it had asked the storage.
  */
 import { KvError } from "../../kv/errors.js";
-import type { CallScope, Entry } from "../../kv/store.js";
+import type { CallContext, Entry } from "../../kv/store.js";
 import type { StreamConfig } from "../client/jetstream-api.js";
 import type { KeyPlace } from "./entries.js";
 import { existing, type StoredMessage } from "../client/message-reader.js";
@@ -63,15 +63,15 @@ export class ReadCache {
   }
 
   /** The newest entry of a key from memory, or else the message that `read` brings. */
-  newest(place: KeyPlace, scope: CallScope, read: Read): Entry | ReturnType<Read> {
+  newest(place: KeyPlace, context: CallContext, read: Read): Entry | ReturnType<Read> {
     const { stream, subject } = place;
-    if (performance.now() >= scope.deadlineMs || !this.isUsable(stream, subject)) return read();
+    if (performance.now() >= context.deadlineMs || !this.isUsable(stream, subject)) return read();
     const kept = this.kept.get(subject);
     if (kept !== undefined) {
       kept.wasRead = true;
       return kept.entry;
     }
-    return this.fitness.has(stream) ? this.fill(place, read) : this.lookFirst(place, scope, read);
+    return this.fitness.has(stream) ? this.fill(place, read) : this.lookFirst(place, context, read);
   }
 
   /** Runs a write of this subject. */
@@ -137,8 +137,8 @@ export class ReadCache {
     }
   }
 
-  private async lookFirst(place: KeyPlace, scope: CallScope, read: Read): ReturnType<Read> {
-    const { config } = await existing(this.requests, place, scope);
+  private async lookFirst(place: KeyPlace, context: CallContext, read: Read): ReturnType<Read> {
+    const { config } = await existing(this.requests, place, context);
     // A change that began meanwhile may make it another one.
     if (!this.changing.has(place.stream)) this.fitness.set(place.stream, isLasting(config));
     return this.fill(place, read);

@@ -1,7 +1,7 @@
 /** The few JetStream API calls that watches need, with answers checked and failures as `KvError`. */
 import { createInbox } from "@nats-io/transport-node";
 import { KvError, type KvErrorKind } from "../../kv/errors.js";
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import { AnswerSizes } from "../client/answer-sizes.js";
 import { JetStreamError, kindOf, toKvError, unavailable } from "../client/errors.js";
 import {
@@ -79,10 +79,10 @@ const EXPECTED_KINDS: ReadonlySet<KvErrorKind> = new Set([
 const SHARED_READ_TIMEOUT_MS = 60_000;
 /** For creating or deleting a consumer without a caller. Neither is repeated here: feeds and watches begin again. */
 const CONSUMER_TIMEOUT_MS = 2_000;
-const UNLIMITED: CallScope = { deadlineMs: Infinity, signal: new AbortController().signal };
+const UNLIMITED: CallContext = { deadlineMs: Infinity, signal: new AbortController().signal };
 
 interface CallOptions {
-  readonly scope: CallScope;
+  readonly context: CallContext;
   /** Whether the request is idempotent: it is repeated while there is no answer. Default: false. */
   readonly isRead?: boolean;
   /** Where the answer may be large. */
@@ -107,7 +107,7 @@ export class StreamApi {
     const { created, config, state, ts } = await this.call<StreamInfo & { readonly ts?: string }>(
       `STREAM.INFO.${this.stream}`,
       undefined,
-      { scope: within(UNLIMITED, SHARED_READ_TIMEOUT_MS), isRead: true },
+      { context: within(UNLIMITED, SHARED_READ_TIMEOUT_MS), isRead: true },
     );
     return {
       created,
@@ -126,23 +126,23 @@ export class StreamApi {
     };
   }
 
-  /** With a scope, tries until it ends: a leader that fails never responds. Without one, once and for a short time. */
-  createConsumer(config: object, scope?: CallScope): Promise<ConsumerState> {
-    const create = (shorter: CallScope): Promise<ConsumerState> => this.createOnce(config, shorter);
+  /** With a context, tries until it ends: a leader that fails never responds. Without one, once and for a short time. */
+  createConsumer(config: object, context?: CallContext): Promise<ConsumerState> {
+    const create = (shorter: CallContext): Promise<ConsumerState> => this.createOnce(config, shorter);
     return this.translated(() =>
-      scope === undefined
+      context === undefined
         ? create(within(UNLIMITED, CONSUMER_TIMEOUT_MS))
-        : untilAnswered(scope, create, SLOW_ANSWER_GROWTH),
+        : untilAnswered(context, create, SLOW_ANSWER_GROWTH),
     );
   }
 
-  private async createOnce(config: object, scope: CallScope): Promise<ConsumerState> {
+  private async createOnce(config: object, context: CallContext): Promise<ConsumerState> {
     // Every attempt has its own name: an earlier one may still be made, and is deleted.
     const name = newConsumerName();
     const operation = `CONSUMER.CREATE.${this.stream}.${name}`;
     const request = { stream_name: this.stream, action: "create", config: { name, ...config } };
     try {
-      const info = await askJetStream<ConsumerInfo>(this.requests, operation, request, scope);
+      const info = await askJetStream<ConsumerInfo>(this.requests, operation, request, context);
       return { name, startsAfter: info.delivered.stream_seq, pending: info.num_pending ?? 0 };
     } catch (error) {
       // It may have been made and only the answer lost.
@@ -168,9 +168,9 @@ export class StreamApi {
   /** Without the connection, the server drops the consumer by itself: it is made to live a few seconds without us. */
   async deleteConsumer(name: string): Promise<void> {
     const ignore = (): void => undefined;
-    const scope = within(UNLIMITED, CONSUMER_TIMEOUT_MS);
+    const context = within(UNLIMITED, CONSUMER_TIMEOUT_MS);
     const operation = `CONSUMER.DELETE.${this.stream}.${name}`;
-    const deletion = this.call(operation, undefined, { scope }).then(ignore, ignore);
+    const deletion = this.call(operation, undefined, { context }).then(ignore, ignore);
     this.deletions.add(deletion);
     await deletion;
     this.deletions.delete(deletion);
@@ -201,7 +201,7 @@ export class StreamApi {
       const { message } = await this.call<{
         readonly message: { readonly seq: number; readonly time: string };
       }>(`STREAM.MSG.GET.${this.stream}`, query, {
-        scope: within(UNLIMITED, SHARED_READ_TIMEOUT_MS),
+        context: within(UNLIMITED, SHARED_READ_TIMEOUT_MS),
         isRead: true,
         answerBytesMax: inBase64(this.messageBytesMax),
       });
@@ -215,11 +215,11 @@ export class StreamApi {
   private call<Answer>(
     operation: string,
     body: object | undefined,
-    { scope, isRead = false, answerBytesMax }: CallOptions,
+    { context, isRead = false, answerBytesMax }: CallOptions,
   ): Promise<Answer> {
     const answer = answerBytesMax === undefined ? undefined : { bytesMax: answerBytesMax };
     const ask = isRead ? readJetStream : askJetStream;
-    return this.translated(() => ask<Answer>(this.requests, operation, body, scope, answer));
+    return this.translated(() => ask<Answer>(this.requests, operation, body, context, answer));
   }
 
   private async translated<Answer>(ask: () => Promise<Answer>): Promise<Answer> {

@@ -3,8 +3,8 @@
  * Only what was asked for is under way, so that nothing piles up anywhere.
  */
 import { createInbox, type Msg, type Subscription } from "@nats-io/transport-node";
-import { flowOf } from "../../kv/call-scope.js";
-import type { CallScope } from "../../kv/store.js";
+import { flowOf } from "../../kv/call-context.js";
+import type { CallContext } from "../../kv/store.js";
 import { type HeaderBlock, headersOf } from "../client/messages.js";
 import type { StreamApi } from "./stream-api.js";
 import { AskedBytes } from "./asked-bytes.js";
@@ -20,10 +20,10 @@ export interface ReaderOptions {
   /** Without values. Default: false. */
   readonly headersOnly?: boolean;
   /** How long creating the consumer may take. Default: a short time. */
-  readonly scope?: CallScope;
+  readonly context?: CallContext;
   /** A pull that hears nothing for this long is given up. Default: long, as the server may scan far for a rare key. */
   readonly silenceMs?: number;
-  /** Whose read it is: callers take turns. Default: the scope's caller, or else this reader is a caller of its own. */
+  /** Whose read it is: callers take turns. Default: the context's caller, or else this reader is a caller of its own. */
   readonly flow?: unknown;
 }
 
@@ -107,7 +107,7 @@ export class Reader {
     api: StreamApi,
     subjectPrefix: string,
     subject: string,
-    { start, bytesMax, headersOnly = false, scope, silenceMs = SILENCE_MS_MAX, flow }: ReaderOptions,
+    { start, bytesMax, headersOnly = false, context, silenceMs = SILENCE_MS_MAX, flow }: ReaderOptions,
   ): Promise<Reader> {
     const reader = new Reader(
       api,
@@ -116,7 +116,7 @@ export class Reader {
       bytesMax,
       headersOnly,
       silenceMs,
-      flow ?? (scope && flowOf(scope)),
+      flow ?? (context && flowOf(context)),
     );
     try {
       const config = {
@@ -132,7 +132,7 @@ export class Reader {
         mem_storage: true,
         num_replicas: 1,
       };
-      reader.name = (await api.createConsumer(config, scope)).name;
+      reader.name = (await api.createConsumer(config, context)).name;
       return reader;
     } catch (error) {
       reader.isClosed = true;

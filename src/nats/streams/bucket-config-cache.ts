@@ -1,5 +1,5 @@
 /** Caches the configuration and size of buckets, which writes need. Does not cache that a bucket does not exist. */
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import { existing, type Place } from "../client/message-reader.js";
 import { maxBytesOf } from "./headroom.js";
 import { serverTimeMs } from "../client/jetstream-api.js";
@@ -99,9 +99,9 @@ export class BucketFactsCache {
   private refresh(place: Place, facts: BucketFacts): void {
     if (facts.isBeingRead) return;
     facts.isBeingRead = true;
-    const scope = { deadlineMs: performance.now() + REFRESH_TIMEOUT_MS, signal: NEVER_ABORTED };
+    const context = { deadlineMs: performance.now() + REFRESH_TIMEOUT_MS, signal: NEVER_ABORTED };
     // Ignore failures: a call that finds the entry too old reads it again, and reports the error.
-    this.read(place, scope)
+    this.read(place, context)
       .catch(() => undefined)
       .finally(() => (facts.isBeingRead = false));
   }
@@ -115,11 +115,11 @@ export class BucketFactsCache {
   }
 
   /** Reloads the entry. Throws `bucket_not_found`. */
-  async read(place: Place, scope: CallScope): Promise<BucketFacts> {
+  async read(place: Place, context: CallContext): Promise<BucketFacts> {
     const readAtMs = performance.now();
     const ledger = this.ledger(place.stream);
     const { settledBytes } = ledger;
-    const info = await existing(this.requests, place, scope);
+    const info = await existing(this.requests, place, context);
     const facts = {
       maxValueSize: valueSizeOf(info.config),
       maxBytes: maxBytesOf(info.config),

@@ -2,7 +2,7 @@
  * Decides whether stored messages have expired. The storage removes them on a timer, after a restart up to some seconds late, so reads
  * check the age themselves.
  */
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import type { BucketFacts, BucketFactsCache } from "./bucket-config-cache.js";
 import type { HeaderLookup } from "../client/messages.js";
 import type { Place, StoredMessage } from "../client/message-reader.js";
@@ -48,21 +48,21 @@ export class Expiry {
   constructor(private readonly facts: BucketFactsCache) {}
 
   /** Whether a message is an expired value. Reads the bucket's configuration only if it is not cached, or to confirm an expiry. */
-  hasExpired(place: Place, message: StoredMessage, scope: CallScope): false | Promise<boolean> {
+  hasExpired(place: Place, message: StoredMessage, context: CallContext): false | Promise<boolean> {
     const known = this.facts.latest(place);
     if (known !== undefined && !isOver(message, known)) return false;
     // The cached configuration may be that of an earlier bucket with this name.
-    return this.facts.read(place, scope).then((facts) => isOver(message, facts));
+    return this.facts.read(place, context).then((facts) => isOver(message, facts));
   }
 
   /** The message, unless it is an expired value. */
   async unlessExpired(
     place: Place,
     message: StoredMessage | undefined,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<StoredMessage | undefined> {
     if (message === undefined) return undefined;
-    const expired = this.hasExpired(place, message, scope);
+    const expired = this.hasExpired(place, message, context);
     return expired !== false && (await expired) ? undefined : message;
   }
 }

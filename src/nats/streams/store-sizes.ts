@@ -1,13 +1,13 @@
 /** The size of each bucket, for metrics. One request covers many buckets. */
 import { bucketOfStream } from "../../kv/names.js";
-import type { BucketSize, CallScope } from "../../kv/store.js";
+import type { BucketSize, CallContext } from "../../kv/store.js";
 import type { Requests } from "../client/requests.js";
 import { streamsOf } from "./stream-pages.js";
 
 /** Throws `KvError`. */
-export async function storeSizes(requests: Requests, scope: CallScope): Promise<readonly BucketSize[]> {
+export async function storeSizes(requests: Requests, context: CallContext): Promise<readonly BucketSize[]> {
   const sizes: BucketSize[] = [];
-  for await (const { config, state } of streamsOf(requests, "STREAM.LIST", scope)) {
+  for await (const { config, state } of streamsOf(requests, "STREAM.LIST", context)) {
     const bucket = bucketOfStream(config.name);
     if (bucket !== undefined) sizes.push({ bucket, bytes: state.bytes, entries: state.messages });
   }

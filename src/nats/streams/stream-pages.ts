@@ -1,5 +1,5 @@
 /** Lists the streams of all KV buckets, including those of other programs, page by page. */
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import { toKvError } from "../client/errors.js";
 import { readJetStream, type StreamInfo } from "../client/jetstream-api.js";
 import type { Requests } from "../client/requests.js";
@@ -25,10 +25,10 @@ export async function streamPage<Operation extends keyof Listed>(
   requests: Requests,
   operation: Operation,
   offset: number,
-  scope: CallScope,
+  context: CallContext,
 ): Promise<StreamPage<Listed[Operation]>> {
   try {
-    return await readJetStream(requests, operation, { subject: KV_SUBJECTS, offset }, scope, {
+    return await readJetStream(requests, operation, { subject: KV_SUBJECTS, offset }, context, {
       bytesMax: PAGE_BYTES_MAX,
     });
   } catch (error) {
@@ -40,10 +40,10 @@ export async function streamPage<Operation extends keyof Listed>(
 export async function* streamsOf<Operation extends keyof Listed>(
   requests: Requests,
   operation: Operation,
-  scope: CallScope,
+  context: CallContext,
 ): AsyncGenerator<Listed[Operation]> {
   for (let offset = 0; ;) {
-    const page = await streamPage(requests, operation, offset, scope);
+    const page = await streamPage(requests, operation, offset, context);
     const streams = page.streams ?? [];
     yield* streams;
     offset += streams.length;

@@ -1,7 +1,7 @@
 /** The watches of one bucket in this process: one live feed for all, and a catch-up for each that begins earlier than now. */
 import type { KvError } from "../../kv/errors.js";
 import { type Filter, matchesAny } from "../../kv/filter.js";
-import type { CallScope, WatchOptions } from "../../kv/store.js";
+import type { CallContext, WatchOptions } from "../../kv/store.js";
 import { bucketNotFound } from "../client/errors.js";
 import type { FeedEnd, Following, LostRevisions } from "../feed/bucket-feed.js";
 import type { StreamState } from "../read/stream-api.js";
@@ -57,23 +57,23 @@ export class Hub implements LiveSide {
   async open(
     filters: readonly Filter[],
     options: WatchOptions,
-    scope: CallScope,
+    context: CallContext,
     onEnd: () => void,
   ): Promise<Watcher> {
     this.opening++;
     clearTimeout(this.linger);
     try {
-      await inTime(this.start(), scope, this.bucket);
-      const state = await inTime(this.state.get(), scope, this.bucket);
+      await inTime(this.start(), context, this.bucket);
+      const state = await inTime(this.state.get(), context, this.bucket);
       this.checkCurrent();
       if (state.created !== this.feed?.origin.created) {
         this.endAll(bucketNotFound(this.bucket));
         throw new HubOutdated();
       }
-      const position = await inTime(this.positionBefore(options.start, state), scope, this.bucket);
+      const position = await inTime(this.positionBefore(options.start, state), context, this.bucket);
       this.checkCurrent();
-      if (scope.signal.aborted) throw canceled(this.bucket);
-      return this.begin(filters, options, scope, onEnd, state, position);
+      if (context.signal.aborted) throw canceled(this.bucket);
+      return this.begin(filters, options, context, onEnd, state, position);
     } finally {
       this.opening--;
       this.lingerIfIdle();
@@ -200,13 +200,13 @@ export class Hub implements LiveSide {
   private begin(
     filters: readonly Filter[],
     options: WatchOptions,
-    scope: CallScope,
+    context: CallContext,
     onEnd: () => void,
     state: StreamState,
     position: number,
   ): Watcher {
     const { limits, ticker } = this.options;
-    const { signal } = scope;
+    const { signal } = context;
     const abort = (): void => watcher.end(() => canceled(this.bucket));
     const progress =
       options.progressIntervalMs === undefined ? undefined : { mark: () => this.mark(watcher) };

@@ -7,7 +7,7 @@ import { invalidArgument } from "../../kv/errors.js";
 import { parseFilters } from "../../kv/filter.js";
 import type { Limits } from "../../kv/limits.js";
 import { type BucketOwner, streamName, subjectPrefix } from "../../kv/names.js";
-import type { CallScope, WatchOptions } from "../../kv/store.js";
+import type { CallContext, WatchOptions } from "../../kv/store.js";
 import { bucketNotFound } from "../client/errors.js";
 import type { Link } from "../client/link.js";
 import { storedMessageBytesMax } from "../client/message-reader.js";
@@ -67,13 +67,13 @@ export class WatchHubs {
   }
 
   /** See `Store.watch`. */
-  async watch(bucket: string, options: WatchOptions, scope: CallScope): Promise<Watcher> {
+  async watch(bucket: string, options: WatchOptions, context: CallContext): Promise<Watcher> {
     const stream = streamName(bucket, this.options.owner);
     const filters = parseFilters(options.filters);
     if (typeof options.start === "object" && options.start.revision < 1n) {
       throw invalidArgument("The revision to watch from is 1 or more.", { bucket });
     }
-    if (scope.signal.aborted) throw canceled(bucket);
+    if (context.signal.aborted) throw canceled(bucket);
     if (this.watchers >= this.options.limits.watchesMax) throw tooManyWatches(bucket, this.watchers);
     this.watchers++;
     try {
@@ -81,7 +81,7 @@ export class WatchHubs {
         if (this.isClosed) throw shuttingDown(bucket, undefined);
         try {
           const hub = this.hubs.get(bucket) ?? this.newHub(bucket, stream);
-          return await hub.open(filters, options, scope, () => this.watchers--);
+          return await hub.open(filters, options, context, () => this.watchers--);
         } catch (error) {
           if (!(error instanceof HubOutdated)) throw error;
         }

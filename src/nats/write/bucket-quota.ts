@@ -8,7 +8,7 @@
  */
 import { KvError } from "../../kv/errors.js";
 import { quote } from "../../kv/names.js";
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import type { BucketFacts, BucketFactsCache } from "../streams/bucket-config-cache.js";
 import type { ByteLimits } from "../buckets/byte-limits.js";
 import type { Compaction } from "../buckets/compaction.js";
@@ -17,7 +17,7 @@ import { outcomeUnknown, toKvError } from "../client/errors.js";
 import { purgeStream, readJetStream, type StreamInfo } from "../client/jetstream-api.js";
 import type { MessageReader, Place, StoredMessage } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
-import { Unanswered } from "../client/unanswered.js";
+import { NoReplyError } from "../client/no-reply.js";
 import type { Write } from "./write.js";
 
 export interface BucketQuotaOptions {
@@ -56,13 +56,13 @@ export class BucketQuota {
     { place, subject }: Pick<Write, "place" | "subject">,
     valueBytes: number,
     facts: BucketFacts,
-    scope: CallScope,
+    context: CallContext,
     mayWait = true,
   ): Promise<() => void> {
     if (facts.maxBytes === 0) return NOTHING_TO_RELEASE;
     const bytes = RECORD_BYTES + HEADER_BYTES + subject.length + valueBytes;
     if (this.take(facts, bytes, bytes + marginOf(facts))) return () => settle(facts, bytes);
-    return this.admitNearLimit(place, subject, bytes, scope, mayWait);
+    return this.admitNearLimit(place, subject, bytes, context, mayWait);
   }
 
   /**
@@ -73,17 +73,17 @@ export class BucketQuota {
   async duringDelete<Result>(
     place: KeyPlace,
     purged: bigint | undefined,
-    scope: CallScope,
+    context: CallContext,
     write: () => Promise<Result>,
   ): Promise<Result> {
     const { byteLimits, compaction, facts } = this.options;
     const attempts = [
       write,
       async () => {
-        await compaction?.makeRoom(place, await facts.read(place, scope), scope);
+        await compaction?.makeRoom(place, await facts.read(place, context), context);
         return write();
       },
-      () => (byteLimits === undefined ? write() : byteLimits.whileRaised(place, scope, write)),
+      () => (byteLimits === undefined ? write() : byteLimits.whileRaised(place, context, write)),
     ];
     let refusal: unknown;
     for (const attempt of attempts) {
@@ -97,16 +97,16 @@ export class BucketQuota {
       }
     }
     if (purged === undefined) throw refusal;
-    await this.removeBelow(place, purged, scope);
+    await this.removeBelow(place, purged, context);
     return write();
   }
 
-  private async removeBelow(place: KeyPlace, sequence: bigint, scope: CallScope): Promise<void> {
+  private async removeBelow(place: KeyPlace, sequence: bigint, context: CallContext): Promise<void> {
     const range = { filter: place.subject, seq: Number(sequence) };
     try {
-      await purgeStream(this.options.requests, place.stream, range, scope);
+      await purgeStream(this.options.requests, place.stream, range, context);
     } catch (error) {
-      if (error instanceof Unanswered && error.sent) throw outcomeUnknown(aboutOf(place), error);
+      if (error instanceof NoReplyError && error.sent) throw outcomeUnknown(aboutOf(place), error);
       throw toKvError(error, aboutOf(place));
     }
   }
@@ -125,11 +125,11 @@ export class BucketQuota {
     place: Place,
     subject: string,
     bytes: number,
-    scope: CallScope,
+    context: CallContext,
     mayWait: boolean,
   ): Promise<() => void> {
     for (let isLastTry = false; ;) {
-      const facts = await this.fresh(place, scope);
+      const facts = await this.fresh(place, context);
       if (this.take(facts, bytes, bytes)) return () => settle(facts, bytes);
       const other = this.replacing.get(subject);
       if (other !== undefined && mayWait) {
@@ -140,7 +140,7 @@ export class BucketQuota {
       if (other === undefined) {
         // Before the read: another write could push the revision out meanwhile.
         const end = this.beginReplacing(subject);
-        const replacedBytes = await this.replacedBytes(place, subject, facts, scope).catch(
+        const replacedBytes = await this.replacedBytes(place, subject, facts, context).catch(
           (error: unknown) => {
             end();
             throw error;
@@ -155,7 +155,7 @@ export class BucketQuota {
           };
         end();
       }
-      if (isLastTry || (await this.options.compaction?.makeRoom(place, facts, scope)) !== true) {
+      if (isLastTry || (await this.options.compaction?.makeRoom(place, facts, context)) !== true) {
         const { bucket } = place;
         throw new KvError("bucket_full", `The bucket ${quote(bucket)} has reached its max_bytes.`, {
           bucket,
@@ -176,10 +176,10 @@ export class BucketQuota {
   }
 
   /** Facts read for this write, or for others that wait for the same. */
-  private fresh(place: Place, scope: CallScope): Promise<BucketFacts> {
+  private fresh(place: Place, context: CallContext): Promise<BucketFacts> {
     let read = this.reads.get(place.stream);
     if (read === undefined) {
-      read = this.options.facts.read(place, scope).finally(() => this.reads.delete(place.stream));
+      read = this.options.facts.read(place, context).finally(() => this.reads.delete(place.stream));
       this.reads.set(place.stream, read);
     }
     return read;
@@ -190,14 +190,14 @@ export class BucketQuota {
     place: Place,
     subject: string,
     facts: BucketFacts,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<number> {
     const { requests, reader } = this.options;
-    if (facts.history === 1) return sizeOf(await reader.newest(place, subject, scope));
+    if (facts.history === 1) return sizeOf(await reader.newest(place, subject, context));
     const body = { subjects_filter: subject };
-    const info = await readJetStream<SubjectsInfo>(requests, `STREAM.INFO.${place.stream}`, body, scope);
+    const info = await readJetStream<SubjectsInfo>(requests, `STREAM.INFO.${place.stream}`, body, context);
     if ((info.state.subjects?.[subject] ?? 0) < facts.history) return 0;
-    return sizeOf(await reader.next(place, subject, 1n, scope));
+    return sizeOf(await reader.next(place, subject, 1n, context));
   }
 }
 

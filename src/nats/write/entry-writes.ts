@@ -2,7 +2,7 @@
 import { invalidArgument, KvError } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import { type BucketOwner, quote } from "../../kv/names.js";
-import type { CallScope, Condition, DeleteOptions, PutOptions, WriteOptions } from "../../kv/store.js";
+import type { CallContext, Condition, DeleteOptions, PutOptions, WriteOptions } from "../../kv/store.js";
 import type { BucketFacts, BucketFactsCache } from "../streams/bucket-config-cache.js";
 import type { BucketQuota } from "./bucket-quota.js";
 import { type DiskRoom, type DiskUse, storedBytes } from "../embedded/disk-guard.js";
@@ -54,7 +54,7 @@ export class EntryWrites {
     key: string,
     value: Uint8Array,
     options: PutOptions,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<bigint> {
     const place = placeOf(bucket, key, this.options.owner);
     const headerLines = contentTypeLine(options.contentType ?? "", this.options.limits);
@@ -64,14 +64,14 @@ export class EntryWrites {
     const identity = this.identityOf(options, ["put", key, headerLines, textOf(condition)], value);
     // The service's own records are small, and needed where the disk is full: API keys, tickets for watches.
     const use = this.options.owner === undefined ? "value" : "record";
-    return this.run(place, identity, options, scope, async (identity) => {
-      const facts = await this.factsThatAllow(place, value.length, scope);
+    return this.run(place, identity, options, context, async (identity) => {
+      const facts = await this.factsThatAllow(place, value.length, context);
       const write = writeOf(place, value, headerLines, identity, use);
-      return this.unlessFull(place, write, facts, scope, () =>
-        this.admit(place, write, scope, async () => {
-          if (condition === "always") return accepted(await this.write(write, scope));
-          if (condition === "if_absent") return this.putIfAbsent(place, write, scope);
-          return this.writeIfRevision(place, write, condition.ifRevision, scope);
+      return this.unlessFull(place, write, facts, context, () =>
+        this.admit(place, write, context, async () => {
+          if (condition === "always") return accepted(await this.write(write, context));
+          if (condition === "if_absent") return this.putIfAbsent(place, write, context);
+          return this.writeIfRevision(place, write, condition.ifRevision, context);
         }),
       );
     });
@@ -82,16 +82,16 @@ export class EntryWrites {
     place: KeyPlace,
     write: Write,
     facts: BucketFacts,
-    scope: CallScope,
+    context: CallContext,
     send: () => Promise<bigint>,
   ): Promise<bigint> {
     const { quota, reader } = this.options;
     const release = await quota
-      .admit(write, write.data.length, facts, scope)
+      .admit(write, write.data.length, facts, context)
       .catch(async (error: unknown) => {
         if (write.identity === undefined) throw error;
-        const newest = await reader.newest(place, place.subject, scope);
-        const revision = await this.appliedBefore(write, newest, scope);
+        const newest = await reader.newest(place, place.subject, context);
+        const revision = await this.appliedBefore(write, newest, context);
         if (revision === undefined) throw error;
         return revision;
       });
@@ -103,7 +103,7 @@ export class EntryWrites {
     }
   }
 
-  async delete(bucket: string, key: string, options: DeleteOptions, scope: CallScope): Promise<bigint> {
+  async delete(bucket: string, key: string, options: DeleteOptions, context: CallContext): Promise<bigint> {
     const place = placeOf(bucket, key, this.options.owner);
     const condition = options.condition ?? "always";
     if (condition === "if_absent") {
@@ -118,8 +118,8 @@ export class EntryWrites {
       textOf(condition),
     ];
     const identity = this.identityOf(options, request, NO_BYTES);
-    return this.run(place, identity, options, scope, (identity) =>
-      this.deleteOnce(place, writeOf(place, NO_BYTES, headerLines, identity, "record"), condition, scope),
+    return this.run(place, identity, options, context, (identity) =>
+      this.deleteOnce(place, writeOf(place, NO_BYTES, headerLines, identity, "record"), condition, context),
     );
   }
 
@@ -127,7 +127,7 @@ export class EntryWrites {
   private async admit(
     place: KeyPlace,
     write: Write,
-    scope: CallScope,
+    context: CallContext,
     send: () => Promise<bigint>,
   ): Promise<bigint> {
     const { disk, reader } = this.options;
@@ -137,8 +137,8 @@ export class EntryWrites {
     } catch (error) {
       const isRefused = error instanceof KvError && error.kind === "storage_exhausted";
       if (!isRefused || write.identity?.uncertain === undefined) throw error;
-      const newest = await reader.newest(place, place.subject, scope);
-      const revision = await this.appliedBefore(write, newest, scope);
+      const newest = await reader.newest(place, place.subject, context);
+      const revision = await this.appliedBefore(write, newest, context);
       if (revision === undefined) throw error;
       return revision;
     }
@@ -157,74 +157,74 @@ export class EntryWrites {
     place: KeyPlace,
     identity: WriteIdentity | undefined,
     { bucketCreatedAtMs }: WriteOptions,
-    scope: CallScope,
+    context: CallContext,
     write: (identity: WriteIdentity | undefined) => Promise<bigint>,
   ): Promise<bigint> {
     const once = (): Promise<bigint> => {
       if (identity === undefined) return write(undefined);
-      const readFacts = (): Promise<BucketFacts> => this.facts(place, scope);
+      const readFacts = (): Promise<BucketFacts> => this.facts(place, context);
       const { writer } = this.options;
       const remembered = (facts: BucketFacts): Promise<bigint | undefined> =>
-        writer.remembered(place.subject, identity.messageId, facts, scope);
-      return this.keyedWrites.once(place, identity, aboutOf(place), readFacts, remembered, scope, write);
+        writer.remembered(place.subject, identity.messageId, facts, context);
+      return this.keyedWrites.once(place, identity, aboutOf(place), readFacts, remembered, context, write);
     };
-    return this.options.incarnations?.write(place, bucketCreatedAtMs, scope, once) ?? once();
+    return this.options.incarnations?.write(place, bucketCreatedAtMs, context, once) ?? once();
   }
 
-  private async facts(place: Place, scope: CallScope): Promise<BucketFacts> {
+  private async facts(place: Place, context: CallContext): Promise<BucketFacts> {
     const { facts } = this.options;
-    return facts.recent(place) ?? (await facts.read(place, scope));
+    return facts.recent(place) ?? (await facts.read(place, context));
   }
 
   private async deleteOnce(
     place: KeyPlace,
     write: Write,
     condition: Exclude<Condition, "if_absent">,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<bigint> {
     const isPurge = write.headerLines === PURGE_LINES;
-    const newest = await this.options.reader.newest(place, place.subject, scope);
-    const live = await this.options.expiry.unlessExpired(place, newest, scope);
+    const newest = await this.options.reader.newest(place, place.subject, context);
+    const live = await this.options.expiry.unlessExpired(place, newest, context);
     const isMismatch = condition !== "always" && (live?.sequence ?? 0n) !== condition.ifRevision;
     if (isMismatch || newest === undefined || live === undefined || isGone(live, isPurge)) {
-      const revision = await this.appliedBefore(write, newest, scope);
+      const revision = await this.appliedBefore(write, newest, context);
       if (revision !== undefined) return revision;
       if (condition !== "always") checkRevision(place, condition.ifRevision, live);
       return 0n;
     }
-    const { keepsTombstones } = await this.facts(place, scope);
+    const { keepsTombstones } = await this.facts(place, context);
     const tombstone =
       isPurge || !keepsTombstones ? write : { ...write, headerLines: write.headerLines + NO_EXPIRY_LINE };
     const send = (): Promise<bigint> =>
-      this.admit(place, tombstone, scope, () =>
+      this.admit(place, tombstone, context, () =>
         condition === "always"
-          ? this.write(tombstone, scope).then(accepted)
-          : this.writeIfRevision(place, tombstone, condition.ifRevision, scope),
+          ? this.write(tombstone, context).then(accepted)
+          : this.writeIfRevision(place, tombstone, condition.ifRevision, context),
       );
-    return this.options.quota.duringDelete(place, isPurge ? newest.sequence : undefined, scope, send);
+    return this.options.quota.duringDelete(place, isPurge ? newest.sequence : undefined, context, send);
   }
 
-  private async write(write: Write, scope: CallScope): Promise<bigint | typeof MISMATCH> {
-    return this.options.writer.write(write, await this.facts(write.place, scope), scope);
+  private async write(write: Write, context: CallContext): Promise<bigint | typeof MISMATCH> {
+    return this.options.writer.write(write, await this.facts(write.place, context), context);
   }
 
   private async appliedBefore(
     write: Write,
     newest: StoredMessage | undefined,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<bigint | undefined> {
     if (write.identity === undefined) return undefined;
-    return this.options.writer.appliedBefore(write, newest, await this.facts(write.place, scope), scope);
+    return this.options.writer.appliedBefore(write, newest, await this.facts(write.place, context), context);
   }
 
   /** A tombstone counts as absent: the write replaces exactly the one that was seen. */
-  private async putIfAbsent(place: KeyPlace, write: Write, scope: CallScope): Promise<bigint> {
+  private async putIfAbsent(place: KeyPlace, write: Write, context: CallContext): Promise<bigint> {
     let expected = 0n;
     for (;;) {
-      const outcome = await this.write({ ...write, expected }, scope);
+      const outcome = await this.write({ ...write, expected }, context);
       if (outcome !== MISMATCH) return outcome;
-      const newest = await this.options.reader.newest(place, place.subject, scope);
-      const live = await this.options.expiry.unlessExpired(place, newest, scope);
+      const newest = await this.options.reader.newest(place, place.subject, context);
+      const live = await this.options.expiry.unlessExpired(place, newest, context);
       if (live !== undefined && operationOf(live.headers) === "put") {
         throw new KvError("key_exists", `The key ${quote(place.key)} has a value.`, {
           ...aboutOf(place),
@@ -239,25 +239,25 @@ export class EntryWrites {
     place: KeyPlace,
     write: Write,
     expected: bigint,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<bigint> {
-    await this.checkNotExpired(place, expected, scope);
+    await this.checkNotExpired(place, expected, context);
     for (;;) {
-      const outcome = await this.write({ ...write, expected }, scope);
+      const outcome = await this.write({ ...write, expected }, context);
       if (outcome !== MISMATCH) return outcome;
       // A cluster also refuses while another write of the key is under way: then the newest may still be ours.
-      checkRevision(place, expected, await this.options.reader.newest(place, place.subject, scope));
+      checkRevision(place, expected, await this.options.reader.newest(place, place.subject, context));
     }
   }
 
   /** The storage would still accept a write over a revision that has expired and that reads do not show any more. */
-  private async checkNotExpired(place: KeyPlace, expected: bigint, scope: CallScope): Promise<void> {
+  private async checkNotExpired(place: KeyPlace, expected: bigint, context: CallContext): Promise<void> {
     const { cache, expiry, reader } = this.options;
-    const read = (): Promise<StoredMessage | undefined> => reader.newest(place, place.subject, scope);
-    const newest = await (cache === undefined ? read() : cache.newest(place, scope, read));
+    const read = (): Promise<StoredMessage | undefined> => reader.newest(place, place.subject, context);
+    const newest = await (cache === undefined ? read() : cache.newest(place, context, read));
     // What is cached does not expire.
     if (newest === undefined || "key" in newest || newest.sequence !== expected) return;
-    checkRevision(place, expected, await expiry.unlessExpired(place, newest, scope));
+    checkRevision(place, expected, await expiry.unlessExpired(place, newest, context));
   }
 
   private checkValueSize(place: KeyPlace, bytes: number): void {
@@ -266,9 +266,9 @@ export class EntryWrites {
   }
 
   /** The facts of a bucket that accepts values of this size. Throws `value_too_large`. */
-  private async factsThatAllow(place: KeyPlace, bytes: number, scope: CallScope): Promise<BucketFacts> {
-    let facts = await this.facts(place, scope);
-    if (isOver(bytes, facts.maxValueSize)) facts = await this.options.facts.read(place, scope);
+  private async factsThatAllow(place: KeyPlace, bytes: number, context: CallContext): Promise<BucketFacts> {
+    let facts = await this.facts(place, context);
+    if (isOver(bytes, facts.maxValueSize)) facts = await this.options.facts.read(place, context);
     if (isOver(bytes, facts.maxValueSize)) throw tooLarge(place, bytes, facts.maxValueSize, "the bucket");
     return facts;
   }

@@ -12,7 +12,7 @@ import { randomBytes } from "node:crypto";
 import { invalidArgument, KvError } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import { quote } from "../../kv/names.js";
-import type { CallScope, ImportedEntry, ImportResult } from "../../kv/store.js";
+import type { CallContext, ImportedEntry, ImportResult } from "../../kv/store.js";
 import type { BucketFactsCache } from "../streams/bucket-config-cache.js";
 import type { BucketQuota } from "./bucket-quota.js";
 import { type DiskRoom, storedBytes } from "../embedded/disk-guard.js";
@@ -23,7 +23,7 @@ import { parseAnswer } from "../client/jetstream-api.js";
 import { RawHeaders, MESSAGE_ID_HEADER } from "../client/messages.js";
 import { existing, isNoResponders, whyNoResponders } from "../client/message-reader.js";
 import type { ReadCache } from "../read/read-cache.js";
-import { type Requests, Unanswered } from "../client/requests.js";
+import { type Requests, NoReplyError } from "../client/requests.js";
 import { contentTypeLine, tooLarge, valueBytesMaxOf } from "./value-limits.js";
 
 export interface ImportsOptions {
@@ -59,7 +59,7 @@ export class Imports {
     bucket: string,
     afterRevision: bigint,
     entries: readonly ImportedEntry[],
-    scope: CallScope,
+    context: CallContext,
   ): Promise<ImportResult> {
     const { cache, disk, facts, limits } = this.options;
     if (entries.length === 0 || entries.length > limits.importedEntriesMax) {
@@ -70,15 +70,15 @@ export class Imports {
     }
     const messages = entries.map((entry) => this.check(bucket, entry));
     const first = messages[0] as Message;
-    const sized = await this.withinBucketLimit(first, messages, scope);
-    const { allowed, release } = await this.withinRoom(sized, scope);
-    const known = facts.recent(first.place) ?? (await facts.read(first.place, scope));
+    const sized = await this.withinBucketLimit(first, messages, context);
+    const { allowed, release } = await this.withinRoom(sized, context);
+    const known = facts.recent(first.place) ?? (await facts.read(first.place, context));
     const stored = known.keepsTombstones ? allowed.map(withoutExpiry) : allowed;
     const bytes = allowed.reduce((sum, { place, data }) => sum + storedBytes(place.subject, data), 0);
     const use = allowed.some(({ data }) => data.length > 0) ? "value" : "record";
     const send = (): Promise<ImportResult> =>
       disk
-        .admit(use, bytes, { bucket }, () => this.send(first, stored, afterRevision, scope))
+        .admit(use, bytes, { bucket }, () => this.send(first, stored, afterRevision, context))
         .finally(release);
     return cache === undefined ? send() : cache.duringBucket(first.place.stream, send);
   }
@@ -104,13 +104,13 @@ export class Imports {
   private async withinBucketLimit(
     first: Message,
     messages: readonly Message[],
-    scope: CallScope,
+    context: CallContext,
   ): Promise<readonly Message[]> {
     const { facts } = this.options;
     const isOver = ({ data }: Message, most: number): boolean => most > 0 && data.length > most;
-    let known = facts.recent(first.place) ?? (await facts.read(first.place, scope));
+    let known = facts.recent(first.place) ?? (await facts.read(first.place, context));
     if (messages.some((message) => isOver(message, known.maxValueSize))) {
-      known = await facts.read(first.place, scope);
+      known = await facts.read(first.place, context);
     }
     const { maxValueSize } = known;
     const end = messages.findIndex((message) => isOver(message, maxValueSize));
@@ -121,7 +121,7 @@ export class Imports {
   /** The entries before the first for which the bucket has no room. */
   private async withinRoom(
     messages: readonly Message[],
-    scope: CallScope,
+    context: CallContext,
   ): Promise<{ readonly allowed: readonly Message[]; readonly release: () => void }> {
     const { facts, quota } = this.options;
     const releases: (() => void)[] = [];
@@ -131,8 +131,10 @@ export class Imports {
     for (const [index, { place, data, headerLines }] of messages.entries()) {
       if (headerLines === PURGE_LINES || headerLines === DELETE_LINE) continue;
       try {
-        const known = facts.recent(place) ?? (await facts.read(place, scope));
-        releases.push(await quota.admit({ place, subject: place.subject }, data.length, known, scope, false));
+        const known = facts.recent(place) ?? (await facts.read(place, context));
+        releases.push(
+          await quota.admit({ place, subject: place.subject }, data.length, known, context, false),
+        );
       } catch (error) {
         if (index > 0 && error instanceof KvError && error.kind === "bucket_full")
           return { allowed: messages.slice(0, index), release };
@@ -147,12 +149,12 @@ export class Imports {
     { place }: Message,
     messages: readonly Message[],
     afterRevision: bigint,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<ImportResult> {
     const { requests, isClustered } = this.options;
     const refusals = isClustered
-      ? await this.oneByOne(messages, afterRevision, scope)
-      : await this.allAtOnce(messages, afterRevision, scope);
+      ? await this.oneByOne(messages, afterRevision, context)
+      : await this.allAtOnce(messages, afterRevision, context);
     let imported = 0;
     for (const refusal of refusals) {
       if (refusal === undefined) {
@@ -161,11 +163,11 @@ export class Imports {
       }
       const about = { bucket: place.bucket, key: messages[imported]?.place.key };
       // One without an answer may have been written, and then those after it too.
-      if (refusal instanceof Unanswered && refusal.sent) throw outcomeUnknown(about, refusal);
+      if (refusal instanceof NoReplyError && refusal.sent) throw outcomeUnknown(about, refusal);
       if (imported > 0) break;
-      if (isNoResponders(refusal)) throw await whyNoResponders(requests, place, scope, about);
+      if (isNoResponders(refusal)) throw await whyNoResponders(requests, place, context, about);
       if (refusal instanceof JetStreamError && kindOf(refusal) === "revision_mismatch") {
-        throw await this.mismatch(place, afterRevision, scope);
+        throw await this.mismatch(place, afterRevision, context);
       }
       throw toKvError(refusal, about);
     }
@@ -176,7 +178,7 @@ export class Imports {
   private allAtOnce(
     messages: readonly Message[],
     afterRevision: bigint,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<unknown[]> {
     const callId = randomBytes(CALL_ID_BYTES).toString("base64url");
     const sent = messages.map((message, index) => {
@@ -184,7 +186,7 @@ export class Imports {
         index === 0
           ? `${EXPECTED_SEQUENCE_HEADER}: ${afterRevision.toString()}`
           : `${EXPECTED_ID_HEADER}: ${callId}.${index - 1}`;
-      return this.refusalOf(message, `${MESSAGE_ID_HEADER}: ${callId}.${index}\r\n${condition}`, scope);
+      return this.refusalOf(message, `${MESSAGE_ID_HEADER}: ${callId}.${index}\r\n${condition}`, context);
     });
     return Promise.all(sent);
   }
@@ -193,25 +195,25 @@ export class Imports {
   private async oneByOne(
     messages: readonly Message[],
     afterRevision: bigint,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<unknown[]> {
     const startMs = performance.now();
-    const stopMs = startMs + (scope.deadlineMs - startMs) * TIME_FRACTION;
+    const stopMs = startMs + (context.deadlineMs - startMs) * TIME_FRACTION;
     const refusals: unknown[] = [];
     for (const message of messages) {
       const expected = afterRevision + BigInt(refusals.length);
       const condition = `${EXPECTED_SEQUENCE_HEADER}: ${expected.toString()}`;
-      const refusal = await this.refusalOf(message, condition, scope);
+      const refusal = await this.refusalOf(message, condition, context);
       refusals.push(refusal);
       if (refusal !== undefined || performance.now() >= stopMs) break;
     }
     return refusals;
   }
 
-  private async refusalOf(message: Message, conditionLines: string, scope: CallScope): Promise<unknown> {
+  private async refusalOf(message: Message, conditionLines: string, context: CallContext): Promise<unknown> {
     const headers = new RawHeaders(`${conditionLines}\r\n${message.headerLines}`);
     try {
-      const { data } = await this.options.requests.one(message.place.subject, message.data, headers, scope);
+      const { data } = await this.options.requests.one(message.place.subject, message.data, headers, context);
       parseAnswer(data);
       return undefined;
     } catch (error) {
@@ -219,8 +221,8 @@ export class Imports {
     }
   }
 
-  private async mismatch(place: KeyPlace, afterRevision: bigint, scope: CallScope): Promise<KvError> {
-    const current = BigInt((await existing(this.options.requests, place, scope)).state.last_seq);
+  private async mismatch(place: KeyPlace, afterRevision: bigint, context: CallContext): Promise<KvError> {
+    const current = BigInt((await existing(this.options.requests, place, context)).state.last_seq);
     return new KvError(
       "revision_mismatch",
       `The revision of the bucket ${quote(place.bucket)} is not ${afterRevision.toString()}: it is ${current.toString()}.`,

@@ -5,7 +5,7 @@
  * names, the write went there, as no creation time comes back.
  */
 import { KvError } from "../../kv/errors.js";
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import type { BucketFactsCache } from "../streams/bucket-config-cache.js";
 import { aboutOf, type KeyPlace } from "../read/entries.js";
 import { outcomeUnknown } from "../client/errors.js";
@@ -20,46 +20,46 @@ export class Incarnations {
   /** See `Store.bucketCreatedAtMs`. */
   createdAtMs(
     place: Place,
-    scope: CallScope,
+    context: CallContext,
     freshness: "known" | "recent" | "current",
   ): number | Promise<number> {
-    if (freshness === "current") return this.current(place, scope);
+    if (freshness === "current") return this.current(place, context);
     const known = freshness === "known" ? this.facts.latest(place) : this.facts.recent(place);
-    return known?.createdAtMs ?? this.facts.read(place, scope).then(({ createdAtMs }) => createdAtMs);
+    return known?.createdAtMs ?? this.facts.read(place, context).then(({ createdAtMs }) => createdAtMs);
   }
 
   /** Runs a write of a key: see `WriteOptions.bucketCreatedAtMs`. What refuses it for a revision says of which bucket that is. */
   async write(
     place: KeyPlace,
     wanted: number | undefined,
-    scope: CallScope,
+    context: CallContext,
     write: () => Promise<bigint>,
   ): Promise<bigint> {
     const createdAtMs =
-      wanted === undefined ? await this.ifKnown(place, scope) : await this.current(place, scope);
+      wanted === undefined ? await this.ifKnown(place, context) : await this.current(place, context);
     if (wanted !== undefined && createdAtMs !== undefined && createdAtMs !== wanted)
-      throw await this.recreated(place, wanted, createdAtMs, scope);
+      throw await this.recreated(place, wanted, createdAtMs, context);
     let revision: bigint;
     try {
       revision = await write();
     } catch (error) {
       throw error instanceof KvError && CONFLICTS.has(error.kind) ? inBucket(error, createdAtMs) : error;
     }
-    if (wanted !== undefined && revision !== 0n) await this.checkWentTo(place, wanted, scope);
+    if (wanted !== undefined && revision !== 0n) await this.checkWentTo(place, wanted, context);
     return revision;
   }
 
   /** Undefined where it can't be read: the write finds out whether it waits, or why it fails. */
-  private async ifKnown(place: Place, scope: CallScope): Promise<number | undefined> {
+  private async ifKnown(place: Place, context: CallContext): Promise<number | undefined> {
     try {
-      return await this.createdAtMs(place, scope, "recent");
+      return await this.createdAtMs(place, context, "recent");
     } catch {
       return undefined;
     }
   }
 
-  private async current(place: Place, scope: CallScope): Promise<number> {
-    const createdAtMs = Date.parse((await this.reader.stream(place, scope)).created);
+  private async current(place: Place, context: CallContext): Promise<number> {
+    const createdAtMs = Date.parse((await this.reader.stream(place, context)).created);
     if (this.facts.latest(place)?.createdAtMs !== createdAtMs) this.facts.forget(place.stream);
     return createdAtMs;
   }
@@ -68,9 +68,9 @@ export class Incarnations {
     place: KeyPlace,
     wanted: number,
     createdAtMs: number,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<KvError> {
-    const newest = await this.reader.newest(place, place.subject, scope);
+    const newest = await this.reader.newest(place, place.subject, context);
     return new KvError(
       "revision_mismatch",
       `The bucket was created at ${timeOf(createdAtMs)}, not at ${timeOf(wanted)}. It may have been recreated: read the key again.`,
@@ -79,10 +79,10 @@ export class Incarnations {
   }
 
   /** Throws `outcome_unknown` where the write may have gone to a bucket that was created after the first look. */
-  private async checkWentTo(place: KeyPlace, wanted: number, scope: CallScope): Promise<void> {
+  private async checkWentTo(place: KeyPlace, wanted: number, context: CallContext): Promise<void> {
     let cause: unknown;
     try {
-      if ((await this.current(place, scope)) === wanted) return;
+      if ((await this.current(place, context)) === wanted) return;
     } catch (error) {
       cause = error;
     }

@@ -6,7 +6,7 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { KvError, type KvErrorDetails } from "../../kv/errors.js";
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import type { BucketFacts } from "../streams/bucket-config-cache.js";
 import { outcomeUnknown, toKvError } from "../client/errors.js";
 import { keyReused, uncertainNow, type WriteIdentity } from "./idempotency.js";
@@ -14,7 +14,7 @@ import type { Requests } from "../client/requests.js";
 import { MESSAGE_ID_HEADER } from "../client/messages.js";
 import type { MessageReader, Place } from "../client/message-reader.js";
 import { isRetryable, RETRY_WAIT_MS } from "../client/retry.js";
-import { timeLeftMs } from "../client/unanswered.js";
+import { timeLeftMs } from "../client/no-reply.js";
 import type { UncertainWrite } from "./write-outcome.js";
 
 interface KeyedWrite {
@@ -54,7 +54,7 @@ export class KeyedWrites {
     about: KvErrorDetails,
     readFacts: () => Promise<BucketFacts>,
     remembered: (facts: BucketFacts) => Promise<bigint | undefined>,
-    scope: CallScope,
+    context: CallContext,
     write: (identity: WriteIdentity) => Promise<bigint>,
   ): Promise<bigint> {
     const id = `${place.stream} ${identity.messageId}`;
@@ -62,15 +62,15 @@ export class KeyedWrites {
       const earlier = this.byId.get(id);
       let { uncertain } = identity;
       if (earlier !== undefined && !isOver(earlier)) {
-        const outcome = await within(earlier.outcome, scope);
+        const outcome = await within(earlier.outcome, context);
         if (outcome === "timed_out") throw unknownAfter(earlier, about);
         const isHeld = async (sequence: bigint): Promise<boolean> => {
-          const stored = await this.reader.at(place, sequence, scope);
+          const stored = await this.reader.at(place, sequence, context);
           if (stored !== undefined) return stored.headers.get(MESSAGE_ID_HEADER) === identity.messageId;
           if ((await remembered(await readFacts())) === sequence) return true;
           throw unknownAfter(earlier, about);
         };
-        if (outcome !== undefined && (await this.mayHold(place, earlier, outcome, isHeld, about, scope))) {
+        if (outcome !== undefined && (await this.mayHold(place, earlier, outcome, isHeld, about, context))) {
           if (earlier.fingerprint !== identity.fingerprint) {
             throw keyReused(about, outcome === "unknown" ? undefined : outcome);
           }
@@ -94,11 +94,11 @@ export class KeyedWrites {
     outcome: bigint | "unknown",
     isHeld: (sequence: bigint) => Promise<boolean>,
     about: KvErrorDetails,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<boolean> {
     for (;;) {
       try {
-        const { created, state } = await this.reader.stream(place, scope);
+        const { created, state } = await this.reader.stream(place, context);
         if (created !== earlier.created) return false;
         if (outcome === "unknown") return true;
         if (outcome > BigInt(state.last_seq)) return false;
@@ -107,7 +107,7 @@ export class KeyedWrites {
           !this.reader.isClustered && this.requests.serverSinceMs <= earlier.uncertain.sinceMs;
         return isSameRun || (await isHeld(outcome));
       } catch (error) {
-        if (!isRetryable(error, scope)) {
+        if (!isRetryable(error, context)) {
           const known = toKvError(error, about);
           throw known.kind === "bucket_not_found" ? known : unknownAfter(earlier, about, error);
         }
@@ -175,11 +175,14 @@ const SETTLED: ReadonlySet<string> = new Set([
 ]);
 
 /** Waits for an outcome, for as long as the caller does. */
-async function within<Outcome>(outcome: Promise<Outcome>, scope: CallScope): Promise<Outcome | "timed_out"> {
-  const { signal } = scope;
+async function within<Outcome>(
+  outcome: Promise<Outcome>,
+  context: CallContext,
+): Promise<Outcome | "timed_out"> {
+  const { signal } = context;
   let end = (): void => undefined;
   const over = new Promise<"timed_out">((resolve) => (end = () => resolve("timed_out")));
-  const timer = setTimeout(end, timeLeftMs(scope));
+  const timer = setTimeout(end, timeLeftMs(context));
   if (signal.aborted) end();
   else signal.addEventListener("abort", end);
   try {

@@ -10,7 +10,7 @@
  * Everything else is `outcome_unknown`.
  */
 import { KvError } from "../../kv/errors.js";
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import type { BucketFacts } from "../streams/bucket-config-cache.js";
 import { JetStreamCode, JetStreamError, kindOf, outcomeUnknown } from "../client/errors.js";
 import { keyReused, REQUEST_HEADER } from "./idempotency.js";
@@ -59,13 +59,13 @@ export class WriteOutcomes {
     newest: StoredMessage | undefined,
     uncertain: UncertainWrite,
     facts: BucketFacts,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<bigint | undefined> {
     if (newest?.headers.get(MESSAGE_ID_HEADER) === id) return sequenceOfSame(write, newest);
-    const sequence = await this.remembered(write.subject, id, facts, scope);
-    if (sequence !== undefined) return this.checked(write, sequence, scope);
+    const sequence = await this.remembered(write.subject, id, facts, context);
+    if (sequence !== undefined) return this.checked(write, sequence, context);
     // Asked for last: it shows a window that was cut before the storage was asked for the id.
-    const info = await this.reader.stream(write.place, scope);
+    const info = await this.reader.stream(write.place, context);
     if (this.wasNotApplied(newest, info, uncertain)) return undefined;
     throw unknownOutcome(write, { windowMs: windowMsOf(info.config), storageTimeMs: serverTimeMs(info) });
   }
@@ -78,11 +78,11 @@ export class WriteOutcomes {
     subject: string,
     id: string,
     facts: BucketFacts,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<bigint | undefined> {
     const refused = facts.replicas > 1 ? `${EXPECTED_HEADER}: ${IMPOSSIBLE_SEQUENCE}` : "Nats-Rollup: probe";
     const headers = new RawHeaders(`${MESSAGE_ID_HEADER}: ${id}\r\n${refused}\r\n`);
-    const { data } = await this.requests.one(subject, NO_BYTES, headers, scope);
+    const { data } = await this.requests.one(subject, NO_BYTES, headers, context);
     const acknowledgement = parseAcknowledgement(data);
     if (acknowledgement !== undefined) return BigInt(acknowledgement.sequence);
     try {
@@ -98,9 +98,9 @@ export class WriteOutcomes {
    * The sequence that the storage remembers for a write's id. Where the message is still stored, it must be of the same request; where it
    * is not, the id stands for the request. Throws `idempotency_key_reused`.
    */
-  async checked(write: Write, sequence: bigint, scope: CallScope): Promise<bigint> {
+  async checked(write: Write, sequence: bigint, context: CallContext): Promise<bigint> {
     if (write.identity === undefined) return sequence;
-    const message = await this.reader.at(write.place, sequence, scope);
+    const message = await this.reader.at(write.place, sequence, context);
     return message === undefined ? sequence : sequenceOfSame(write, message);
   }
 

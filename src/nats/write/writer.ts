@@ -8,7 +8,7 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { KvError } from "../../kv/errors.js";
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 import type { BucketFacts } from "../streams/bucket-config-cache.js";
 import type { DiskRoom } from "../embedded/disk-guard.js";
 import { JetStreamError, kindOf, toKvError, unavailable } from "../client/errors.js";
@@ -22,7 +22,7 @@ import {
   whyNoResponders,
 } from "../client/message-reader.js";
 import type { ReadCache } from "../read/read-cache.js";
-import { type Reply, type Requests, Unanswered } from "../client/requests.js";
+import { type Reply, type Requests, NoReplyError } from "../client/requests.js";
 import { isRetryable, isUnderWay, RETRY_WAIT_MS } from "../client/retry.js";
 import { aboutOf, parseAcknowledgement, type Write } from "./write.js";
 import { type UncertainWrite, unknownOutcome, WriteOutcomes } from "./write-outcome.js";
@@ -54,8 +54,8 @@ export class Writer {
   }
 
   /** Writes; returns the revision, or {@link MISMATCH}. Throws `KvError`; `outcome_unknown` where the outcome is not known. */
-  write(write: Write, facts: BucketFacts, scope: CallScope): Promise<Outcome> {
-    const attempt = (): Promise<Outcome> => this.attempt(write, facts, scope);
+  write(write: Write, facts: BucketFacts, context: CallContext): Promise<Outcome> {
+    const attempt = (): Promise<Outcome> => this.attempt(write, facts, context);
     return this.cache === undefined ? attempt() : this.cache.during(write.subject, attempt);
   }
 
@@ -67,51 +67,56 @@ export class Writer {
     write: Write,
     newest: StoredMessage | undefined,
     facts: BucketFacts,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<bigint | undefined> {
     const { identity } = write;
     if (identity === undefined) return undefined;
     try {
       const { messageId, uncertain } = identity;
       if (uncertain !== undefined) {
-        return await this.outcomes.find(write, messageId, newest, uncertain, facts, scope);
+        return await this.outcomes.find(write, messageId, newest, uncertain, facts, context);
       }
-      const sequence = await this.outcomes.remembered(write.subject, messageId, facts, scope);
-      return sequence === undefined ? undefined : await this.outcomes.checked(write, sequence, scope);
+      const sequence = await this.outcomes.remembered(write.subject, messageId, facts, context);
+      return sequence === undefined ? undefined : await this.outcomes.checked(write, sequence, context);
     } catch (error) {
       throw toKvError(error, aboutOf(write));
     }
   }
 
   /** The sequence that the storage remembers for a message id; undefined: it does not. Throws what the request does. */
-  remembered(subject: string, id: string, facts: BucketFacts, scope: CallScope): Promise<bigint | undefined> {
-    return this.outcomes.remembered(subject, id, facts, scope);
+  remembered(
+    subject: string,
+    id: string,
+    facts: BucketFacts,
+    context: CallContext,
+  ): Promise<bigint | undefined> {
+    return this.outcomes.remembered(subject, id, facts, context);
   }
 
-  private async attempt(write: Write, facts: BucketFacts, scope: CallScope): Promise<Outcome> {
+  private async attempt(write: Write, facts: BucketFacts, context: CallContext): Promise<Outcome> {
     const { identity } = write;
     const about = aboutOf(write);
     const id = identity?.messageId ?? `${this.idPrefix}${(this.idCount++).toString(36)}`;
     if (identity?.uncertain !== undefined) {
       if (!this.requests.isConnected) throw unavailable(about);
-      return this.settle(write, id, identity.uncertain, facts, scope);
+      return this.settle(write, id, identity.uncertain, facts, context);
     }
     const uncertain = uncertainNow(facts);
     let reply: Reply;
     try {
-      reply = await this.send(write, id, write.expected, facts, scope);
+      reply = await this.send(write, id, write.expected, facts, context);
     } catch (error) {
-      if (isNoResponders(error)) throw await whyNoResponders(this.requests, write.place, scope, about);
-      if (!(error instanceof Unanswered) || !error.sent) throw toKvError(error, about);
-      return await this.settle(write, id, uncertain, facts, scope);
+      if (isNoResponders(error)) throw await whyNoResponders(this.requests, write.place, context, about);
+      if (!(error instanceof NoReplyError) || !error.sent) throw toKvError(error, about);
+      return await this.settle(write, id, uncertain, facts, context);
     }
     try {
-      const outcome = await this.accept(reply, write, facts, scope);
+      const outcome = await this.accept(reply, write, facts, context);
       if (outcome !== MISMATCH) return outcome;
-      return (await this.appliedBefore(write, undefined, facts, scope)) ?? MISMATCH;
+      return (await this.appliedBefore(write, undefined, facts, context)) ?? MISMATCH;
     } catch (error) {
       if (!isUnderWay(error)) throw toKvError(error, about);
-      return this.settle(write, id, uncertain, facts, scope);
+      return this.settle(write, id, uncertain, facts, context);
     }
   }
 
@@ -120,7 +125,7 @@ export class Writer {
     id: string,
     expected: bigint | undefined,
     facts: BucketFacts,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<Reply> {
     const condition = expected === undefined ? "" : `${EXPECTED_HEADER}: ${expected.toString()}\r\n`;
     const request =
@@ -129,8 +134,8 @@ export class Writer {
       `${MESSAGE_ID_HEADER}: ${id}\r\n${condition}${request}${write.headerLines}`,
     );
     const partMs = Math.max(ANSWER_TIMEOUT_MS_MIN, facts.windowMs * ANSWER_TIMEOUT_FRACTION);
-    const deadlineMs = Math.min(scope.deadlineMs, performance.now() + Math.min(ANSWER_TIMEOUT_MS, partMs));
-    return this.requests.one(write.subject, write.data, headers, scope, deadlineMs);
+    const deadlineMs = Math.min(context.deadlineMs, performance.now() + Math.min(ANSWER_TIMEOUT_MS, partMs));
+    return this.requests.one(write.subject, write.data, headers, context, deadlineMs);
   }
 
   /** Finds out what became of a write that was sent before, and sends it again where that is safe. */
@@ -139,34 +144,39 @@ export class Writer {
     id: string,
     uncertain: UncertainWrite,
     facts: BucketFacts,
-    scope: CallScope,
+    context: CallContext,
   ): Promise<Outcome> {
     for (;;) {
       try {
-        await this.requests.untilConnected(scope);
-        const newest = await this.reader.newest(write.place, write.subject, scope);
-        const revision = await this.outcomes.find(write, id, newest, uncertain, facts, scope);
+        await this.requests.untilConnected(context);
+        const newest = await this.reader.newest(write.place, write.subject, context);
+        const revision = await this.outcomes.find(write, id, newest, uncertain, facts, context);
         if (revision !== undefined) return revision;
         const current = newest?.sequence ?? 0n;
         if (write.expected !== undefined && write.expected !== current) return MISMATCH;
         // Nothing is under way to a server that was started since: then a refusal is certain, and a full disk a reason.
         if (this.requests.serverSinceMs > uncertain.sinceMs) this.disk.check(write.use, aboutOf(write));
-        const reply = await this.send(write, id, current, facts, scope);
-        const outcome = await this.accept(reply, write, facts, scope);
+        const reply = await this.send(write, id, current, facts, context);
+        const outcome = await this.accept(reply, write, facts, context);
         if (outcome !== MISMATCH) return outcome;
       } catch (error) {
-        if (!isRetryable(error, scope)) throw finalError(error, write, facts);
+        if (!isRetryable(error, context)) throw finalError(error, write, facts);
         await delay(RETRY_WAIT_MS);
       }
     }
   }
 
   /** The revision that an answer names, or {@link MISMATCH}. Throws other refusals. */
-  private async accept(reply: Reply, write: Write, facts: BucketFacts, scope: CallScope): Promise<Outcome> {
+  private async accept(
+    reply: Reply,
+    write: Write,
+    facts: BucketFacts,
+    context: CallContext,
+  ): Promise<Outcome> {
     const acknowledgement = parseAcknowledgement(reply.data);
     if (acknowledgement !== undefined) {
       const { sequence, isDuplicate } = acknowledgement;
-      if (isDuplicate) return this.outcomes.checked(write, BigInt(sequence), scope);
+      if (isDuplicate) return this.outcomes.checked(write, BigInt(sequence), context);
       facts.newestSeen = sequence;
       return BigInt(sequence);
     }

@@ -1,6 +1,6 @@
 /** Builds a call from a request's route, path variables, query parameters and headers. */
 import { create } from "@bufbuild/protobuf";
-import type { Door } from "../../service/calls.js";
+import type { Protocol } from "../../service/calls.js";
 import { type CallSource, HttpCall } from "./call.js";
 import { badRequest, Refusal } from "./errors.js";
 import { decodePercent, isUriText, parseQuery, type Target } from "./percent.js";
@@ -45,10 +45,15 @@ export function allowedMethods(router: Router<Endpoint>, path: string): readonly
 }
 
 /** Builds the call of a request, without its body. Throws a 400 for malformed or unknown parameters. */
-export function bindCall(match: Match<Endpoint>, target: Target, source: CallSource, door: Door): HttpCall {
+export function bindCall(
+  match: Match<Endpoint>,
+  target: Target,
+  source: CallSource,
+  protocol: Protocol,
+): HttpCall {
   checkEnvironment(source.headers["x-ironflow-environment"]);
   const endpoint = match.route.target;
-  const call = new HttpCall(door, create(endpoint.method.desc.input), source);
+  const call = new HttpCall(protocol, create(endpoint.method.desc.input), source);
   for (const { variable, set } of endpoint.paths) {
     const raw = variableText(variable, match, target.path);
     const text = decodePercent(raw);

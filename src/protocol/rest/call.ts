@@ -1,7 +1,7 @@
 /** A call by REST, WebSocket or SSE, as the service's pipeline and the shapes see it. */
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { IncomingHttpHeaders } from "node:http";
-import type { CallInput, Door } from "../../service/calls.js";
+import type { CallInput, Protocol } from "../../service/calls.js";
 import type { ClientPresence, RequestHead } from "../exchange.js";
 import { clientNameOf, remoteAddressOf } from "../peer.js";
 
@@ -30,7 +30,7 @@ export class HttpCall<Input extends DescMessage = DescMessage> implements CallIn
   private controller: AbortController | undefined;
 
   constructor(
-    readonly door: Door,
+    readonly protocol: Protocol,
     readonly request: MessageShape<Input>,
     private readonly source: CallSource,
   ) {}

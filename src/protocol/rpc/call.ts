@@ -86,8 +86,8 @@ export abstract class RpcCall implements CallInput, BodyReader {
   get connection(): object {
     return this.exchange.socket;
   }
-  get door(): WireForm["door"] {
-    return this.head.form.door;
+  get protocol(): WireForm["protocolName"] {
+    return this.head.form.protocolName;
   }
   get form(): WireForm {
     return this.head.form;
@@ -169,7 +169,7 @@ export abstract class RpcCall implements CallInput, BodyReader {
   protected countSent(bytes: number): void {
     const { receivedBytes } = this;
     this.receivedBytes = 0;
-    this.settings.registry.observer?.transferred(this.head.route.method, this.door, receivedBytes, bytes);
+    this.settings.registry.observer?.transferred(this.head.route.method, this.protocol, receivedBytes, bytes);
   }
 
   protected giveUp(fault: unknown): void {

@@ -31,7 +31,7 @@ export interface RpcProtocol {
 
 /** One protocol with one codec. */
 export interface WireForm {
-  readonly door: "grpc" | "grpc-web" | "connect";
+  readonly protocolName: "grpc" | "grpc-web" | "connect";
   readonly protocol: RpcProtocol;
   /** Protobuf's binary format; otherwise ProtoJSON. */
   readonly isBinary: boolean;

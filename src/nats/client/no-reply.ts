@@ -1,9 +1,9 @@
 /** Requests that end without a reply. */
-import type { CallScope } from "../../kv/store.js";
+import type { CallContext } from "../../kv/store.js";
 
 /** A request ended without a reply. `sent`: false if it certainly did not leave this process. */
-export class Unanswered extends Error {
-  override readonly name = "Unanswered";
+export class NoReplyError extends Error {
+  override readonly name = "NoReplyError";
   constructor(
     readonly reason: "deadline" | "canceled" | "disconnected" | "no_responders",
     readonly sent: boolean,
@@ -15,7 +15,7 @@ export class Unanswered extends Error {
 /** The longest delay of a JavaScript timer. */
 const TIMER_MS_MAX = 2_147_483_647;
 
-/** Milliseconds until the scope's deadline, in the range of a timer. */
-export function timeLeftMs({ deadlineMs }: CallScope): number {
+/** Milliseconds until the context's deadline, in the range of a timer. */
+export function timeLeftMs({ deadlineMs }: CallContext): number {
   return Math.min(TIMER_MS_MAX, Math.max(0, deadlineMs - performance.now()));
 }
