@@ -6,6 +6,11 @@
 /** Larger values are kept out of the text. */
 const INLINE_BYTES_MAX = 16_384;
 const PLACEHOLDER = "\0";
+/**
+ * Bytes that are encoded at a time; three of them make four characters. Longer texts are not in the young part of the heap, and take three times
+ * as long to make and to collect.
+ */
+const ENCODED_BYTES = 24_576;
 
 export class LargeValues {
   private readonly values: Buffer[] = [];
@@ -35,10 +40,20 @@ export class LargeValues {
       encoded.set(part, at);
       at += part.length;
       const value = this.values[index];
-      if (value !== undefined) at += encoded.write(value.toString("base64"), at, "latin1");
+      if (value !== undefined) at += writeBase64(value, encoded, at);
     }
     return encoded;
   }
+}
+
+/** Returns the number of bytes written. */
+function writeBase64(value: Buffer, target: Buffer, at: number): number {
+  let end = at;
+  for (let start = 0; start < value.length; start += ENCODED_BYTES) {
+    const text = value.toString("base64", start, start + ENCODED_BYTES);
+    end += target.write(text, end, "latin1");
+  }
+  return end - at;
 }
 
 function base64Length(value: Buffer): number {

@@ -149,3 +149,23 @@ describe("closing a connection while the server closes it ends no process", () =
     20_000,
   );
 });
+
+describe("a message that arrives in several reads", () => {
+  it.each([70_000, 300_000, 1_000_000])(
+    "of %d bytes is collected in a buffer of its size",
+    async (length) => {
+      const relay = await relayed();
+      const { connection } = await connectNats({ servers: relay.address });
+      const value = Buffer.from(Array.from({ length }, (_, index) => (index * 7_919) % 256));
+      const received = new Promise<Uint8Array>((resolve) => {
+        connection.subscribe("large", { max: 1, callback: (_, message) => resolve(message.data) });
+      });
+      connection.publish("large", value);
+      const data = await received;
+      await connection.close();
+      expect(value.equals(data)).toBe(true);
+      // One read more, and as much again: what the library's buffer adds when it grows.
+      expect(data.buffer.byteLength).toBeLessThanOrEqual(length + 2 * 65_536 + 1_024);
+    },
+  );
+});

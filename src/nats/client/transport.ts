@@ -10,6 +10,7 @@ import {
   type ConnectionOptions,
   type NatsConnection,
   NatsConnectionImpl,
+  Parser,
   setTransportFactory,
 } from "@nats-io/transport-node";
 import { nodeResolveHost, NodeTransport } from "@nats-io/transport-node/lib/node_transport.js";
@@ -34,6 +35,22 @@ function reconnectDelayHandler(): number {
 function useTransport(): void {
   setTransportFactory({ factory: () => new GuardedTransport(), dnsResolveFn: nodeResolveHost });
 }
+
+/**
+ * The parser collects a message that arrives in several reads in a buffer that doubles: a megabyte is allocated, cleared and copied several
+ * times, and collecting that garbage stops the event loop. Here the buffer has the size of the message from its first read on.
+ */
+function sizeMessageBuffers(): void {
+  // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with its object below
+  const { parse } = Parser.prototype;
+  Parser.prototype.parse = function (this: Parser, received: Uint8Array): void {
+    parse.call(this, received);
+    const { msgBuf, ma } = this;
+    if (msgBuf !== undefined && msgBuf.capacity < ma.size) msgBuf.grow(ma.size - msgBuf.length);
+  };
+}
+
+sizeMessageBuffers();
 
 class GuardedTransport extends NodeTransport {
   override async dial(server: { hostname: string; port: number }): Promise<Socket> {
