@@ -1,4 +1,7 @@
-/** A store whose calls wait until their bucket was checked after a restart of the storage. */
+/**
+ * A store whose calls wait until their bucket was checked after a restart of the storage. Descriptions of buckets do so themselves: see
+ * buckets.ts.
+ */
 import type { CallContext, Store } from "../kv/store.js";
 import type { RestartCheck } from "./buckets/restart-check.js";
 
@@ -13,7 +16,6 @@ export function checkedStore(store: Store, check: RestartCheck): Store {
   };
   return {
     ...store,
-    getBucket: (bucket, context) => checked(bucket, context, () => store.getBucket(bucket, context)),
     compactBucket: (bucket, context) => checked(bucket, context, () => store.compactBucket(bucket, context)),
     get: (bucket, key, revision, context, consistency) =>
       checked(bucket, context, () => store.get(bucket, key, revision, context, consistency)),

@@ -91,6 +91,10 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
   const expiry = new Expiry(facts);
   const incarnations = new Incarnations(facts, reader);
   const history = new History(bulkRequests, bulkReader, isClustered, expiry, limits);
+  const survivors = new Survivors(bulkRequests, bulkReader, limits, options.replicas ?? 1);
+  const restartCheck = new RestartCheck({
+    ...{ requests: bulkRequests, reader: bulkReader, survivors, messageBytesMax, log: options.log },
+  });
   const buckets = new Buckets({
     reader,
     requests,
@@ -99,8 +103,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     facts,
     cache,
     isExclusive: options.isExclusive === true,
-    disk,
-    limits,
+    ...{ disk, survivors, restartCheck, limits },
     replicas: options.replicas ?? 1,
     durability: options.durability ?? (() => "unknown"),
   });
@@ -108,12 +111,8 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
   const entries = new Entries({ reader, expiry, cache });
   const edit = buckets.edit.bind(buckets);
   const byteLimits = new ByteLimits({ requests: bulkRequests, limits, edit });
-  const survivors = new Survivors(bulkRequests, bulkReader, limits, options.replicas ?? 1);
   const compaction = new Compaction({
     ...{ requests: bulkRequests, reader: bulkReader, limits, log: options.log, edit, byteLimits, survivors },
-  });
-  const restartCheck = new RestartCheck({
-    ...{ requests: bulkRequests, survivors, messageBytesMax, log: options.log },
   });
   compaction.start();
   const quota = new BucketQuota({ requests, reader, facts, compaction, byteLimits });

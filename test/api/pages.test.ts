@@ -1,9 +1,10 @@
 /** Answers that can grow stay below what clients accept by default, through every door; nothing is lost between pages. */
 import type { DescMessage, DescMethodUnary, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, fromJsonString, toBinary } from "@bufbuild/protobuf";
 import { Code, createClient } from "@connectrpc/connect";
 import { Client, credentials, type ServiceError, status } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ApiKeyService, type ListApiKeysResponse } from "../../gen/ironflow/kv/v1/api_key_service_pb.js";
 import { BackupService } from "../../gen/ironflow/kv/v1/backup_service_pb.js";
 import { BucketService, type ListBucketsResponse } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
 import {
@@ -221,5 +222,78 @@ describe("a stock gRPC client, which accepts 4 MiB", () => {
     const page = await call(BucketService.method.listBuckets, {}, smallPages.url);
     expect(page.nextPageToken).not.toBe("");
     expect(toBinary(BucketService.method.listBuckets.output, page).length).toBeLessThan(65_536);
+  });
+});
+
+describe("a list of API keys with long scopes", () => {
+  const KEYS = 40;
+  const PAGE_BYTES = 65_536;
+  const { listApiKeys } = ApiKeyService.method;
+  const authorization = "Bearer the-root-key-of-tests";
+  let guarded: TestService;
+  let ids: readonly string[];
+
+  const call = (
+    method: string,
+    contentType: string,
+    body: string | Uint8Array<ArrayBuffer>,
+  ): Promise<Response> =>
+    fetch(`${guarded.url}/${ApiKeyService.typeName}/${method}`, {
+      method: "POST",
+      headers: { "content-type": contentType, authorization },
+      body,
+    });
+
+  beforeAll(async () => {
+    guarded = await startTestService({
+      "page-bytes-max": `${PAGE_BYTES}`,
+      "api-key": "the-root-key-of-tests",
+    });
+    const accesses = ["ACCESS_READ", "ACCESS_WRITE", "ACCESS_WATCH", "ACCESS_ADMIN"];
+    const scopes = Array.from({ length: 32 }, (_, n) => ({ accesses, buckets: `${n}*`.padEnd(64, "b") }));
+    const body = JSON.stringify({ name: '"'.repeat(128), scopes });
+    const created = Array.from({ length: KEYS }, async () => {
+      const response = await call("CreateApiKey", "application/json", body);
+      expect(response.status).toBe(200);
+      return ((await response.json()) as { apiKey: { id: string } }).apiKey.id;
+    });
+    ids = (await Promise.all(created)).sort();
+  });
+  afterAll(() => guarded.remove());
+
+  const asJson = async (pageToken: string): Promise<[number, ListApiKeysResponse]> => {
+    const response = await call("ListApiKeys", "application/json", JSON.stringify({ pageToken }));
+    const text = await response.text();
+    return [Buffer.byteLength(text), fromJsonString(listApiKeys.output, text)];
+  };
+  const asProto = async (pageToken: string): Promise<[number, ListApiKeysResponse]> => {
+    const request = toBinary(listApiKeys.input, create(listApiKeys.input, { pageToken }));
+    const response = await call("ListApiKeys", "application/proto", new Uint8Array(request));
+    const answer = new Uint8Array(await response.arrayBuffer());
+    return [answer.length, fromBinary(listApiKeys.output, answer)];
+  };
+
+  it.each([
+    ["JSON", asJson],
+    ["proto", asProto],
+  ])("is complete, in pages below the limit of bytes, as %s", async (_name, page) => {
+    const listed: string[] = [];
+    const sizes: number[] = [];
+    let pageToken = "";
+    do {
+      const [size, answer] = await page(pageToken);
+      sizes.push(size);
+      listed.push(...answer.apiKeys.map(({ id }) => id));
+      pageToken = answer.nextPageToken;
+    } while (pageToken !== "");
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(PAGE_BYTES);
+    expect(sizes.length).toBeGreaterThan(2);
+    expect(listed).toEqual(ids);
+  });
+
+  it("is complete over REST, for clients that know no pages", async () => {
+    const response = await fetch(`${guarded.url}/api/v1/api-keys`, { headers: { authorization } });
+    const listed = (await response.json()) as { api_keys: { id: string }[] };
+    expect(listed.api_keys.map(({ id }) => id)).toEqual(ids);
   });
 });

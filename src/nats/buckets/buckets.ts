@@ -24,6 +24,8 @@ import type { ReadCache } from "../read/read-cache.js";
 import { existing, type MessageReader, type Place } from "../client/message-reader.js";
 import { PresentBuckets } from "./present-buckets.js";
 import { withoutPredecessor } from "./predecessor.js";
+import type { RestartCheck } from "./restart-check.js";
+import { type Survivors, survivorsMark } from "./survivors.js";
 import type { Requests } from "../client/requests.js";
 import { changeBucket } from "../client/retry.js";
 import { bucketInfoOf, streamConfigOf, updatedConfig } from "../streams/stream-config.js";
@@ -39,6 +41,8 @@ export interface BucketsOptions {
   /** Whether no other process changes buckets. */
   readonly isExclusive: boolean;
   readonly disk: DiskRoom;
+  readonly survivors: Survivors;
+  readonly restartCheck: RestartCheck;
   readonly limits: Limits;
   /** Copies that the storage keeps of a new bucket. */
   readonly replicas: number;
@@ -93,6 +97,7 @@ export class Buckets {
 
   async get(bucket: string, context: CallContext): Promise<BucketInfo> {
     const place = placeOf(bucket);
+    await this.options.restartCheck.pending(bucket, context);
     return this.describe(place, await this.options.reader.stream(place, context), context);
   }
 
@@ -128,6 +133,7 @@ export class Buckets {
     const place = placeOf(bucket);
     // Whatever the change, and before anything is written.
     await existing(this.options.requests, place, context);
+    await this.options.restartCheck.pending(bucket, context);
     const info = await this.edit(
       place,
       ({ config, state }) => updatedConfig(config, bucket, change, this.options.limits, state.bytes),
@@ -153,12 +159,12 @@ export class Buckets {
 
   async delete(bucket: string, context: CallContext): Promise<void> {
     const place = placeOf(bucket);
-    const { requests } = this.options;
+    const { requests, survivors } = this.options;
     await existing(requests, place, context);
     await this.oneAtATime(place.stream, async () => {
       const lock = await this.locks?.acquire(bucket, context).catch(unlessFull);
       await this.changing(place.stream, lock, async () => {
-        const { created } = await existing(requests, place, context);
+        const { created, config } = await existing(requests, place, context);
         const request = {
           operation: `STREAM.DELETE.${place.stream}`,
           body: undefined,
@@ -177,6 +183,9 @@ export class Buckets {
         await changeBucket<object>(requests, request, { bucket }, context).finally(() =>
           this.options.indexes.forget(place),
         );
+        const mark = survivorsMark(config);
+        // The sweep removes it where this fails.
+        if (mark !== undefined) await survivors.drop(place, mark, context).catch(() => undefined);
         return { result: undefined, last: undefined };
       });
     });

@@ -14,7 +14,7 @@ import type { CallContext, CompactionResult } from "../../kv/store.js";
 import type { BucketFacts } from "../streams/bucket-config-cache.js";
 import type { BucketEdit } from "./bucket-update.js";
 import type { ByteLimits } from "./byte-limits.js";
-import { toKvError } from "../client/errors.js";
+import { toKvError, unavailable } from "../client/errors.js";
 import { maxBytesOf } from "../streams/headroom.js";
 import { serverTimeMs, type StreamConfig, type StreamInfo } from "../client/jetstream-api.js";
 import type { Log } from "../client/log.js";
@@ -24,7 +24,8 @@ import { NoReplyError } from "../client/no-reply.js";
 import { keepsTombstones, withCompactedTo } from "../streams/stream-config.js";
 import { streamsOf } from "../streams/stream-pages.js";
 import { type Survivors, type SurvivorsMark, survivorsMark, withSurvivorsMark } from "./survivors.js";
-import { deliveredTo, removeTombstones, scanTombstones, scanUpTo, type Tombstone } from "./tombstones.js";
+import { storedSequences } from "./stored-sequences.js";
+import { deliveredTo, removeTombstones, scanTombstones, type Tombstone } from "./tombstones.js";
 
 export interface CompactionOptions {
   readonly requests: Requests;
@@ -122,15 +123,18 @@ export class Compaction {
   }
 
   private async sweep(): Promise<void> {
-    const { requests, log } = this.options;
+    const { requests, log, survivors } = this.options;
+    const marks = new Set<string>();
     try {
       for await (const info of streamsOf(requests, "STREAM.LIST", ownContext())) {
         const bucket = bucketOfStream(info.config.name);
         if (bucket === undefined || this.isStopped) continue;
+        marks.add(survivorsMark(info.config)?.id ?? "");
         await this.tend({ bucket, stream: info.config.name }, info).catch((error: unknown) => {
           log?.warn({ err: error, bucket }, "the tombstones of a bucket could not be compacted");
         });
       }
+      if (!this.isStopped) await survivors.dropUnmarked(marks, PASS_TIMEOUT_MS, ownContext());
     } catch (error) {
       log?.warn({ err: error }, "tombstones could not be compacted");
     }
@@ -182,8 +186,11 @@ export class Compaction {
           const chunk = found.slice(at, at + atOnce);
           const last = chunk.at(-1) as Tombstone;
           const { ready, heldBack } = await this.prepare(place, chunk, last.sequence, nowMs, context);
-          if (last.sequence > recordedTo && ready.length > 0)
+          if (last.sequence > recordedTo && ready.length > 0) {
             recordedTo = await this.recordSurvivors(place, context);
+            // A leader that was deposed and does not know it yet.
+            if (last.sequence > recordedTo) throw unavailable({ bucket: place.bucket });
+          }
           removed += await this.remove(place, info, ready, context);
           isHeldBack = heldBack !== undefined;
           this.cleanTo.set(name, heldBack === undefined ? last.sequence : heldBack - 1);
@@ -222,14 +229,9 @@ export class Compaction {
   private async recordSurvivors(place: Place, context: CallContext): Promise<number> {
     const { requests, limits, survivors, edit } = this.options;
     const startMs = performance.now();
-    const info = await existing(requests, place, context);
-    const upTo = info.state.last_seq;
-    const sequences: number[] = [];
-    // Every one of them: what is not recorded is removed after a restart.
-    await scanUpTo(requests, place, upTo, storedMessageBytesMax(limits), context, ({ revision }) => {
-      sequences.push(revision);
-    });
-    const mark = await survivors.save(place, sequences, upTo, serverTimeMs(info), context);
+    const stored = await storedSequences(requests, place, storedMessageBytesMax(limits), context);
+    const { upTo } = stored;
+    const mark = await survivors.save(place, stored, context);
     let other: SurvivorsMark | undefined;
     const change: BucketEdit = ({ config }) => {
       const current = survivorsMark(config);

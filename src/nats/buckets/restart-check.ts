@@ -3,20 +3,22 @@
  * present run of the server, so no client sees a deleted value again.
  */
 import { KvError } from "../../kv/errors.js";
-import { streamName, subjectPrefix } from "../../kv/names.js";
+import { streamName } from "../../kv/names.js";
 import type { CallContext } from "../../kv/store.js";
 import { toKvError } from "../client/errors.js";
 import { purgeStream, type StreamInfo } from "../client/jetstream-api.js";
 import type { Log } from "../client/log.js";
-import { existing, type Place } from "../client/message-reader.js";
+import { existing, type MessageReader, type Place } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
 import { withinContext } from "../client/shared-work.js";
 import { NoReplyError } from "../client/no-reply.js";
+import { notIn, type Runs } from "./sequence-runs.js";
+import { storedSequences } from "./stored-sequences.js";
 import { type Survivors, type SurvivorsMark, survivorsMark } from "./survivors.js";
-import { scanUpTo } from "./tombstones.js";
 
 export interface RestartCheckOptions {
   readonly requests: Requests;
+  readonly reader: MessageReader;
   readonly survivors: Survivors;
   readonly messageBytesMax: number;
   readonly log: Log | undefined;
@@ -24,6 +26,7 @@ export interface RestartCheckOptions {
 
 const BUCKETS_MAX = 100_000;
 const CHECK_TIMEOUT_MS = 300_000;
+const REQUESTS_AT_ONCE = 16;
 const NEVER_ABORTED = new AbortController().signal;
 
 export class RestartCheck {
@@ -80,8 +83,8 @@ export class RestartCheck {
     // Others wait for it when this caller is gone.
     const context = { deadlineMs: performance.now() + CHECK_TIMEOUT_MS, signal: NEVER_ABORTED };
     for (let mark = survivorsMark(config); mark !== undefined;) {
-      const sequences = await survivors.load(place, mark, context);
-      if (sequences !== undefined) return this.removeOthers(place, mark, sequences, context);
+      const recorded = await survivors.load(place, mark, context);
+      if (recorded !== undefined) return this.removeOthers(place, mark, recorded, context);
       const latest = survivorsMark((await existing(requests, place, context)).config);
       if (latest?.id === mark.id) {
         log?.warn(
@@ -97,19 +100,22 @@ export class RestartCheck {
   private async removeOthers(
     place: Place,
     { upTo, timeMs: recordedMs }: SurvivorsMark,
-    survivors: ReadonlySet<number>,
+    recorded: Runs,
     context: CallContext,
   ): Promise<void> {
-    const { requests, messageBytesMax, log } = this.options;
-    const prefix = subjectPrefix(place.bucket);
+    const { requests, reader, messageBytesMax, log } = this.options;
+    const { runs } = await storedSequences(requests, place, messageBytesMax, context);
     /** By subject: the newest message that is back. */
     const back = new Map<string, number>();
-    await scanUpTo(requests, place, upTo, messageBytesMax, context, ({ revision, timeMs, storedKey }) => {
-      if (!survivors.has(revision) && timeMs <= recordedMs) back.set(prefix + storedKey, revision);
+    await inParallel(notIn(recorded, runs, upTo), async (sequence) => {
+      const message = await reader.at(place, BigInt(sequence), context);
+      if (message === undefined || message.timeMs > recordedMs) return;
+      back.set(message.subject, Math.max(sequence, back.get(message.subject) ?? 0));
     });
     try {
-      for (const [filter, sequence] of back)
+      await inParallel(back.entries(), async ([filter, sequence]) => {
         await purgeStream(requests, place.stream, { filter, seq: sequence + 1 }, context);
+      });
     } catch (error) {
       throw toKvError(error, { bucket: place.bucket });
     }
@@ -119,6 +125,15 @@ export class RestartCheck {
         "values of deleted keys were back after a restart of nats-server; they are removed",
       );
   }
+}
+
+/** Runs `task` on each item, {@link REQUESTS_AT_ONCE} at a time. */
+async function inParallel<Item>(items: Iterable<Item>, task: (item: Item) => Promise<void>): Promise<void> {
+  const rest = items[Symbol.iterator]();
+  const work = async (): Promise<void> => {
+    for (let next = rest.next(); next.done !== true; next = rest.next()) await task(next.value);
+  };
+  await Promise.all(Array.from({ length: REQUESTS_AT_ONCE }, work));
 }
 
 /** Waits for the check no longer than the caller does. */

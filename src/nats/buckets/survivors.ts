@@ -15,13 +15,17 @@ import {
   askJetStream,
   parseAnswer,
   purgeStream,
+  readJetStream,
   SLOW_ANSWER_GROWTH,
   type StreamConfig,
+  streamInfo,
   untilAnswered,
 } from "../client/jetstream-api.js";
 import { isNoResponders, type MessageReader, type Place } from "../client/message-reader.js";
-import type { Requests } from "../client/requests.js";
+import { type Requests, SMALL_ANSWER_BYTES } from "../client/requests.js";
 import { streamConfigOf } from "../streams/stream-config.js";
+import { decodeRuns, encodeRuns, type Runs } from "./sequence-runs.js";
+import type { StoredSequences } from "./stored-sequences.js";
 
 /** Names a record in the metadata of the bucket's stream. */
 export interface SurvivorsMark {
@@ -33,14 +37,16 @@ export interface SurvivorsMark {
   readonly parts: number;
 }
 
-const MARK_KEY = "ironflow.survivors";
+const MARK_KEY = "ironflow.stored";
 const NAME = "compactions";
 const OWNER = "SYS_";
 const STREAM = streamName(NAME, OWNER);
 const SUBJECT_PREFIX = subjectPrefix(NAME, OWNER);
 const PART_BYTES = 524_288;
-const PAYLOAD_BITS = 7;
-const MORE_BIT = 0x80;
+/** On a page of the list of subjects (JetStream API). */
+const SUBJECTS_PAGE_MAX = 100_000;
+/** The prefix, a bucket's name of 64 characters, an ID, the number of the part, and JSON around them. */
+const SUBJECT_BYTES_MAX = 160;
 
 export function survivorsMark({ metadata }: StreamConfig): SurvivorsMark | undefined {
   const text = metadata?.[MARK_KEY];
@@ -53,35 +59,14 @@ export function withSurvivorsMark(config: StreamConfig, mark: SurvivorsMark): St
   return { ...config, metadata: { ...config.metadata, [MARK_KEY]: JSON.stringify(mark) } };
 }
 
-/** Ascending numbers as the differences between them, seven bits a byte. */
-export function encodeSequences(sequences: readonly number[]): Uint8Array {
-  const bytes: number[] = [];
-  let before = 0;
-  for (const sequence of sequences) {
-    let gap = sequence - before;
-    before = sequence;
-    for (; gap >= MORE_BIT; gap = Math.floor(gap / MORE_BIT)) bytes.push((gap % MORE_BIT) + MORE_BIT);
-    bytes.push(gap);
-  }
-  return Uint8Array.from(bytes);
-}
-
-export function decodeSequences(bytes: Uint8Array): Set<number> {
-  const sequences = new Set<number>();
-  let [sequence, gap, scale] = [0, 0, 1];
-  for (const byte of bytes) {
-    gap += (byte % MORE_BIT) * scale;
-    scale *= 2 ** PAYLOAD_BITS;
-    if (byte >= MORE_BIT) continue;
-    sequence += gap;
-    sequences.add(sequence);
-    [gap, scale] = [0, 1];
-  }
-  return sequences;
+interface SubjectPage {
+  readonly state: { readonly subjects?: Readonly<Record<string, number>> };
 }
 
 /** Keeps the records, in a stream of the service's own. */
 export class Survivors {
+  private unmarkedSinceMs = new Map<string, number>();
+
   constructor(
     private readonly requests: Requests,
     private readonly reader: MessageReader,
@@ -92,45 +77,85 @@ export class Survivors {
   /** Stores a record; it counts once its mark is in the bucket's metadata. Throws `KvError`. */
   async save(
     place: Place,
-    sequences: readonly number[],
-    upTo: number,
-    timeMs: number,
+    { runs, upTo, timeMs }: StoredSequences,
     context: CallContext,
   ): Promise<SurvivorsMark> {
-    const bytes = encodeSequences(sequences);
-    const mark = { id: randomUUID(), upTo, timeMs, parts: Math.ceil(bytes.length / PART_BYTES) };
+    const id = randomUUID();
+    let parts = 0;
     try {
-      for (let part = 0; part < mark.parts; part++) {
-        const data = bytes.subarray(part * PART_BYTES, (part + 1) * PART_BYTES);
+      for (const data of encodeRuns(runs, PART_BYTES)) {
+        const subject = subjectOf(place, id, parts++);
         // Idempotent: of a subject, the last one stays.
-        const write = (shorter: CallContext): Promise<void> =>
-          this.write(subjectOf(place, mark, part), data, shorter);
+        const write = (shorter: CallContext): Promise<void> => this.write(subject, data, shorter);
         await untilAnswered(context, write, SLOW_ANSWER_GROWTH);
       }
     } catch (error) {
       throw toKvError(error, { bucket: place.bucket });
     }
-    return mark;
+    return { id, upTo, timeMs, parts };
   }
 
   /** The sequences of a record; undefined where a part of it is missing. Throws `KvError`. */
-  async load(place: Place, mark: SurvivorsMark, context: CallContext): Promise<Set<number> | undefined> {
+  async load(place: Place, mark: SurvivorsMark, context: CallContext): Promise<Runs | undefined> {
     const parts: Uint8Array[] = [];
     for (let part = 0; part < mark.parts; part++) {
-      const stored = await this.reader.newest(
-        { bucket: NAME, stream: STREAM },
-        subjectOf(place, mark, part),
-        context,
-      );
+      const subject = subjectOf(place, mark.id, part);
+      const stored = await this.reader.newest({ bucket: NAME, stream: STREAM }, subject, context);
       if (stored === undefined) return undefined;
       parts.push(stored.data);
     }
-    return decodeSequences(Buffer.concat(parts));
+    return decodeRuns(Buffer.concat(parts));
   }
 
   async drop({ bucket }: Place, { id }: SurvivorsMark, context: CallContext): Promise<void> {
-    const filter = `${SUBJECT_PREFIX}${bucket}.${id}.>`;
-    await purgeStream(this.requests, STREAM, { filter }, context);
+    await this.purge(`${bucket}.${id}`, context);
+  }
+
+  /**
+   * Removes records that no bucket's mark names: of deleted buckets, and of compactions that were interrupted. `marked`: the IDs of all marks.
+   * Another copy may be about to write its mark, so a record goes in the first call that finds it unmarked for `unmarkedMs`.
+   */
+  async dropUnmarked(marked: ReadonlySet<string>, unmarkedMs: number, context: CallContext): Promise<void> {
+    const sinceMs = new Map<string, number>();
+    const nowMs = performance.now();
+    for (const record of await this.records(context)) {
+      if (marked.has(record.slice(record.indexOf(".") + 1))) continue;
+      const firstMs = this.unmarkedSinceMs.get(record) ?? nowMs;
+      if (nowMs - firstMs >= unmarkedMs) await this.purge(record, context);
+      else sinceMs.set(record, firstMs);
+    }
+    this.unmarkedSinceMs = sinceMs;
+  }
+
+  /** Of each record `<bucket>.<id>`. */
+  private async records(context: CallContext): Promise<ReadonlySet<string>> {
+    const records = new Set<string>();
+    let count: number;
+    try {
+      count = (await streamInfo(this.requests, STREAM, context)).state.num_subjects ?? 0;
+    } catch (error) {
+      // Nothing was compacted yet.
+      if (error instanceof JetStreamError && kindOf(error) === "bucket_not_found") return records;
+      throw error;
+    }
+    const expected = {
+      bytesMax: SMALL_ANSWER_BYTES + Math.min(count, SUBJECTS_PAGE_MAX) * SUBJECT_BYTES_MAX,
+    };
+    for (let offset = 0; offset < count;) {
+      const body = { subjects_filter: `${SUBJECT_PREFIX}>`, offset };
+      const operation = `STREAM.INFO.${STREAM}`;
+      const { state } = await readJetStream<SubjectPage>(this.requests, operation, body, context, expected);
+      const subjects = Object.keys(state.subjects ?? {});
+      for (const subject of subjects)
+        records.add(subject.slice(SUBJECT_PREFIX.length, subject.lastIndexOf(".")));
+      if (subjects.length === 0) break;
+      offset += subjects.length;
+    }
+    return records;
+  }
+
+  private async purge(record: string, context: CallContext): Promise<void> {
+    await purgeStream(this.requests, STREAM, { filter: `${SUBJECT_PREFIX}${record}.>` }, context);
   }
 
   private async write(subject: string, data: Uint8Array, context: CallContext): Promise<void> {
@@ -150,6 +175,6 @@ export class Survivors {
   }
 }
 
-function subjectOf({ bucket }: Place, { id }: SurvivorsMark, part: number): string {
+function subjectOf({ bucket }: Place, id: string, part: number): string {
   return `${SUBJECT_PREFIX}${bucket}.${id}.${part}`;
 }
