@@ -59,7 +59,7 @@ it("what is stored and was not recorded is found, up to the last recorded sequen
       const back = deleted(then).filter((sequence) => !deleted(now).includes(sequence) && sequence <= 6);
       const found = [...notIn(runsWithout(1, 8, deleted(then)), runsWithout(1, 8, deleted(now)), 6)];
       if (String(found) !== String(back))
-        wrong.push(`recorded without ${then}, stored without ${now}: ${found}`);
+        wrong.push(`recorded without ${then}, stored without ${now}: ${String(found)}`);
     }
   expect(wrong).toEqual([]);
 });
