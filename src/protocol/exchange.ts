@@ -63,7 +63,8 @@ export interface Exchange extends RequestHead, ClientPresence {
 
   /**
    * Sends a complete response. Without a body it has no content. HTTP/1.1 adds a `content-length` if there is none. `trailers` need HTTP/2.
-   * Throws a TypeError, and sends nothing, for an invalid field. No effect on a closed exchange.
+   * Throws a TypeError, and sends nothing, for an invalid field. No effect on a closed exchange, or once it has
+   * responded.
    */
   respond(status: number, fields: Readonly<Fields>, body?: Chunk, trailers?: Readonly<Fields>): void;
   /** Sends the head of a response whose body follows by `write` and `end`. Throws like `respond`. */

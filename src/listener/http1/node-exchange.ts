@@ -81,7 +81,7 @@ export class NodeHttp1Exchange implements Exchange {
 
   respond(status: number, fields: Readonly<Fields>, body?: Chunk): void {
     const { response } = this;
-    if (this.isClosed) return;
+    if (this.isClosed || this.hasResponded) return;
     const length = missingLength(status, fields, body);
     response.writeHead(status, length === undefined ? fields : { ...fields, "content-length": length });
     if (body === undefined || this.method === "HEAD") response.end();
@@ -89,7 +89,7 @@ export class NodeHttp1Exchange implements Exchange {
   }
 
   start(status: number, fields: Readonly<Fields>): void {
-    if (this.isClosed) return;
+    if (this.isClosed || this.hasResponded) return;
     this.response.writeHead(status, fields);
     this.response.flushHeaders();
   }

@@ -112,6 +112,7 @@ export class SimpleExchange implements Exchange {
 
   /** Starts a chunked response (RFC 9112 section 7.1). */
   start(status: number, fields: Readonly<Fields>): void {
+    if (this.hasResponded) return;
     const head = this.headOf(status, fields, "transfer-encoding: chunked\r\n");
     this.hasResponded = true;
     this.socket.write(head, "latin1");
