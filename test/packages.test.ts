@@ -31,6 +31,9 @@ const hasRegistry =
 if (IS_EXTENDED && !hasRegistry)
   console.log("Skipped the tests of installed packages: the npm registry can't be reached.");
 
+/** For a hang; packing builds everything first. */
+const PACK_TIMEOUT_MS = 400_000;
+
 let folder: string;
 let service: TestService;
 const tarballs = new Map<PackageName, string>();
@@ -51,7 +54,7 @@ beforeAll(async () => {
     tarballs.set(packed.name, join(folder, packed.filename.replace("@", "").replace("/", "-")));
   }
   service = await startTestService();
-});
+}, PACK_TIMEOUT_MS);
 afterAll(async () => {
   if (!IS_EXTENDED) return;
   await service.remove();

@@ -390,8 +390,8 @@ function sendHttp2(port: number, { method, path, headers, body, onContinue }: Cl
     let fields: Record<string, unknown> = {};
     let trailers: Record<string, unknown> = {};
     let isEnded = false;
-    stream.on("response", (received) => (fields = received));
-    stream.on("trailers", (received) => (trailers = received));
+    stream.on("response", (received: Record<string, unknown>) => (fields = received));
+    stream.on("trailers", (received: Record<string, unknown>) => (trailers = received));
     stream.on("data", (chunk: Buffer) => chunks.push(chunk));
     stream.on("end", () => (isEnded = true));
     stream.on("error", reject);
