@@ -94,6 +94,23 @@ export function subjectOf(bucket: string, key: string): string {
   return subjectPrefix(bucket) + escapeKey(key);
 }
 
+/** Whether the bytes from `start` on are a key that is stored unchanged. */
+export function isPlainKey(bytes: Uint8Array, start: number): boolean {
+  if (bytes.length - start > DEFAULT_LIMITS.keyBytesMax) return false;
+  let isTokenEmpty = true;
+  for (let at = start; at < bytes.length; at++) {
+    const byte = bytes[at] as number;
+    if (byte === DOT) {
+      if (isTokenEmpty) return false;
+      isTokenEmpty = true;
+    } else {
+      if (!isPlain(byte)) return false;
+      isTokenEmpty = false;
+    }
+  }
+  return !isTokenEmpty;
+}
+
 /**
  * The key of a stored form. Undefined if no key has this form, because another program wrote an `=` that is not a canonical escape: the
  * service hides such entries.

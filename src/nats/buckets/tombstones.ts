@@ -10,7 +10,7 @@ import type { Requests } from "../client/requests.js";
 import { PAGE_BYTES_MAX } from "../streams/stream-pages.js";
 import { scanStream } from "../index/stream-scan.js";
 import { StreamApi } from "../read/stream-api.js";
-import type { Change } from "../read/delivery.js";
+import type { MessageHead } from "../read/message-head.js";
 import { Reader, READER_DESCRIPTION } from "../read/stream-reader.js";
 
 export interface Tombstone {
@@ -41,16 +41,16 @@ export async function scanUpTo(
   upTo: number,
   storedMessageBytesMax: number,
   context: CallContext,
-  onMessage: (change: Change) => void,
+  onMessage: (head: MessageHead) => void,
 ): Promise<void> {
   const range = {
     ...{ subjectPrefix: subjectPrefixOf(place.bucket), start: { sequence: 1 }, upTo },
     flow: flowOf(context),
   };
-  const onChange = (change: Change): void => {
-    if (change.revision <= upTo) onMessage(change);
+  const onHead = (head: MessageHead): void => {
+    if (head.revision <= upTo) onMessage(head);
   };
-  await scanStream({ requests, storedMessageBytesMax }, place, range, onChange, context).catch(
+  await scanStream({ requests, storedMessageBytesMax }, place, range, onHead, context).catch(
     (error: unknown) => {
       throw toKvError(error, { bucket: place.bucket });
     },
@@ -68,7 +68,7 @@ async function scanMessages(
   from: number,
   messageBytesMax: number,
   context: CallContext,
-  onMessage: (change: Change) => boolean,
+  onMessage: (head: MessageHead) => boolean,
   onPull: () => Promise<boolean>,
 ): Promise<void> {
   const api = new StreamApi(requests, place.bucket, place.stream, messageBytesMax);
@@ -80,8 +80,8 @@ async function scanMessages(
   try {
     const scan = { isOver: false };
     for (;;) {
-      const result = await reader.pull(PULL_MESSAGES, (change) => {
-        scan.isOver ||= !onMessage(change);
+      const result = await reader.pullHeads(PULL_MESSAGES, (head) => {
+        scan.isOver ||= !onMessage(head);
       });
       if (result === "lost") throw unavailable({ bucket: place.bucket });
       if (!(await onPull()) || result === "end" || scan.isOver) return;
@@ -106,7 +106,7 @@ export async function scanTombstones(
 ): Promise<void> {
   let upTo = range.from - 1;
   let found: Tombstone[] = [];
-  const onMessage = ({ revision, operation, timeMs, storedKey }: Change): boolean => {
+  const onMessage = ({ revision, operation, timeMs, storedKey }: MessageHead): boolean => {
     if (timeMs >= range.beforeMs) return false;
     upTo = revision;
     if (operation !== "put" && (operation !== "expire" || range.withMarkers))

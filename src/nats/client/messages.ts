@@ -51,19 +51,40 @@ export class HeaderBlock implements HeaderLookup {
 }
 
 const SPACE = 0x20;
-const NO_HEADERS = new HeaderBlock("");
+export const NO_HEADERS = new HeaderBlock("");
+const NO_BYTES = new Uint8Array(0);
 
 /** The private fields in which the client keeps a message's bytes. Other versions of the client may not have them. */
 interface MessageParts {
   readonly _rdata?: Uint8Array;
-  readonly _msg?: { readonly hdr?: number };
+  readonly _msg?: { readonly hdr?: number; readonly subject?: Uint8Array; readonly reply?: Uint8Array };
+}
+
+function partsOf(message: Msg): MessageParts {
+  return message as unknown as MessageParts;
+}
+
+/** The subject of a received message as bytes, without decoding it. */
+export function subjectBytes(message: Msg): Uint8Array {
+  return partsOf(message)._msg?.subject ?? Buffer.from(message.subject);
+}
+
+/** The subject for replies to a received message as bytes, without decoding it; empty if there is none. */
+export function replyBytes(message: Msg): Uint8Array {
+  const { _msg } = partsOf(message);
+  return _msg === undefined ? Buffer.from(message.reply ?? "") : (_msg.reply ?? NO_BYTES);
+}
+
+/** The headers and the value of a received message. */
+export function payloadBytes(message: Msg): Uint8Array {
+  const { _rdata } = partsOf(message);
+  return _rdata ?? Buffer.concat([Buffer.from(headersOf(message).text, "latin1"), message.data]);
 }
 
 /** The header block of a received message. */
 export function headersOf(message: Msg): HeaderBlock {
-  const parts = message as unknown as MessageParts;
-  const bytes = parts._rdata;
-  const length = parts._msg?.hdr;
+  const { _rdata: bytes, _msg: frame } = partsOf(message);
+  const length = frame?.hdr;
   if (!(bytes instanceof Uint8Array) || length === undefined) {
     const headers = message.headers;
     return headers instanceof MsgHdrsImpl ? new HeaderBlock(headers.toString()) : NO_HEADERS;

@@ -7,7 +7,7 @@
  * pulls drain what is there, each within the budget, until nothing is left.
  */
 import { createInbox, type Msg, type Subscription } from "@nats-io/transport-node";
-import { type HeaderBlock, headersOf } from "../client/messages.js";
+import { type HeaderBlock, headersOf, replyBytes } from "../client/messages.js";
 import type { StreamApi } from "../read/stream-api.js";
 import { AskedBytes } from "../read/asked-bytes.js";
 import { Change, parseDelivery } from "../read/delivery.js";
@@ -169,7 +169,7 @@ export class ConsumerSource {
     if (this.isClosed) return;
     this.lastSignMs = performance.now();
     const headers = headersOf(message);
-    const delivery = parseDelivery(message.reply ?? "");
+    const delivery = parseDelivery(replyBytes(message));
     if (delivery === undefined) {
       this.receiveStatus(headers);
       return;

@@ -4,12 +4,15 @@
  * Beside the live keys it knows every other subject that has a message: tombstones, and keys that another program wrote and that are not
  * shown. So the number of subjects that the stream reports proves that nothing went without a message, such as by a purge of the stream.
  */
-import { escapeKey, unescapeKey } from "../../kv/names.js";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { escapeKey, isPlainKey, unescapeKey } from "../../kv/names.js";
 import type { CallContext } from "../../kv/store.js";
 import type { FeedEnd, FeedFollower, Following, LostRevisions } from "../feed/bucket-feed.js";
 import type { Change } from "../read/delivery.js";
 import type { StreamState } from "../read/stream-api.js";
+import type { MessageHead } from "../read/message-head.js";
 import type { KeyFacts } from "./key-leaf.js";
+import { KeyLoad } from "./key-load.js";
 import { KeyTree } from "./key-tree.js";
 import { StoredSubjects } from "./stored-subjects.js";
 import { SubjectCounts } from "./subject-counts.js";
@@ -32,6 +35,8 @@ export interface BucketIndexOptions {
 
 /** Keys that are removed at once when they expire: about a millisecond's work. */
 const EXPIRED_AT_ONCE = 500;
+/** Changes that are applied at once after loading: about a millisecond's work. */
+const CHANGES_AT_ONCE = 200;
 /** The longest subject. The server refuses longer control lines. */
 const SUBJECT_BYTES_MAX = 65_536;
 /** What a message takes in the stream's file beside its subject, headers and value (nats-server, filestore.go). */
@@ -40,18 +45,27 @@ const RECORD_BYTES = 22;
 const scratch = Buffer.allocUnsafeSlow(SUBJECT_BYTES_MAX);
 const storedScratch = Buffer.allocUnsafeSlow(SUBJECT_BYTES_MAX);
 
+/** What a message changes. */
+interface StoredChange {
+  readonly storedKey: string;
+  readonly isTombstone: boolean;
+  readonly facts: KeyFacts;
+}
+
 export class BucketIndex implements FeedFollower {
-  /** The live keys. Read it in one turn of the event loop, or take a snapshot. */
-  readonly keys = new KeyTree();
   isOver = false;
   /** Whether the number of subjects was found to be the stream's. */
   isVerified = false;
+  private tree = new KeyTree();
   private readonly others = new StoredSubjects();
+  /** The live keys that have been read, until all are in the tree. */
+  private reading: KeyLoad | undefined = new KeyLoad();
+  /** By stored key: what the feed has brought meanwhile. */
+  private newer = new Map<string, StoredChange>();
   private readonly counts = new SubjectCounts();
   private following: Following | undefined;
   private ageMsMax = 0;
   private clockAheadMs = 0;
-  private isLoading = true;
   /** Until the feed has been compared with the stream again: the connection was lost, and the storage may have lost what it had. */
   private doubt: { readonly over: Promise<void>; readonly end: () => void } | undefined;
   /** Subjects that the stream has less than the index, where that was accepted. */
@@ -59,13 +73,18 @@ export class BucketIndex implements FeedFollower {
 
   constructor(private readonly options: BucketIndexOptions) {}
 
+  /** The live keys. Read it in one turn of the event loop, or take a snapshot. */
+  get keys(): KeyTree {
+    return this.tree;
+  }
+
   /** Every message up to here is in the index. */
   get revision(): number {
     return this.following?.position ?? 0;
   }
 
   get memoryBytes(): number {
-    return this.keys.memoryBytes + this.others.memoryBytes;
+    return this.tree.memoryBytes + this.others.memoryBytes + (this.reading?.memoryBytes ?? 0);
   }
 
   /** When the bucket was created, as the server wrote it. */
@@ -80,17 +99,44 @@ export class BucketIndex implements FeedFollower {
     this.clockAheadMs = state.nowMs - Date.now();
   }
 
-  /** Takes a message that was stored before the feed began. */
-  load(change: Change): void {
-    const { storedKey, revision } = change;
-    if (this.otherRevision(storedKey) > revision) return;
-    // The tree keeps the newer of two values by itself.
-    if (!change.isTombstone || this.liveRevision(storedKey) < revision) this.apply(change);
+  /** Takes a message that was stored before the feed began. The messages of a key may come in any order. */
+  load(head: MessageHead): void {
+    const { subject, keyStart } = head;
+    const facts = this.factsOf(head, subject.length - keyStart);
+    if (!head.isTombstone && isPlainKey(subject, keyStart)) {
+      this.reading?.add(subject, keyStart, subject.length, facts);
+      return;
+    }
+    const { storedKey } = head;
+    const key = unescapeKey(storedKey);
+    if (key !== undefined && !head.isTombstone) {
+      this.reading?.add(scratch, 0, scratch.write(key), facts);
+      return;
+    }
+    const length = storedScratch.write(storedKey);
+    if (this.others.revisionOf(storedScratch, length) < facts.revision)
+      this.others.set(storedScratch, facts, length);
   }
 
-  /** Everything that was stored before the feed began is in. */
-  loaded(): void {
-    this.isLoading = false;
+  /** Everything that was stored before the feed began has been loaded. Resolves when the index can be read. */
+  async loaded(): Promise<void> {
+    const { reading } = this;
+    if (reading === undefined) return;
+    this.tree = await reading.finish((key, start, length, revision) =>
+      this.isNewest(key, start, length, revision),
+    );
+    while (this.newer.size > CHANGES_AT_ONCE && !this.isOver) {
+      const changes = this.newer;
+      this.newer = new Map();
+      let applied = 0;
+      for (const change of changes.values()) {
+        this.applyUnlessOlder(change);
+        if (++applied % CHANGES_AT_ONCE === 0) await nextTurn();
+      }
+    }
+    for (const change of this.newer.values()) this.applyUnlessOlder(change);
+    this.newer = new Map();
+    this.reading = undefined;
   }
 
   /** Resolves when the index has every message up to this one; undefined: it has. Throws `KvError`. */
@@ -115,10 +161,10 @@ export class BucketIndex implements FeedFollower {
   /** Removes keys that have expired by now. False: call again, there are more. */
   sweep(): boolean {
     const nowMs = Date.now() + this.clockAheadMs;
-    const expired = this.keys.expired(nowMs, EXPIRED_AT_ONCE);
+    const expired = this.tree.expired(nowMs, EXPIRED_AT_ONCE);
     for (const key of expired) {
-      const facts = this.keys.get(key);
-      this.keys.delete(key);
+      const facts = this.tree.get(key);
+      this.tree.delete(key);
       const subject = Buffer.from(escapeKey(Buffer.from(key).toString()));
       if (facts !== undefined) this.others.expire(subject, facts, nowMs);
     }
@@ -128,7 +174,13 @@ export class BucketIndex implements FeedFollower {
 
   change(change: Change): void {
     if (this.isOver) return;
-    this.apply(change);
+    const { storedKey, isTombstone } = change;
+    const stored = { storedKey, isTombstone, facts: this.factsOf(change, storedKey.length) };
+    if (this.reading !== undefined) {
+      this.newer.set(storedKey, stored);
+      return;
+    }
+    this.apply(stored);
     this.counts.note(change.revision, this.subjects);
   }
 
@@ -151,7 +203,7 @@ export class BucketIndex implements FeedFollower {
   compare(state: Checked): void {
     if (this.isOver) return;
     this.clockAheadMs = state.nowMs - Date.now();
-    if (this.following === undefined || this.isLoading) return;
+    if (this.following === undefined || this.reading !== undefined) return;
     if (state.created !== this.created) this.end("the bucket was recreated");
     else if (state.ageMsMax !== this.ageMsMax) this.end("the ttl was changed");
     else this.verify(state);
@@ -165,24 +217,26 @@ export class BucketIndex implements FeedFollower {
   }
 
   private get subjects(): number {
-    return this.keys.size + this.others.size;
+    return this.tree.size + this.others.size;
   }
 
-  private apply(change: Change): void {
-    const { storedKey } = change;
-    const key = unescapeKey(storedKey);
-    const facts: KeyFacts = {
-      revision: change.revision,
-      timeMs: change.timeMs,
-      storedBytes: RECORD_BYTES + storedKey.length + change.messageBytes,
-      valueBytes: change.valueBytes,
-      expiresAtMs: change.expiresAtMs(this.ageMsMax),
+  private factsOf(message: Change | MessageHead, keyBytes: number): KeyFacts {
+    return {
+      revision: message.revision,
+      timeMs: message.timeMs,
+      storedBytes: RECORD_BYTES + keyBytes + message.messageBytes,
+      valueBytes: message.valueBytes,
+      expiresAtMs: message.expiresAtMs(this.ageMsMax),
     };
-    const isLive = key !== undefined && !change.isTombstone;
+  }
+
+  private apply({ storedKey, isTombstone, facts }: StoredChange): void {
+    const key = unescapeKey(storedKey);
+    const isLive = key !== undefined && !isTombstone;
     if (key !== undefined) {
       const length = scratch.write(key);
-      if (isLive) this.keys.set(scratch, facts, length);
-      else this.keys.delete(scratch, length);
+      if (isLive) this.tree.set(scratch, facts, length);
+      else this.tree.delete(scratch, length);
     }
     if (isLive && this.others.size === 0) return;
     const length = storedScratch.write(storedKey);
@@ -190,13 +244,24 @@ export class BucketIndex implements FeedFollower {
     else this.others.set(storedScratch, facts, length);
   }
 
-  private otherRevision(storedKey: string): number {
-    return this.others.size === 0 ? 0 : this.others.revisionOf(storedScratch, storedScratch.write(storedKey));
+  /** Applies a change of the feed, unless what was read is newer. */
+  private applyUnlessOlder(change: StoredChange): void {
+    const { storedKey, facts } = change;
+    const key = unescapeKey(storedKey);
+    const live = key === undefined ? 0 : this.tree.revisionOf(scratch, scratch.write(key));
+    const other = this.others.revisionOf(storedScratch, storedScratch.write(storedKey));
+    if (Math.max(live, other) <= facts.revision) this.apply(change);
   }
 
-  private liveRevision(storedKey: string): number {
-    const key = unescapeKey(storedKey);
-    return key === undefined ? 0 : this.keys.revisionOf(scratch, scratch.write(key));
+  /** Whether a live key that was read has no newer tombstone. An older one is forgotten. */
+  private isNewest(key: Uint8Array, start: number, length: number, revision: number): boolean {
+    if (this.others.size === 0) return true;
+    const text = Buffer.from(key.buffer, key.byteOffset + start, length).toString();
+    const storedLength = storedScratch.write(escapeKey(text));
+    const other = this.others.revisionOf(storedScratch, storedLength);
+    if (other > revision) return false;
+    if (other > 0) this.others.delete(storedScratch, storedLength);
+    return true;
   }
 
   private verify(state: Checked): void {

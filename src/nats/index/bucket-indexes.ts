@@ -207,9 +207,9 @@ export class BucketIndexes {
     if (messages > 0 && upTo > 0) {
       const start = isNewestOnly ? { sequence: Math.max(1, first_seq) } : ("newest_of_each" as const);
       const range = { subjectPrefix: subjectPrefix(place.bucket), start, upTo, flow: index };
-      await scanInParts(this.options, place, range, (change) => index.load(change), context);
+      await scanInParts(this.options, place, range, (head) => index.load(head), context);
     }
-    index.loaded();
+    await index.loaded();
     const after = await existing(requests, place, context);
     await index.appliedThrough(after.state.last_seq, context);
     index.compare(checkedOf(after));

@@ -160,7 +160,7 @@ function sizeOf(node: KeyNode): number {
 }
 
 /** The shortest key that is above the left one and not above the right one. */
-function boundBetween(left: Uint8Array, right: Uint8Array): Uint8Array {
+export function boundBetween(left: Uint8Array, right: Uint8Array): Uint8Array {
   let shared = 0;
   while (shared < left.length && left[shared] === right[shared]) shared++;
   // A copy: a Buffer's slice would share the caller's memory.

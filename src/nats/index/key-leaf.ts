@@ -194,14 +194,19 @@ export class KeyLeaf {
   append(other: KeyLeaf, from = 0, to = other.count): void {
     while (this.capacity < this.count + to - from) this.grow();
     for (let position = from; position < to; position++) {
-      const slot = this.count;
-      const from = other.order[position] as number;
-      const start = other.words[2 * other.capacity + from] as number;
-      this.appendKey(slot, other.blob, start, other.lengths[from] as number);
-      this.write(slot, other.factsAt(position));
-      this.order[slot] = slot;
-      this.count++;
+      const slot = other.order[position] as number;
+      const start = other.words[2 * other.capacity + slot] as number;
+      this.push(other.blob, start, other.lengths[slot] as number, other.factsAt(position));
     }
+  }
+
+  /** Adds a key that is greater than all others: bytes of `from`, beginning at `start`. There must be room. */
+  push(from: Uint8Array, start: number, length: number, facts: KeyFacts): void {
+    const slot = this.count;
+    this.appendKey(slot, from, start, length);
+    this.write(slot, facts);
+    this.order[slot] = slot;
+    this.count++;
   }
 
   private write(slot: number, facts: KeyFacts): void {

@@ -123,8 +123,8 @@ export class KeyTree extends KeySnapshot {
   /** Of the nodes that no snapshot reads. */
   private version = 0;
 
-  constructor() {
-    super(new KeyBranch(0, [new KeyLeaf(0)]));
+  constructor(root = new KeyBranch(0, [new KeyLeaf(0)])) {
+    super(root);
   }
 
   /** The keys as they are now. */

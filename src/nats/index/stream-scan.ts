@@ -9,7 +9,7 @@ import type { CallContext } from "../../kv/store.js";
 import type { Place } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
 import { timeLeftMs, NoReplyError } from "../client/no-reply.js";
-import type { Change } from "../read/delivery.js";
+import type { MessageHead } from "../read/message-head.js";
 import { StreamApi } from "../read/stream-api.js";
 import { Reader, type ReadStart } from "../read/stream-reader.js";
 
@@ -45,7 +45,7 @@ export async function scanInParts(
   options: ScanOptions,
   place: Place,
   range: ScanRange,
-  accept: (change: Change) => void,
+  accept: (head: MessageHead) => void,
   context: CallContext,
 ): Promise<void> {
   const { start, upTo } = range;
@@ -76,7 +76,7 @@ export async function scanStream(
   options: ScanOptions,
   place: Place,
   range: ScanRange,
-  accept: (change: Change) => void,
+  accept: (head: MessageHead) => void,
   context: CallContext,
 ): Promise<void> {
   let { start } = range;
@@ -86,9 +86,9 @@ export async function scanStream(
       options,
       place,
       { ...range, start },
-      (change) => {
-        reached = change.revision;
-        accept(change);
+      (head) => {
+        reached = head.revision;
+        accept(head);
       },
       context,
     );
@@ -103,7 +103,7 @@ async function scanOnce(
   { requests, storedMessageBytesMax }: ScanOptions,
   place: Place,
   { subjectPrefix, start, upTo, flow }: ScanRange,
-  accept: (change: Change) => void,
+  accept: (head: MessageHead) => void,
   context: CallContext,
 ): Promise<boolean> {
   const api = new StreamApi(requests, place.bucket, place.stream, storedMessageBytesMax);
@@ -117,10 +117,10 @@ async function scanOnce(
   try {
     for (;;) {
       received = 0;
-      const result = await reader.pull(PULL_MESSAGES, (change) => {
-        reached = change.revision;
+      const result = await reader.pullHeads(PULL_MESSAGES, (head) => {
+        reached = head.revision;
         received++;
-        accept(change);
+        accept(head);
       });
       if (result === "lost") {
         const ended =

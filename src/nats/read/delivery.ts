@@ -18,52 +18,60 @@ export interface Delivery {
 const SEQUENCES_AT_SHORT = 5;
 const SEQUENCES_AT_LONG = 7;
 const SHORT_FORM_TOKENS = 9;
+const LONG_FORM_TOKENS = 11;
 
-const PREFIX = "$JS.ACK.";
+const PREFIX = Buffer.from("$JS.ACK.");
 const DOT = 46;
 const ZERO = 48;
 const NINE = 57;
 const NANOS_DIGITS = 6;
+/** Where each token begins, and after the last one where a further one would. Reused: every delivered message comes through here. */
+const tokenStarts = new Int32Array(LONG_FORM_TOKENS + 1);
 
 /** Reads the reply subject of a delivered message; undefined when it is no such subject. */
-export function parseDelivery(reply: string): Delivery | undefined {
-  if (!reply.startsWith(PREFIX)) return undefined;
-  // Without an array and a text for each token: every delivered message comes through here.
-  const isShort = startOf(reply, SHORT_FORM_TOKENS, 0) < 0;
-  const stream = startOf(reply, isShort ? SEQUENCES_AT_SHORT : SEQUENCES_AT_LONG, 0);
-  const consumer = startOf(reply, 1, stream);
-  const time = startOf(reply, 1, consumer);
-  const pending = startOf(reply, 1, time);
-  if (pending < 0) return undefined;
+export function parseDelivery(reply: Uint8Array): Delivery | undefined {
+  if (!startsWith(reply, PREFIX)) return undefined;
+  const tokens = splitTokens(reply);
+  if (tokens < SHORT_FORM_TOKENS) return undefined;
+  const at = tokens === SHORT_FORM_TOKENS ? SEQUENCES_AT_SHORT : SEQUENCES_AT_LONG;
+  if (tokens < at + 4) return undefined;
+  const stream = tokenStarts[at] as number;
+  const consumer = tokenStarts[at + 1] as number;
+  const time = tokenStarts[at + 2] as number;
+  const pending = tokenStarts[at + 3] as number;
+  const end = tokenStarts[at + 4] as number;
   const nanos = Math.max(time, pending - 1 - NANOS_DIGITS);
   const delivery = {
     streamSequence: numberAt(reply, stream, consumer - 1),
     consumerSequence: numberAt(reply, consumer, time - 1),
     timeMs: numberAt(reply, time, nanos),
     timeNanos: numberAt(reply, nanos, pending - 1),
-    pending: numberAt(reply, pending, reply.length),
+    pending: numberAt(reply, pending, end - 1),
   };
   return Number.isSafeInteger(delivery.streamSequence) ? delivery : undefined;
 }
 
-/** Where the token begins that comes this many after the one at `from`; -1: there is none. */
-function startOf(reply: string, tokens: number, from: number): number {
-  let at = from;
-  for (let left = tokens; left > 0; left--) {
-    const dot = at < 0 ? -1 : reply.indexOf(".", at);
-    if (dot < 0) return -1;
-    at = dot + 1;
-  }
-  return at;
+function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
+  for (let at = 0; at < prefix.length; at++) if (bytes[at] !== prefix[at]) return false;
+  return true;
 }
 
-/** The number from there to the next dot or `end`; NaN: it is none. */
-function numberAt(reply: string, start: number, end: number): number {
+/** Finds where tokens begin, of the first ones that are needed. Returns how many there are of these. */
+function splitTokens(subject: Uint8Array): number {
+  let tokens = 1;
+  tokenStarts[0] = 0;
+  for (let at = 0; at < subject.length && tokens <= LONG_FORM_TOKENS; at++)
+    if (subject[at] === DOT) tokenStarts[tokens++] = at + 1;
+  if (tokens <= LONG_FORM_TOKENS) tokenStarts[tokens] = subject.length + 1;
+  return Math.min(tokens, LONG_FORM_TOKENS);
+}
+
+/** The digits from there to `end` as a number; NaN: they are none. */
+function numberAt(bytes: Uint8Array, start: number, end: number): number {
   let number = 0;
   for (let at = start; at < end; at++) {
-    const code = reply.charCodeAt(at);
-    if (code === DOT) break;
-    number = code >= ZERO && code <= NINE ? number * 10 + code - ZERO : NaN;
+    const digit = (bytes[at] as number) - ZERO;
+    number = digit >= 0 && digit <= NINE - ZERO ? number * 10 + digit : NaN;
   }
   return number;
 }

@@ -5,10 +5,11 @@
 import { createInbox, type Msg, type Subscription } from "@nats-io/transport-node";
 import { flowOf } from "../../kv/call-context.js";
 import type { CallContext } from "../../kv/store.js";
-import { type HeaderBlock, headersOf } from "../client/messages.js";
+import { type HeaderBlock, headersOf, payloadBytes, replyBytes } from "../client/messages.js";
 import type { StreamApi } from "./stream-api.js";
 import { AskedBytes } from "./asked-bytes.js";
-import { Change, parseDelivery } from "./delivery.js";
+import { Change, type Delivery, parseDelivery } from "./delivery.js";
+import { MessageHead } from "./message-head.js";
 
 /** What to read: the newest message of each key, or every message from a sequence on. */
 export type ReadStart = "newest_of_each" | { readonly sequence: number };
@@ -65,6 +66,8 @@ interface PullRequest {
   readonly no_wait: true;
 }
 
+type OnMessage = (message: Msg, delivery: Delivery) => void;
+
 export class Reader {
   private readonly inbox = createInbox();
   /** Of the consumer; empty until it is made. */
@@ -72,7 +75,7 @@ export class Reader {
   private readonly subscription: Subscription;
   private readonly asked: AskedBytes;
   private finishPull: ((result: PullResult) => void) | undefined;
-  private onChange: ((change: Change) => void) | undefined;
+  private onMessage: OnMessage | undefined;
   private consumerSequence = 0;
   /** Messages after which the server ends the pull without a word; undefined: it sends a status. */
   private countLeft: number | undefined;
@@ -143,9 +146,21 @@ export class Reader {
 
   /** Reads up to `batch` changes. */
   pull(batch: number, onChange: (change: Change) => void): Promise<PullResult> {
+    return this.pullMessages(batch, (message, delivery) => onChange(this.changeOf(message, delivery)));
+  }
+
+  /** Reads up to `batch` messages without their values. */
+  pullHeads(batch: number, onHead: (head: MessageHead) => void): Promise<PullResult> {
+    const { subjectPrefix } = this;
+    return this.pullMessages(batch, (message, delivery) =>
+      onHead(new MessageHead(message, delivery, subjectPrefix.length)),
+    );
+  }
+
+  private pullMessages(batch: number, onMessage: OnMessage): Promise<PullResult> {
     const { link } = this.api.requests;
     if (this.isClosed || !link.isConnected) return Promise.resolve("lost");
-    this.onChange = onChange;
+    this.onMessage = onMessage;
     const { request, bytesMax } = this.pullOf(batch);
     this.countLeft = this.mayStumble ? request.batch : undefined;
     return new Promise((resolve) => {
@@ -216,13 +231,12 @@ export class Reader {
   private receive(message: Msg): void {
     if (this.finishPull === undefined) return;
     this.heard();
-    const headers = headersOf(message);
-    const delivery = parseDelivery(message.reply ?? "");
+    const delivery = parseDelivery(replyBytes(message));
     if (delivery === undefined) {
-      this.receiveStatus(headers);
+      this.receiveStatus(headersOf(message));
       return;
     }
-    const bytes = headers.text.length + message.data.length;
+    const bytes = payloadBytes(message).length;
     this.pulledMessages++;
     this.pulledBytes += bytes;
     this.asked.arrived(bytes);
@@ -231,10 +245,15 @@ export class Reader {
       return;
     }
     this.consumerSequence = delivery.consumerSequence;
+    this.onMessage?.(message, delivery);
+    if (this.countLeft !== undefined && --this.countLeft === 0) this.finish("more");
+  }
+
+  private changeOf(message: Msg, delivery: Delivery): Change {
+    const headers = headersOf(message);
     const storedKey = message.subject.slice(this.subjectPrefix.length);
     const valueBytes = this.headersOnly ? Number(headers.get("Nats-Msg-Size")) : message.data.length;
-    this.onChange?.(new Change({ headers, data: message.data }, storedKey, delivery, valueBytes));
-    if (this.countLeft !== undefined && --this.countLeft === 0) this.finish("more");
+    return new Change({ headers, data: message.data }, storedKey, delivery, valueBytes);
   }
 
   /** The status that ends a pull (ADR-13). A pull with `max_bytes` ends with one also when it brought all that it was to bring. */
@@ -256,7 +275,7 @@ export class Reader {
   private finish(result: PullResult): void {
     const finish = this.finishPull;
     this.finishPull = undefined;
-    this.onChange = undefined;
+    this.onMessage = undefined;
     if (result !== "lost") this.asked.complete();
     clearTimeout(this.silence);
     this.silence = undefined;
