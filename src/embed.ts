@@ -139,6 +139,7 @@ async function start(
       nats: new ConnectionStats({ calls: link, bulk, feed: nats.feed }, log),
       disk: config.limits.diskReserveBytes === 0 ? undefined : nats.disk,
       compactedTombstones: () => store.compactedTombstones(),
+      keyIndexes: () => store.keyIndexes(),
       sizes: () =>
         store.sizes({ deadlineMs: performance.now() + config.limits.readyTimeoutMs, signal: NEVER }),
     },

@@ -67,6 +67,18 @@ export interface BucketSize {
   readonly entries: number;
 }
 
+/** The key indexes that this store holds in memory. */
+export interface KeyIndexStats {
+  readonly buckets: number;
+  readonly keys: number;
+  /** Their memory, measured once a second. */
+  readonly bytes: number;
+  /** Indexes that were loaded since the start. */
+  readonly loads: number;
+  /** Lists and counts that waited until their index had applied earlier writes. */
+  readonly waits: number;
+}
+
 /** The result of a compaction. */
 export interface CompactionResult {
   /** The number of removed tombstones. */
@@ -320,6 +332,7 @@ export interface Store {
   ping(context: CallContext): Promise<void>;
   /** The number of tombstones that this store has removed since it was created. */
   compactedTombstones(): number;
+  keyIndexes(): KeyIndexStats;
   /** The size of each bucket. Cheaper than `listBuckets`: does not count live keys. */
   sizes(context: CallContext): Promise<readonly BucketSize[]>;
   /** Ends every watch with `shutting_down` and releases the storage. */

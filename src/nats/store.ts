@@ -147,6 +147,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     },
     compactBucket: (bucket, context) => compaction.compact(bucket, context),
     compactedTombstones: () => compaction.removed,
+    keyIndexes: () => indexes.stats(),
     get: (bucket, key, revision, context, consistency) =>
       told(
         bucket,

@@ -1,6 +1,6 @@
 /** Service metrics besides calls: watches, NATS connections, stored data. */
 import type { Registry } from "prom-client";
-import type { BucketSize } from "../kv/store.js";
+import type { BucketSize, KeyIndexStats } from "../kv/store.js";
 import { addMetric, type MetricDefinition, type Sample, single } from "./metric.js";
 
 /** The sources of the metrics, read on each scrape. */
@@ -16,6 +16,7 @@ export interface ServiceState {
   /** The disk of the embedded server; undefined with an external NATS server. */
   readonly disk: DiskState | undefined;
   compactedTombstones(): number;
+  keyIndexes(): KeyIndexStats;
   /** Rejects if the storage does not answer. */
   sizes(): Promise<readonly BucketSize[]>;
 }
@@ -98,6 +99,19 @@ export function addServiceMetrics(registry: Registry, state: ServiceState, perBu
     ...(state.disk === undefined ? [] : diskMetrics(state.disk)),
     counter("ironflow_tombstones_compacted_total", "Tombstones removed by compaction.", () =>
       state.compactedTombstones(),
+    ),
+    gauge("ironflow_key_indexes", "Buckets whose key index is in memory.", () => state.keyIndexes().buckets),
+    gauge("ironflow_key_index_keys", "Keys in these indexes.", () => state.keyIndexes().keys),
+    gauge("ironflow_key_index_bytes", "Memory of these indexes.", () => state.keyIndexes().bytes),
+    counter(
+      "ironflow_key_index_loads_total",
+      "Key indexes that were loaded.",
+      () => state.keyIndexes().loads,
+    ),
+    counter(
+      "ironflow_key_index_waits_total",
+      "Lists and counts that waited until the key index had applied earlier writes.",
+      () => state.keyIndexes().waits,
     ),
     stored("ironflow_store_buckets", "Buckets.", () => sizes.total(() => 1)),
     stored("ironflow_store_bytes", "Bytes stored in all buckets, including history and tombstones.", () =>

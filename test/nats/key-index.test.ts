@@ -104,6 +104,39 @@ describe.each([
   });
 });
 
+it.each([1, 5])(
+  "a key index that is loaded during writes holds each key's newest state, with history %i",
+  async (history) => {
+    await open();
+    await store.createBucket({ name: bucket, history }, scope());
+    const written: Written = new Map();
+    for (let index = 0; index < 600; index++) {
+      const key = index % 10 === 0 ? `=${index} é` : `k${index}`;
+      written.set(await put(key), { key, isPut: true });
+      if (index % 7 === 0) written.set(await store.delete(bucket, key, {}, scope()), { key, isPut: false });
+    }
+    const pages: KeyPage[] = [];
+    const writer = async (seed: number): Promise<void> => {
+      for (let step = 0; step < 60; step++) {
+        const key = `k${(seed * 97 + step * 13) % 700}`;
+        if (step % 3 === 0) written.set(await store.delete(bucket, key, {}, scope()), { key, isPut: false });
+        else written.set(await put(key), { key, isPut: true });
+      }
+    };
+    // Each round loads the index anew.
+    for (let round = 0; round < 4; round++) {
+      const another = await openStore(server.url);
+      const writers = Promise.all([1, 2, 3, 4].map((seed) => writer(seed + round)));
+      pages.push(await another.store.listKeys(bucket, [], { limit: 0, pageToken: "" }, scope()));
+      await writers;
+      pages.push(await another.store.listKeys(bucket, [], { limit: 0, pageToken: "" }, scope()));
+      await another.close();
+    }
+    written.delete(0n);
+    for (const { items, revision } of pages) expect(items).toEqual(liveAt(written, revision));
+  },
+);
+
 it("the key index follows a purge by another program, also one that leaves other messages in place", async () => {
   await open();
   await store.createBucket({ name: bucket }, scope());

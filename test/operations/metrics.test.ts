@@ -101,6 +101,27 @@ describe("the metrics", () => {
     await other.remove();
   });
 
+  it("have the keys and the memory of the key indexes, and how often one was loaded", async () => {
+    const other = await startTestService();
+    const [grpc] = ALL_DOORS;
+    if (grpc === undefined) throw new Error("no doors");
+    const { buckets, kv } = clientsOf(grpc, other.url);
+    const names = ["one", "two"];
+    for (const bucket of names) {
+      await buckets.createBucket({ name: bucket });
+      for (let index = 0; index < 3; index++) await kv.put({ bucket, key: `k${index}`, value: bytes("v") });
+    }
+    expect((await scrape(other.url)).value("ironflow_key_index_keys")).toBe(0);
+    for (const bucket of names) await kv.listKeys({ bucket });
+    const { value } = await scrape(other.url);
+    expect(value("ironflow_key_indexes")).toBe(2);
+    expect(value("ironflow_key_index_keys")).toBe(6);
+    expect(value("ironflow_key_index_bytes")).toBeGreaterThan(6);
+    expect(value("ironflow_key_index_loads_total")).toBe(2);
+    expect(value("ironflow_key_index_waits_total")).toBeGreaterThanOrEqual(0);
+    await other.remove();
+  });
+
   it("never have a key or a value in them", async () => {
     const [grpc] = ALL_DOORS;
     if (grpc === undefined) throw new Error("no doors");

@@ -4,7 +4,7 @@ import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promi
 import { KvError } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import { subjectPrefix } from "../../kv/names.js";
-import type { CallContext, Consistency } from "../../kv/store.js";
+import type { CallContext, Consistency, KeyIndexStats } from "../../kv/store.js";
 import { bucketNotFound, toKvError, unavailable } from "../client/errors.js";
 import { serverTimeMs, type StreamInfo } from "../client/jetstream-api.js";
 import { existing, type MessageReader, type Place } from "../client/message-reader.js";
@@ -24,16 +24,6 @@ export interface BucketIndexesOptions extends ScanOptions {
   /** What this process wrote, where nobody else writes to the server: then it need not ask what was written. */
   readonly written: WrittenRevisions | undefined;
   readonly log: Log | undefined;
-}
-
-export interface IndexStats {
-  readonly buckets: number;
-  readonly keys: number;
-  readonly bytes: number;
-  /** Indexes that were loaded since the start. */
-  readonly loads: number;
-  /** Reads that waited until their index had what was written before. */
-  readonly waits: number;
 }
 
 /** An index, and its loading. */
@@ -64,6 +54,7 @@ export class BucketIndexes {
   private readonly different = new Set<string>();
   private readonly infos: RequestCoalescer<StreamInfo>;
   private timer: NodeJS.Timeout | undefined;
+  private bytes = 0;
   private loads = 0;
   private waits = 0;
   private isClosed = false;
@@ -116,13 +107,11 @@ export class BucketIndexes {
     this.options.written?.forget(bucket);
   }
 
-  stats(): IndexStats {
-    let [keys, bytes] = [0, 0];
-    for (const { index } of this.entries.values()) {
-      keys += index.keys.size;
-      bytes += index.memoryBytes;
-    }
-    return { buckets: this.entries.size, keys, bytes, loads: this.loads, waits: this.waits };
+  stats(): KeyIndexStats {
+    let keys = 0;
+    for (const { index } of this.entries.values()) keys += index.keys.size;
+    const { entries, bytes, loads, waits } = this;
+    return { buckets: entries.size, keys, bytes, loads, waits };
   }
 
   close(): void {
@@ -238,10 +227,11 @@ export class BucketIndexes {
 
   /** Drops the least recently used indexes until the others fit. The most recently used one always stays. */
   private evict(): void {
-    let { bytes } = this.stats();
+    this.bytes = 0;
+    for (const { index } of this.entries.values()) this.bytes += index.memoryBytes;
     for (const [stream, { index }] of this.entries) {
-      if (bytes <= this.bytesMax || this.entries.size === 1) return;
-      bytes -= index.memoryBytes;
+      if (this.bytes <= this.bytesMax || this.entries.size === 1) return;
+      this.bytes -= index.memoryBytes;
       this.drop(stream);
     }
   }
