@@ -98,6 +98,7 @@ async function start(
     watches,
     replicas: config.replicas,
     durability: nats.durability,
+    groupCommit: config.groupCommit,
     disk: nats.disk,
     log,
   });
@@ -140,6 +141,7 @@ async function start(
       disk: config.limits.diskReserveBytes === 0 ? undefined : nats.disk,
       compactedTombstones: () => store.compactedTombstones(),
       keyIndexes: () => store.keyIndexes(),
+      groupCommits: () => store.groupCommits(),
       sizes: () =>
         store.sizes({ deadlineMs: performance.now() + config.limits.readyTimeoutMs, signal: NEVER }),
     },

@@ -25,6 +25,7 @@ export interface Config {
   readonly natsServerBin: string | undefined;
   readonly replicas: number;
   readonly durability: "safe" | "relaxed";
+  readonly groupCommit: boolean;
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "silent";
   readonly apiKey: string | undefined;
   readonly allowAnonymous: boolean;
@@ -76,6 +77,7 @@ export function loadConfig(
     natsServerBin: reader.read(SERVICE_SETTINGS.natsServerBin),
     replicas: reader.read(SERVICE_SETTINGS.replicas),
     durability: reader.read(SERVICE_SETTINGS.durability),
+    groupCommit: reader.read(SERVICE_SETTINGS.groupCommit) === "on",
     logLevel: reader.read(SERVICE_SETTINGS.logLevel),
     apiKey: reader.read(SERVICE_SETTINGS.apiKey),
     allowAnonymous: reader.read(SERVICE_SETTINGS.allowAnonymous),

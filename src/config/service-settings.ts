@@ -61,6 +61,13 @@ export const SERVICE_SETTINGS = {
     doc: "safe: the embedded server has a write on disk before it is acknowledged. relaxed: faster, but a power failure may lose the last acknowledged writes.",
     parse: enumParser("safe", "relaxed"),
   },
+  groupCommit: {
+    env: "GROUP_COMMIT",
+    value: "on|off",
+    default: "on",
+    doc: "on: writes to a bucket that wait while others are in flight are committed together, with one sync. off: each write is synced alone.",
+    parse: enumParser("on", "off"),
+  },
   logLevel: {
     env: "LOG_LEVEL",
     value: "level",

@@ -333,10 +333,21 @@ export interface Store {
   /** The number of tombstones that this store has removed since it was created. */
   compactedTombstones(): number;
   keyIndexes(): KeyIndexStats;
+  /** The batches of group commit since the store was created; undefined if it is off. */
+  groupCommits(): GroupCommitStats | undefined;
   /** The size of each bucket. Cheaper than `listBuckets`: does not count live keys. */
   sizes(context: CallContext): Promise<readonly BucketSize[]>;
   /** Ends every watch with `shutting_down` and releases the storage. */
   close(): Promise<void>;
+}
+
+/** Batches of writes that were committed together. */
+export interface GroupCommitStats {
+  readonly batches: number;
+  /** The writes in them. */
+  readonly writes: number;
+  /** Batches that the storage refused: their writes were sent once more. */
+  readonly refused: number;
 }
 
 /**

@@ -29,6 +29,7 @@ import { RestartCheck } from "./buckets/restart-check.js";
 import { checkedStore } from "./checked-store.js";
 import { Survivors } from "./buckets/survivors.js";
 import { storeSizes } from "./streams/store-sizes.js";
+import { GroupCommit } from "./write/group-commit.js";
 import { Writer } from "./write/writer.js";
 
 /** Runs the watches; implemented by `WatchHubs` in watch/hubs.ts. */
@@ -62,6 +63,8 @@ export interface JetStreamStoreOptions {
   readonly replicas?: number | undefined;
   /** The durability of acknowledged writes on the connected server. Default: unknown. */
   readonly durability?: (() => Durability) | undefined;
+  /** Whether writes that wait leave as one atomic batch. Default: true. */
+  readonly groupCommit?: boolean | undefined;
   /** The largest message that the server accepts, including headers. */
   readonly maxPayloadBytes: number;
   /** Default: nothing is logged. */
@@ -79,7 +82,17 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
   const isAlone = options.isExclusive === true && !isClustered;
   const isCached = isAlone && limits.readCacheBytesMax > 0;
   const cache = isCached ? new ReadCache(requests, limits.readCacheBytesMax) : undefined;
-  const writer = new Writer(requests, reader, isClustered, disk, cache);
+  const durability = options.durability ?? ((): Durability => "unknown");
+  const groupCommit =
+    options.groupCommit === false
+      ? undefined
+      : new GroupCommit({
+          requests,
+          isSynced: () => durability() !== "relaxed",
+          allowBatches: (place, context) =>
+            buckets.edit(place, ({ config }) => ({ ...config, allow_atomic: true }), context),
+        });
+  const writer = new Writer(requests, reader, isClustered, disk, cache, groupCommit);
   const facts = new BucketFactsCache(requests);
   const written = isAlone ? new WrittenRevisions() : undefined;
   const indexes = new BucketIndexes({
@@ -105,7 +118,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     isExclusive: options.isExclusive === true,
     ...{ disk, survivors, restartCheck, limits },
     replicas: options.replicas ?? 1,
-    durability: options.durability ?? (() => "unknown"),
+    durability,
   });
   options.feeds.configureWith((place, edit, context) => buckets.edit(place, edit, context));
   const entries = new Entries({ reader, expiry, cache });
@@ -148,6 +161,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     compactBucket: (bucket, context) => compaction.compact(bucket, context),
     compactedTombstones: () => compaction.removed,
     keyIndexes: () => indexes.stats(),
+    groupCommits: () => groupCommit?.stats,
     get: (bucket, key, revision, context, consistency) =>
       told(
         bucket,

@@ -1,6 +1,6 @@
 /** Service metrics besides calls: watches, NATS connections, stored data. */
 import type { Registry } from "prom-client";
-import type { BucketSize, KeyIndexStats } from "../kv/store.js";
+import type { BucketSize, GroupCommitStats, KeyIndexStats } from "../kv/store.js";
 import { addMetric, type MetricDefinition, type Sample, single } from "./metric.js";
 
 /** The sources of the metrics, read on each scrape. */
@@ -17,6 +17,7 @@ export interface ServiceState {
   readonly disk: DiskState | undefined;
   compactedTombstones(): number;
   keyIndexes(): KeyIndexStats;
+  groupCommits(): GroupCommitStats | undefined;
   /** Rejects if the storage does not answer. */
   sizes(): Promise<readonly BucketSize[]>;
 }
@@ -112,6 +113,21 @@ export function addServiceMetrics(registry: Registry, state: ServiceState, perBu
       "ironflow_key_index_waits_total",
       "Lists and counts that waited until the key index had applied earlier writes.",
       () => state.keyIndexes().waits,
+    ),
+    counter(
+      "ironflow_group_commit_batches_total",
+      "Batches of writes that were sent to the storage together.",
+      () => state.groupCommits()?.batches ?? 0,
+    ),
+    counter(
+      "ironflow_group_commit_writes_total",
+      "Writes in those batches.",
+      () => state.groupCommits()?.writes ?? 0,
+    ),
+    counter(
+      "ironflow_group_commit_refused_total",
+      "Batches that the storage refused. Their writes were sent again, each alone.",
+      () => state.groupCommits()?.refused ?? 0,
     ),
     stored("ironflow_store_buckets", "Buckets.", () => sizes.total(() => 1)),
     stored("ironflow_store_bytes", "Bytes stored in all buckets, including history and tombstones.", () =>

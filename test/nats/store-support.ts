@@ -45,6 +45,7 @@ export interface StoreOptions {
   readonly replicas?: number;
   readonly watches?: Watches;
   readonly limits?: Limits;
+  readonly groupCommit?: boolean;
 }
 
 /** Opens a store over connections of its own, which reconnect for as long as it takes. */
@@ -67,6 +68,7 @@ export async function openStore(servers: string | string[], options: StoreOption
     limits,
     watches: options.watches ?? NO_WATCHES,
     replicas: options.replicas,
+    groupCommit: options.groupCommit,
     maxPayloadBytes: connection.info?.max_payload ?? 0,
   });
   return {

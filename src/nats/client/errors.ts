@@ -24,6 +24,7 @@ export const JetStreamCode = {
   wrongLastSequenceConstant: 10164,
   rollupFailed: 10111,
   duplicateUnderWay: 10158,
+  duplicateInBatch: 10201,
 } as const;
 
 const KIND_OF_CODE: ReadonlyMap<number, KvErrorKind> = new Map<number, KvErrorKind>([

@@ -27,6 +27,8 @@ export interface StreamConfig {
   readonly persist_mode?: string;
   readonly allow_direct?: boolean;
   readonly allow_msg_ttl?: boolean;
+  /** Whether the stream accepts atomic batches (ADR-50). */
+  readonly allow_atomic?: boolean;
   readonly allow_rollup_hdrs?: boolean;
   /** Nanoseconds. */
   readonly subject_delete_marker_ttl?: number;

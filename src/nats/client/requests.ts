@@ -8,35 +8,16 @@
  * A request reserves the size of its largest reply in the connection's byte budget before it is sent, until the reply has arrived.
  */
 import { createInbox, type Msg, type Subscription } from "@nats-io/transport-node";
-import { flowOf, isCanceled } from "../../kv/call-context.js";
+import { flowOf } from "../../kv/call-context.js";
 import type { CallContext } from "../../kv/store.js";
 import { type ExpectedReply, type Link, SMALL_ANSWER_BYTES } from "./link.js";
-import { HeaderBlock, headersOf, type RawHeaders } from "./messages.js";
-import type { Reservation } from "./reservation.js";
+import { headersOf, type RawHeaders } from "./messages.js";
+import { CHECK_INTERVAL_MS, type Pending, PendingRequests, type Reply } from "./pending-requests.js";
 import { NoReplyError } from "./no-reply.js";
-import { UnansweredBytes } from "./unanswered-bytes.js";
 
 export { SMALL_ANSWER_BYTES } from "./link.js";
+export type { Reply } from "./pending-requests.js";
 export { NoReplyError } from "./no-reply.js";
-
-/** A reply. `status`: from its header block; 0 for an ordinary message. */
-export interface Reply {
-  readonly status: number;
-  readonly headers: HeaderBlock;
-  readonly data: Uint8Array;
-}
-
-interface Pending {
-  readonly context: CallContext;
-  readonly sinceMs: number;
-  readonly deadlineMs: number;
-  readonly resolve: (reply: Reply) => void;
-  readonly reject: (error: unknown) => void;
-  /** For requests with several replies: called with each, until it does not return undefined. */
-  readonly onReply: ((reply: Reply) => Reply | undefined) | undefined;
-  /** For the bytes that have not arrived yet; undefined while the request waits for its turn. */
-  reservation: Reservation | undefined;
-}
 
 interface Outgoing {
   readonly token: number;
@@ -45,30 +26,42 @@ interface Outgoing {
   readonly headers: RawHeaders | undefined;
 }
 
+/** A request that is not sent yet: see {@link Requests.queue}. */
+export interface QueuedRequest {
+  readonly token: number;
+  readonly reply: Promise<Reply>;
+}
+
+/** The message of a queued request. */
+export interface QueuedMessage {
+  readonly request: QueuedRequest;
+  readonly subject: string;
+  readonly payload: Uint8Array;
+  readonly headers: RawHeaders;
+  /** How long to wait for the reply, in milliseconds. */
+  readonly answerTimeoutMs: number;
+}
+
 const SMALL_REPLY: ExpectedReply = { bytesMax: SMALL_ANSWER_BYTES };
-const CHECK_INTERVAL_MS = 20;
-/** How long a request runs before its signal is checked: creating one costs as much as the rest of the request. */
-const SIGNAL_GRACE_MS = 200;
-const NO_RESPONDERS_STATUS = 503;
 
 export class Requests {
   private readonly inboxPrefix: string;
   private readonly subscription: Subscription;
-  private readonly pending = new Map<number, Pending>();
-  private readonly unanswered: UnansweredBytes;
+  private readonly pending: PendingRequests;
   private readonly outbox: Outgoing[] = [];
+  private readonly flushTasks: (() => void)[] = [];
+  private isFlushScheduled = false;
   private connectedWaiters: (() => void)[] = [];
   private nextToken = 1;
   private isClosed = false;
   private serverId: string | undefined;
   /** When this process first connected to the server's current run, in milliseconds of `performance.now()`. */
   serverSinceMs = 0;
-  private timer: NodeJS.Timeout | undefined;
   private readonly stopListening: (() => void)[];
 
   constructor(readonly link: Link) {
     this.inboxPrefix = `${createInbox()}.`;
-    this.unanswered = new UnansweredBytes(link);
+    this.pending = new PendingRequests(link);
     this.subscription = link.subscribe(`${this.inboxPrefix}*`, (message) => this.handleReply(message));
     this.detectServerRestart();
     this.stopListening = [
@@ -111,6 +104,61 @@ export class Requests {
     onReply: (reply: Reply) => Reply | undefined,
   ): Promise<Reply> {
     return this.send(subject, payload, undefined, context, context.deadlineMs, expected, onReply);
+  }
+
+  /** Adds a request that {@link sendTogether} sends later. Until then, it ends unsent with its context or the connection. */
+  queue(context: CallContext): QueuedRequest {
+    const token = this.nextToken++;
+    const reply = new Promise<Reply>((resolve, reject) => {
+      const sinceMs = performance.now();
+      const { deadlineMs } = context;
+      const reason = this.isConnected ? (sinceMs >= deadlineMs ? "deadline" : undefined) : "disconnected";
+      if (reason === undefined)
+        this.pending.add(token, {
+          ...{ context, sinceMs, deadlineMs, resolve, reject },
+          ...{ onReply: undefined, reservation: undefined },
+        });
+      else reject(new NoReplyError(reason, false));
+    });
+    return { token, reply };
+  }
+
+  /** Whether a queued request is still to be sent. If its deadline has passed or its caller has canceled it, it ends unsent. */
+  isStillWanted({ token }: QueuedRequest): boolean {
+    return this.pending.wanted(token, performance.now()) !== undefined;
+  }
+
+  /**
+   * Sends the messages of queued requests at once, in order. One reply, to the last message, answers all of the requests. Call it in the
+   * turn of the event loop in which {@link isStillWanted} was true for each.
+   */
+  sendTogether(messages: readonly QueuedMessage[]): void {
+    const tokens = messages.map(({ request }) => request.token);
+    const last = tokens.at(-1) ?? 0;
+    const replyToken = tokens.length === 1 ? last : this.nextToken++;
+    if (tokens.length > 1) this.pending.shareReply(replyToken, tokens);
+    const nowMs = performance.now();
+    const reply = this.inboxPrefix + replyToken.toString();
+    try {
+      for (const { request, subject, payload, headers, answerTimeoutMs } of messages) {
+        const pending = this.pending.get(request.token);
+        if (pending !== undefined) {
+          pending.deadlineMs = Math.min(pending.deadlineMs, nowMs + answerTimeoutMs);
+          pending.reservation = this.link.reserveNow(SMALL_REPLY);
+        }
+        const options = request.token === last ? { reply, headers } : { headers };
+        this.link.connection.publish(subject, payload, options);
+      }
+    } catch {
+      // The connection is closed or closing: the last message was not sent, so none has an effect.
+      for (const token of tokens) this.pending.reject(token, "disconnected");
+    }
+  }
+
+  /** Runs the task when queued messages are sent next: what it sends leaves in the same write. */
+  atNextFlush(task: () => void): void {
+    this.scheduleFlush();
+    this.flushTasks.push(task);
   }
 
   /** Calls the listener when the connection is lost. Returns a function that removes it. */
@@ -160,8 +208,7 @@ export class Requests {
         ...{ context, sinceMs, deadlineMs, resolve, reject, onReply },
         reservation: this.link.reserveNow(expected),
       };
-      this.pending.set(token, pending);
-      this.timer ??= setInterval(() => this.checkAll(), CHECK_INTERVAL_MS);
+      this.pending.add(token, pending);
       if (pending.reservation !== undefined) {
         this.post({ token, subject, payload, headers });
         return;
@@ -169,7 +216,7 @@ export class Requests {
       this.link.reserve({
         ...expected,
         flow: flowOf(context),
-        isWanted: () => this.isWanted(token, pending),
+        isWanted: () => this.pending.isWanted(token, pending),
         send: (reservation) => {
           pending.reservation = reservation;
           this.post({ token, subject, payload, headers });
@@ -178,17 +225,15 @@ export class Requests {
     });
   }
 
-  private isWanted(token: number, pending: Pending): boolean {
-    if (!this.pending.has(token)) return false;
-    if (!isCanceled(pending.context)) return true;
-    this.pending.delete(token);
-    pending.reject(new NoReplyError("canceled", false));
-    return false;
+  private post(outgoing: Outgoing): void {
+    this.scheduleFlush();
+    this.outbox.push(outgoing);
   }
 
-  private post(outgoing: Outgoing): void {
-    if (this.outbox.length === 0) setImmediate(() => this.flush());
-    this.outbox.push(outgoing);
+  private scheduleFlush(): void {
+    if (this.isFlushScheduled) return;
+    this.isFlushScheduled = true;
+    setImmediate(() => this.flush());
   }
 
   /**
@@ -196,20 +241,10 @@ export class Requests {
    * socket at the end of a microtask, and that system call is the most expensive part of a request.
    */
   private flush(): void {
+    this.isFlushScheduled = false;
     const nowMs = performance.now();
     for (const { token, subject, payload, headers } of this.outbox.splice(0)) {
-      const pending = this.pending.get(token);
-      if (pending === undefined) {
-        // It ended before it was sent.
-        this.unanswered.release(token);
-        continue;
-      }
-      const isLate = nowMs >= pending.deadlineMs;
-      if (isLate || isCanceled(pending.context)) {
-        this.settle(token, pending);
-        pending.reject(new NoReplyError(isLate ? "deadline" : "canceled", false));
-        continue;
-      }
+      if (this.pending.wanted(token, nowMs) === undefined) continue;
       const reply = this.inboxPrefix + token.toString();
       try {
         this.link.connection.publish(
@@ -219,75 +254,17 @@ export class Requests {
         );
       } catch {
         // The connection is closed or closing. Callers have already checked everything else that publish refuses.
-        this.pending.delete(token);
-        pending.reservation?.complete();
-        pending.reject(new NoReplyError("disconnected", false));
+        this.pending.reject(token, "disconnected");
       }
     }
+    for (const task of this.flushTasks.splice(0)) task();
   }
 
   private handleReply(message: Msg): void {
     const token = Number(message.subject.slice(this.inboxPrefix.length));
-    const pending = this.pending.get(token);
     const headers = headersOf(message);
     const reply = { status: headers.status, headers, data: message.data };
-    const bytes = headers.text.length + message.data.length;
-    if (pending === undefined) {
-      this.unanswered.arrived(token, bytes, reply.status !== 0);
-      return;
-    }
-    if (reply.status === NO_RESPONDERS_STATUS && reply.data.length === 0) {
-      this.settle(token, pending);
-      pending.reject(new NoReplyError("no_responders", false));
-      return;
-    }
-    if (pending.onReply === undefined) {
-      this.settle(token, pending);
-      pending.resolve(reply);
-      return;
-    }
-    try {
-      const last = pending.onReply(reply);
-      if (last === undefined) {
-        pending.reservation?.arrived(bytes);
-        return;
-      }
-      this.settle(token, pending);
-      pending.resolve(last);
-    } catch (error) {
-      this.abandon(token, pending);
-      pending.reject(error);
-    }
-  }
-
-  /** Removes a request whose reply has arrived, or that was never sent. */
-  private settle(token: number, pending: Pending): void {
-    this.pending.delete(token);
-    pending.reservation?.complete();
-  }
-
-  /** Removes a request whose reply may still arrive: its bytes stay reserved. */
-  private abandon(token: number, pending: Pending): void {
-    this.pending.delete(token);
-    if (pending.reservation !== undefined)
-      this.unanswered.add(token, pending.reservation, pending.onReply !== undefined);
-  }
-
-  private checkAll(): void {
-    if (this.pending.size === 0) {
-      clearInterval(this.timer);
-      this.timer = undefined;
-      return;
-    }
-    const nowMs = performance.now();
-    for (const [token, pending] of this.pending) {
-      const { context, sinceMs, deadlineMs, reject } = pending;
-      const isAborted = nowMs - sinceMs >= SIGNAL_GRACE_MS && context.signal.aborted;
-      const reason = nowMs >= deadlineMs ? "deadline" : isAborted ? "canceled" : undefined;
-      if (reason === undefined) continue;
-      this.abandon(token, pending);
-      reject(new NoReplyError(reason, pending.reservation !== undefined));
-    }
+    this.pending.receive(token, reply);
   }
 
   /** Detects a restarted or different server: each run of a server has a new ID. */
@@ -299,13 +276,7 @@ export class Requests {
   }
 
   private failAll(): void {
-    const pending = [...this.pending];
     const unsent = new Set(this.outbox.splice(0).map(({ token }) => token));
-    this.pending.clear();
-    this.unanswered.releaseAll();
-    for (const [token, { reject, reservation }] of pending) {
-      reservation?.complete();
-      reject(new NoReplyError("disconnected", reservation !== undefined && !unsent.has(token)));
-    }
+    this.pending.failAll((token) => unsent.has(token));
   }
 }

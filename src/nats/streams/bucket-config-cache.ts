@@ -4,7 +4,7 @@ import { existing, type Place } from "../client/message-reader.js";
 import { maxBytesOf } from "./headroom.js";
 import { serverTimeMs } from "../client/jetstream-api.js";
 import type { Requests } from "../client/requests.js";
-import { keepsTombstones, valueSizeOf, windowMsOf } from "./stream-config.js";
+import { isSyncedAtMost, keepsTombstones, valueSizeOf, windowMsOf } from "./stream-config.js";
 
 export interface BucketFacts {
   /** The bucket's limit on the size of a value, in bytes; 0: none. */
@@ -23,6 +23,10 @@ export interface BucketFacts {
   readonly history: number;
   /** Whether tombstones must not expire, because earlier revisions of the key may live longer: see {@link keepsTombstones}. */
   readonly keepsTombstones: boolean;
+  /** Whether group commit may help: its writes are synced. */
+  readonly isSynced: boolean;
+  /** Whether the stream accepts atomic batches. */
+  readonly allowsBatches: boolean;
   /** The number of replicas in the storage. */
   readonly replicas: number;
   /** The creation time of the stream, which distinguishes the bucket from an earlier one with the same name. */
@@ -129,6 +133,8 @@ export class BucketFactsCache {
       settledBytes,
       history: Math.max(1, info.config.max_msgs_per_subject ?? 1),
       keepsTombstones: keepsTombstones(info.config),
+      isSynced: isSyncedAtMost(info.config),
+      allowsBatches: info.config.allow_atomic === true,
       replicas: info.config.num_replicas ?? 1,
       created: info.created,
       windowMs: windowMsOf(info.config),

@@ -19,7 +19,7 @@ const WINDOW_EXTENDED_KEY = "ironflow.window_extended_at";
 /** The exact `max_value_size`. The stream's limit includes headers. */
 const VALUE_SIZE_KEY = "ironflow.max_value_size";
 
-/** The allowance for headers in addition to the value. The service's headers (message ID, condition, request, content type, operation) are shorter than 640 bytes. */
+/** The allowance for headers in addition to the value. The service's headers (message ID, condition, request, batch, content type, operation) are shorter than 720 bytes. */
 export const HEADER_BYTES_MAX = 1_024;
 const NANOS_PER_MS = 1_000_000;
 /** Every tombstone up to this sequence may have been compacted. */
@@ -130,7 +130,7 @@ export function bucketInfoOf(
 }
 
 /** Whether the server's sync configuration applies to the bucket. Another program may have requested less (ADR-8, ADR-42). */
-function isSyncedAtMost(config: StreamConfig): boolean {
+export function isSyncedAtMost(config: StreamConfig): boolean {
   return config.storage !== "memory" && config.persist_mode !== "async";
 }
 
@@ -183,6 +183,7 @@ const FIXED_CONFIG = {
   deny_purge: false,
   allow_direct: true,
   allow_msg_ttl: true,
+  allow_atomic: true,
 };
 
 /** The stream's fields that an update of the bucket changes. */

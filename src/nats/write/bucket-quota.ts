@@ -38,6 +38,8 @@ const LEFT_FRACTION = 0.75;
 const RECORD_BYTES = 34;
 /** Headers of a put without a condition or an idempotency key: the version line and a message id. */
 const HEADER_BYTES = 50;
+/** Headers of a message in a batch (group-commit.ts). Near the limit there are no batches. */
+const BATCH_HEADER_BYTES = 80;
 const NOTHING_TO_RELEASE = (): void => undefined;
 const FULL: ReadonlySet<string> = new Set(["bucket_full", "storage_exhausted"]);
 
@@ -61,7 +63,8 @@ export class BucketQuota {
   ): Promise<() => void> {
     if (facts.maxBytes === 0) return NOTHING_TO_RELEASE;
     const bytes = RECORD_BYTES + HEADER_BYTES + subject.length + valueBytes;
-    if (this.take(facts, bytes, bytes + marginOf(facts))) return () => settle(facts, bytes);
+    const withBatch = bytes + BATCH_HEADER_BYTES;
+    if (this.take(facts, withBatch, withBatch + marginOf(facts))) return () => settle(facts, withBatch);
     return this.admitNearLimit(place, subject, bytes, context, mayWait);
   }
 
@@ -114,9 +117,7 @@ export class BucketQuota {
   /** Takes the bytes where `neededBytes` more are below the limit: in one step, as others wait for the same facts. */
   private take(facts: BucketFacts, bytes: number, neededBytes: number): boolean {
     const { ledger } = facts;
-    // An upper bound: what was under way when the facts were read may be among the stored bytes.
-    const usedBytes = facts.usedBytes + ledger.admittedBytes - facts.settledBytes;
-    if (facts.maxBytes > 0 && usedBytes + neededBytes > facts.maxBytes) return false;
+    if (facts.maxBytes > 0 && usedBytesMax(facts) + neededBytes > facts.maxBytes) return false;
     ledger.admittedBytes += bytes;
     return true;
   }
@@ -204,6 +205,16 @@ export class BucketQuota {
 type SubjectsInfo = StreamInfo & {
   readonly state: { readonly subjects?: Readonly<Record<string, number>> | null };
 };
+
+/** Whether the bucket is so full that each write reads the used bytes first. */
+export function isNearLimit(facts: BucketFacts): boolean {
+  return facts.maxBytes > 0 && usedBytesMax(facts) + marginOf(facts) > facts.maxBytes;
+}
+
+/** An upper bound: what was under way when the facts were read may be among the stored bytes. */
+function usedBytesMax({ usedBytes, ledger, settledBytes }: BucketFacts): number {
+  return usedBytes + ledger.admittedBytes - settledBytes;
+}
 
 function marginOf({ maxBytes, usedBytes }: BucketFacts): number {
   const marginBytes = Math.min(maxBytes * MARGIN_FRACTION, MARGIN_BYTES_MAX);

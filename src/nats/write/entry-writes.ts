@@ -41,6 +41,8 @@ export interface EntryWritesOptions {
 }
 
 const NO_BYTES = new Uint8Array(0);
+/** nats-server writes an atomic batch to a file of its own before it applies it (`newBatchStore`). */
+const COPIES_MAX = 2;
 
 export class EntryWrites {
   private readonly keyedWrites: KeyedWrites;
@@ -131,7 +133,7 @@ export class EntryWrites {
     send: () => Promise<bigint>,
   ): Promise<bigint> {
     const { disk, reader } = this.options;
-    const bytes = storedBytes(write.subject, write.data) + write.headerLines.length;
+    const bytes = COPIES_MAX * (storedBytes(write.subject, write.data) + write.headerLines.length);
     try {
       return await disk.admit(write.use, bytes, aboutOf(place), send);
     } catch (error) {

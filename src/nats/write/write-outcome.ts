@@ -20,7 +20,8 @@ import type { MessageReader, StoredMessage } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
 import { compactedTimeMs, compactedTo, windowMsOf, windowExtendedAtMs } from "../streams/stream-config.js";
 import { parseTimestamp } from "../client/timestamps.js";
-import { aboutOf, parseAcknowledgement, type Write } from "./write.js";
+import { parseAcknowledgement } from "./publication.js";
+import { aboutOf, type Write } from "./write.js";
 
 /** A write that may have been applied. */
 export interface UncertainWrite {

@@ -1,4 +1,4 @@
-/** A write as a message, and the storage's answer to it. */
+/** A write as a message. */
 import type { KvErrorDetails } from "../../kv/errors.js";
 import type { DiskUse } from "../embedded/disk-guard.js";
 import type { WriteIdentity } from "./idempotency.js";
@@ -18,24 +18,6 @@ export interface Write {
   readonly identity: WriteIdentity | undefined;
   readonly use: DiskUse;
 }
-
-export interface Acknowledgement {
-  readonly sequence: number;
-  /** Whether a message with this id was stored before, at this sequence. */
-  readonly isDuplicate: boolean;
-}
-
-/** The acknowledgement of a message; undefined where the answer is none. By hand: this is done for every write. */
-export function parseAcknowledgement(data: Uint8Array): Acknowledgement | undefined {
-  const text = Buffer.from(data.buffer, data.byteOffset, data.length).toString("latin1");
-  const at = text.indexOf(SEQUENCE_MEMBER);
-  if (at < 0 || text.includes('"error"')) return undefined;
-  const sequence = Number.parseInt(text.slice(at + SEQUENCE_MEMBER.length), 10);
-  if (!Number.isSafeInteger(sequence)) return undefined;
-  return { sequence, isDuplicate: text.includes('"duplicate"') };
-}
-
-const SEQUENCE_MEMBER = '"seq":';
 
 /** What an error of a write says of it. */
 export function aboutOf(write: Write): KvErrorDetails {

@@ -13,8 +13,7 @@ import type { BucketFacts } from "../streams/bucket-config-cache.js";
 import type { DiskRoom } from "../embedded/disk-guard.js";
 import { JetStreamError, kindOf, toKvError, unavailable } from "../client/errors.js";
 import { REQUEST_HEADER, uncertainNow } from "./idempotency.js";
-import { parseAnswer } from "../client/jetstream-api.js";
-import { RawHeaders, EXPECTED_HEADER, MESSAGE_ID_HEADER } from "../client/messages.js";
+import { EXPECTED_HEADER, MESSAGE_ID_HEADER } from "../client/messages.js";
 import {
   isNoResponders,
   type MessageReader,
@@ -22,9 +21,12 @@ import {
   whyNoResponders,
 } from "../client/message-reader.js";
 import type { ReadCache } from "../read/read-cache.js";
-import { type Reply, type Requests, NoReplyError } from "../client/requests.js";
+import { type Requests, NoReplyError } from "../client/requests.js";
 import { isRetryable, isUnderWay, RETRY_WAIT_MS } from "../client/retry.js";
-import { aboutOf, parseAcknowledgement, type Write } from "./write.js";
+import type { GroupCommit } from "./group-commit.js";
+import { type Acknowledgement, type Publication, publish } from "./publication.js";
+import { PURGE_LINES } from "./tombstone-headers.js";
+import { aboutOf, type Write } from "./write.js";
 import { type UncertainWrite, unknownOutcome, WriteOutcomes } from "./write-outcome.js";
 
 /** What a write answers when its condition did not hold. */
@@ -49,6 +51,8 @@ export class Writer {
     isClustered: boolean,
     private readonly disk: DiskRoom,
     private readonly cache?: ReadCache,
+    /** Absent: each write is a message of its own. */
+    private readonly groupCommit?: GroupCommit,
   ) {
     this.outcomes = new WriteOutcomes(requests, reader, isClustered);
   }
@@ -102,40 +106,37 @@ export class Writer {
       return this.settle(write, id, identity.uncertain, facts, context);
     }
     const uncertain = uncertainNow(facts);
-    let reply: Reply;
+    const message = this.publication(write, id, write.expected, facts);
     try {
-      reply = await this.send(write, id, write.expected, facts, context);
+      const published =
+        this.groupCommit?.publish(message, facts, context) ?? publish(this.requests, message, context);
+      return await this.accept(await published, write, facts, context);
     } catch (error) {
       if (isNoResponders(error)) throw await whyNoResponders(this.requests, write.place, context, about);
-      if (!(error instanceof NoReplyError) || !error.sent) throw toKvError(error, about);
-      return await this.settle(write, id, uncertain, facts, context);
-    }
-    try {
-      const outcome = await this.accept(reply, write, facts, context);
-      if (outcome !== MISMATCH) return outcome;
-      return (await this.appliedBefore(write, undefined, facts, context)) ?? MISMATCH;
-    } catch (error) {
-      if (!isUnderWay(error)) throw toKvError(error, about);
-      return this.settle(write, id, uncertain, facts, context);
+      if (isUnderWay(error) || (error instanceof NoReplyError && error.sent))
+        return this.settle(write, id, uncertain, facts, context);
+      if (isMismatch(error)) return (await this.appliedBefore(write, undefined, facts, context)) ?? MISMATCH;
+      throw toKvError(error, about);
     }
   }
 
-  private send(
+  private publication(
     write: Write,
     id: string,
     expected: bigint | undefined,
-    facts: BucketFacts,
-    context: CallContext,
-  ): Promise<Reply> {
+    { windowMs }: BucketFacts,
+  ): Publication {
+    const { place, subject, data, identity } = write;
     const condition = expected === undefined ? "" : `${EXPECTED_HEADER}: ${expected.toString()}\r\n`;
-    const request =
-      write.identity === undefined ? "" : `${REQUEST_HEADER}: ${write.identity.fingerprint}\r\n`;
-    const headers = new RawHeaders(
-      `${MESSAGE_ID_HEADER}: ${id}\r\n${condition}${request}${write.headerLines}`,
-    );
-    const partMs = Math.max(ANSWER_TIMEOUT_MS_MIN, facts.windowMs * ANSWER_TIMEOUT_FRACTION);
-    const deadlineMs = Math.min(context.deadlineMs, performance.now() + Math.min(ANSWER_TIMEOUT_MS, partMs));
-    return this.requests.one(write.subject, write.data, headers, context, deadlineMs);
+    const request = identity === undefined ? "" : `${REQUEST_HEADER}: ${identity.fingerprint}\r\n`;
+    const partMs = Math.max(ANSWER_TIMEOUT_MS_MIN, windowMs * ANSWER_TIMEOUT_FRACTION);
+    return {
+      ...{ place, subject, data },
+      headerLines: `${MESSAGE_ID_HEADER}: ${id}\r\n${condition}${request}${write.headerLines}`,
+      isChecked: expected !== undefined || identity !== undefined,
+      isRollup: write.headerLines === PURGE_LINES,
+      answerTimeoutMs: Math.min(ANSWER_TIMEOUT_MS, partMs),
+    };
   }
 
   /** Finds out what became of a write that was sent before, and sends it again where that is safe. */
@@ -156,38 +157,31 @@ export class Writer {
         if (write.expected !== undefined && write.expected !== current) return MISMATCH;
         // Nothing is under way to a server that was started since: then a refusal is certain, and a full disk a reason.
         if (this.requests.serverSinceMs > uncertain.sinceMs) this.disk.check(write.use, aboutOf(write));
-        const reply = await this.send(write, id, current, facts, context);
-        const outcome = await this.accept(reply, write, facts, context);
-        if (outcome !== MISMATCH) return outcome;
+        const message = this.publication(write, id, current, facts);
+        return await this.accept(await publish(this.requests, message, context), write, facts, context);
       } catch (error) {
+        if (isMismatch(error)) continue;
         if (!isRetryable(error, context)) throw finalError(error, write, facts);
         await delay(RETRY_WAIT_MS);
       }
     }
   }
 
-  /** The revision that an answer names, or {@link MISMATCH}. Throws other refusals. */
-  private async accept(
-    reply: Reply,
+  /** The revision of an acknowledged write. */
+  private accept(
+    { sequence, isDuplicate }: Acknowledgement,
     write: Write,
     facts: BucketFacts,
     context: CallContext,
-  ): Promise<Outcome> {
-    const acknowledgement = parseAcknowledgement(reply.data);
-    if (acknowledgement !== undefined) {
-      const { sequence, isDuplicate } = acknowledgement;
-      if (isDuplicate) return this.outcomes.checked(write, BigInt(sequence), context);
-      facts.newestSeen = sequence;
-      return BigInt(sequence);
-    }
-    try {
-      parseAnswer(reply.data);
-    } catch (error) {
-      if (error instanceof JetStreamError && kindOf(error) === "revision_mismatch") return MISMATCH;
-      throw error;
-    }
-    throw new TypeError("an acknowledgement without a sequence");
+  ): bigint | Promise<bigint> {
+    if (isDuplicate) return this.outcomes.checked(write, BigInt(sequence), context);
+    facts.newestSeen = sequence;
+    return BigInt(sequence);
   }
+}
+
+function isMismatch(error: unknown): boolean {
+  return error instanceof JetStreamError && kindOf(error) === "revision_mismatch";
 }
 
 /** A refusal of the repeated write is final, as the first was not applied; whatever else went wrong leaves the outcome open. */

@@ -1,0 +1,228 @@
+/** The writes of one bucket that wait while others are in flight: see group-commit.ts. */
+import type { CallContext } from "../../kv/store.js";
+import { JetStreamCode, JetStreamError, kindOf } from "../client/errors.js";
+import { RawHeaders } from "../client/messages.js";
+import { type QueuedRequest, type Requests, NoReplyError } from "../client/requests.js";
+import { BATCH_MESSAGES_MIN, type Planned, planBatches } from "./batch-plan.js";
+import type { CheckedWindow } from "./checked-window.js";
+import { type Acknowledgement, acknowledgementOf, type Publication } from "./publication.js";
+
+export interface WriteQueueOptions {
+  readonly requests: Requests;
+  readonly window: CheckedWindow;
+  /** The start of the ids of batches, unique to this process. */
+  readonly idPrefix: string;
+  /** A batch was answered. `isRefused`: nothing of it was applied. */
+  readonly onBatch: (count: number, isRefused: boolean) => void;
+  /** A batch was refused, but not for a check of one of its writes. */
+  readonly onFault: () => void;
+}
+
+interface Member extends Planned {
+  readonly message: Publication;
+  isAlone: boolean;
+  request: QueuedRequest;
+  round: Round | undefined;
+  batch: Batch | undefined;
+  /** Its position in the batch. */
+  index: number;
+}
+
+/** The messages that are in flight. */
+interface Round {
+  /** How many of them have no answer yet. */
+  open: number;
+  hasBatch: boolean;
+  sentMs: number;
+}
+
+interface Batch {
+  readonly count: number;
+  readonly isChecked: boolean;
+  outcome: Acknowledgement | JetStreamError | undefined;
+}
+
+/** After this, a round without an answer (a lost answer, a slow disk) does not hold back the next one. */
+const ROUND_MS_MAX = 500;
+/** The refusals that a check of one message causes. */
+const CHECK_CODES: ReadonlySet<number> = new Set([
+  JetStreamCode.wrongLastSequence,
+  JetStreamCode.wrongLastSequenceConstant,
+  JetStreamCode.duplicateUnderWay,
+  JetStreamCode.duplicateInBatch,
+]);
+
+export class WriteQueue {
+  private waiting: Member[] = [];
+  /** Members of a refused batch, which are sent alone. */
+  private refused: Member[] = [];
+  private round: Round | undefined;
+  private isScheduled = false;
+  private timer: NodeJS.Timeout | undefined;
+  private batchCount = 0;
+
+  constructor(private readonly options: WriteQueueOptions) {}
+
+  get isIdle(): boolean {
+    return this.round === undefined && this.waiting.length === 0 && this.refused.length === 0;
+  }
+
+  /** Publishes a message with its batch. Throws {@link JetStreamError} if it is refused, or `NoReplyError`. */
+  async publish(message: Publication, context: CallContext): Promise<Acknowledgement> {
+    const request = this.options.requests.queue(context);
+    const member: Member = {
+      ...{ message, request, isAlone: false },
+      ...{ round: undefined, batch: undefined, index: 0 },
+    };
+    this.waiting.push(member);
+    for (;;) {
+      this.wake();
+      try {
+        const { data } = await member.request.reply;
+        const outcome = this.outcome(member, data);
+        if (outcome !== undefined) return outcome;
+      } finally {
+        this.ended(member);
+      }
+      // Its batch was refused, and nothing of it was applied.
+      member.isAlone = true;
+      member.request = this.options.requests.queue(context);
+      this.refused.push(member);
+    }
+  }
+
+  /** The acknowledgement of a member; undefined if its batch was refused. */
+  private outcome(member: Member, data: Uint8Array): Acknowledgement | undefined {
+    const { batch, index } = member;
+    if (batch === undefined) return this.outcomeAlone(member, data);
+    batch.outcome ??= this.batchOutcome(batch, data);
+    if (batch.outcome instanceof JetStreamError) return undefined;
+    // The sequences of a batch are consecutive; the acknowledgement has the last.
+    return { sequence: batch.outcome.sequence - batch.count + 1 + index, isDuplicate: false };
+  }
+
+  private outcomeAlone({ message, isAlone }: Member, data: Uint8Array): Acknowledgement {
+    const { window } = this.options;
+    const { isChecked } = message;
+    try {
+      const acknowledgement = acknowledgementOf(data);
+      if (isChecked) window.accepted(1);
+      return acknowledgement;
+    } catch (error) {
+      // The refusal of its batch counted already.
+      if (isChecked && !isAlone && isCheckFailure(error)) window.refused();
+      throw error;
+    }
+  }
+
+  private batchOutcome(batch: Batch, data: Uint8Array): Acknowledgement | JetStreamError {
+    const { window, onBatch, onFault } = this.options;
+    try {
+      const acknowledgement = acknowledgementOf(data);
+      if (batch.isChecked) window.accepted(batch.count);
+      onBatch(batch.count, false);
+      return acknowledgement;
+    } catch (error) {
+      if (!(error instanceof JetStreamError)) throw error;
+      // As if the answer was lost: each write finds out whether it was applied.
+      if (isUncertain(error)) throw new NoReplyError("disconnected", true);
+      onBatch(batch.count, true);
+      if (isCheckFailure(error)) window.refused();
+      else onFault();
+      return error;
+    }
+  }
+
+  /** Whether what waits must wait on: few single writes may be in flight at once, but only one round with a batch. */
+  private get isHeldBack(): boolean {
+    const { round, isStalled } = this;
+    if (round === undefined || isStalled) return false;
+    return round.hasBatch || round.open + this.waiting.length + this.refused.length >= BATCH_MESSAGES_MIN;
+  }
+
+  private get isStalled(): boolean {
+    return this.round !== undefined && performance.now() - this.round.sentMs >= ROUND_MS_MAX;
+  }
+
+  /** Sends what waits with the next flush, or when the round in flight has ended. */
+  private wake(): void {
+    if (!this.isHeldBack) {
+      this.schedule();
+      return;
+    }
+    this.timer ??= setTimeout(() => {
+      this.timer = undefined;
+      this.schedule();
+    }, ROUND_MS_MAX).unref();
+  }
+
+  private schedule(): void {
+    if (this.isScheduled) return;
+    this.isScheduled = true;
+    this.options.requests.atNextFlush(() => this.sendRound());
+  }
+
+  private sendRound(): void {
+    this.isScheduled = false;
+    if (this.isHeldBack) {
+      this.wake();
+      return;
+    }
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    const { requests, window } = this.options;
+    const members = [...this.refused.splice(0), ...this.waiting.splice(0)].filter(({ request }) =>
+      requests.isStillWanted(request),
+    );
+    if (members.length === 0) return;
+    const batches = planBatches(members, window.limit);
+    if (this.isStalled) this.round = undefined;
+    const round = (this.round ??= { open: 0, hasBatch: false, sentMs: 0 });
+    round.open += members.length;
+    round.hasBatch = batches.length < members.length;
+    round.sentMs = performance.now();
+    for (const batch of batches) this.send(batch, round);
+  }
+
+  private send(members: readonly Member[], round: Round): void {
+    const count = members.length;
+    const isChecked = members.some(({ message }) => message.isChecked);
+    const batch = count === 1 ? undefined : { count, isChecked, outcome: undefined };
+    const id = batch === undefined ? "" : `${this.options.idPrefix}${(this.batchCount++).toString(36)}`;
+    const messages = members.map((member, index) => {
+      Object.assign(member, { round, batch, index });
+      const { subject, data, headerLines, answerTimeoutMs } = member.message;
+      const lines = batch === undefined ? headerLines : headerLines + batchLines(id, index, count);
+      return {
+        request: member.request,
+        ...{ subject, payload: data, headers: new RawHeaders(lines), answerTimeoutMs },
+      };
+    });
+    this.options.requests.sendTogether(messages);
+  }
+
+  private ended(member: Member): void {
+    const { round } = member;
+    member.round = undefined;
+    if (round === undefined || --round.open > 0) return;
+    if (this.round !== round) return;
+    this.round = undefined;
+    if (!this.isIdle) this.schedule();
+  }
+}
+
+/** The headers of ADR-50. Stored with the message. */
+function batchLines(id: string, index: number, count: number): string {
+  const commit = index === count - 1 ? "Nats-Batch-Commit: 1\r\n" : "";
+  return `Nats-Batch-Id: ${id}\r\nNats-Batch-Sequence: ${index + 1}\r\n${commit}`;
+}
+
+/** Whether the storage may have failed in the middle of the batch. A server that does not sync reports that in its answer. */
+function isUncertain(error: JetStreamError): boolean {
+  const kind = kindOf(error);
+  return kind === "storage_exhausted" || (error.code === JetStreamCode.storeFailed && kind !== "bucket_full");
+}
+
+function isCheckFailure(error: unknown): boolean {
+  return error instanceof JetStreamError && CHECK_CODES.has(error.code);
+}
