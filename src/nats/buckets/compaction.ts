@@ -232,6 +232,9 @@ export class Compaction {
     const stored = await storedSequences(requests, place, storedMessageBytesMax(limits), context);
     const { upTo } = stored;
     const mark = await survivors.save(place, stored, context);
+    const tookMs = performance.now() - startMs;
+    if (this.notBeforeMs.size >= BUCKETS_MAX) this.notBeforeMs.clear();
+    this.notBeforeMs.set(place.stream, performance.now() + RECORD_PAUSE_FACTOR * tookMs);
     let other: SurvivorsMark | undefined;
     const change: BucketEdit = ({ config }) => {
       const current = survivorsMark(config);
@@ -241,11 +244,6 @@ export class Compaction {
     await edit(place, change, context);
     const unused = other !== undefined && other.upTo >= upTo ? mark : other;
     if (unused !== undefined) await survivors.drop(place, unused, context).catch(() => undefined);
-    if (this.notBeforeMs.size >= BUCKETS_MAX) this.notBeforeMs.clear();
-    this.notBeforeMs.set(
-      place.stream,
-      performance.now() + RECORD_PAUSE_FACTOR * (performance.now() - startMs),
-    );
     return upTo;
   }
 
