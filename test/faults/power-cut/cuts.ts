@@ -17,13 +17,17 @@ export class CuttableService {
     private readonly service: Deployment,
   ) {}
 
-  static async start(options: DiskOptions): Promise<CuttableService> {
+  static async start(options: DiskOptions, settings: Record<string, string> = {}): Promise<CuttableService> {
     const dataDir = await mkdtemp(join(tmpdir(), "ironflow-cuts-"));
     const disk = await mountDisk(join(dataDir, "jetstream"), options);
     try {
       const { NATS_SERVER_BIN: program } = process.env;
       const environment = program === undefined ? {} : { NATS_SERVER_BIN: program };
-      return new CuttableService(dataDir, disk, await deploy({ DATA_DIR: dataDir, ...environment }));
+      return new CuttableService(
+        dataDir,
+        disk,
+        await deploy({ DATA_DIR: dataDir, ...environment, ...settings }),
+      );
     } catch (error) {
       await disk.unmount();
       await rm(dataDir, { recursive: true, force: true });

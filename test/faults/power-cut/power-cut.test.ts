@@ -5,6 +5,7 @@ import { afterEach, expect, it } from "vitest";
 import { BucketService } from "@ironflow-kv/client/gen";
 import { IS_FULL, IS_LONG, SEED, report, times } from "../report.js";
 import { randomFrom } from "../workload.js";
+import { needsServer } from "../../support/nats-program.js";
 import { CuttableService } from "./cuts.js";
 import { diskProblem } from "./disk.js";
 import { Writers } from "./writers.js";
@@ -71,6 +72,41 @@ it.skipIf(problem !== undefined).for(["journal", "paths"] as const)(
     // The suite must be able to see losses: the old server replaces files by ones that it did not sync.
     else if (model === "journal") expect(lost.writes).toBeGreaterThan(0);
   },
+);
+
+it.skipIf(problem !== undefined || needsServer(SAFE_SINCE).skip)(
+  "brings no deleted value back and loses nothing acknowledged when the power is cut while tombstones are compacted",
+  async () => {
+    const cuttable = await CuttableService.start({ model: "journal" }, { TOMBSTONE_RETENTION_MS: "1000" });
+    service = cuttable;
+    const buckets = createClient(BucketService, createGrpcTransport({ baseUrl: cuttable.url }));
+    for (const bucket of BUCKETS) await buckets.createBucket(bucket);
+    const random = randomFrom(SEED + 6);
+    const writers = new Writers(cuttable.url, WRITERS, BUCKETS, SEED, true);
+    const count = times({ full: 20, medium: 4, short: 1 });
+    let [lost, compacted] = [0, 0n];
+    for (let cut = 0; cut < count; cut++) {
+      writers.start();
+      await writers.untilAcknowledged(200 + random(times({ full: 2_000, medium: 1_000, short: 400 })));
+      for (const { name } of BUCKETS) compacted += (await buckets.compactBucket({ bucket: name })).removed;
+      // The cut comes in the middle of another compaction.
+      const last = BUCKETS.map(({ name }) => buckets.compactBucket({ bucket: name }).catch(() => undefined));
+      await writers.untilAcknowledged(1 + random(50));
+      const ended = writers.finish();
+      await cuttable.cut();
+      await Promise.all([ended, ...last]);
+      await cuttable.restart();
+      lost += (await writers.check()).writes;
+    }
+    report(
+      `power cut ${count} times while tombstones are compacted`,
+      undefined,
+      `lost ${lost} of ${writers.acknowledged} acknowledged writes, deleted values back ${writers.back}, tombstones compacted ${compacted}`,
+    );
+    expect(compacted).toBeGreaterThan(0n);
+    expect({ lost, back: writers.back }).toEqual({ lost: 0, back: 0 });
+  },
+  TIMEOUT_MS,
 );
 
 function compareVersions(left: string, right: string): number {
