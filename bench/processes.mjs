@@ -123,7 +123,7 @@ const PUBLISHED_AT_ONCE = 1_000;
 
 /** Our service on a server of its own, whose bucket `big` has the keys with this value; `startMs` as in {@link startService}. */
 export async function startFilled(keys, value) {
-  const env = { DATA_DIR: await temporaryFolder(), DURABILITY: "relaxed" };
+  const env = { DATA_DIR: await temporaryFolder() };
   const empty = await startService(undefined, env);
   const bucket = { method: "POST", headers: { "content-type": "application/json" }, body: '{"name":"big"}' };
   await fetch(`http://127.0.0.1:${empty.port}/api/v1/kv/buckets`, bucket);
