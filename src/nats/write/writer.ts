@@ -116,6 +116,9 @@ export class Writer {
       if (isUnderWay(error) || (error instanceof NoReplyError && error.sent))
         return this.settle(write, id, uncertain, facts, context);
       if (isMismatch(error)) return (await this.appliedBefore(write, undefined, facts, context)) ?? MISMATCH;
+      // The event loop was so busy that the attempt was over before it was sent. The caller may have more time.
+      const isUnsent = error instanceof NoReplyError && error.reason === "deadline";
+      if (isUnsent && performance.now() < context.deadlineMs) return this.attempt(write, facts, context);
       throw toKvError(error, about);
     }
   }
