@@ -16,8 +16,8 @@ const UNSHARED_FACTOR = 8;
 const SHORT_CALLS_MS = 100;
 /** The part of the time that the loop is idle, or does short calls only. */
 const IDLE_SHARE = 0.75;
-/** The longest rest for each 256 KiB of a turn: bulk work goes on, at 25 MiB a second, however busy the loop is. */
-const REST_MS_MAX = 10;
+/** The longest rest for each 256 KiB of a turn: bulk work goes on, at 60 MiB a second, however busy the loop is. */
+const REST_MS_MAX = 4;
 const REST_CHECK_MS = 1;
 
 interface Piece {
@@ -53,6 +53,7 @@ export class BulkScheduler {
   constructor(
     readonly turnBytesMax: number = TURN_BYTES_MAX,
     private readonly meter: LoopMeter = new UtilizationMeter(),
+    private readonly restMsMax: number = REST_MS_MAX,
   ) {}
 
   /** A call that is not bulk work begins. */
@@ -109,7 +110,7 @@ export class BulkScheduler {
     if (!this.isShared) return false;
     const { activeMs, idleMs } = this.meter.elapsed();
     const elapsedMs = activeMs + idleMs;
-    const restMsMax = REST_MS_MAX * Math.max(1, this.lastTurnBytes / TURN_BYTES_MAX);
+    const restMsMax = this.restMsMax * Math.max(1, this.lastTurnBytes / TURN_BYTES_MAX);
     return idleMs < IDLE_SHARE * elapsedMs && elapsedMs < restMsMax;
   }
 
@@ -138,3 +139,12 @@ class UtilizationMeter implements LoopMeter {
 
 /** Of this thread's event loop. */
 export const bulkScheduler = new BulkScheduler();
+
+/** The same without rests, for what must not fall behind, such as live changes: it takes turns, and other work comes between them. */
+export const liveScheduler = new BulkScheduler(TURN_BYTES_MAX, new UtilizationMeter(), 0);
+
+/** A call begins that is not bulk work. */
+export function noteShortCall(): void {
+  bulkScheduler.noteShortCall();
+  liveScheduler.noteShortCall();
+}

@@ -234,6 +234,8 @@ export type WatchEvent = { readonly superseded?: number } & (
  * `canceled` when the context's signal aborts.
  */
 export interface Watch extends AsyncIterableIterator<WatchEvent> {
+  /** Whether its events were stored before it began. They may be delayed in favor of short calls, unlike live ones. Default: false. */
+  readonly isCatchingUp?: boolean;
   /** Returns a buffered event without waiting, for callers that send batches. Undefined if there is none. */
   poll?(): WatchEvent | undefined;
 }

@@ -12,7 +12,7 @@ import {
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { WatchRequest } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { Consistency as ConsistencyEnum, type Precondition } from "../../gen/ironflow/kv/v1/types_pb.js";
-import { bulkScheduler } from "../kv/bulk-scheduler.js";
+import { bulkScheduler, noteShortCall } from "../kv/bulk-scheduler.js";
 import { flowOf } from "../kv/call-context.js";
 import { invalidArgument, KvError } from "../kv/errors.js";
 import { quote } from "../kv/names.js";
@@ -20,7 +20,7 @@ import type { CallContext, Condition, Consistency, Store, WatchOptions, WriteOpt
 import type { RequestContext, Handlers } from "./calls.js";
 import { entryMessage, millisecondsOf, millisecondsOfTimestamp, timestampOf } from "./convert.js";
 import { entryInBucket } from "./entry-in-bucket.js";
-import { WatchStream } from "./watch-stream.js";
+import { SHORT_BYTES_MAX, WatchStream } from "./watch-stream.js";
 
 export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService> {
   return {
@@ -37,7 +37,7 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
 
     async put(request, context) {
       const response = create(PutResponseSchema);
-      bulkScheduler.noteShortCall();
+      noteShortCall();
       const createdAtMs = await createdAtOf(store, request.bucket, context);
       if (createdAtMs !== undefined) response.bucketCreatedAt = timestampOf(createdAtMs, 0);
       response.revision = await store.put(
@@ -101,7 +101,8 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
     },
 
     async watch(request, context) {
-      return new WatchStream(await store.watch(request.bucket, watchOptionsOf(request), context));
+      const watch = await store.watch(request.bucket, watchOptionsOf(request), context);
+      return new WatchStream(watch, flowOf(context));
     },
   };
 }
@@ -116,15 +117,13 @@ async function createdAtOf(store: Store, bucket: string, context: CallContext): 
   }
 }
 
-/** A response with fewer bytes of values is a short call. */
-const SHORT_BYTES_MAX = 16_384;
 /** Handling a key is as much work as encoding these bytes. */
-const KEY_WORK_BYTES = 256;
+const KEY_WORK_BYTES = 128;
 
 /** Waits until a large response may be encoded, so that short calls come first. Undefined: now. */
 function turnFor(bytes: number, context: RequestContext): Promise<void> | undefined {
   if (bytes > SHORT_BYTES_MAX) return bulkScheduler.turn(flowOf(context), bytes);
-  bulkScheduler.noteShortCall();
+  noteShortCall();
   return undefined;
 }
 

@@ -8,6 +8,7 @@ import {
   WatchResponse_SnapshotEndSchema,
   WatchResponseSchema,
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import { bulkScheduler, liveScheduler } from "../kv/bulk-scheduler.js";
 import type { Watch, WatchEvent } from "../kv/store.js";
 import type { MessageStream } from "./calls.js";
 import { entryMessage, timestampOf } from "./convert.js";
@@ -15,28 +16,61 @@ import { entryMessage, timestampOf } from "./convert.js";
 /** Watchers of a bucket share event objects. Each is converted once, and protocols cache the encoding by the message's identity. */
 const messageByEvent = new WeakMap<WatchEvent, WatchResponse>();
 
-/** Iterates a store's watch as responses; `return()` ends the watch immediately. */
+/** A response with fewer bytes of values is short work: it takes no turn of the event loop. */
+export const SHORT_BYTES_MAX = 16_384;
+
+/**
+ * Iterates a store's watch as responses; `return()` ends the watch immediately. Large events take turns of the event loop: one that many
+ * watchers share is written to a few of them at a time.
+ */
 export class WatchStream implements MessageStream<WatchResponse> {
-  constructor(private readonly watch: Watch) {}
+  /** A large event that `poll` left for `next`. */
+  private large: WatchEvent | undefined;
+
+  /** `flow`: whose watch it is. */
+  constructor(
+    private readonly watch: Watch,
+    private readonly flow: unknown,
+  ) {}
 
   [Symbol.asyncIterator](): this {
     return this;
   }
 
   async next(): Promise<IteratorResult<WatchResponse>> {
-    const result = await this.watch.next();
-    return result.done === true ? result : { done: false, value: messageOf(result.value) };
+    let event = this.large;
+    this.large = undefined;
+    if (event === undefined) {
+      const result = await this.watch.next();
+      if (result.done === true) return result;
+      event = result.value;
+    }
+    const bytes = bytesOf(event);
+    if (bytes > SHORT_BYTES_MAX) {
+      const scheduler = this.watch.isCatchingUp === true ? bulkScheduler : liveScheduler;
+      await scheduler.turn(this.flow, bytes);
+    }
+    return { done: false, value: messageOf(event) };
   }
 
   poll(): WatchResponse | undefined {
+    if (this.large !== undefined) return undefined;
     const event = this.watch.poll?.();
-    return event === undefined ? undefined : messageOf(event);
+    if (event === undefined) return undefined;
+    if (bytesOf(event) <= SHORT_BYTES_MAX) return messageOf(event);
+    this.large = event;
+    return undefined;
   }
 
   async return(): Promise<IteratorResult<WatchResponse>> {
     await this.watch.return?.();
     return { done: true, value: undefined };
   }
+}
+
+/** Of the values. */
+function bytesOf(event: WatchEvent): number {
+  return event.type === "change" ? event.entry.value.length + (event.previous?.value.length ?? 0) : 0;
 }
 
 function messageOf(event: WatchEvent): WatchResponse {

@@ -83,7 +83,10 @@ describe("BulkScheduler", () => {
     scheduler.noteShortCall();
     scheduler.run("caller", TURN_BYTES, () => done.push("first"));
     scheduler.run("caller", TURN_BYTES, () => done.push("second"));
-    for (let turn = 0; turn < 20; turn++) await nextTurn();
+    for (let turn = 0; turn < 20; turn++) {
+      scheduler.noteShortCall();
+      await nextTurn();
+    }
     expect(done).toEqual(["first"]);
     expect(loop.starts).toBe(1);
     loop.elapsedNow = { activeMs: 1, idleMs: 3 };

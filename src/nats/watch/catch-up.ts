@@ -15,8 +15,8 @@ import { matchesAny, serverSubjects } from "../../kv/filter.js";
 import type { Change } from "../read/delivery.js";
 import { coveringSubject } from "../read/covering-subject.js";
 import { type Delay, delayed } from "../feed/delay.js";
-import type { Reader, ReadStart } from "../read/stream-reader.js";
 import { Accounting } from "./accounting.js";
+import { CatchUpReads } from "./catch-up-reads.js";
 import type { Source } from "./source.js";
 import type { Watcher } from "./watcher.js";
 
@@ -59,17 +59,12 @@ const RETRY_MS_MAX = 500;
 const LAG_RETRY_MS = 20;
 
 export class CatchUp {
-  private readonly subjects: readonly string[];
   private readonly subject: string;
   private inSnapshot: boolean;
-  private reader: Reader | undefined;
-  private releaseSlot: (() => void) | undefined;
+  private readonly reads: CatchUpReads;
   private pause: Delay | undefined;
-  private readonly turn: { onGiveUp: (() => void) | undefined } = { onGiveUp: undefined };
   private isEndMarked = false;
   private wasAskedAtOnce = false;
-  private hasBegun = false;
-  private isBroken = false;
   private readonly accounting: Accounting;
 
   constructor(
@@ -78,8 +73,9 @@ export class CatchUp {
     private readonly watcher: Watcher,
     private readonly plan: CatchUpPlan,
   ) {
-    this.subjects = serverSubjects(watcher.filters);
-    this.subject = coveringSubject(this.subjects);
+    const subjects = serverSubjects(watcher.filters);
+    this.subject = coveringSubject(subjects);
+    this.reads = new CatchUpReads(source, watcher, plan, subjects, this.subject);
     this.inSnapshot = plan.kind === "snapshot";
     const after = plan.kind === "changes" ? watcher.position : plan.upTo;
     const isUnfiltered = this.subject === ">";
@@ -101,6 +97,7 @@ export class CatchUp {
 
   /** Runs until the watcher is live or over. Never throws: what goes wrong ends the watcher. */
   async run(): Promise<void> {
+    this.watcher.isCatchingUp = true;
     try {
       let retryMs = RETRY_MS_MIN;
       while (!this.watcher.isOver) {
@@ -118,20 +115,20 @@ export class CatchUp {
           : new KvError("internal", "The watch failed for a reason of our own.", { cause: error }),
       );
     } finally {
+      this.watcher.isCatchingUp = false;
       this.stop();
     }
   }
 
   /** Releases everything. */
   stop(): void {
-    this.turn.onGiveUp?.();
     this.pause?.cancel();
-    this.closeReader();
+    this.reads.stop();
   }
 
   /** The connection is gone. */
   interrupt(): void {
-    this.reader?.interrupt();
+    this.reads.interrupt();
   }
 
   /** Reads once. `away`: the storage did not answer. */
@@ -140,23 +137,17 @@ export class CatchUp {
     if (!(await this.waitForRoom())) return "again";
     if (this.inSnapshot && !this.wasAskedAtOnce) return this.readAtOnce();
     if (!this.inSnapshot && live.remembers(watcher.position)) return this.takeMemory();
-    const reader = (this.reader ??= await this.openReader());
-    if (reader === undefined) return watcher.isOver ? "again" : "away";
     const readUpTo = this.inSnapshot ? plan.upTo : Math.max(plan.upTo, live.position);
-    let brought = 0;
-    const result = await reader.pull(source.batchMax, (change) => {
-      brought++;
-      this.accept(change);
-    });
-    if (result === "lost") {
-      this.breakOff();
-      return "away";
-    }
+    const accept = (change: Change): void => this.accept(change);
+    const part = await (this.inSnapshot ? this.reads.snapshotPart(accept) : this.reads.changes(accept));
+    if (part === undefined) return watcher.isOver ? "again" : "away";
+    const { result, changes, mayStumble } = part;
+    if (result === "lost") return "away";
     if (!this.inSnapshot || watcher.position < plan.upTo) {
-      if (result === "more" || (reader.mayStumble && brought > 0)) return "again";
-      const isProven = !source.isClustered && !reader.mayStumble;
+      if (result === "more" || (mayStumble && changes.length > 0)) return "again";
+      const isProven = !source.isClustered && !mayStumble;
       if (!isProven && !(await source.hasReadUpTo(this.subject, watcher.position, readUpTo))) {
-        if (!reader.mayStumble) await this.wait(LAG_RETRY_MS);
+        if (!mayStumble) await this.wait(LAG_RETRY_MS);
         return "again";
       }
     }
@@ -166,7 +157,7 @@ export class CatchUp {
 
   /** Takes from memory what there is room for. */
   private async takeMemory(): Promise<"again" | "away" | "live"> {
-    this.closeReader();
+    this.reads.close();
     if (!(await this.accounting.hasRead(this.watcher.position))) return "away";
     if (!this.live.remembers(this.watcher.position)) return "again";
     this.replay();
@@ -193,15 +184,14 @@ export class CatchUp {
 
   /** Gets a small snapshot by one request, or the beginning of a larger one. */
   private async readAtOnce(): Promise<"again" | "away" | "live"> {
-    const { watcher, source, plan } = this;
-    this.releaseSlot ??= await source.readerPermits.acquire(this.turn);
-    if (watcher.isOver) return "again";
+    const { watcher, plan } = this;
     let answer;
     try {
-      answer = await source.newestAsOf(this.subjects, plan.upTo);
+      answer = await this.reads.snapshotAtOnce();
     } catch {
       return "away";
     }
+    if (watcher.isOver) return "again";
     this.wasAskedAtOnce = true;
     for (const change of answer?.changes ?? []) this.accept(change);
     return answer?.isCut === false && this.passed(plan.upTo) ? "live" : "again";
@@ -216,7 +206,7 @@ export class CatchUp {
     if (watcher.hasRoom() && live.remembers(watcher.position) && this.goLive()) return true;
     if (this.inSnapshot) {
       this.inSnapshot = false;
-      this.closeReader();
+      this.reads.close();
     }
     return false;
   }
@@ -230,42 +220,10 @@ export class CatchUp {
     await Promise.race([room, this.pause.over]);
     this.pause.cancel();
     if (!watcher.isOver && !watcher.hasRoom()) {
-      this.breakOff();
+      this.reads.breakOff();
       await room;
     }
     return false;
-  }
-
-  /** Takes a place and opens a reader; undefined when the watch is over or the storage is away. */
-  private async openReader(): Promise<Reader | undefined> {
-    const { source, watcher, plan } = this;
-    this.releaseSlot ??= await source.readerPermits.acquire(this.turn);
-    try {
-      if (watcher.isOver) return undefined;
-      if (this.isBroken && watcher.position > 0)
-        await source.checkStillUsable(watcher.position + 1, plan.created);
-      const reader = await source.openReader(this.subject, this.readStart());
-      this.hasBegun = true;
-      if (!this.watcher.isOver) return reader;
-      void reader.close();
-    } catch (error) {
-      if (!(error instanceof KvError)) throw error;
-      const mayPass = error.kind === "unavailable" || (error.kind === "storage_exhausted" && this.hasBegun);
-      if (!mayPass) throw error;
-    } finally {
-      if (watcher.isOver) this.closeReader();
-    }
-    return undefined;
-  }
-
-  /**
-   * With a history of 1, all that is stored from a point on is the newest of each key. With more, a snapshot that is broken off is read
-   * again from its start, and what the watcher has is passed over.
-   */
-  private readStart(): ReadStart {
-    return this.inSnapshot && this.plan.historyDepth !== 1
-      ? "newest_of_each"
-      : { sequence: this.watcher.position + 1 };
   }
 
   private accept(change: Change): void {
@@ -291,19 +249,6 @@ export class CatchUp {
       revision: BigInt(revision),
       bucketCreatedAtMs: this.plan.bucketCreatedAtMs,
     });
-  }
-
-  /** Closes the reader early: messages that it did not deliver may be gone when reading resumes. */
-  private breakOff(): void {
-    this.isBroken = true;
-    this.closeReader();
-  }
-
-  private closeReader(): void {
-    void this.reader?.close();
-    this.reader = undefined;
-    this.releaseSlot?.();
-    this.releaseSlot = undefined;
   }
 
   private async wait(timeMs: number): Promise<void> {

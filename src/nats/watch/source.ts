@@ -7,6 +7,7 @@ import { compacted } from "./endings.js";
 import { Reader, type ReadStart } from "../read/stream-reader.js";
 import { missedUpTo } from "../feed/resume-rule.js";
 import type { Semaphore } from "../feed/semaphore.js";
+import { SharedSnapshot } from "./shared-snapshot.js";
 
 /** The most changes of one pull. */
 const BATCH_MAX = 256;
@@ -23,6 +24,8 @@ export class Source {
   /** The most changes that one pull brings: a quarter of what may wait for a watcher. */
   readonly batchMax: number;
   private readonly batchBytesMax: number;
+  private readonly keptBytesMax: number;
+  private readonly snapshots = new Map<string, SharedSnapshot>();
 
   constructor(
     private readonly api: StreamApi,
@@ -38,8 +41,33 @@ export class Source {
       Math.min(PULL_BYTES_MAX, Math.floor(limits.watchQueueBytesMax / 4)),
       limits.valueBytesMax + MESSAGE_OVERHEAD_BYTES,
     );
+    // As much again as may wait for one watcher that is catching up and still reads.
+    this.keptBytesMax = Math.floor(limits.watchQueueBytesMax / 2);
   }
 
+  /** Joins the watchers that read the same snapshot: what matches `subjects`, as of a revision. `keepsOne`: the bucket's history is 1. */
+  joinSnapshot(
+    subjects: readonly string[],
+    subject: string,
+    keepsOne: boolean,
+    upTo: number,
+  ): SharedSnapshot {
+    const name = JSON.stringify([upTo, keepsOne, subjects]);
+    let snapshot = this.snapshots.get(name);
+    if (snapshot === undefined) {
+      const source = {
+        atOnce: () => this.newestAsOf(subjects, upTo),
+        // With a history of 1, all that is stored from a revision on is the newest of each key.
+        open: (after: number) =>
+          this.openReader(subject, keepsOne ? { sequence: after + 1 } : "newest_of_each"),
+      };
+      snapshot = new SharedSnapshot(source, this.keptBytesMax, () => this.snapshots.delete(name));
+      this.snapshots.set(name, snapshot);
+    }
+    return snapshot.join();
+  }
+
+  /** A reader for one watcher alone. */
   openReader(subject: string, start: ReadStart): Promise<Reader> {
     return Reader.open(this.api, this.subjectPrefix, subject, { start, bytesMax: this.batchBytesMax });
   }
@@ -48,7 +76,7 @@ export class Source {
    * The newest change of each key that matches, as of a revision, by one request: where there are few. Undefined where it can't be asked so:
    * then a reader brings it. Throws when there is no answer.
    */
-  async newestAsOf(subjects: readonly string[], revision: number): Promise<DirectAnswer | undefined> {
+  private async newestAsOf(subjects: readonly string[], revision: number): Promise<DirectAnswer | undefined> {
     if (this.isClustered) return undefined;
     try {
       return await directGet(this.api, this.subjectPrefix, {

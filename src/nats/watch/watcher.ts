@@ -42,6 +42,7 @@ const ROOM_FRACTION = 0.5;
 export class Watcher implements Watch {
   /** Every matching change up to this revision is in the queue, or was. */
   position: number;
+  isCatchingUp = false;
   /** Whether it was ended for not being read fast enough. */
   wasSlow = false;
   private queue: (WatchEvent | Queued | undefined)[] | undefined;
@@ -149,13 +150,8 @@ export class Watcher implements Watch {
   /** Puts in a mark. A progress mark replaces one that still waits, so that these never fill the queue. */
   mark(event: WatchEvent): void {
     if (this.isEnded) return;
-    const last = this.queue?.at(-1);
-    if (
-      event.type === "progress" &&
-      last !== undefined &&
-      this.queuedEvents > 0 &&
-      this.queue !== undefined
-    ) {
+    const last = this.queuedEvents > 0 ? this.queue?.at(-1) : undefined;
+    if (event.type === "progress" && last !== undefined && this.queue !== undefined) {
       const replaced = eventOf(last);
       if (replaced.type === "progress") {
         this.passedOver += replaced.superseded ?? 0;

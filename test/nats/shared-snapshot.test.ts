@@ -1,0 +1,132 @@
+/** Snapshot watches that begin together: each part of the bucket is read from NATS once for all of them. */
+import { connect, type NatsConnection } from "@nats-io/transport-node";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
+import { streamName, subjectPrefix } from "../../src/kv/names.js";
+import { storedMessageBytesMax } from "../../src/nats/client/message-reader.js";
+import { Requests } from "../../src/nats/client/requests.js";
+import { StreamApi } from "../../src/nats/read/stream-api.js";
+import { Reader } from "../../src/nats/read/stream-reader.js";
+import { SharedSnapshot } from "../../src/nats/watch/shared-snapshot.js";
+import type { Watcher } from "../../src/nats/watch/watcher.js";
+import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
+import { newBucketName } from "./store-contract.js";
+import { linkOf } from "./store-support.js";
+import { TestBucket } from "./watch-bucket.js";
+import { newHubs, scope } from "./watching.js";
+
+const KEYS = 48;
+const VALUE = "v".repeat(300_000);
+const BUCKET_BYTES = KEYS * VALUE.length;
+const WATCHERS = 8;
+
+let server: TestNatsServer;
+let filler: NatsConnection;
+
+beforeAll(async () => {
+  server = await startNatsServer();
+  filler = await connect({ servers: server.url });
+});
+afterAll(async () => {
+  await filler.close();
+  await server.remove();
+});
+
+async function filled(history: number): Promise<string> {
+  const bucket = await TestBucket.create(filler, newBucketName(), { history });
+  for (let key = 0; key < KEYS; key++) await bucket.put(`k${key}`, VALUE);
+  return bucket.name;
+}
+
+async function keysOf(watcher: Watcher): Promise<string[]> {
+  const keys: string[] = [];
+  for (;;) {
+    const result = await watcher.next();
+    if (result.done === true) throw new Error("the watch ended");
+    if (result.value.type === "snapshot_end") return keys;
+    if (result.value.type === "change") keys.push(result.value.entry.key);
+  }
+}
+
+const consumersOf = async (bucket: string): Promise<number> => {
+  const answer = await filler.request(`$JS.API.STREAM.INFO.${streamName(bucket)}`, "", { timeout: 20_000 });
+  return answer.json<{ state: { consumer_count: number } }>().state.consumer_count;
+};
+
+it.each([1, 5])(
+  "snapshots that begin together are read once, with a history of %d",
+  async (history) => {
+    const bucket = await filled(history);
+    const connection = await connect({ servers: server.url });
+    const hubs = newHubs(connection);
+    try {
+      const before = connection.stats().inBytes;
+      const watchers = await Promise.all(
+        Array.from({ length: WATCHERS }, () =>
+          hubs.watch(bucket, { filters: [], start: "snapshot" }, scope()),
+        ),
+      );
+      const shown = await Promise.all(watchers.map(keysOf));
+      const keys = Array.from({ length: KEYS }, (_, key) => `k${key}`);
+      for (const each of shown) expect(each).toEqual(keys);
+      // With a history of more than one, what the first request brought is read again.
+      expect(connection.stats().inBytes - before).toBeLessThan(2 * BUCKET_BYTES);
+      await Promise.all(watchers.map((watcher) => watcher.return()));
+    } finally {
+      await hubs.close();
+      await connection.close();
+    }
+    expect(await consumersOf(bucket)).toBe(0);
+  },
+  60_000,
+);
+
+it("keeps no more bytes than allowed, serves those behind, and leaves nothing on the server", async () => {
+  const bucket = await filled(1);
+  const connection = await connect({ servers: server.url });
+  const requests = new Requests(linkOf(connection));
+  const stream = streamName(bucket);
+  const api = new StreamApi(requests, bucket, stream, storedMessageBytesMax(DEFAULT_LIMITS));
+  const bytesMax = 1_000_000;
+  const keptBytesMax = 4 * bytesMax;
+  let [opened, unused] = [0, 0];
+  const source = {
+    atOnce: () => Promise.resolve(undefined),
+    open: (after: number) => {
+      opened++;
+      return Reader.open(api, subjectPrefix(bucket), ">", { start: { sequence: after + 1 }, bytesMax });
+    },
+  };
+  const snapshot = new SharedSnapshot(source, keptBytesMax, () => unused++);
+  const readAll = async (from: number): Promise<number[]> => {
+    const revisions: number[] = [];
+    for (let after = from; after < KEYS;) {
+      const { changes } = await snapshot.part(after, 100);
+      for (const { revision } of changes) revisions.push(revision);
+      after = revisions.at(-1) ?? after;
+    }
+    return revisions;
+  };
+  const all = Array.from({ length: KEYS }, (_, index) => index + 1);
+  try {
+    snapshot.join();
+    snapshot.join();
+    expect(await readAll(0)).toEqual(all);
+    expect(opened).toBe(1);
+    expect(snapshot.keptBytesPeak).toBeGreaterThan(0);
+    expect(snapshot.keptBytesPeak).toBeLessThanOrEqual(keptBytesMax);
+    // The first parts are not kept any more.
+    expect(await readAll(0)).toEqual(all);
+    expect(opened).toBe(2);
+    expect(snapshot.keptBytesPeak).toBeLessThanOrEqual(keptBytesMax);
+    snapshot.leave();
+    expect(unused).toBe(0);
+    snapshot.leave();
+    expect(unused).toBe(1);
+    await api.settled();
+    expect(await consumersOf(bucket)).toBe(0);
+  } finally {
+    requests.close();
+    await connection.close();
+  }
+}, 60_000);
