@@ -31,34 +31,34 @@ const sizes = (batches: readonly string[][]): number[] => batches.map((batch) =>
 
 describe("a plan of batches", () => {
   it("sends few writes alone", () => {
-    expect(sizes(plan(many(7, "a")))).toEqual([1, 1, 1, 1, 1, 1, 1]);
-    expect(sizes(plan(many(8, "a")))).toEqual([8]);
+    expect(sizes(plan(many(23, "a")))).toEqual(Array(23).fill(1));
+    expect(sizes(plan(many(24, "a")))).toEqual([24]);
   });
 
   it("separates checked writes from others", () => {
-    const mixed = many(20, "a").flatMap((write, n) => [write, { subject: `c${n}`, isChecked: true }]);
+    const mixed = many(30, "a").flatMap((write, n) => [write, { subject: `c${n}`, isChecked: true }]);
     const batches = plan(mixed);
-    expect(sizes(batches)).toEqual([20, 20]);
+    expect(sizes(batches)).toEqual([30, 30]);
     expect(new Set(batches.map((batch) => batch.map((subject) => subject[0]).join("")))).toEqual(
-      new Set(["a".repeat(20), "c".repeat(20)]),
+      new Set(["a".repeat(30), "c".repeat(30)]),
     );
   });
 
   it("limits messages, bytes and checked writes", () => {
-    expect(sizes(plan(many(2 * BATCH_MESSAGES_MAX + 10, "a")))).toEqual([1_000, 1_000, 10]);
-    const half = many(16, "a", { bytes: BATCH_BYTES_MAX / 8 - 1_000 });
-    expect(sizes(plan(half))).toEqual([8, 8]);
-    expect(sizes(plan(many(30, "c", { isChecked: true }), 10))).toEqual([10, 10, 10]);
+    expect(sizes(plan(many(2 * BATCH_MESSAGES_MAX + 30, "a")))).toEqual([1_000, 1_000, 30]);
+    const half = many(64, "a", { bytes: BATCH_BYTES_MAX / 32 - 1_000 });
+    expect(sizes(plan(half))).toEqual([32, 32]);
+    expect(sizes(plan(many(90, "c", { isChecked: true }), 30))).toEqual([30, 30, 30]);
     expect(sizes(plan(many(3, "c", { isChecked: true }), 0))).toEqual([1, 1, 1]);
   });
 
   it("has unconditional writes of one key in one batch, in their order", () => {
-    expect(plan(Array.from({ length: 9 }, () => ({ subject: "hot" })))).toEqual([Array(9).fill("hot")]);
+    expect(plan(Array.from({ length: 30 }, () => ({ subject: "hot" })))).toEqual([Array(30).fill("hot")]);
   });
 
   it("never has a check or a roll-up after another write of its key in a batch, and keeps the order of each key", () => {
     for (const kind of [{ isChecked: true }, { isRollup: true }]) {
-      const writes = [{ subject: "hot" }, ...many(10, "a"), { subject: "hot", ...kind }, { subject: "hot" }];
+      const writes = [{ subject: "hot" }, ...many(30, "a"), { subject: "hot", ...kind }, { subject: "hot" }];
       const batches = plan(writes);
       expect(batches.flat().filter((subject) => subject === "hot")).toHaveLength(3);
       for (const batch of batches)
@@ -69,34 +69,36 @@ describe("a plan of batches", () => {
   });
 
   it("does not spread others over the batches of a contended key", () => {
-    const writes = many(20, "c", { isChecked: true }).flatMap((write) => [
+    const writes = many(30, "c", { isChecked: true }).flatMap((write) => [
       write,
       { subject: "hot", isChecked: true },
     ]);
     const [first, ...rest] = plan(writes);
-    expect(first).toHaveLength(21);
-    expect(rest).toEqual(Array(19).fill(["hot"]));
+    expect(first).toHaveLength(31);
+    expect(rest).toEqual(Array(29).fill(["hot"]));
   });
 
   it("leaves a write alone that must be", () => {
-    expect(sizes(plan([...many(8, "a"), { subject: "b", isAlone: true }, ...many(8, "d")]))).toEqual([16, 1]);
+    expect(sizes(plan([...many(30, "a"), { subject: "b", isAlone: true }, ...many(30, "d")]))).toEqual([
+      60, 1,
+    ]);
   });
 });
 
 describe("the window of checked writes", () => {
   it("halves with each refusal, down to none, and grows back with what is accepted", () => {
     const window = new CheckedWindow();
-    expect(window.limit).toBe(16);
+    expect(window.limit).toBe(48);
     window.refused();
-    expect(window.limit).toBe(8);
+    expect(window.limit).toBe(24);
     window.refused();
     expect(window.limit).toBe(0);
-    for (let n = 0; n < 32; n++) window.accepted(1);
-    expect(window.limit).toBe(8);
+    for (let n = 0; n < 96; n++) window.accepted(1);
+    expect(window.limit).toBe(24);
     window.accepted(100_000);
     expect(window.limit).toBe(1_000);
     for (let n = 0; n < 100; n++) window.refused();
-    window.accepted(8 * 7);
-    expect(window.limit).toBe(8);
+    window.accepted(8 * 23);
+    expect(window.limit).toBe(24);
   });
 });

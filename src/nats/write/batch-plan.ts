@@ -5,10 +5,10 @@ import type { Publication } from "./publication.js";
 export const BATCH_MESSAGES_MAX = 1_000;
 export const BATCH_BYTES_MAX = 8 * 1_048_576;
 /**
- * Fewer writes are sent alone: a single server stages a batch in files of its own (`newBatchStore`), and syncs six times for it, as
- * counted with nats-server 2.15.1.
+ * Fewer writes are sent alone: a single server stages a batch in new files (`newBatchStore`), and syncs six times for it, which took as long
+ * as a dozen single writes (nats-server 2.15.1, ext4).
  */
-export const BATCH_MESSAGES_MIN = 8;
+export const BATCH_MESSAGES_MIN = 24;
 /** At most, the bytes of a message besides its subject, value and headers: framing and the batch's headers. */
 const MESSAGE_OVERHEAD_BYTES = 256;
 

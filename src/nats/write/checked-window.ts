@@ -21,6 +21,6 @@ export class CheckedWindow {
   }
 }
 
-const INITIAL_SIZE = 16;
+const INITIAL_SIZE = 48;
 const SIZE_MAX = 1_000;
 const GROWTH = 0.125;
