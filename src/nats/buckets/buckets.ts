@@ -91,7 +91,7 @@ export class Buckets {
       settle: () => Promise.resolve(undefined),
     };
     const created = await changeBucket<StreamInfo>(requests, request, { bucket: name }, context);
-    const info = await withoutPredecessor(requests, created, { bucket: name }, context);
+    const info = await withoutPredecessor(requests, config, created, { bucket: name }, context);
     return bucketInfoOf(name, info, 0, this.options.durability());
   }
 

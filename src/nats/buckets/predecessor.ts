@@ -5,7 +5,7 @@
 import type { KvErrorDetails } from "../../kv/errors.js";
 import type { CallContext } from "../../kv/store.js";
 import { toKvError } from "../client/errors.js";
-import { purgeStream, type StreamInfo, streamInfo } from "../client/jetstream-api.js";
+import { askJetStream, purgeStream, type StreamConfig, type StreamInfo } from "../client/jetstream-api.js";
 import type { Requests } from "../client/requests.js";
 import { parseTimestamp } from "../client/timestamps.js";
 
@@ -15,19 +15,28 @@ interface CreatedStream extends StreamInfo {
   readonly did_create?: boolean;
 }
 
-/** Purges what a stream has of its predecessor. Returns the stream as it is then. Throws `KvError`. */
+/**
+ * Recreates a stream that has messages of its predecessor: a purge would leave their ids in its memory of ids, and a write with the same
+ * idempotency key would be answered as applied. `config`: what it was created with. Returns the stream as it is then. Throws `KvError`.
+ */
 export async function withoutPredecessor(
   requests: Requests,
+  config: StreamConfig,
   created: CreatedStream,
   about: KvErrorDetails,
   context: CallContext,
 ): Promise<StreamInfo> {
-  // No client can have written before this request created the stream: what the answer shows is of the predecessor.
-  if (created.did_create !== true || !isOlderThanStream(created)) return created;
-  const { name } = created.config;
+  const { name } = config;
   try {
-    await purgeStream(requests, name, { seq: created.state.last_seq + 1 }, context);
-    return await streamInfo(requests, name, context);
+    let stream = created;
+    // No client can have written before this request created the stream: what the answer shows is of the predecessor.
+    while (stream.did_create === true && isOlderThanStream(stream)) {
+      // What is purged is not left to the next one.
+      await purgeStream(requests, name, {}, context);
+      await askJetStream(requests, `STREAM.DELETE.${name}`, undefined, context);
+      stream = await askJetStream<CreatedStream>(requests, `STREAM.CREATE.${name}`, config, context);
+    }
+    return stream;
   } catch (error) {
     throw toKvError(error, about);
   }
