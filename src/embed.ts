@@ -135,7 +135,7 @@ async function start(
   });
   telemetry.addServiceMetrics(
     {
-      connections: () => listener.connections,
+      wire: () => listener.state(),
       watches: () => watches.stats(),
       nats: new ConnectionStats({ calls: link, bulk, feed: nats.feed }, log),
       disk: config.limits.diskReserveBytes === 0 ? undefined : nats.disk,

@@ -25,7 +25,9 @@ export async function serve(flags: ServeFlags, host: Host): Promise<number> {
         ? { transport: { target: "pino-pretty", options: { ignore: "pid,hostname" } } }
         : {}),
     });
-    await runUntilStopped(host, logger, (onFatal) => start(config, flags, host, logger, onFatal));
+    await runUntilStopped(host, logger, config.limits.drainTimeoutMs, (onFatal) =>
+      start(config, flags, host, logger, onFatal),
+    );
     return 0;
   } catch (error) {
     host.stderr.write(`ironflow-kv: ${error instanceof Error ? error.message : String(error)}\n`);
@@ -56,10 +58,14 @@ async function start(
   return service;
 }
 
-/** Resolves when a signal has stopped the service. Rejects if the start fails, or on a fatal error. */
+/**
+ * Resolves when a signal has stopped the service. Rejects if the start fails, on a fatal error, and if the service is still starting
+ * `startTimeoutMs` after the signal.
+ */
 async function runUntilStopped(
   host: Host,
   logger: Logger,
+  startTimeoutMs: number,
   startWith: (onFatal: (error: Error) => void) => Promise<Running>,
 ): Promise<void> {
   const { isWorker } = cluster;
@@ -73,7 +79,15 @@ async function runUntilStopped(
       };
       for (const name of ["SIGTERM", "SIGINT"] as const) host.on(name, onSecond);
       logger.info(`${signal}: stopping`);
-      starting.then((running) => running.stop()).then(resolve, reject);
+      const timer = setTimeout(() => {
+        reject(new Error(`The start was not complete ${startTimeoutMs} milliseconds after ${signal}.`));
+      }, startTimeoutMs);
+      starting
+        .then((running) => {
+          clearTimeout(timer);
+          return running.stop();
+        })
+        .then(resolve, reject);
     };
     // Ctrl-C reaches every process of the terminal; the primary stops the workers by SIGTERM.
     if (isWorker) host.on("SIGINT", () => undefined);

@@ -32,6 +32,10 @@ export class SecretPrincipal implements Principal {
     return this.scopes === ALL_SCOPES || allowsAny(this.scopes, bucket);
   }
 
+  get isValid(): boolean {
+    return !this.hasEnded && this.expiresAtMs > Date.now();
+  }
+
   onEnded(listener: () => void): () => void {
     if (this.hasEnded) listener();
     else this.listeners.add(listener);

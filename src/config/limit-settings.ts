@@ -145,13 +145,25 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
     "incompleteRequestBytesMax",
     MEGABYTE,
     2 ** 40,
-    "The maximum size of incomplete request bodies on one HTTP/2 connection, in bytes. The stream that exceeds it is refused.",
+    "The maximum size of request bodies without a response on one HTTP/2 connection, in bytes. The stream that exceeds it is refused.",
   ],
   [
     "unsentResponseBytesMax",
     MEGABYTE,
     2 ** 40,
-    "The maximum size of responses that wait for the client to read them on one HTTP/2 connection, in bytes. New streams are refused while it is exceeded.",
+    "The maximum size of responses that wait for the client to read them on one HTTP/2 connection, in bytes. New streams are refused while half of it is used; above it, the stream with the largest response is reset.",
+  ],
+  [
+    "totalIncompleteRequestBytesMax",
+    MEGABYTE,
+    2 ** 40,
+    "The maximum size of request bodies without a response on all connections, in bytes. Above it, the largest incomplete request of the connection with the most is refused, over HTTP/1.1 with 503.",
+  ],
+  [
+    "totalUnsentResponseBytesMax",
+    MEGABYTE,
+    2 ** 40,
+    "The maximum size of responses that wait for clients to read them on all connections, in bytes. Above it, the connection with the most loses its largest response. Up to 16 KiB of each connection are not counted.",
   ],
   [
     "callsPerSecondMax",
@@ -177,7 +189,12 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
     1_000_000,
     "The maximum number of watches on one instance of the service. With WORKERS, each worker has its share.",
   ],
-  ["watchesPerConnectionMax", 1, 1_000_000, "The maximum number of watches on one connection."],
+  [
+    "watchesPerConnectionMax",
+    1,
+    1_000_000,
+    "The maximum number of watches on one connection; at most four fifths of STREAMS_PER_CONNECTION_MAX, so that streams are left for calls.",
+  ],
   [
     "watchesPerApiKeyMax",
     1,

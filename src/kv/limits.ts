@@ -92,10 +92,14 @@ export interface Limits {
   readonly streamsPerConnectionMax: number;
   /** The most streams per second that a client may reset on one HTTP/2 connection, averaged over 30 seconds. */
   readonly streamResetsPerSecondMax: number;
-  /** The most bytes of incomplete request bodies on one HTTP/2 connection. */
+  /** The most bytes of request bodies without a response on one HTTP/2 connection. */
   readonly incompleteRequestBytesMax: number;
-  /** The most bytes of unsent responses on one HTTP/2 connection before new streams are refused. */
+  /** The most bytes of unsent responses on one HTTP/2 connection. */
   readonly unsentResponseBytesMax: number;
+  /** The most bytes of request bodies without a response on all connections. */
+  readonly totalIncompleteRequestBytesMax: number;
+  /** The most bytes of unsent responses on all connections, besides up to 16 KiB in the socket of each. */
+  readonly totalUnsentResponseBytesMax: number;
   /** The most calls per second of one API key, or of one client address without a key; 0: no limit. */
   readonly callsPerSecondMax: number;
   /** The time for in-flight calls to finish on shutdown, in milliseconds. */
@@ -104,7 +108,7 @@ export interface Limits {
   readonly shutdownDelayMs: number;
   /** The most concurrent watches in one process. */
   readonly watchesMax: number;
-  /** The most concurrent watches on one connection. */
+  /** The most concurrent watches on one connection; at most four fifths of `streamsPerConnectionMax`, so that streams are left for calls. */
   readonly watchesPerConnectionMax: number;
   /** The most concurrent watches of one API key. */
   readonly watchesPerApiKeyMax: number;
@@ -178,10 +182,12 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   answerTimeoutMs: 60_000,
   idleTimeoutMs: 75_000,
   connectionsMax: 10_000,
-  streamsPerConnectionMax: 1_000,
+  streamsPerConnectionMax: 1_250,
   streamResetsPerSecondMax: 30,
   incompleteRequestBytesMax: 134_217_728,
-  unsentResponseBytesMax: 67_108_864,
+  unsentResponseBytesMax: 134_217_728,
+  totalIncompleteRequestBytesMax: 268_435_456,
+  totalUnsentResponseBytesMax: 268_435_456,
   callsPerSecondMax: 0,
   drainTimeoutMs: 10_000,
   shutdownDelayMs: 0,

@@ -1,4 +1,5 @@
 /** Accepts connections, in cleartext or over TLS. */
+import { constants } from "node:crypto";
 import { createServer as createNetServer, type Server as NetServer, type Socket } from "node:net";
 import { createServer as createTlsServer, type SecureContextOptions } from "node:tls";
 import type { Limits } from "../kv/limits.js";
@@ -10,6 +11,17 @@ export interface TlsMaterial {
   /** The CA that signs client certificates. Absent: clients are not asked for a certificate. */
   readonly clientCa?: string;
 }
+
+/**
+ * Ephemeral key exchange and AEAD only: all other cipher suites of TLS 1.2 are prohibited for HTTP/2 (RFC 9113 section 9.2.2 and appendix A),
+ * which the client may choose after the cipher suite.
+ */
+const CIPHERS = [
+  ...["TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"],
+  ...["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256"],
+  ...["ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384"],
+  ...["ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305"],
+].join(":");
 
 export interface AcceptorOptions {
   /** Undefined: cleartext. */
@@ -44,5 +56,12 @@ export function makeAcceptor(
 }
 
 export function contextOf({ cert, key, clientCa }: TlsMaterial): SecureContextOptions {
-  return { cert, key, ...(clientCa === undefined ? {} : { ca: clientCa }) };
+  return {
+    cert,
+    key,
+    ciphers: CIPHERS,
+    // RFC 9113 section 9.2.1: no renegotiation with HTTP/2.
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+    ...(clientCa === undefined ? {} : { ca: clientCa }),
+  };
 }

@@ -5,7 +5,7 @@
 import type { Server as NetServer, Socket } from "node:net";
 import { Server as TlsServer } from "node:tls";
 import { once } from "node:events";
-import { destroyStalledSockets } from "@ironflow-kv/http2";
+import { destroyStalledSockets, ErrorCode, errorCodeName } from "@ironflow-kv/http2";
 import type { Limits } from "../kv/limits.js";
 import type { RequestHandler } from "../protocol/exchange.js";
 import { contextOf, makeAcceptor, type TlsMaterial } from "./acceptor.js";
@@ -13,6 +13,7 @@ import { FastHttp1Connections } from "./http1/fast-connections.js";
 import { NodeHttp1 } from "./http1/node-http1.js";
 import { HEAD_BYTES_MAX } from "./http1/simple-request.js";
 import { createHttp2, type Http2, type Http2Stack } from "./http2/http2.js";
+import { MemoryBudgets } from "./memory-budgets.js";
 import { peekProtocol } from "./peek.js";
 
 /**
@@ -37,12 +38,27 @@ export interface ListenOptions {
   readonly onFault?: ((error: unknown) => void) | undefined;
 }
 
+/** For metrics. */
+export interface WireState {
+  /** Open connections. */
+  readonly connections: number;
+  /** GOAWAY frames sent, by the name of their error code. */
+  readonly goAways: ReadonlyMap<string, number>;
+  /** RST_STREAM frames sent, by the name of their error code. */
+  readonly resets: ReadonlyMap<string, number>;
+  /** RST_STREAM frames received for open streams. */
+  readonly clientResets: number;
+  /** Bytes of request bodies without a response. */
+  readonly incompleteRequestBytes: number;
+  /** Bytes of responses that wait to be sent. */
+  readonly unsentResponseBytes: number;
+}
+
 export interface Listener {
   readonly port: number;
   /** Such as http://127.0.0.1:9123. */
   readonly url: string;
-  /** The number of open connections. */
-  readonly connections: number;
+  state(): WireState;
   /** HTTP/1.1 responses carry `Connection: close` from now on. */
   announceStop(): void;
   /** New connections use this material from now on; open ones keep theirs. No effect without TLS. */
@@ -69,16 +85,20 @@ class PortServer implements Listener {
   private readonly stallTimer: { stop(): void };
   /** Connections whose protocol is not detected yet. */
   private readonly undetectedSockets = new Set<Socket>();
+  private readonly budgets: MemoryBudgets;
   private isStopping = false;
   private isDraining = false;
 
   constructor(private readonly options: ListenOptions) {
     const { limits, handler } = options;
     const guarded = (carrier: { destroy(): unknown }, run: () => void): void => this.guarded(carrier, run);
-    this.nodeHttp1 = new NodeHttp1({ limits, handler, guarded });
+    this.budgets = new MemoryBudgets(limits);
+    const { budgets } = this;
+    this.nodeHttp1 = new NodeHttp1({ limits, handler, budgets, guarded });
     this.http2 = createHttp2(options.http2 ?? "own", {
       limits,
       handler,
+      budgets,
       onFault: (error) => options.onFault?.(error),
     });
     this.acceptor = this.makeAcceptor();
@@ -97,6 +117,7 @@ class PortServer implements Listener {
         });
         return isHandled;
       },
+      onWritten: (socket) => budgets.countUnsent(socket),
       handOff: (socket) => this.nodeHttp1.accept(socket),
     });
   }
@@ -112,8 +133,16 @@ class PortServer implements Listener {
     return `${tls === undefined ? "http" : "https"}://${name}:${this.port}`;
   }
 
-  get connections(): number {
-    return this.sockets.size;
+  state(): WireState {
+    const { counters } = this.http2;
+    return {
+      connections: this.sockets.size,
+      goAways: named(counters?.goAways),
+      resets: named(counters?.resets),
+      clientResets: counters?.clientResets ?? 0,
+      incompleteRequestBytes: this.budgets.incompleteRequests.bytes,
+      unsentResponseBytes: this.budgets.unsentResponses.bytes,
+    };
   }
 
   async open(): Promise<void> {
@@ -210,4 +239,9 @@ class PortServer implements Listener {
       carrier.destroy();
     }
   }
+}
+
+/** Counts by the names of error codes, also those that are 0. */
+function named(counts: ReadonlyMap<number, number> | undefined): ReadonlyMap<string, number> {
+  return new Map(Object.values(ErrorCode).map((code) => [errorCodeName(code), counts?.get(code) ?? 0]));
 }

@@ -60,7 +60,6 @@ export function createDoors(options: DoorsOptions): RequestHandler {
     } else if (path === "/metrics") {
       void answerMetrics(exchange, options.metrics);
     } else if (!files(exchange, path) && !cors.apply(exchange)) {
-      if (exchange.expectsContinue) exchange.sendContinue();
       stock(exchange);
     }
   };

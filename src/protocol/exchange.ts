@@ -60,6 +60,8 @@ export interface Exchange extends RequestHead, ClientPresence {
    */
   read(reader: BodyReader, isPaced?: boolean): void;
   resumeBody(): void;
+  /** What the reader received so far is processed: it no longer counts towards the memory of incomplete requests. */
+  releaseBody(): void;
 
   /**
    * Sends a complete response. Without a body it has no content. HTTP/1.1 adds a `content-length` if there is none. `trailers` need HTTP/2.
@@ -85,6 +87,8 @@ export interface Upgrade extends RequestHead, ClientPresence {
   readonly request: IncomingMessage;
   /** What the client sent after the request. */
   readonly head: Buffer;
+  /** Call it after each write to the socket: counts what waits to be sent. */
+  countUnsent(): void;
   /** Continues as a normal request, whose response closes the connection. */
   decline(): Exchange;
 }

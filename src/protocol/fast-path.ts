@@ -13,9 +13,12 @@ import { StreamingCall } from "./rpc/streaming-call.js";
 import { UnaryCall } from "./rpc/unary-call.js";
 
 export interface FastPathOptions extends AdmissionOptions {
-  readonly registry: Pick<ServiceRegistry, "methods" | "unary" | "stream" | "observer">;
+  readonly registry: Pick<ServiceRegistry, "methods" | "authenticate" | "unary" | "stream" | "observer">;
   readonly log: CallSettings["log"];
 }
+
+/** Caches must not answer a read: a stored response may be older than an acknowledged write. */
+export const GET_HEADERS = { "cache-control": "no-store" };
 
 /** Each returns whether it handles the call. If not, it has read and written nothing. */
 export interface FastPath {
@@ -41,7 +44,9 @@ export function createFastPath(options: FastPathOptions): FastPath {
   const handleGet = (exchange: Exchange): boolean => {
     const get = admission.get(exchange.target, exchange.headers);
     if (get === undefined || exchange.hasBody) return false;
-    new UnaryCall(settings, get.head, exchange).answerTo(get.bytes);
+    const call = new UnaryCall(settings, get.head, exchange);
+    call.ownHeaders = new Headers(GET_HEADERS);
+    call.answerTo(get.bytes);
     return true;
   };
   const handle = (exchange: Exchange, accepts: (head: RequestHead) => boolean): boolean => {

@@ -27,11 +27,13 @@ import { parseTimeout as parseGrpcTimeout } from "@connectrpc/connect/protocol-g
 import type { Logger } from "pino";
 import type { Limits } from "../kv/limits.js";
 import type { BoundMethod, CallInput, Protocol, ServiceRegistry } from "../service/calls.js";
+import type { Principal } from "../service/principal.js";
 import { counted } from "./counted.js";
 import type { Exchange } from "./exchange.js";
 import { clientNameOf, remoteAddressOf } from "./peer.js";
 import { REQUEST_ID_HEADER } from "./request-id.js";
 import { isUsableAuthority } from "./rpc/authority.js";
+import { encodeGrpcMessage } from "./rpc/grpc-message.js";
 import { sendUniversal, universalRequestOf } from "./universal.js";
 
 type Handler = (exchange: Exchange) => void;
@@ -45,21 +47,31 @@ export interface StockHandlerOptions {
   readonly shutdownSignal?: AbortSignal | undefined;
   /** ProtoJSON options. Default: unknown fields are ignored. */
   readonly jsonOptions?: Partial<JsonReadOptions & JsonWriteOptions> | undefined;
+  /** Throws, before the body is read, for a caller that may make no call. Default: every caller may. */
+  readonly authenticate?: ((path: string, exchange: Exchange) => Principal | undefined) | undefined;
   /** Called with the size of each chunk of a body. Default: not counted. */
   readonly count?:
     ((path: string, protocol: Protocol, receivedBytes: number, sentBytes: number) => void) | undefined;
 }
 
-export interface StockAdapterOptions extends Omit<StockHandlerOptions, "routes" | "count"> {
+export interface StockAdapterOptions extends Omit<StockHandlerOptions, "routes" | "count" | "authenticate"> {
   readonly registry: ServiceRegistry;
 }
 
+const NEVER = new AbortController().signal;
 /** Slightly less than the longest delay of a Node timer, 2^31 - 1 milliseconds. */
 const TIMER_MS_MAX = 2_147_483_000;
 
-/** The exchange of a call, which the library's context lacks. */
-const EXCHANGE: ContextKey<Exchange | undefined> = createContextKey<Exchange | undefined>(undefined, {
-  description: "exchange",
+/** What the library's context lacks. */
+interface CallSource {
+  readonly exchange: Exchange;
+  readonly caller: Principal | undefined;
+  /** Called when a stream of responses is established, before its first message. */
+  readonly onStarted: () => void;
+}
+
+const SOURCE: ContextKey<CallSource | undefined> = createContextKey<CallSource | undefined>(undefined, {
+  description: "source of the call",
 });
 
 /** Creates the handler for every method of the registry, in every protocol, over HTTP/1.1 and HTTP/2. */
@@ -67,6 +79,10 @@ export function createStockAdapter(options: StockAdapterOptions): Handler {
   const { registry } = options;
   return createStockHandler({
     ...options,
+    authenticate(path, exchange) {
+      const method = registry.methods.get(path);
+      return method === undefined ? undefined : registry.authenticate(method, headInput(exchange));
+    },
     count(path, protocol, receivedBytes, sentBytes) {
       const method = registry.methods.get(path);
       if (method !== undefined) registry.observer?.transferred(method, protocol, receivedBytes, sentBytes);
@@ -93,7 +109,7 @@ export function createStockHandler(options: StockHandlerOptions): Handler {
   return (exchange) => {
     const handler = handlers.get(exchange.target.split("?", 1)[0] ?? "");
     if (handler === undefined) {
-      exchange.respond(404, exchange.commonFields);
+      refuseUnknown(exchange);
       return;
     }
     const { requestPath: path } = handler;
@@ -108,14 +124,23 @@ export function createStockHandler(options: StockHandlerOptions): Handler {
     }
     limitTimeout(call.header);
     const protocol = protocolOf(exchange.headers["content-type"]);
-    const contextValues = createContextValues().set(EXCHANGE, exchange);
-    const body = counted(call.body, (bytes) => options.count?.(path, protocol, bytes, 0));
+    let caller: Principal | undefined;
+    let body = counted(call.body, (bytes) => options.count?.(path, protocol, bytes, 0));
+    try {
+      caller = options.authenticate?.(path, exchange);
+    } catch (error) {
+      // The library answers in the form of the protocol.
+      body = failing(error);
+    }
+    let onStarted = (): void => undefined;
+    const started = new Promise<void>((resolve) => (onStarted = resolve));
+    const contextValues = createContextValues().set(SOURCE, { exchange, caller, onStarted });
     handler({ ...call, contextValues, body })
       .then((answer) => {
         if (answer.body !== undefined) {
           answer.body = counted(answer.body, (bytes) => options.count?.(path, protocol, 0, bytes));
         }
-        return sendUniversal(exchange, answer);
+        return sendUniversal(exchange, answer, started);
       })
       .catch((error: unknown) => {
         if (!exchange.isClosed) fail(error, "a call failed");
@@ -123,6 +148,24 @@ export function createStockHandler(options: StockHandlerOptions): Handler {
         else exchange.respond(500, exchange.commonFields);
       });
   };
+}
+
+/** There is no such method. gRPC clients get a status with trailers only (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md). */
+function refuseUnknown(exchange: Exchange): void {
+  const { headers, commonFields, target } = exchange;
+  const type = headers["content-type"] ?? "";
+  const path = target.split("?", 1)[0]?.slice(0, 200) ?? "";
+  const message = `There is no method ${path}.`;
+  if (!type.startsWith("application/grpc")) {
+    exchange.respond(404, commonFields);
+    return;
+  }
+  exchange.respond(200, {
+    ...commonFields,
+    "content-type": type.split(";", 1)[0] ?? type,
+    "grpc-status": String(Code.Unimplemented),
+    "grpc-message": encodeGrpcMessage(message),
+  });
 }
 
 /** The library's form of a request; undefined if its authority or target is malformed, such as `*` or `//[`. */
@@ -148,12 +191,14 @@ function addRoute(router: ConnectRouter, registry: ServiceRegistry, method: Boun
       break;
     case "server_streaming":
       router.rpc(method.desc as DescMethodServerStreaming, async function* (request, context) {
-        yield* await registry.stream(method, inputOf(context), request);
+        const messages = await registry.stream(method, inputOf(context), request);
+        context.values.get(SOURCE)?.onStarted();
+        yield* messages;
       });
       break;
     case "bidi_streaming":
       router.rpc(method.desc as DescMethodBiDiStreaming, async function* (requests, context) {
-        yield* await registry.duplex(method, inputOf(context), requests);
+        yield* await registry.duplex(method, inputOf(context), released(requests, context));
       });
       break;
     case "client_streaming":
@@ -161,11 +206,37 @@ function addRoute(router: ConnectRouter, registry: ServiceRegistry, method: Boun
   }
 }
 
+/** The input of a call whose headers arrived. */
+function headInput(exchange: Exchange): CallInput {
+  const { headers, socket } = exchange;
+  return {
+    protocol: protocolOf(headers["content-type"]),
+    header: (name) => headers[name]?.toString(),
+    timeoutMs: undefined,
+    signal: NEVER,
+    connection: socket,
+    remoteAddress: remoteAddressOf(socket),
+    clientName: clientNameOf(socket),
+  };
+}
+
+/** A body that cannot be read. */
+function failing(error: unknown): AsyncIterable<Uint8Array> {
+  return {
+    [Symbol.asyncIterator]: () => ({
+      // The library expects a ConnectError, which `authenticate` throws.
+      next: () => Promise.reject(ConnectError.from(error)),
+    }),
+  };
+}
+
 function inputOf(context: HandlerContext): CallInput {
-  const exchange = context.values.get(EXCHANGE);
-  if (exchange === undefined) throw new Error("The call has no exchange.");
+  const source = context.values.get(SOURCE);
+  if (source === undefined) throw new Error("The call has no exchange.");
+  const { exchange, caller } = source;
   const { socket } = exchange;
   return {
+    caller,
     // The library uses the same names.
     protocol: context.protocolName as Protocol,
     header: (name) => context.requestHeader.get(name) ?? undefined,
@@ -180,6 +251,15 @@ function inputOf(context: HandlerContext): CallInput {
       return clientNameOf(socket);
     },
   };
+}
+
+/** The messages of a stream. Those that the handler received are no longer held. */
+async function* released<Item>(messages: AsyncIterable<Item>, context: HandlerContext): AsyncIterable<Item> {
+  const exchange = context.values.get(SOURCE)?.exchange;
+  for await (const message of messages) {
+    exchange?.releaseBody();
+    yield message;
+  }
 }
 
 function isExpired({ aborted, reason }: AbortSignal): boolean {

@@ -4,6 +4,7 @@ import type { UniversalServerRequest, UniversalServerResponse } from "@connectrp
 import type { IncomingHttpHeaders } from "node:http";
 import { TLSSocket } from "node:tls";
 import type { BodyReader, Exchange, Fields } from "./exchange.js";
+import { Pieces } from "./pieces.js";
 import { addFields } from "./rpc/fields.js";
 import { encodeGrpcMessage } from "./rpc/grpc-message.js";
 
@@ -26,8 +27,15 @@ export function universalRequestOf(
   return request;
 }
 
-/** Sends a response at the client's pace. Rejects if the body fails or a field is invalid. */
-export async function sendUniversal(exchange: Exchange, response: UniversalServerResponse): Promise<void> {
+/**
+ * Sends a response at the client's pace. The head is sent with the first chunk, or when `started` resolves: the client of a stream learns from
+ * it that the stream is established. Rejects if the body fails or a field is invalid.
+ */
+export async function sendUniversal(
+  exchange: Exchange,
+  response: UniversalServerResponse,
+  started: Promise<void>,
+): Promise<void> {
   const { status, body, trailer } = response;
   if (body === undefined) {
     exchange.respond(status, headOf(exchange, response), undefined, fieldsOf(trailer));
@@ -35,9 +43,11 @@ export async function sendUniversal(exchange: Exchange, response: UniversalServe
   }
   const chunks = body[Symbol.asyncIterator]();
   try {
+    const first = chunks.next();
     // The library sets headers until the first chunk.
-    let chunk = await chunks.next();
+    await Promise.race([first, started]);
     exchange.start(status, headOf(exchange, response));
+    let chunk = await first;
     for (; chunk.done !== true && !exchange.isClosed; chunk = await chunks.next()) {
       exchange.write([chunk.value]);
       if (exchange.isFull) await drained(exchange);
@@ -86,7 +96,7 @@ function clientLeft(): ConnectError {
 
 /** A request body that is read at its consumer's pace. */
 class PacedBody implements AsyncIterableIterator<Uint8Array>, BodyReader {
-  private readonly chunks: Buffer[] = [];
+  private readonly arrived = new Pieces();
   private isReading = false;
   private isComplete = false;
   private isAbandoned = false;
@@ -100,18 +110,18 @@ class PacedBody implements AsyncIterableIterator<Uint8Array>, BodyReader {
 
   async next(): Promise<IteratorResult<Uint8Array, undefined>> {
     if (!this.isReading) this.start();
-    while (this.chunks.length === 0 && !this.isComplete) {
+    while (this.arrived.bytes === 0 && !this.isComplete) {
       if (this.isAbandoned) throw clientLeft();
-      const arrived = new Promise<void>((resolve) => (this.wake = resolve));
+      const arrival = new Promise<void>((resolve) => (this.wake = resolve));
       this.exchange.resumeBody();
-      await arrived;
+      await arrival;
     }
-    const chunk = this.chunks.shift();
-    return chunk === undefined ? { done: true, value: undefined } : { done: false, value: chunk };
+    if (this.arrived.bytes === 0) return { done: true, value: undefined };
+    return { done: false, value: this.arrived.takeAll() };
   }
 
   receive(chunk: Buffer): void {
-    this.chunks.push(chunk);
+    this.arrived.add(chunk);
     this.wake?.();
   }
 
@@ -122,6 +132,7 @@ class PacedBody implements AsyncIterableIterator<Uint8Array>, BodyReader {
 
   private start(): void {
     this.isReading = true;
+    if (this.exchange.expectsContinue) this.exchange.sendContinue();
     this.exchange.read(this, true);
     this.exchange.onAbandoned(() => {
       this.isAbandoned = true;

@@ -36,6 +36,7 @@ export const NOBODY: Principal = {
   scopes: [],
   may: () => false,
   sees: () => false,
+  isValid: true,
   onEnded: () => () => undefined,
 };
 

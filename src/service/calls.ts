@@ -29,6 +29,8 @@ export interface CallInput {
   readonly connection: object;
   /** For a watch: a ticket in place of a key. */
   readonly ticket?: string | undefined;
+  /** The caller that `authenticate` returned before the body was read. Default: the call is authenticated when it runs. */
+  readonly caller?: Principal | undefined;
   /** True for a later page of a listing, which does not count towards the rate limit again. Default: false. */
   readonly isContinued?: boolean | undefined;
   /** The client's IP address, if known. A getter if finding it is expensive. */
@@ -98,6 +100,11 @@ export interface BoundMethod {
 export interface ServiceRegistry {
   /** By path, such as `/ironflow.kv.v1.KeyValueService/Get`. */
   readonly methods: ReadonlyMap<string, BoundMethod>;
+  /**
+   * Authenticates a call by its headers, before its body is read: pass the result on as `CallInput.caller`. Throws like `unary`, and then
+   * counts as the call. Undefined: the call has a ticket, which is used up only when the call runs.
+   */
+  authenticate(method: BoundMethod, input: CallInput): Principal | undefined;
   /** Runs a unary call. Every failure is a ConnectError with an `ErrorDetail`. */
   unary(
     method: BoundMethod,

@@ -23,6 +23,8 @@ export interface Principal {
   may(access: Access, bucket: string): boolean;
   /** Whether the principal has any permission on a bucket, and may therefore know that it exists. */
   sees(bucket: string): boolean;
+  /** Whether the principal's secret is still valid. */
+  readonly isValid: boolean;
   /** Calls the listener once the principal's secret is no longer valid, which may be immediately. Returns a function that removes it. */
   onEnded(listener: () => void): () => void;
 }

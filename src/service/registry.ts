@@ -47,6 +47,15 @@ class Pipeline implements ServiceRegistry {
     this.rateLimiter = options.limits.callsPerSecondMax > 0 ? new CallRateLimiter(options.limits) : undefined;
   }
 
+  authenticate(method: BoundMethod, input: CallInput): Principal | undefined {
+    if (input.ticket !== undefined) return undefined;
+    try {
+      return this.callerOf(method, input);
+    } catch (error) {
+      throw this.failure(method, input, this.observer?.begin(method, input, performance.now()), error);
+    }
+  }
+
   async unary(
     method: BoundMethod,
     input: CallInput,
@@ -128,6 +137,8 @@ class Pipeline implements ServiceRegistry {
   }
 
   private callerOf(method: BoundMethod, input: CallInput): Principal {
+    // The secret may have been revoked while the body arrived.
+    if (input.caller?.isValid === true) return input.caller;
     return method.isPublic === true ? NOBODY : this.options.access.callerOf(input);
   }
 

@@ -4,21 +4,30 @@ import type { Limits } from "../kv/limits.js";
 import { ANONYMOUS } from "./principal.js";
 import type { RequestContext, MessageStream } from "./calls.js";
 
+/** The share of a connection's streams that watches may use. */
+const WATCHES_PER_STREAM = 0.8;
+
 /** Counts open watches. */
 export class WatchCounts {
   private readonly byConnection = new WeakMap<object, number>();
   private readonly byCaller = new Map<string, number>();
 
-  constructor(private readonly limits: Limits) {}
+  private readonly perConnectionMax: number;
+
+  constructor(private readonly limits: Limits) {
+    // Watches must leave streams for calls: a client waits for a free stream without an error.
+    const streamsMax = Math.max(1, Math.floor(limits.streamsPerConnectionMax * WATCHES_PER_STREAM));
+    this.perConnectionMax = Math.min(limits.watchesPerConnectionMax, streamsMax);
+  }
 
   /** Counts a watch; throws `too_many_watches` at a limit. Call the returned function when the watch ends; it may be called twice. */
   take(context: RequestContext): () => void {
     const { connection } = context;
     const { id } = context.caller;
     const onConnection = this.byConnection.get(connection) ?? 0;
-    if (onConnection >= this.limits.watchesPerConnectionMax) {
+    if (onConnection >= this.perConnectionMax) {
       throw tooMany(
-        `This connection has ${onConnection} watches; at most ${this.limits.watchesPerConnectionMax} are allowed.`,
+        `This connection has ${onConnection} watches; at most ${this.perConnectionMax} are allowed.`,
       );
     }
     const ofCaller = this.byCaller.get(id) ?? 0;

@@ -35,3 +35,11 @@ export function addMetric(registry: Registry, definition: MetricDefinition): voi
 export function single(value: number): readonly Sample[] {
   return [{ labels: {}, value }];
 }
+
+export function gauge(name: string, help: string, value: () => number): MetricDefinition {
+  return { name, help, type: "gauge", read: () => single(value()) };
+}
+
+export function counter(name: string, help: string, value: () => number): MetricDefinition {
+  return { name, help, type: "counter", read: () => single(value()) };
+}

@@ -1,11 +1,12 @@
 /** Service metrics besides calls: watches, NATS connections, stored data. */
 import type { Registry } from "prom-client";
 import type { BucketSize, GroupCommitStats, KeyIndexStats } from "../kv/store.js";
-import { addMetric, type MetricDefinition, type Sample, single } from "./metric.js";
+import { addMetric, counter, gauge, type MetricDefinition, type Sample, single } from "./metric.js";
+import { type WireState, wireMetrics } from "./wire-metrics.js";
 
 /** The sources of the metrics, read on each scrape. */
 export interface ServiceState {
-  connections(): number;
+  wire(): WireState;
   /** Calls that failed with an internal error since the start. */
   faults(): number;
   watches(): WatchState;
@@ -60,7 +61,7 @@ export function addServiceMetrics(registry: Registry, state: ServiceState, perBu
   const hubs = (value: (hub: WatchState["hubs"][number]) => number): number[] =>
     state.watches().hubs.map(value);
   const definitions: readonly MetricDefinition[] = [
-    gauge("ironflow_connections", "Open client connections.", () => state.connections()),
+    ...wireMetrics(() => state.wire()),
     counter(
       "ironflow_faults_total",
       "Calls that failed with an internal error. Each one is logged with its cause.",
@@ -240,14 +241,6 @@ function natsConnectionMetrics(
       aggregator: "max",
     },
   ];
-}
-
-function gauge(name: string, help: string, value: () => number): MetricDefinition {
-  return { name, help, type: "gauge", read: () => single(value()) };
-}
-
-function counter(name: string, help: string, value: () => number): MetricDefinition {
-  return { name, help, type: "counter", read: () => single(value()) };
 }
 
 /** Aggregated by max, because every worker reports the same storage. */

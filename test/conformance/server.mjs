@@ -127,6 +127,7 @@ function fastRegistry() {
   };
   return {
     methods,
+    authenticate: () => undefined,
     unary(...call) {
       taken.unary++;
       return run(...call);

@@ -1,7 +1,7 @@
 /** The built service in a process of its own, as a target: whether it lives, what it logs, and how much memory it holds. */
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -10,6 +10,8 @@ import { spawn } from "../support/started.js";
 const ROOT = join(import.meta.dirname, "../..");
 /** Pino's number for errors. */
 const ERROR_LEVEL = 50;
+/** Resets VmHWM, the peak of the resident memory (proc_pid_clear_refs(5)). */
+const RESET_PEAK = "5";
 
 export interface Target {
   readonly url: string;
@@ -20,6 +22,10 @@ export interface Target {
   readonly ending: string | undefined;
   /** In bytes, without garbage. */
   memory(): Promise<NodeJS.MemoryUsage>;
+  /** Collects garbage, and measures the peak of the resident memory from now on. Returns the resident memory now, in bytes. Linux only. */
+  resetPeak(): Promise<number>;
+  /** The peak of the resident memory since `resetPeak`, in bytes. */
+  peakBytes(): Promise<number>;
   remove(): Promise<void>;
 }
 
@@ -42,6 +48,11 @@ export async function startTarget(flags: Readonly<Record<string, string>>): Prom
   const errors: string[] = [];
   child.stderr?.on("data", (chunk: Buffer) => errors.push(chunk.toString()));
   const url = await readLog(child, errors);
+  const memory = async (): Promise<NodeJS.MemoryUsage> => {
+    child.send("how much?");
+    const [usage] = (await once(child, "message")) as [NodeJS.MemoryUsage];
+    return usage;
+  };
   return {
     url,
     port: Number(new URL(url).port),
@@ -49,10 +60,15 @@ export async function startTarget(flags: Readonly<Record<string, string>>): Prom
     get ending() {
       return ending;
     },
-    async memory() {
-      child.send("how much?");
-      const [usage] = (await once(child, "message")) as [NodeJS.MemoryUsage];
-      return usage;
+    memory,
+    async resetPeak() {
+      const { rss } = await memory();
+      await writeFile(`/proc/${child.pid}/clear_refs`, RESET_PEAK);
+      return rss;
+    },
+    async peakBytes() {
+      const status = await readFile(`/proc/${child.pid}/status`, "utf8");
+      return Number(/VmHWM:\s*(\d+) kB/.exec(status)?.[1]) * 1_024;
     },
     async remove() {
       if (ending === undefined) {

@@ -227,7 +227,8 @@ describe("what is said of the metrics", () => {
         }
       }
       const grouped = [...query.matchAll(/by \(([^)]*)\)/g)].flatMap(([, list = ""]) => list.split(/, */));
-      for (const label of grouped) expect(["le", "method", "door", "code", "instance"]).toContain(label);
+      for (const label of grouped)
+        expect(["le", "method", "door", "code", "instance", "kind"]).toContain(label);
     }
     // What is not shown by bucket is shown.
     const missing = [...names].filter((name) => /^ironflow_(?!bucket_)/.test(name) && !used.has(name));

@@ -145,7 +145,7 @@ const STEPS: readonly Step[] = [
   [`GET ${B}`, B, 401, headers({ authorization: "Bearer wrong-wrong-wrong-wrong" })],
   [`GET ${B}/{bucket}`, `${B}/c`, 200],
   [`GET ${B}/{bucket}`, `${B}/none`, 404],
-  [`PATCH ${B}/{bucket}`, `${B}/b`, 200, json({ description: "changed", ttl_seconds: 90.5 })],
+  [`PATCH ${B}/{bucket}`, `${B}/b`, 200, json({ description: "changed", ttl_seconds: 90 })],
   [`PATCH ${B}/{bucket}`, `${B}/none`, 404, json({ description: "changed" })],
   [`POST ${B}/{bucket}/compact`, `${B}/b/compact`, 200],
   [`POST ${B}/{bucket}/compact`, `${B}/none/compact`, 404],

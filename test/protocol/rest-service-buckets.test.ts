@@ -37,7 +37,7 @@ describe("POST /buckets", () => {
     const settings = {
       name: freshName("rest"),
       description: "about",
-      ttl_seconds: 1.5,
+      ttl_seconds: 2,
       max_value_size: 100,
       max_bytes: 1_000_000,
       history: 5,

@@ -86,7 +86,7 @@ describe.each(doors)("REST over %s", (_, send) => {
     const body = JSON.stringify({
       name: "b",
       description: "d",
-      ttl_seconds: 1.5,
+      ttl_seconds: 2,
       max_value_size: 7,
       max_bytes: 2048,
       history: 3,
@@ -97,12 +97,12 @@ describe.each(doors)("REST over %s", (_, send) => {
     });
     expect([answer.status, answer.headers.location]).toEqual([201, "/api/v1/kv/buckets/b"]);
     expect(answer.text).toBe(
-      '{"name":"b","description":"d","ttl_seconds":1.5,"max_value_size":7,"max_bytes":1152921504606846977,"values":9007199254740993,"bytes":9,"history":3,"created_at":"2023-11-14T22:13:20.001Z"}',
+      '{"name":"b","description":"d","ttl_seconds":2,"max_value_size":7,"max_bytes":1152921504606846977,"values":9007199254740993,"bytes":9,"history":3,"created_at":"2023-11-14T22:13:20.001Z"}',
     );
     expect(lastRequest<CreateBucketRequest>()).toMatchObject({
       name: "b",
       description: "d",
-      ttl: { seconds: 1n, nanos: 500_000_000 },
+      ttl: { seconds: 2n, nanos: 0 },
       maxValueSize: 7,
       maxBytes: 2048n,
       history: 3,

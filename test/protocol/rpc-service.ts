@@ -45,6 +45,10 @@ export class TestRegistry implements ServiceRegistry {
   /** What a stream waits for before it is in place. */
   placeStream: (() => Promise<void>) | undefined;
 
+  authenticate(): undefined {
+    return undefined;
+  }
+
   constructor() {
     for (const service of [BucketService, KeyValueService]) {
       for (const desc of service.methods) {

@@ -7,6 +7,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { IncomingMessage } from "node:http";
+import { connect as connectTls, TLSSocket } from "node:tls";
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -56,6 +57,57 @@ describe.skipIf(!hasOpenssl)("with TLS", () => {
     const [response] = (await once(call, "response")) as [IncomingMessage];
     response.resume();
     expect(response.statusCode).toBe(200);
+  });
+
+  describe("with an RSA key", () => {
+    let other: TestService;
+    beforeAll(async () => {
+      const [rsaCert, rsaKey] = [join(folder, "rsa.crt"), join(folder, "rsa.key")];
+      execFileSync(
+        "openssl",
+        [
+          ...["req", "-x509", "-days", "2", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1"],
+          ...["-keyout", rsaKey, "-out", rsaCert],
+        ],
+        { stdio: "ignore" },
+      );
+      other = await startTestService({ "tls-cert": rsaCert, "tls-key": rsaKey });
+    });
+    afterAll(() => other.remove());
+
+    /** The outcome of a TLS 1.2 handshake. */
+    async function shakeHands(ciphers: string): Promise<TLSSocket | string> {
+      const socket = connectTls({
+        ...{ port: other.port, host: "127.0.0.1", rejectUnauthorized: false, ALPNProtocols: ["h2"] },
+        ...{ maxVersion: "TLSv1.2", ciphers },
+      });
+      return new Promise((resolve) => {
+        socket.once("error", (error: Error) => resolve(error.message));
+        socket.once("secureConnect", () => resolve(socket));
+      });
+    }
+
+    it.each([
+      ["RSA key exchange", "AES128-GCM-SHA256"],
+      ["RSA key exchange and CBC", "AES128-SHA"],
+      ["CBC", "ECDHE-RSA-AES128-SHA256"],
+    ])("refuses cipher suites with %s (RFC 9113 section 9.2.2)", async (_name, ciphers) => {
+      expect(await shakeHands(ciphers)).toMatch(/handshake failure/);
+    });
+
+    it("refuses renegotiation", async () => {
+      const socket = await shakeHands("ECDHE-RSA-AES128-GCM-SHA256");
+      if (!(socket instanceof TLSSocket)) throw new Error(socket);
+      const outcome = await new Promise<string>((resolve) => {
+        socket.on("error", (error: Error) => resolve(error.message));
+        socket.on("close", () => resolve("closed"));
+        socket.renegotiate({ rejectUnauthorized: false }, (error) =>
+          resolve(error?.message ?? "renegotiated"),
+        );
+      });
+      expect(outcome).not.toBe("renegotiated");
+      socket.destroy();
+    });
   });
 
   it("closes a connection that does not speak TLS, and keeps serving", async () => {

@@ -52,6 +52,7 @@ export function recordingRegistry(answers: Answers): ServiceRegistry & { readonl
   return {
     methods,
     calls,
+    authenticate: () => undefined,
     unary: async (method, input, request) =>
       (await answer(method, input, request)) as MessageShape<DescMessage>,
     stream: async (method, input, request) =>

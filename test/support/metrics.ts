@@ -19,7 +19,7 @@ export async function scrape(url: string, key?: string): Promise<Scrape> {
 
 function parse(text: string): Scrape {
   const names = new Set([...text.matchAll(/^# TYPE (\S+) /gm)].map(([, name = ""]) => name));
-  const samples = [...text.matchAll(/^([a-z_]+)(?:\{(.*)\})? (\S+)$/gm)].map(
+  const samples = [...text.matchAll(/^([a-z0-9_]+)(?:\{(.*)\})? (\S+)$/gm)].map(
     ([, name, labels = "", value]) => ({
       name,
       labels: Object.fromEntries(

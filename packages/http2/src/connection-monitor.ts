@@ -1,5 +1,4 @@
 /** Closes dead, slow, stalled and idle connections. Runs on a timer, so short calls pay nothing. */
-import { ErrorCode } from "./codes.js";
 import type { Connection } from "./connection.js";
 import type { Http2Limits } from "./limits.js";
 import { PingMonitor } from "./ping-monitor.js";
@@ -83,8 +82,7 @@ export class ConnectionMonitor {
   /** Resets slow streams and pings the client. Pings also keep idle watches alive through proxies. */
   private checkBusy(nowMs: number): void {
     const { connection } = this;
-    for (const stream of connection.streams.values())
-      if (this.isSlow(stream, nowMs)) stream.reset(ErrorCode.cancel);
+    for (const stream of connection.streams.values()) if (this.isSlow(stream, nowMs)) stream.expire();
     if (nowMs - this.pingedMs < connection.limits.pingIntervalMs) return;
     // The ping may wait behind data that the client reads slowly: anything the client sends proves that it is alive.
     if (connection.receivedMs > this.pingedMs) this.pings.answered();

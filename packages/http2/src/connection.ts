@@ -1,17 +1,26 @@
 /** One HTTP/2 connection: its streams, its flow control and how it ends. `frame-handler.ts` handles what arrives, `frame-writer.ts` sends. */
 import type { Duplex } from "node:stream";
+import type { ByteAccount, ByteBudget } from "./byte-budget.js";
 import { ErrorCode, FrameType, INT31_MAX, WINDOW_BYTES } from "./codes.js";
 import { Http2Error } from "./errors.js";
 import { FloodGuard } from "./flood-guard.js";
 import { FrameHandler } from "./frame-handler.js";
 import { FrameReader } from "./frame-reader.js";
 import { FrameWriter } from "./frame-writer.js";
+import type { Http2Counters } from "./http2-counters.js";
 import type { Http2Limits } from "./limits.js";
 import { ReceiveFlow } from "./receive-flow.js";
 import { RecentlyReset } from "./recently-reset.js";
 import { CONNECTION_WINDOW_BYTES, ownSettings, STREAM_WINDOW_BYTES } from "./settings.js";
 import { RequestStream } from "./stream.js";
 import type { StreamConnection, StreamOptions } from "./stream-events.js";
+
+/** What all connections of a server share. */
+export interface SharedByConnections {
+  readonly incompleteRequests: ByteBudget;
+  readonly unsentResponses: ByteBudget;
+  readonly counters: Http2Counters;
+}
 
 export interface ConnectionHandlers {
   /** Receives each request. */
@@ -27,6 +36,8 @@ const UNSENT_CONTROL_BYTES_MAX = 1_048_576;
 const RECENTLY_RESET_MIN = 128;
 /** Time for the client to read why its connection closes. */
 const LINGER_MS = 1_000;
+/** Time for responses in flight when a connection is ended because of its client's behavior. */
+const FINISH_MS = 10_000;
 
 export class Connection implements StreamConnection {
   readonly streams = new Map<number, RequestStream>();
@@ -47,19 +58,27 @@ export class Connection implements StreamConnection {
   private lastPing = 0;
   /** The last stream id that a GOAWAY named as processed. Later ones must not name a higher one (RFC 9113 section 6.8). */
   private lastProcessedId: number | undefined;
-  private incompleteBytes = 0;
-  private unsentBytes = 0;
+  private readonly incomplete: ByteAccount;
+  private readonly unsent: ByteAccount;
+  private unsentBytesOfSocket = 0;
   private readonly flow = new ReceiveFlow(CONNECTION_WINDOW_BYTES);
   private readonly reader: FrameReader;
 
   constructor(
     readonly socket: Duplex,
     readonly limits: Http2Limits,
+    private readonly shared: SharedByConnections,
     private readonly handlers: ConnectionHandlers,
   ) {
+    this.incomplete = shared.incompleteRequests.open(() => this.refuseLargestRequest());
+    this.unsent = shared.unsentResponses.open(() => this.resetLargestResponse());
     this.floods = new FloodGuard(limits);
     this.recentlyReset = new RecentlyReset(Math.max(RECENTLY_RESET_MIN, limits.streamsPerConnectionMax));
-    this.writer = new FrameWriter(socket, (run) => this.guarded(run));
+    this.writer = new FrameWriter(
+      socket,
+      (run) => this.guarded(run),
+      () => this.countSocket(),
+    );
     this.handler = new FrameHandler(this);
     this.reader = new FrameReader((...frame) => {
       this.handler.handle(...frame);
@@ -79,9 +98,13 @@ export class Connection implements StreamConnection {
     return this.lastProcessedId !== undefined;
   }
 
+  get counters(): Http2Counters {
+    return this.shared.counters;
+  }
+
   /** Unsent bytes of all responses. */
   get unsentResponseBytes(): number {
-    return this.unsentBytes;
+    return this.unsent.bytes;
   }
 
   /** Opens a stream and hands it to the server. */
@@ -107,16 +130,19 @@ export class Connection implements StreamConnection {
   }
 
   countIncomplete(bytes: number): boolean {
-    this.incompleteBytes += bytes;
-    return this.incompleteBytes <= this.limits.incompleteRequestBytesMax;
+    this.incomplete.add(bytes);
+    return this.incomplete.bytes <= this.limits.incompleteRequestBytesMax;
   }
 
   countUnsent(bytes: number): void {
-    this.unsentBytes += bytes;
+    const { unsent, limits } = this;
+    unsent.add(bytes);
+    if (bytes > 0 && unsent.bytes > limits.unsentResponseBytesMax) this.resetLargestResponse();
   }
 
   sendReset(streamId: number, code: number): void {
     this.writer.numbers(FrameType.rstStream, 0, streamId, code);
+    this.shared.counters.countReset(code);
     this.recentlyReset.add(streamId);
   }
 
@@ -129,13 +155,15 @@ export class Connection implements StreamConnection {
     if (!this.streams.delete(stream.id)) return;
     this.writer.forget(stream);
     if (stream.unconsumedBytes > 0) this.consume(stream.unconsumedBytes);
-    this.incompleteBytes -= stream.heldBytes;
-    this.unsentBytes -= stream.queue.bytes;
+    this.incomplete.add(-stream.heldBytes);
+    this.unsent.add(-stream.queue.bytes);
     if (this.streams.size === 0) this.idleSinceMs = performance.now();
   }
 
   closeIfDrained(): void {
-    if (this.streams.size === 0 && this.isDraining) this.end();
+    if (this.streams.size > 0) return;
+    if (this.isDraining || this.isFailed) this.end();
+    if (this.isFailed) this.destroySoon();
   }
 
   /** Sends a ping and returns its number; `onPong` is called with it. */
@@ -148,6 +176,8 @@ export class Connection implements StreamConnection {
   /** Sends GOAWAY. Streams above `lastStreamId` are not processed; the default refuses none and only announces the shutdown. */
   goAway(lastStreamId: number = INT31_MAX, code: number = ErrorCode.noError): void {
     this.writer.numbers(FrameType.goAway, 0, 0, lastStreamId, code);
+    // An announcement ends nothing.
+    if (lastStreamId !== INT31_MAX) this.shared.counters.countGoAway(code);
   }
 
   /** Accepts no more streams and closes once the open ones are closed. */
@@ -155,6 +185,8 @@ export class Connection implements StreamConnection {
     if (this.isDraining || this.isFailed) return;
     this.lastProcessedId = this.lastStreamId;
     this.goAway(this.lastProcessedId);
+    // Bodies that follow their response are not waited for.
+    for (const stream of [...this.streams.values()]) if (stream.isClosed) stream.reset(ErrorCode.noError);
     this.closeIfDrained();
   }
 
@@ -189,16 +221,55 @@ export class Connection implements StreamConnection {
   private closed(): void {
     this.isClosed = true;
     for (const stream of [...this.streams.values()]) stream.close();
+    this.incomplete.close();
+    this.unsent.close();
     this.handlers.onClosed();
+  }
+
+  /** Counts what the socket has not sent yet. */
+  private countSocket(): void {
+    const { writableLength, writableNeedDrain, destroyed } = this.socket;
+    // `drain` follows only if it is needed.
+    const bytes = writableNeedDrain && !destroyed ? writableLength : 0;
+    if (bytes === this.unsentBytesOfSocket) return;
+    const change = bytes - this.unsentBytesOfSocket;
+    this.unsentBytesOfSocket = bytes;
+    this.unsent.add(change);
+  }
+
+  /** Too many requests wait for their rest or their response: refuses the largest that is incomplete. Nothing was done for it yet. */
+  private refuseLargestRequest(): void {
+    let largest: RequestStream | undefined;
+    for (const stream of this.streams.values())
+      if (!stream.isRequestComplete && stream.heldBytes > (largest?.heldBytes ?? 0)) largest = stream;
+    largest?.reset(ErrorCode.refusedStream);
+  }
+
+  /** The client does not read its responses: resets the largest, or closes the connection if they are in the socket already. */
+  private resetLargestResponse(): void {
+    let largest: RequestStream | undefined;
+    for (const stream of this.streams.values())
+      if (stream.queue.bytes > (largest?.queue.bytes ?? 0)) largest = stream;
+    if (largest !== undefined) {
+      largest.reset(ErrorCode.enhanceYourCalm);
+      return;
+    }
+    this.destroy();
+    this.countSocket();
   }
 
   /** Ends the connection with a connection error (RFC 9113 section 5.4.1). */
   private fail(code: number): void {
     this.isFailed = true;
     this.goAway(this.lastProcessedId ?? this.lastStreamId, code);
+    for (const stream of [...this.streams.values()])
+      if (code !== ErrorCode.enhanceYourCalm || !stream.isInFlight) stream.abort(code);
+    if (this.streams.size > 0) setTimeout(() => this.abortAll(code), FINISH_MS).unref();
+    this.closeIfDrained();
+  }
+
+  private abortAll(code: number): void {
     for (const stream of [...this.streams.values()]) stream.abort(code);
-    this.end();
-    this.destroySoon();
   }
 
   /** Sends what is left and closes. The client gets a moment: closing with unread input would reset the connection and drop it. */

@@ -19,11 +19,15 @@ export class FloodGuard {
   private readonly windowChanges = new TokenBucket(WINDOW_CHANGES_BURST, WINDOW_CHANGES_PER_SECOND);
 
   constructor(limits: Http2Limits) {
-    const { streamResetsPerSecondMax: perSecond } = limits;
-    this.resets = new TokenBucket(perSecond * RESET_WINDOW_SECONDS, perSecond);
+    const { streamResetsPerSecondMax: perSecond, streamsPerConnectionMax } = limits;
+    // A client may cancel all of its calls at once.
+    this.resets = new TokenBucket(
+      Math.max(perSecond * RESET_WINDOW_SECONDS, streamsPerConnectionMax),
+      perSecond,
+    );
   }
 
-  /** Counts a stream that either side reset instead of a response. */
+  /** Counts a stream that either side reset before the response began. */
   countReset(): void {
     if (!this.resets.take()) throw tooMany("Too many streams were reset.");
   }

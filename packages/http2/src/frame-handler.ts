@@ -119,8 +119,13 @@ export class FrameHandler {
       this.connection.floods.countEmptyFrame();
       return;
     }
+    const { floods, counters } = this.connection;
+    counters.clientResets++;
+    // A client may end its watches, and need not read a response to its end.
+    const isAnswered = stream.hasResponded;
     stream.abort(bytes.readUInt32BE(start));
-    this.connection.floods.countReset();
+    if (isAnswered) floods.countEmptyFrame();
+    else floods.countReset();
   }
 
   private settings(flags: number, streamId: number, bytes: Buffer, start: number, end: number): void {

@@ -37,12 +37,18 @@ export class FrameWriter {
     this.guarded(() => this.flush());
   };
 
-  /** `guarded` runs code that may call stream listeners. */
+  /** `guarded` runs code that may call stream listeners. `onWritten`: the socket has more, or less, to send. */
   constructor(
     private readonly socket: Duplex,
     private readonly guarded: (run: () => void) => void,
+    private readonly onWritten: () => void,
   ) {
-    socket.on("drain", () => guarded(() => this.flush()));
+    socket.on("drain", () =>
+      guarded(() => {
+        this.flush();
+        onWritten();
+      }),
+    );
   }
 
   /** Bytes that wait to be sent, without the bodies queued in their streams. */
@@ -125,6 +131,7 @@ export class FrameWriter {
     if (pieces.length > 1) socket.cork();
     for (const piece of pieces) socket.write(piece);
     if (pieces.length > 1) socket.uncork();
+    if (pieces.length > 0) this.onWritten();
   }
 
   /** Sends up to one turn of a stream. Returns whether it could send more. */

@@ -6,9 +6,12 @@ export interface Http2Limits {
   readonly streamsPerConnectionMax: number;
   /** The most stream resets per second, averaged over 30 seconds. More end the connection: ENHANCE_YOUR_CALM. */
   readonly streamResetsPerSecondMax: number;
-  /** The most bytes of incomplete request bodies, all streams together. The stream that exceeds it is refused: REFUSED_STREAM. */
+  /** The most bytes of request bodies without a response, all streams together. The stream that exceeds it is refused: REFUSED_STREAM. */
   readonly incompleteRequestBytesMax: number;
-  /** The most unsent response bytes, all streams together, before new streams are refused: REFUSED_STREAM. */
+  /**
+   * The most unsent response bytes, all streams together. Above half of it, new streams are refused: REFUSED_STREAM. Above it, the stream with
+   * most of them is reset: ENHANCE_YOUR_CALM.
+   */
   readonly unsentResponseBytesMax: number;
   /** Time for the connection preface, and for a header block that spans frames, in milliseconds. Then the connection is closed. */
   readonly headersTimeoutMs: number;
@@ -28,7 +31,7 @@ export const DEFAULT_HTTP2_LIMITS: Http2Limits = Object.freeze({
   streamsPerConnectionMax: 1_000,
   streamResetsPerSecondMax: 30,
   incompleteRequestBytesMax: 134_217_728,
-  unsentResponseBytesMax: 67_108_864,
+  unsentResponseBytesMax: 134_217_728,
   headersTimeoutMs: 20_000,
   requestTimeoutMs: 60_000,
   answerTimeoutMs: 60_000,

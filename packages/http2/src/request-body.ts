@@ -1,11 +1,11 @@
-/** The request body of one stream: how much is expected, how much is not consumed, and how much counts as incomplete. */
+/** The request body of one stream: how much is expected, how much is not consumed, and how much is held until the response. */
 import { ErrorCode } from "./codes.js";
 import { contentLengthError, Http2Error } from "./errors.js";
 import { ReceiveFlow } from "./receive-flow.js";
 import type { StreamConnection } from "./stream-events.js";
 
 export class RequestBody {
-  /** Bytes of an incomplete body that its handler holds. */
+  /** Bytes that are held until the response. */
   heldBytes = 0;
   private readonly flow: ReceiveFlow;
 
@@ -39,11 +39,16 @@ export class RequestBody {
   complete(): void {
     if ((this.contentLeft ?? 0) > 0) throw contentLengthError(this.streamId);
     this.isComplete = true;
-    this.connection.countIncomplete(-this.heldBytes);
-    this.heldBytes = 0;
   }
 
-  /** Counts bytes that the handler holds until the end. Nothing was done for the request yet: the client may retry it. */
+  /** Nothing but what is not consumed is held any longer. */
+  release(): void {
+    const released = this.heldBytes - Math.min(this.heldBytes, this.unconsumedBytes);
+    this.heldBytes -= released;
+    this.connection.countIncomplete(-released);
+  }
+
+  /** Counts bytes that are held from now on. Nothing was done for the request yet: the client may retry it. */
   hold(bytes: number): void {
     this.heldBytes += bytes;
     if (!this.connection.countIncomplete(bytes))

@@ -85,7 +85,8 @@ export class RequestReader {
     if (connection.streams.size >= connection.limits.streamsPerConnectionMax) {
       throw new Http2Error(ErrorCode.refusedStream, "Too many concurrent streams.", streamId);
     }
-    if (connection.unsentResponseBytes > connection.limits.unsentResponseBytesMax) {
+    // The other half is for responses to the open streams.
+    if (connection.unsentResponseBytes > connection.limits.unsentResponseBytesMax / 2) {
       throw new Http2Error(ErrorCode.refusedStream, "Too many unsent response bytes.", streamId);
     }
     if (fields === undefined) throw tooLarge(streamId);

@@ -40,11 +40,13 @@ export interface StreamOptions {
 export interface StreamConnection {
   readonly socket: Duplex;
   readonly writer: FrameWriter;
+  /** Whether no more streams are accepted. */
+  readonly isDraining: boolean;
   /** Counts consumed bytes, so that the peer may send more on the connection. */
   consume(bytes: number): void;
-  /** Adds to the bytes of incomplete request bodies; false if they exceed the limit. */
+  /** Adds to the bytes of requests without a response; false if the connection exceeds its limit. May reset streams. */
   countIncomplete(bytes: number): boolean;
-  /** Adds to the unsent bytes of all responses. */
+  /** Adds to the unsent bytes of all responses. Above a limit, resets streams with most of them. */
   countUnsent(bytes: number): void;
   /** Sends RST_STREAM. */
   sendReset(streamId: number, code: number): void;

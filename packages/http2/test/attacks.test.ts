@@ -1,5 +1,7 @@
 /** Floods and other abuse by one client. README.md lists each attack, its limit and its test. */
 import { describe, expect } from "vitest";
+import { ByteBudget } from "../src/byte-budget.js";
+import type { RequestStream } from "../src/stream.js";
 import {
   body,
   codeOf,
@@ -155,6 +157,43 @@ describe("a flood ends its connection:", () => {
 });
 
 describe("a busy client is not an attacker:", () => {
+  test("999 answered streams that the client ends at once", async ({ peers }) => {
+    const server = await peers.start((stream) => {
+      stream.respond(200, {}, false);
+    });
+    const session = await peers.connect(server);
+    for (let round = 0; round < 3; round++) {
+      const ids = Array.from({ length: 999 }, (_, index) => idOf(index + 999 * round));
+      session.write(...ids.map((id) => request(id)));
+      await session.until(isOf(Frame.HEADERS, ids.at(-1) ?? 0));
+      session.write(...ids.map((id) => frame(Frame.RST_STREAM, 0, id, uint32(CANCEL))));
+      expect(await session.roundTrip()).toBe(true);
+    }
+  });
+
+  test("whose flood ends the connection still gets the responses to its complete requests", async ({
+    peers,
+  }) => {
+    const held: RequestStream[] = [];
+    const server = await peers.start((stream) => {
+      ignore(stream);
+      if (stream.isRequestComplete) held.push(stream);
+    });
+    const session = await peers.connect(server);
+    session.write(request(1));
+    await flood(session, 3_000, (index) => [
+      open(idOf(index + 1)),
+      frame(Frame.RST_STREAM, 0, idOf(index + 1), uint32(CANCEL)),
+    ]);
+    await session.until(({ type }) => type === Frame.GOAWAY);
+    expect(session.goAwayCode).toBe(ENHANCE_YOUR_CALM);
+    expect(held.map(({ isClosed }) => isClosed)).toEqual([false]);
+    held[0]?.respond(200, {}, false);
+    held[0]?.end(Buffer.from("done"));
+    expect((await session.until(isEndOf(1)))?.payload.toString()).toBe("done");
+    await session.closed();
+  });
+
   test("300 calls canceled at once", async ({ peers }) => {
     const session = await peers.connect(await peers.start(ignore));
     for (let index = 0; index < 300; index++) session.write(open(idOf(index)));
@@ -252,13 +291,59 @@ describe("what a client makes the server hold is limited:", () => {
     expect(await session.until(isOf(Frame.HEADERS, 9))).toBeDefined();
   });
 
+  test("responses beyond the limit are reset, though all streams were open before", async ({ peers }) => {
+    const server = await peers.start(respondWith(100_000), { unsentResponseBytesMax: MEBIBYTE });
+    const session = await peers.connect(server, setting(INITIAL_WINDOW_SIZE, 0));
+    session.write(...Array.from({ length: 100 }, (_, index) => open(idOf(index))));
+    session.write(...Array.from({ length: 100 }, (_, index) => end(idOf(index))));
+    await session.roundTrip();
+    const resets = session.received.filter(({ type }) => type === Frame.RST_STREAM);
+    expect(resets.length).toBe(90);
+    expect(new Set(resets.map(codeOf))).toEqual(new Set([ENHANCE_YOUR_CALM]));
+  });
+
+  test("the connection with the most bytes pays for what all hold too much", async ({ peers }) => {
+    const incompleteRequests = new ByteBudget(MEBIBYTE);
+    const unsentResponses = new ByteBudget(MEBIBYTE);
+    const server = await peers.start(respondWith(300_000), {}, { incompleteRequests, unsentResponses });
+    const sessions = await Promise.all(
+      [0, 1].map(() => peers.connect(server, setting(INITIAL_WINDOW_SIZE, 0))),
+    );
+    const [greedy, modest] = sessions;
+    if (greedy === undefined || modest === undefined) throw new Error("unreachable");
+    greedy.write(open(1), ...body(1, MEBIBYTE));
+    await greedy.roundTrip();
+    modest.write(open(1), ...body(1, 16_384));
+    expect(codeOf(await greedy.until(isOf(Frame.RST_STREAM, 1)))).toBe(REFUSED_STREAM);
+    modest.write(end(1));
+    expect(await modest.until(isOf(Frame.HEADERS, 1))).toBeDefined();
+    for (const id of [3, 5, 7]) greedy.write(request(id));
+    await greedy.until(({ type, streamId }) => type === Frame.RST_STREAM && streamId > 1);
+    expect(unsentResponses.bytes).toBeLessThanOrEqual(MEBIBYTE);
+    for (const session of sessions) session.close();
+    await expect.poll(() => [incompleteRequests.bytes, unsentResponses.bytes]).toEqual([0, 0]);
+    expect(modest.received.filter(isOf(Frame.RST_STREAM, 1))).toEqual([]);
+  });
+
   test("a body that follows an early response is dropped, and its window given back", async ({ peers }) => {
     const session = await peers.connect(await peers.start((stream) => stream.respond(413, {}, true)));
     for (let index = 0; index < 20; index++) {
       const id = idOf(index);
       session.write(open(id), ...body(id, MEBIBYTE), end(id));
-      expect(codeOf(await session.until(isOf(Frame.RST_STREAM, id)))).toBe(0);
+      expect(await session.until(isOf(Frame.HEADERS, id))).toBeDefined();
     }
     expect(await session.roundTrip()).toBe(true);
+    expect(session.received.filter(({ type }) => type === Frame.RST_STREAM)).toEqual([]);
+  });
+
+  test("a body that follows an early response for long ends with its stream", async ({ peers }) => {
+    const session = await peers.connect(await peers.start((stream) => stream.respond(413, {}, true)));
+    session.write(open(1));
+    const isReset = isOf(Frame.RST_STREAM, 1);
+    while (!session.received.some(isReset)) {
+      session.write(...body(1, MEBIBYTE));
+      await session.roundTrip();
+    }
+    expect(codeOf(session.received.find(isReset))).toBe(0);
   });
 });

@@ -2,7 +2,7 @@
 import { createServer } from "node:net";
 import { once } from "node:events";
 import type { AddressInfo, Socket } from "node:net";
-import { Http2Server } from "../src/server.js";
+import { type Http2Budgets, Http2Server } from "../src/server.js";
 import type { RequestStream } from "../src/stream.js";
 import { DEFAULT_HTTP2_LIMITS, type Http2Limits } from "../src/limits.js";
 
@@ -18,10 +18,12 @@ export interface EchoServer {
 export async function startEcho(
   answer: (stream: RequestStream) => void = echo,
   limits: Partial<Http2Limits> = {},
+  budgets?: Http2Budgets,
 ): Promise<EchoServer> {
   const faults: unknown[] = [];
   const http2 = new Http2Server({
     limits: { ...DEFAULT_HTTP2_LIMITS, ...limits },
+    budgets,
     onStream: answer,
     onFault: (fault) => void faults.push(fault),
   });

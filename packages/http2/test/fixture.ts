@@ -1,12 +1,17 @@
 /** Servers and connections that end with their test. */
 import { test as base } from "vitest";
 import type { Http2Limits } from "../src/limits.js";
+import type { Http2Budgets } from "../src/server.js";
 import type { RequestStream } from "../src/stream.js";
 import { type EchoServer, startEcho } from "./echo.js";
 import { RawSession } from "./raw-session.js";
 
 export interface Peers {
-  start(answer?: (stream: RequestStream) => void, limits?: Partial<Http2Limits>): Promise<EchoServer>;
+  start(
+    answer?: (stream: RequestStream) => void,
+    limits?: Partial<Http2Limits>,
+    budgets?: Http2Budgets,
+  ): Promise<EchoServer>;
   connect(server: EchoServer, settings?: Uint8Array): Promise<RawSession>;
 }
 
@@ -15,8 +20,8 @@ export const test = base.extend<{ peers: Peers }>({
   peers: async ({}, use) => {
     const cleanUp: (() => unknown)[] = [];
     await use({
-      async start(answer, limits) {
-        const server = await startEcho(answer, limits);
+      async start(answer, limits, budgets) {
+        const server = await startEcho(answer, limits, budgets);
         cleanUp.push(() => server.stop());
         return server;
       },

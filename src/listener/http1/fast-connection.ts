@@ -22,6 +22,8 @@ export interface FastHttp1ConnectionOptions {
   readonly handle: (exchange: SimpleExchange) => boolean;
   /** Hands the connection to Node's server. The unhandled bytes are back in the socket's read buffer. */
   readonly handOff: (socket: Socket) => void;
+  /** Called after each write to the socket. */
+  readonly onWritten: (socket: Socket) => void;
   readonly onClosed: (connection: FastHttp1Connection) => void;
 }
 
@@ -87,6 +89,7 @@ export class FastHttp1Connection {
     const exchange = new SimpleExchange(request, this.socket, {
       isLast,
       keepAliveSeconds: Math.floor(idleTimeoutMs / 1_000),
+      onWritten: () => this.options.onWritten(this.socket),
       onEnd: (wasLast) => this.onResponseEnd(wasLast),
     });
     this.exchange = exchange;

@@ -1,8 +1,10 @@
 /** A request that Node's HTTP/1.1 server parsed. */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
+import type { ByteAccount } from "@ironflow-kv/http2";
 import type { BodyReader, Chunk, Exchange, Fields } from "../../protocol/exchange.js";
 import { Abandonment } from "../abandonment.js";
+import type { MemoryBudgets } from "../memory-budgets.js";
 import { missingLength } from "../response-framing.js";
 
 export class NodeHttp1Exchange implements Exchange {
@@ -10,14 +12,18 @@ export class NodeHttp1Exchange implements Exchange {
   private reader: BodyReader | undefined;
   private isPaced = false;
   private readonly abandonment = new Abandonment();
+  /** The bytes of the body until the response. */
+  private held: ByteAccount | undefined;
 
-  /** `expectsContinue`: the client waits for `100 Continue`, which Node has not sent. */
+  /** `expectsContinue`: the client waits for `100 Continue`, which Node has not sent. `budgets`: default: nothing is counted. */
   constructor(
     private readonly request: IncomingMessage,
     private readonly response: ServerResponse,
     readonly expectsContinue = false,
+    private readonly budgets?: MemoryBudgets,
   ) {
     response.on("close", () => {
+      this.held?.close();
       if (!response.writableFinished) this.abandonment.happen();
     });
     // The client disconnected; `close` follows.
@@ -69,6 +75,7 @@ export class NodeHttp1Exchange implements Exchange {
     const { request } = this;
     this.reader = reader;
     this.isPaced = isPaced;
+    if (this.hasBody) this.held = this.budgets?.incompleteRequests.open(() => this.refuse());
     request.on("data", (chunk: Buffer) => this.receive(chunk));
     request.on("end", () => this.reader?.received());
     // The client disconnected before the end of the body; the response's `close` reports it.
@@ -79,6 +86,10 @@ export class NodeHttp1Exchange implements Exchange {
     this.request.resume();
   }
 
+  releaseBody(): void {
+    this.held?.set(0);
+  }
+
   respond(status: number, fields: Readonly<Fields>, body?: Chunk): void {
     const { response } = this;
     if (this.isClosed || this.hasResponded) return;
@@ -86,12 +97,14 @@ export class NodeHttp1Exchange implements Exchange {
     response.writeHead(status, length === undefined ? fields : { ...fields, "content-length": length });
     if (body === undefined || this.method === "HEAD") response.end();
     else response.end(body);
+    this.written();
   }
 
   start(status: number, fields: Readonly<Fields>): void {
     if (this.isClosed || this.hasResponded) return;
     this.response.writeHead(status, fields);
     this.response.flushHeaders();
+    this.written();
   }
 
   write(chunks: readonly Chunk[]): void {
@@ -100,10 +113,13 @@ export class NodeHttp1Exchange implements Exchange {
     if (chunks.length > 1) response.cork();
     for (const chunk of chunks) response.write(chunk);
     if (chunks.length > 1) response.uncork();
+    this.written();
   }
 
   end(chunk?: Chunk): void {
-    if (!this.isClosed) this.response.end(chunk);
+    if (this.isClosed) return;
+    this.response.end(chunk);
+    this.written();
   }
 
   reset(): void {
@@ -116,7 +132,25 @@ export class NodeHttp1Exchange implements Exchange {
 
   private receive(chunk: Buffer): void {
     if (this.isPaced) this.request.pause();
+    if (this.reader !== undefined) this.held?.add(chunk.length);
     this.reader?.receive(chunk);
+  }
+
+  /** The response has begun, or has more to send. */
+  private written(): void {
+    this.releaseBody();
+    this.budgets?.countUnsent(this.socket);
+  }
+
+  /** Too many bytes wait for their rest: refuses this request. Nothing was done for it yet, unless its body is complete. */
+  private refuse(): void {
+    const { request, response } = this;
+    this.releaseBody();
+    if (request.complete) return;
+    this.reader = undefined;
+    if (response.headersSent) request.socket.destroy();
+    else response.writeHead(503, { "retry-after": "1", connection: "close", "content-length": "0" }).end();
+    this.abandonment.happen();
   }
 
   /**

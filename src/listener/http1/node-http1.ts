@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Limits } from "../../kv/limits.js";
 import type { RequestHandler } from "../../protocol/exchange.js";
+import type { MemoryBudgets } from "../memory-budgets.js";
 import { headWithoutUpgrade, isWebSocketUpgrade } from "./ignored-upgrade.js";
 import { NodeHttp1Exchange } from "./node-exchange.js";
 import { makeHttp1Server } from "./node-server.js";
@@ -14,6 +15,7 @@ import { isMalformed } from "./request-shape.js";
 export interface NodeHttp1Options {
   readonly limits: Limits;
   readonly handler: RequestHandler;
+  readonly budgets: MemoryBudgets;
   /** Runs code that may throw: an exception destroys the carrier, not the process. */
   readonly guarded: (carrier: { destroy(): unknown }, run: () => void) => void;
 }
@@ -69,7 +71,7 @@ export class NodeHttp1 {
     if (earlier !== undefined && PipelineQueue.isClosing(earlier)) return;
     this.track(socket, response);
     if (this.rejectsMalformed(request)) return;
-    const exchange = new NodeHttp1Exchange(request, response, expectsContinue);
+    const exchange = new NodeHttp1Exchange(request, response, expectsContinue, this.options.budgets);
     this.pipelines.enqueue(socket, isAlone, response, () =>
       this.options.guarded(socket, () => this.options.handler.handle(exchange)),
     );
@@ -84,7 +86,7 @@ export class NodeHttp1 {
       return;
     }
     this.options.guarded(socket, () =>
-      this.options.handler.handleUpgrade(new NodeUpgrade(request, socket, head)),
+      this.options.handler.handleUpgrade(new NodeUpgrade(request, socket, head, this.options.budgets)),
     );
   }
 

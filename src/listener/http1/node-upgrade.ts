@@ -3,6 +3,7 @@ import { type IncomingHttpHeaders, type IncomingMessage, ServerResponse } from "
 import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Exchange, Upgrade } from "../../protocol/exchange.js";
+import type { MemoryBudgets } from "../memory-budgets.js";
 import { NodeHttp1Exchange } from "./node-exchange.js";
 
 export class NodeUpgrade implements Upgrade {
@@ -12,6 +13,7 @@ export class NodeUpgrade implements Upgrade {
     readonly request: IncomingMessage,
     readonly socket: Duplex,
     readonly head: Buffer,
+    private readonly budgets?: MemoryBudgets,
   ) {
     // Without a listener, a reset by the client would crash the process.
     socket.on("error", () => undefined);
@@ -38,6 +40,10 @@ export class NodeUpgrade implements Upgrade {
     else this.socket.once("close", listener);
   }
 
+  countUnsent(): void {
+    this.budgets?.countUnsent(this.socket);
+  }
+
   decline(): Exchange {
     const { request, socket } = this;
     if (!(socket instanceof Socket)) throw new Error("The connection of an upgrade is no socket.");
@@ -45,6 +51,6 @@ export class NodeUpgrade implements Upgrade {
     response.shouldKeepAlive = false;
     response.assignSocket(socket);
     response.once("finish", () => socket.end());
-    return new NodeHttp1Exchange(request, response);
+    return new NodeHttp1Exchange(request, response, false, this.budgets);
   }
 }

@@ -28,6 +28,8 @@ export interface SimpleExchangeOptions {
   /** Whether the connection closes after this response. */
   readonly isLast: () => boolean;
   readonly keepAliveSeconds: number;
+  /** Called after each write to the socket. */
+  readonly onWritten: () => void;
   /** Called when the response has been written. */
   readonly onEnd: (isLast: boolean) => void;
 }
@@ -99,6 +101,10 @@ export class SimpleExchange implements Exchange {
     // A simple request arrived with its body.
   }
 
+  releaseBody(): void {
+    // A simple request is complete and small: its bytes do not count.
+  }
+
   respond(status: number, fields: Readonly<Fields>, body?: Chunk): void {
     if (this.hasResponded) return;
     const length = missingLength(status, fields, body);
@@ -123,6 +129,7 @@ export class SimpleExchange implements Exchange {
     this.socket.cork();
     for (const chunk of chunks) this.writeChunk(chunk);
     this.socket.uncork();
+    this.options.onWritten();
   }
 
   end(chunk?: Chunk): void {
@@ -132,6 +139,7 @@ export class SimpleExchange implements Exchange {
     if (chunk !== undefined) this.writeChunk(chunk);
     this.socket.write("0\r\n\r\n");
     this.socket.uncork();
+    this.options.onWritten();
     this.options.onEnd(this.isLast);
   }
 
@@ -167,6 +175,7 @@ export class SimpleExchange implements Exchange {
       socket.write(body);
       socket.uncork();
     }
+    this.options.onWritten();
     this.options.onEnd(this.isLast);
   }
 

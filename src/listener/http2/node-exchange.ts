@@ -2,8 +2,10 @@
 import { type IncomingHttpHeaders, validateHeaderValue } from "node:http";
 import { constants, type ServerHttp2Stream } from "node:http2";
 import type { Duplex } from "node:stream";
+import type { ByteAccount } from "@ironflow-kv/http2";
 import type { BodyReader, Chunk, Exchange, Fields } from "../../protocol/exchange.js";
 import { Abandonment } from "../abandonment.js";
+import type { MemoryBudgets } from "../memory-budgets.js";
 import { hasNoContent, textOf } from "../response-framing.js";
 
 export class NodeHttp2Exchange implements Exchange {
@@ -14,17 +16,28 @@ export class NodeHttp2Exchange implements Exchange {
   private isComplete = false;
   private trailers: Readonly<Fields> | undefined;
   private readonly abandonment = new Abandonment();
+  /** The bytes of the body until the response. */
+  private readonly held: ByteAccount | undefined;
 
   constructor(
     private readonly stream: ServerHttp2Stream,
     readonly headers: IncomingHttpHeaders,
     readonly socket: Duplex,
+    budgets: MemoryBudgets,
   ) {
+    if (this.hasBody)
+      this.held = budgets.incompleteRequests.open(() => {
+        this.releaseBody();
+        if (!stream.readableEnded) stream.close(constants.NGHTTP2_REFUSED_STREAM);
+      });
     // A reset cancels the call, which `close` reports.
     stream.on("error", () => undefined);
     // `end` follows a reset as if the body were complete, but `aborted` precedes it.
     stream.on("aborted", () => this.abandon());
-    stream.on("close", () => this.abandon());
+    stream.on("close", () => {
+      this.held?.close();
+      this.abandon();
+    });
     stream.once("wantTrailers", () => stream.sendTrailers({ ...this.trailers }));
     if (this.hasBody) {
       // RFC 9113 section 8.1: a server that responds early asks the client to stop sending the body.
@@ -77,6 +90,7 @@ export class NodeHttp2Exchange implements Exchange {
     this.reader = reader;
     stream.on("data", (chunk: Buffer) => {
       if (this.isPaced) stream.pause();
+      this.held?.add(chunk.length);
       this.reader?.receive(chunk);
     });
     stream.on("end", () => this.reader?.received());
@@ -84,6 +98,10 @@ export class NodeHttp2Exchange implements Exchange {
 
   resumeBody(): void {
     this.stream.resume();
+  }
+
+  releaseBody(): void {
+    this.held?.set(0);
   }
 
   respond(status: number, fields: Readonly<Fields>, body?: Chunk, trailers?: Readonly<Fields>): void {
@@ -128,6 +146,7 @@ export class NodeHttp2Exchange implements Exchange {
     if (this.isClosed || this.hasResponded) return;
     validate(fields);
     this.isComplete = isEnd;
+    this.releaseBody();
     this.stream.respond({ ":status": status, ...fields }, { endStream: isEnd, waitForTrailers: !isEnd });
   }
 

@@ -1,6 +1,6 @@
 /**
- * HTTP/2 by Node's own server, for `HTTP2=node`. It needs more CPU, and has no limits for incomplete requests, slow requests or clients that
- * do not read a response.
+ * HTTP/2 by Node's own server, for `HTTP2=node`. It needs more CPU, and has no limits for slow requests or clients that do not read a
+ * response. Of the limits for incomplete requests, only that for all connections applies.
  */
 import { performServerHandshake, type ServerHttp2Session, type ServerOptions } from "node:http2";
 import type { Socket } from "node:net";
@@ -11,6 +11,7 @@ import { NodeHttp2Exchange } from "./node-exchange.js";
 const MEGABYTE = 1_048_576;
 
 export class NodeHttp2 implements Http2 {
+  readonly counters = undefined;
   private readonly sessions = new Map<ServerHttp2Session, PingMonitor>();
   private readonly pingTimer: NodeJS.Timeout;
   private isClosing = false;
@@ -21,7 +22,7 @@ export class NodeHttp2 implements Http2 {
   }
 
   accept(socket: Socket): void {
-    const { limits, handler, onFault } = this.options;
+    const { limits, handler, budgets, onFault } = this.options;
     const session = performServerHandshake(socket, this.sessionOptions());
     let streams = 0;
     this.sessions.set(session, new PingMonitor(limits.pingIntervalMs));
@@ -35,7 +36,7 @@ export class NodeHttp2 implements Http2 {
       streams++;
       stream.on("close", () => streams--);
       try {
-        handler.handle(new NodeHttp2Exchange(stream, headers, socket));
+        handler.handle(new NodeHttp2Exchange(stream, headers, socket, budgets));
       } catch (error) {
         onFault(error);
         stream.destroy();

@@ -3,6 +3,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { Duplex } from "node:stream";
 import { ErrorCode, type RequestStream, type StreamListener } from "@ironflow-kv/http2";
 import type { BodyReader, Chunk, Exchange, Fields } from "../../protocol/exchange.js";
+import { Pieces } from "../../protocol/pieces.js";
 import { Abandonment } from "../abandonment.js";
 import { hasNoContent, textOf } from "../response-framing.js";
 
@@ -10,8 +11,8 @@ export class StreamExchange implements Exchange, StreamListener {
   readonly httpVersion = "2.0";
   readonly commonFields: Fields = {};
   private reader: BodyReader | undefined;
-  /** Chunks that arrived before `read`. */
-  private early: Buffer[] | undefined;
+  /** What arrived before `read`. */
+  private early: Pieces | undefined;
   private onceDrained: (() => void) | undefined;
   private readonly abandonment = new Abandonment();
 
@@ -61,13 +62,17 @@ export class StreamExchange implements Exchange, StreamListener {
   }
 
   read(reader: BodyReader, isPaced = false): void {
-    const { stream, early = [] } = this;
+    const { stream, early } = this;
     this.reader = reader;
     this.early = undefined;
     stream.consumesOnReceipt = !isPaced;
-    for (const chunk of early) reader.receive(chunk);
+    if (early !== undefined) reader.receive(early.takeAll());
     if (stream.isRequestComplete) reader.received();
     else if (!isPaced) this.resumeBody();
+  }
+
+  releaseBody(): void {
+    this.stream.releaseBody();
   }
 
   resumeBody(): void {
@@ -78,11 +83,13 @@ export class StreamExchange implements Exchange, StreamListener {
   respond(status: number, fields: Readonly<Fields>, body?: Chunk, trailers?: Readonly<Fields>): void {
     const isEmpty = body === undefined || body.length === 0 || hasNoContent(this.method, status);
     const isEnd = isEmpty && trailers === undefined;
+    this.discardUnread();
     this.stream.respond(status, fields, isEnd);
     if (!isEnd) this.stream.end(isEmpty ? undefined : bytesOf(body), trailers);
   }
 
   start(status: number, fields: Readonly<Fields>): void {
+    this.discardUnread();
     this.stream.respond(status, fields, hasNoContent(this.method, status));
   }
 
@@ -103,7 +110,7 @@ export class StreamExchange implements Exchange, StreamListener {
   }
 
   receive(chunk: Buffer): void {
-    if (this.reader === undefined) (this.early ??= []).push(chunk);
+    if (this.reader === undefined) (this.early ??= new Pieces()).add(chunk);
     else this.reader.receive(chunk);
   }
 
@@ -113,6 +120,13 @@ export class StreamExchange implements Exchange, StreamListener {
 
   abandon(): void {
     this.abandonment.happen();
+  }
+
+  /** A body that nobody has read when the response begins is not read any more. */
+  private discardUnread(): void {
+    if (this.reader !== undefined) return;
+    this.early = undefined;
+    this.stream.discardBody();
   }
 
   drain(): void {

@@ -13,9 +13,9 @@
  * its owner, so listening on the name claims it.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { type FileHandle, link, mkdir, open, readdir, realpath, rm } from "node:fs/promises";
+import { type FileHandle, link, mkdir, open, readdir, realpath, rm, stat } from "node:fs/promises";
 import type { Server } from "node:net";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { close, codeOf, inUse, listen, probe } from "./data-dir-owner.js";
 import { StartError } from "../client/start-error.js";
 
@@ -98,9 +98,31 @@ async function lockByPipe(dataDir: string, pipePathOf: (directory: string) => st
 
 /** Resolves with the path, absolute and without symbolic links. */
 async function createDirectory(dataDir: string): Promise<string> {
-  // Only this user may read what is stored.
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  const missing: string[] = [];
+  for (let folder = resolve(dataDir); !(await exists(folder)); folder = dirname(folder))
+    missing.unshift(folder);
+  // Not `recursive`: where a parent exists but cannot have folders, such as below /proc, Node's mkdir never returns.
+  for (const folder of missing) await mkdirIfMissing(folder);
   return realpath(dataDir);
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return false;
+    throw error;
+  }
+}
+
+async function mkdirIfMissing(folder: string): Promise<void> {
+  try {
+    // Only this user may read what is stored.
+    await mkdir(folder, { mode: 0o700 });
+  } catch (error) {
+    if (codeOf(error) !== "EEXIST") throw error;
+  }
 }
 
 async function openDirectory(dataDir: string): Promise<{ directory: string; handle: FileHandle }> {

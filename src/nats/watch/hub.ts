@@ -230,8 +230,8 @@ export class Hub implements LiveSide {
     signal.addEventListener("abort", abort);
     this.watchers.add(watcher);
     if (progress !== undefined) ticker.add(progress, options.progressIntervalMs ?? 0);
-    if (options.start === "now") this.goLive(watcher);
-    else this.catchUp(watcher, options.start, state);
+    if (options.start !== "now") this.catchUp(watcher, options.start, state);
+    else if (this.goLive(watcher)) progress?.mark();
     return watcher;
   }
 

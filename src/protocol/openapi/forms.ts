@@ -56,10 +56,7 @@ export function formSchemas(describe: Describe): Record<string, Json> {
   const superseded = field("WatchResponse.superseded", COUNT);
   const settings = {
     description: field("CreateBucketRequest.description", TEXT),
-    ttl_seconds: described(
-      { type: "number", minimum: 0 },
-      "How long an entry lives after it is written, in seconds: at least 1, in whole milliseconds. 0: forever.",
-    ),
+    ttl_seconds: described({ type: "integer", minimum: 0 }, "How long entries live, in seconds. 0: forever."),
     max_value_size: field("CreateBucketRequest.max_value_size", COUNT),
     max_bytes: field("CreateBucketRequest.max_bytes", COUNT),
     history: field("CreateBucketRequest.history", COUNT),
@@ -76,7 +73,7 @@ export function formSchemas(describe: Describe): Record<string, Json> {
       {
         name: field("Bucket.name", TEXT),
         description: field("Bucket.description", TEXT),
-        ttl_seconds: described({ type: "number" }, "How long an entry lives, in seconds. Absent: forever."),
+        ttl_seconds: described({ type: "integer" }, "How long entries live, in seconds. Absent: forever."),
         max_value_size: described(
           COUNT,
           "The largest accepted value, in bytes. Absent: the service's limit.",
@@ -246,6 +243,8 @@ export const FORMS: Readonly<Record<string, Form>> = {
         "true, or a duration such as `5s`: send a frame at least that often.",
       ],
       ticket: [TEXT, "A ticket from `CreateWatchTicket`, for browsers, instead of a key."],
+      token: [TEXT, "An API key, for existing browser SDKs; prefer a ticket."],
+      env: [TEXT, "The environment; only `default` exists."],
     },
     headers: { "Last-Event-ID": "The revision of the last event received: SSE resumes after it." },
     answers: {

@@ -1,6 +1,7 @@
 /** Builds a call from a request's route, path variables, query parameters and headers. */
 import { create } from "@bufbuild/protobuf";
 import type { Protocol } from "../../service/calls.js";
+import { checkEnvironment } from "./environment.js";
 import { type CallSource, HttpCall } from "./call.js";
 import { badRequest, Refusal } from "./errors.js";
 import { decodePercent, isUriText, parseQuery, type Target } from "./percent.js";
@@ -51,7 +52,7 @@ export function bindCall(
   source: CallSource,
   protocol: Protocol,
 ): HttpCall {
-  checkEnvironment(source.headers["x-ironflow-environment"]);
+  checkEnvironment(source.headers["x-ironflow-environment"], "X-Ironflow-Environment");
   const endpoint = match.route.target;
   const call = new HttpCall(protocol, create(endpoint.method.desc.input), source);
   for (const { variable, set } of endpoint.paths) {
@@ -92,13 +93,5 @@ function unknownParameter(endpoint: Endpoint, name: string): Refusal {
   const known = [...endpoint.parameters.keys()].join(", ");
   return badRequest(
     `There is no parameter ${JSON.stringify(name.slice(0, 80))}; ${known === "" ? "this call takes none" : `this call takes ${known}`}.`,
-  );
-}
-
-/** Existing SDKs send the environment's name. Only one exists; reject any other. */
-function checkEnvironment(environment: string | string[] | undefined): void {
-  if (environment === undefined || environment === "default") return;
-  throw badRequest(
-    `X-Ironflow-Environment is ${JSON.stringify(String(environment).slice(0, 80))}; it must be "default".`,
   );
 }

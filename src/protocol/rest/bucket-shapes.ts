@@ -90,8 +90,9 @@ function bucketJson(bucket: Bucket | undefined): JsonShape {
   };
 }
 
+/** In whole seconds, rounded up. */
 function secondsOf(duration: Duration): number {
-  return Number(duration.seconds) + duration.nanos / 1_000_000_000;
+  return Number(duration.seconds) + (duration.nanos > 0 ? 1 : 0);
 }
 
 function durationOf(milliseconds: number): Duration {

@@ -2,6 +2,7 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { IncomingHttpHeaders } from "node:http";
 import type { CallInput, Protocol } from "../../service/calls.js";
+import type { Principal } from "../../service/principal.js";
 import type { ClientPresence, RequestHead } from "../exchange.js";
 import { clientNameOf, remoteAddressOf } from "../peer.js";
 
@@ -15,6 +16,8 @@ export interface BridgeOptions {
   initial?: boolean;
   /** A watch ticket, in place of an API key. */
   ticket?: string;
+  /** An API key in the URL of a watch: browsers can't set headers. Never logged. */
+  token?: string;
 }
 
 /** The request of a call: an exchange or an upgrade. */
@@ -25,6 +28,8 @@ export class HttpCall<Input extends DescMessage = DescMessage> implements CallIn
   readonly options: BridgeOptions = {};
   /** Whether this fetches a later page of a list that has already been counted as a call. */
   isContinued = false;
+  /** The caller, authenticated before the body is read. */
+  caller: Principal | undefined;
   /** The size of the request's body. */
   bodyBytes = 0;
   private controller: AbortController | undefined;
@@ -70,7 +75,10 @@ export class HttpCall<Input extends DescMessage = DescMessage> implements CallIn
 
   header(name: string): string | undefined {
     const value = this.source.headers[name];
-    if (value === undefined && name === "authorization") return offeredKey(this.source.headers);
+    if (value === undefined && name === "authorization") {
+      const { token } = this.options;
+      return offeredKey(this.source.headers) ?? (token === undefined ? undefined : `Bearer ${token}`);
+    }
     return Array.isArray(value) ? value.join(", ") : value;
   }
 }

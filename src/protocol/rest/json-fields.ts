@@ -47,13 +47,11 @@ export function readCount(most: number): ReadMember<number> {
   };
 }
 
-/** Reads seconds, possibly fractional, as whole milliseconds. */
+/** Reads whole seconds, as milliseconds. */
 export const readSeconds: ReadMember<number> = (value) => {
-  const milliseconds = typeof value === "number" ? Math.round(value * 1_000) : NaN;
-  // The product of a fraction is rarely exact, so round it and compare backwards.
-  if (!Number.isSafeInteger(milliseconds) || milliseconds < 0 || milliseconds / 1_000 !== value) {
-    throw new Error("it must be a number of seconds, in whole milliseconds; 0 for none");
-  }
+  const milliseconds = typeof value === "number" && Number.isInteger(value) ? value * 1_000 : NaN;
+  if (!Number.isSafeInteger(milliseconds) || milliseconds < 0)
+    throw new Error("it must be a whole number of seconds; 0 for none");
   return milliseconds;
 };
 

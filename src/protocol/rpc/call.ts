@@ -3,6 +3,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { IncomingHttpHeaders } from "node:http";
 import type { Logger } from "pino";
 import type { BoundMethod, CallInput, ServiceRegistry } from "../../service/calls.js";
+import type { Principal } from "../../service/principal.js";
 import type { BodyReader, Exchange, Fields } from "../exchange.js";
 import { clientNameOf, remoteAddressOf } from "../peer.js";
 import { REQUEST_ID_HEADER } from "../request-id.js";
@@ -14,7 +15,7 @@ import type { WireForm } from "./protocol.js";
 
 /** Shared by all calls. */
 export interface CallSettings {
-  readonly registry: Pick<ServiceRegistry, "unary" | "stream" | "observer">;
+  readonly registry: Pick<ServiceRegistry, "authenticate" | "unary" | "stream" | "observer">;
   readonly messageBytesMax: number;
   readonly jsonOptions: JsonOptions | undefined;
   readonly log: Pick<Logger, "error">;
@@ -45,6 +46,8 @@ export interface RequestHead {
 export abstract class RpcCall implements CallInput, BodyReader {
   /** Response headers that a handler set; created on demand, since few handlers set any. */
   ownHeaders: Headers | undefined;
+  /** The caller, authenticated before the body is read. */
+  caller: Principal | undefined;
   /** Response trailers that a handler set. */
   ownTrailers: Headers | undefined;
   /** The call was answered, or the client canceled it. */
@@ -77,9 +80,15 @@ export abstract class RpcCall implements CallInput, BodyReader {
   /** Answers with an error. Never rejects. */
   protected abstract fail(error: unknown): Promise<void>;
 
-  /** Reads the request's body, then runs the call. */
+  /** Authenticates the call, reads the request's body, then runs the call. */
   read(): void {
     this.listen();
+    try {
+      this.caller = this.settings.registry.authenticate(this.head.route.method, this);
+    } catch (error) {
+      void this.fail(error);
+      return;
+    }
     this.exchange.read(this);
   }
 

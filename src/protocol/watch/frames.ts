@@ -39,13 +39,14 @@ export class FrameEncoder {
 
   constructor(
     private readonly bucket: string,
-    private readonly wantsSnapshotEnd: boolean,
+    private readonly wants: { readonly snapshotEnd: boolean; readonly progress: boolean },
   ) {}
 
   /** The frame of an event; undefined if the client did not request such events. */
   frameOf(event: WatchResponse): Frame | undefined {
     const superseded = this.superseded + event.superseded;
-    if (event.event.case === "snapshotEnd" && !this.wantsSnapshotEnd) {
+    const { case: kind } = event.event;
+    if ((kind === "snapshotEnd" || kind === "progress") && !this.wants[kind]) {
       this.superseded = superseded;
       return undefined;
     }
@@ -115,6 +116,11 @@ export function errorFrame(
 }
 
 const RESUMABLE: ReadonlySet<string> = new Set(["slow_watcher", "shutting_down", "revision_compacted"]);
+
+/** The revision of an event that is not a change: all changes up to it have been sent. */
+export function positionOf({ event }: WatchResponse): bigint | undefined {
+  return event.case === "snapshotEnd" || event.case === "progress" ? event.value.revision : undefined;
+}
 
 /** The bucket that a call watches. */
 export function bucketOfWatch(call: HttpCall): string {

@@ -13,7 +13,8 @@ import { badRequest, refusalOf } from "../rest/errors.js";
 import type { FaultLog } from "../rest/handler.js";
 import type { Endpoint } from "../rest/routes.js";
 import { addCommonFields } from "../send.js";
-import { bucketOfWatch, errorFrame, type Frame, FrameEncoder } from "./frames.js";
+import { durationOf } from "../../service/convert.js";
+import { bucketOfWatch, errorFrame, type Frame, FrameEncoder, positionOf } from "./frames.js";
 
 /** Buffered events are flushed at this length. */
 const BATCH_CHARS_MAX = 65_536;
@@ -31,13 +32,17 @@ export async function serveEventStream(
   exchange: Exchange,
   options: EventStreamOptions,
 ): Promise<void> {
-  resume(call.request as WatchRequest, exchange.headers["last-event-id"]);
+  const request = call.request as WatchRequest;
+  resume(request, exchange.headers["last-event-id"]);
+  const wantsProgress = request.progressInterval !== undefined;
+  // Without events, the client would resume from an old revision, or from none.
+  request.progressInterval ??= durationOf(options.limits.pingIntervalMs);
   const events = (await options.registry.stream(
     endpoint.method,
     call,
     call.request,
   )) as AsyncIterableIterator<WatchResponse>;
-  const stream = new EventStream(endpoint.method, events, call, exchange, options);
+  const stream = new EventStream(endpoint.method, events, call, exchange, { ...options, wantsProgress });
   await stream.run();
 }
 
@@ -65,7 +70,7 @@ class EventStream {
     private readonly events: AsyncIterableIterator<WatchResponse>,
     private readonly call: HttpCall,
     private readonly exchange: Exchange,
-    private readonly options: EventStreamOptions,
+    private readonly options: EventStreamOptions & { readonly wantsProgress: boolean },
   ) {}
 
   async run(): Promise<void> {
@@ -96,14 +101,23 @@ class EventStream {
   }
 
   private async pump(): Promise<void> {
-    const encoder = new FrameEncoder(bucketOfWatch(this.call), this.call.options.snapshotEnd === true);
+    const encoder = new FrameEncoder(bucketOfWatch(this.call), {
+      snapshotEnd: this.call.options.snapshotEnd === true,
+      progress: this.options.wantsProgress,
+    });
     while (!this.isClosed) {
       if (this.isBlocked) await new Promise<void>((resolve) => (this.unblock = resolve));
       const result = await this.events.next();
       if (result.done === true) return;
       const frame = encoder.frameOf(result.value);
       if (frame !== undefined) this.writeFrame(frame);
+      else this.writePosition(positionOf(result.value));
     }
+  }
+
+  /** An ID without data is no event, but the client resumes after it. */
+  private writePosition(revision: bigint | undefined): void {
+    if (revision !== undefined) this.write(`id: ${revision}\n\n`);
   }
 
   private writeFrame(frame: Frame): void {

@@ -41,6 +41,8 @@ export class WatchSocket {
       readonly registry: Pick<ServiceRegistry, "observer">;
       readonly limits: Pick<Limits, "pingIntervalMs" | "webSocketMessagesMax">;
       readonly log: FaultLog;
+      /** Called after each write to the connection. */
+      readonly onWritten: () => void;
     },
   ) {
     this.pings = new PingMonitor(options.limits.pingIntervalMs);
@@ -72,7 +74,11 @@ export class WatchSocket {
 
   /** Pulls the next event only when the client has room for it. A slow client's backlog stays in the watch's bounded queue. */
   private async pump(): Promise<void> {
-    const encoder = new FrameEncoder(bucketOfWatch(this.call), this.call.options.snapshotEnd === true);
+    const encoder = new FrameEncoder(bucketOfWatch(this.call), {
+      snapshotEnd: this.call.options.snapshotEnd === true,
+      // Only if the request has an interval.
+      progress: true,
+    });
     while (!this.isClosed) {
       if (this.connection.writableNeedDrain) {
         await new Promise<void>((resolve) => (this.unblock = resolve));
@@ -94,6 +100,7 @@ export class WatchSocket {
       setImmediate(() => {
         this.isCorked = false;
         this.connection.uncork();
+        this.options.onWritten();
       });
     }
     this.webSocket.send(bytes, { binary: false });

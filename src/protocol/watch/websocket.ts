@@ -83,7 +83,10 @@ class WatchDoor {
       return;
     }
     this.handshake.handleUpgrade(upgrade.request, socket, upgrade.head, (webSocket) => {
-      new WatchSocket(webSocket, socket, endpoint.method, events, call, this.options).start();
+      new WatchSocket(webSocket, socket, endpoint.method, events, call, {
+        ...this.options,
+        onWritten: () => upgrade.countUnsent(),
+      }).start();
     });
   }
 

@@ -1,0 +1,49 @@
+/** Metrics of the connections and of HTTP/2, read on each scrape. */
+import { counter, gauge, type MetricDefinition, type Sample } from "./metric.js";
+
+/** The listener's connections. */
+export interface WireState {
+  readonly connections: number;
+  readonly goAways: ReadonlyMap<string, number>;
+  readonly resets: ReadonlyMap<string, number>;
+  readonly clientResets: number;
+  readonly incompleteRequestBytes: number;
+  readonly unsentResponseBytes: number;
+}
+
+export function wireMetrics(state: () => WireState): readonly MetricDefinition[] {
+  const byCode = (counts: ReadonlyMap<string, number>, labels: Sample["labels"] = {}): readonly Sample[] =>
+    [...counts].map(([code, value]) => ({ labels: { ...labels, code }, value }));
+  return [
+    gauge("ironflow_connections", "Open client connections.", () => state().connections),
+    {
+      name: "ironflow_http2_goaways_total",
+      help: "HTTP/2 connections that the service ended, by error code. ENHANCE_YOUR_CALM: the client exceeded a limit.",
+      type: "counter",
+      read: () => byCode(state().goAways),
+    },
+    {
+      name: "ironflow_http2_stream_resets_total",
+      help: "HTTP/2 streams that the service reset, by error code. REFUSED_STREAM: not processed, because of a limit.",
+      type: "counter",
+      read: () => byCode(state().resets),
+    },
+    counter(
+      "ironflow_http2_client_resets_total",
+      "HTTP/2 streams that clients reset: canceled calls and ended watches.",
+      () => state().clientResets,
+    ),
+    {
+      name: "ironflow_held_bytes",
+      help: "Bytes held for clients, by kind: request bodies without a response (TOTAL_INCOMPLETE_REQUEST_BYTES_MAX) and responses that wait to be sent (TOTAL_UNSENT_RESPONSE_BYTES_MAX).",
+      type: "gauge",
+      read: () => {
+        const { incompleteRequestBytes, unsentResponseBytes } = state();
+        return [
+          { labels: { kind: "incomplete_requests" }, value: incompleteRequestBytes },
+          { labels: { kind: "unsent_responses" }, value: unsentResponseBytes },
+        ];
+      },
+    },
+  ];
+}

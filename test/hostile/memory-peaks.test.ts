@@ -1,0 +1,237 @@
+/**
+ * How much resident memory the service needs at most DURING an attack, in a process of its own. What remains afterwards is in
+ * `aftermath.test.ts`.
+ */
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { platform } from "node:os";
+import { afterEach, describe, expect, it } from "vitest";
+import { INITIAL_WINDOW_SIZE } from "../../packages/http2/test/frames.js";
+import {
+  ACK,
+  END_HEADERS,
+  END_STREAM,
+  Frame,
+  frame,
+  headerBlock,
+  RawSession,
+  setting,
+} from "../../packages/http2/test/raw-session.js";
+import { send1 } from "../support/http-client.js";
+import { startTarget, type Target } from "./target.js";
+
+const MEBIBYTE = 1_048_576;
+const KEY = "a-key-that-only-the-operator-has";
+const BUCKETS = "/api/v1/kv/buckets";
+const SERVICE = "/ironflow.kv.v1.KeyValueService";
+const BODY_BYTES = 1_040_000;
+/** More than the budgets allow; the attack that was found had 1,000. */
+const UPLOADS = 400;
+const GETS = 1_000;
+/** What the process may need beyond the bytes that its limits allow: V8's heap, garbage that is not collected yet, the sockets' buffers. */
+const OVERHEAD_BYTES = 160 * MEBIBYTE;
+/** A budget of all connections, far below what the attacks send. */
+const TOTAL_BYTES = 64 * MEBIBYTE;
+
+let target: Target;
+afterEach(() => target.remove());
+
+/** The bytes that the peak of the resident memory exceeded what the service held before. */
+async function peakOf(attack: () => Promise<unknown>, name: string): Promise<number> {
+  await send1(target.url, "GET", "/healthz");
+  const before = await target.resetPeak();
+  await attack();
+  const peak = (await target.peakBytes()) - before;
+  expect((await send1(target.url, "GET", "/healthz")).status).toBe(200);
+  expect(target.errors).toEqual([]);
+  console.log(`peak | ${name} | ${Math.round(peak / MEBIBYTE)} MiB above ${Math.round(before / MEBIBYTE)}`);
+  return peak;
+}
+
+async function putLarge(): Promise<void> {
+  await send1(target.url, "POST", BUCKETS, { body: '{"name":"b"}' });
+  const put = await send1(target.url, "PUT", `${BUCKETS}/b/keys/k`, { body: Buffer.alloc(MEBIBYTE, "x") });
+  expect(put.status).toBe(200);
+}
+
+/** Opens streams on one connection, and sends a body on each that never ends. */
+async function floodHttp2(
+  path: string,
+  fields: Readonly<Record<string, string>>,
+  streams = UPLOADS,
+): Promise<void> {
+  const session = await RawSession.open(target.port);
+  const isOpen = (): boolean => !session.isClosed;
+  const method = path.endsWith("/k") ? "PUT" : "POST";
+  const head = headerBlock({
+    ":method": method,
+    ":scheme": "http",
+    ":authority": "localhost",
+    ":path": path,
+    ...fields,
+  });
+  const isEnveloped = fields["content-type"]?.startsWith("application/grpc") === true;
+  const piece = frame(Frame.DATA, 0, 1, Buffer.alloc(16_000, isEnveloped ? 0 : "x"));
+  for (let index = 0; index < streams && isOpen(); index++)
+    session.write(frame(Frame.HEADERS, END_HEADERS, 1 + 2 * index, head));
+  await session.roundTrip();
+  for (let sent = 0; sent < BODY_BYTES && isOpen(); sent += 16_000) {
+    for (let index = 0; index < streams && isOpen(); index++) {
+      const isFirst = sent === 0 && isEnveloped;
+      piece.writeUInt32BE(1 + 2 * index, 5);
+      // The length of one long message.
+      piece.writeUInt32BE(isFirst ? BODY_BYTES : 0, 10);
+      if (!session.write(Buffer.from(piece))) await session.drained();
+    }
+  }
+  await session.roundTrip();
+  session.close();
+}
+
+async function floodHttp1(head: string): Promise<void> {
+  const sockets: Socket[] = [];
+  const body = Buffer.alloc(BODY_BYTES - 1, "x");
+  for (let index = 0; index < UPLOADS; index++) {
+    const socket = connect(target.port, "127.0.0.1");
+    socket.on("error", () => undefined);
+    socket.resume();
+    sockets.push(socket);
+    await once(socket, "connect");
+    socket.write(head);
+    socket.write(body);
+    if (index % 50 === 49) await settled(sockets);
+  }
+  await settled(sockets);
+  for (const socket of sockets) socket.destroy();
+}
+
+/** Resolves when everything was sent, or the service does not read on. */
+async function settled(sockets: readonly Socket[]): Promise<void> {
+  for (let last = -1; ;) {
+    const waiting = sockets.reduce(
+      (sum, { writableLength, destroyed }) => sum + (destroyed ? 0 : writableLength),
+      0,
+    );
+    if (waiting === 0 || waiting === last) return;
+    last = waiting;
+    await send1(target.url, "GET", "/healthz");
+  }
+}
+
+const DOORS: readonly (readonly [string, string, Readonly<Record<string, string>>])[] = [
+  ["REST, a value", `${BUCKETS}/b/keys/k`, {}],
+  ["gRPC", `${SERVICE}/Put`, { "content-type": "application/grpc", te: "trailers" }],
+  [
+    "compressed gRPC, on the stock adapter",
+    `${SERVICE}/Put`,
+    { "content-type": "application/grpc", "grpc-encoding": "gzip", te: "trailers" },
+  ],
+  ["gRPC-Web", `${SERVICE}/Put`, { "content-type": "application/grpc-web+proto" }],
+  ["Connect", `${SERVICE}/Put`, { "content-type": "application/proto" }],
+  ["an import", "/ironflow.kv.v1.BackupService/ImportEntries", { "content-type": "application/grpc" }],
+];
+
+describe.skipIf(platform() !== "linux")("the peak of the resident memory", () => {
+  it.each(DOORS)(
+    "hardly rises for bodies without a key over %s",
+    async (name, path, fields) => {
+      target = await startTarget({ "api-key": KEY });
+      expect(await peakOf(() => floodHttp2(path, fields), `no key, ${name}, HTTP/2`)).toBeLessThan(
+        OVERHEAD_BYTES,
+      );
+    },
+    240_000,
+  );
+
+  it.each([
+    ["REST", `PUT ${BUCKETS}/b/keys/k HTTP/1.1`, ""],
+    ["Connect", `POST ${SERVICE}/Put HTTP/1.1`, "Content-Type: application/proto\r\n"],
+  ])(
+    "hardly rises for bodies without a key over %s and HTTP/1.1",
+    async (name, line, fields) => {
+      target = await startTarget({ "api-key": KEY });
+      const head = `${line}\r\nHost: localhost\r\nContent-Length: ${BODY_BYTES}\r\n${fields}\r\n`;
+      expect(await peakOf(() => floodHttp1(head), `no key, ${name}, HTTP/1.1`)).toBeLessThan(OVERHEAD_BYTES);
+    },
+    240_000,
+  );
+
+  it.each(DOORS.slice(0, 3))(
+    "stays within the budget for incomplete bodies over %s",
+    async (name, path, fields) => {
+      target = await startTarget({});
+      expect(await peakOf(() => floodHttp2(path, fields), `allowed, ${name}, HTTP/2`)).toBeLessThan(
+        OVERHEAD_BYTES + 128 * MEBIBYTE,
+      );
+    },
+    240_000,
+  );
+
+  it("stays within the budget of all connections for incomplete bodies on six of them", async () => {
+    target = await startTarget({ "total-incomplete-request-bytes-max": String(TOTAL_BYTES) });
+    const attack = (): Promise<unknown> =>
+      Promise.all(Array.from({ length: 6 }, () => floodHttp2(`${BUCKETS}/b/keys/k`, {}, 80)));
+    expect(await peakOf(attack, "allowed, six connections, HTTP/2")).toBeLessThan(
+      OVERHEAD_BYTES + TOTAL_BYTES,
+    );
+  }, 240_000);
+
+  it("stays within the budget of all connections for incomplete bodies over HTTP/1.1", async () => {
+    target = await startTarget({ "total-incomplete-request-bytes-max": String(TOTAL_BYTES) });
+    const head = `PUT ${BUCKETS}/b/keys/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${BODY_BYTES}\r\n\r\n`;
+    expect(await peakOf(() => floodHttp1(head), "allowed, HTTP/1.1")).toBeLessThan(
+      OVERHEAD_BYTES + TOTAL_BYTES,
+    );
+  }, 240_000);
+
+  it("stays within the budget of all connections for responses that HTTP/1.1 clients do not read", async () => {
+    target = await startTarget({ "total-unsent-response-bytes-max": String(TOTAL_BYTES) });
+    await putLarge();
+    const attack = async (): Promise<void> => {
+      const sockets: Socket[] = [];
+      for (let index = 0; index < UPLOADS; index++) {
+        const socket = connect(target.port, "127.0.0.1");
+        socket.on("error", () => undefined);
+        socket.pause();
+        sockets.push(socket);
+        await once(socket, "connect");
+        socket.write(`GET ${BUCKETS}/b/keys/k HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+        if (index % 20 === 19) await settled(sockets);
+      }
+      await settled(sockets);
+      for (const socket of sockets) socket.destroy();
+    };
+    expect(await peakOf(attack, "unread responses, HTTP/1.1")).toBeLessThan(OVERHEAD_BYTES + TOTAL_BYTES);
+  }, 240_000);
+
+  it("stays within the budget for 1,000 Gets of 1 MiB in one flight, of which none may be sent", async () => {
+    target = await startTarget({});
+    await putLarge();
+    const attack = async (): Promise<void> => {
+      const session = await RawSession.open(target.port, setting(INITIAL_WINDOW_SIZE, 0));
+      const head = headerBlock({
+        ":method": "GET",
+        ":scheme": "http",
+        ":authority": "localhost",
+        ":path": `${BUCKETS}/b/keys/k`,
+      });
+      session.write(
+        ...Array.from({ length: GETS }, (_, index) =>
+          frame(Frame.HEADERS, END_HEADERS | END_STREAM, 1 + 2 * index, head),
+        ),
+      );
+      const answers = new Set<number>();
+      await session.until(() => {
+        for (const { type, streamId } of session.received)
+          if (type === Frame.HEADERS || type === Frame.RST_STREAM) answers.add(streamId);
+        return answers.size === GETS;
+      });
+      session.write(frame(Frame.PING, 0, 0, Buffer.alloc(8)));
+      await session.until(({ type, flags }) => type === Frame.PING && flags === ACK);
+      session.close();
+    };
+    expect(await peakOf(attack, "window 0, 1,000 Gets of 1 MiB")).toBeLessThan(
+      OVERHEAD_BYTES + 128 * MEBIBYTE,
+    );
+  }, 240_000);
+});
