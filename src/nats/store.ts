@@ -106,7 +106,9 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
   const history = new History(bulkRequests, bulkReader, isClustered, expiry, limits);
   const survivors = new Survivors(bulkRequests, bulkReader, limits, options.replicas ?? 1);
   const restartCheck = new RestartCheck({
-    ...{ requests: bulkRequests, reader: bulkReader, survivors, messageBytesMax, log: options.log },
+    requests: bulkRequests,
+    others: [requests],
+    ...{ reader: bulkReader, survivors, messageBytesMax, log: options.log },
   });
   const buckets = new Buckets({
     reader,

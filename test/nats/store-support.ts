@@ -19,14 +19,16 @@ export interface OpenStore {
   readonly connection: NatsConnection;
   readonly link: Link;
   readonly bulk: Link;
+  readonly feed: Link;
   readonly feeds: Feeds;
   close(): Promise<void>;
 }
 
-export function linkOf(connection: NatsConnection, limits: Limits = DEFAULT_LIMITS): Link {
+export function linkOf(connection: NatsConnection, limits: Limits = DEFAULT_LIMITS, main?: Link): Link {
   return new Link(connection, {
     unreadBytesMax: limits.natsUnreadBytesMax,
     log: { warn: () => undefined },
+    main,
   });
 }
 
@@ -46,19 +48,23 @@ export interface StoreOptions {
   readonly watches?: Watches;
   readonly limits?: Limits;
   readonly groupCommit?: boolean;
+  /** The servers of the bulk connection, and of the feeds'. Default: those of the main connection. */
+  readonly bulkServers?: string;
+  readonly feedServers?: string;
 }
 
 /** Opens a store over connections of its own, which reconnect for as long as it takes. */
 export async function openStore(servers: string | string[], options: StoreOptions = {}): Promise<OpenStore> {
   const connection = await dial(servers);
-  const bulkConnection = await dial(servers);
+  const bulkConnection = await dial(options.bulkServers ?? servers);
   const limits = options.limits ?? DEFAULT_LIMITS;
   const link = linkOf(connection, limits);
-  const bulk = linkOf(bulkConnection, limits);
+  const bulk = linkOf(bulkConnection, limits, link);
   const isClustered = options.isClustered ?? false;
-  const feedConnection = await dial(servers);
+  const feedConnection = await dial(options.feedServers ?? servers);
   const log = { info: () => undefined, debug: () => undefined };
-  const feeds = new Feeds({ link: linkOf(feedConnection, limits), bulk, isClustered, limits, log });
+  const feed = linkOf(feedConnection, limits, link);
+  const feeds = new Feeds({ link: feed, bulk, isClustered, limits, log });
   const store = createJetStreamStore({
     link,
     bulk,
@@ -76,6 +82,7 @@ export async function openStore(servers: string | string[], options: StoreOption
     connection,
     link,
     bulk,
+    feed,
     feeds,
     async close() {
       await store.close();

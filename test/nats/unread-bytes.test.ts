@@ -47,7 +47,7 @@ function questions(subject: string): Msg[] {
 
 const ask = (subject: string, timeMs = 30_000, signal?: AbortSignal): Promise<unknown> => {
   const within = scope(timeMs, signal);
-  return requests.one(subject, bytes(""), undefined, within, within.deadlineMs, { bytesMax: ANSWER });
+  return requests.one(subject, bytes(""), undefined, within, { bytesMax: ANSWER });
 };
 
 describe("the bytes of an answer", () => {
@@ -76,6 +76,23 @@ describe("the bytes of an answer", () => {
     await vi.waitFor(() => expect(asked).toHaveLength(1), WAIT);
     asked[0]?.respond("here");
     await third;
+  });
+
+  it("are waited for without using up the time for the answer, which counts from when the request is sent", async () => {
+    const asked = questions("timed");
+    await other.flush();
+    const calls = [ask("timed"), ask("timed")];
+    await vi.waitFor(() => expect(asked).toHaveLength(2), WAIT);
+    const attempt = { ...scope(30_000), answerTimeoutMs: 20 };
+    const timed = requests.one("timed", bytes(""), undefined, attempt, { bytesMax: ANSWER });
+    // Much longer than the time for the answer.
+    await expect(ask("timed", 200)).rejects.toMatchObject({ reason: "deadline", sent: false });
+    for (const question of asked.splice(0)) question.respond("here");
+    await Promise.all(calls);
+    await expect(timed).rejects.toMatchObject({ reason: "deadline", sent: true });
+    await vi.waitFor(() => expect(asked).toHaveLength(1), WAIT);
+    asked[0]?.respond("here");
+    await vi.waitFor(() => expect(link.unread.reserved).toBe(0), WAIT);
   });
 
   it("are given back where the answer was lost, when the server has answered a ping", async () => {

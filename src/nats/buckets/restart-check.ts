@@ -19,6 +19,8 @@ import { type Survivors, type SurvivorsMark, survivorsMark } from "./survivors.j
 export interface RestartCheckOptions {
   readonly requests: Requests;
   readonly reader: MessageReader;
+  /** The other connections that calls use: whichever is back first tells of a restart. */
+  readonly others: readonly Requests[];
   readonly survivors: Survivors;
   readonly messageBytesMax: number;
   readonly log: Log | undefined;
@@ -30,8 +32,8 @@ const REQUESTS_AT_ONCE = 16;
 const NEVER_ABORTED = new AbortController().signal;
 
 export class RestartCheck {
-  /** Since when the server runs of which `checked` speaks. */
-  private serverSinceMs = -1;
+  /** Identifies the server's run of which `checked` speaks. */
+  private run = "";
   private readonly checked = new Set<string>();
   private readonly checks = new Map<string, Promise<void>>();
 
@@ -39,9 +41,9 @@ export class RestartCheck {
 
   /** Undefined where the bucket was checked; otherwise what ends when it was. Rejects with `KvError`. */
   pending(bucket: string, context: CallContext): Promise<void> | undefined {
-    const { requests } = this.options;
-    if (requests.serverSinceMs !== this.serverSinceMs) {
-      this.serverSinceMs = requests.serverSinceMs;
+    const run = this.currentRun();
+    if (run !== this.run) {
+      this.run = run;
       this.checked.clear();
       this.checks.clear();
     }
@@ -50,7 +52,7 @@ export class RestartCheck {
 
   private async wait(bucket: string, context: CallContext): Promise<void> {
     const place = { bucket, stream: streamName(bucket) };
-    const { serverSinceMs } = this;
+    const { run } = this;
     let check = this.checks.get(bucket);
     if (check === undefined) {
       const info = await existing(this.options.requests, place, context).catch((error: unknown) => {
@@ -59,14 +61,14 @@ export class RestartCheck {
         throw error;
       });
       if (info === undefined) return;
-      check = this.checks.get(bucket) ?? this.begin(place, info, serverSinceMs);
+      check = this.checks.get(bucket) ?? this.begin(place, info, run);
     }
     await before(context, check, bucket);
   }
 
-  private begin(place: Place, info: StreamInfo, serverSinceMs: number): Promise<void> {
+  private begin(place: Place, info: StreamInfo, run: string): Promise<void> {
     const check = this.check(place, info).then(() => {
-      if (this.serverSinceMs !== serverSinceMs) return;
+      if (run !== this.currentRun()) return;
       if (this.checked.size >= BUCKETS_MAX) this.checked.clear();
       this.checked.add(place.bucket);
     });
@@ -76,6 +78,11 @@ export class RestartCheck {
     };
     check.then(forget, forget);
     return check;
+  }
+
+  private currentRun(): string {
+    const { requests, others } = this.options;
+    return [requests, ...others].map(({ serverSinceMs }) => serverSinceMs).join();
   }
 
   private async check(place: Place, { config }: StreamInfo): Promise<void> {

@@ -1,4 +1,5 @@
 /** Finds tombstones and removes them from the storage. */
+import { setTimeout as delay } from "node:timers/promises";
 import { flowOf } from "../../kv/call-context.js";
 import { subjectPrefix as subjectPrefixOf } from "../../kv/names.js";
 import type { CallContext } from "../../kv/store.js";
@@ -11,7 +12,7 @@ import { PAGE_BYTES_MAX } from "../streams/stream-pages.js";
 import { scanStream } from "../index/stream-scan.js";
 import { StreamApi } from "../read/stream-api.js";
 import type { MessageHead } from "../read/message-head.js";
-import { Reader, READER_DESCRIPTION } from "../read/stream-reader.js";
+import { type PullResult, Reader, READER_DESCRIPTION } from "../read/stream-reader.js";
 
 export interface Tombstone {
   readonly subject: string;
@@ -32,6 +33,7 @@ const PULL_MESSAGES = 1_000;
 const PULL_BYTES = 1_048_576;
 /** A pull that hears nothing for this long is given up: every message matches, so the server need not search. */
 const SILENCE_MS = 3_000;
+const RETRY_MS = 20;
 const PURGES_AT_ONCE = 16;
 
 /** Calls `onMessage` with every message up to a sequence, as the stream's leader has them: a copy that lags behind is waited for. Throws `KvError`. */
@@ -58,8 +60,8 @@ export async function scanUpTo(
 }
 
 /**
- * Reads headers in the order of sequences. Ends where `onMessage` returns false, or `onPull`, which is called after each part. Throws
- * `KvError`.
+ * Reads headers in the order of sequences. Ends where `onMessage` returns false, or `onPull`, which is called after each part. A reader that
+ * is lost is replaced while NATS is available. Throws `KvError`.
  */
 async function scanMessages(
   requests: Requests,
@@ -73,21 +75,28 @@ async function scanMessages(
 ): Promise<void> {
   const api = new StreamApi(requests, place.bucket, place.stream, messageBytesMax);
   const options = {
-    ...{ start: { sequence: from }, bytesMax: PULL_BYTES, headersOnly: true, context },
+    ...{ bytesMax: PULL_BYTES, headersOnly: true, context },
     silenceMs: SILENCE_MS,
   };
-  const reader = await Reader.open(api, subjectPrefix, ">", options);
-  try {
-    const scan = { isOver: false };
-    for (;;) {
-      const result = await reader.pullHeads(PULL_MESSAGES, (head) => {
-        scan.isOver ||= !onMessage(head);
-      });
-      if (result === "lost") throw unavailable({ bucket: place.bucket });
-      if (!(await onPull()) || result === "end" || scan.isOver) return;
+  const scan = { isOver: false, next: from };
+  for (;;) {
+    const start = { sequence: scan.next };
+    const reader = await Reader.open(api, subjectPrefix, ">", { ...options, start });
+    try {
+      for (let result: PullResult | undefined; result !== "lost";) {
+        result = await reader.pullHeads(PULL_MESSAGES, (head) => {
+          scan.next = head.revision + 1;
+          scan.isOver ||= !onMessage(head);
+        });
+        if (result === "lost") break;
+        if (!(await onPull()) || result === "end" || scan.isOver) return;
+      }
+    } finally {
+      await reader.close();
     }
-  } finally {
-    await reader.close();
+    if (!requests.isReachable || performance.now() >= context.deadlineMs || context.signal.aborted)
+      throw unavailable({ bucket: place.bucket });
+    await delay(RETRY_MS);
   }
 }
 

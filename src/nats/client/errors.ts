@@ -84,6 +84,7 @@ export function toKvError(error: unknown, facts: KvErrorDetails): KvError {
         return new KvError("canceled", "The client canceled the call.", facts);
       case "no_responders":
       case "disconnected":
+      case "interrupted":
         return unavailable(facts);
     }
   }

@@ -5,7 +5,7 @@ import { KvError } from "../../kv/errors.js";
 import type { CallContext } from "../../kv/store.js";
 import { JetStreamCode, JetStreamError } from "./errors.js";
 import type { ExpectedReply } from "./link.js";
-import { type Requests, NoReplyError } from "./requests.js";
+import { type AttemptContext, type Requests, NoReplyError } from "./requests.js";
 
 /** The fields of a stream's configuration that are used here. Updates must preserve all others. */
 export interface StreamConfig {
@@ -81,12 +81,12 @@ export async function askJetStream<Answer>(
   requests: Requests,
   operation: string,
   body: object | undefined,
-  context: CallContext,
+  context: AttemptContext,
   expected?: ExpectedReply,
 ): Promise<Answer> {
   const payload = Buffer.from(body === undefined ? "" : JSON.stringify(body));
   const subject = PREFIX + operation;
-  const reply = await requests.one(subject, payload, undefined, context, context.deadlineMs, expected);
+  const reply = await requests.one(subject, payload, undefined, context, expected);
   return parseAnswer(reply.data) as Answer;
 }
 
@@ -131,8 +131,8 @@ export function readJetStream<Answer>(
   context: CallContext,
   expected?: ExpectedReply,
 ): Promise<Answer> {
-  return untilAnswered(context, (shorter) =>
-    askJetStream<Answer>(requests, operation, body, shorter, expected),
+  return untilAnswered(context, (attempt) =>
+    askJetStream<Answer>(requests, operation, body, attempt, expected),
   );
 }
 
@@ -147,30 +147,32 @@ export async function purgeStream(
   range: { readonly filter?: string; readonly seq?: number },
   context: CallContext,
 ): Promise<number> {
-  const ask = (shorter: CallContext): Promise<{ readonly purged?: number }> =>
-    askJetStream(requests, `STREAM.PURGE.${stream}`, range, shorter);
+  const ask = (attempt: AttemptContext): Promise<{ readonly purged?: number }> =>
+    askJetStream(requests, `STREAM.PURGE.${stream}`, range, attempt);
   return (await untilAnswered(context, ask, SLOW_ANSWER_GROWTH)).purged ?? 0;
 }
 
 /**
- * Sends an idempotent request, and repeats it while there is no response or the cluster has no leader. `growth`: how many times as long as the
- * last attempt the next one waits: more than 1 where the server may need long.
+ * Sends an idempotent request, and repeats it while there is no response, its connection is lost but NATS is available, or the cluster has no
+ * leader. `growth`: how many times as long as the last attempt the next one waits: more than 1 where the server may need long.
  */
 export async function untilAnswered<Answer>(
   context: CallContext,
-  ask: (shorter: CallContext) => Promise<Answer>,
+  ask: (attempt: AttemptContext) => Promise<Answer>,
   growth = 1,
 ): Promise<Answer> {
   for (let timeMs = LEADER_ANSWER_TIMEOUT_MS; ;) {
     try {
-      return await ask(within(context, timeMs));
+      return await ask(attemptOf(context, timeMs));
     } catch (error) {
       const isSilent = error instanceof NoReplyError && error.reason === "deadline";
+      const isInterrupted = error instanceof NoReplyError && error.reason === "interrupted";
       const isLeaderless =
         error instanceof JetStreamError && error.code === JetStreamCode.clusterNotAvailable;
+      if (!(isSilent || isInterrupted || isLeaderless) || performance.now() >= context.deadlineMs)
+        throw error;
       if (isLeaderless) await delay(LEADERLESS_PAUSE_MS);
-      else timeMs *= growth;
-      if (!(isSilent || isLeaderless) || performance.now() >= context.deadlineMs) throw error;
+      if (isSilent) timeMs *= growth;
     }
   }
 }
@@ -180,6 +182,21 @@ export const LEADER_ANSWER_TIMEOUT_MS = 1_000;
 /** For `untilAnswered`: requests that change something, or that need time in proportion to the stream. */
 export const SLOW_ANSWER_GROWTH = 2;
 const LEADERLESS_PAUSE_MS = 100;
+
+/** The context of one attempt, whose reply may take `answerTimeoutMs` after it was sent. */
+function attemptOf(context: CallContext, answerTimeoutMs: number): AttemptContext {
+  return {
+    deadlineMs: context.deadlineMs,
+    answerTimeoutMs,
+    get signal() {
+      return context.signal;
+    },
+    get isCanceled() {
+      return context.isCanceled;
+    },
+    flow: flowOf(context),
+  };
+}
 
 /** The context, with a deadline at most `timeMs` milliseconds from now. */
 export function within(context: CallContext, timeMs: number): CallContext {

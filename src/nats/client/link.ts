@@ -10,6 +10,8 @@ export interface LinkOptions {
   /** See `Limits.natsUnreadBytesMax`. */
   readonly unreadBytesMax: number;
   readonly log: Log;
+  /** The connection that tells whether NATS is available, for one that may be back later. Default: this one. */
+  readonly main?: Link | undefined;
 }
 
 /** The size of the replies to a request, together. */
@@ -43,6 +45,10 @@ export class Link {
   private readonly disconnectListeners = new Set<() => void>();
   private readonly reconnectListeners = new Set<() => void>();
   private readonly loggedFaults = new Set<string>();
+  private readonly unreachableListeners = new Set<() => void>();
+  /** Whether the socket is connected. */
+  private isOnline = true;
+  /** Whether the connection counts as up: see {@link waitAfterOutages}. */
   private isUp = true;
   private outages = 0;
   private ready: (() => Promise<void>) | undefined;
@@ -52,6 +58,7 @@ export class Link {
     private readonly options: LinkOptions,
   ) {
     this.unread = new ByteBudget(options.unreadBytesMax);
+    options.main?.onDisconnect(() => this.checkReachable());
     void this.followStatus();
   }
 
@@ -62,6 +69,12 @@ export class Link {
 
   get isConnected(): boolean {
     return this.isUp && !this.connection.isClosed();
+  }
+
+  /** Whether a request is worth waiting for: the connection is up, or NATS is available and the connection will be up soon. */
+  get isReachable(): boolean {
+    if (this.connection.isClosed()) return false;
+    return this.isOnline || this.options.main?.isReachable === true;
   }
 
   /** Reserves bytes for a reply if it need not wait. Undefined: use {@link reserve}. */
@@ -140,6 +153,12 @@ export class Link {
     return () => this.reconnectListeners.delete(listener);
   }
 
+  /** Calls the listener when the connection is lost and NATS is unavailable. Returns a function that removes it. */
+  onUnreachable(listener: () => void): () => void {
+    this.unreachableListeners.add(listener);
+    return () => this.unreachableListeners.delete(listener);
+  }
+
   /** Logs an exception of a callback, if none with the same message was logged before. */
   logFault(fault: unknown): void {
     const kind = fault instanceof Error ? `${fault.name} ${fault.message}` : String(fault);
@@ -157,6 +176,7 @@ export class Link {
   }
 
   private async up(outage: number): Promise<void> {
+    this.isOnline = true;
     if (this.ready !== undefined) await Promise.race([this.ready(), delay(READY_WAIT_MS_MAX)]);
     if (outage !== this.outages) return;
     this.isUp = true;
@@ -165,7 +185,14 @@ export class Link {
 
   private down(): void {
     this.outages++;
+    this.isOnline = false;
     this.isUp = false;
     for (const listener of [...this.disconnectListeners]) listener();
+    this.checkReachable();
+  }
+
+  private checkReachable(): void {
+    if (this.isReachable) return;
+    for (const listener of [...this.unreachableListeners]) listener();
   }
 }

@@ -4,6 +4,7 @@ import { bucketNotFound, JetStreamError, JetStreamCode, toKvError, unavailable }
 import {
   LEADER_ANSWER_TIMEOUT_MS,
   readJetStream,
+  SLOW_ANSWER_GROWTH,
   type StreamInfo,
   streamInfo,
   untilAnswered,
@@ -12,7 +13,7 @@ import {
 import { LeaderLease } from "./leader-lease.js";
 import type { ExpectedReply } from "./link.js";
 import { HeaderBlock, type HeaderLookup } from "./messages.js";
-import { type Reply, type Requests, NoReplyError } from "./requests.js";
+import { type AttemptContext, type Reply, type Requests, NoReplyError } from "./requests.js";
 import { parseTimestamp } from "./timestamps.js";
 import type { KvErrorDetails } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
@@ -113,8 +114,8 @@ export class MessageReader {
     }
     if (reply === undefined) {
       if (!isNoResponders(failure)) throw toKvError(failure, { bucket: place.bucket });
-      // The stream does not exist, another program created it without direct gets, or JetStream is starting.
-      if (await this.allowsDirect(place, context)) throw unavailable({ bucket: place.bucket }, failure);
+      // The stream does not exist, another program created it without direct gets, or its replicas are starting.
+      await existing(this.requests, place, context);
       return this.fromLeader(place, leaderBody, context);
     }
     if (reply.status === 0) return messageOf(reply.headers, reply.data);
@@ -124,7 +125,7 @@ export class MessageReader {
     });
   }
 
-  /** The replica may be partitioned or down: retry until another answers. */
+  /** The replica may be partitioned or down, or the connection lost: retry until another answers. */
   private fromAnyReplica(
     place: Place,
     request: string,
@@ -132,9 +133,13 @@ export class MessageReader {
     context: CallContext,
   ): Promise<Reply> {
     const expected = this.expectedReply(place, 1);
-    const ask = (within: CallContext): Promise<Reply> =>
-      this.requestsFor(expected).one(request, payload, undefined, within, within.deadlineMs, expected);
-    return this.isClustered ? untilAnswered(context, ask) : ask(context);
+    const ask = (attempt: AttemptContext): Promise<Reply> =>
+      this.requestsFor(expected).one(request, payload, undefined, attempt, expected);
+    if (this.isClustered) return untilAnswered(context, ask);
+    return ask(context).catch((error: unknown) => {
+      if (!(error instanceof NoReplyError) || error.reason !== "interrupted") throw error;
+      return untilAnswered(context, ask, SLOW_ANSWER_GROWTH);
+    });
   }
 
   private requestsFor({ bytesMax, bulkBytes }: ExpectedReply): Requests {
@@ -197,10 +202,6 @@ export class MessageReader {
       if (error instanceof JetStreamError && error.code === JetStreamCode.messageNotFound) return undefined;
       throw toKvError(error, { bucket: place.bucket });
     }
-  }
-
-  private async allowsDirect(place: Place, context: CallContext): Promise<boolean> {
-    return (await existing(this.requests, place, context)).config.allow_direct === true;
   }
 }
 

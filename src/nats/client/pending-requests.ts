@@ -17,7 +17,9 @@ export interface Reply {
 export interface Pending {
   readonly context: CallContext;
   readonly sinceMs: number;
+  /** At first the caller's; earlier once the request was sent, with `answerTimeoutMs`. */
   deadlineMs: number;
+  readonly answerTimeoutMs: number | undefined;
   readonly resolve: (reply: Reply) => void;
   readonly reject: (error: unknown) => void;
   /** For requests with several replies: called with each, until it does not return undefined. */
@@ -27,7 +29,7 @@ export interface Pending {
 }
 
 /** How often deadlines and signals are checked, in milliseconds. */
-export const CHECK_INTERVAL_MS = 20;
+const CHECK_INTERVAL_MS = 20;
 /** How long a request runs before its signal is checked: creating one costs as much as the rest of the request. */
 const SIGNAL_GRACE_MS = 200;
 const NO_RESPONDERS_STATUS = 503;
@@ -104,14 +106,14 @@ export class PendingRequests {
   }
 
   /** The connection is lost. `isUnsent`: whether a request has certainly not left this process. */
-  failAll(isUnsent: (token: number) => boolean): void {
+  failAll(reason: NoReplyError["reason"], isUnsent: (token: number) => boolean): void {
     const pending = [...this.byToken];
     this.byToken.clear();
     this.sharedReplies.clear();
     this.unanswered.releaseAll();
     for (const [token, { reject, reservation }] of pending) {
       reservation?.complete();
-      reject(new NoReplyError("disconnected", reservation !== undefined && !isUnsent(token)));
+      reject(new NoReplyError(reason, reservation !== undefined && !isUnsent(token)));
     }
   }
 

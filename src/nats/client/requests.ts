@@ -1,5 +1,6 @@
 /**
- * NATS requests with a deadline and a signal, which fail at once when the connection is lost.
+ * NATS requests with a deadline and a signal, which fail at once when the connection is lost. A request on a connection that is not back yet
+ * waits for it while NATS is available.
  *
  * The client's own `request` creates several promises, a timer and a stack trace per call, and waits for its timeout when the connection
  * is lost. Here one subscription receives all replies, one timer checks all requests, and a request costs one promise. Deadlines are
@@ -12,12 +13,19 @@ import { flowOf } from "../../kv/call-context.js";
 import type { CallContext } from "../../kv/store.js";
 import { type ExpectedReply, type Link, SMALL_ANSWER_BYTES } from "./link.js";
 import { headersOf, type RawHeaders } from "./messages.js";
-import { CHECK_INTERVAL_MS, type Pending, PendingRequests, type Reply } from "./pending-requests.js";
+import { type Pending, PendingRequests, type Reply } from "./pending-requests.js";
 import { NoReplyError } from "./no-reply.js";
+import { untilConnected } from "./until-connected.js";
 
 export { SMALL_ANSWER_BYTES } from "./link.js";
 export type { Reply } from "./pending-requests.js";
 export { NoReplyError } from "./no-reply.js";
+
+/** The context of one attempt of a request. */
+export interface AttemptContext extends CallContext {
+  /** How long the reply may take after the request was sent; what it waits before that does not count. Default: until the deadline. */
+  readonly answerTimeoutMs?: number;
+}
 
 interface Outgoing {
   readonly token: number;
@@ -51,7 +59,6 @@ export class Requests {
   private readonly outbox: Outgoing[] = [];
   private readonly flushTasks: (() => void)[] = [];
   private isFlushScheduled = false;
-  private connectedWaiters: (() => void)[] = [];
   private nextToken = 1;
   private isClosed = false;
   private serverId: string | undefined;
@@ -66,15 +73,17 @@ export class Requests {
     this.detectServerRestart();
     this.stopListening = [
       link.onDisconnect(() => this.failAll()),
-      link.onReconnect(() => {
-        this.detectServerRestart();
-        for (const wake of this.connectedWaiters.splice(0)) wake();
-      }),
+      link.onReconnect(() => this.detectServerRestart()),
     ];
   }
 
   get isConnected(): boolean {
     return this.link.isConnected && !this.isClosed;
+  }
+
+  /** Whether a request would be sent, now or when its connection is back: see `Link.isReachable`. */
+  get isReachable(): boolean {
+    return this.link.isReachable && !this.isClosed;
   }
 
   /**
@@ -85,11 +94,11 @@ export class Requests {
     subject: string,
     payload: Uint8Array,
     headers: RawHeaders | undefined,
-    context: CallContext,
-    deadlineMs = context.deadlineMs,
+    context: AttemptContext,
     expected = SMALL_REPLY,
+    answerTimeoutMs = context.answerTimeoutMs,
   ): Promise<Reply> {
-    return this.send(subject, payload, headers, context, deadlineMs, expected, undefined);
+    return this.send(subject, payload, headers, context, expected, answerTimeoutMs, undefined);
   }
 
   /**
@@ -99,11 +108,11 @@ export class Requests {
   many(
     subject: string,
     payload: Uint8Array,
-    context: CallContext,
+    context: AttemptContext,
     expected: ExpectedReply,
     onReply: (reply: Reply) => Reply | undefined,
   ): Promise<Reply> {
-    return this.send(subject, payload, undefined, context, context.deadlineMs, expected, onReply);
+    return this.send(subject, payload, undefined, context, expected, context.answerTimeoutMs, onReply);
   }
 
   /** Adds a request that {@link sendTogether} sends later. Until then, it ends unsent with its context or the connection. */
@@ -116,7 +125,7 @@ export class Requests {
       if (reason === undefined)
         this.pending.add(token, {
           ...{ context, sinceMs, deadlineMs, resolve, reject },
-          ...{ onReply: undefined, reservation: undefined },
+          ...{ answerTimeoutMs: undefined, onReply: undefined, reservation: undefined },
         });
       else reject(new NoReplyError(reason, false));
     });
@@ -167,19 +176,8 @@ export class Requests {
   }
 
   /** Resolves when connected. Rejects with {@link NoReplyError} if the context ends first. */
-  async untilConnected(context: CallContext): Promise<void> {
-    while (!this.isConnected) {
-      if (this.isClosed || this.link.connection.isClosed()) throw new NoReplyError("disconnected", false);
-      if (performance.now() >= context.deadlineMs) throw new NoReplyError("deadline", false);
-      if (context.signal.aborted) throw new NoReplyError("canceled", false);
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, CHECK_INTERVAL_MS);
-        this.connectedWaiters.push(() => {
-          clearTimeout(timer);
-          resolve();
-        });
-      });
-    }
+  untilConnected(context: CallContext): Promise<void> {
+    return untilConnected(this.link, context, () => !this.isClosed && !this.link.connection.isClosed());
   }
 
   /** Fails every request as if the connection was lost, and ignores further replies. */
@@ -194,23 +192,29 @@ export class Requests {
     subject: string,
     payload: Uint8Array,
     headers: RawHeaders | undefined,
-    context: CallContext,
-    deadlineMs: number,
+    context: AttemptContext,
     expected: ExpectedReply,
+    answerTimeoutMs: number | undefined,
     onReply: Pending["onReply"],
   ): Promise<Reply> {
-    if (!this.isConnected) return Promise.reject(new NoReplyError("disconnected", false));
+    if (!this.isConnected) {
+      if (!this.isReachable) return Promise.reject(new NoReplyError("disconnected", false));
+      return untilConnected(this.link, context, () => this.isReachable).then(() =>
+        this.send(subject, payload, headers, context, expected, answerTimeoutMs, onReply),
+      );
+    }
     const sinceMs = performance.now();
+    const { deadlineMs } = context;
     if (sinceMs >= deadlineMs) return Promise.reject(new NoReplyError("deadline", false));
     return new Promise((resolve, reject) => {
       const token = this.nextToken++;
       const pending: Pending = {
-        ...{ context, sinceMs, deadlineMs, resolve, reject, onReply },
+        ...{ context, sinceMs, deadlineMs, answerTimeoutMs, resolve, reject, onReply },
         reservation: this.link.reserveNow(expected),
       };
       this.pending.add(token, pending);
       if (pending.reservation !== undefined) {
-        this.post({ token, subject, payload, headers });
+        this.post(pending, { token, subject, payload, headers });
         return;
       }
       this.link.reserve({
@@ -219,13 +223,16 @@ export class Requests {
         isWanted: () => this.pending.isWanted(token, pending),
         send: (reservation) => {
           pending.reservation = reservation;
-          this.post({ token, subject, payload, headers });
+          this.post(pending, { token, subject, payload, headers });
         },
       });
     });
   }
 
-  private post(outgoing: Outgoing): void {
+  private post(pending: Pending, outgoing: Outgoing): void {
+    const { answerTimeoutMs } = pending;
+    if (answerTimeoutMs !== undefined)
+      pending.deadlineMs = Math.min(pending.deadlineMs, performance.now() + answerTimeoutMs);
     this.scheduleFlush();
     this.outbox.push(outgoing);
   }
@@ -277,6 +284,7 @@ export class Requests {
 
   private failAll(): void {
     const unsent = new Set(this.outbox.splice(0).map(({ token }) => token));
-    this.pending.failAll((token) => unsent.has(token));
+    const reason = this.isReachable ? "interrupted" : "disconnected";
+    this.pending.failAll(reason, (token) => unsent.has(token));
   }
 }

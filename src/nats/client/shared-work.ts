@@ -4,7 +4,7 @@ import type { Requests } from "./requests.js";
 import { timeLeftMs, NoReplyError } from "./no-reply.js";
 
 /**
- * Settles as the work does. Rejects with `NoReplyError` as soon as the context ends or, with `requests`, the connection is lost; the work goes on.
+ * Settles as the work does. Rejects with `NoReplyError` as soon as the context ends or, with `requests`, NATS is unavailable; the work goes on.
  */
 export function withinContext<Result>(
   context: CallContext,
@@ -20,7 +20,7 @@ export function withinContext<Result>(
     const cancel = giveUp("canceled");
     const disconnect = giveUp("disconnected");
     const timer = setTimeout(giveUp("deadline"), timeLeftMs(context));
-    const stopListening = requests?.onDisconnect(disconnect);
+    const stopListening = requests?.link.onUnreachable(disconnect);
     const stop = (): void => {
       clearTimeout(timer);
       stopListening?.();
@@ -29,6 +29,6 @@ export function withinContext<Result>(
     signal.addEventListener("abort", cancel);
     work.then(resolve, reject).finally(stop);
     if (signal.aborted) cancel();
-    else if (requests?.isConnected === false) disconnect();
+    else if (requests?.isReachable === false) disconnect();
   });
 }

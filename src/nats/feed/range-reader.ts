@@ -36,7 +36,6 @@ export async function readRange(
 ): Promise<void> {
   const release = await readerPermits.acquire({ onGiveUp: undefined });
   let reader: Reader | undefined;
-  const stopListening = api.requests.onDisconnect(() => reader?.interrupt());
   try {
     if (!isWanted()) return;
     const bytesMax = PULL_BYTES + api.messageBytesMax;
@@ -56,7 +55,6 @@ export async function readRange(
       if (result === "end" && !isEnd) await delayed(LAG_RETRY_MS).over;
     }
   } finally {
-    stopListening();
     release?.();
     await reader?.close();
   }

@@ -3,6 +3,7 @@ import type { Msg, Subscription } from "@nats-io/transport-node";
 import type { Link } from "../client/link.js";
 import { HeaderBlock, headersOf } from "../client/messages.js";
 import { parseTimestamp } from "../client/timestamps.js";
+import { NoReplyError } from "../client/no-reply.js";
 import { Change } from "../read/delivery.js";
 import { delayed } from "./delay.js";
 
@@ -25,23 +26,32 @@ const FIRST_ADDED = "\r\nNats-Stream:";
 
 /** How long a connection that is lost may take to be back. */
 const RECONNECT_MS = 2_000;
+/** Until a lost connection counts as lost. */
+const LOST_PAUSE_MS = 20;
 
 export class RepublishSource {
   private subscription: Subscription | undefined;
   private refusal: Error | undefined;
+  private isClosed = false;
 
   constructor(private readonly options: RepublishSourceOptions) {}
 
-  /** Subscribes. Resolves when the server knows the subscription. Throws where it refuses it, or the connection is lost. */
+  /**
+   * Subscribes. Resolves when the server knows the subscription. Waits for a connection that is not back yet. Throws where the server refuses
+   * the subscription, the connection is lost, or NATS is unavailable.
+   */
   async open(): Promise<void> {
     const { link, subject } = this.options;
-    if (!link.isConnected) await reconnected(link);
-    this.subscription ??= link.subscribe(
-      subject,
-      (message) => this.receive(message),
-      (error) => (this.refusal = error),
-    );
-    await link.connection.flush();
+    for (let isKnown = false; !isKnown;) {
+      while (!link.isConnected && link.isReachable) await reconnected(link);
+      if (this.isClosed || !link.isConnected) throw new NoReplyError("disconnected", false);
+      this.subscription ??= link.subscribe(
+        subject,
+        (message) => this.receive(message),
+        (error) => (this.refusal = error),
+      );
+      isKnown = await this.flush();
+    }
     if (this.refusal !== undefined) throw this.refusal;
   }
 
@@ -51,8 +61,22 @@ export class RepublishSource {
   }
 
   close(): void {
+    this.isClosed = true;
     if (!this.options.link.connection.isClosed()) this.subscription?.unsubscribe();
     this.subscription = undefined;
+  }
+
+  /** False: the connection was lost meanwhile. Throws if NATS is unavailable. */
+  private async flush(): Promise<boolean> {
+    const { link } = this.options;
+    try {
+      await link.connection.flush();
+      return true;
+    } catch (error) {
+      await delayed(LOST_PAUSE_MS).over;
+      if (!link.isReachable) throw error;
+      return false;
+    }
   }
 
   private receive(message: Msg): void {

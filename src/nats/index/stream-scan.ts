@@ -124,7 +124,7 @@ async function scanOnce(
       });
       if (result === "lost") {
         const ended =
-          endOf(context) ?? (requests.isConnected ? undefined : new NoReplyError("disconnected", true));
+          endOf(context) ?? (requests.isReachable ? undefined : new NoReplyError("disconnected", true));
         if (ended !== undefined) throw ended;
         return false;
       }

@@ -2,7 +2,9 @@
  * Direct gets of the newest messages of some keys up to a sequence, without a consumer (ADR-31). Any copy of the stream may answer, also
  * one that lags behind; a stream that another program made may not allow them at all.
  */
-import { NoReplyError, type Reply } from "../client/requests.js";
+import { SLOW_ANSWER_GROWTH, untilAnswered } from "../client/jetstream-api.js";
+import type { ExpectedReply } from "../client/link.js";
+import { type AttemptContext, type Reply, NoReplyError } from "../client/requests.js";
 import { parseTimestamp } from "../client/timestamps.js";
 import type { StreamApi } from "./stream-api.js";
 import { Change } from "./delivery.js";
@@ -34,7 +36,8 @@ export class DirectRefused extends Error {
   }
 }
 
-const ANSWER_TIMEOUT_MS = 10_000;
+/** How long a request without an answer is repeated. Whoever asks begins again after that. */
+const TIMEOUT_MS = 10_000;
 const NO_RESPONDERS = 503;
 const END_OF_BATCH = 204;
 const NOTHING = 404;
@@ -48,23 +51,18 @@ export async function directGet(
   subjectPrefix: string,
   query: DirectQuery,
 ): Promise<DirectAnswer> {
-  const changes: Change[] = [];
   const bytesMax = (query.max_bytes ?? 0) + api.messageBytesMax + query.batch * MESSAGE_OVERHEAD_BYTES;
   const bulkBytes = api.sizes.bulkBytes(api.stream);
-  let received = 0;
-  const context = { deadlineMs: performance.now() + ANSWER_TIMEOUT_MS, signal: NEVER_ABORTED };
-  const subject = `$JS.API.DIRECT.GET.${api.stream}`;
-  const end = await api.requests
-    .many(subject, Buffer.from(JSON.stringify(query)), context, { bytesMax, bulkBytes }, (reply) => {
-      if (reply.status !== 0) return reply;
-      received += reply.data.length;
-      changes.push(changeOf(reply, subjectPrefix));
-      return undefined;
-    })
-    .catch((error: unknown) => {
+  const context = { deadlineMs: performance.now() + TIMEOUT_MS, signal: NEVER_ABORTED };
+  const payload = Buffer.from(JSON.stringify(query));
+  const ask = (attempt: AttemptContext): Promise<{ end: Reply; changes: Change[]; received: number }> =>
+    askOnce(api, subjectPrefix, payload, attempt, { bytesMax, bulkBytes });
+  const { end, changes, received } = await untilAnswered(context, ask, SLOW_ANSWER_GROWTH).catch(
+    (error: unknown) => {
       const isRefused = error instanceof NoReplyError && error.reason === "no_responders";
       throw isRefused ? new DirectRefused(NO_RESPONDERS) : error;
-    });
+    },
+  );
   api.sizes.note(api.stream, received);
   if (end.status === NOTHING) return { changes: [], isCut: false };
   if (end.status !== END_OF_BATCH) throw new DirectRefused(end.status);
@@ -72,6 +70,25 @@ export async function directGet(
   const last = changes.at(-1)?.revision ?? 0;
   if (Number(end.headers.last("Nats-Last-Sequence")) !== last) throw new Error("a gap");
   return { changes, isCut: end.headers.last("Nats-Num-Pending") !== "0" };
+}
+
+async function askOnce(
+  { requests, stream }: StreamApi,
+  subjectPrefix: string,
+  payload: Uint8Array,
+  attempt: AttemptContext,
+  expected: ExpectedReply,
+): Promise<{ end: Reply; changes: Change[]; received: number }> {
+  const changes: Change[] = [];
+  let received = 0;
+  const subject = `$JS.API.DIRECT.GET.${stream}`;
+  const end = await requests.many(subject, payload, attempt, expected, (reply) => {
+    if (reply.status !== 0) return reply;
+    received += reply.data.length;
+    changes.push(changeOf(reply, subjectPrefix));
+    return undefined;
+  });
+  return { end, changes, received };
 }
 
 /** What the server adds to a message's headers comes after what its writer gave: the last of each name counts. */

@@ -14,6 +14,7 @@ import type { CallContext, Consistency, Entry, Page, PageRequest } from "../../k
 import { aboutOf, entryOfMessage, type KeyPlace, placeOf } from "./entries.js";
 import { AnswerSizes } from "../client/answer-sizes.js";
 import { JetStreamError, toKvError } from "../client/errors.js";
+import { SLOW_ANSWER_GROWTH, untilAnswered } from "../client/jetstream-api.js";
 import type { Expiry } from "../streams/expiry.js";
 import {
   existing,
@@ -165,29 +166,40 @@ export class History {
   private async batch(page: MessagePage, from: bigint, { place, context }: PageContext): Promise<number> {
     // The server ends a batch with the message that reaches `max_bytes`; base64 makes three bytes four.
     const bytesMax = Math.min(BATCH_BYTES_MAX, Math.max(1, Math.ceil((page.room.bytesLeft * 3) / 4)));
-    let received = 0;
     const body = JSON.stringify({
       seq: Number(from),
       next_by_subj: place.subject,
       batch: Math.min(BATCH_SIZE, page.room.itemsLeft),
       max_bytes: bytesMax,
     });
-    const last = await this.requests.many(
-      `$JS.API.DIRECT.GET.${place.stream}`,
-      Buffer.from(body),
+    const expected = {
+      bytesMax: bytesMax + storedMessageBytesMax(this.limits),
+      bulkBytes: this.sizes.bulkBytes(place.stream),
+    };
+    const { last, messages } = await untilAnswered(
       context,
-      {
-        bytesMax: bytesMax + storedMessageBytesMax(this.limits),
-        bulkBytes: this.sizes.bulkBytes(place.stream),
+      async (attempt) => {
+        const received: StoredMessage[] = [];
+        const end = await this.requests.many(
+          `$JS.API.DIRECT.GET.${place.stream}`,
+          Buffer.from(body),
+          attempt,
+          expected,
+          (reply) => {
+            if (reply.status !== 0) return reply;
+            received.push(messageOf(reply.headers, ownBytes(reply.data)));
+            return undefined;
+          },
+        );
+        return { last: end, messages: received };
       },
-      (reply) => {
-        if (reply.status !== 0) return reply;
-        received += reply.data.length;
-        if (!page.isCut) page.take(place.key, messageOf(reply.headers, ownBytes(reply.data)));
-        return undefined;
-      },
+      SLOW_ANSWER_GROWTH,
     );
-    this.sizes.note(place.stream, received);
+    this.sizes.note(
+      place.stream,
+      messages.reduce((bytes, { data }) => bytes + data.length, 0),
+    );
+    for (const message of messages) if (!page.isCut) page.take(place.key, message);
     if (last.status === NOT_FOUND_STATUS) return 0;
     if (last.status === END_STATUS) return Number(last.headers.last("Nats-Num-Pending"));
     throw new JetStreamError(last.status, last.headers.text.split("\r\n", 1)[0] ?? "");

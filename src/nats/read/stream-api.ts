@@ -14,7 +14,7 @@ import {
   within,
 } from "../client/jetstream-api.js";
 import { inBase64 } from "../client/message-reader.js";
-import type { Requests } from "../client/requests.js";
+import type { AttemptContext, Requests } from "../client/requests.js";
 import { compactedTo, CREATION_ID_KEY } from "../streams/stream-config.js";
 import { parseTimestamp } from "../client/timestamps.js";
 
@@ -77,8 +77,8 @@ const EXPECTED_KINDS: ReadonlySet<KvErrorKind> = new Set([
  * with an earlier deadline stops waiting then.
  */
 const SHARED_READ_TIMEOUT_MS = 60_000;
-/** For creating or deleting a consumer without a caller. Neither is repeated here: feeds and watches begin again. */
-const CONSUMER_TIMEOUT_MS = 2_000;
+/** For deleting a consumer, which is not repeated: the server deletes it when it is not used. */
+const DELETE_TIMEOUT_MS = 2_000;
 const UNLIMITED: CallContext = { deadlineMs: Infinity, signal: new AbortController().signal };
 
 interface CallOptions {
@@ -126,17 +126,16 @@ export class StreamApi {
     };
   }
 
-  /** With a context, tries until it ends: a leader that fails never responds. Without one, once and for a short time. */
-  createConsumer(config: object, context?: CallContext): Promise<ConsumerState> {
-    const create = (shorter: CallContext): Promise<ConsumerState> => this.createOnce(config, shorter);
-    return this.translated(() =>
-      context === undefined
-        ? create(within(UNLIMITED, CONSUMER_TIMEOUT_MS))
-        : untilAnswered(context, create, SLOW_ANSWER_GROWTH),
-    );
+  /** Tries until the context ends, by default for as long as a shared read: a leader that fails never responds. */
+  createConsumer(
+    config: object,
+    context: CallContext = within(UNLIMITED, SHARED_READ_TIMEOUT_MS),
+  ): Promise<ConsumerState> {
+    const create = (attempt: AttemptContext): Promise<ConsumerState> => this.createOnce(config, attempt);
+    return this.translated(() => untilAnswered(context, create, SLOW_ANSWER_GROWTH));
   }
 
-  private async createOnce(config: object, context: CallContext): Promise<ConsumerState> {
+  private async createOnce(config: object, context: AttemptContext): Promise<ConsumerState> {
     // Every attempt has its own name: an earlier one may still be made, and is deleted.
     const name = newConsumerName();
     const operation = `CONSUMER.CREATE.${this.stream}.${name}`;
@@ -168,7 +167,7 @@ export class StreamApi {
   /** Without the connection, the server drops the consumer by itself: it is made to live a few seconds without us. */
   async deleteConsumer(name: string): Promise<void> {
     const ignore = (): void => undefined;
-    const context = within(UNLIMITED, CONSUMER_TIMEOUT_MS);
+    const context = within(UNLIMITED, DELETE_TIMEOUT_MS);
     const operation = `CONSUMER.DELETE.${this.stream}.${name}`;
     const deletion = this.call(operation, undefined, { context }).then(ignore, ignore);
     this.deletions.add(deletion);

@@ -20,7 +20,7 @@ export interface ReaderOptions {
   readonly bytesMax: number;
   /** Without values. Default: false. */
   readonly headersOnly?: boolean;
-  /** How long creating the consumer may take. Default: a short time. */
+  /** Until when the consumer is to be created. Default: see `StreamApi.createConsumer`. */
   readonly context?: CallContext;
   /** A pull that hears nothing for this long is given up. Default: long, as the server may scan far for a rare key. */
   readonly silenceMs?: number;
@@ -74,6 +74,7 @@ export class Reader {
   private name = "";
   private readonly subscription: Subscription;
   private readonly asked: AskedBytes;
+  private readonly stopListening: () => void;
   private finishPull: ((result: PullResult) => void) | undefined;
   private onMessage: OnMessage | undefined;
   private consumerSequence = 0;
@@ -103,6 +104,8 @@ export class Reader {
     const { link } = api.requests;
     this.asked = new AskedBytes(link);
     this.subscription = link.subscribe(this.inbox, (message) => this.receive(message));
+    // A pull that is under way will not be answered.
+    this.stopListening = link.onDisconnect(() => this.interrupt());
   }
 
   /** Creates the consumer. `subject`: a NATS filter without the bucket's prefix. */
@@ -139,6 +142,7 @@ export class Reader {
       return reader;
     } catch (error) {
       reader.isClosed = true;
+      reader.stopListening();
       void reader.asked.close(reader.subscription);
       throw error;
     }
@@ -219,11 +223,12 @@ export class Reader {
   async close(): Promise<void> {
     if (this.isClosed) return;
     this.isClosed = true;
+    this.stopListening();
     this.finish("lost");
     await Promise.all([this.asked.close(this.subscription), this.api.deleteConsumer(this.name)]);
   }
 
-  /** The connection is gone: a pull under way will not be answered. */
+  /** Ends a pull under way as lost. */
   interrupt(): void {
     this.finish("lost");
   }

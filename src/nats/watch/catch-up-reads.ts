@@ -26,12 +26,6 @@ export class CatchUpReads {
     private readonly subject: string,
   ) {}
 
-  /** The connection is gone. */
-  interrupt(): void {
-    this.snapshot?.interrupt();
-    this.reader?.interrupt();
-  }
-
   /** Releases everything. */
   stop(): void {
     this.turn.onGiveUp?.();

@@ -126,11 +126,6 @@ export class CatchUp {
     this.reads.stop();
   }
 
-  /** The connection is gone. */
-  interrupt(): void {
-    this.reads.interrupt();
-  }
-
   /** Reads once. `away`: the storage did not answer. */
   private async step(): Promise<"again" | "away" | "live"> {
     const { watcher, live, source, plan } = this;

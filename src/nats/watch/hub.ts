@@ -106,11 +106,6 @@ export class Hub implements LiveSide {
     return true;
   }
 
-  /** The connection that catch-ups read over is gone. */
-  interrupt(): void {
-    for (const catchUp of this.catchUps.values()) catchUp.interrupt();
-  }
-
   /** Ends every watch when what waits was read, and the hub. */
   endAll(error: KvError): void {
     this.stop();

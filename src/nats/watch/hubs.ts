@@ -51,7 +51,6 @@ export class WatchHubs {
   private readonly readerPermits = new Semaphore(READERS_MAX);
   private readonly ticker = new ProgressTicker<{ mark(): void }>((item) => item.mark());
   private readonly requests: Requests;
-  private readonly stopListening: () => void;
   private isClosed = false;
   private watchers = 0;
   private slowWatchers = 0;
@@ -59,11 +58,7 @@ export class WatchHubs {
   private readonly ending = new Set<Promise<void>>();
 
   constructor(private readonly options: WatchHubsOptions) {
-    const { link } = options;
-    this.requests = new Requests(link);
-    this.stopListening = link.onDisconnect(() => {
-      for (const hub of this.hubs.values()) hub.interrupt();
-    });
+    this.requests = new Requests(options.link);
   }
 
   /** See `Store.watch`. */
@@ -112,7 +107,6 @@ export class WatchHubs {
     await Promise.all([...this.hubs.values()].map((hub) => hub.close()));
     await Promise.all(this.ending);
     this.ticker.stop();
-    this.stopListening();
     this.requests.close();
   }
 

@@ -63,11 +63,6 @@ export class SharedSnapshot {
     this.idle.clear();
   }
 
-  /** The connection is gone: the pulls under way end as lost. */
-  interrupt(): void {
-    for (const reader of this.readers) reader.interrupt();
-  }
-
   /** The snapshot, or its beginning, by one request. Undefined: not possible. */
   atOnce(): Promise<DirectAnswer | undefined> {
     const answer = (this.answer ??= this.source.atOnce());

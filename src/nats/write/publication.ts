@@ -35,8 +35,8 @@ export async function publish(
   context: CallContext,
 ): Promise<Acknowledgement> {
   const headers = new RawHeaders(message.headerLines);
-  const deadlineMs = Math.min(context.deadlineMs, performance.now() + message.answerTimeoutMs);
-  const { data } = await requests.one(message.subject, message.data, headers, context, deadlineMs);
+  const { subject, data: payload, answerTimeoutMs } = message;
+  const { data } = await requests.one(subject, payload, headers, context, undefined, answerTimeoutMs);
   return acknowledgementOf(data);
 }
 

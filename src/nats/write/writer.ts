@@ -102,7 +102,7 @@ export class Writer {
     const about = aboutOf(write);
     const id = identity?.messageId ?? `${this.idPrefix}${(this.idCount++).toString(36)}`;
     if (identity?.uncertain !== undefined) {
-      if (!this.requests.isConnected) throw unavailable(about);
+      if (!this.requests.isReachable) throw unavailable(about);
       return this.settle(write, id, identity.uncertain, facts, context);
     }
     const uncertain = uncertainNow(facts);
