@@ -38,7 +38,7 @@ export function addWatchCommand(program: Command, run: RunVerb): void {
     .option("--keys-only", "omit the values")
     .option(
       "--every-change",
-      "fail in place of passing over changes that were superseded before they could be seen",
+      "fail instead of omitting changes that were superseded before they could be sent",
     )
     .addOption(new Option("--count <count>", "exit after this many changes").argParser(parseCount))
     .action((bucket: string, filters: string[], flags: WatchFlags, command: Command) =>

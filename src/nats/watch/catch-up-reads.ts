@@ -3,7 +3,7 @@ import { KvError } from "../../kv/errors.js";
 import type { Change } from "../read/delivery.js";
 import type { DirectAnswer } from "../read/direct-get.js";
 import type { Reader } from "../read/stream-reader.js";
-import type { CatchUpPlan } from "./catch-up.js";
+import type { CatchUpPlan } from "./catch-up-plan.js";
 import type { Part, SharedSnapshot } from "./shared-snapshot.js";
 import type { Source } from "./source.js";
 import type { Watcher } from "./watcher.js";

@@ -1,61 +1,31 @@
 /**
- * The first part of a watch, up to where the live feed takes over: present values, history, or changes since a revision.
+ * The first part of a watch, before live changes: a snapshot, the history, or the changes since a revision.
  *
- * A reader brings it, in order. When it finds nothing more, it has passed every revision that was known when it was asked. What the feed
- * brought after that is in the hub's memory of recent changes, or else the reader goes on: so the watcher gets these and is live, in one
- * step, without a gap and without holding anything of its own back, at any rate of writes.
+ * A reader reads the stored entries in order. When it finds no more, it has passed every revision that was known when it was asked. If the
+ * hub's memory of recent changes has everything after that, the watcher gets it and becomes live in one step (the splice): without a gap,
+ * at any rate of writes. Otherwise the reader continues.
  *
- * A snapshot is read up to the revision that the bucket had when the watch began, and no further: its reader shows only the newest of
- * each key, and what came later is to be seen change by change. A second reader brings that, where memory does not have it.
+ * A snapshot ends at the revision that the bucket had when the watch began, because its reader reads only the newest entry of each key, but
+ * the watch sends every later change. These come from memory or from a second reader.
  *
- * A watcher that does not take what it gets gives its reader back; the reading goes on from where it was when there is room again.
+ * While the watcher's queue is full, the catch-up waits; after a while it closes its reader, and later resumes from its position.
  */
 import { KvError } from "../../kv/errors.js";
 import { matchesAny, serverSubjects } from "../../kv/filter.js";
 import type { Change } from "../read/delivery.js";
 import { coveringSubject } from "../read/covering-subject.js";
 import { type Delay, delayed } from "../feed/delay.js";
-import { Accounting } from "./accounting.js";
+import type { CatchUpPlan, LiveChanges } from "./catch-up-plan.js";
+import { MissingRevisions } from "./missing-revisions.js";
 import { CatchUpReads } from "./catch-up-reads.js";
 import type { Source } from "./source.js";
 import type { Watcher } from "./watcher.js";
 
-/** What a catch-up needs of its hub. */
-export interface LiveSide {
-  /** Every change up to here came through the feed or is older than it. */
-  readonly position: number;
-  /** Whether memory has every change after this revision that the feed brought. */
-  remembers(revision: number): boolean;
-  /** Gives the watcher what memory has after its position, while there is room. Whether that was all. */
-  replay(watcher: Watcher): boolean;
-  /** The same, and then every change from now on. False: there is no room for all. */
-  goLive(watcher: Watcher): boolean;
-}
-
-export interface CatchUpPlan {
-  readonly kind: "snapshot" | "history" | "changes";
-  /** The bucket's newest revision when the watch began. */
-  readonly upTo: number;
-  /** Whether it held nothing then. */
-  readonly isEmpty: boolean;
-  /** When the bucket was made: as the server says it, and in milliseconds. */
-  readonly created: string;
-  readonly bucketCreatedAtMs: number;
-  /** Revisions that the bucket keeps of each key. */
-  readonly historyDepth: number;
-  /** Up to which revision tombstones were compacted then. */
-  readonly compactedTo: number;
-  /** How long entries live, in milliseconds; 0: forever. */
-  readonly ageMsMax: number;
-  /** When the watch began, by the storage's clock. */
-  readonly nowMs: number;
-}
-
-/** How long a reader waits for a watcher that does not take what it gets. */
-const PARK_MS = 2_000;
+/** How long a reader stays open while the watcher's queue is full. */
+const IDLE_READER_MS = 2_000;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 500;
-/** How long until a copy that lags behind is read again. */
+/** The interval of reads from a replica that lags behind. */
 const LAG_RETRY_MS = 20;
 
 export class CatchUp {
@@ -64,11 +34,11 @@ export class CatchUp {
   private readonly reads: CatchUpReads;
   private pause: Delay | undefined;
   private isEndMarked = false;
-  private wasAskedAtOnce = false;
-  private readonly accounting: Accounting;
+  private hasTriedDirectGet = false;
+  private readonly missing: MissingRevisions;
 
   constructor(
-    private readonly live: LiveSide,
+    private readonly live: LiveChanges,
     private readonly source: Source,
     private readonly watcher: Watcher,
     private readonly plan: CatchUpPlan,
@@ -79,11 +49,11 @@ export class CatchUp {
     this.inSnapshot = plan.kind === "snapshot";
     const after = plan.kind === "changes" ? watcher.position : plan.upTo;
     const isUnfiltered = this.subject === ">";
-    this.accounting = new Accounting(watcher, source, isUnfiltered, after, plan.compactedTo);
+    this.missing = new MissingRevisions(watcher, source, isUnfiltered, after, plan.compactedTo);
   }
 
-  /** Takes what memory has. True where that is all there is: the watcher is live. False: it has to run. */
-  skip(): boolean {
+  /** Tries to catch up from memory alone. True: the watcher is live. False: call `run`. */
+  tryFromMemory(): boolean {
     const { live, watcher, plan } = this;
     if (plan.kind === "changes") {
       if (!live.remembers(watcher.position)) return false;
@@ -95,7 +65,7 @@ export class CatchUp {
     return this.goLive();
   }
 
-  /** Runs until the watcher is live or over. Never throws: what goes wrong ends the watcher. */
+  /** Runs until the watcher is live or has ended. Never throws: an error ends the watcher. */
   async run(): Promise<void> {
     this.watcher.isCatchingUp = true;
     try {
@@ -112,7 +82,7 @@ export class CatchUp {
       this.watcher.endAfterQueue(
         error instanceof KvError
           ? error
-          : new KvError("internal", "The watch failed for a reason of our own.", { cause: error }),
+          : new KvError("internal", "The watch failed because of an internal error.", { cause: error }),
       );
     } finally {
       this.watcher.isCatchingUp = false;
@@ -129,9 +99,9 @@ export class CatchUp {
   /** Reads once. `away`: the storage did not answer. */
   private async step(): Promise<"again" | "away" | "live"> {
     const { watcher, live, source, plan } = this;
-    if (!(await this.waitForRoom())) return "again";
-    if (this.inSnapshot && !this.wasAskedAtOnce) return this.readAtOnce();
-    if (!this.inSnapshot && live.remembers(watcher.position)) return this.takeMemory();
+    if (!(await this.waitForCapacity())) return "again";
+    if (this.inSnapshot && !this.hasTriedDirectGet) return this.readByDirectGet();
+    if (!this.inSnapshot && live.remembers(watcher.position)) return this.continueFromMemory();
     const readUpTo = this.inSnapshot ? plan.upTo : Math.max(plan.upTo, live.position);
     const accept = (change: Change): void => this.accept(change);
     const part = await (this.inSnapshot ? this.reads.snapshotPart(accept) : this.reads.changes(accept));
@@ -146,39 +116,39 @@ export class CatchUp {
         return "again";
       }
     }
-    if (!this.inSnapshot && !(await this.accounting.hasRead(readUpTo))) return "away";
-    return this.passed(readUpTo) ? "live" : "again";
+    if (!this.inSnapshot && !(await this.missing.hasRead(readUpTo))) return "away";
+    return this.finishRead(readUpTo) ? "live" : "again";
   }
 
-  /** Takes from memory what there is room for. */
-  private async takeMemory(): Promise<"again" | "away" | "live"> {
+  /** Queues the changes in memory, as far as the watcher has capacity. */
+  private async continueFromMemory(): Promise<"again" | "away" | "live"> {
     this.reads.close();
-    if (!(await this.accounting.hasRead(this.watcher.position))) return "away";
+    if (!(await this.missing.hasRead(this.watcher.position))) return "away";
     if (!this.live.remembers(this.watcher.position)) return "again";
     this.replay();
     if (this.watcher.position < this.plan.upTo) {
       // There was no room, or the feed is not there yet.
-      if (this.watcher.hasRoom()) await this.wait(LAG_RETRY_MS);
+      if (this.watcher.hasCapacity()) await this.wait(LAG_RETRY_MS);
       return "again";
     }
     this.markEnd();
-    return this.watcher.hasRoom() && this.goLive() ? "live" : "again";
+    return this.watcher.hasCapacity() && this.goLive() ? "live" : "again";
   }
 
   private replay(): boolean {
     const isComplete = this.live.replay(this.watcher);
-    this.accounting.replayed();
+    this.missing.replayed();
     return isComplete;
   }
 
   private goLive(): boolean {
     const isLive = this.live.goLive(this.watcher);
-    this.accounting.replayed();
+    this.missing.replayed();
     return isLive;
   }
 
-  /** Gets a small snapshot by one request, or the beginning of a larger one. */
-  private async readAtOnce(): Promise<"again" | "away" | "live"> {
+  /** Reads a small snapshot, or the beginning of a larger one, with one request. */
+  private async readByDirectGet(): Promise<"again" | "away" | "live"> {
     const { watcher, plan } = this;
     let answer;
     try {
@@ -187,18 +157,18 @@ export class CatchUp {
       return "away";
     }
     if (watcher.isOver) return "again";
-    this.wasAskedAtOnce = true;
+    this.hasTriedDirectGet = true;
     for (const change of answer?.changes ?? []) this.accept(change);
-    return answer?.isCut === false && this.passed(plan.upTo) ? "live" : "again";
+    return answer?.isCut === false && this.finishRead(plan.upTo) ? "live" : "again";
   }
 
-  /** Every change up to this revision was read. */
-  private passed(revision: number): boolean {
+  /** Every change up to this revision was read. Returns whether the watcher is live. */
+  private finishRead(revision: number): boolean {
     const { watcher, live } = this;
     if (watcher.isOver) return false;
     this.markEnd();
     watcher.advance(revision);
-    if (watcher.hasRoom() && live.remembers(watcher.position) && this.goLive()) return true;
+    if (watcher.hasCapacity() && live.remembers(watcher.position) && this.goLive()) return true;
     if (this.inSnapshot) {
       this.inSnapshot = false;
       this.reads.close();
@@ -206,17 +176,17 @@ export class CatchUp {
     return false;
   }
 
-  /** False: look again. A watcher that stays full gives its reader back meanwhile. */
-  private async waitForRoom(): Promise<boolean> {
+  /** Waits until the watcher has capacity, and closes the reader if that takes long. Returns true if it did not wait. */
+  private async waitForCapacity(): Promise<boolean> {
     const { watcher } = this;
-    if (watcher.hasRoom()) return true;
-    const room = watcher.room();
-    this.pause = delayed(PARK_MS);
-    await Promise.race([room, this.pause.over]);
+    if (watcher.hasCapacity()) return true;
+    const capacity = watcher.capacity();
+    this.pause = delayed(IDLE_READER_MS);
+    await Promise.race([capacity, this.pause.over]);
     this.pause.cancel();
-    if (!watcher.isOver && !watcher.hasRoom()) {
+    if (!watcher.isOver && !watcher.hasCapacity()) {
       this.reads.breakOff();
-      await room;
+      await capacity;
     }
     return false;
   }
@@ -224,10 +194,10 @@ export class CatchUp {
   private accept(change: Change): void {
     const { watcher, plan } = this;
     const isPastSnapshot = change.revision > plan.upTo;
-    if (!this.inSnapshot) this.accounting.comesTo(Math.min(change.revision, plan.upTo + 1));
+    if (!this.inSnapshot) this.missing.hasReadBefore(Math.min(change.revision, plan.upTo + 1));
     if (isPastSnapshot) this.markEnd();
     if (watcher.isOver || change.revision <= watcher.position || (this.inSnapshot && isPastSnapshot)) return;
-    if (!this.inSnapshot) this.accounting.comesTo(change.revision);
+    if (!this.inSnapshot) this.missing.hasReadBefore(change.revision);
     const isGone = change.isTombstone || change.expiresAtMs(plan.ageMsMax) <= plan.nowMs;
     const isShown = matchesAny(watcher.filters, change.storedKey) && !(this.inSnapshot && isGone);
     if (isShown) watcher.offer(change, this.inSnapshot ? "snapshot" : "reader");

@@ -1,24 +1,24 @@
-/** How watches are refused and ended: the errors, with sentences for clients. */
+/** The errors that refuse or end a watch. */
 import { KvError } from "../../kv/errors.js";
 import { quote } from "../../kv/names.js";
 
 export function canceled(bucket: string): KvError {
-  return new KvError("canceled", "The caller gave up the watch.", { bucket });
+  return new KvError("canceled", "The client canceled the watch.", { bucket });
 }
 
 export function compacted(bucket: string, oldestUsable: number): KvError {
   return new KvError(
     "revision_compacted",
-    `Changes before revision ${oldestUsable} may be gone; watch from there, or from the present values.`,
+    `Changes before revision ${oldestUsable} may have been removed; start a new watch from that revision or from a snapshot.`,
     { bucket, revision: BigInt(oldestUsable) },
   );
 }
 
-/** `count` of the revisions in the range were not seen. */
+/** `count`: the most revisions of the range that the watch can have missed. */
 export function notEveryChange(bucket: string, from: number, through: number, count: number): KvError {
   return new KvError(
     "revision_compacted",
-    `Up to ${count} of the revisions ${from} to ${through} were superseded before they could be sent; watch from the present values, or without every_change.`,
+    `Up to ${count} of the revisions ${from} to ${through} were superseded before they could be sent; start a new watch from a snapshot, or without every_change.`,
     { bucket, revision: BigInt(through + 1) },
   );
 }
@@ -26,15 +26,15 @@ export function notEveryChange(bucket: string, from: number, through: number, co
 export function rolledBack(bucket: string, newest: number): KvError {
   return new KvError(
     "revision_in_future",
-    `The storage lost changes that this watch has seen; the newest revision is ${newest} now. Watch from the present values.`,
+    `The storage lost changes that this watch has sent; the newest revision is now ${newest}. Start a new watch from a snapshot.`,
     { bucket, revision: BigInt(newest) },
   );
 }
 
-export function inFuture(bucket: string, asked: bigint, newest: number): KvError {
+export function inFuture(bucket: string, requested: bigint, newest: number): KvError {
   return new KvError(
     "revision_in_future",
-    `The revision ${asked.toString()} is past the newest, ${newest}; watch from the present values.`,
+    `The revision ${requested.toString()} is higher than the newest, ${newest}; start a new watch from a snapshot.`,
     { bucket, revision: BigInt(newest) },
   );
 }
@@ -50,14 +50,14 @@ export function recreated(bucket: string, newest: number): KvError {
 export function slowWatcher(bucket: string, resumeFrom: bigint): KvError {
   return new KvError(
     "slow_watcher",
-    `Events came faster than this watch was read; watch again from revision ${resumeFrom.toString()}.`,
+    `The client read events more slowly than they arrived; resume the watch from revision ${resumeFrom.toString()}.`,
     { bucket, revision: resumeFrom },
   );
 }
 
-/** `resumeFrom`: undefined where the watch had not begun. */
+/** `resumeFrom`: undefined if the watch had not started. */
 export function shuttingDown(bucket: string, resumeFrom: bigint | undefined): KvError {
-  return new KvError("shutting_down", "This copy of the service is stopping; watch again to go on.", {
+  return new KvError("shutting_down", "This instance of the service is shutting down; resume the watch.", {
     bucket,
     revision: resumeFrom,
   });
@@ -66,7 +66,7 @@ export function shuttingDown(bucket: string, resumeFrom: bigint | undefined): Kv
 export function tooManyWatches(bucket: string, open: number): KvError {
   return new KvError(
     "too_many_watches",
-    `The service has ${open} watches open, which is all that it allows; try again later.`,
+    `The service already has its maximum of ${open} open watches; try again later.`,
     { bucket, retryAfterMs: 1_000 },
   );
 }

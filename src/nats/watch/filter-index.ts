@@ -1,24 +1,24 @@
 /**
- * Which subscribers want a key: an index over their filters, so that one event does not look at every watcher.
+ * Finds the subscribers whose filters match a key. The cost depends on the number of matches, not of subscribers.
  *
- * Filters without a wildcard are found by one look into a map, the others by walking a tree of tokens; where a filter has a glob
- * inside a token, its leaf asks the filter itself. The cost is that of the matches, not of the subscribers.
+ * Filters without wildcards are in a map; the others are in a tree of tokens. If a filter has a glob within a token, the leaf evaluates
+ * the filter itself.
  */
 import type { Filter } from "../../kv/filter.js";
 
-/** Subscribers and those of their filters that end at one place. */
+/** The subscribers with filters that end at one node, and these filters. */
 type Leaf<Subscriber> = Map<Subscriber, readonly Filter[]>;
 
 interface Node<Subscriber> {
-  /** By stored token; `*` is a key of its own: in stored keys it is always escaped. */
+  /** By stored token. `*` can't be a token of a stored key: it is always escaped. */
   children: Map<string, Node<Subscriber>> | undefined;
   /** Filters that end here. */
   here: Leaf<Subscriber> | undefined;
-  /** Filters that end here in `>`: they match what has more tokens. */
+  /** Filters that end here in `>`: they match keys with more tokens. */
   below: Leaf<Subscriber> | undefined;
 }
 
-/** Subscribers by filter. One whose filters overlap may be visited more than once for a key. */
+/** Subscribers by filter. A subscriber with overlapping filters may be visited more than once for a key. */
 export class FilterIndex<Subscriber extends object> {
   private readonly exact = new Map<string, Set<Subscriber>>();
   private readonly root: Node<Subscriber> = newNode();
@@ -52,7 +52,7 @@ export class FilterIndex<Subscriber extends object> {
     return this.exact.size === 0 && isBare(this.root);
   }
 
-  /** Calls `visit` for each subscriber that has a matching filter. Subscribers may be removed meanwhile. */
+  /** Calls `visit` for each subscriber that has a matching filter. `visit` may remove subscribers. */
   visit(storedKey: string, visit: (subscriber: Subscriber) => void): void {
     this.exact.get(storedKey)?.forEach(visit);
     if (!isBare(this.root)) visitTree(this.root, storedKey.split("."), 0, storedKey, visit);
@@ -123,7 +123,7 @@ function visitLeaf<Subscriber>(
   });
 }
 
-/** Removes the subscriber from the filter's leaf, and the nodes that nothing needs any more. */
+/** Removes the subscriber from the filter's leaf, and then empty nodes. */
 function removeFrom<Subscriber>(
   node: Node<Subscriber>,
   tokens: readonly string[],

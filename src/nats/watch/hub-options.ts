@@ -1,4 +1,4 @@
-/** What a hub is made with, and what it tells of itself. */
+/** The options of a hub and its statistics. */
 import type { Limits } from "../../kv/limits.js";
 import type { BucketFeeds, FeedStats } from "../feed/bucket-feed.js";
 import type { Semaphore } from "../feed/semaphore.js";
@@ -14,11 +14,11 @@ export interface HubOptions {
   /** Permits for readers, shared by all hubs. */
   readonly readerPermits: Semaphore;
   readonly ticker: ProgressTicker<ProgressItem>;
-  /** The hub is over: no watcher is left, or its bucket is gone. */
-  readonly onOver: () => void;
+  /** Called when the hub has ended: no watcher is left, or its bucket was deleted. */
+  readonly onEnd: () => void;
 }
 
-/** A watcher that wants progress marks. */
+/** A watcher with progress events. */
 export interface ProgressItem {
   mark(): void;
 }

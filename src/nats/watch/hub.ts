@@ -1,29 +1,31 @@
-/** The watches of one bucket in this process: one live feed for all, and a catch-up for each that begins earlier than now. */
+/** The watches of one bucket in this process: they share one live feed. A watch that starts before now has a catch-up. */
 import type { KvError } from "../../kv/errors.js";
 import { type Filter, matchesAny } from "../../kv/filter.js";
 import type { CallContext, WatchOptions } from "../../kv/store.js";
 import { bucketNotFound } from "../client/errors.js";
+import { RequestCoalescer } from "../client/request-coalescer.js";
 import type { FeedEnd, Following, LostRevisions } from "../feed/bucket-feed.js";
 import type { StreamState } from "../read/stream-api.js";
-import { CatchUp, type CatchUpPlan, type LiveSide } from "./catch-up.js";
+import { CatchUp } from "./catch-up.js";
+import { type LiveChanges, planOf } from "./catch-up-plan.js";
 import type { Change } from "../read/delivery.js";
 import { canceled, compacted, inFuture, recreated, rolledBack, shuttingDown } from "./endings.js";
 import { FilterIndex } from "./filter-index.js";
 import type { HubOptions, HubStats } from "./hub-options.js";
-import { Fresh } from "./fresh.js";
+
 import { inTime } from "./in-time.js";
 import { PreviousEntries } from "./previous.js";
 import { Source } from "./source.js";
 import { Watcher } from "./watcher.js";
 
-/** How long a hub without watchers waits for another one. */
+/** How long a hub without watchers stays open. */
 const LINGER_MS = 500;
 
-/** Thrown by `open` where the hub belongs to an earlier bucket of the name: try with a new one. */
+/** Thrown by `open` if the hub belongs to an earlier bucket with the same name: retry with a new hub. */
 export class HubOutdated extends Error {}
 
-export class Hub implements LiveSide {
-  /** Watches that were ended because their reader was too slow. */
+export class Hub implements LiveChanges {
+  /** Watches that have ended because they were read too slowly. */
   slowWatchers = 0;
   private readonly source: Source;
   private feed: Following | undefined;
@@ -35,11 +37,11 @@ export class Hub implements LiveSide {
   private opening = 0;
   private linger: NodeJS.Timeout | undefined;
   private isOver = false;
-  private readonly state: Fresh<StreamState>;
+  private readonly states: RequestCoalescer<StreamState>;
 
   constructor(private readonly options: HubOptions) {
     const { api, subjectPrefix, limits } = options;
-    this.state = new Fresh(() => api.state());
+    this.states = new RequestCoalescer(limits.callTimeoutMsMax);
     this.source = new Source(api, subjectPrefix, limits, options.isClustered, options.readerPermits);
     this.previous = new PreviousEntries(api, subjectPrefix, (revision) => this.feed?.remembered(revision));
     this.started = this.follow();
@@ -53,7 +55,7 @@ export class Hub implements LiveSide {
     return this.feed?.position ?? 0;
   }
 
-  /** Starts a watch. `onEnd` is called once when it is over. Throws as the store's `watch`. */
+  /** Starts a watch. `onEnd` is called once when it ends. Throws as `Store.watch` does. */
   async open(
     filters: readonly Filter[],
     options: WatchOptions,
@@ -64,7 +66,9 @@ export class Hub implements LiveSide {
     clearTimeout(this.linger);
     try {
       await inTime(this.start(), context, this.bucket);
-      const state = await inTime(this.state.get(), context, this.bucket);
+      const { api } = this.options;
+      const request = this.states.get(api.stream, context, () => api.state());
+      const state = await inTime(request, context, this.bucket);
       this.checkCurrent();
       if (state.created !== this.feed?.origin.created) {
         this.endAll(bucketNotFound(this.bucket));
@@ -87,12 +91,12 @@ export class Hub implements LiveSide {
   replay(watcher: Watcher): boolean {
     const isComplete = this.feed?.replay(watcher.position, {
       change: (change) => {
-        const isShown = !change.repeatsDelete && matchesAny(watcher.filters, change.storedKey);
-        if (isShown) watcher.offer(change, "reader");
+        const isVisible = !change.repeatsDelete && matchesAny(watcher.filters, change.storedKey);
+        if (isVisible) watcher.offer(change, "reader");
         else watcher.advance(change.revision);
-        return watcher.hasRoom();
+        return watcher.hasCapacity();
       },
-      lost: ({ from, through }) => watcher.passOver(from, through),
+      lost: ({ from, through }) => watcher.omit(from, through),
     });
     return isComplete === true;
   }
@@ -106,13 +110,13 @@ export class Hub implements LiveSide {
     return true;
   }
 
-  /** Ends every watch when what waits was read, and the hub. */
+  /** Ends every watch after its queued events, and the hub. */
   endAll(error: KvError): void {
     this.stop();
     for (const watcher of [...this.watchers]) watcher.endAfterQueue(error);
   }
 
-  /** The service stops: ends every watch at once with the revision to resume from, and the hub. */
+  /** Ends every watch at once with `shutting_down` and the revision to resume from, and the hub. */
   async close(): Promise<void> {
     this.stop();
     for (const watcher of [...this.watchers]) {
@@ -121,7 +125,7 @@ export class Hub implements LiveSide {
     await this.settled();
   }
 
-  /** Resolves when nothing of the hub is left on the server. */
+  /** Resolves when the hub has no consumer on the server. */
   settled(): Promise<void> {
     return this.options.api.settled();
   }
@@ -160,7 +164,7 @@ export class Hub implements LiveSide {
     const { api, feeds } = this.options;
     const following = await feeds.follow(api.bucket, {
       change: (change) => this.publish(change),
-      lost: (lost) => this.passOver(lost),
+      lost: (lost) => this.omit(lost),
       ended: (end) => this.feedEnded(end),
     });
     if (this.isOver) following.stop();
@@ -187,7 +191,7 @@ export class Hub implements LiveSide {
     const next = Number(start.revision);
     if (this.remembers(next - 1)) return next - 1;
     await this.source.checkUsable(next, state);
-    // Many watches may resume from about here: what they missed is read once for all.
+    // Many watches may resume from about here, for example after a restart: read the changes once for all of them.
     await this.feed?.recall(next - 1);
     return next - 1;
   }
@@ -231,19 +235,8 @@ export class Hub implements LiveSide {
   }
 
   private catchUp(watcher: Watcher, start: WatchOptions["start"], state: StreamState): void {
-    const plan: CatchUpPlan = {
-      kind: typeof start === "object" ? "changes" : start === "history" ? "history" : "snapshot",
-      upTo: state.lastSequence,
-      isEmpty: state.messages === 0,
-      created: state.created,
-      bucketCreatedAtMs: state.createdAtMs,
-      historyDepth: state.history,
-      compactedTo: state.compactedTo,
-      ageMsMax: state.ageMsMax,
-      nowMs: state.nowMs,
-    };
-    const catchUp = new CatchUp(this, this.source, watcher, plan);
-    if (catchUp.skip()) return;
+    const catchUp = new CatchUp(this, this.source, watcher, planOf(start, state));
+    if (catchUp.tryFromMemory()) return;
     this.catchUps.set(watcher, catchUp);
     void catchUp.run().finally(() => this.catchUps.delete(watcher));
   }
@@ -258,10 +251,10 @@ export class Hub implements LiveSide {
     watcher.mark({ type: "progress", revision: BigInt(watcher.position), timeMs: Date.now() });
   }
 
-  private passOver({ from, through, isSuperseded }: LostRevisions): void {
+  private omit({ from, through, isSuperseded }: LostRevisions): void {
     for (const watcher of [...this.watchers]) {
       if (this.catchUps.has(watcher) || watcher.position >= through) continue;
-      if (isSuperseded) watcher.passOver(from, through);
+      if (isSuperseded) watcher.omit(from, through);
       else watcher.endAfterQueue(compacted(this.bucket, through + 1));
     }
   }
@@ -287,6 +280,6 @@ export class Hub implements LiveSide {
     clearTimeout(this.linger);
     this.previous.stop();
     this.feed?.stop();
-    this.options.onOver();
+    this.options.onEnd();
   }
 }

@@ -1,7 +1,7 @@
 /**
- * Watches, all of this process: one hub per watched bucket. See the contract at `Store.watch`.
+ * All watches of this process: one hub per watched bucket. `Store.watch` has the contract.
  *
- * A hub begins with the bucket's first watcher and ends soon after its last; then nothing of it is left on the server.
+ * A hub starts with the bucket's first watcher and ends soon after the last one. It then has no consumers on the server.
  */
 import { invalidArgument } from "../../kv/errors.js";
 import { parseFilters } from "../../kv/filter.js";
@@ -22,28 +22,28 @@ import { ProgressTicker } from "./progress-ticker.js";
 import type { Watcher } from "./watcher.js";
 
 export interface WatchHubsOptions {
-  /** What watches show first, before live changes, comes over this connection. Stays open when these are closed. */
+  /** The connection for stored entries, which watches send before live changes. `close()` leaves it open. */
   readonly link: Link;
-  /** Where live changes come from. Stay open when these are closed. */
+  /** The source of live changes. `close()` leaves them open. */
   readonly feeds: BucketFeeds;
-  /** Whether streams may have several copies, which may lag behind each other. */
+  /** Whether streams may have replicas that lag behind. */
   readonly isClustered: boolean;
   readonly limits: Limits;
-  /** Whose buckets these are. Default: users'. */
+  /** The owner of the buckets. Default: users. */
   readonly owner?: BucketOwner | undefined;
 }
 
 export interface WatchStats {
   readonly hubs: readonly HubStats[];
-  /** Watches that are open. */
+  /** Open watches. */
   readonly watchers: number;
-  /** Watches that were ended since the start because they were not read fast enough. */
+  /** Watches that have ended because they were read too slowly. */
   readonly slowWatchers: number;
 }
 
-/** Readers at once: each is a consumer on the server, and a snapshot's work. */
+/** The most concurrent readers: each is a consumer on the server. */
 const READERS_MAX = 32;
-/** A bucket that is deleted and recreated while a watch is opened is retried this often. */
+/** Attempts to start a watch while the bucket is deleted and recreated. */
 const OPEN_ATTEMPTS_MAX = 3;
 
 export class WatchHubs {
@@ -54,7 +54,7 @@ export class WatchHubs {
   private isClosed = false;
   private watchers = 0;
   private slowWatchers = 0;
-  /** Hubs that are over, until what they had on the server is gone. */
+  /** Ended hubs that still have consumers on the server. */
   private readonly ending = new Set<Promise<void>>();
 
   constructor(private readonly options: WatchHubsOptions) {
@@ -66,7 +66,10 @@ export class WatchHubs {
     const stream = streamName(bucket, this.options.owner);
     const filters = parseFilters(options.filters);
     if (typeof options.start === "object" && options.start.revision < 1n) {
-      throw invalidArgument("The revision to watch from is 1 or more.", { bucket });
+      throw invalidArgument(
+        `A watch can't start at revision ${options.start.revision.toString()}; the first revision is 1.`,
+        { bucket },
+      );
     }
     if (context.signal.aborted) throw canceled(bucket);
     if (this.watchers >= this.options.limits.watchesMax) throw tooManyWatches(bucket, this.watchers);
@@ -88,7 +91,7 @@ export class WatchHubs {
     }
   }
 
-  /** A bucket was deleted by this process: its watches end at once. */
+  /** Ends the watches of a bucket that this process has deleted. */
   bucketDeleted(bucket: string): void {
     this.hubs.get(bucket)?.endAll(bucketNotFound(bucket));
   }
@@ -101,7 +104,7 @@ export class WatchHubs {
     };
   }
 
-  /** Ends every watch with `shutting_down`. Resolves when nothing is left on the server. */
+  /** Ends every watch with `shutting_down`. Resolves when no consumer is left on the server. */
   async close(): Promise<void> {
     this.isClosed = true;
     await Promise.all([...this.hubs.values()].map((hub) => hub.close()));
@@ -121,7 +124,7 @@ export class WatchHubs {
       limits,
       readerPermits: this.readerPermits,
       ticker: this.ticker,
-      onOver: () => {
+      onEnd: () => {
         if (this.hubs.get(bucket) === hub) this.hubs.delete(bucket);
         this.slowWatchers += hub.slowWatchers;
         const ended = hub.settled().finally(() => this.ending.delete(ended));

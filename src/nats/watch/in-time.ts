@@ -1,11 +1,11 @@
-/** Waits for a step of opening a watch, no longer than the call lasts. */
+/** Waits for a step of starting a watch, until the call ends. */
 import type { CallContext } from "../../kv/store.js";
 import { unavailable } from "../client/errors.js";
 import { withinContext } from "../client/shared-work.js";
 import { NoReplyError } from "../client/no-reply.js";
 import { canceled } from "./endings.js";
 
-/** Settles as the work does. Rejects with a `KvError` if the context ends first; the work goes on. */
+/** Settles as the work does. Rejects with a `KvError` if the context ends first; the work continues. */
 export async function inTime<Result>(
   work: Promise<Result>,
   context: CallContext,

@@ -1,4 +1,4 @@
-/** Finds the entries that changes replaced, in memory or where the history still has them: for watches that ask for `previous`. */
+/** Finds the entries that changes replaced, in memory or in the stored history, for watches with `previous`. */
 import type { Entry } from "../../kv/store.js";
 import type { StreamApi } from "../read/stream-api.js";
 import { delayed } from "../feed/delay.js";
@@ -6,19 +6,19 @@ import type { Change } from "../read/delivery.js";
 import { directGet, DirectRefused } from "../read/direct-get.js";
 import { Semaphore } from "../feed/semaphore.js";
 
-/** Look-ups under way at once. */
+/** The most concurrent look-ups. */
 const LOOKUPS_MAX = 64;
 const RETRY_MS = 200;
-/** Refusals after which the entry is taken for gone: the stream, made by another program, does not allow direct gets. */
+/** After this many refusals, the entry counts as gone: the stream of another program may not allow direct gets. */
 const REFUSALS_MAX = 10;
 
 export class PreviousEntries {
   private readonly lookups = new Semaphore(LOOKUPS_MAX);
-  /** One look-up serves every watcher of a change. */
+  /** All watchers share the look-up of a change. */
   private readonly found = new WeakMap<Change, Promise<Entry | undefined>>();
   private isStopped = false;
 
-  /** `remembered`: the message of a revision, if memory has it. */
+  /** `remembered`: returns the message of a revision if it is in memory. */
   constructor(
     private readonly api: StreamApi,
     private readonly subjectPrefix: string,
@@ -26,8 +26,8 @@ export class PreviousEntries {
   ) {}
 
   /**
-   * The entry before this change; undefined where there was none or it is gone. `history`: revisions that the bucket keeps of each key. While
-   * the storage is away, a look-up waits.
+   * The entry before this change; undefined if there was none or it is gone. `history`: the number of revisions kept per key. While the
+   * storage is unavailable, the look-up waits.
    */
   of(change: Change, history: number): Entry | undefined | Promise<Entry | undefined> {
     if (change.replaces === 0) return undefined;

@@ -1,6 +1,6 @@
-/** Calls watchers at their intervals by one timer, however many there are. */
+/** Calls each watcher at its interval, with one timer for all of them. */
 
-/** How exact the intervals are: a call comes up to this much early, in milliseconds. */
+/** The resolution of intervals, in milliseconds: a call may be early by this much. */
 const TICK_MS = 50;
 
 export class ProgressTicker<Item extends object> {
@@ -40,7 +40,7 @@ export class ProgressTicker<Item extends object> {
     this.timer.unref();
   }
 
-  /** Also those of ticks that were missed, where the process stood still. */
+  /** Also calls items of missed ticks: the process may have been suspended. */
   private callDue(): void {
     for (const last = now(); this.tick <= last; this.tick++) {
       const due = this.byTick.get(this.tick);

@@ -1,4 +1,4 @@
-/** What a bucket holds, for catch-ups to read: readers, how many at once, and whether reading may go on from a revision. */
+/** Reads the stored entries of a bucket for catch-ups: opens readers and checks whether a watch can start or resume at a revision. */
 import type { Limits } from "../../kv/limits.js";
 import { bucketNotFound } from "../client/errors.js";
 import type { StreamApi, StreamState } from "../read/stream-api.js";
@@ -11,17 +11,17 @@ import { SharedSnapshot } from "./shared-snapshot.js";
 
 /** The most changes of one pull. */
 const BATCH_MAX = 256;
-/** The most keys whose newest changes the server sends for one request. */
+/** The most keys of one direct get: a limit of the server. */
 const DIRECT_MAX = 1_024;
-/** Bytes after which such an answer ends; a reader brings the rest. */
+/** The maximum size of its answer; a reader reads the rest. */
 const DIRECT_BYTES_MAX = 1_048_576;
-/** Bytes of a pull, unless one value is larger. */
+/** The maximum size of a pull, unless one value is larger. */
 const PULL_BYTES_MAX = 262_144;
-/** Room in a pull for a message's headers and key beside the largest value. */
+/** Added to the largest value for a message's headers and key. */
 const MESSAGE_OVERHEAD_BYTES = 65_536;
 
 export class Source {
-  /** The most changes that one pull brings: a quarter of what may wait for a watcher. */
+  /** The most changes of one pull: at most a quarter of a watcher's queue. */
   readonly batchMax: number;
   private readonly batchBytesMax: number;
   private readonly keptBytesMax: number;
@@ -31,7 +31,7 @@ export class Source {
     private readonly api: StreamApi,
     private readonly subjectPrefix: string,
     limits: Limits,
-    /** Whether a reader may read a copy that lags behind. Otherwise, asked after a revision was known, it has seen it. */
+    /** Whether a reader may read a replica that lags behind. Otherwise it sees every revision known before it was opened. */
     readonly isClustered: boolean,
     /** Permits for readers, shared by all hubs. */
     readonly readerPermits: Semaphore,
@@ -73,8 +73,8 @@ export class Source {
   }
 
   /**
-   * The newest change of each key that matches, as of a revision, by one request: where there are few. Undefined where it can't be asked so:
-   * then a reader brings it. Throws when there is no answer.
+   * The newest change of each matching key, as of a revision, with one request. Undefined if the server refuses: use a reader. Throws if
+   * there is no answer.
    */
   private async newestAsOf(subjects: readonly string[], revision: number): Promise<DirectAnswer | undefined> {
     if (this.isClustered) return undefined;
@@ -91,14 +91,14 @@ export class Source {
     }
   }
 
-  /** Asks the storage's leader whether nothing lies between what a reader brought last and a revision. */
+  /** Asks the stream's leader whether no matching message after `after` and up to `upTo` is left to read. */
   async hasReadUpTo(subject: string, after: number, upTo: number): Promise<boolean> {
     if (after >= upTo) return true;
     const next = await this.api.nextSequence(this.subjectPrefix + subject, after + 1);
     return next === undefined || next > upTo;
   }
 
-  /** How many of the revisions in a range are not stored any more, at most: some that were just read may be among them. */
+  /** An upper bound of the revisions of a range that are no longer stored. It may include some that were just read. */
   async missingAtMost(from: number, through: number): Promise<number> {
     const start = { deliver_policy: "by_start_sequence", opt_start_seq: from };
     const { pending } = await this.api.probeConsumer(start);
@@ -106,20 +106,20 @@ export class Source {
     return Math.max(0, Math.min(through - from + 1, lastSequence - from + 1 - pending));
   }
 
-  /** Throws `revision_compacted` where a watch that begins with this revision may miss something. */
+  /** Throws `revision_compacted` if a watch that starts at this revision may miss a change. */
   async checkUsable(next: number, state: StreamState): Promise<void> {
     const usable = await missedUpTo(this.api, state, next, undefined);
     if (usable !== undefined) throw compacted(this.api.bucket, usable);
   }
 
-  /** The same for one that was broken off. Throws `bucket_not_found` where it is another bucket by now. */
+  /** The same for an interrupted catch-up. Throws `bucket_not_found` if the bucket was recreated. */
   async checkStillUsable(next: number, created: string): Promise<void> {
     const state = await this.api.state();
     if (state.created !== created) throw bucketNotFound(this.api.bucket);
     await this.checkUsable(next, state);
   }
 
-  /** Throws `revision_compacted` where tombstones after this revision may have been compacted. */
+  /** Throws `revision_compacted` if tombstones after this revision may have been compacted. */
   async checkNotCompacted(after: number): Promise<void> {
     const state = await this.api.state();
     if (state.compactedTo > after) throw compacted(this.api.bucket, state.compactedTo + 1);

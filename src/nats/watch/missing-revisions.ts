@@ -1,19 +1,19 @@
-/** What a catch-up did not see because it was gone: revisions are counted, and a compacted tombstone ends the watch. */
+/** Counts the revisions that were removed before a catch-up could read them. Ends the watch if a tombstone may be among them. */
 import { KvError } from "../../kv/errors.js";
 import type { Source } from "./source.js";
 import type { Watcher } from "./watcher.js";
 
-export class Accounting {
-  /** Up to here, revisions that are gone were counted, or do not count. */
+export class MissingRevisions {
+  /** Missing revisions up to here were counted, or are older than the watch. */
   private countedTo: number;
-  /** Tombstones up to here are not missed: they were read, or are older than the watch. */
+  /** Tombstones up to here were read, or are older than the watch. */
   private readFrom: number;
 
-  /** `after`: where what counts begins. `compactedTo`: up to which revision tombstones were compacted when the watch began. */
+  /** Counts revisions higher than `after`. `compactedTo`: tombstones up to this revision were compacted before the watch began. */
   constructor(
     private readonly watcher: Watcher,
     private readonly source: Source,
-    /** Whether the reader brings every key: then a gap in what it brings is what is gone. */
+    /** Whether the reader reads every key: then each gap in its revisions is missing revisions. */
     private readonly isUnfiltered: boolean,
     after: number,
     compactedTo: number,
@@ -22,22 +22,22 @@ export class Accounting {
     this.readFrom = Math.max(after, compactedTo);
   }
 
-  /** The reader has brought everything that is stored before this revision. */
-  comesTo(revision: number): void {
+  /** The reader has read everything that is stored before this revision. */
+  hasReadBefore(revision: number): void {
     if (!this.isUnfiltered) return;
-    this.watcher.passOver(this.countedTo + 1, revision - 1);
+    this.watcher.omit(this.countedTo + 1, revision - 1);
     this.countedTo = Math.max(this.countedTo, revision - 1);
   }
 
-  /** The watcher was brought to its position from memory, which says itself what is gone. */
+  /** The watcher reached its position from memory, which counts missing revisions itself. */
   replayed(): void {
     this.countedTo = Math.max(this.countedTo, this.watcher.position);
     this.readFrom = Math.max(this.readFrom, this.watcher.position);
   }
 
   /**
-   * Everything that is stored up to this revision was read. Throws `revision_compacted` where a tombstone may have gone before the reader
-   * came to it. False: the storage did not answer.
+   * Everything that is stored up to this revision was read. Throws `revision_compacted` if a tombstone may have been removed before the
+   * reader reached it. Returns false if the storage does not answer.
    */
   async hasRead(through: number): Promise<boolean> {
     try {
@@ -56,11 +56,11 @@ export class Accounting {
     const from = this.countedTo + 1;
     if (through < from) return;
     if (this.isUnfiltered) {
-      watcher.passOver(from, through);
+      watcher.omit(from, through);
     } else {
       const count = await source.missingAtMost(from, through);
       watcher.advance(through);
-      watcher.countPassedOver(from, through, count);
+      watcher.countOmitted(from, through, count);
     }
     this.countedTo = through;
   }
