@@ -2,7 +2,7 @@
 import type { Limits } from "../kv/limits.js";
 import { streamName } from "../kv/names.js";
 import type { CallContext, Durability, Store, Watch, WatchOptions } from "../kv/store.js";
-import { BucketFactsCache } from "./streams/bucket-config-cache.js";
+import { BucketConfigCache } from "./streams/bucket-config-cache.js";
 import { BucketQuota } from "./write/bucket-quota.js";
 import { Buckets } from "./buckets/buckets.js";
 import { ByteLimits } from "./buckets/byte-limits.js";
@@ -93,7 +93,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
             buckets.edit(place, ({ config }) => ({ ...config, allow_atomic: true }), context),
         });
   const writer = new Writer(requests, reader, isClustered, disk, cache, groupCommit);
-  const facts = new BucketFactsCache(requests);
+  const facts = new BucketConfigCache(requests);
   const written = isAlone ? new WrittenRevisions() : undefined;
   const indexes = new BucketIndexes({
     ...{ feeds: options.feeds, requests: bulkRequests, reader: bulkReader, limits, written },

@@ -2,7 +2,7 @@
 import { KvError, type KvErrorKind } from "../kv/errors.js";
 import { DEFAULT_LIMITS } from "../kv/limits.js";
 import type { BucketConfig, CallContext, SystemBucket } from "../kv/store.js";
-import { BucketFactsCache } from "./streams/bucket-config-cache.js";
+import { BucketConfigCache } from "./streams/bucket-config-cache.js";
 import { BucketQuota } from "./write/bucket-quota.js";
 import { type DiskRoom, UNKNOWN_DISK } from "./embedded/disk-guard.js";
 import { Entries } from "./read/entries.js";
@@ -51,7 +51,7 @@ export function createSystemBuckets(options: SystemBucketsOptions): SystemBucket
   const requests = new Requests(link);
   const reader = new MessageReader(requests, isClustered, storedMessageBytesMax(limits));
   const writer = new Writer(requests, reader, isClustered, disk);
-  const facts = new BucketFactsCache(requests);
+  const facts = new BucketConfigCache(requests);
   const expiry = new Expiry(facts);
   const entries = new Entries({ reader, expiry, owner: OWNER });
   const quota = new BucketQuota({ requests, reader, facts });

@@ -73,7 +73,7 @@ describe("two copies that change one bucket at the same time", { timeout: 120_00
     await held.seen(1);
     const refused = await refusal(otherCopy.store.updateBucket(bucket, { history: 3 }, scope(300)));
     expect(refused.kind).toBe("unavailable");
-    expect(refused.message).toContain("is being changed through another copy of the service");
+    expect(refused.message).toContain("is changing the bucket");
     expect((await stuck).kind).toBe("outcome_unknown");
     held.release();
     // Applied late, within the lease that is still held: the next change begins with it.

@@ -1,11 +1,11 @@
 /**
- * A lease on changing one bucket, shared by all copies of the service.
+ * A lease for changing one bucket, shared by all instances of the service.
  *
- * JetStream's STREAM.UPDATE replaces the whole configuration and takes no precondition (nats-server's `jsStreamUpdateRequest`): two copies
- * that read, change and write at the same time lose one change. A write of a message has a precondition, so the lease is a message: its
- * holder is the one whose write with `Nats-Expected-Last-Subject-Sequence` was stored. The storage drops it after {@link LEASE_MS}, so a
- * holder that dies blocks others no longer than that. A holder sends a change only in the first half of its lease, and does not release it
- * while the outcome of a change is unknown: what it sent reaches the storage before the lease ends.
+ * JetStream's STREAM.UPDATE replaces the complete configuration and has no precondition (nats-server's `jsStreamUpdateRequest`): if two
+ * instances read, change and write at the same time, one change is lost. Publishing a message has a precondition, so the lease is a message:
+ * the holder is the instance whose message with `Nats-Expected-Last-Subject-Sequence` was stored. The storage drops it after
+ * {@link LEASE_MS}, so a holder that dies blocks others no longer than that. A holder sends a change only in the first half of its lease, and
+ * does not release the lease while the outcome is unknown: a change in flight reaches the storage before the lease ends.
  */
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
@@ -26,14 +26,14 @@ import type { Requests } from "../client/requests.js";
 import { isRetryable } from "../client/retry.js";
 import { CHANGE_ID_KEY } from "../streams/stream-config.js";
 
-/** The change that the last holder made: a copy that reads an older configuration has to read again. */
+/** The last holder's change: an instance that reads an older configuration must read again. */
 export interface LastChange {
   readonly id: string;
   /** When the bucket was created, as the storage writes it. */
   readonly created: string;
 }
 
-/** What the lease's message says: who holds it, or what the last holder did. */
+/** The message of the lease: its holder, or the change of the last holder. */
 interface LeaseRecord {
   readonly holder?: string;
   readonly last?: LastChange;
@@ -48,10 +48,10 @@ const NAME = "bucket_locks";
 const OWNER = "SYS_";
 const STREAM = streamName(NAME, OWNER);
 const SUBJECT_PREFIX = subjectPrefix(NAME, OWNER);
-/** Longer than a request that was sent may wait in the storage before it is applied. */
+/** Longer than a sent request can wait in the storage before it is applied. */
 const LEASE_MS = 10_000;
 const NANOS_PER_MS = 1_000_000;
-/** How often a copy that waits for the lease asks for it. */
+/** The interval at which an instance tries to acquire a held lease. */
 const POLL_INTERVAL_MS = 10;
 const ANSWER_TIMEOUT_MS = 2_000;
 const NEVER_ABORTED = new AbortController().signal;
@@ -62,14 +62,14 @@ export class BucketLocks {
     private readonly replicas: number,
   ) {}
 
-  /** Waits until no other copy changes the bucket. Throws `KvError`; `unavailable` where another one does so for the context's whole time. */
+  /** Waits until no other instance changes the bucket. Throws `KvError`; `unavailable` if the context ends first. */
   async acquire(bucket: string, context: CallContext): Promise<BucketLock> {
     const lock = new BucketLock(this, bucket);
     await lock.hold(context);
     return lock;
   }
 
-  /** Stores a record if the subject's newest is the expected one; its sequence, or undefined where it is another one. */
+  /** Stores a record if the subject's last sequence is the expected one. Returns its sequence; undefined if it was not stored. */
   async write(
     bucket: string,
     record: LeaseRecord,
@@ -110,7 +110,7 @@ export class BucketLocks {
     }
   }
 
-  /** In memory, so that buckets can be deleted while the disk is full; on disk where the account has no memory. */
+  /** In memory, so that buckets can be deleted while the disk is full; on disk if the account allows no memory storage. */
   private async createStream(context: CallContext): Promise<void> {
     for (const storage of ["memory", "file"]) {
       const config = {
@@ -127,7 +127,7 @@ export class BucketLocks {
         return;
       } catch (error) {
         const kind = error instanceof JetStreamError ? kindOf(error) : undefined;
-        // Another copy was faster.
+        // Another instance created it first.
         if (kind === "bucket_exists") return;
         if (kind !== "storage_exhausted" || storage === "file") throw error;
       }
@@ -139,7 +139,7 @@ export class BucketLock {
   private readonly holder = randomUUID();
   private sequence = 0;
   private renewAtMs = 0;
-  /** Undefined where none was made lately. */
+  /** Undefined if there was no recent change. */
   private last: LastChange | undefined;
 
   constructor(
@@ -147,17 +147,17 @@ export class BucketLock {
     private readonly bucket: string,
   ) {}
 
-  /** Whether a change that is sent now reaches the storage within the lease. */
+  /** Whether a change sent now reaches the storage within the lease. */
   get isFresh(): boolean {
     return performance.now() < this.renewAtMs;
   }
 
-  /** Whether a description of the bucket shows the last holder's change: that of a cluster's new leader may be older. */
-  isShownBy({ created, config }: StreamInfo): boolean {
+  /** Whether the stream's info includes the last holder's change. That of a cluster's new leader may be older. */
+  isIncludedIn({ created, config }: StreamInfo): boolean {
     return this.last?.created !== created || config.metadata?.[CHANGE_ID_KEY] === this.last.id;
   }
 
-  /** Acquires the lease, or renews it where it is still held. Throws `KvError`. */
+  /** Acquires the lease, or renews it if it is still held. Throws `KvError`. */
   async hold(context: CallContext): Promise<void> {
     for (let expected = this.sequence; ;) {
       const sentMs = performance.now();
@@ -181,7 +181,7 @@ export class BucketLock {
     }
   }
 
-  /** Ends the lease. Never fails: the storage ends it anyway. `change`: what this holder changed; default: nothing. */
+  /** Releases the lease. Never fails: the lease expires anyway. `change`: this holder's change; default: none. */
   async release(change = this.last): Promise<void> {
     this.last = change;
     const context = { deadlineMs: performance.now() + ANSWER_TIMEOUT_MS, signal: NEVER_ABORTED };
@@ -199,7 +199,7 @@ export class BucketLock {
 function beingChanged(bucket: string): KvError {
   return new KvError(
     "unavailable",
-    `The bucket ${quote(bucket)} is being changed through another copy of the service. Try again.`,
+    `Another instance of the service is changing the bucket ${quote(bucket)}. Try again.`,
     { bucket },
   );
 }

@@ -1,4 +1,4 @@
-/** Changes a bucket's configuration: reads it, writes it with the change, and reads it again. */
+/** Updates a bucket's configuration: reads it, writes it with the change, and verifies the result. */
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { KvError } from "../../kv/errors.js";
@@ -11,9 +11,9 @@ import { type Requests, NoReplyError } from "../client/requests.js";
 import { BUCKET_ANSWER_TIMEOUT_MS, isRetryable, RETRY_WAIT_MS } from "../client/retry.js";
 import { CHANGE_ID_KEY } from "../streams/stream-config.js";
 
-/** Times that a change is written over another program's, which knows nothing of our leases. */
+/** Attempts to apply a change while other programs, which do not use our leases, change the bucket too. */
 const ATTEMPTS_MAX = 5;
-/** How long a cluster's new leader may take to learn of a change that the one before acknowledged. */
+/** How long a cluster's new leader may lag behind a change that the previous leader acknowledged. */
 const LAG_MS_MAX = 2_000;
 
 export interface BucketUpdateOptions {
@@ -21,7 +21,7 @@ export interface BucketUpdateOptions {
   readonly reader: MessageReader;
 }
 
-/** The configuration that a bucket is to have, from what it is. */
+/** Computes a bucket's new configuration from its current state. */
 export type BucketEdit = (base: StreamInfo) => StreamConfig;
 
 /** One change of one bucket, identified in the stream's metadata. */
@@ -32,16 +32,16 @@ export class BucketUpdate {
     private readonly options: BucketUpdateOptions,
     private readonly place: Place,
     private readonly edit: BucketEdit,
-    /** Absent where no other process changes buckets. */
+    /** Undefined if no other process changes buckets. */
     private readonly lock: BucketLock | undefined,
   ) {}
 
-  /** The bucket with the change. Throws `KvError`; `outcome_unknown` where it was sent and can't be seen. */
+  /** Returns the bucket with the change. Throws `KvError`; `outcome_unknown` if the change was sent but can't be verified. */
   async run(context: CallContext): Promise<StreamInfo> {
     const { requests } = this.options;
     const about = { bucket: this.place.bucket };
     let acknowledged: StreamInfo | undefined;
-    let isOpen = false;
+    let isUncertain = false;
     let wasInterrupted = false;
     for (let attempts = 0; ;) {
       try {
@@ -57,13 +57,13 @@ export class BucketUpdate {
         acknowledged = await this.send(base, context);
       } catch (error) {
         if (acknowledged !== undefined) return acknowledged;
-        isOpen ||= error instanceof NoReplyError && error.sent;
+        isUncertain ||= error instanceof NoReplyError && error.sent;
         if (isRetryable(error, context)) {
           wasInterrupted = true;
           await delay(RETRY_WAIT_MS);
           continue;
         }
-        throw isOpen && !isRefusal(error) ? outcomeUnknown(about, error) : toKvError(error, about);
+        throw isUncertain && !isRefusal(error) ? outcomeUnknown(about, error) : toKvError(error, about);
       }
     }
   }
@@ -77,11 +77,12 @@ export class BucketUpdate {
     return askJetStream<StreamInfo>(requests, `STREAM.UPDATE.${stream}`, body, shorter);
   }
 
-  /** The bucket as the last change left it. */
+  /** The bucket including the last change. */
   private async current(context: CallContext): Promise<StreamInfo> {
     for (const giveUpMs = performance.now() + LAG_MS_MAX; ;) {
       const info = await this.options.reader.stream(this.place, context);
-      const isOld = this.lock?.isShownBy(info) === false && info.config.metadata?.[CHANGE_ID_KEY] !== this.id;
+      const isOld =
+        this.lock?.isIncludedIn(info) === false && info.config.metadata?.[CHANGE_ID_KEY] !== this.id;
       if (!isOld || performance.now() >= giveUpMs) return info;
       if (performance.now() + RETRY_WAIT_MS >= context.deadlineMs)
         throw unavailable({ bucket: this.place.bucket });
@@ -90,7 +91,7 @@ export class BucketUpdate {
   }
 }
 
-/** Whether the storage answered that there is nothing to change, or not like this. */
+/** Whether the storage refused the change: it was not applied. */
 function isRefusal(error: unknown): boolean {
   if (error instanceof JetStreamError) return kindOf(error) !== "unavailable";
   return error instanceof KvError && (error.kind === "bucket_not_found" || error.kind === "invalid_argument");

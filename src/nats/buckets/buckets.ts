@@ -1,4 +1,4 @@
-/** Making, describing, changing and removing buckets. */
+/** Creates, inspects, lists, updates and deletes buckets. */
 import { KvError, type KvErrorKind } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import { checkBucketName, isReservedBucketName, quote, streamName } from "../../kv/names.js";
@@ -13,7 +13,7 @@ import type {
   Page,
   PageRequest,
 } from "../../kv/store.js";
-import type { BucketFactsCache } from "../streams/bucket-config-cache.js";
+import type { BucketConfigCache } from "../streams/bucket-config-cache.js";
 import { type BucketLock, BucketLocks, type LastChange } from "./bucket-lock.js";
 import { type BucketEdit, BucketUpdate } from "./bucket-update.js";
 import type { DiskRoom } from "../embedded/disk-guard.js";
@@ -22,7 +22,7 @@ import type { BucketIndexes } from "../index/bucket-indexes.js";
 import type { KeyLists } from "../index/key-lists.js";
 import type { ReadCache } from "../read/read-cache.js";
 import { existing, type MessageReader, type Place } from "../client/message-reader.js";
-import { PresentBuckets } from "./present-buckets.js";
+import { ExistingBuckets } from "./existing-buckets.js";
 import { withoutPredecessor } from "./predecessor.js";
 import type { RestartCheck } from "./restart-check.js";
 import { type Survivors, survivorsMark } from "./survivors.js";
@@ -35,39 +35,39 @@ export interface BucketsOptions {
   readonly reader: MessageReader;
   readonly lists: KeyLists;
   readonly indexes: BucketIndexes;
-  /** Absent: every read asks the storage. */
+  /** Undefined: every read asks the storage. */
   readonly cache: ReadCache | undefined;
-  readonly facts: BucketFactsCache;
+  readonly facts: BucketConfigCache;
   /** Whether no other process changes buckets. */
   readonly isExclusive: boolean;
   readonly disk: DiskRoom;
   readonly survivors: Survivors;
   readonly restartCheck: RestartCheck;
   readonly limits: Limits;
-  /** Copies that the storage keeps of a new bucket. */
+  /** The number of replicas of a new bucket. */
   readonly replicas: number;
-  /** What the connected server promises of acknowledged writes. */
+  /** What the connected server guarantees for acknowledged writes. */
   readonly durability: () => Durability;
 }
 
 const LISTING = "buckets";
-/** What a delete is answered with. */
+/** The result of a delete. */
 const GONE = {};
-/** Why a bucket is left out of a list: it was deleted meanwhile, or its revisions are too large. */
-const LEFT_OUT: ReadonlySet<KvErrorKind> = new Set<KvErrorKind>(["bucket_not_found", "unimplemented"]);
-/** Buckets that are described at once for one page. */
-const DESCRIBED_AT_ONCE = 8;
+/** Errors that omit a bucket from a list: it was deleted meanwhile, or its revisions exceed 2^53. */
+const OMITTED: ReadonlySet<KvErrorKind> = new Set<KvErrorKind>(["bucket_not_found", "unimplemented"]);
+/** The most buckets of a page that are described concurrently. */
+const CONCURRENT_DESCRIPTIONS = 8;
 
 export class Buckets {
   /** The last change of each bucket by this process: changes read, then write, and must not overlap. */
   private readonly changes = new Map<string, Promise<unknown>>();
 
-  private readonly present: PresentBuckets;
+  private readonly existing: ExistingBuckets;
   private readonly locks: BucketLocks | undefined;
 
   constructor(private readonly options: BucketsOptions) {
     this.locks = options.isExclusive ? undefined : new BucketLocks(options.requests, options.replicas);
-    this.present = new PresentBuckets(options.requests, options.limits);
+    this.existing = new ExistingBuckets(options.requests, options.limits);
   }
 
   async create(bucket: BucketConfig, context: CallContext, createdBy?: string): Promise<BucketInfo> {
@@ -77,17 +77,17 @@ export class Buckets {
     if (isReservedBucketName(name)) {
       throw new KvError(
         "reserved_name",
-        `The bucket name ${quote(name)} is reserved; take one that does not begin with 'APP_' or 'SYS_'.`,
+        `The bucket name ${quote(name)} is reserved; use one that does not start with 'APP_' or 'SYS_'.`,
         { bucket: name },
       );
     }
     this.options.disk.check("value", { bucket: name });
-    await this.present.checkRoom(createdBy, context);
+    await this.existing.checkLimits(createdBy, context);
     const config = streamConfigOf(bucket, limits, replicas, { createdBy });
     const request = {
       operation: `STREAM.CREATE.${config.name}`,
       body: config,
-      // The same again is the same act of creation, by its id: it makes the bucket, or finds the one that it made.
+      // Repeating the request is safe, because it has an ID: it creates the bucket, or finds the one that it created.
       settle: () => Promise.resolve(undefined),
     };
     const created = await changeBucket<StreamInfo>(requests, request, { bucket: name }, context);
@@ -104,19 +104,19 @@ export class Buckets {
   async list(
     page: PageRequest,
     context: CallContext,
-    shows: (bucket: string) => boolean = () => true,
+    isVisible: (bucket: string) => boolean = () => true,
   ): Promise<Page<BucketInfo>> {
     const { bucketsPageMax, pageBytesMax } = this.options.limits;
     const limit = pageLimit(page.limit, bucketsPageMax);
     const token = readPageToken(page.pageToken, LISTING);
-    const names = (await this.present.names(context)).filter(
-      (name) => (token === undefined || name > token.after) && shows(name),
+    const names = (await this.existing.names(context)).filter(
+      (name) => (token === undefined || name > token.after) && isVisible(name),
     );
     const items: BucketInfo[] = [];
     const room = new PageRoom(limit, pageBytesMax);
     for (let done = 0; done < names.length;) {
-      // One more than the page has places for tells whether a page follows.
-      const next = names.slice(done, done + Math.min(DESCRIBED_AT_ONCE, limit - items.length + 1));
+      // One bucket more than fits shows whether another page follows.
+      const next = names.slice(done, done + Math.min(CONCURRENT_DESCRIPTIONS, limit - items.length + 1));
       done += next.length;
       const infos = await Promise.all(next.map((name) => this.getUnlessGone(name, context)));
       for (const info of infos) {
@@ -131,7 +131,7 @@ export class Buckets {
 
   async update(bucket: string, change: BucketChange, context: CallContext): Promise<BucketInfo> {
     const place = placeOf(bucket);
-    // Whatever the change, and before anything is written.
+    // Reports a missing bucket before an invalid change.
     await existing(this.options.requests, place, context);
     await this.options.restartCheck.pending(bucket, context);
     const info = await this.edit(
@@ -142,10 +142,10 @@ export class Buckets {
     return this.describe(place, info, context);
   }
 
-  /** Changes the configuration of a bucket's stream, where no other copy of the service changes it. */
+  /** Changes the configuration of a bucket's stream, while no other instance of the service changes it. */
   edit(place: Place, edit: BucketEdit, context: CallContext): Promise<StreamInfo> {
     return this.oneAtATime(place.stream, async () => {
-      // nats-server replaces two files: a bucket of which it could write only the first is gone after its next start.
+      // nats-server replaces two files. If it can write only the first, the bucket is gone after its next start.
       this.options.disk.check("record", { bucket: place.bucket });
       const lock = await this.locks?.acquire(place.bucket, context);
       const update = new BucketUpdate(this.options, place, edit, lock);
@@ -168,7 +168,7 @@ export class Buckets {
         const request = {
           operation: `STREAM.DELETE.${place.stream}`,
           body: undefined,
-          // A bucket that was created since, under the same name, is another one.
+          // A bucket that was created since then with the same name counts as gone.
           settle: async () => {
             await lock?.hold(context);
             return existing(requests, place, context).then(
@@ -201,13 +201,13 @@ export class Buckets {
     try {
       return await this.get(bucket, context);
     } catch (error) {
-      // Another program's bucket that can't be described must not hide the others.
-      if (error instanceof KvError && LEFT_OUT.has(error.kind)) return undefined;
+      // A bucket of another program that can't be described must not hide the others.
+      if (error instanceof KvError && OMITTED.has(error.kind)) return undefined;
       throw error;
     }
   }
 
-  /** Runs a change of the bucket under the lease, and keeps the lease where its outcome is unknown: what was sent may be applied yet. */
+  /** Runs a change under the lease. Keeps the lease if the outcome is unknown: the change may still be applied. */
   private async changing<Result>(
     stream: string,
     lock: BucketLock | undefined,

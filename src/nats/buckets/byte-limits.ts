@@ -1,4 +1,4 @@
-/** Keeps the byte limits of streams above the buckets' `max_bytes`: see streams/headroom.ts. */
+/** Keeps the byte limits of streams above the `max_bytes` of their buckets: streams/headroom.ts explains why. */
 import { KvError } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import type { CallContext } from "../../kv/store.js";
@@ -16,16 +16,16 @@ export interface ByteLimitsOptions {
   readonly edit: (place: Place, edit: BucketEdit, context: CallContext) => Promise<StreamInfo>;
 }
 
-/** Deletes of one bucket that run while its limit is raised. */
+/** The running deletes of one bucket that need a raised limit. */
 interface Raise {
   count: number;
   /** Whether the limit could be raised. */
   ready: Promise<boolean>;
 }
 
-/** What a raised limit leaves free for deletes: hundreds of tombstones. */
+/** The free space for deletes after the limit was raised: hundreds of tombstones. */
 const DELETE_BYTES = 65_536;
-/** Other copies of the service lower the limit too, and other programs fill it up. */
+/** A delete raises the limit again if another instance lowered it or another program used the space. */
 const RAISES_MAX = 3;
 const LOWER_TIMEOUT_MS = 10_000;
 const MARKER_BYTES_MAX = 1_024;
@@ -38,7 +38,7 @@ export class ByteLimits {
 
   constructor(private readonly options: ByteLimitsOptions) {}
 
-  /** Runs a delete that a full stream refuses, with a raised limit. The limit is lowered after the last of those that run at once. */
+  /** Runs a delete that a full stream has refused, with a raised limit. The last of concurrent deletes lowers the limit. */
   async whileRaised<Result>(
     place: Place,
     context: CallContext,
@@ -62,13 +62,13 @@ export class ByteLimits {
     } finally {
       if (--raise.count === 0) {
         this.raises.delete(place.stream);
-        // The sweep lowers it where this fails.
+        // If this fails, the sweep lowers the limit.
         this.lower(place).catch(() => undefined);
       }
     }
   }
 
-  /** Gives a bucket of ours headroom if an earlier version made it, and room for expiry markers that do not fit. For the sweep. */
+  /** For the sweep: adds headroom to a bucket of an earlier version of the service, and space for expiry markers that do not fit. */
   async tend(place: Place, info: StreamInfo, context: CallContext): Promise<void> {
     const { config } = info;
     if (config.metadata?.[CREATION_ID_KEY] === undefined || (config.max_bytes ?? 0) <= 0) return;
@@ -83,7 +83,7 @@ export class ByteLimits {
 
   private async raise(place: Place, context: CallContext): Promise<boolean> {
     const { config } = await existing(this.options.requests, place, context);
-    // That of another program keeps the limit that it has.
+    // A bucket of another program keeps its limit.
     if (config.metadata?.[CREATION_ID_KEY] === undefined || (config.max_bytes ?? 0) <= 0) return false;
     if (!hasHeadroom(config)) await this.giveHeadroom(place, context);
     else
@@ -112,7 +112,7 @@ export class ByteLimits {
   }
 }
 
-/** Whether other programs filled the headroom, so that markers of entries that should have expired do not fit. */
+/** Whether entries are overdue to expire: other programs filled the headroom, so expiry markers do not fit. */
 function canNotExpire(info: StreamInfo): boolean {
   const { config, state } = info;
   const isFull = state.bytes + MARKER_BYTES_MAX > settledBytes(config);

@@ -1,6 +1,6 @@
 /**
- * A stream that is created within milliseconds of the deletion of one with its name may hold that one's last messages (seen with nats-server
- * 2.15.1 in 7 of 1,500 recreations): their time is before the stream's own creation.
+ * A stream created within milliseconds after the deletion of one with the same name may contain the last messages of its predecessor (seen
+ * with nats-server 2.15.1 in 7 of 1,500 recreations). Their time is before the creation of the stream.
  */
 import type { KvErrorDetails } from "../../kv/errors.js";
 import type { CallContext } from "../../kv/store.js";
@@ -11,7 +11,7 @@ import { parseTimestamp } from "../client/timestamps.js";
 
 /** The answer to STREAM.CREATE. */
 interface CreatedStream extends StreamInfo {
-  /** Whether this request created it: then all that it holds is older. */
+  /** Whether this request created the stream: then all of its messages are the predecessor's. */
   readonly did_create?: boolean;
 }
 

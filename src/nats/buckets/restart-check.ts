@@ -1,6 +1,6 @@
 /**
- * Removes what a restart of the storage brought back: see survivors.ts. Every call on a bucket waits until the bucket was checked in the
- * present run of the server, so no client sees a deleted value again.
+ * Removes values that a restart of the storage restored after their deletion: survivors.ts explains how. After each start of the server, every
+ * call waits until its bucket was checked, so no client sees a deleted value again.
  */
 import { KvError } from "../../kv/errors.js";
 import { streamName } from "../../kv/names.js";
@@ -39,7 +39,7 @@ export class RestartCheck {
 
   constructor(private readonly options: RestartCheckOptions) {}
 
-  /** Undefined where the bucket was checked; otherwise what ends when it was. Rejects with `KvError`. */
+  /** Resolves when the bucket was checked; undefined if it was before. Rejects with `KvError`. */
   pending(bucket: string, context: CallContext): Promise<void> | undefined {
     const run = this.currentRun();
     if (run !== this.run) {
@@ -56,14 +56,14 @@ export class RestartCheck {
     let check = this.checks.get(bucket);
     if (check === undefined) {
       const info = await existing(this.options.requests, place, context).catch((error: unknown) => {
-        // The call says so itself, after it has checked its arguments.
+        // The call reports this itself, after it has checked its arguments.
         if (error instanceof KvError && error.kind === "bucket_not_found") return undefined;
         throw error;
       });
       if (info === undefined) return;
       check = this.checks.get(bucket) ?? this.begin(place, info, run);
     }
-    await before(context, check, bucket);
+    await untilChecked(context, check, bucket);
   }
 
   private begin(place: Place, info: StreamInfo, run: string): Promise<void> {
@@ -87,7 +87,7 @@ export class RestartCheck {
 
   private async check(place: Place, { config }: StreamInfo): Promise<void> {
     const { survivors, log, requests } = this.options;
-    // Others wait for it when this caller is gone.
+    // With its own context: other callers may wait for the check after this one ends.
     const context = { deadlineMs: performance.now() + CHECK_TIMEOUT_MS, signal: NEVER_ABORTED };
     for (let mark = survivorsMark(config); mark !== undefined;) {
       const recorded = await survivors.load(place, mark, context);
@@ -96,7 +96,7 @@ export class RestartCheck {
       if (latest?.id === mark.id) {
         log?.warn(
           { bucket: place.bucket },
-          "what compaction left of a bucket is not recorded; it is not checked",
+          "the record of a compaction is missing; the bucket is not checked for restored values",
         );
         return;
       }
@@ -112,24 +112,24 @@ export class RestartCheck {
   ): Promise<void> {
     const { requests, reader, messageBytesMax, log } = this.options;
     const { runs } = await storedSequences(requests, place, messageBytesMax, context);
-    /** By subject: the newest message that is back. */
-    const back = new Map<string, number>();
+    /** By subject: the sequence of the newest restored message. */
+    const restored = new Map<string, number>();
     await inParallel(notIn(recorded, runs, upTo), async (sequence) => {
       const message = await reader.at(place, BigInt(sequence), context);
       if (message === undefined || message.timeMs > recordedMs) return;
-      back.set(message.subject, Math.max(sequence, back.get(message.subject) ?? 0));
+      restored.set(message.subject, Math.max(sequence, restored.get(message.subject) ?? 0));
     });
     try {
-      await inParallel(back.entries(), async ([filter, sequence]) => {
+      await inParallel(restored.entries(), async ([filter, sequence]) => {
         await purgeStream(requests, place.stream, { filter, seq: sequence + 1 }, context);
       });
     } catch (error) {
       throw toKvError(error, { bucket: place.bucket });
     }
-    if (back.size > 0)
+    if (restored.size > 0)
       log?.warn(
-        { bucket: place.bucket, keys: back.size },
-        "values of deleted keys were back after a restart of nats-server; they are removed",
+        { bucket: place.bucket, keys: restored.size },
+        "removed values of deleted keys that a restart of nats-server had restored",
       );
   }
 }
@@ -143,8 +143,8 @@ async function inParallel<Item>(items: Iterable<Item>, task: (item: Item) => Pro
   await Promise.all(Array.from({ length: REQUESTS_AT_ONCE }, work));
 }
 
-/** Waits for the check no longer than the caller does. */
-async function before(context: CallContext, check: Promise<void>, bucket: string): Promise<void> {
+/** Waits for the check until the caller's context ends. */
+async function untilChecked(context: CallContext, check: Promise<void>, bucket: string): Promise<void> {
   try {
     await withinContext(context, check);
   } catch (error) {

@@ -1,10 +1,10 @@
 /**
- * Which messages of a bucket were stored when its tombstones were compacted.
+ * Records which messages of a bucket were stored when its tombstones were compacted.
  *
- * nats-server writes no record of a message that a newer one of its subject pushes out (filestore.go, `removeMsgViaLimits`): when it rebuilds a
- * stream from its files after a kill or a power failure, the newest message of the subject pushes it out again. Where that one was a tombstone
- * that is gone, the old value is back. So the sequences of what is stored are recorded before tombstones are removed, and after a restart of
- * the storage every older message that is not among them is removed again (restart-check.ts).
+ * nats-server writes no record when a newer message of the subject replaces a message (filestore.go, `removeMsgViaLimits`). When it rebuilds a
+ * stream from its files after a kill or a power failure, the newest message of the subject replaces the old one again. If that was a
+ * compacted tombstone, the old value is restored. Therefore the sequences of all stored messages are recorded before tombstones are removed.
+ * After a restart of the storage, restart-check.ts removes every older message that is not among them.
  */
 import { randomUUID } from "node:crypto";
 import type { Limits } from "../../kv/limits.js";
@@ -32,7 +32,7 @@ export interface SurvivorsMark {
   readonly id: string;
   /** Messages up to this sequence are recorded. */
   readonly upTo: number;
-  /** When they were, by the storage's clock, in milliseconds since 1970: what is stored later is new. */
+  /** The time of the record by the storage's clock, in milliseconds since 1970: messages stored later are new. */
   readonly timeMs: number;
   readonly parts: number;
 }
@@ -53,7 +53,7 @@ export function survivorsMark({ metadata }: StreamConfig): SurvivorsMark | undef
   return text === undefined ? undefined : (JSON.parse(text) as SurvivorsMark);
 }
 
-/** The later of two records covers what was removed before the earlier one. */
+/** Adds a mark, unless the stream has a later one: that covers the removals before the earlier one. */
 export function withSurvivorsMark(config: StreamConfig, mark: SurvivorsMark): StreamConfig {
   if ((survivorsMark(config)?.upTo ?? 0) >= mark.upTo) return config;
   return { ...config, metadata: { ...config.metadata, [MARK_KEY]: JSON.stringify(mark) } };
@@ -63,7 +63,7 @@ interface SubjectPage {
   readonly state: { readonly subjects?: Readonly<Record<string, number>> };
 }
 
-/** Keeps the records, in a stream of the service's own. */
+/** Stores the records, in a system stream. */
 export class Survivors {
   private unmarkedSinceMs = new Map<string, number>();
 
@@ -74,7 +74,7 @@ export class Survivors {
     private readonly replicas: number,
   ) {}
 
-  /** Stores a record; it counts once its mark is in the bucket's metadata. Throws `KvError`. */
+  /** Stores a record. It takes effect when its mark is in the bucket's metadata. Throws `KvError`. */
   async save(
     place: Place,
     { runs, upTo, timeMs }: StoredSequences,
@@ -85,7 +85,7 @@ export class Survivors {
     try {
       for (const data of encodeRuns(runs, PART_BYTES)) {
         const subject = subjectOf(place, id, parts++);
-        // Idempotent: of a subject, the last one stays.
+        // Idempotent: the stream keeps the last message of a subject.
         const write = (shorter: CallContext): Promise<void> => this.write(subject, data, shorter);
         await untilAnswered(context, write, SLOW_ANSWER_GROWTH);
       }
@@ -95,7 +95,7 @@ export class Survivors {
     return { id, upTo, timeMs, parts };
   }
 
-  /** The sequences of a record; undefined where a part of it is missing. Throws `KvError`. */
+  /** The sequences of a record; undefined if a part is missing. Throws `KvError`. */
   async load(place: Place, mark: SurvivorsMark, context: CallContext): Promise<Runs | undefined> {
     const parts: Uint8Array[] = [];
     for (let part = 0; part < mark.parts; part++) {
@@ -166,7 +166,7 @@ export class Survivors {
       const config = streamConfigOf({ name: NAME }, this.limits, this.replicas, { owner: OWNER });
       await askJetStream(this.requests, `STREAM.CREATE.${STREAM}`, config, context).catch(
         (refusal: unknown) => {
-          // Another copy of the service was faster.
+          // Another instance created it first.
           if (!(refusal instanceof JetStreamError) || kindOf(refusal) !== "bucket_exists") throw refusal;
         },
       );

@@ -20,23 +20,23 @@ export interface Tombstone {
   readonly timeMs: number;
 }
 
-/** Which part of a stream to look at. */
+/** The part of a stream to scan. */
 export interface TombstoneRange {
   readonly from: number;
-  /** Only what was stored before this time, in milliseconds since 1970. */
+  /** Only tombstones stored before this time, in milliseconds since 1970. */
   readonly beforeMs: number;
-  /** Whether expiry markers count too, which the storage removes by itself. */
+  /** Whether to include expiry markers, which the storage removes by itself. */
   readonly withMarkers: boolean;
 }
 
 const PULL_MESSAGES = 1_000;
 const PULL_BYTES = 1_048_576;
-/** A pull that hears nothing for this long is given up: every message matches, so the server need not search. */
+/** The timeout of a pull without messages. Every message matches, so the server does not search for long. */
 const SILENCE_MS = 3_000;
 const RETRY_MS = 20;
 const PURGES_AT_ONCE = 16;
 
-/** Calls `onMessage` with every message up to a sequence, as the stream's leader has them: a copy that lags behind is waited for. Throws `KvError`. */
+/** Calls `onMessage` with every message up to a sequence. Waits for a replica that lags behind the leader. Throws `KvError`. */
 export async function scanUpTo(
   requests: Requests,
   place: Place,
@@ -101,8 +101,7 @@ async function scanMessages(
 }
 
 /**
- * Calls `onChunk` with the tombstones of each part of the stream, also where it has none, and how far it is. Ends where that returns
- * false. Throws `KvError`.
+ * Calls `onChunk` after each pull with its tombstones, if any, and the last sequence read, until it returns false. Throws `KvError`.
  */
 export async function scanTombstones(
   requests: Requests,
@@ -131,8 +130,8 @@ export async function scanTombstones(
 }
 
 /**
- * Removes each with what its key had before; those that are not the newest of their key any more stay, and so does what was written since.
- * Returns how many were removed. Doing it twice is harmless.
+ * Removes tombstones and the earlier revisions of their keys. Keeps a tombstone that is no longer the newest revision of its key, and later
+ * revisions. Returns the number of removed tombstones. Idempotent.
  */
 export async function removeTombstones(
   requests: Requests,
@@ -146,7 +145,7 @@ export async function removeTombstones(
   const rest = [...tombstones];
   const work = async (): Promise<void> => {
     for (let next = rest.pop(); next !== undefined; next = rest.pop()) {
-      // In a history of 1, what is stored is the newest.
+      // With a history of 1, every stored message is the newest.
       if (hasHistory && !(await isNewest(reader, place, next, context))) continue;
       const range = { filter: next.subject, seq: next.sequence + 1 };
       if ((await purgeStream(requests, place.stream, range, context)) > 0) removed++;
@@ -182,8 +181,8 @@ interface ConsumerPage {
 }
 
 /**
- * Up to which sequence every consumer of the stream has been delivered what it is to get: of live watches, ours and other programs'. Readers
- * of lists do not need tombstones, and those of watches look at the mark when they are done.
+ * The sequence up to which every consumer of the stream has received its messages. Includes consumers of other programs. Excludes our readers:
+ * those of lists do not need tombstones, and those of watches check the compaction mark when they end.
  */
 export async function deliveredTo(
   requests: Requests,

@@ -6,7 +6,7 @@ import { serverTimeMs } from "../client/jetstream-api.js";
 import type { Requests } from "../client/requests.js";
 import { isSyncedAtMost, keepsTombstones, valueSizeOf, windowMsOf } from "./stream-config.js";
 
-export interface BucketFacts {
+export interface CachedBucket {
   /** The bucket's limit on the size of a value, in bytes; 0: none. */
   readonly maxValueSize: number;
   /** The bucket's `max_bytes`; 0: no limit. */
@@ -55,7 +55,7 @@ export interface Ledger {
  * How long an entry is valid: the delay until another instance notices a changed `max_value_size`. The delay is harmless, because the
  * storage enforces the limit (plus the allowance for headers) itself, and a write is refused only after the entry was reloaded.
  */
-const GOOD_FOR_MS = 1_000;
+const VALID_FOR_MS = 1_000;
 /** Entries older than this are reloaded in the background, so calls to a busy bucket do not wait. */
 const REFRESH_AFTER_MS = 500;
 /** The same for `latest`, which accepts any age. */
@@ -65,8 +65,8 @@ const BUCKETS_MAX = 10_000;
 const NANOS_PER_MS = 1_000_000;
 const NEVER_ABORTED = new AbortController().signal;
 
-export class BucketFactsCache {
-  private readonly byStream = new Map<string, BucketFacts>();
+export class BucketConfigCache {
+  private readonly byStream = new Map<string, CachedBucket>();
   private readonly ledgers = new Map<string, Ledger>();
 
   constructor(private readonly requests: Requests) {
@@ -91,16 +91,16 @@ export class BucketFactsCache {
   }
 
   /** The cached entry; undefined if there is none, or it is too old. */
-  recent(place: Place): BucketFacts | undefined {
+  recent(place: Place): CachedBucket | undefined {
     const facts = this.byStream.get(place.stream);
     if (facts === undefined) return undefined;
     const ageMs = performance.now() - facts.readAtMs;
-    if (ageMs >= GOOD_FOR_MS) return undefined;
+    if (ageMs >= VALID_FOR_MS) return undefined;
     if (ageMs >= REFRESH_AFTER_MS) this.refresh(place, facts);
     return facts;
   }
 
-  private refresh(place: Place, facts: BucketFacts): void {
+  private refresh(place: Place, facts: CachedBucket): void {
     if (facts.isBeingRead) return;
     facts.isBeingRead = true;
     const context = { deadlineMs: performance.now() + REFRESH_TIMEOUT_MS, signal: NEVER_ABORTED };
@@ -111,7 +111,7 @@ export class BucketFactsCache {
   }
 
   /** The cached entry of any age, which is reloaded in the background. For uses that tolerate an outdated configuration. */
-  latest(place: Place): BucketFacts | undefined {
+  latest(place: Place): CachedBucket | undefined {
     const facts = this.byStream.get(place.stream);
     if (facts !== undefined && performance.now() - facts.readAtMs >= LATEST_REFRESH_AFTER_MS)
       this.refresh(place, facts);
@@ -119,7 +119,7 @@ export class BucketFactsCache {
   }
 
   /** Reloads the entry. Throws `bucket_not_found`. */
-  async read(place: Place, context: CallContext): Promise<BucketFacts> {
+  async read(place: Place, context: CallContext): Promise<CachedBucket> {
     const readAtMs = performance.now();
     const ledger = this.ledger(place.stream);
     const { settledBytes } = ledger;

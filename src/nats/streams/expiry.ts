@@ -3,7 +3,7 @@
  * check the age themselves.
  */
 import type { CallContext } from "../../kv/store.js";
-import type { BucketFacts, BucketFactsCache } from "./bucket-config-cache.js";
+import type { CachedBucket, BucketConfigCache } from "./bucket-config-cache.js";
 import type { HeaderLookup } from "../client/messages.js";
 import type { Place, StoredMessage } from "../client/message-reader.js";
 import { operationOf } from "./records.js";
@@ -45,7 +45,7 @@ function durationMs(text: string): number {
 
 /** Detects expired messages that the storage has not removed yet. */
 export class Expiry {
-  constructor(private readonly facts: BucketFactsCache) {}
+  constructor(private readonly facts: BucketConfigCache) {}
 
   /** Whether a message is an expired value. Reads the bucket's configuration only if it is not cached, or to confirm an expiry. */
   hasExpired(place: Place, message: StoredMessage, context: CallContext): false | Promise<boolean> {
@@ -67,7 +67,7 @@ export class Expiry {
   }
 }
 
-function isOver({ headers, timeMs }: StoredMessage, { ageMsMax, clockAheadMs }: BucketFacts): boolean {
+function isOver({ headers, timeMs }: StoredMessage, { ageMsMax, clockAheadMs }: CachedBucket): boolean {
   const endMs = expiresAtMs(headers, timeMs, ageMsMax);
   return endMs !== Infinity && Date.now() + clockAheadMs >= endMs && operationOf(headers) === "put";
 }

@@ -9,7 +9,7 @@
 import { KvError } from "../../kv/errors.js";
 import { quote } from "../../kv/names.js";
 import type { CallContext } from "../../kv/store.js";
-import type { BucketFacts, BucketFactsCache } from "../streams/bucket-config-cache.js";
+import type { CachedBucket, BucketConfigCache } from "../streams/bucket-config-cache.js";
 import type { ByteLimits } from "../buckets/byte-limits.js";
 import type { Compaction } from "../buckets/compaction.js";
 import { aboutOf, type KeyPlace } from "../read/entries.js";
@@ -23,7 +23,7 @@ import type { Write } from "./write.js";
 export interface BucketQuotaOptions {
   readonly requests: Requests;
   readonly reader: MessageReader;
-  readonly facts: BucketFactsCache;
+  readonly facts: BucketConfigCache;
   /** Absent where buckets have no limit, as is `byteLimits`. */
   readonly compaction?: Compaction | undefined;
   readonly byteLimits?: ByteLimits | undefined;
@@ -44,7 +44,7 @@ const NOTHING_TO_RELEASE = (): void => undefined;
 const FULL: ReadonlySet<string> = new Set(["bucket_full", "storage_exhausted"]);
 
 export class BucketQuota {
-  private readonly reads = new Map<string, Promise<BucketFacts>>();
+  private readonly reads = new Map<string, Promise<CachedBucket>>();
   /** By subject: ends with a write under way that may be admitted for what it pushes out of a full history. */
   private readonly replacing = new Map<string, Promise<void>>();
 
@@ -57,7 +57,7 @@ export class BucketQuota {
   async admit(
     { place, subject }: Pick<Write, "place" | "subject">,
     valueBytes: number,
-    facts: BucketFacts,
+    facts: CachedBucket,
     context: CallContext,
     mayWait = true,
   ): Promise<() => void> {
@@ -83,7 +83,7 @@ export class BucketQuota {
     const attempts = [
       write,
       async () => {
-        await compaction?.makeRoom(place, await facts.read(place, context), context);
+        await compaction?.freeSpace(place, await facts.read(place, context), context);
         return write();
       },
       () => (byteLimits === undefined ? write() : byteLimits.whileRaised(place, context, write)),
@@ -115,7 +115,7 @@ export class BucketQuota {
   }
 
   /** Takes the bytes where `neededBytes` more are below the limit: in one step, as others wait for the same facts. */
-  private take(facts: BucketFacts, bytes: number, neededBytes: number): boolean {
+  private take(facts: CachedBucket, bytes: number, neededBytes: number): boolean {
     const { ledger } = facts;
     if (facts.maxBytes > 0 && usedBytesMax(facts) + neededBytes > facts.maxBytes) return false;
     ledger.admittedBytes += bytes;
@@ -156,7 +156,7 @@ export class BucketQuota {
           };
         end();
       }
-      if (isLastTry || (await this.options.compaction?.makeRoom(place, facts, context)) !== true) {
+      if (isLastTry || (await this.options.compaction?.freeSpace(place, facts, context)) !== true) {
         const { bucket } = place;
         throw new KvError("bucket_full", `The bucket ${quote(bucket)} has reached its max_bytes.`, {
           bucket,
@@ -177,7 +177,7 @@ export class BucketQuota {
   }
 
   /** Facts read for this write, or for others that wait for the same. */
-  private fresh(place: Place, context: CallContext): Promise<BucketFacts> {
+  private fresh(place: Place, context: CallContext): Promise<CachedBucket> {
     let read = this.reads.get(place.stream);
     if (read === undefined) {
       read = this.options.facts.read(place, context).finally(() => this.reads.delete(place.stream));
@@ -190,7 +190,7 @@ export class BucketQuota {
   private async replacedBytes(
     place: Place,
     subject: string,
-    facts: BucketFacts,
+    facts: CachedBucket,
     context: CallContext,
   ): Promise<number> {
     const { requests, reader } = this.options;
@@ -207,21 +207,21 @@ type SubjectsInfo = StreamInfo & {
 };
 
 /** Whether the bucket is so full that each write reads the used bytes first. */
-export function isNearLimit(facts: BucketFacts): boolean {
+export function isNearLimit(facts: CachedBucket): boolean {
   return facts.maxBytes > 0 && usedBytesMax(facts) + marginOf(facts) > facts.maxBytes;
 }
 
 /** An upper bound: what was under way when the facts were read may be among the stored bytes. */
-function usedBytesMax({ usedBytes, ledger, settledBytes }: BucketFacts): number {
+function usedBytesMax({ usedBytes, ledger, settledBytes }: CachedBucket): number {
   return usedBytes + ledger.admittedBytes - settledBytes;
 }
 
-function marginOf({ maxBytes, usedBytes }: BucketFacts): number {
+function marginOf({ maxBytes, usedBytes }: CachedBucket): number {
   const marginBytes = Math.min(maxBytes * MARGIN_FRACTION, MARGIN_BYTES_MAX);
   return Math.max(marginBytes, (maxBytes - usedBytes) * LEFT_FRACTION);
 }
 
-function settle({ ledger }: BucketFacts, bytes: number): void {
+function settle({ ledger }: CachedBucket, bytes: number): void {
   ledger.settledBytes += bytes;
 }
 

@@ -3,7 +3,7 @@ import { invalidArgument, KvError } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import { type BucketOwner, quote } from "../../kv/names.js";
 import type { CallContext, Condition, DeleteOptions, PutOptions, WriteOptions } from "../../kv/store.js";
-import type { BucketFacts, BucketFactsCache } from "../streams/bucket-config-cache.js";
+import type { CachedBucket, BucketConfigCache } from "../streams/bucket-config-cache.js";
 import type { BucketQuota } from "./bucket-quota.js";
 import { type DiskRoom, type DiskUse, storedBytes } from "../embedded/disk-guard.js";
 import { checkCondition, checkRevision, isGone, textOf } from "./conditions.js";
@@ -25,7 +25,7 @@ export interface EntryWritesOptions {
   readonly requests: Requests;
   readonly reader: MessageReader;
   readonly writer: Writer;
-  readonly facts: BucketFactsCache;
+  readonly facts: BucketConfigCache;
   readonly expiry: Expiry;
   readonly quota: BucketQuota;
   readonly limits: Limits;
@@ -83,7 +83,7 @@ export class EntryWrites {
   private async unlessFull(
     place: KeyPlace,
     write: Write,
-    facts: BucketFacts,
+    facts: CachedBucket,
     context: CallContext,
     send: () => Promise<bigint>,
   ): Promise<bigint> {
@@ -164,16 +164,16 @@ export class EntryWrites {
   ): Promise<bigint> {
     const once = (): Promise<bigint> => {
       if (identity === undefined) return write(undefined);
-      const readFacts = (): Promise<BucketFacts> => this.facts(place, context);
+      const readFacts = (): Promise<CachedBucket> => this.facts(place, context);
       const { writer } = this.options;
-      const remembered = (facts: BucketFacts): Promise<bigint | undefined> =>
+      const remembered = (facts: CachedBucket): Promise<bigint | undefined> =>
         writer.remembered(place.subject, identity.messageId, facts, context);
       return this.keyedWrites.once(place, identity, aboutOf(place), readFacts, remembered, context, write);
     };
     return this.options.incarnations?.write(place, bucketCreatedAtMs, context, once) ?? once();
   }
 
-  private async facts(place: Place, context: CallContext): Promise<BucketFacts> {
+  private async facts(place: Place, context: CallContext): Promise<CachedBucket> {
     const { facts } = this.options;
     return facts.recent(place) ?? (await facts.read(place, context));
   }
@@ -268,7 +268,7 @@ export class EntryWrites {
   }
 
   /** The facts of a bucket that accepts values of this size. Throws `value_too_large`. */
-  private async factsThatAllow(place: KeyPlace, bytes: number, context: CallContext): Promise<BucketFacts> {
+  private async factsThatAllow(place: KeyPlace, bytes: number, context: CallContext): Promise<CachedBucket> {
     let facts = await this.facts(place, context);
     if (isOver(bytes, facts.maxValueSize)) facts = await this.options.facts.read(place, context);
     if (isOver(bytes, facts.maxValueSize)) throw tooLarge(place, bytes, facts.maxValueSize, "the bucket");

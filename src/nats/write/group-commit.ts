@@ -8,7 +8,7 @@
  */
 import { randomBytes } from "node:crypto";
 import type { CallContext } from "../../kv/store.js";
-import type { BucketFacts } from "../streams/bucket-config-cache.js";
+import type { CachedBucket } from "../streams/bucket-config-cache.js";
 import { JetStreamError, kindOf } from "../client/errors.js";
 import type { Place } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
@@ -54,7 +54,7 @@ export class GroupCommit {
   constructor(private readonly options: GroupCommitOptions) {}
 
   /** Publishes a message. Throws {@link JetStreamError} if the storage refuses it, or `NoReplyError`. */
-  publish(message: Publication, facts: BucketFacts, context: CallContext): Promise<Acknowledgement> {
+  publish(message: Publication, facts: CachedBucket, context: CallContext): Promise<Acknowledgement> {
     if (!facts.isSynced || !this.isSupported) return publish(this.options.requests, message, context);
     const state = this.stateOf(message.place.stream);
     if (!facts.allowsBatches) {

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { invalidArgument, KvError, type KvErrorDetails } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import type { EarlierAttempt, WriteOptions } from "../../kv/store.js";
-import type { BucketFacts } from "../streams/bucket-config-cache.js";
+import type { CachedBucket } from "../streams/bucket-config-cache.js";
 import type { UncertainWrite } from "./write-outcome.js";
 
 /** A write with an idempotency key. */
@@ -68,7 +68,7 @@ export function keyReused(about: KvErrorDetails, revision?: bigint): KvError {
 }
 
 /** What will be known of a write that is sent now. */
-export function uncertainNow(facts: BucketFacts): UncertainWrite {
+export function uncertainNow(facts: CachedBucket): UncertainWrite {
   const { newestSeen, created } = facts;
   return {
     sinceMs: performance.now(),

@@ -13,7 +13,7 @@ import { invalidArgument, KvError } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import { quote } from "../../kv/names.js";
 import type { CallContext, ImportedEntry, ImportResult } from "../../kv/store.js";
-import type { BucketFactsCache } from "../streams/bucket-config-cache.js";
+import type { BucketConfigCache } from "../streams/bucket-config-cache.js";
 import type { BucketQuota } from "./bucket-quota.js";
 import { type DiskRoom, storedBytes } from "../embedded/disk-guard.js";
 import { type KeyPlace, placeOf } from "../read/entries.js";
@@ -29,7 +29,7 @@ import { contentTypeLine, tooLarge, valueBytesMaxOf } from "./value-limits.js";
 export interface ImportsOptions {
   readonly requests: Requests;
   readonly isClustered: boolean;
-  readonly facts: BucketFactsCache;
+  readonly facts: BucketConfigCache;
   readonly quota: BucketQuota;
   readonly cache: ReadCache | undefined;
   readonly disk: DiskRoom;

@@ -6,14 +6,14 @@
  */
 import { KvError } from "../../kv/errors.js";
 import type { CallContext } from "../../kv/store.js";
-import type { BucketFactsCache } from "../streams/bucket-config-cache.js";
+import type { BucketConfigCache } from "../streams/bucket-config-cache.js";
 import { aboutOf, type KeyPlace } from "../read/entries.js";
 import { outcomeUnknown } from "../client/errors.js";
 import type { MessageReader, Place } from "../client/message-reader.js";
 
 export class Incarnations {
   constructor(
-    private readonly facts: BucketFactsCache,
+    private readonly facts: BucketConfigCache,
     private readonly reader: MessageReader,
   ) {}
 

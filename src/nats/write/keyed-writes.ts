@@ -7,7 +7,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { KvError, type KvErrorDetails } from "../../kv/errors.js";
 import type { CallContext } from "../../kv/store.js";
-import type { BucketFacts } from "../streams/bucket-config-cache.js";
+import type { CachedBucket } from "../streams/bucket-config-cache.js";
 import { outcomeUnknown, toKvError } from "../client/errors.js";
 import { keyReused, uncertainNow, type WriteIdentity } from "./idempotency.js";
 import type { Requests } from "../client/requests.js";
@@ -52,8 +52,8 @@ export class KeyedWrites {
     place: Place,
     identity: WriteIdentity,
     about: KvErrorDetails,
-    readFacts: () => Promise<BucketFacts>,
-    remembered: (facts: BucketFacts) => Promise<bigint | undefined>,
+    readFacts: () => Promise<CachedBucket>,
+    remembered: (facts: CachedBucket) => Promise<bigint | undefined>,
     context: CallContext,
     write: (identity: WriteIdentity) => Promise<bigint>,
   ): Promise<bigint> {
@@ -119,7 +119,7 @@ export class KeyedWrites {
   private run(
     id: string,
     identity: WriteIdentity,
-    facts: BucketFacts,
+    facts: CachedBucket,
     write: (identity: WriteIdentity) => Promise<bigint>,
   ): Promise<bigint> {
     const uncertain = identity.uncertain ?? uncertainNow(facts);

@@ -6,6 +6,6 @@ import { MARKER_REASON_HEADER, OPERATION_HEADER } from "../streams/records.js";
 export const DELETE_LINE = `${OPERATION_HEADER}: DEL\r\n${MARKER_REASON_HEADER}: Remove\r\n`;
 /** What a delete's fingerprint is made of. Fixed: copies of the service of different versions compare it. */
 export const REQUEST_DELETE_LINE = `${OPERATION_HEADER}: DEL\r\n`;
-/** Follows {@link DELETE_LINE} where `BucketFacts.keepsTombstones`. */
+/** Follows {@link DELETE_LINE} where `CachedBucket.keepsTombstones`. */
 export const NO_EXPIRY_LINE = `${LIFETIME_HEADER}: never\r\n`;
 export const PURGE_LINES = `${OPERATION_HEADER}: PURGE\r\nNats-Rollup: sub\r\n`;

@@ -11,7 +11,7 @@
  */
 import { KvError } from "../../kv/errors.js";
 import type { CallContext } from "../../kv/store.js";
-import type { BucketFacts } from "../streams/bucket-config-cache.js";
+import type { CachedBucket } from "../streams/bucket-config-cache.js";
 import { JetStreamCode, JetStreamError, kindOf, outcomeUnknown } from "../client/errors.js";
 import { keyReused, REQUEST_HEADER } from "./idempotency.js";
 import { parseAnswer, serverTimeMs, type StreamConfig, type StreamInfo } from "../client/jetstream-api.js";
@@ -59,7 +59,7 @@ export class WriteOutcomes {
     id: string,
     newest: StoredMessage | undefined,
     uncertain: UncertainWrite,
-    facts: BucketFacts,
+    facts: CachedBucket,
     context: CallContext,
   ): Promise<bigint | undefined> {
     if (newest?.headers.get(MESSAGE_ID_HEADER) === id) return sequenceOfSame(write, newest);
@@ -78,7 +78,7 @@ export class WriteOutcomes {
   async remembered(
     subject: string,
     id: string,
-    facts: BucketFacts,
+    facts: CachedBucket,
     context: CallContext,
   ): Promise<bigint | undefined> {
     const refused = facts.replicas > 1 ? `${EXPECTED_HEADER}: ${IMPOSSIBLE_SEQUENCE}` : "Nats-Rollup: probe";

@@ -9,7 +9,7 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { KvError } from "../../kv/errors.js";
 import type { CallContext } from "../../kv/store.js";
-import type { BucketFacts } from "../streams/bucket-config-cache.js";
+import type { CachedBucket } from "../streams/bucket-config-cache.js";
 import type { DiskRoom } from "../embedded/disk-guard.js";
 import { JetStreamError, kindOf, toKvError, unavailable } from "../client/errors.js";
 import { REQUEST_HEADER, uncertainNow } from "./idempotency.js";
@@ -58,7 +58,7 @@ export class Writer {
   }
 
   /** Writes; returns the revision, or {@link MISMATCH}. Throws `KvError`; `outcome_unknown` where the outcome is not known. */
-  write(write: Write, facts: BucketFacts, context: CallContext): Promise<Outcome> {
+  write(write: Write, facts: CachedBucket, context: CallContext): Promise<Outcome> {
     const attempt = (): Promise<Outcome> => this.attempt(write, facts, context);
     return this.cache === undefined ? attempt() : this.cache.during(write.subject, attempt);
   }
@@ -70,7 +70,7 @@ export class Writer {
   async appliedBefore(
     write: Write,
     newest: StoredMessage | undefined,
-    facts: BucketFacts,
+    facts: CachedBucket,
     context: CallContext,
   ): Promise<bigint | undefined> {
     const { identity } = write;
@@ -91,13 +91,13 @@ export class Writer {
   remembered(
     subject: string,
     id: string,
-    facts: BucketFacts,
+    facts: CachedBucket,
     context: CallContext,
   ): Promise<bigint | undefined> {
     return this.outcomes.remembered(subject, id, facts, context);
   }
 
-  private async attempt(write: Write, facts: BucketFacts, context: CallContext): Promise<Outcome> {
+  private async attempt(write: Write, facts: CachedBucket, context: CallContext): Promise<Outcome> {
     const { identity } = write;
     const about = aboutOf(write);
     const id = identity?.messageId ?? `${this.idPrefix}${(this.idCount++).toString(36)}`;
@@ -127,7 +127,7 @@ export class Writer {
     write: Write,
     id: string,
     expected: bigint | undefined,
-    { windowMs }: BucketFacts,
+    { windowMs }: CachedBucket,
   ): Publication {
     const { place, subject, data, identity } = write;
     const condition = expected === undefined ? "" : `${EXPECTED_HEADER}: ${expected.toString()}\r\n`;
@@ -147,7 +147,7 @@ export class Writer {
     write: Write,
     id: string,
     uncertain: UncertainWrite,
-    facts: BucketFacts,
+    facts: CachedBucket,
     context: CallContext,
   ): Promise<Outcome> {
     for (;;) {
@@ -174,7 +174,7 @@ export class Writer {
   private accept(
     { sequence, isDuplicate }: Acknowledgement,
     write: Write,
-    facts: BucketFacts,
+    facts: CachedBucket,
     context: CallContext,
   ): bigint | Promise<bigint> {
     if (isDuplicate) return this.outcomes.checked(write, BigInt(sequence), context);
@@ -188,7 +188,7 @@ function isMismatch(error: unknown): boolean {
 }
 
 /** A refusal of the repeated write is final, as the first was not applied; whatever else went wrong leaves the outcome open. */
-function finalError(error: unknown, write: Write, facts: BucketFacts): KvError {
+function finalError(error: unknown, write: Write, facts: CachedBucket): KvError {
   const known = toKvError(error, aboutOf(write));
   return REFUSALS.has(known.kind) ? known : unknownOutcome(write, facts, error);
 }

@@ -1,4 +1,4 @@
-/** Which buckets there are, and whether there is room for another one. */
+/** Lists the names of buckets and enforces the limits on their number. */
 import { KvError } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import { bucketOfStream } from "../../kv/names.js";
@@ -7,7 +7,7 @@ import type { Requests } from "../client/requests.js";
 import { CREATED_BY_KEY } from "../streams/stream-config.js";
 import { streamPage, streamsOf } from "../streams/stream-pages.js";
 
-export class PresentBuckets {
+export class ExistingBuckets {
   constructor(
     private readonly requests: Requests,
     private readonly limits: Limits,
@@ -24,19 +24,19 @@ export class PresentBuckets {
   }
 
   /**
-   * Throws `storage_exhausted` where there are as many buckets as may be, or as many of one maker, which is an API key's id. Two that create at
-   * once may both take the last place: the limits are there against thousands.
+   * Throws `storage_exhausted` if the limit of buckets is reached, in total or for `createdBy`, the ID of an API key. Concurrent creates may
+   * exceed the limits slightly: these protect against thousands of buckets.
    */
-  async checkRoom(createdBy: string | undefined, context: CallContext): Promise<void> {
+  async checkLimits(createdBy: string | undefined, context: CallContext): Promise<void> {
     const { bucketsMax, bucketsPerApiKeyMax } = this.limits;
-    // With the streams of others, so that one request is enough while there is room.
+    // Counts streams of other programs too: one request suffices while the total is below the limit.
     const { total } = await streamPage(this.requests, "STREAM.NAMES", 0, context);
     if (total >= bucketsMax) {
       const count = (await this.names(context)).length;
       if (count >= bucketsMax)
         throw new KvError(
           "storage_exhausted",
-          `There are ${count} buckets; at most ${bucketsMax} are allowed. Delete one, or raise BUCKETS_MAX.`,
+          `There are ${count} buckets, the maximum is ${bucketsMax}. Delete one, or increase BUCKETS_MAX.`,
         );
     }
     if (createdBy === undefined || total < bucketsPerApiKeyMax) return;
@@ -44,7 +44,7 @@ export class PresentBuckets {
     if (own >= bucketsPerApiKeyMax)
       throw new KvError(
         "storage_exhausted",
-        `This API key has made ${own} buckets that are still there; at most ${bucketsPerApiKeyMax} are allowed. Delete one, or raise BUCKETS_PER_API_KEY_MAX.`,
+        `This API key has created ${own} buckets that still exist, the maximum is ${bucketsPerApiKeyMax}. Delete one, or increase BUCKETS_PER_API_KEY_MAX.`,
       );
   }
 
