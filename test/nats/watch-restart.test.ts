@@ -51,6 +51,8 @@ interface Run {
   isWriting: boolean;
   /** Set when writing is over. */
   last: bigint | undefined;
+  /** Watches that have started. */
+  openedWatches: number;
   dropsLeft: number;
   /** When the server was last back, and how long the watchers that heard something since had to wait. */
   backAtMs: number | undefined;
@@ -66,6 +68,7 @@ test(`${KILLS} kills, ${DROPS} resumes`, { timeout: 600_000 }, async () => {
     acknowledged: 0n,
     isWriting: true,
     last: undefined,
+    openedWatches: 0,
     dropsLeft: DROPS,
     backAtMs: undefined,
     silencesMs: [],
@@ -74,6 +77,7 @@ test(`${KILLS} kills, ${DROPS} resumes`, { timeout: 600_000 }, async () => {
   for (let n = 0; n < STEADY_WATCHERS; n++) watches.push(watchSteadily(run, n));
   for (let n = 0; n < DROPPING_WATCHERS; n++) watches.push(watchAndDrop(run, n));
   const writers = Array.from({ length: WRITERS }, (_, writer) => write(run, writer));
+  await until("all watches are open", () => run.openedWatches === watches.length);
   for (let kill = 0; kill < KILLS; kill++) {
     await tick(300 + Math.random() * 700);
     await server.stop("SIGKILL");
@@ -138,6 +142,7 @@ async function watchSteadily(run: Run, n: number): Promise<Watched> {
   const options = optionsOf(n);
   const revisionBefore = run.acknowledged;
   const watcher = await hubs.watch(run.bucket.name, options, scope());
+  run.openedWatches++;
   const placedAt = run.clock;
   const events: WatchEvent[] = [];
   let heardAfterMs = 0;
@@ -157,6 +162,7 @@ async function watchAndDrop(run: Run, n: number): Promise<Watched> {
   const first = optionsOf(n);
   const revisionBefore = run.acknowledged;
   let watcher = await hubs.watch(run.bucket.name, first, scope());
+  run.openedWatches++;
   const placedAt = run.clock;
   let next = revisionBefore + 1n;
   const events: WatchEvent[] = [];
