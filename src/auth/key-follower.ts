@@ -3,6 +3,7 @@
  * soon as its watch receives it. Reopens the watch when it ends; the new snapshot includes missed changes.
  */
 import { setTimeout as delay } from "node:timers/promises";
+import { timeLeftMs } from "../kv/call-context.js";
 import type { CallContext, SystemBucket, WatchEvent } from "../kv/store.js";
 import { decodeRecord } from "./key-record.js";
 import type { KeyRing } from "./key-ring.js";
@@ -55,7 +56,7 @@ export class KeyFollower {
   async reached(revision: bigint, deadlineMs: number): Promise<void> {
     if (this.revision >= revision || this.closing.signal.aborted) return;
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(done, Math.max(0, deadlineMs - performance.now()));
+      const timer = setTimeout(done, timeLeftMs({ deadlineMs }));
       const waiter = { revision, resolve: done };
       const { waiters } = this;
       function done(): void {

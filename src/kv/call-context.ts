@@ -10,3 +10,11 @@ export function isCanceled(context: Pick<CallContext, "signal" | "isCanceled">):
 export function flowOf(context: Pick<CallContext, "flow">): unknown {
   return context.flow ?? context;
 }
+
+/** The longest delay of a JavaScript timer. */
+const TIMER_MS_MAX = 2_147_483_647;
+
+/** Milliseconds until the context's deadline, in the range of a timer. */
+export function timeLeftMs({ deadlineMs }: Pick<CallContext, "deadlineMs">): number {
+  return Math.min(TIMER_MS_MAX, Math.max(0, deadlineMs - performance.now()));
+}

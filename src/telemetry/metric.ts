@@ -2,7 +2,7 @@
  * Metrics that are read on scrape. Calls update plain numbers instead of the library's counters, which look up labels on every increment
  * and would cost more than the rest of the pipeline.
  */
-import type { Registry } from "prom-client";
+import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 
 export interface Sample {
   readonly labels: Readonly<Record<string, string | number>>;
@@ -20,15 +20,18 @@ export interface MetricDefinition {
   read(): readonly Sample[] | Promise<readonly Sample[]>;
 }
 
+const CLASSES = { counter: Counter, gauge: Gauge, histogram: Histogram };
+
 /** Registers a metric. */
 export function addMetric(registry: Registry, definition: MetricDefinition): void {
   const { name, help, type, aggregator = "sum" } = definition;
-  const metric = {
-    name,
-    get: async () => ({ name, help, type, aggregator, values: await definition.read() }),
-  };
-  // The registry uses only these two members, but its type requires one of the library's classes.
-  registry.registerMetric(metric as unknown as Parameters<Registry["registerMetric"]>[0]);
+  const get = async (): Promise<object> => ({
+    ...{ name, help, type, aggregator },
+    values: await definition.read(),
+  });
+  // The registry uses only the name and these two functions of the library's object.
+  const metric = new CLASSES[type]({ name, help, aggregator, registers: [] });
+  registry.registerMetric(Object.assign(metric, { get, getForPromString: get }));
 }
 
 /** The one sample of a metric without labels. */

@@ -59,7 +59,8 @@ export class WriteAttempts {
     } else if (!failure.retryable) {
       return false;
     }
-    return this.unknownOutcome === undefined || (this.isKeyed && this.ageMs() + delayMs < this.windowMs);
+    // The service applies a retry only within half of the window.
+    return this.unknownOutcome === undefined || (this.isKeyed && this.ageMs() + delayMs < this.windowMs / 2);
   }
 
   /** The headers of the next attempt. After an unknown outcome they describe the earlier attempts. */

@@ -60,8 +60,12 @@ interface MessageParts {
   readonly _msg?: { readonly hdr?: number; readonly subject?: Uint8Array; readonly reply?: Uint8Array };
 }
 
+function hasParts(message: object): message is MessageParts {
+  return "_rdata" in message && "_msg" in message;
+}
+
 function partsOf(message: Msg): MessageParts {
-  return message as unknown as MessageParts;
+  return hasParts(message) ? message : {};
 }
 
 /** The subject of a received message as bytes, without decoding it. */

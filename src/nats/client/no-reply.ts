@@ -1,5 +1,4 @@
 /** Requests that end without a reply. */
-import type { CallContext } from "../../kv/store.js";
 
 /**
  * A request ended without a reply. `sent`: false if it certainly did not leave this process.
@@ -15,12 +14,4 @@ export class NoReplyError extends Error {
   ) {
     super(reason);
   }
-}
-
-/** The longest delay of a JavaScript timer. */
-const TIMER_MS_MAX = 2_147_483_647;
-
-/** Milliseconds until the context's deadline, in the range of a timer. */
-export function timeLeftMs({ deadlineMs }: CallContext): number {
-  return Math.min(TIMER_MS_MAX, Math.max(0, deadlineMs - performance.now()));
 }

@@ -1,7 +1,8 @@
 /** Waits for work that several callers share, such as one read for all of them, or that goes on without its caller. */
+import { timeLeftMs } from "../../kv/call-context.js";
 import type { CallContext } from "../../kv/store.js";
 import type { Requests } from "./requests.js";
-import { timeLeftMs, NoReplyError } from "./no-reply.js";
+import { NoReplyError } from "./no-reply.js";
 
 /**
  * Settles as the work does. Rejects with `NoReplyError` as soon as the context ends or, with `requests`, NATS is unavailable; the work goes on.

@@ -5,10 +5,11 @@
  * budget, and never the event loop for long.
  */
 import { setTimeout as delay } from "node:timers/promises";
+import { timeLeftMs } from "../../kv/call-context.js";
 import type { CallContext } from "../../kv/store.js";
 import type { Place } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
-import { timeLeftMs, NoReplyError } from "../client/no-reply.js";
+import { NoReplyError } from "../client/no-reply.js";
 import type { MessageHead } from "../read/message-head.js";
 import { StreamApi } from "../read/stream-api.js";
 import { Reader, type ReadStart } from "../read/stream-reader.js";

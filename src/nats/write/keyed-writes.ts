@@ -14,7 +14,7 @@ import type { Requests } from "../client/requests.js";
 import { MESSAGE_ID_HEADER } from "../client/messages.js";
 import type { MessageReader, Place } from "../client/message-reader.js";
 import { isRetryable, RETRY_WAIT_MS } from "../client/retry.js";
-import { timeLeftMs } from "../client/no-reply.js";
+import { timeLeftMs } from "../../kv/call-context.js";
 import type { UncertainWrite } from "./write-outcome.js";
 
 interface KeyedWrite {
