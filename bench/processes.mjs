@@ -218,13 +218,13 @@ export function cpuMsOf(pid) {
   return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 
-/** etcd with its own folder. */
-export async function startEtcd(...options) {
+/** etcd with its own folder; `program` from rivals.mjs. */
+export async function startEtcd(program, ...options) {
   const folder = await temporaryFolder();
   const [port, peerPort] = [await freePort(), await freePort()];
   const client = `http://127.0.0.1:${port}`;
   const peer = `http://127.0.0.1:${peerPort}`;
-  const child = start("etcd", [
+  const child = start(program, [
     ...[
       "--data-dir",
       folder,

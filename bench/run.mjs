@@ -13,6 +13,7 @@ import { GetRequestSchema, PutRequestSchema } from "../dist/packages/client/src/
 import { chart } from "./chart.mjs";
 import { grpcFrame, load } from "./load.mjs";
 import { has, startEtcd, startNats, startServer, startService, stopAll } from "./processes.mjs";
+import { etcdProgram } from "./rivals.mjs";
 
 const run = promisify(execFile);
 const option = (name, standard) => {
@@ -164,8 +165,9 @@ try {
   const http2Echo = await startServer("echo-http2.mjs");
   const httpEcho = await startServer("echo-http.mjs");
   const grpcJs = await startServer("echo-grpc-js.mjs");
-  const etcd = has("etcd") ? await startEtcd() : undefined;
-  if (etcd === undefined) console.log("etcd is not installed (Debian's etcd-server): its rows are left out.");
+  const program = etcdProgram();
+  const etcd = program === undefined ? undefined : await startEtcd(program);
+  if (etcd === undefined) console.log("etcd is not installed, nor Go to build it: its rows are left out.");
 
   for (const { port } of [ours, oursSafe, embedded]) {
     await fetch(`http://127.0.0.1:${port}/api/v1/kv/buckets`, {

@@ -8,7 +8,8 @@ import { Agent, get } from "node:http";
 import { readFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import { load } from "./load.mjs";
-import { has, startEtcd, startFilled, stopAll, startScript } from "./processes.mjs";
+import { startEtcd, startFilled, stopAll, startScript } from "./processes.mjs";
+import { etcdProgram } from "./rivals.mjs";
 import { field, fillEtcd, grpcFrame, number, rangeCall } from "./scale/etcd.mjs";
 import { keyOf, VALUE } from "./scale/keys.mjs";
 
@@ -118,7 +119,8 @@ try {
     headers: GRPC,
     body: grpcFrame(field(1, "big")),
   };
-  const etcd = has("etcd") ? await startEtcd() : undefined;
+  const program = etcdProgram();
+  const etcd = program === undefined ? undefined : await startEtcd(program);
   if (etcd !== undefined) await fillEtcd(etcd.port, keys, VALUE);
   const range = (options) =>
     etcd === undefined ? undefined : { port: etcd.port, ...rangeCall("tenant-", "tenant.", options) };

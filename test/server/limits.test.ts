@@ -60,7 +60,7 @@ describe("beyond a limit", () => {
     await new Promise((resolve) => refused.on("close", resolve));
     expect(refused.rstCode).toBe(constants.NGHTTP2_REFUSED_STREAM);
     const answers = await Promise.all(watches.map((watch) => once(watch, "data")));
-    expect(String(answers[0]?.[0])).toBe(":\n\n");
+    expect(String(answers[0]?.[0])).toMatch(/^:\n\n/);
     session.destroy();
   });
 
@@ -94,9 +94,7 @@ describe("an API key at its bucket limit", () => {
     for (const name of ["a", "b"]) await first.createBucket({ name });
     // What is there is found, whoever made it, and changes count for nobody.
     await second.updateBucket("a", { description: "changed" });
-    const refusal = expect.stringContaining(
-      "2 buckets that are still there; at most 2 are allowed",
-    ) as string;
+    const refusal = expect.stringContaining("2 buckets that still exist, the maximum is 2") as string;
     await expect(first.createBucket({ name: "c" })).rejects.toMatchObject({ message: refusal });
     for (const name of ["d", "e"]) await second.createBucket({ name });
     await expect(second.createBucket({ name: "f" })).rejects.toMatchObject({ reason: "storage_exhausted" });
