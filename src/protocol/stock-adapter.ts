@@ -34,7 +34,7 @@ import { clientNameOf, remoteAddressOf } from "./peer.js";
 import { REQUEST_ID_HEADER } from "./request-id.js";
 import { isUsableAuthority } from "./rpc/authority.js";
 import { encodeGrpcMessage } from "./rpc/grpc-message.js";
-import { sendUniversal, universalRequestOf } from "./universal.js";
+import { sendUniversal, startUniversal, universalRequestOf } from "./universal.js";
 
 type Handler = (exchange: Exchange) => void;
 
@@ -66,8 +66,6 @@ const TIMER_MS_MAX = 2_147_483_000;
 interface CallSource {
   readonly exchange: Exchange;
   readonly caller: Principal | undefined;
-  /** Called when a stream of responses is established, before its first message. */
-  readonly onStarted: () => void;
 }
 
 const SOURCE: ContextKey<CallSource | undefined> = createContextKey<CallSource | undefined>(undefined, {
@@ -132,15 +130,13 @@ export function createStockHandler(options: StockHandlerOptions): Handler {
       // The library answers in the form of the protocol.
       body = failing(error);
     }
-    let onStarted = (): void => undefined;
-    const started = new Promise<void>((resolve) => (onStarted = resolve));
-    const contextValues = createContextValues().set(SOURCE, { exchange, caller, onStarted });
+    const contextValues = createContextValues().set(SOURCE, { exchange, caller });
     handler({ ...call, contextValues, body })
       .then((answer) => {
         if (answer.body !== undefined) {
           answer.body = counted(answer.body, (bytes) => options.count?.(path, protocol, 0, bytes));
         }
-        return sendUniversal(exchange, answer, started);
+        return sendUniversal(exchange, answer);
       })
       .catch((error: unknown) => {
         if (!exchange.isClosed) fail(error, "a call failed");
@@ -192,7 +188,9 @@ function addRoute(router: ConnectRouter, registry: ServiceRegistry, method: Boun
     case "server_streaming":
       router.rpc(method.desc as DescMethodServerStreaming, async function* (request, context) {
         const messages = await registry.stream(method, inputOf(context), request);
-        context.values.get(SOURCE)?.onStarted();
+        // The library sends the head with the first message, which a watch may not have for a long time.
+        const exchange = context.values.get(SOURCE)?.exchange;
+        if (exchange !== undefined) startUniversal(exchange, context.responseHeader);
         yield* messages;
       });
       break;

@@ -27,27 +27,23 @@ export function universalRequestOf(
   return request;
 }
 
-/**
- * Sends a response at the client's pace. The head is sent with the first chunk, or when `started` resolves: the client of a stream learns from
- * it that the stream is established. Rejects if the body fails or a field is invalid.
- */
-export async function sendUniversal(
-  exchange: Exchange,
-  response: UniversalServerResponse,
-  started: Promise<void>,
-): Promise<void> {
+/** Sends the head of a stream of responses that has no response yet: it tells the client that the stream is established. */
+export function startUniversal(exchange: Exchange, header: Headers): void {
+  exchange.start(200, headOf(exchange, header));
+}
+
+/** Sends a response at the client's pace. Rejects if the body fails or a field is invalid. */
+export async function sendUniversal(exchange: Exchange, response: UniversalServerResponse): Promise<void> {
   const { status, body, trailer } = response;
   if (body === undefined) {
-    exchange.respond(status, headOf(exchange, response), undefined, fieldsOf(trailer));
+    exchange.respond(status, headOf(exchange, response.header), undefined, fieldsOf(trailer));
     return;
   }
   const chunks = body[Symbol.asyncIterator]();
   try {
-    const first = chunks.next();
     // The library sets headers until the first chunk.
-    await Promise.race([first, started]);
-    exchange.start(status, headOf(exchange, response));
-    let chunk = await first;
+    let chunk = await chunks.next();
+    if (!exchange.hasResponded) exchange.start(status, headOf(exchange, response.header));
     for (; chunk.done !== true && !exchange.isClosed; chunk = await chunks.next()) {
       exchange.write([chunk.value]);
       if (exchange.isFull) await drained(exchange);
@@ -58,9 +54,9 @@ export async function sendUniversal(
   }
 }
 
-function headOf(exchange: Exchange, response: UniversalServerResponse): Fields {
+function headOf(exchange: Exchange, header: Headers | undefined): Fields {
   const fields = { ...exchange.commonFields };
-  addFields(fields, response.header);
+  addFields(fields, header);
   return fields;
 }
 

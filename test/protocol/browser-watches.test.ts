@@ -1,13 +1,15 @@
 /** What browsers and scripts need beyond the contract: positions in event streams, parameters of existing SDKs, calls without a body. */
 import { once } from "node:events";
-import { execFileSync, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { connect as connectHttp2 } from "node:http2";
 import type { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { gzipSync } from "node:zlib";
 import { send1, send2 } from "../support/http-client.js";
 import { startTestService, type TestService } from "../support/service.js";
 import { open1, open2, readEvents } from "../support/sse-client.js";
+import { spawn } from "../support/started.js";
 
 const KEY = "the-operators-first-key";
 const AUTHORIZATION = { authorization: `Bearer ${KEY}` };
@@ -21,6 +23,11 @@ beforeAll(async () => {
     body: '{"name":"b","ttl_seconds":60}',
     headers: AUTHORIZATION,
   });
+  // Nothing happens in it.
+  await send1(service.url, "POST", "/api/v1/kv/buckets", {
+    body: '{"name":"silent"}',
+    headers: AUTHORIZATION,
+  });
 });
 afterAll(() => service.remove());
 
@@ -29,13 +36,13 @@ const put = (key: string): Promise<unknown> =>
 
 /** The last `id` once the text has this one. */
 async function untilId(body: Readable, isEnough: (id: number) => boolean): Promise<number> {
-  let text = "";
+  let received = "";
   for (;;) {
-    const ids = [...text.matchAll(/^id: (\d+)$/gm)].map(([, id = ""]) => Number(id));
+    const ids = [...received.matchAll(/^id: (\d+)$/gm)].map(([, id = ""]) => Number(id));
     const last = ids.at(-1);
     if (last !== undefined && isEnough(last)) return last;
     const [chunk] = (await once(body, "data")) as [Buffer];
-    text += chunk.toString();
+    received += chunk.toString();
   }
 }
 
@@ -86,20 +93,24 @@ it("a key is rotated without a body", async () => {
   }
 });
 
-it("a compressed watch request is answered before the first event", async () => {
-  const session = connectHttp2(service.url);
-  const json = gzipSync(JSON.stringify({ bucket: "b", start: "START_NOW" }));
+it.each([
+  ["application/grpc+json", "grpc-encoding"],
+  ["application/grpc-web+json", "grpc-encoding"],
+  ["application/connect+json", "connect-content-encoding"],
+])("a compressed watch request in %s is answered before the first event", async (type, encoding) => {
+  const json = gzipSync('{"bucket":"silent","start":"START_NOW"}');
   const head = Buffer.from([1, 0, 0, 0, json.length]);
+  const session = connectHttp2(service.url);
   const stream = session.request({
     ":method": "POST",
     ":path": "/ironflow.kv.v1.KeyValueService/Watch",
-    "content-type": "application/grpc+json",
-    "grpc-encoding": "gzip",
+    "content-type": type,
+    [encoding]: "gzip",
     ...AUTHORIZATION,
   });
   stream.end(Buffer.concat([head, json]));
   const [headers] = (await once(stream, "response")) as [Record<string, unknown>];
-  expect([headers[":status"], headers["content-type"]]).toEqual([200, "application/grpc+json"]);
+  expect([headers[":status"], headers["content-type"]]).toEqual([200, type]);
   session.destroy();
 });
 
@@ -112,7 +123,8 @@ it("an unknown gRPC method is UNIMPLEMENTED, with a content type", async () => {
 });
 
 it("a Connect GET is not cached", async () => {
-  const message = encodeURIComponent('{"bucket":"b","key":"other"}');
+  await put("cached");
+  const message = encodeURIComponent('{"bucket":"b","key":"cached"}');
   const path = `/ironflow.kv.v1.KeyValueService/Get?connect=v1&encoding=json&message=${message}`;
   for (const send of [send1, send2]) {
     const { status, headers } = await send(service.url, "GET", path, { headers: AUTHORIZATION });
@@ -120,20 +132,13 @@ it("a Connect GET is not cached", async () => {
   }
 });
 
-it.skipIf(!hasCurl)("curl over HTTP/2 sees the 413 of a body above the limit", () => {
-  const status = execFileSync(
-    "curl",
-    [
-      ...["-s", "--http2-prior-knowledge", "-o", "/dev/null", "-w", "%{http_code}", "-X", "PUT"],
-      ...[
-        "-H",
-        `authorization: ${AUTHORIZATION.authorization}`,
-        "--data-binary",
-        "@-",
-        `${service.url}${BUCKET}/keys/k`,
-      ],
-    ],
-    { input: Buffer.alloc(8_000_000, "x") },
-  ).toString();
-  expect(status).toBe("413");
+it.skipIf(!hasCurl)("curl over HTTP/2 sees the 413 of a body above the limit", async () => {
+  const request = ["-X", "PUT", "-H", `authorization: ${AUTHORIZATION.authorization}`, "--data-binary", "@-"];
+  const output = ["-s", "-o", "/dev/null", "-w", "%{http_code}"];
+  const url = `${service.url}${BUCKET}/keys/k`;
+  const curl = spawn("curl", ["--http2-prior-knowledge", ...request, ...output, url], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  curl.stdin.end(Buffer.alloc(8_000_000, "x"));
+  expect(await text(curl.stdout)).toBe("413");
 });
