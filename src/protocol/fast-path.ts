@@ -9,6 +9,7 @@ import type { Exchange } from "./exchange.js";
 import { Admission, type AdmissionOptions } from "./rpc/admission.js";
 import { isUsableAuthority } from "./rpc/authority.js";
 import type { CallSettings, RequestHead } from "./rpc/call.js";
+import { GET_HEADERS } from "./rpc/fields.js";
 import { StreamingCall } from "./rpc/streaming-call.js";
 import { UnaryCall } from "./rpc/unary-call.js";
 
@@ -16,9 +17,6 @@ export interface FastPathOptions extends AdmissionOptions {
   readonly registry: Pick<ServiceRegistry, "methods" | "authenticate" | "unary" | "stream" | "observer">;
   readonly log: CallSettings["log"];
 }
-
-/** Caches must not answer a read: a stored response may be older than an acknowledged write. */
-export const GET_HEADERS = { "cache-control": "no-store" };
 
 /** Each returns whether it handles the call. If not, it has read and written nothing. */
 export interface FastPath {

@@ -21,6 +21,7 @@ import {
   createContextKey,
   createContextValues,
 } from "@connectrpc/connect";
+import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { compressionGzip } from "@connectrpc/connect-node";
 import { parseTimeout as parseConnectTimeout } from "@connectrpc/connect/protocol-connect";
 import { parseTimeout as parseGrpcTimeout } from "@connectrpc/connect/protocol-grpc";
@@ -33,6 +34,7 @@ import type { Exchange } from "./exchange.js";
 import { clientNameOf, remoteAddressOf } from "./peer.js";
 import { REQUEST_ID_HEADER } from "./request-id.js";
 import { isUsableAuthority } from "./rpc/authority.js";
+import { GET_HEADERS } from "./rpc/fields.js";
 import { encodeGrpcMessage } from "./rpc/grpc-message.js";
 import { sendUniversal, startUniversal, universalRequestOf } from "./universal.js";
 
@@ -136,7 +138,7 @@ export function createStockHandler(options: StockHandlerOptions): Handler {
         if (answer.body !== undefined) {
           answer.body = counted(answer.body, (bytes) => options.count?.(path, protocol, 0, bytes));
         }
-        return sendUniversal(exchange, answer);
+        return sendUniversal(exchange, exchange.method === "GET" ? uncached(answer) : answer);
       })
       .catch((error: unknown) => {
         if (!exchange.isClosed) fail(error, "a call failed");
@@ -162,6 +164,12 @@ function refuseUnknown(exchange: Exchange): void {
     "grpc-status": String(Code.Unimplemented),
     "grpc-message": encodeGrpcMessage(message),
   });
+}
+
+function uncached(answer: UniversalServerResponse): UniversalServerResponse {
+  const header = new Headers(answer.header);
+  for (const [name, value] of Object.entries(GET_HEADERS)) header.set(name, value);
+  return { ...answer, header };
 }
 
 /** The library's form of a request; undefined if its authority or target is malformed, such as `*` or `//[`. */

@@ -103,6 +103,8 @@ async function createDirectory(dataDir: string): Promise<string> {
     missing.unshift(folder);
   // Not `recursive`: where a parent exists but cannot have folders, such as below /proc, Node's mkdir never returns.
   for (const folder of missing) await mkdirIfMissing(folder);
+  if (!(await stat(dataDir)).isDirectory())
+    throw Object.assign(new Error("not a directory"), { code: "ENOTDIR" });
   return realpath(dataDir);
 }
 

@@ -2,6 +2,9 @@
 import type { Fields } from "../exchange.js";
 import type { RpcCall } from "./call.js";
 
+/** Of responses to Connect's GET. Caches must not answer a read: a stored response may be older than an acknowledged write. */
+export const GET_HEADERS = { "cache-control": "no-store" };
+
 /** Adds the fields of a Headers object; they replace fields of the same name. */
 export function addFields(fields: Fields, headers: Headers | undefined, prefix = ""): void {
   headers?.forEach((value, name) => {
