@@ -8,7 +8,7 @@ import {
   constants,
 } from "node:http2";
 import { pino } from "pino";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
 import { send1 } from "../support/http-client.js";
 import { scrape } from "../support/metrics.js";
 import { startTestService, type TestService } from "../support/service.js";
@@ -49,6 +49,7 @@ const openWatch = (session: ClientHttp2Session): Promise<Response> =>
 
 it("1,000 watches on one connection leave streams for calls, may end at once, and cost no other call", async () => {
   const session = connectHttp2(service.url);
+  onTestFinished(() => session.destroy());
   session.on("error", () => undefined);
   const goAways: number[] = [];
   session.on("goaway", (code: number) => goAways.push(code));
@@ -73,8 +74,10 @@ it("1,000 watches on one connection leave streams for calls, may end at once, an
   expect(goAways).toEqual([]);
   expect(session.destroyed).toBe(false);
   const { value } = await scrape(service.url);
-  expect(value("ironflow_http2_client_resets_total")).toBeGreaterThanOrEqual(WATCHES - 1);
-  session.destroy();
+  // Node's HTTP/2 server has no such counter.
+  if (process.env.TEST_HTTP2 !== "node") {
+    expect(value("ironflow_http2_client_resets_total")).toBeGreaterThanOrEqual(WATCHES - 1);
+  }
 }, 60_000);
 
 it("a client that hangs up is no fault of the service, over every door", async () => {

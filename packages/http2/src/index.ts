@@ -7,5 +7,5 @@ export { DEFAULT_HTTP2_LIMITS, type Http2Limits } from "./limits.js";
 export { PingMonitor } from "./ping-monitor.js";
 export { type Http2Budgets, Http2Server, type Http2ServerOptions } from "./server.js";
 export { destroyStalledSockets } from "./stall-detector.js";
-export type { RequestStream, StreamState } from "./stream.js";
+export { LATE_BODY_BYTES_MAX, type RequestStream, type StreamState } from "./stream.js";
 export type { Fields, StreamListener } from "./stream-events.js";

@@ -19,7 +19,7 @@ const FULL_BYTES = 65_536;
  * A body that follows its response is dropped up to this size; then the stream is reset. Many clients lose the response if the reset follows
  * it at once, though RFC 9113 section 8.1 says that they must not.
  */
-const LATE_BODY_BYTES_MAX = 16_777_216;
+export const LATE_BODY_BYTES_MAX = 16_777_216;
 
 export class RequestStream {
   listener: StreamListener | undefined;

@@ -2,7 +2,7 @@
 import { type IncomingHttpHeaders, validateHeaderValue } from "node:http";
 import { constants, type ServerHttp2Stream } from "node:http2";
 import type { Duplex } from "node:stream";
-import type { ByteAccount } from "@ironflow-kv/http2";
+import { type ByteAccount, LATE_BODY_BYTES_MAX } from "@ironflow-kv/http2";
 import type { BodyReader, Chunk, Exchange, Fields } from "../../protocol/exchange.js";
 import { Abandonment } from "../abandonment.js";
 import type { MemoryBudgets } from "../memory-budgets.js";
@@ -39,12 +39,7 @@ export class NodeHttp2Exchange implements Exchange {
       this.abandon();
     });
     stream.once("wantTrailers", () => stream.sendTrailers({ ...this.trailers }));
-    if (this.hasBody) {
-      // RFC 9113 section 8.1: a server that responds early asks the client to stop sending the body.
-      stream.once("finish", () => {
-        if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
-      });
-    }
+    if (this.hasBody) stream.once("finish", () => this.discardRest());
   }
 
   get method(): string {
@@ -89,9 +84,10 @@ export class NodeHttp2Exchange implements Exchange {
     }
     this.reader = reader;
     stream.on("data", (chunk: Buffer) => {
+      if (this.reader === undefined) return;
       if (this.isPaced) stream.pause();
       this.held?.add(chunk.length);
-      this.reader?.receive(chunk);
+      this.reader.receive(chunk);
     });
     stream.on("end", () => this.reader?.received());
   }
@@ -148,6 +144,29 @@ export class NodeHttp2Exchange implements Exchange {
     this.isComplete = isEnd;
     this.releaseBody();
     this.stream.respond({ ":status": status, ...fields }, { endStream: isEnd, waitForTrailers: !isEnd });
+  }
+
+  /** Discards a bounded rest of the body after the response: several clients lose a response that is followed by a reset at once. */
+  private discardRest(): void {
+    const { stream } = this;
+    this.reader = undefined;
+    if (stream.readableEnded) return;
+    if (this.isAwaited || stream.session?.closed === true) {
+      stream.close(constants.NGHTTP2_NO_ERROR);
+      return;
+    }
+    let bytes = 0;
+    stream.on("data", (chunk: Buffer) => {
+      bytes += chunk.length;
+      // RFC 9113 section 8.1: asks the client to stop sending its body.
+      if (bytes > LATE_BODY_BYTES_MAX) stream.close(constants.NGHTTP2_NO_ERROR);
+    });
+    stream.resume();
+  }
+
+  /** Whether the client waits for an interim response before it sends the body (RFC 9110 section 10.1.1). */
+  private get isAwaited(): boolean {
+    return this.expectsContinue && (this.stream.sentInfoHeaders?.length ?? 0) === 0;
   }
 
   private abandon(): void {
