@@ -33,6 +33,19 @@ async function valueOf(store: Store, bucket: string, key: string): Promise<strin
   return text((await store.get(bucket, key, 0n, scope())).value);
 }
 
+/** Expects that each key has exactly one revision, the one that its write returned. */
+async function expectWrittenOnce(
+  store: Store,
+  bucket: string,
+  keys: readonly string[],
+  revisions: readonly bigint[],
+): Promise<void> {
+  for (const [index, key] of keys.entries()) {
+    const history = await historyOf(store, bucket, key, scope());
+    expect(history.map(({ revision }) => revision)).toEqual([revisions[index]]);
+  }
+}
+
 const keysOf = (length: number, prefix = "k"): string[] => count(length).map((n) => `${prefix}${n}`);
 
 describe("group commit", needsServer("2.15.1"), () => {
@@ -203,11 +216,7 @@ describe("group commit", needsServer("2.15.1"), () => {
       });
       link.cut();
       link.heal();
-      const revisions = await written;
-      for (const [index, key] of keysOf(150).entries()) {
-        const history = await historyOf(store, bucket, key, scope());
-        expect(history.map(({ revision }) => revision)).toEqual([revisions[index]]);
-      }
+      await expectWrittenOnce(store, bucket, keysOf(150), await written);
     },
   );
 
@@ -220,11 +229,7 @@ describe("group commit", needsServer("2.15.1"), () => {
       await lost;
       link.cut();
       link.heal();
-      const revisions = await written;
-      for (const [index, key] of keysOf(150).entries()) {
-        const history = await historyOf(store, bucket, key, scope());
-        expect(history.map(({ revision }) => revision)).toEqual([revisions[index]]);
-      }
+      await expectWrittenOnce(store, bucket, keysOf(150), await written);
     },
   );
 

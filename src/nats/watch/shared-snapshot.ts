@@ -13,7 +13,7 @@ import type { PullResult, Reader } from "../read/stream-reader.js";
 export interface SnapshotSource {
   /** See `Source.newestAsOf`. */
   atOnce(): Promise<DirectAnswer | undefined>;
-  /** Opens a reader that brings what comes after a revision, and may bring what comes before it again. */
+  /** Opens a reader of everything after a revision. It may repeat what precedes the revision. */
   open(after: number): Promise<Reader>;
 }
 

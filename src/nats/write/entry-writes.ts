@@ -79,7 +79,7 @@ export class EntryWrites {
     });
   }
 
-  /** Sends a put where there is room; where there is not, an earlier sending of it may have been applied. */
+  /** Puts if the bucket has space. If it is full, an earlier attempt of the same request may have been applied. */
   private async unlessFull(
     place: KeyPlace,
     write: Write,
@@ -125,7 +125,7 @@ export class EntryWrites {
     );
   }
 
-  /** Writes where the disk has room; where it has none, an earlier sending may still have been applied. */
+  /** Writes if the disk has space. If it is full, an earlier attempt of the same request may have been applied. */
   private async admit(
     place: KeyPlace,
     write: Write,

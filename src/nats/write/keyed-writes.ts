@@ -45,8 +45,8 @@ export class KeyedWrites {
   ) {}
 
   /**
-   * Runs a write, or answers as the same one did before. Throws `idempotency_key_reused`, `outcome_unknown` where the caller's time ends
-   * before an earlier sending does, and what the write throws. `remembered`: the sequence that the storage remembers for its id.
+   * Runs a write, or returns the outcome of an earlier attempt. Throws `idempotency_key_reused`, `outcome_unknown` if the deadline expires
+   * before the earlier attempt ends, and what the write throws. `remembered`: the sequence that the storage remembers for its id.
    */
   async once(
     place: Place,
@@ -159,7 +159,7 @@ function isOver({ isRunning, untilMs }: KeyedWrite): boolean {
   return !isRunning && untilMs < performance.now();
 }
 
-/** Whether a write that failed, or an earlier sending of it, may have been applied. */
+/** Whether a failed write, or an earlier attempt of it, may have been applied. */
 function isUnknown(error: unknown, { uncertain }: WriteIdentity): boolean {
   if (!(error instanceof KvError) || error.kind === "outcome_unknown") return true;
   return uncertain !== undefined && !SETTLED.has(error.kind);

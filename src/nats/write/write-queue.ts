@@ -133,7 +133,7 @@ export class WriteQueue {
     }
   }
 
-  /** Whether what waits must wait on: few single writes may be in flight at once, but only one round with a batch. */
+  /** Whether waiting writes stay in the queue. A few single writes may be in flight at once, but only one round with a batch. */
   private get isHeldBack(): boolean {
     const { round, isStalled } = this;
     if (round === undefined || isStalled) return false;

@@ -64,8 +64,8 @@ export class Writer {
   }
 
   /**
-   * The revision that a write with an idempotency key has from an earlier sending; undefined where it was not applied, or has no key. For
-   * who is about to refuse it, or to leave it out, for what the key's newest message is. Throws as {@link write}.
+   * The revision of an earlier attempt of a write with an idempotency key; undefined if none was applied, or the write has no key. Callers ask
+   * before they refuse or skip a write because of the key's newest message. Throws as {@link write}.
    */
   async appliedBefore(
     write: Write,
