@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
+import { LongestFirst } from "./test/support/longest-first.js";
 
 const BROWSER_SDK = join(import.meta.dirname, "packages/client/src/index.ts");
 
@@ -9,13 +10,15 @@ export default defineConfig({
   ssr: { resolve: { conditions: ["source", "node"] } },
   test: {
     setupFiles: ["test/support/setup.ts"],
-    testTimeout: 90_000,
-    hookTimeout: 90_000,
+    // For a test that hangs: longer than every wait within one.
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
     // What a busy machine needs for what an idle one does at once.
     expect: { poll: { timeout: 60_000, interval: 20 } },
-    // Many tests wait for a server; modules are loaded once for each worker, as no test changes what another one reads.
-    maxWorkers: 3,
+    // Two cores' worth, as most tests wait for a server. Modules are loaded once for each worker: no test changes what another one reads.
+    maxWorkers: 6,
     isolate: false,
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         extends: true,

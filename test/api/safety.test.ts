@@ -197,40 +197,36 @@ describe("the embedded server", () => {
 describe("while the storage is away", () => {
   const bucket = freshName();
 
-  it(
-    "every call through every door is UNAVAILABLE at once, and all goes on when it is back",
-    { timeout: 60_000 },
-    async () => {
-      const clients = ALL_DOORS.map((door) => ({ door, ...clientsOf(door, service.url) }));
-      const [first] = clients;
-      if (first === undefined) throw new Error("no door");
-      await first.buckets.createBucket({ name: bucket, history: 64 });
-      await first.kv.put({ bucket, key: "k", value: bytes("v") });
-      await server.stop("SIGKILL");
-      await untilReadinessIs(503);
-      await Promise.all(
-        clients.flatMap(({ buckets, kv }) => [
-          unavailable(buckets.createBucket({ name: freshName() })),
-          unavailable(buckets.getBucket({ bucket })),
-          unavailable(buckets.listBuckets({})),
-          unavailable(buckets.updateBucket({ bucket, history: 2 })),
-          unavailable(buckets.deleteBucket({ bucket })),
-          unavailable(kv.get({ bucket, key: "k" })),
-          unavailable(kv.get({ bucket, key: "k", consistency: Consistency.EVENTUAL })),
-          unavailable(kv.put({ bucket, key: "k", value: bytes("late") })),
-          unavailable(kv.put({ bucket, key: "k", value: bytes("late"), idempotencyKey: "late" })),
-          unavailable(kv.delete({ bucket, key: "k" })),
-          unavailable(kv.listKeys({ bucket })),
-          unavailable(kv.getHistory({ bucket, key: "k" })),
-        ]),
-      );
-      await server.start();
-      await untilReadinessIs(200);
-      for (const { kv } of clients) await kv.put({ bucket, key: "k", value: bytes("back") });
-      const { entries } = await first.kv.getHistory({ bucket, key: "k" });
-      expect(entries.map((entry) => text(entry.value))).toEqual(["v", ...clients.map(() => "back")]);
-    },
-  );
+  it("every call through every door is UNAVAILABLE at once, and all goes on when it is back", async () => {
+    const clients = ALL_DOORS.map((door) => ({ door, ...clientsOf(door, service.url) }));
+    const [first] = clients;
+    if (first === undefined) throw new Error("no door");
+    await first.buckets.createBucket({ name: bucket, history: 64 });
+    await first.kv.put({ bucket, key: "k", value: bytes("v") });
+    await server.stop("SIGKILL");
+    await untilReadinessIs(503);
+    await Promise.all(
+      clients.flatMap(({ buckets, kv }) => [
+        unavailable(buckets.createBucket({ name: freshName() })),
+        unavailable(buckets.getBucket({ bucket })),
+        unavailable(buckets.listBuckets({})),
+        unavailable(buckets.updateBucket({ bucket, history: 2 })),
+        unavailable(buckets.deleteBucket({ bucket })),
+        unavailable(kv.get({ bucket, key: "k" })),
+        unavailable(kv.get({ bucket, key: "k", consistency: Consistency.EVENTUAL })),
+        unavailable(kv.put({ bucket, key: "k", value: bytes("late") })),
+        unavailable(kv.put({ bucket, key: "k", value: bytes("late"), idempotencyKey: "late" })),
+        unavailable(kv.delete({ bucket, key: "k" })),
+        unavailable(kv.listKeys({ bucket })),
+        unavailable(kv.getHistory({ bucket, key: "k" })),
+      ]),
+    );
+    await server.start();
+    await untilReadinessIs(200);
+    for (const { kv } of clients) await kv.put({ bucket, key: "k", value: bytes("back") });
+    const { entries } = await first.kv.getHistory({ bucket, key: "k" });
+    expect(entries.map((entry) => text(entry.value))).toEqual(["v", ...clients.map(() => "back")]);
+  });
 
   const unavailable = (call: Promise<unknown>): Promise<unknown> =>
     refusal(call, Code.Unavailable, "unavailable");

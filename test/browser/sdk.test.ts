@@ -87,7 +87,7 @@ describe.skipIf(CHROMIUM === undefined)("the SDK in a browser", () => {
     page = await browser.newPage();
     await page.goto(`http://127.0.0.1:${(pages.address() as AddressInfo).port}/`);
     await page.waitForFunction(() => document.title === "ready");
-  }, 60_000);
+  });
   afterAll(async () => {
     await browser.close();
     pages.close();
@@ -132,7 +132,7 @@ describe.skipIf(CHROMIUM === undefined)("the SDK in a browser", () => {
     await put.getByText("Idempotency-Key").waitFor();
     await docs.fill("#find", "api-keys");
     await put.waitFor({ state: "hidden" });
-    await docs.getByText("Makes a key.", { exact: true }).waitFor();
+    await docs.getByText("Creates a key.", { exact: true }).waitFor();
     expect(problems).toEqual([]);
     await docs.close();
   });

@@ -11,6 +11,7 @@ import { freshName, startTestService, type TestService } from "../support/servic
 import { type Contents, contentsOf, fill, isSameBackup, numbered } from "./backup-support.js";
 import { runBuilt, start } from "./support.js";
 import { IS_EXTENDED } from "../support/extended.js";
+import { until } from "../support/until.js";
 
 const ENTRIES = 4_000;
 
@@ -39,11 +40,11 @@ afterAll(async () => {
 const direct = (): Record<string, string> => ({ IRONFLOW_SERVER: service.url });
 
 /** Resolves when the import has written so many entries. */
-async function untilWritten(count: number): Promise<void> {
-  for (;;) {
+function untilWritten(count: number): Promise<void> {
+  return until(`${count} entries are written`, async () => {
     const info = await kv.getBucketInfo(bucket).catch(() => undefined);
-    if (info !== undefined && info.revision >= BigInt(count)) return;
-  }
+    return info !== undefined && info.revision >= BigInt(count);
+  });
 }
 
 describe("an export", () => {

@@ -20,7 +20,7 @@ it.for(["return", "signal"] as const)(
   async (how, { service }) => {
     const { name } = await createClient({ serverUrl: service.url }).kv().createBucket({ name: freshName() });
     const proxy = await CuttableProxy.to(service);
-    const bucket = createClient({ serverUrl: proxy.url, http2: { idleTimeoutMs: 1_000 } })
+    const bucket = createClient({ serverUrl: proxy.url, http2: { idleTimeoutMs: 500, pingIntervalMs: 100 } })
       .kv()
       .bucket(name);
     const leaving = new AbortController();

@@ -31,7 +31,11 @@ beforeEach(async () => {
   const { name } = await kv.createBucket({ name: freshName(), history: 3 });
   direct = kv.bucket(name);
   proxy = await CuttableProxy.to(service);
-  watched = createClient({ serverUrl: proxy.url, retry: RETRY, http2: { idleTimeoutMs: 1_000 } })
+  watched = createClient({
+    serverUrl: proxy.url,
+    retry: RETRY,
+    http2: { idleTimeoutMs: 500, pingIntervalMs: 100 },
+  })
     .kv()
     .bucket(name);
 });

@@ -27,14 +27,14 @@ beforeAll(async () => {
   nats = await startNatsServer();
   links = await Promise.all([openFaultyLink(nats.port), openFaultyLink(nats.port)]);
   copies = await Promise.all([deploy({ NATS_URL: links[0].url }), deploy({ NATS_URL: links[1].url })]);
-}, 60_000);
+});
 
 afterAll(async () => {
   for (const link of links) link.heal();
   await Promise.all(copies.map((copy) => copy.remove()));
   await Promise.all(links.map((link) => link.close()));
   await nats.remove();
-}, 60_000);
+});
 
 it(
   "applies nothing twice and reports nothing wrongly, in buckets with a ttl of a second",

@@ -20,14 +20,14 @@ beforeAll(async () => {
   service = await deploy({ NATS_URL: link.url });
   const buckets = createClient(BucketService, createGrpcTransport({ baseUrl: service.url }));
   await buckets.createBucket({ name: "faults", history: HISTORY });
-}, 60_000);
+});
 
 afterAll(async () => {
   link.heal();
   await service.remove();
   await link.close();
   await nats.remove();
-}, 60_000);
+});
 
 it(
   "applies nothing twice and reports nothing wrongly",

@@ -38,8 +38,8 @@ beforeEach(async () => {
   const transport = createGrpcTransport({ baseUrl: service.url });
   kv = createClient(KeyValueService, transport);
   await createClient(BucketService, transport).createBucket({ name: BUCKET });
-}, 60_000);
-afterEach(() => service.remove(), 60_000);
+});
+afterEach(() => service.remove());
 
 const pathOf = (from: bigint): string =>
   `${service.url}/api/v1/kv/buckets/${BUCKET}/watch?start_revision=${from}`;

@@ -112,12 +112,12 @@ describe.skipIf(problem !== undefined || needsServer("2.15.1").skip)("a disk tha
     keys = serviceAt(service.url);
     const buckets = createClient(BucketService, createGrpcTransport({ baseUrl: service.url }));
     await buckets.createBucket({ name: "b" });
-  }, 60_000);
+  });
   afterEach(async () => {
     await service.remove();
     await disk.unmount();
     await rm(dataDir, { recursive: true });
-  }, 60_000);
+  });
 
   it.each(["syncs", "writes"] as const)(
     "%s: nothing that it failed is acknowledged, /readyz says so, and writes go on when it answers; a power cut then takes nothing",

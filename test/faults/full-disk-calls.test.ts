@@ -216,11 +216,11 @@ describe.skipIf(!canMount() || needsServer("2.15.1").skip).each([1, 2])(
       });
       const buckets = createClient(BucketService, transport());
       for (const name of ["b", "imported"]) await buckets.createBucket({ name, history: 5 });
-    }, 60_000);
+    });
     afterEach(async () => {
       await service.remove();
       disk.remove();
-    }, 60_000);
+    });
 
     async function emptied(): Promise<void> {
       const buckets = createClient(BucketService, transport());

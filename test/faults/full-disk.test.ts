@@ -101,11 +101,11 @@ describe.skipIf(!canMount() || needsServer("2.15.1").skip)("a full disk", () => 
     await start();
     const buckets = createClient(BucketService, createGrpcTransport({ baseUrl: service.url }));
     await buckets.createBucket({ name: "b" });
-  }, 60_000);
+  });
   afterEach(async () => {
     await service.remove();
     disk.remove();
-  }, 60_000);
+  });
 
   it("is never met by fast writers: what was accepted since the last look counts", async () => {
     disk.occupy(disk.freeBytes() - RESERVE_BYTES - 16 * MIB);
@@ -116,7 +116,7 @@ describe.skipIf(!canMount() || needsServer("2.15.1").skip)("a full disk", () => 
     expect(reasons).toEqual(["storage_exhausted"]);
     expect(free).toBeGreaterThan(RESERVE_BYTES - MIB / 2);
     expect(await countLost(writes)).toBe(0);
-  }, 60_000);
+  });
 
   it("takes no value by any call, but deletes and purges, and what an earlier sending wrote is still known", async () => {
     const first = { bucket: "b", key: "first", value: Buffer.from("1"), idempotencyKey: "one" };
@@ -153,7 +153,7 @@ describe.skipIf(!canMount() || needsServer("2.15.1").skip)("a full disk", () => 
     expect(await keys.get({ bucket: "b", key: "first" }).catch(reasonOf)).toBe("key_not_found");
     disk.vacate();
     await untilWritten();
-  }, 60_000);
+  });
 
   it("that another program fills under the writers refuses at once, serves reads, and takes writes again when there is room", async () => {
     disk.occupy(disk.freeBytes() - RESERVE_BYTES - 24 * MIB);
@@ -175,7 +175,7 @@ describe.skipIf(!canMount() || needsServer("2.15.1").skip)("a full disk", () => 
     );
     expect({ refusal, lost, lostAfter }).toEqual({ refusal: "storage_exhausted", lost: 0, lostAfter: 0 });
     expect(reasons).not.toContain("outcome_unknown");
-  }, 60_000);
+  });
 
   it("does not shrink what may be stored: after a restart beside other programs' files, writes and deletes go on", async () => {
     // By default nats-server takes 75 % of what is free and its own: less than it stores, where others take most of the rest.
@@ -188,7 +188,7 @@ describe.skipIf(!canMount() || needsServer("2.15.1").skip)("a full disk", () => 
     await keys.put({ bucket: "b", key: "more", value: valueOf("more") });
     await keys.delete({ bucket: "b", key: "k0" });
     await keys.delete({ bucket: "b", key: "k1", purge: true });
-  }, 60_000);
+  });
 
   it("refuses to change a bucket, whose configuration might be written only in part", async () => {
     const buckets = createClient(BucketService, createGrpcTransport({ baseUrl: service.url }));
@@ -202,7 +202,7 @@ describe.skipIf(!canMount() || needsServer("2.15.1").skip)("a full disk", () => 
     disk.vacate();
     await untilWritten();
     expect(await change()).toBe("changed");
-  }, 60_000);
+  });
 
   it("without free inodes: refuses values, serves reads and deletes, and the server can still be restarted", async () => {
     await keys.put({ bucket: "b", key: "k", value: Buffer.from("1") });
@@ -213,7 +213,7 @@ describe.skipIf(!canMount() || needsServer("2.15.1").skip)("a full disk", () => 
     await keys.delete({ bucket: "b", key: "k" });
     disk.vacate();
     await untilWritten();
-  }, 60_000);
+  });
 
   it("without any inode: the service waits until nats-server can start", async () => {
     await keys.put({ bucket: "b", key: "k", value: Buffer.from("1") });
@@ -226,5 +226,5 @@ describe.skipIf(!canMount() || needsServer("2.15.1").skip)("a full disk", () => 
     disk.vacate();
     await untilWritten();
     expect((await keys.get({ bucket: "b", key: "k" })).entry?.revision).toBe(1n);
-  }, 60_000);
+  });
 });

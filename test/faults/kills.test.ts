@@ -14,11 +14,11 @@ beforeEach(async () => {
   service = await deploy();
   const buckets = createClient(BucketService, createGrpcTransport({ baseUrl: service.url }));
   await buckets.createBucket({ name: "faults", history: HISTORY });
-}, 60_000);
+});
 
 afterEach(async () => {
   await service.remove();
-}, 60_000);
+});
 
 /** What a process may take to end when the service that started it was killed. */
 const GONE_MS_MAX = 5_000;

@@ -55,8 +55,8 @@ describe("a full bucket, and values that are too large", () => {
   beforeAll(async () => {
     service = await deploy({ DURABILITY: "relaxed" });
     open();
-  }, 60_000);
-  afterAll(() => service.remove(), 60_000);
+  });
+  afterAll(() => service.remove());
 
   it("refuses with bucket_full, keeps all that was acknowledged, and accepts writes again after a purge", async () => {
     await buckets.createBucket({ name: "small", maxBytes: BigInt(256 * KIB) });
@@ -66,7 +66,7 @@ describe("a full bucket, and values that are too large", () => {
     expect({ reason, lost }).toEqual({ reason: "bucket_full", lost: 0 });
     await keys.delete({ bucket: "small", key: "k0", purge: true });
     await keys.put({ bucket: "small", key: "again", value: Buffer.alloc(KIB) });
-  }, 60_000);
+  });
 
   it("refuses with value_too_large, and keeps the value before", async () => {
     await buckets.createBucket({ name: "narrow", maxValueSize: 1_000 });
@@ -82,7 +82,7 @@ describe("a full bucket, and values that are too large", () => {
     }
     const { entry } = await keys.get({ bucket: "narrow", key: "k" });
     expect(Buffer.from(entry?.value ?? []).toString()).toBe("before");
-  }, 60_000);
+  });
 });
 
 describe("an account that may have one consumer on a stream", () => {

@@ -59,8 +59,8 @@ function summary(looks: readonly Look[]): Summary {
 let service: Deployment;
 beforeAll(async () => {
   service = await deploy({ TOMBSTONE_RETENTION_MS: String(RETENTION_MS), DURABILITY: "relaxed" });
-}, 60_000);
-afterAll(() => service.remove(), 60_000);
+});
+afterAll(() => service.remove());
 
 it(
   `${RUN_MS / 1_000} seconds of sessions leave nothing behind, with a history of 1 and of 5, with and without a ttl`,

@@ -35,14 +35,14 @@ beforeAll(async () => {
   manager = await jetstreamManager(connection);
   inspectorPort = await freePort();
   service = await deploy({ NATS_URL: nats.url, NODE_OPTIONS: `--inspect=127.0.0.1:${inspectorPort}` });
-}, 60_000);
+});
 
 afterAll(async () => {
   if (!IS_LONG) return;
   await service.remove();
   await connection.close();
   await nats.remove();
-}, 60_000);
+});
 
 // Shorter than this, it says nothing that the tests of leftovers do not say.
 it.runIf(IS_LONG)(

@@ -4,7 +4,7 @@
  */
 import { once } from "node:events";
 import { type ClientHttp2Session, connect as connectHttp2, constants } from "node:http2";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { pino } from "pino";
 import { startTestService, type TestService } from "../support/service.js";
 import {
@@ -39,6 +39,9 @@ beforeAll(async () => {
   await fetch(`${service.url}${BUCKETS}/b/keys/big`, { method: "PUT", body: BIG });
 });
 afterAll(() => service.remove());
+beforeEach(({ skip }) =>
+  skip(process.env.TEST_HTTP2 === "node", "It tests our own HTTP/2 server; this run uses Node's."),
+);
 
 async function expectAlive(): Promise<void> {
   expect((await fetch(`${service.url}${BUCKETS}/b`)).status).toBe(200);

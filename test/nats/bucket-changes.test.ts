@@ -116,7 +116,7 @@ function isWaiting({ connection }: OpenStore): Promise<void> {
   return holdRequests(connection, "$KV.SYS_bucket_locks.", false).seen(2);
 }
 
-describe("a bucket that is recreated at once", { timeout: 60_000 }, () => {
+describe("a bucket that is recreated at once", () => {
   it("has no entry of the deleted one, though nats-server leaves some in its stream now and then", async ({
     open,
   }) => {

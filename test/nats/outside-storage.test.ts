@@ -155,7 +155,7 @@ describe("a watch of a storage that lost its last write", () => {
     ["has the lost revision overwritten", ["c", "c"]],
     ["is written at the same key", ["lost"]],
     ["is not written to", []],
-  ])("ends where it %s", { timeout: 30_000 }, async (_, written) => {
+  ])("ends where it %s", async (_, written) => {
     const watch = await rolledBack();
     const ended = refusal(Promise.resolve(watch.next()));
     await connected();

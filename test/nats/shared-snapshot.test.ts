@@ -129,4 +129,4 @@ it("keeps no more bytes than allowed, serves those behind, and leaves nothing on
     requests.close();
     await connection.close();
   }
-}, 60_000);
+});

@@ -22,7 +22,7 @@ beforeAll(async () => {
     () => storeOn(0).createBucket({ name: bucket, history: 8 }, scope(5_000)),
     ["bucket_exists"],
   );
-}, 60_000);
+});
 afterAll(async () => {
   for (const copy of copies) await copy.close();
   await cluster.remove();
@@ -96,7 +96,7 @@ describe("a follower that is cut off", { timeout: 120_000 }, () => {
   });
 });
 
-describe("a write that is sent again", { timeout: 60_000 }, () => {
+describe("a write that is sent again", () => {
   it("is applied once, whichever copies take it, also where somebody wrote since", async () => {
     const options = { idempotencyKey: "once" };
     const send = (node: number, sentBefore?: { after: bigint }): Promise<bigint | undefined> =>

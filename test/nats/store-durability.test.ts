@@ -120,7 +120,7 @@ describe("a cluster of three", () => {
         await pause(100);
       }
     }
-  }, 30_000);
+  });
 
   afterAll(async () => {
     for (const open of stores) await open.close();

@@ -10,9 +10,12 @@ import { startNatsServer, type TestNatsServer } from "../support/nats-server.js"
 import { bytes, expectRefusal, newBucketName, refusal, scope } from "./store-contract.js";
 import { type OpenStore, openStore } from "./store-support.js";
 import { newHubs, read } from "./watching.js";
+import { IS_EXTENDED } from "../support/extended.js";
 import { WAIT } from "../support/until.js";
 
 const KIB = 1_024;
+const SESSIONS = IS_EXTENDED ? 1_000 : 400;
+const DELETES = IS_EXTENDED ? 200 : 50;
 
 let server: TestNatsServer;
 let open: OpenStore;
@@ -123,19 +126,19 @@ describe.each([1, 3])("a full bucket with a history of %i", (history) => {
   it("accepts writes forever when unique keys are put and deleted", async () => {
     await store.createBucket({ name: bucket, maxBytes: 32 * KIB, history }, scope());
     const watcher = await hubs.watch(bucket, { filters: [], start: "now" }, scope());
-    for (let n = 0; n < 1_000; n++) {
+    for (let n = 0; n < SESSIONS; n++) {
       await store.put(bucket, `session-${n}`, bytes("v"), {}, scope());
       await store.delete(bucket, `session-${n}`, {}, scope());
     }
     expect(await usedBytes()).toBeLessThanOrEqual(33 * KIB);
-    const lines = Array.from({ length: 1_000 }, (_, n) => [
+    const lines = Array.from({ length: SESSIONS }, (_, n) => [
       `put session-${n}=v @${2 * n + 1}`,
       `delete session-${n} @${2 * n + 2}`,
     ]);
-    expect(await read(watcher, 2_000)).toEqual(lines.flat());
+    expect(await read(watcher, 2 * SESSIONS)).toEqual(lines.flat());
     // This copy of the service has all of it in memory; for another one it was compacted.
     const resumed = await hubs.watch(bucket, { filters: [], start: { revision: 1n } }, scope());
-    expect(await read(resumed, 2_000)).toEqual(lines.flat());
+    expect(await read(resumed, 2 * SESSIONS)).toEqual(lines.flat());
     await Promise.all([watcher.return(), resumed.return()]);
     const other = newHubs(open.connection);
     await expect(
@@ -224,18 +227,18 @@ describe.each([1, 5])("a bucket with a history of %i that another program overfi
     return (await manager.streams.info(streamName(bucket))).config.max_bytes;
   };
 
-  it("takes 200 deletes without a limit that grows", async () => {
+  it(`takes ${DELETES} deletes without a limit that grows`, async () => {
     await store.createBucket({ name: bucket, maxBytes: MAX_BYTES, history }, scope());
     const count = await overfill("first");
     expect(count).toBeGreaterThan(200);
-    for (let n = 0; n < 200; n++) {
+    for (let n = 0; n < DELETES; n++) {
       expect(await store.delete(bucket, `first.${n}`, {}, scope())).toBeGreaterThan(0n);
       await overfill(`more.${n}`);
       expect(await streamLimit()).toBeLessThanOrEqual(SETTLED_BYTES + 128 * KIB);
     }
     await vi.waitFor(async () => expect(await streamLimit()).toBe(SETTLED_BYTES), WAIT);
     expect((await store.getBucket(bucket, scope())).maxBytes).toBe(MAX_BYTES);
-    await expectRefusal(store.get(bucket, "first.199", 0n, scope()), "key_not_found");
+    await expectRefusal(store.get(bucket, `first.${DELETES - 1}`, 0n, scope()), "key_not_found");
   });
 
   it("takes 100 deletes at once", async () => {

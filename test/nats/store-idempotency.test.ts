@@ -256,44 +256,42 @@ describe("a write that is refused because the storage is away", () => {
     expect(await copies.faulty.store.put(copies.bucket, "k", bytes("v"), {}, scope())).toBe(1n);
   });
 
-  it(
-    "is distinguished from one that was under way when the connection broke, at every moment",
-    { timeout: 60_000 },
-    async ({ copies }) => {
-      await copies.sound.store.put(copies.bucket, "k", bytes("v"), {}, scope());
-      const applied = new Map<string, string>();
-      for (let round = 0; round < 20; round++) {
-        await copies.untilConnected();
-        const writes: Promise<void>[] = [];
-        const put = async (index: number): Promise<void> => {
-          const key = `r${round}.${index}`;
-          try {
-            await copies.faulty.store.put(copies.bucket, key, bytes(key), {}, scope());
-            applied.set(key, "applied");
-          } catch (error) {
-            applied.set(key, (error as KvError).kind);
-          }
-        };
-        for (let index = 0; index < 20; index++) {
-          writes.push(put(index));
-          if (index === round) copies.link.cut();
-          if (index % 4 === round % 4) await new Promise(setImmediate);
+  it("is distinguished from one that was under way when the connection broke, at every moment", async ({
+    copies,
+  }) => {
+    await copies.sound.store.put(copies.bucket, "k", bytes("v"), {}, scope());
+    const applied = new Map<string, string>();
+    for (let round = 0; round < 20; round++) {
+      await copies.untilConnected();
+      const writes: Promise<void>[] = [];
+      const put = async (index: number): Promise<void> => {
+        const key = `r${round}.${index}`;
+        try {
+          await copies.faulty.store.put(copies.bucket, key, bytes(key), {}, scope());
+          applied.set(key, "applied");
+        } catch (error) {
+          applied.set(key, (error as KvError).kind);
         }
-        await Promise.all(writes);
+      };
+      for (let index = 0; index < 20; index++) {
+        writes.push(put(index));
+        if (index === round) copies.link.cut();
+        if (index % 4 === round % 4) await new Promise(setImmediate);
       }
-      const { items } = await copies.sound.store.listKeys(
-        copies.bucket,
-        ["r*.*"],
-        { limit: 0, pageToken: "" },
-        scope(),
-      );
-      const stored = new Set(items);
-      for (const [key, outcome] of applied) {
-        expect(["applied", "unavailable"], key).toContain(outcome);
-        expect(stored.has(key), `${key}: ${outcome}`).toBe(outcome === "applied");
-      }
-    },
-  );
+      await Promise.all(writes);
+    }
+    const { items } = await copies.sound.store.listKeys(
+      copies.bucket,
+      ["r*.*"],
+      { limit: 0, pageToken: "" },
+      scope(),
+    );
+    const stored = new Set(items);
+    for (const [key, outcome] of applied) {
+      expect(["applied", "unavailable"], key).toContain(outcome);
+      expect(stored.has(key), `${key}: ${outcome}`).toBe(outcome === "applied");
+    }
+  });
 });
 
 describe("a request that says that it was sent before, and was not", () => {

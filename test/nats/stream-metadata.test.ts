@@ -58,7 +58,7 @@ it("computes the checksums that nats-server writes, for many lengths of the last
   }
   // nats-server drops zeros at the end of a time, so not each length is certain to occur.
   expect(remainders.size).toBeGreaterThan(PACKET_BYTES / 2);
-}, 60_000);
+});
 
 it("keeps a stream whose change ended before its checksum was written", async () => {
   const checksumFile = join(streams, "s", "meta.sum");
@@ -76,7 +76,7 @@ it("keeps a stream whose change ended before its checksum was written", async ()
     expect([config.description, state.messages]).toEqual(["changed", 1]);
   });
   expect(warnings).toContain("Completed an interrupted change of the stream s.");
-}, 60_000);
+});
 
 it("leaves damaged metadata alone: it is older than its checksum, or no metadata of this stream", async () => {
   await whileRunning((manager) => manager.streams.add({ name: "s", subjects: ["s.>"] }));
@@ -97,4 +97,4 @@ it("leaves damaged metadata alone: it is older than its checksum, or no metadata
     expect(await repairStreamMetadata(join(dataDir, STORE_FOLDER))).toEqual([]);
     expect(await readFile(checksumFile, "utf8")).toBe(checksum);
   }
-}, 60_000);
+});

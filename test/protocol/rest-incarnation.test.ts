@@ -18,7 +18,7 @@ beforeAll(async () => {
     startTestService({ "nats-url": server.url }),
     startTestService({ "nats-url": server.url }),
   ]);
-}, 60_000);
+});
 afterAll(async () => {
   await one.remove();
   await other.remove();

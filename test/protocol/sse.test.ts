@@ -13,7 +13,7 @@ describe.each([
   let service: TestService;
   beforeAll(async () => {
     service = await startTestService();
-  }, 60_000);
+  });
   afterAll(() => service.remove());
 
   async function newBucket(): Promise<string> {

@@ -12,7 +12,7 @@ describe("a watch over WebSocket", () => {
   let service: TestService;
   beforeAll(async () => {
     service = await startTestService();
-  }, 60_000);
+  });
   afterAll(() => service.remove());
 
   async function newBucket(): Promise<string> {

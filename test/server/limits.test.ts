@@ -116,7 +116,7 @@ describe("large values", () => {
     for (let index = 0; index < count; index++) {
       await send1(service.url, "PUT", `${BUCKETS}/b/keys/k${index}`, { body: value });
     }
-  }, 60_000);
+  });
   afterAll(() => service.remove());
 
   /** NATS cuts a connection for which too much waits; writes under way would then have an unknown outcome. */

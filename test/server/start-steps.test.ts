@@ -48,4 +48,4 @@ it("a start that waits for NATS is stopped by the first signal", async () => {
   expect(code).toBe(1);
   socket.destroy();
   silent.close();
-}, 20_000);
+});

@@ -264,7 +264,7 @@ describe("the service", () => {
     await nats.stop();
     await service.stop();
     expect(await watch.text()).toContain("Resume with start_revision=1.");
-  }, 60_000);
+  });
 
   it("accepts calls for SHUTDOWN_DELAY_MS after SIGTERM while not ready, and stops at once on a second signal", async () => {
     const { child, url } = await startProcess({ "shutdown-delay-ms": "3600000" });
@@ -278,7 +278,7 @@ describe("the service", () => {
     expect([put.status, put.headers.get("connection")]).toEqual([200, "close"]);
     child.kill("SIGTERM");
     expect(await once(child, "exit")).toEqual([1, null]);
-  }, 60_000);
+  });
 });
 
 /** The built command. */

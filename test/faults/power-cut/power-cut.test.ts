@@ -27,7 +27,7 @@ let service: CuttableService | undefined;
 afterEach(async () => {
   await service?.remove();
   service = undefined;
-}, 60_000);
+});
 
 it.skipIf(problem !== undefined).for(["journal", "paths"] as const)(
   "loses nothing acknowledged when the power is cut (names on the disk: %s)",
