@@ -42,13 +42,7 @@ async function isStored(connection: NatsConnection, bucket: string, key: string)
 }
 
 describe.each([1, 5])("a deleted key in a bucket with a ttl and a history of %i", (history) => {
-  it("does not come back, whatever another program wrote before", async ({
-    server,
-    connection,
-    open,
-    store,
-    hubs,
-  }) => {
+  it("does not come back, whatever another program wrote before", async ({ server, open, store, hubs }) => {
     // A bucket for each case. All wait for the same restart of the server.
     const cases = Object.entries(ENTRIES).map(([name, entries]) => ({
       name,
@@ -73,7 +67,7 @@ describe.each([1, 5])("a deleted key in a bucket with a ttl and a history of %i"
       for (const key of DELETED)
         for (const fields of entries)
           if (fields === "ours") await store.put(bucket, key, bytes("1"), {}, scope());
-          else await publish(connection, bucket, key, "1", fields);
+          else await publish(open.connection, bucket, key, "1", fields);
       const watcher = await hubs.watch(bucket, { filters: [], start: "now" }, scope());
       expect(await store.delete(bucket, "deleted", {}, scope())).toBeGreaterThan(0n);
       expect(await store.delete(bucket, "purged", { purge: true }, scope())).toBeGreaterThan(0n);
@@ -92,28 +86,23 @@ describe.each([1, 5])("a deleted key in a bucket with a ttl and a history of %i"
       await areGone(bucket);
       await store.compactBucket(bucket, scope());
       await areGone(bucket);
-      expect(await isStored(connection, bucket, "deleted")).toBe(false);
+      expect(await isStored(open.connection, bucket, "deleted")).toBe(false);
     });
     for (const watcher of watchers) await watcher.return();
   });
 
-  it("does not come back where the bucket has its ttl only since", async ({
-    connection,
-    store,
-    bucket,
-    hubs,
-  }) => {
+  it("does not come back where the bucket has its ttl only since", async ({ open, store, bucket, hubs }) => {
     await store.createBucket({ name: bucket, history }, scope());
-    await publish(connection, bucket, "deleted", "1", { "Nats-TTL": "never" });
+    await publish(open.connection, bucket, "deleted", "1", { "Nats-TTL": "never" });
     await store.delete(bucket, "deleted", {}, scope());
     await store.updateBucket(bucket, { ttlMs: TTL_MS }, scope());
     await untilTtlOver(store, hubs, bucket);
     await expectGone(store, bucket, "deleted");
   });
 
-  it("does not come back where the tombstone was imported", async ({ connection, store, bucket, hubs }) => {
+  it("does not come back where the tombstone was imported", async ({ open, store, bucket, hubs }) => {
     await store.createBucket({ name: bucket, ttlMs: TTL_MS, history }, scope());
-    await publish(connection, bucket, "deleted", "1", { "Nats-TTL": "never" });
+    await publish(open.connection, bucket, "deleted", "1", { "Nats-TTL": "never" });
     const tombstone = {
       key: "deleted",
       value: new Uint8Array(0),
@@ -127,7 +116,7 @@ describe.each([1, 5])("a deleted key in a bucket with a ttl and a history of %i"
 
   it("leaves nothing in the storage once it is as old as the ttl", async ({
     server,
-    connection,
+    open,
     store,
     bucket,
   }) => {
@@ -135,9 +124,12 @@ describe.each([1, 5])("a deleted key in a bucket with a ttl and a history of %i"
     const quick = await openStore(server.url, {
       limits: { ...DEFAULT_LIMITS, tombstoneRetentionMs: 10_000 },
     });
-    await publish(connection, bucket, "deleted", "1", { "Nats-TTL": "never" });
+    await publish(open.connection, bucket, "deleted", "1", { "Nats-TTL": "never" });
     await quick.store.delete(bucket, "deleted", {}, scope());
-    await vi.waitFor(async () => expect(await isStored(connection, bucket, "deleted")).toBe(false), WAIT);
+    await vi.waitFor(
+      async () => expect(await isStored(open.connection, bucket, "deleted")).toBe(false),
+      WAIT,
+    );
     await quick.close();
   });
 });

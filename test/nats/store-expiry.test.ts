@@ -25,7 +25,7 @@ describe.each([1, 3])("a bucket with a ttl and a history of %i", (history) => {
   it.beforeEach(({ store, bucket }) => store.createBucket({ name: bucket, ttlMs: TTL_MS, history }, scope()));
 
   it("does not tell watches of a tombstone that ages out, neither of ours nor of another program's", async ({
-    connection,
+    open,
     store,
     bucket,
     hubs,
@@ -34,7 +34,7 @@ describe.each([1, 3])("a bucket with a ttl and a history of %i", (history) => {
     await store.put(bucket, "ours", bytes("1"), {}, scope());
     await store.put(bucket, "theirs", bytes("1"), {}, scope());
     await store.delete(bucket, "ours", {}, scope());
-    await publish(connection, bucket, "theirs", "", { "KV-Operation": "DEL" });
+    await publish(open.connection, bucket, "theirs", "", { "KV-Operation": "DEL" });
     await store.put(bucket, "last", bytes("1"), {}, scope());
     expect(await readUntil(watcher, "expire last")).toEqual([
       "put ours=1 @1",
@@ -78,13 +78,13 @@ describe("a key that another program gave a lifetime, in a bucket without a ttl"
   it.beforeEach(({ store, bucket }) => store.createBucket({ name: bucket }, scope()));
 
   it("expires with an event for watches, in reads, lists and counts", async ({
-    connection,
+    open,
     store,
     bucket,
     hubs,
   }) => {
     const watcher = await hubs.watch(bucket, { filters: [], start: "now" }, scope());
-    await publish(connection, bucket, "lease", "1", { "Nats-TTL": "1s" });
+    await publish(open.connection, bucket, "lease", "1", { "Nats-TTL": "1s" });
     expect(await readUntil(watcher, "expire")).toEqual(["put lease=1 @1", "expire lease @2"]);
     await watcher.return();
     await expectGone(store, bucket, "lease");
@@ -92,13 +92,12 @@ describe("a key that another program gave a lifetime, in a bucket without a ttl"
 
   it("is not served after a restart, before the storage has removed it", async ({
     server,
-    connection,
     open,
     store,
     bucket,
   }) => {
-    await publish(connection, bucket, "lease", "1", { "Nats-TTL": "1" });
-    await publish(connection, bucket, "kept", "1", { "Nats-TTL": "never" });
+    await publish(open.connection, bucket, "lease", "1", { "Nats-TTL": "1" });
+    await publish(open.connection, bucket, "kept", "1", { "Nats-TTL": "never" });
     await restartAfterTtl(server, open);
     await expectRefusal(store.get(bucket, "lease", 0n, scope()), "key_not_found");
     const { items } = await store.listKeys(bucket, [], { limit: 0, pageToken: "" }, scope());
@@ -106,12 +105,12 @@ describe("a key that another program gave a lifetime, in a bucket without a ttl"
   });
 
   it("does not make watches that resume lose their place, where no entry expires", async ({
-    connection,
+    open,
     store,
     bucket,
     hubs,
   }) => {
-    const { config } = await (await jetstreamManager(connection)).streams.info(streamName(bucket));
+    const { config } = await (await jetstreamManager(open.connection)).streams.info(streamName(bucket));
     expect(config.subject_delete_marker_ttl).toBe(300_000_000_000);
     for (const value of ["1", "2"]) await store.put(bucket, "k", bytes(value), {}, scope());
     const watcher = await hubs.watch(bucket, { filters: [], start: { revision: 1n } }, scope());
@@ -123,9 +122,9 @@ describe("a key that another program gave a lifetime, in a bucket without a ttl"
 describe("a write on the revision of an entry that expired while the server was down", () => {
   it.for([{}, { ttlMs: 3_600_000 }])(
     "is refused in a bucket with %j",
-    async (config, { server, connection, open, store, bucket }) => {
+    async (config, { server, open, store, bucket }) => {
       await store.createBucket({ name: bucket, ...config }, scope());
-      await publish(connection, bucket, "lease", "1", { "Nats-TTL": "1s" });
+      await publish(open.connection, bucket, "lease", "1", { "Nats-TTL": "1s" });
       const newest = await store.get(bucket, "lease", 0n, scope());
       await restartAfterTtl(server, open);
       const condition = { ifRevision: newest.revision };

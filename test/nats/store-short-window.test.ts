@@ -6,7 +6,9 @@ import type { CallContext, Store, WriteOptions } from "../../src/kv/store.js";
 import { expectRefusal, refusal, scope } from "./store-contract.js";
 import { KEY, type TwoCopies, twoCopiesTest } from "./two-copies.js";
 
-const it = twoCopiesTest();
+/** Tombstones that do not expire by themselves are removed by a sweep, with this retention every second. */
+const LIMITS = { ...DEFAULT_LIMITS, tombstoneRetentionMs: 10_000 };
+const it = twoCopiesTest({ store: { limits: LIMITS } });
 
 const TTL_MS = 1_000;
 const retry = (ageMs: number, after = 0n): WriteOptions => ({ ...KEY, sentBefore: { after, ageMs } });
