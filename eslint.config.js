@@ -19,7 +19,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ["src/**", "packages/*/src/**"],
+    files: ["src/**", "packages/*/src/**", "console/src/**"],
     rules: { "max-lines": ["error", { max: 260, skipBlankLines: true, skipComments: true }] },
   },
 );

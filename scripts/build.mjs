@@ -1,10 +1,10 @@
 // Compiles packages/, src/ and gen/, and bundles the command and the embeddable service: most of a start would be spent loading hundreds of
-// modules. Does nothing if no source has changed since the last build.
-import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+// modules. Builds the web console at the same time. Does nothing if no source has changed since the last build.
+import { execFileSync, spawn } from "node:child_process";
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { hashOfSources } from "./source-hash.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const main = `${root}dist/src/main.js`;
@@ -26,6 +26,7 @@ const SOURCES = [
   "examples",
   "packages",
   "scripts/build.mjs",
+  "scripts/source-hash.mjs",
   "package-lock.json",
   "tsconfig.json",
   "tsconfig.build.json",
@@ -35,12 +36,13 @@ const PACKAGES = { http2: "index.js", client: "index-node.js" };
 /** Contains the hash of the sources of the last complete build. */
 const STAMP = `${root}dist/.sources`;
 
-const hash = hashOfSources();
-if (isBuilt()) process.exit(0);
+const hash = hashOfSources(root, SOURCES);
+const consoleBuild = start("scripts/build-console.mjs");
+if (isBuilt()) process.exit(await consoleBuild);
 process.stderr.write(
   "Building ironflow-kv. This takes a few seconds, and only after its sources have changed.\n",
 );
-rmSync(`${root}dist`, { recursive: true, force: true });
+removeBuild();
 run("node_modules/typescript/bin/tsc", "-p", `${root}tsconfig.build.json`);
 // The examples and the benchmarks import the workspace packages by name.
 run("node_modules/typescript/bin/tsc", "-p", `${root}packages/http2/tsconfig.json`);
@@ -70,30 +72,28 @@ await bundle.close();
 writeFileSync(`${root}dist/src/packed/LICENSES.txt`, licensesOf(output));
 chmodSync(main, 0o755);
 writeFileSync(STAMP, hash);
+process.exitCode = await consoleBuild;
 
 function isBuilt() {
   if (!existsSync(STAMP) || readFileSync(STAMP, "utf8") !== hash) return false;
   return existsSync(main) && existsSync(`${root}packages/client/dist/index-node.js`);
 }
 
-function hashOfSources() {
-  const all = createHash("sha256");
-  for (const source of SOURCES) {
-    for (const file of filesOf(source))
-      all
-        .update(`${file}\0`)
-        .update(readFileSync(join(root, file)))
-        .update("\0");
+/** Removes all of dist/ but the console, which has a build of its own. */
+function removeBuild() {
+  if (!existsSync(`${root}dist`)) return;
+  for (const name of readdirSync(`${root}dist`)) {
+    if (name !== "console") rmSync(`${root}dist/${name}`, { recursive: true, force: true });
   }
-  return all.digest("hex");
 }
 
-function filesOf(path) {
-  if (statSync(join(root, path)).isFile()) return [path];
-  return readdirSync(join(root, path), { withFileTypes: true })
-    .filter(({ name }) => name !== "dist" && name !== "node_modules")
-    .sort((one, other) => (one.name < other.name ? -1 : 1))
-    .flatMap(({ name }) => filesOf(`${path}/${name}`));
+/** Starts a script in a process of its own. Returns a promise of its exit code. */
+function start(script) {
+  const child = spawn(process.execPath, [`${root}${script}`], { stdio: "inherit" });
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("exit", (code) => resolve(code ?? 1));
+  });
 }
 
 function run(script, ...args) {

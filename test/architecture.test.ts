@@ -55,6 +55,46 @@ describe("the packages", () => {
   });
 });
 
+/** Which folders of console/src each of them may import. Files straight in console/src wire the screens. */
+const CONSOLE_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  ui: [],
+  api: [],
+  live: ["api"],
+  screens: ["ui", "api", "live"],
+};
+
+describe("the folders of the console", () => {
+  const sources = readdirSync(join(ROOT, "console/src"), { recursive: true, encoding: "utf8" })
+    .map((file) => `console/src/${file.replaceAll("\\", "/")}`)
+    .filter((file) => /\.tsx?$/.test(file));
+
+  it.each(sources.filter((file) => file.split("/").length > 3))("%s imports only what it may", (file) => {
+    const folder = file.split("/")[2] ?? "";
+    const allowed = CONSOLE_MAY_IMPORT[folder];
+    expect(allowed, `console/src/${folder} has no rule; add one`).toBeDefined();
+    for (const { target } of importsOf(file)) {
+      const [top, , place] = target.split("/");
+      expect(top, `${file} imports ${target}`).toBe("console");
+      expect([folder, ...(allowed ?? [])], `${file} imports ${target}`).toContain(place);
+    }
+  });
+
+  it("call the service by the generated contract only", () => {
+    const packages = new Set(
+      sources.flatMap((file) =>
+        [...readFileSync(join(ROOT, file), "utf8").matchAll(/from "(@ironflow-kv\/[^"]+)"/g)].map(
+          ([, name]) => name,
+        ),
+      ),
+    );
+    expect([...packages]).toEqual(["@ironflow-kv/client/gen"]);
+  });
+
+  it("keep their files at a size that can be read in one go", () => {
+    expect(sources.filter((file) => codeLines(file) > 260)).toEqual([]);
+  });
+});
+
 /** Which folders of src/nats each of them may import. Files straight in src/nats wire the store and may import all. */
 const NATS_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   client: [],

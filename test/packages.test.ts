@@ -181,6 +181,7 @@ describe.runIf(hasRegistry)("the service, installed by npm", () => {
     const url = /"url":"([^"]+)"/.exec(said)?.[1] ?? "";
     expect((await fetch(`${url}/readyz`)).status).toBe(200);
     expect((await fetch(`${url}/docs`)).status).toBe(200);
+    expect((await fetch(`${url}/console`)).status).toBe(200);
     child.kill("SIGTERM");
     await once(child, "exit");
   });

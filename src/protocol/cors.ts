@@ -25,7 +25,7 @@ export interface Cors {
   /** Whether this origin may make cross-origin calls. True without an origin. */
   allows(origin: string | undefined): boolean;
   /**
-   * Whether to reject a request by its origin: neither allowed nor the service's own origin (the dashboard). Missing CORS headers alone only
+   * Whether to reject a request by its origin: neither allowed nor the service's own origin (the console). Missing CORS headers alone only
    * hide the response: a write would still be applied, and browsers do not apply CORS to WebSockets.
    */
   refuses(origin: string | undefined, authority: string | undefined): boolean;

@@ -1,16 +1,13 @@
 /**
- * Static files for browsers: the dashboard, the OpenAPI document and its page. Loaded once at startup. They need no API key; the dashboard's
- * calls do.
+ * Static files for browsers: the web console, the OpenAPI document and its page. Loaded once at startup. They need no API key; the calls of the
+ * console do.
  */
 import { existsSync, readFileSync } from "node:fs";
+import type { IncomingHttpHeaders } from "node:http";
 import { fileURLToPath } from "node:url";
+import { loadConsole, NOT_BUILT_PAGE, type StaticFile } from "./console-files.js";
 import type { Exchange } from "./exchange.js";
 import { send } from "./send.js";
-
-interface StaticFile {
-  readonly type: string;
-  readonly data: Buffer;
-}
 
 const FILES: Readonly<Record<string, readonly [name: string, type: string]>> = {
   "/": ["index.html", "text/html; charset=utf-8"],
@@ -22,37 +19,69 @@ const FILES: Readonly<Record<string, readonly [name: string, type: string]>> = {
   "/openapi.json": ["openapi.json", "application/json"],
 };
 
-const POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-ancestors 'none'";
+/** The screens of the console have paths below this one; all of them are the same page. */
+const CONSOLE_PATH = "/console";
 
-/** Serves these files; returns false for any other path. */
-export function createStaticFiles(): (exchange: Exchange, path: string) => boolean {
+const POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/** Serves these files; returns false for any other path. Without `consoleFiles` its page says that the console is not built. */
+export function createStaticFiles(
+  consoleFiles: ReadonlyMap<string, StaticFile> | undefined = loadConsole(),
+): (exchange: Exchange, path: string) => boolean {
   const files = loadFiles();
+  const page = consoleFiles?.get("/index.html");
+
+  const fileOf = (path: string): StaticFile | undefined => {
+    if (path === CONSOLE_PATH || path.startsWith(`${CONSOLE_PATH}/`)) return page ?? NOT_BUILT_PAGE;
+    return files.get(path) ?? (path === "/index.html" ? undefined : consoleFiles?.get(path));
+  };
+
   return (exchange, path) => {
-    const { method } = exchange;
-    const file = method === "GET" || method === "HEAD" ? files.get(path) : undefined;
+    const { method, headers } = exchange;
+    const file = method === "GET" || method === "HEAD" ? fileOf(path) : undefined;
     if (file === undefined) return false;
-    const headers = {
+    const coding = codingFor(headers, file);
+    const fields = {
       "content-type": file.type,
       "content-security-policy": POLICY,
       "x-content-type-options": "nosniff",
-      "cache-control": "no-cache",
+      "referrer-policy": "no-referrer",
+      "cache-control": file.cacheControl,
+      vary: "accept-encoding",
+      ...(coding === undefined ? {} : { "content-encoding": coding }),
     };
-    send(exchange, { status: 200, headers, body: file.data });
+    const body = (coding === undefined ? undefined : file.encoded.get(coding)) ?? file.data;
+    send(exchange, { status: file === NOT_BUILT_PAGE ? 503 : 200, headers: fields, body });
     return true;
   };
+}
+
+/** The smallest form that the client accepts (RFC 9110 section 12.5.3). Undefined: as it is. */
+function codingFor(headers: IncomingHttpHeaders, { encoded }: StaticFile): "br" | "gzip" | undefined {
+  const accepted = (headers["accept-encoding"] ?? "")
+    .split(",")
+    .map((one) => one.trim().toLowerCase())
+    .filter((one) => !/;\s*q=0(\.0*)?$/.test(one))
+    .map((one) => one.replace(/\s*;.*$/, ""));
+  return (["br", "gzip"] as const).find((coding) => accepted.includes(coding) && encoded.has(coding));
 }
 
 function loadFiles(): Map<string, StaticFile> {
   // Relative to src/ in development, to dist/src/ when built.
   const folders = ["../../web/", "../../../web/"].map((relative) => new URL(relative, import.meta.url));
-  const folder = folders.find((one) => existsSync(new URL("index.html", one)));
+  const folder = folders.find((one) => existsSync(new URL("openapi.json", one)));
   if (folder === undefined)
     throw new Error("The files for browsers are missing from the package: there is no folder web/.");
   return new Map(
     Object.entries(FILES).map(([path, [name, type]]) => [
       path,
-      { type, data: readFileSync(fileURLToPath(new URL(name, folder))) },
+      {
+        type,
+        cacheControl: "no-cache",
+        data: readFileSync(fileURLToPath(new URL(name, folder))),
+        encoded: new Map(),
+      },
     ]),
   );
 }

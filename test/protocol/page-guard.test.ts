@@ -23,7 +23,7 @@ const CALLS: readonly (readonly [
   ["Connect GET", "GET", `${LIST}?connect=v1&encoding=json&message=%7B%7D`, {}],
   ["gRPC-Web", "POST", LIST, { "content-type": "application/grpc-web+proto" }],
   ["the stock adapter", "POST", LIST, { "content-type": "application/json", "content-encoding": "gzip" }],
-  ["the dashboard", "GET", "/", {}],
+  ["the console", "GET", "/", {}],
   ["health", "GET", "/healthz", {}],
   ["nothing", "GET", "/nobody", {}],
 ];

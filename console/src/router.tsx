@@ -1,0 +1,50 @@
+/** The screens and their addresses. Everything that a screen shows is in its address, so links and reloads keep the place. */
+import { createRootRoute, createRoute, createRouter } from "@tanstack/react-router";
+import { NotFound } from "./screens/not-found.js";
+import { BucketsScreen } from "./screens/buckets/buckets-screen.js";
+import { Shell } from "./screens/shell/shell.js";
+
+const BASE = "/console";
+export const HOME = `${BASE}/buckets`;
+
+const root = createRootRoute({ component: Shell, notFoundComponent: NotFound });
+
+const buckets = createRoute({
+  getParentRoute: () => root,
+  path: "/buckets",
+  validateSearch: (search: Record<string, unknown>): { find?: string; create?: string } =>
+    pick(search, "find", "create"),
+  component: BucketsScreen,
+});
+
+export const router = createRouter({
+  routeTree: root.addChildren([buckets]),
+  basepath: BASE,
+  // Plain text: a key such as `123` or `true` stays text.
+  parseSearch: (search) => Object.fromEntries(new URLSearchParams(search)),
+  stringifySearch: (search) => {
+    const set = Object.entries(search).filter(
+      (pair): pair is [string, string] => typeof pair[1] === "string" && pair[1] !== "",
+    );
+    return set.length === 0 ? "" : `?${new URLSearchParams(set).toString()}`;
+  },
+});
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: typeof router;
+  }
+}
+
+/** The named search parameters that are set. */
+function pick<Name extends string>(
+  search: Record<string, unknown>,
+  ...names: readonly Name[]
+): { [Key in Name]?: string } {
+  const picked: { [Key in Name]?: string } = {};
+  for (const name of names) {
+    const value = search[name];
+    if (typeof value === "string" && value !== "") picked[name] = value;
+  }
+  return picked;
+}
