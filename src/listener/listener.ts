@@ -7,6 +7,7 @@ import { Server as TlsServer } from "node:tls";
 import { once } from "node:events";
 import { destroyStalledSockets, ErrorCode, errorCodeName } from "@ironflow-kv/http2";
 import type { Limits } from "../kv/limits.js";
+import type { WireState } from "../kv/wire-state.js";
 import type { RequestHandler } from "../protocol/exchange.js";
 import { contextOf, makeAcceptor, type TlsMaterial } from "./acceptor.js";
 import { FastHttp1Connections } from "./http1/fast-connections.js";
@@ -36,22 +37,6 @@ export interface ListenOptions {
   readonly handler: RequestHandler;
   /** Called with exceptions that the handler throws. Default: ignored. */
   readonly onFault?: ((error: unknown) => void) | undefined;
-}
-
-/** For metrics. */
-export interface WireState {
-  /** Open connections. */
-  readonly connections: number;
-  /** GOAWAY frames sent, by the name of their error code. */
-  readonly goAways: ReadonlyMap<string, number>;
-  /** RST_STREAM frames sent, by the name of their error code. */
-  readonly resets: ReadonlyMap<string, number>;
-  /** RST_STREAM frames received for open streams. */
-  readonly clientResets: number;
-  /** Bytes of request bodies without a response. */
-  readonly incompleteRequestBytes: number;
-  /** Bytes of responses that wait to be sent. */
-  readonly unsentResponseBytes: number;
 }
 
 export interface Listener {

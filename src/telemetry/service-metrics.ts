@@ -1,8 +1,9 @@
 /** Service metrics besides calls: watches, NATS connections, stored data. */
 import type { Registry } from "prom-client";
 import type { BucketSize, GroupCommitStats, KeyIndexStats } from "../kv/store.js";
+import type { WireState } from "../kv/wire-state.js";
 import { addMetric, counter, gauge, type MetricDefinition, type Sample, single } from "./metric.js";
-import { type WireState, wireMetrics } from "./wire-metrics.js";
+import { wireMetrics } from "./wire-metrics.js";
 
 /** The sources of the metrics, read on each scrape. */
 export interface ServiceState {

@@ -1,15 +1,6 @@
 /** Metrics of the connections and of HTTP/2, read on each scrape. */
+import type { WireState } from "../kv/wire-state.js";
 import { counter, gauge, type MetricDefinition, type Sample } from "./metric.js";
-
-/** The listener's connections. */
-export interface WireState {
-  readonly connections: number;
-  readonly goAways: ReadonlyMap<string, number>;
-  readonly resets: ReadonlyMap<string, number>;
-  readonly clientResets: number;
-  readonly incompleteRequestBytes: number;
-  readonly unsentResponseBytes: number;
-}
 
 export function wireMetrics(state: () => WireState): readonly MetricDefinition[] {
   const byCode = (counts: ReadonlyMap<string, number>, labels: Sample["labels"] = {}): readonly Sample[] =>

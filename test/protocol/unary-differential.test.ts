@@ -27,6 +27,9 @@ afterAll(async () => {
   await Promise.all([fast.stop(), stock.stop()]);
 });
 
+/** For a hang. */
+const TIMEOUT_MS = 900_000;
+
 /** The same cases in every run. SEED=n tries others. */
 const seed = Number(process.env.SEED ?? 7);
 
@@ -49,13 +52,13 @@ function isGrpcRefusal({ headers, body, trailers }: RawAnswer): boolean {
   return status !== undefined && status !== "0";
 }
 
-it("answers POSTs as the stock adapter does", { timeout: 120_000 }, async () => {
+it("answers POSTs as the stock adapter does", { timeout: TIMEOUT_MS }, async () => {
   await fc.assert(fc.asyncProperty(postRequest, compare), { numRuns: POSTS, seed });
   // Most of them came the fast way; else nothing was compared.
   expect(fast.taken).toBeGreaterThan(POSTS / 2);
 });
 
-it("answers GETs as the stock adapter does", { timeout: 120_000 }, async () => {
+it("answers GETs as the stock adapter does", { timeout: TIMEOUT_MS }, async () => {
   const takenBefore = fast.taken;
   await fc.assert(fc.asyncProperty(getRequest, compare), { numRuns: GETS, seed });
   expect(fast.taken - takenBefore).toBeGreaterThan(GETS / 4);
