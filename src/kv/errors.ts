@@ -32,6 +32,8 @@ export const KV_ERROR_KINDS = [
   "bucket_full",
   /** The value exceeds the bucket's or the service's limit. */
   "value_too_large",
+  /** The request's message exceeds the service's limit. */
+  "body_too_large",
   /** The result does not fit into one response; read it in pages. */
   "answer_too_large",
   /** A limit of the storage (disk, memory, streams, consumers) is reached. */

@@ -6,6 +6,7 @@ import type { Health } from "../service/health.js";
 import { createCors } from "./cors.js";
 import type { Exchange, RequestHandler } from "./exchange.js";
 import { createFastPath } from "./fast-path.js";
+import { asBinaryGrpcWeb } from "./grpc-web-text.js";
 import { answerHealth } from "./health.js";
 import { answerMetrics, type MetricsOptions } from "./metrics.js";
 import { createPageGuard } from "./page-guard.js";
@@ -65,11 +66,13 @@ export function createDoors(options: DoorsOptions): RequestHandler {
   };
 
   return {
-    handle(exchange) {
+    handle(request) {
+      const exchange = asBinaryGrpcWeb(request);
       if (refusalOf(exchange) === undefined && fast?.handle(exchange) === true) return;
       dispatch(exchange);
     },
-    handleSimple(exchange) {
+    handleSimple(request) {
+      const exchange = asBinaryGrpcWeb(request);
       if (refusalOf(exchange) !== undefined) return false;
       if (fast?.handleUnary(exchange) === true) return true;
       if (!rest.isSimple(splitTarget(exchange.target).path)) return false;

@@ -2,6 +2,7 @@
  * One HTTP request and its response on any transport. Each transport of the listener implements this interface; the protocol handlers know
  * nothing else of HTTP.
  */
+import type { ConnectError } from "@connectrpc/connect";
 import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 
@@ -38,6 +39,8 @@ export interface BodyReader {
   receive(chunk: Buffer): void;
   /** The body is complete. */
   received(): void;
+  /** The body can't be decoded; the reader is not called again. Absent: the reader reads no encoded bodies. */
+  failed?(error: ConnectError): void;
 }
 
 export interface Exchange extends RequestHead, ClientPresence {

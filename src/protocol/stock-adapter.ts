@@ -28,11 +28,13 @@ import { parseTimeout as parseGrpcTimeout } from "@connectrpc/connect/protocol-g
 import type { Logger } from "pino";
 import type { Limits } from "../kv/limits.js";
 import type { BoundMethod, CallInput, Protocol, ServiceRegistry } from "../service/calls.js";
+import { messageTooLarge } from "../service/errors.js";
 import type { Principal } from "../service/principal.js";
 import { counted } from "./counted.js";
 import type { Exchange } from "./exchange.js";
 import { clientNameOf, remoteAddressOf } from "./peer.js";
 import { REQUEST_ID_HEADER } from "./request-id.js";
+import { limitedBody, limitedCompression } from "./limited-body.js";
 import { isUsableAuthority } from "./rpc/authority.js";
 import { GET_HEADERS } from "./rpc/fields.js";
 import { encodeGrpcMessage } from "./rpc/grpc-message.js";
@@ -60,6 +62,8 @@ export interface StockAdapterOptions extends Omit<StockHandlerOptions, "routes" 
   readonly registry: ServiceRegistry;
 }
 
+/** Connect unary: the body is the message. */
+const UNENVELOPED = /^application\/(proto|json)\b/i;
 const NEVER = new AbortController().signal;
 /** Slightly less than the longest delay of a Node timer, 2^31 - 1 milliseconds. */
 const TIMER_MS_MAX = 2_147_483_000;
@@ -98,12 +102,13 @@ export function createStockHandler(options: StockHandlerOptions): Handler {
   const router = createConnectRouter({
     readMaxBytes: options.limits.messageBytesMax,
     // No brotli: at the library's level it costs a hundred times as much as gzip.
-    acceptCompression: [compressionGzip],
+    acceptCompression: [limitedCompression(compressionGzip)],
     requireConnectProtocolHeader: false,
     ...(options.shutdownSignal === undefined ? {} : { shutdownSignal: options.shutdownSignal }),
     ...(options.jsonOptions === undefined ? {} : { jsonOptions: options.jsonOptions }),
   });
   options.routes(router);
+  const { messageBytesMax } = options.limits;
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
 
   return (exchange) => {
@@ -125,7 +130,17 @@ export function createStockHandler(options: StockHandlerOptions): Handler {
     limitTimeout(call.header);
     const protocol = protocolOf(exchange.headers["content-type"]);
     let caller: Principal | undefined;
-    let body = counted(call.body, (bytes) => options.count?.(path, protocol, bytes, 0));
+    const isEnveloped = !UNENVELOPED.test(call.header.get("content-type") ?? "");
+    let body = limitedBody(
+      counted(call.body, (bytes) => options.count?.(path, protocol, bytes, 0)),
+      isEnveloped,
+      messageBytesMax,
+    );
+    if (!isEnveloped && Number(call.header.get("content-length")) > messageBytesMax) {
+      // The library would refuse the length with an error of its own.
+      call.header.delete("content-length");
+      body = failing(messageTooLarge(messageBytesMax));
+    }
     try {
       caller = options.authenticate?.(path, exchange);
     } catch (error) {

@@ -95,7 +95,7 @@ class PacedBody implements AsyncIterableIterator<Uint8Array>, BodyReader {
   private readonly arrived = new Pieces();
   private isReading = false;
   private isComplete = false;
-  private isAbandoned = false;
+  private failure: Error | undefined;
   private wake: (() => void) | undefined;
 
   constructor(private readonly exchange: Exchange) {}
@@ -107,7 +107,7 @@ class PacedBody implements AsyncIterableIterator<Uint8Array>, BodyReader {
   async next(): Promise<IteratorResult<Uint8Array, undefined>> {
     if (!this.isReading) this.start();
     while (this.arrived.bytes === 0 && !this.isComplete) {
-      if (this.isAbandoned) throw clientLeft();
+      if (this.failure !== undefined) throw this.failure;
       const arrival = new Promise<void>((resolve) => (this.wake = resolve));
       this.exchange.resumeBody();
       await arrival;
@@ -126,13 +126,15 @@ class PacedBody implements AsyncIterableIterator<Uint8Array>, BodyReader {
     this.wake?.();
   }
 
+  failed(error: ConnectError): void {
+    this.failure = error;
+    this.wake?.();
+  }
+
   private start(): void {
     this.isReading = true;
     if (this.exchange.expectsContinue) this.exchange.sendContinue();
     this.exchange.read(this, true);
-    this.exchange.onAbandoned(() => {
-      this.isAbandoned = true;
-      this.wake?.();
-    });
+    this.exchange.onAbandoned(() => this.failed(clientLeft()));
   }
 }

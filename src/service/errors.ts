@@ -21,6 +21,7 @@ export const CODE_BY_KIND: Readonly<Record<KvErrorKind, Code>> = {
   revision_in_future: Code.OutOfRange,
   bucket_full: Code.ResourceExhausted,
   value_too_large: Code.ResourceExhausted,
+  body_too_large: Code.ResourceExhausted,
   answer_too_large: Code.ResourceExhausted,
   storage_exhausted: Code.ResourceExhausted,
   too_many_watches: Code.ResourceExhausted,
@@ -58,6 +59,12 @@ export function toConnectError(
   onFault(error);
   const message = internalErrorMessage(requestId);
   return connectErrorOf(error instanceof KvError ? error : new KvError("internal", message), message);
+}
+
+/** The error of a request whose message exceeds the limit. */
+export function messageTooLarge(bytesMax: number): ConnectError {
+  const message = `The message is too large; at most ${bytesMax} bytes are allowed.`;
+  return connectErrorOf(new KvError("body_too_large", message), message);
 }
 
 function connectErrorOf(error: KvError, message: string): ConnectError {

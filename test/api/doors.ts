@@ -5,6 +5,7 @@ import {
   createGrpcTransport,
   createGrpcWebTransport,
 } from "@connectrpc/connect-node";
+import { createGrpcWebTextTransport } from "./grpc-web-text-transport.js";
 import { createRestTransport } from "./rest-transport.js";
 
 /** A way in. */
@@ -43,6 +44,12 @@ export const CONTRACT_DOORS: readonly Door[] = [
   door("Connect", (options) => createConnectTransport(options), "1.1", false),
   door("Connect", (options) => createConnectTransport(options), "2", true),
   door("Connect", (options) => createConnectTransport(options), "2", false),
+  {
+    name: "gRPC-Web text, HTTP/1.1",
+    hasDetails: true,
+    isWholeContract: true,
+    connect: createGrpcWebTextTransport,
+  },
   {
     name: "Connect GET, HTTP/1.1",
     hasDetails: true,

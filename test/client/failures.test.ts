@@ -32,6 +32,7 @@ describe("errors of the service", () => {
     revision_in_future: sdk.KvOutOfRangeError,
     bucket_full: sdk.KvResourceExhaustedError,
     value_too_large: sdk.KvResourceExhaustedError,
+    body_too_large: sdk.KvResourceExhaustedError,
     answer_too_large: sdk.KvResourceExhaustedError,
     storage_exhausted: sdk.KvResourceExhaustedError,
     too_many_watches: sdk.KvResourceExhaustedError,

@@ -105,6 +105,27 @@ export class RawClient {
   }
 }
 
+/** The answer with its body decoded if it is base64, which can be divided differently. */
+export function withBinaryBody(answer: RawAnswer): RawAnswer {
+  return isText(answer.headers["content-type"])
+    ? { ...answer, body: bytesOfText(answer.body).toString("latin1") }
+    : answer;
+}
+
+/** The request's body; decoded if it is base64. */
+export function binaryBodyOf({ headers, body }: RawRequest): Buffer {
+  const bytes = Buffer.concat(body ?? []);
+  return isText(headers["content-type"]) ? bytesOfText(bytes.toString("latin1")) : bytes;
+}
+
+function isText(type: unknown): boolean {
+  return typeof type === "string" && /^application\/grpc-web-text/i.test(type);
+}
+
+function bytesOfText(text: string): Buffer {
+  return Buffer.concat([...text.matchAll(/[^=]+=*/g)].map(([part]) => Buffer.from(part, "base64")));
+}
+
 function framingOf(request: RawRequest): OutgoingHttpHeaders {
   if (request.body === undefined || "content-length" in request.headers) return {};
   return request.body.length === 1

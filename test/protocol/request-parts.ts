@@ -116,3 +116,26 @@ export function compact(headers: Record<string, string | undefined>): Record<str
     Object.entries(headers).filter((entry): entry is [string, string] => entry[1] !== undefined),
   );
 }
+
+/** The body as the content type wants it: in base64, whole or in parts with padding, or wrong; or as it is. */
+export function inBase64(type: string, body: Uint8Array): fc.Arbitrary<Uint8Array> {
+  if (!/^application\/grpc-web-text/i.test(type)) return fc.constant(body);
+  const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64");
+  return mostly(
+    fc.constant(text(body)),
+    fc.nat(body.length).map((cut) => text(body.subarray(0, cut)) + text(body.subarray(cut))),
+    fc.constantFrom("=", "A", "AAA", "\n", "é", "====").map((odd) => text(body) + odd),
+    fc.constant(text(body).replace(/=+$/, "")),
+  ).map((encoded) => new Uint8Array(Buffer.from(encoded)));
+}
+
+/** The forms of gRPC-Web that a client reads. */
+export const accept = mostly(
+  fc.constant<string | undefined>(undefined),
+  fc.constantFrom(
+    "application/grpc-web-text",
+    "application/grpc-web",
+    "*/*",
+    "text/html, application/grpc-web-text+proto",
+  ),
+);

@@ -30,6 +30,7 @@ describe("service errors", () => {
     ["revision_compacted", Code.OutOfRange, 400, {}],
     ["revision_in_future", Code.OutOfRange, 400, {}],
     ["value_too_large", Code.ResourceExhausted, 413, {}],
+    ["body_too_large", Code.ResourceExhausted, 413, {}],
     ["answer_too_large", Code.ResourceExhausted, 413, {}],
     ["bucket_full", Code.ResourceExhausted, 507, {}],
     ["storage_exhausted", Code.ResourceExhausted, 507, {}],

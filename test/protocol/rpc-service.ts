@@ -15,6 +15,7 @@ import { ErrorDetailSchema } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import type { Exchange } from "../../src/protocol/exchange.js";
 import { createFastPath } from "../../src/protocol/fast-path.js";
+import { asBinaryGrpcWeb } from "../../src/protocol/grpc-web-text.js";
 import { createStockAdapter } from "../../src/protocol/stock-adapter.js";
 import { REQUEST_ID_HEADER, requestIdOf } from "../../src/protocol/request-id.js";
 import { type Listener, listen } from "../../src/listener/listener.js";
@@ -143,11 +144,13 @@ export async function startTestServer(isFast: boolean): Promise<TestServer> {
     limits,
     tls: undefined,
     handler: {
-      handle(exchange) {
+      handle(request) {
+        const exchange = asBinaryGrpcWeb(request);
         if (isFast && fast.handle(exchange)) taken++;
         else stock(exchange);
       },
-      handleSimple(exchange) {
+      handleSimple(request) {
+        const exchange = asBinaryGrpcWeb(request);
         const isTaken = isFast && fast.handleUnary(exchange);
         if (isTaken) taken++;
         return isTaken;

@@ -4,10 +4,12 @@ import fc from "fast-check";
 import { WatchRequestSchema } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { RawRequest } from "./raw-client.js";
 import {
+  accept,
   acceptEncoding,
   compact,
   encoding,
   envelopedBody,
+  inBase64,
   inPieces,
   messageBytes,
   mostly,
@@ -24,13 +26,15 @@ const contentType = mostly(
     "application/grpc-web",
     "application/grpc-web+proto",
     "application/grpc-web+json",
+    "application/grpc-web-text",
+    "application/grpc-web-text+json",
     "application/connect+proto",
     "application/connect+json",
   ),
   fc.constantFrom(
     "Application/Connect+JSON",
     "application/connect+json; charset=utf-8",
-    "application/grpc-web-text",
+    "Application/gRPC-Web-Text+proto",
     "application/connect",
     "application/connect+xml",
     "application/json",
@@ -58,6 +62,7 @@ export const streamRequest: fc.Arbitrary<RawRequest> = fc
     timeout,
     encoding,
     acceptEncoding,
+    accept,
     sent: fc.constantFrom(undefined, "plain", "a, b", "%20"),
   })
   .chain((parts) => {
@@ -68,10 +73,12 @@ export const streamRequest: fc.Arbitrary<RawRequest> = fc
       [`${prefix}-timeout${isGrpc ? "" : "-ms"}`]: parts.timeout,
       [isGrpc ? "grpc-encoding" : "connect-content-encoding"]: parts.encoding,
       [`${prefix}-accept-encoding`]: parts.acceptEncoding,
+      accept: parts.accept,
       "x-sent": parts.sent,
     });
     const message = messageBytes(WatchRequestSchema, request, parts.type.includes("json"));
     return envelopedBody(message, parts.encoding === "gzip")
+      .chain((body) => inBase64(parts.type, body))
       .chain(inPieces)
       .map((body) => ({
         version: parts.version,

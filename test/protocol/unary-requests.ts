@@ -5,10 +5,12 @@ import { gzipSync } from "node:zlib";
 import { GetRequestSchema } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { RawRequest } from "./raw-client.js";
 import {
+  accept,
   acceptEncoding,
   compact,
   encoding,
   envelopedBody,
+  inBase64,
   inPieces,
   messageBytes,
   mostly,
@@ -26,6 +28,8 @@ const contentType = mostly(
     "application/grpc-web",
     "application/grpc-web+proto",
     "application/grpc-web+json",
+    "application/grpc-web-text",
+    "application/grpc-web-text+json",
     "application/proto",
     "application/json",
     "application/json; charset=utf-8",
@@ -34,7 +38,8 @@ const contentType = mostly(
     "Application/JSON",
     "application/json;charset=UTF8",
     "application/json; charset=latin1",
-    "application/grpc-web-text",
+    "Application/gRPC-Web-Text+proto",
+    "application/grpc-web-text+xml",
     "application/grpc+xml",
     "application/connect+proto",
     "text/plain",
@@ -68,6 +73,7 @@ export const postRequest: fc.Arbitrary<RawRequest> = fc
     timeout,
     encoding,
     acceptEncoding,
+    accept,
     sent: fc.constantFrom(undefined, "plain", "a, b", "%20"),
   })
   .chain((parts) => {
@@ -77,9 +83,11 @@ export const postRequest: fc.Arbitrary<RawRequest> = fc
       [isGrpc ? "grpc-timeout" : "connect-timeout-ms"]: parts.timeout,
       [isGrpc ? "grpc-encoding" : "content-encoding"]: parts.encoding,
       [isGrpc ? "grpc-accept-encoding" : "accept-encoding"]: parts.acceptEncoding,
+      accept: parts.accept,
       "x-sent": parts.sent,
     });
     return bodyOf(parts.type, parts.encoding)
+      .chain((body) => inBase64(parts.type, body))
       .chain(inPieces)
       .map((body) => ({ version: parts.version, method: parts.method, target: parts.target, headers, body }));
   });

@@ -66,6 +66,7 @@ const STATUS_BY_REASON: Readonly<Record<string, number>> = {
   key_exists: 412,
   revision_mismatch: 412,
   value_too_large: 413,
+  body_too_large: 413,
   answer_too_large: 413,
   bucket_full: 507,
   storage_exhausted: 507,

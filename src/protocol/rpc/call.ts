@@ -153,6 +153,10 @@ export abstract class RpcCall implements CallInput, BodyReader {
     }
   }
 
+  failed(error: ConnectError): void {
+    void this.fail(error);
+  }
+
   /** Cancels the call when the client cancels it or disconnects. */
   protected listen(): void {
     this.exchange.onAbandoned(() => this.abandon());

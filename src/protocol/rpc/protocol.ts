@@ -48,10 +48,7 @@ export interface WireForm {
   readonly acceptEncodingHeader: "grpc-accept-encoding" | "accept-encoding" | "connect-accept-encoding";
 }
 
-/**
- * Forms by content type, in the spellings that clients send. The stock adapter handles equivalent ones (capitals, more parameters) and
- * grpc-web-text.
- */
+/** Forms by content type, in the spellings that clients send. The stock adapter handles equivalent ones (capitals, more parameters). */
 export type FormsByContentType = readonly (readonly [contentType: string, form: WireForm])[];
 
 /** Whether the request's body is uncompressed. */

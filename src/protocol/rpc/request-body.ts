@@ -1,5 +1,6 @@
 /** Reads the one message of a request's body. Rejects malformed bodies with the stock adapter's errors. */
 import { Code, ConnectError } from "@connectrpc/connect";
+import { messageTooLarge } from "../../service/errors.js";
 import type { Message, MethodCodec } from "./codec.js";
 import { COMPRESSED_FLAG, ENVELOPE_HEAD_BYTES } from "./envelope.js";
 import { Pieces } from "../pieces.js";
@@ -23,12 +24,7 @@ export class PlainBody implements RequestBody {
 
   push(chunk: Buffer): void {
     this.pieces.add(chunk);
-    if (this.pieces.bytes > this.bytesMax) {
-      throw new ConnectError(
-        `message size is larger than configured readMaxBytes ${this.bytesMax}`,
-        Code.ResourceExhausted,
-      );
-    }
+    if (this.pieces.bytes > this.bytesMax) throw messageTooLarge(this.bytesMax);
   }
 
   end(): Message {
@@ -101,12 +97,7 @@ export class EnvelopedBody implements RequestBody {
   }
 
   private checkLength(length: number): void {
-    if (length > this.bytesMax) {
-      throw new ConnectError(
-        `message size ${length} is larger than configured readMaxBytes ${this.bytesMax}`,
-        Code.ResourceExhausted,
-      );
-    }
+    if (length > this.bytesMax) throw messageTooLarge(this.bytesMax);
   }
 
   private accept(flags: number, data: Uint8Array): void {

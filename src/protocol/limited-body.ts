@@ -1,0 +1,91 @@
+/** Limits the messages of a streamed request body. The Connect library has the same limit, but its error has no detail. */
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Compression } from "@connectrpc/connect/protocol";
+import { messageTooLarge } from "../service/errors.js";
+import { ENVELOPE_HEAD_BYTES } from "./rpc/envelope.js";
+
+/** Passes the body through up to the first message that is too large, and then fails. Without envelopes, the body is one message. */
+export function limitedBody(
+  body: AsyncIterable<Uint8Array>,
+  isEnveloped: boolean,
+  bytesMax: number,
+): AsyncIterable<Uint8Array> {
+  return {
+    [Symbol.asyncIterator]() {
+      const chunks = body[Symbol.asyncIterator]();
+      const limit = isEnveloped ? new EnvelopeLimit(bytesMax) : new TotalLimit(bytesMax);
+      let isOver = false;
+      return {
+        async next() {
+          if (isOver) throw messageTooLarge(bytesMax);
+          const result = await chunks.next();
+          if (result.done === true) return result;
+          const validBytes = limit.count(result.value);
+          isOver = validBytes < result.value.length;
+          if (isOver && validBytes === 0) throw messageTooLarge(bytesMax);
+          return { done: false, value: isOver ? result.value.subarray(0, validBytes) : result.value };
+        },
+        return: async () => (await chunks.return?.()) ?? { done: true, value: undefined },
+      };
+    },
+  };
+}
+
+/** The compression with our error for a message that is too large when it is decompressed. */
+export function limitedCompression(compression: Compression): Compression {
+  return {
+    ...compression,
+    async decompress(bytes, readMaxBytes) {
+      try {
+        return await compression.decompress(bytes, readMaxBytes);
+      } catch (error) {
+        const isTooLarge = error instanceof ConnectError && error.code === Code.ResourceExhausted;
+        throw isTooLarge ? messageTooLarge(readMaxBytes) : error;
+      }
+    },
+  };
+}
+
+class TotalLimit {
+  private bytes = 0;
+
+  constructor(private readonly bytesMax: number) {}
+
+  /** The number of bytes before the message that is too large; all of them if there is none. */
+  count(chunk: Uint8Array): number {
+    this.bytes += chunk.length;
+    return this.bytes > this.bytesMax ? 0 : chunk.length;
+  }
+}
+
+class EnvelopeLimit {
+  private headBytes = 0;
+  private length = 0;
+  private messageBytesLeft = 0;
+
+  constructor(private readonly bytesMax: number) {}
+
+  count(chunk: Uint8Array): number {
+    let start = 0;
+    for (let at = 0; at < chunk.length;) {
+      if (this.messageBytesLeft > 0) {
+        const passed = Math.min(this.messageBytesLeft, chunk.length - at);
+        this.messageBytesLeft -= passed;
+        at += passed;
+        start = at;
+        continue;
+      }
+      // The first byte of a head has the flags; four of length follow.
+      if (this.headBytes > 0) this.length = this.length * 256 + (chunk[at] ?? 0);
+      this.headBytes++;
+      at++;
+      if (this.headBytes < ENVELOPE_HEAD_BYTES) continue;
+      if (this.length > this.bytesMax) return start;
+      this.messageBytesLeft = this.length;
+      this.headBytes = 0;
+      this.length = 0;
+      start = at;
+    }
+    return chunk.length;
+  }
+}
