@@ -31,6 +31,8 @@ type ClientConfig struct {
 	ServerURL string
 	// APIKey is sent with every call. Empty: none.
 	APIKey string
+	// Environment is the namespace of the buckets: 1 to 32 letters, digits or '-'. Empty: the default one.
+	Environment string
 	// Timeout limits a call whose context has no deadline, including its retries. Default: 10 seconds.
 	Timeout time.Duration
 	// TLS configures an https connection: authorities, client certificates. Default: the system's authorities.

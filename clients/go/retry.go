@@ -71,6 +71,9 @@ func (c *caller) do(ctx context.Context, call call, attempt func(context.Context
 }
 
 func (c *caller) authorize(ctx context.Context) context.Context {
+	if c.config.Environment != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "x-ironflow-environment", c.config.Environment)
+	}
 	if c.config.APIKey == "" {
 		return ctx
 	}

@@ -18,7 +18,7 @@ const NAMES_MAX = 10_000;
 export function parseCertificateRules(text: string): readonly CertificateRule[] {
   return text.split(";").map((entry) => {
     const [, name = "", given = "", buckets = ""] =
-      /^\s*([^=]+)=([a-z,]+):([A-Za-z0-9_*-]+)\s*$/.exec(entry) ?? [];
+      /^\s*([^=]+)=([a-z,]+):((?:[A-Za-z0-9*-]+\/)?[A-Za-z0-9_*-]+)\s*$/.exec(entry) ?? [];
     const accesses = ACCESSES.filter((access) => given.split(",").includes(access));
     if (accesses.length === 0 || accesses.length !== given.split(",").length) {
       throw new Error("it must be entries such as orders-*=read,write:orders-*, separated by semicolons.");

@@ -2,13 +2,13 @@
 import { invalidArgument } from "../kv/errors.js";
 import { matchGlob } from "../kv/filter.js";
 import { DEFAULT_LIMITS } from "../kv/limits.js";
-import { quote } from "../kv/names.js";
+import { quote, splitBucketName } from "../kv/names.js";
 import { ACCESSES, type Access, type Scope } from "../service/principal.js";
 
-/** Every permission on every bucket. */
-export const ALL_SCOPES: readonly Scope[] = [{ accesses: ACCESSES, buckets: "*" }];
+/** Every permission on every bucket of every environment. */
+export const ALL_SCOPES: readonly Scope[] = [{ accesses: ACCESSES, buckets: "*/*" }];
 
-const BUCKET_GLOB = /^[A-Za-z0-9_*-]{1,64}$/;
+const BUCKET_GLOB = /^(?:[A-Za-z0-9*-]{1,32}\/)?[A-Za-z0-9_*-]{1,64}$/;
 
 /** Whether one of the scopes allows this access to a bucket; `*`: to all buckets, including future ones. */
 export function allows(scopes: readonly Scope[], access: Access, bucket: string): boolean {
@@ -22,7 +22,7 @@ export function allowsAny(scopes: readonly Scope[], bucket: string): boolean {
 
 /**
  * Whether the outer scopes allow everything that the inner ones allow. An outer glob covers an inner one if it matches its text, because
- * only a star of the outer glob can match a star of the inner one: bucket names have none.
+ * only a star of the outer glob can match a star of the inner one: names of buckets and environments have none.
  */
 export function covers(outer: readonly Scope[], inner: readonly Scope[]): boolean {
   return inner.every((scope) => scope.accesses.every((access) => allows(outer, access, scope.buckets)));
@@ -42,14 +42,21 @@ export function checkScopes(scopes: readonly Scope[]): void {
     }
     if (!BUCKET_GLOB.test(buckets)) {
       throw invalidArgument(
-        `The scope on ${quote(buckets)} is malformed; it must be a bucket name, in which * matches zero or more characters.`,
+        `The scope on ${quote(buckets)} is malformed; it must be a bucket name, or an environment, / and a bucket name; * matches zero or more characters of each.`,
       );
     }
   }
 }
 
+/** Without an environment, a glob is of the default one, as a name is. */
 function matches(glob: string, bucket: string): boolean {
+  const of = splitBucketName(glob);
+  const { environment, name } = splitBucketName(bucket);
+  return matchesText(of.environment, environment) && matchesText(of.name, name);
+}
+
+function matchesText(glob: string, text: string): boolean {
   if (glob === "*") return true;
   const pieces = glob.split("*");
-  return pieces.length === 1 ? glob === bucket : matchGlob(pieces, bucket);
+  return pieces.length === 1 ? glob === text : matchGlob(pieces, text);
 }

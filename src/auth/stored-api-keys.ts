@@ -168,7 +168,7 @@ export class StoredApiKeys implements ApiKeys {
 }
 
 function isKeyManager({ accesses, buckets }: ApiKeyInfo["scopes"][number]): boolean {
-  return buckets === "*" && accesses.includes("admin");
+  return (buckets === "*" || buckets === "*/*") && accesses.includes("admin");
 }
 
 function checkName(name: string): void {

@@ -32,6 +32,15 @@ export function addBucketCommands(program: Command, run: RunVerb): void {
       }),
   );
 
+  addClientOptions(
+    program.command("environments").description("list the environments that have buckets"),
+  ).action((_flags: unknown, command: Command) =>
+    run(command, async (session) => {
+      const environments = await session.kv.listEnvironments(session);
+      await session.print({ environments }, () => environments);
+    }),
+  );
+
   withSettings(addClientOptions(group.command("create <name>").description("create a bucket"))).action(
     (name: string, flags: SettingFlags, command: Command) =>
       run(command, async (session) => {

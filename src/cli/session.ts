@@ -15,6 +15,7 @@ import { parseTimeoutMs } from "./units.js";
 interface ClientFlags {
   readonly server?: string;
   readonly apiKey?: string;
+  readonly environment?: string;
   readonly timeout?: number;
   readonly json?: boolean;
   readonly color?: boolean;
@@ -50,6 +51,10 @@ export function addClientOptions(command: Command): Command {
       "--api-key <key>",
       "the API key; other users of this machine can see it on the command line: prefer IRONFLOW_API_KEY",
     )
+    .option(
+      "--environment <name>",
+      "the environment, a namespace of buckets (or IRONFLOW_ENVIRONMENT; default: default)",
+    )
     .addOption(
       new Option("--timeout <duration>", "the time limit of a call, such as 5s (default 10s)").argParser(
         parseTimeoutMs,
@@ -78,6 +83,7 @@ export function openSession(command: Command, io: CliIo, output: Output): Sessio
   const client = clientOf(command, {
     serverUrl: flags.server ?? emptyAsUndefined(io.env.IRONFLOW_SERVER),
     apiKey: flags.apiKey ?? io.env.IRONFLOW_API_KEY ?? "",
+    environment: flags.environment ?? io.env.IRONFLOW_ENVIRONMENT ?? "",
     timeoutMs: flags.timeout,
   });
   return {

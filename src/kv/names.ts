@@ -1,8 +1,9 @@
 /**
  * Names of buckets and keys, and their stored forms. Every protocol goes through this module.
  *
- * A user's bucket `x` is the JetStream stream `KV_APP_x`; its key `k` is the subject `$KV.APP_x.<escaped k>`. The service's own
- * buckets are `SYS_...`. Clients can't address them: this module maps every name from a client to `APP_...`.
+ * A user's bucket `x` is the JetStream stream `KV_APP_x`; its key `k` is the subject `$KV.APP_x.<escaped k>`. In an environment `e` other
+ * than the default one, its qualified name is `e/x`, and its stream `KV_ENV_e_x`. The service's own buckets are `SYS_...`. Clients can't
+ * address them: this module maps every name from a client to `APP_...` or `ENV_...`.
  *
  * Escaping keeps each character that NATS KV allows in a key (ADR-8: `A-Z a-z 0-9 - / _ .`) except `=`, so the `nats` command shows the
  * same names. Other UTF-8 bytes, `=` itself, and dots that would create an empty token become `=XX`, with two upper-case hex digits.
@@ -11,6 +12,9 @@ import { invalidArgument } from "./errors.js";
 import { DEFAULT_LIMITS } from "./limits.js";
 
 const BUCKET_NAME = /^[A-Za-z0-9_-]{1,64}$/;
+/** Without `_`, which ends it in the stored name. */
+const ENVIRONMENT_NAME = /^[A-Za-z0-9-]{1,32}$/;
+const STORED_IN_ENVIRONMENT = /^ENV_([A-Za-z0-9-]{1,32})_([A-Za-z0-9_-]{1,64})$/;
 const RESERVED_BUCKET_NAME = /^(APP|SYS)_/;
 /** The owner of a bucket, as the prefix of its stored name. `SYS_` is for the service itself, never for a name from a client. */
 export type BucketOwner = "APP_" | "SYS_";
@@ -38,15 +42,44 @@ export function checkBucketName(bucket: string): void {
   }
 }
 
-/** Whether the name begins with a reserved prefix; such buckets can't be created. */
+/** Whether the bucket's name begins with a reserved prefix; such buckets can't be created. */
 export function isReservedBucketName(bucket: string): boolean {
-  return RESERVED_BUCKET_NAME.test(bucket);
+  return RESERVED_BUCKET_NAME.test(splitBucketName(bucket).name);
 }
 
-/** The bucket's NATS KV name: a user's `sessions` is `APP_sessions`. Checks the name. */
-export function storedBucketName(bucket: string, owner = USERS): string {
+/** The environment of calls that name none. */
+export const DEFAULT_ENVIRONMENT = "default";
+/** Separates the environment from the bucket in a qualified name. Neither can contain it. */
+const SEPARATOR = "/";
+
+/** Throws `invalid_argument` unless the name is 1 to 32 of `A-Z a-z 0-9 -`. */
+export function checkEnvironmentName(environment: string): void {
+  if (ENVIRONMENT_NAME.test(environment)) return;
+  throw invalidArgument(
+    `The environment ${quote(environment)} is malformed; it must be 1 to 32 letters, digits or '-'.`,
+  );
+}
+
+/** The name that identifies a bucket among those of all environments. Checks the bucket's name, not the environment's. */
+export function qualifiedBucketName(bucket: string, environment: string): string {
   checkBucketName(bucket);
-  return owner + bucket;
+  return environment === DEFAULT_ENVIRONMENT ? bucket : environment + SEPARATOR + bucket;
+}
+
+/** The parts of a qualified name. */
+export function splitBucketName(qualified: string): { readonly environment: string; readonly name: string } {
+  const at = qualified.indexOf(SEPARATOR);
+  if (at === -1) return { environment: DEFAULT_ENVIRONMENT, name: qualified };
+  return { environment: qualified.slice(0, at), name: qualified.slice(at + SEPARATOR.length) };
+}
+
+/** The NATS KV name of a bucket: a user's `sessions` is `APP_sessions`. Checks the qualified name. */
+export function storedBucketName(bucket: string, owner = USERS): string {
+  const { environment, name } = splitBucketName(bucket);
+  checkBucketName(name);
+  if (environment === DEFAULT_ENVIRONMENT) return owner + name;
+  checkEnvironmentName(environment);
+  return `ENV_${environment}_${name}`;
 }
 
 /** The JetStream stream that holds a bucket. */
@@ -54,12 +87,16 @@ export function streamName(bucket: string, owner = USERS): string {
   return STREAM_PREFIX + storedBucketName(bucket, owner);
 }
 
-/** The user's bucket that a stream holds; undefined for any other stream, including the service's own. */
+/** The qualified name of the user's bucket that a stream holds; undefined for any other stream, including the service's own. */
 export function bucketOfStream(stream: string): string | undefined {
-  const prefix = STREAM_PREFIX + USERS;
-  if (!stream.startsWith(prefix)) return undefined;
-  const bucket = stream.slice(prefix.length);
-  return BUCKET_NAME.test(bucket) ? bucket : undefined;
+  if (!stream.startsWith(STREAM_PREFIX)) return undefined;
+  const stored = stream.slice(STREAM_PREFIX.length);
+  if (stored.startsWith(USERS)) {
+    const bucket = stored.slice(USERS.length);
+    return BUCKET_NAME.test(bucket) ? bucket : undefined;
+  }
+  const [, environment = DEFAULT_ENVIRONMENT, bucket = ""] = STORED_IN_ENVIRONMENT.exec(stored) ?? [];
+  return environment === DEFAULT_ENVIRONMENT ? undefined : qualifiedBucketName(bucket, environment);
 }
 
 /** The prefix of every subject of a bucket, such as `$KV.APP_sessions.` */

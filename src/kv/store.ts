@@ -8,6 +8,7 @@
  *   `deadline_exceeded` or `canceled`, and writes that were sent throw `outcome_unknown`.
  * - A method on a bucket that does not exist throws `bucket_not_found`.
  * - An acknowledged write is visible to every read that begins afterwards, through any instance of the service, except `eventual` reads.
+ * - Names of buckets are qualified by their environment: `sessions` in the default one, `staging/sessions` in another (`names.ts`).
  * - Revisions are per bucket, start at 1, and increase with every write to the bucket.
  */
 
@@ -264,6 +265,8 @@ export interface Store {
     context: CallContext,
     isVisible?: (bucket: string) => boolean,
   ): Promise<Page<BucketInfo>>;
+  /** The names of all buckets of all environments, sorted. */
+  bucketNames(context: CallContext): Promise<readonly string[]>;
   updateBucket(bucket: string, change: BucketChange, context: CallContext): Promise<BucketInfo>;
   /** Deletes a bucket and its entries, and ends its watches with `bucket_not_found`. */
   deleteBucket(bucket: string, context: CallContext): Promise<void>;

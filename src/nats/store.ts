@@ -153,6 +153,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     createBucket: (config, context, createdBy) => buckets.create(config, context, createdBy),
     getBucket: (bucket, context) => buckets.get(bucket, context),
     listBuckets: (page, context, shows) => buckets.list(page, context, shows),
+    bucketNames: (context) => buckets.names(context),
     bucketCreatedAtMs: (bucket, context, freshness) =>
       incarnations.createdAtMs({ bucket, stream: streamName(bucket) }, context, freshness),
     updateBucket: (bucket, change, context) => buckets.update(bucket, change, context),

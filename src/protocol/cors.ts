@@ -46,6 +46,7 @@ const REQUEST_HEADERS = [
   "Grpc-Previous-Rpc-Attempts",
   "Last-Event-ID",
   "X-Ironflow-Environment",
+  "X-Ironflow-SDK",
   "X-Request-Id",
   "Traceparent",
   "Tracestate",

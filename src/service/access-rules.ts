@@ -67,6 +67,8 @@ export const BUCKET_RULES: AccessRules<typeof BucketService> = {
   updateBucket: mayAdminister,
   deleteBucket: mayAdminister,
   compactBucket: mayAdminister,
+  // The handler lists only environments with buckets that the caller may see.
+  listEnvironments: ANY_KEY,
 };
 
 export const KEY_VALUE_RULES: AccessRules<typeof KeyValueService> = {

@@ -15,7 +15,6 @@ import {
   ScopeSchema,
 } from "../../gen/ironflow/kv/v1/api_key_service_pb.js";
 import { invalidArgument } from "../kv/errors.js";
-import { checkBucketName } from "../kv/names.js";
 import type { Access, ApiKeyInfo, ApiKeys, Scope } from "./principal.js";
 import type { Handlers } from "./calls.js";
 import { millisecondsOf, timestampOf } from "./convert.js";
@@ -55,7 +54,6 @@ export function apiKeyHandlers(keys: ApiKeys): Handlers<typeof ApiKeyService> {
     },
 
     async createWatchTicket({ bucket }, context) {
-      checkBucketName(bucket);
       const { ticket, expiresAtMs } = await keys.createTicket(bucket, context.caller, context);
       return create(CreateWatchTicketResponseSchema, { ticket, expiresAt: timestampOf(expiresAtMs, 0) });
     },

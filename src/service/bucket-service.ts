@@ -7,11 +7,12 @@ import {
   DeleteBucketResponseSchema,
   GetBucketResponseSchema,
   ListBucketsResponseSchema,
+  ListEnvironmentsResponseSchema,
   UpdateBucketResponseSchema,
   type UpdateBucketRequest,
 } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
 import { KvError } from "../kv/errors.js";
-import { quote } from "../kv/names.js";
+import { DEFAULT_ENVIRONMENT, quote, splitBucketName } from "../kv/names.js";
 import type { BucketChange, Store } from "../kv/store.js";
 import { ANONYMOUS, type Principal, FIRST_KEY } from "./principal.js";
 import type { Handlers } from "./calls.js";
@@ -48,7 +49,9 @@ export function bucketHandlers(store: Store): Handlers<typeof BucketService> {
     async listBuckets(request, context) {
       const { caller } = context;
       const page = { limit: request.limit, pageToken: request.pageToken };
-      const buckets = await store.listBuckets(page, context, (bucket) => caller.sees(bucket));
+      const isVisible = (bucket: string): boolean =>
+        splitBucketName(bucket).environment === context.environment && caller.sees(bucket);
+      const buckets = await store.listBuckets(page, context, isVisible);
       return create(ListBucketsResponseSchema, {
         buckets: buckets.items.map(bucketMessage),
         nextPageToken: buckets.nextPageToken,
@@ -68,6 +71,14 @@ export function bucketHandlers(store: Store): Handlers<typeof BucketService> {
     async compactBucket(request, context) {
       const { removed } = await store.compactBucket(request.bucket, context);
       return create(CompactBucketResponseSchema, { removed: BigInt(removed) });
+    },
+
+    async listEnvironments(_, context) {
+      const environments = new Set([DEFAULT_ENVIRONMENT]);
+      for (const bucket of await store.bucketNames(context)) {
+        if (context.caller.sees(bucket)) environments.add(splitBucketName(bucket).environment);
+      }
+      return create(ListEnvironmentsResponseSchema, { environments: [...environments].sort() });
     },
   };
 }

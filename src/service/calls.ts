@@ -44,6 +44,8 @@ export interface RequestContext extends CallContext {
   readonly protocol: Protocol;
   readonly connection: object;
   readonly caller: Principal;
+  /** The namespace of the buckets that the call is about. Bucket names in the request are already qualified by it. */
+  readonly environment: string;
   header(name: string): string | undefined;
 }
 

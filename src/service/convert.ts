@@ -11,6 +11,7 @@ import {
   Storage,
 } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { invalidArgument } from "../kv/errors.js";
+import { splitBucketName } from "../kv/names.js";
 import type { BucketInfo, Durability, Entry, Operation } from "../kv/store.js";
 
 const OPERATION: Readonly<Record<Operation, OperationEnum>> = {
@@ -38,10 +39,10 @@ export function entryMessage(entry: Entry): EntryMessage {
   return message;
 }
 
-/** The message of a bucket. */
+/** The message of a bucket, with its name within its environment. */
 export function bucketMessage(info: BucketInfo): Bucket {
   const message = create(BucketSchema, {
-    name: info.name,
+    name: splitBucketName(info.name).name,
     description: info.description,
     maxValueSize: info.maxValueSize,
     maxBytes: BigInt(info.maxBytes),

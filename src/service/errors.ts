@@ -3,6 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { ErrorDetailSchema } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { KvError, type KvErrorKind } from "../kv/errors.js";
+import { splitBucketName } from "../kv/names.js";
 import { durationOf, timestampOf } from "./convert.js";
 
 /** The code of each error kind. The HTTP status is derived from it (protocol/rest/errors.ts). */
@@ -70,7 +71,7 @@ export function messageTooLarge(bytesMax: number): ConnectError {
 function connectErrorOf(error: KvError, message: string): ConnectError {
   const detail = create(ErrorDetailSchema, {
     reason: error.kind,
-    bucket: error.bucket ?? "",
+    bucket: splitBucketName(error.bucket ?? "").name,
     key: error.key ?? "",
     revision: error.revision ?? 0n,
   });

@@ -10,7 +10,7 @@ export type Access = (typeof ACCESSES)[number];
 /** Permissions on the buckets whose names match. */
 export interface Scope {
   readonly accesses: readonly Access[];
-  /** A bucket name in which `*` matches zero or more characters. */
+  /** A bucket's name, qualified unless it is in the default environment. `*` matches zero or more characters of either part. */
   readonly buckets: string;
 }
 
@@ -19,7 +19,7 @@ export interface Principal {
   /** The API key's ID, {@link FIRST_KEY} or {@link ANONYMOUS}. Not secret: limits count by it, and it appears in logs. */
   readonly id: string;
   readonly scopes: readonly Scope[];
-  /** Whether the principal has this permission on a bucket; `*`: on all buckets, including future ones. */
+  /** Whether the principal has this permission on a bucket; `*`: on all buckets of the default environment, including future ones. */
   may(access: Access, bucket: string): boolean;
   /** Whether the principal has any permission on a bucket, and may therefore know that it exists. */
   sees(bucket: string): boolean;

@@ -15,6 +15,7 @@ import type {
   UnaryHandler,
 } from "./calls.js";
 import { type AccessControl, ANONYMOUS, type Principal, unauthenticated } from "./principal.js";
+import { environmentOf, inEnvironment } from "./environment.js";
 import { toConnectError } from "./errors.js";
 import { bindMethods, type Services } from "./methods.js";
 import type { CallObserver, CallRecord } from "./observer.js";
@@ -70,9 +71,10 @@ class Pipeline implements ServiceRegistry {
       // Receiving or decompressing the request may have used up the deadline.
       checkNotEnded(context, startMs);
       const handler = method.handler as UnaryHandler;
+      const qualified = inEnvironment(request, context.environment);
       response = await (record?.within === undefined
-        ? handler(request, context)
-        : record.within(() => handler(request, context)));
+        ? handler(qualified, context)
+        : record.within(() => handler(qualified, context)));
     } catch (error) {
       throw this.failure(method, input, record, error);
     }
@@ -86,7 +88,7 @@ class Pipeline implements ServiceRegistry {
     request: Parameters<StreamHandler>[0],
   ): ReturnType<StreamHandler> {
     return this.open(method, "server_streaming", input, request, (context) =>
-      (method.handler as StreamHandler)(request, context),
+      (method.handler as StreamHandler)(inEnvironment(request, context.environment), context),
     );
   }
 
@@ -149,7 +151,9 @@ class Pipeline implements ServiceRegistry {
     request: Parameters<StreamHandler>[0] | undefined,
     startMs: number,
   ): Promise<Principal> {
-    const { bucket = "" } = (request ?? {}) as { readonly bucket?: string };
+    const { bucket = "" } = (request === undefined ? {} : inEnvironment(request, environmentOf(input))) as {
+      readonly bucket?: string;
+    };
     const context = { deadlineMs: startMs + this.options.limits.callTimeoutMs, signal: input.signal };
     return this.options.access.callerOfTicket(ticket, bucket, context);
   }
@@ -182,6 +186,7 @@ class Pipeline implements ServiceRegistry {
 /** The call's context, derived from the protocol's input. Does not read the signal before it is needed. */
 class InputContext implements RequestContext {
   readonly deadlineMs: number;
+  readonly environment: string;
 
   constructor(
     private readonly input: CallInput,
@@ -189,6 +194,7 @@ class InputContext implements RequestContext {
     startMs: number,
     limits: Limits,
   ) {
+    this.environment = environmentOf(input);
     const { timeoutMs, arrivedMs = startMs } = input;
     const longestMs = startMs + limits.callTimeoutMsMax;
     // The default timeout excludes the time to receive a large body.

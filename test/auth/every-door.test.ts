@@ -31,6 +31,7 @@ const NEEDS: Readonly<Record<string, Access | "admin on *" | "any scope" | "any 
   "/ironflow.kv.v1.BucketService/UpdateBucket": "admin",
   "/ironflow.kv.v1.BucketService/DeleteBucket": "admin",
   "/ironflow.kv.v1.BucketService/CompactBucket": "admin",
+  "/ironflow.kv.v1.BucketService/ListEnvironments": "any key",
   "/ironflow.kv.v1.KeyValueService/Get": "read",
   "/ironflow.kv.v1.KeyValueService/Put": "write",
   "/ironflow.kv.v1.KeyValueService/Delete": "write",

@@ -25,6 +25,17 @@ describe("a scope", () => {
     ["*x*", "ab", false],
     ["a*b*c", "a1b2c", true],
     ["a*b*c", "acb", false],
+    ["*", "staging/a", false],
+    ["default/a", "a", true],
+    ["staging/a", "staging/a", true],
+    ["staging/a", "a", false],
+    ["staging/*", "staging/a", true],
+    ["staging/*", "test/a", false],
+    ["st*/a*", "staging/ab", true],
+    ["*/a", "a", true],
+    ["*/a", "staging/a", true],
+    ["*/*", "*", true],
+    ["s*", "staging/a", false],
     ["a*", "*", false],
     ["a*", "b".repeat(1_000_000), false],
   ])("on %s allows %.20s: %s", (buckets, bucket, isAllowed) => {
@@ -56,6 +67,11 @@ describe("scopes within others", () => {
     ["a", "a", true],
     ["*-b", "a-*-b", true],
     ["*-b", "a-b*", false],
+    ["*", "*/*", false],
+    ["*/*", "*", true],
+    ["*/*", "staging/*", true],
+    ["staging/*", "*/a", false],
+    ["s*/*", "staging/a", true],
   ])("%s holds %s: %s", (outer, inner, holds) => {
     expect(covers(read(outer), read(inner))).toBe(holds);
   });

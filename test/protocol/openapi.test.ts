@@ -148,6 +148,7 @@ const STEPS: readonly Step[] = [
   [`PATCH ${B}/{bucket}`, `${B}/b`, 200, json({ description: "changed", ttl_seconds: 90 })],
   [`PATCH ${B}/{bucket}`, `${B}/none`, 404, json({ description: "changed" })],
   [`POST ${B}/{bucket}/compact`, `${B}/b/compact`, 200],
+  ["GET /api/v1/environments", "/api/v1/environments", 200],
   [`POST ${B}/{bucket}/compact`, `${B}/none/compact`, 404],
   [`PUT ${KEY}`, `${B}/b/keys/a/b`, 200, { body: "value" }],
   [`PUT ${KEY}`, `${B}/b/keys/a/b`, 412, { body: "value", headers: { "if-none-match": "*" } }],

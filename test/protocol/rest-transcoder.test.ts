@@ -167,15 +167,25 @@ describe("listings", () => {
 });
 
 describe("other headers", () => {
-  it("accepts the default environment only", async () => {
-    const at = (environment: string): Promise<TestAnswer> =>
-      send("GET", `${KEYS}/k`, { headers: { "x-ironflow-environment": environment } });
-    expect((await at("default")).status).toBe(200);
-    expect((await at("staging")).json).toEqual({
-      error: 'X-Ironflow-Environment is "staging"; it must be "default".',
+  it("passes the environment to the service, from the header or the parameter env, which must agree", async () => {
+    const at = (query: string, environment?: string): Promise<TestAnswer> =>
+      send("GET", `${KEYS}/k${query}`, {
+        headers: environment === undefined ? {} : { "x-ironflow-environment": environment },
+      });
+    await at("", "staging");
+    await at("?env=staging");
+    await at("?env=staging", "staging");
+    await at("");
+    expect(bridge().registry.calls.map(({ input }) => input.header("x-ironflow-environment"))).toEqual([
+      "staging",
+      "staging",
+      "staging",
+      undefined,
+    ]);
+    expect((await at("?env=staging", "default")).json).toEqual({
+      error: "X-Ironflow-Environment and env name different environments; set one of them.",
       code: "invalid_argument",
     });
-    expect((await at("")).status).toBe(400);
   });
 
   it("passes request headers to the service", async () => {

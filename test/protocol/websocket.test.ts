@@ -126,7 +126,7 @@ describe("a watch over WebSocket", () => {
     ]);
     expect(await refusedUpgrade(service.url, BUCKETS)).toEqual([400, { error, code: "invalid_argument" }]);
     expect(await refusedUpgrade(service.url, "/")).toEqual([404, { error, code: "route_not_found" }]);
-    const headers = { "x-ironflow-environment": "staging" };
+    const headers = { "x-ironflow-environment": "a_b" };
     expect(await refusedUpgrade(service.url, watch, headers)).toEqual([
       400,
       { error, code: "invalid_argument" },

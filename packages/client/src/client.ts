@@ -11,6 +11,11 @@ const DEFAULT_TIMEOUT_MS = 10_000;
 export interface ClientOptions extends TransportOptions {
   /** The API key. Default: the environment variable IRONFLOW_API_KEY, if set. Empty: sends no key. */
   readonly apiKey?: string | undefined;
+  /**
+   * The environment: a namespace of buckets, apart from the others. 1 to 32 letters, digits or `-`. Default: the environment variable
+   * IRONFLOW_ENVIRONMENT, or `default`.
+   */
+  readonly environment?: string | undefined;
   /** The time limit of a call, including its retries, in milliseconds. Default: 10,000. The service ends an attempt after a minute. */
   readonly timeoutMs?: number | undefined;
   /** The retry policy; `false`: no retries. Writes carry an idempotency key, which keeps a retried write from being applied twice. */
@@ -35,8 +40,10 @@ export function createClientOver(
   options: ClientOptions,
 ): Client {
   const headers = new Headers(options.headers);
-  const apiKey = options.apiKey ?? environment("IRONFLOW_API_KEY") ?? "";
+  const apiKey = options.apiKey ?? environmentVariable("IRONFLOW_API_KEY") ?? "";
   if (apiKey !== "") headers.set("authorization", `Bearer ${checkApiKey(apiKey)}`);
+  const environment = options.environment ?? environmentVariable("IRONFLOW_ENVIRONMENT") ?? "";
+  if (environment !== "") headers.set("x-ironflow-environment", checkEnvironment(environment));
   const rpc = new RpcClient({
     transport: options.transport ?? createTransport(options),
     headers: Object.fromEntries(headers),
@@ -56,8 +63,17 @@ function checkApiKey(apiKey: string): string {
   return apiKey;
 }
 
+function checkEnvironment(environment: string): string {
+  if (!/^[A-Za-z0-9-]{1,32}$/.test(environment)) {
+    throw new TypeError(
+      `environment is ${JSON.stringify(environment)}; it must be 1 to 32 letters, digits or '-'.`,
+    );
+  }
+  return environment;
+}
+
 /** Reads an environment variable; browsers have none. */
-function environment(name: string): string | undefined {
+function environmentVariable(name: string): string | undefined {
   const { process } = globalThis as { process?: { env?: Record<string, string | undefined> } };
   return process?.env?.[name];
 }

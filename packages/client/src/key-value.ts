@@ -75,6 +75,12 @@ export class KeyValue {
     return new Bucket(this.rpc, wellFormed(name, "The bucket's name"));
   }
 
+  /** Lists the environments that have a bucket which the API key may see, and `default`, sorted. */
+  async listEnvironments(callOptions: CallOptions = {}): Promise<string[]> {
+    const { environments } = await this.rpc.unary(BucketService.method.listEnvironments, {}, callOptions);
+    return environments;
+  }
+
   /** Creates a bucket. Throws KvBucketExistsError if the name is taken, whatever the existing bucket's settings. */
   async createBucket(options: CreateBucketOptions, callOptions: CallOptions = {}): Promise<BucketInfo> {
     const request = { ...settingFields(options), name: wellFormed(options.name, "The bucket's name") };

@@ -1,7 +1,7 @@
 /** Creates, inspects, lists, updates and deletes buckets. */
 import { KvError, type KvErrorKind } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
-import { checkBucketName, isReservedBucketName, quote, streamName } from "../../kv/names.js";
+import { checkBucketName, isReservedBucketName, quote, splitBucketName, streamName } from "../../kv/names.js";
 import { bucketJsonBytes, PageRoom } from "../../kv/page-room.js";
 import { pageLimit, readPageToken, writePageToken } from "../../kv/page-token.js";
 import type {
@@ -73,7 +73,7 @@ export class Buckets {
   async create(bucket: BucketConfig, context: CallContext, createdBy?: string): Promise<BucketInfo> {
     const { requests, limits, replicas } = this.options;
     const { name } = bucket;
-    checkBucketName(name);
+    checkBucketName(splitBucketName(name).name);
     if (isReservedBucketName(name)) {
       throw new KvError(
         "reserved_name",
@@ -93,6 +93,10 @@ export class Buckets {
     const created = await changeBucket<StreamInfo>(requests, request, { bucket: name }, context);
     const info = await withoutPredecessor(requests, config, created, { bucket: name }, context);
     return bucketInfoOf(name, info, 0, this.options.durability());
+  }
+
+  names(context: CallContext): Promise<readonly string[]> {
+    return this.existing.names(context);
   }
 
   async get(bucket: string, context: CallContext): Promise<BucketInfo> {

@@ -63,8 +63,8 @@ export function openApiDocument(files: FileDescriptorSet, version: string): Json
 const ENVIRONMENT: Json = {
   name: "X-Ironflow-Environment",
   in: "header",
-  description: "The only environment so far.",
-  schema: { type: "string", enum: ["default"] },
+  description: "The environment: a namespace of buckets, apart from the others.",
+  schema: { type: "string", pattern: "^[A-Za-z0-9-]{1,32}$", default: "default" },
 };
 
 const PROBES = {

@@ -127,6 +127,7 @@ export function formSchemas(describe: Describe): Record<string, Json> {
       },
       ["next_page_token"],
     ),
+    EnvironmentList: listOf(objectOf({ id: described(TEXT, "The same as the name."), name: TEXT })),
     Compacted: objectOf({ removed: COUNT }),
     WatchFrame: {
       description: "A frame of a watch, the same over WebSocket and SSE. An error is the last frame.",
@@ -184,6 +185,7 @@ export const FORMS: Readonly<Record<string, Form>> = {
     ...answer("The bucket after the update.", "BucketInfo"),
   },
   "ironflow.kv.v1.BucketService.CompactBucket": answer("The number of removed tombstones.", "Compacted"),
+  "ironflow.kv.v1.BucketService.ListEnvironments": answer("The environments, sorted.", "EnvironmentList"),
   "ironflow.kv.v1.KeyValueService.Get": {
     parameters: {
       raw: [BOOLEAN, "true: return the value's bytes, as with `Accept: application/octet-stream`."],

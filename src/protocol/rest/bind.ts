@@ -1,12 +1,13 @@
 /** Builds a call from a request's route, path variables, query parameters and headers. */
 import { create } from "@bufbuild/protobuf";
 import type { Protocol } from "../../service/calls.js";
-import { checkEnvironment } from "./environment.js";
+import { ENVIRONMENT_HEADER } from "../../service/environment.js";
 import { type CallSource, HttpCall } from "./call.js";
 import { badRequest, Refusal } from "./errors.js";
 import { decodePercent, isUriText, parseQuery, type Target } from "./percent.js";
 import { type Match, type Router, variableText } from "./router.js";
 import type { Endpoint } from "./routes.js";
+import type { Parameter } from "./shape.js";
 
 /** Finds the route of a request; `HEAD` uses that of `GET`. Throws a 404, a 405 with `Allow`, or a 400 if the target is not a URI. */
 export function findRoute(router: Router<Endpoint>, httpMethod: string, target: Target): Match<Endpoint> {
@@ -52,7 +53,6 @@ export function bindCall(
   source: CallSource,
   protocol: Protocol,
 ): HttpCall {
-  checkEnvironment(source.headers["x-ironflow-environment"], "X-Ironflow-Environment");
   const endpoint = match.route.target;
   const call = new HttpCall(protocol, create(endpoint.method.desc.input), source);
   for (const { variable, set } of endpoint.paths) {
@@ -66,8 +66,18 @@ export function bindCall(
     set(call.request, text, `The ${variable.fieldPath} in the path`);
   }
   if (target.query !== "") readParameters(endpoint, target.query, call);
+  checkOneEnvironment(call);
   endpoint.shape.readHeaders?.(call);
   return call;
+}
+
+/** Every call takes it, because browsers can't set a header on a watch. */
+const ENVIRONMENT: Parameter = { read: (call, text) => (call.options.environment = text) };
+
+function checkOneEnvironment({ headers, options }: HttpCall): void {
+  const header = headers[ENVIRONMENT_HEADER];
+  if (header === undefined || options.environment === undefined || header === options.environment) return;
+  throw badRequest("X-Ironflow-Environment and env name different environments; set one of them.");
 }
 
 function readParameters(endpoint: Endpoint, query: string, call: HttpCall): void {
@@ -79,7 +89,7 @@ function readParameters(endpoint: Endpoint, query: string, call: HttpCall): void
   }
   const seen = new Set<string>();
   for (const { name, value } of parameters) {
-    const parameter = endpoint.parameters.get(name);
+    const parameter = name === "env" ? ENVIRONMENT : endpoint.parameters.get(name);
     if (parameter === undefined) throw unknownParameter(endpoint, name);
     if (seen.has(name) && parameter.repeats !== true) {
       throw badRequest(`${name} is set twice; it must be set once.`);

@@ -66,6 +66,11 @@ export const BUCKET_SHAPES = [
   shapeOf(BucketService.method.compactBucket, {
     answer: ({ removed }) => jsonAnswer(200, writeJson({ removed })),
   }),
+
+  shapeOf(BucketService.method.listEnvironments, {
+    answer: ({ environments }) =>
+      jsonAnswer(200, JSON.stringify(environments.map((name) => ({ id: name, name })))),
+  }),
 ];
 
 /** The JSON of a bucket is fixed: newer fields go into headers. */

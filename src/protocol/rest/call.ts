@@ -2,6 +2,7 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { IncomingHttpHeaders } from "node:http";
 import type { CallInput, Protocol } from "../../service/calls.js";
+import { ENVIRONMENT_HEADER } from "../../service/environment.js";
 import type { Principal } from "../../service/principal.js";
 import type { ClientPresence, RequestHead } from "../exchange.js";
 import { clientNameOf, remoteAddressOf } from "../peer.js";
@@ -14,6 +15,8 @@ export interface BridgeOptions {
   snapshotEnd?: boolean;
   /** Whether a watch starts with a snapshot. */
   initial?: boolean;
+  /** The environment, in place of its header. */
+  environment?: string;
   /** A watch ticket, in place of an API key. */
   ticket?: string;
   /** An API key in the URL of a watch: browsers can't set headers. Never logged. */
@@ -75,6 +78,7 @@ export class HttpCall<Input extends DescMessage = DescMessage> implements CallIn
 
   header(name: string): string | undefined {
     const value = this.source.headers[name];
+    if (value === undefined && name === ENVIRONMENT_HEADER) return this.options.environment;
     if (value === undefined && name === "authorization") {
       const { token } = this.options;
       return offeredKey(this.source.headers) ?? (token === undefined ? undefined : `Bearer ${token}`);

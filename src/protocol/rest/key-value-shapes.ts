@@ -8,7 +8,6 @@ import { entityTag, matchesEntry, namesBucket } from "./entity-tag.js";
 import { Refusal, badRequest } from "./errors.js";
 import { checkIfNoneMatchOfWrite, idempotencyKeyOf, prefers, tagOfIfMatch } from "./headers.js";
 import { LargeValues } from "../large-values.js";
-import { checkEnvironment } from "./environment.js";
 import { writeTime } from "./json.js";
 import { parseBooleanParameter, parseDurationParameter } from "./parameters.js";
 import { type Answer, emptyAnswer, endWithCount, shapeOf } from "./shape.js";
@@ -128,9 +127,8 @@ export const KEY_VALUE_SHAPES = [
       filter: { repeats: true, read: ({ request }, text) => request.filters.push(text) },
       initial: { read: (call, text, name) => (call.options.initial = parseBooleanParameter(text, name)) },
       ticket: { read: (call, text) => (call.options.ticket = text) },
-      // Browser SDKs send these two.
+      // Browser SDKs send it.
       token: { read: (call, text) => (call.options.token = text) },
-      env: { read: (_, text, name) => checkEnvironment(text, name) },
       snapshot_end: {
         read: (call, text, name) => (call.options.snapshotEnd = parseBooleanParameter(text, name)),
       },

@@ -34,7 +34,8 @@ export type Scope = Message<"ironflow.kv.v1.Scope"> & {
 
   /**
    * The buckets: a name in which `*` matches any run of characters, such as `sessions-*`. `*` alone matches all
-   * buckets.
+   * buckets of the default environment. Buckets of another environment have its name and a slash before theirs:
+   * `staging/sessions-*`, `staging/*`; `*\/*` matches all buckets of all environments.
    *
    * @generated from field: string buckets = 2;
    */
