@@ -24,6 +24,8 @@ export const KV_ERROR_KINDS = [
   "revision_mismatch",
   /** The idempotency key was used for another request. `revision`: that request's, if known. */
   "idempotency_key_reused",
+  /** The bucket can't hold entries with a TTL of their own: its history is not 1. */
+  "ttl_not_supported",
   /** The requested revisions are no longer stored. `revision`: the oldest to start from without a gap. */
   "revision_compacted",
   /** The revision was not written yet, was lost by the storage, or belongs to a deleted bucket with this name. `revision`: the newest. */

@@ -11,6 +11,10 @@ export interface Limits {
   readonly descriptionBytesMax: number;
   /** The longest content type, in bytes. */
   readonly contentTypeBytesMax: number;
+  /** The most pairs of metadata of an entry. Fixed by the contract. */
+  readonly metadataPairsMax: number;
+  /** The most bytes of the names and values of an entry's metadata. Fixed by the contract. */
+  readonly metadataBytesMax: number;
   /** The longest idempotency key, in characters. Fixed by the contract. */
   readonly idempotencyKeyCharsMax: number;
   /** How long the embedded nats-server may be unresponsive, in milliseconds, before it is restarted. */
@@ -21,9 +25,9 @@ export interface Limits {
   readonly keyedWritesMax: number;
   /** The deepest history, in revisions per key. Fixed by NATS KV (ADR-8). */
   readonly historyMax: number;
-  /** The shortest bucket ttl, in milliseconds. */
+  /** The shortest ttl of a bucket or an entry, in milliseconds. */
   readonly ttlMsMin: number;
-  /** The longest bucket ttl, in milliseconds. Nanoseconds of it fit in an int64. */
+  /** The longest ttl of a bucket or an entry, in milliseconds. Nanoseconds of it fit in an int64. */
   readonly ttlMsMax: number;
   /** The most buckets in the storage. */
   readonly bucketsMax: number;
@@ -148,6 +152,8 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   bucketNameCharsMax: 64,
   descriptionBytesMax: 1_024,
   contentTypeBytesMax: 255,
+  metadataPairsMax: 32,
+  metadataBytesMax: 2_048,
   idempotencyKeyCharsMax: 128,
   idempotencyWindowMs: 60_000,
   keyedWritesMax: 16_384,

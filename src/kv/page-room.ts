@@ -7,7 +7,9 @@ import type { BucketInfo, Entry } from "./store.js";
 /** Bytes of a page besides its items, such as the next page's token. */
 const PAGE_FRAME_BYTES = 2_048;
 /** Bytes of an entry and a bucket besides their text and values: field names, numbers, times. */
-const ENTRY_FRAME_BYTES = 224;
+const ENTRY_FRAME_BYTES = 288;
+const METADATA_FRAME_BYTES = 16;
+const PAIR_FRAME_BYTES = 2;
 const BUCKET_FRAME_BYTES = 512;
 
 /** The remaining capacity of one page. */
@@ -50,8 +52,18 @@ export function jsonBytes(text: string): number {
 export const keyJsonBytes = jsonBytes;
 
 /** The bytes of an entry in a history. */
-export function entryJsonBytes({ key, value, contentType }: Entry): number {
-  return ENTRY_FRAME_BYTES + jsonBytes(key) + jsonBytes(contentType) + 4 * Math.ceil(value.length / 3);
+export function entryJsonBytes({ key, value, contentType, metadata }: Entry): number {
+  const text =
+    jsonBytes(key) + jsonBytes(contentType) + (metadata === undefined ? 0 : metadataJsonBytes(metadata));
+  return ENTRY_FRAME_BYTES + text + 4 * Math.ceil(value.length / 3);
+}
+
+/** Protobuf needs up to eight bytes a pair besides its text, as many as JSON with its quotes and colon. */
+function metadataJsonBytes(metadata: Readonly<Record<string, string>>): number {
+  let bytes = METADATA_FRAME_BYTES;
+  for (const name in metadata)
+    bytes += jsonBytes(name) + jsonBytes(metadata[name] as string) + PAIR_FRAME_BYTES;
+  return bytes;
 }
 
 /** The bytes of a bucket in a list of buckets. */

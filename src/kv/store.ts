@@ -123,6 +123,10 @@ export interface Entry {
   readonly operation: Operation;
   /** The media type; empty if none was sent. */
   readonly contentType: string;
+  /** When it expires by its own TTL, by the storage's clock, in milliseconds since 1970. The bucket's `ttlMs` is not included. Absent: never. */
+  readonly expiresAtMs?: number | undefined;
+  /** The pairs that were sent with it. Immutable. Absent: none. */
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
 /** The condition of a write: none, the key has no value, or the key's newest revision is this one (>= 1). */
@@ -170,6 +174,20 @@ export type Durability = "synced" | "relaxed" | "unknown";
 export interface PutOptions extends WriteOptions {
   /** Printable ASCII, up to 255 bytes. Default: none. */
   readonly contentType?: string | undefined;
+  /**
+   * How long the value lives, in milliseconds, rounded up to whole seconds; the bucket's `ttlMs` may be shorter. Throws `ttl_not_supported`
+   * unless the bucket's history is 1: in a deeper one, the value before it would come back. Default: no expiry of its own.
+   */
+  readonly ttlMs?: number | undefined;
+  /** See `checkMetadata` in metadata.ts. Default: none. */
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+}
+
+export interface TouchOptions extends Omit<WriteOptions, "condition"> {
+  /** Touch only if the key's newest revision is this one. Default: always. */
+  readonly ifRevision?: bigint | undefined;
+  /** The new TTL, from now on: see {@link PutOptions}. Default: none. */
+  readonly ttlMs?: number | undefined;
 }
 
 export interface DeleteOptions extends WriteOptions {
@@ -185,6 +203,10 @@ export interface ImportedEntry {
   readonly operation: Exclude<Operation, "expire">;
   /** As in {@link PutOptions}; empty: none. */
   readonly contentType: string;
+  /** As in {@link Entry}. A `put` whose time is over, or less than a second away, is written as a `purge`. */
+  readonly expiresAtMs?: number | undefined;
+  /** As in {@link PutOptions}. */
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
 export interface ImportResult {
@@ -287,7 +309,10 @@ export interface Store {
     context: CallContext,
     consistency?: Consistency,
   ): Promise<Entry>;
-  /** Writes a value; returns its revision. Throws `key_exists`, `revision_mismatch`, `value_too_large`, `bucket_full`, `storage_exhausted`. */
+  /**
+   * Writes a value; returns its revision. Throws `key_exists`, `revision_mismatch`, `value_too_large`, `bucket_full`, `storage_exhausted`,
+   * `ttl_not_supported`.
+   */
   put(
     bucket: string,
     key: string,
@@ -295,6 +320,11 @@ export interface Store {
     options: PutOptions,
     context: CallContext,
   ): Promise<bigint>;
+  /**
+   * Writes the key's value again, with another TTL or none; returns the revision. Never replaces a value other than the one it wrote again.
+   * Throws `key_not_found`, `revision_mismatch`, `bucket_full`, `storage_exhausted`, `ttl_not_supported`.
+   */
+  touch(bucket: string, key: string, options: TouchOptions, context: CallContext): Promise<bigint>;
   /** Writes a tombstone; returns its revision, or 0 if the key had no value and nothing was written. Throws `revision_mismatch`. */
   delete(bucket: string, key: string, options: DeleteOptions, context: CallContext): Promise<bigint>;
   /** Lists the live keys that match, in byte order. Each page is exact at one revision; pages of one list may differ in it. */
@@ -319,7 +349,8 @@ export interface Store {
   /**
    * Writes entries in order, the first at revision `afterRevision` + 1. Writes tombstones even if the key has no value. If an entry is
    * refused or another client writes in between, writes only the entries before that. Throws `revision_mismatch` (with the bucket's
-   * revision) if that is not `afterRevision`, and `value_too_large`, `bucket_full` or `storage_exhausted` for the first entry.
+   * revision) if that is not `afterRevision`, and `value_too_large`, `bucket_full`, `storage_exhausted` or `ttl_not_supported` for the first
+   * entry.
    */
   importEntries(
     bucket: string,

@@ -21,6 +21,8 @@ export function checkedStore(store: Store, check: RestartCheck): Store {
       checked(bucket, context, () => store.get(bucket, key, revision, context, consistency)),
     put: (bucket, key, value, options, context) =>
       checked(bucket, context, () => store.put(bucket, key, value, options, context)),
+    touch: (bucket, key, options, context) =>
+      checked(bucket, context, () => store.touch(bucket, key, options, context)),
     delete: (bucket, key, options, context) =>
       checked(bucket, context, () => store.delete(bucket, key, options, context)),
     listKeys: (bucket, filters, page, context, consistency) =>

@@ -22,13 +22,14 @@ import type { Feeds } from "./feed/feeds.js";
 import { BucketIndexes } from "./index/bucket-indexes.js";
 import { KeyLists } from "./index/key-lists.js";
 import { WrittenRevisions } from "./index/written-revisions.js";
-import { MessageReader, storedMessageBytesMax } from "./client/message-reader.js";
+import { MessageReader, type Place, storedMessageBytesMax } from "./client/message-reader.js";
 import { ReadCache } from "./read/read-cache.js";
 import { Requests } from "./client/requests.js";
 import { RestartCheck } from "./buckets/restart-check.js";
 import { checkedStore } from "./checked-store.js";
 import { Survivors } from "./buckets/survivors.js";
 import { storeSizes } from "./streams/store-sizes.js";
+import { withEntryTtl } from "./streams/stream-config.js";
 import { GroupCommit } from "./write/group-commit.js";
 import { Writer } from "./write/writer.js";
 
@@ -131,11 +132,16 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
   });
   compaction.start();
   const quota = new BucketQuota({ requests, reader, facts, compaction, byteLimits });
+  const allowTtl = async (place: Place, context: CallContext): Promise<void> => {
+    await buckets.edit(place, ({ config }) => withEntryTtl(config), context);
+    facts.forget(place.stream);
+  };
   const writes = new EntryWrites({
     ...{ requests, reader, writer, facts, expiry, quota, incarnations, cache, limits, maxPayloadBytes, disk },
+    allowTtl,
   });
   const imports = new Imports({
-    ...{ requests, isClustered, facts, quota, cache, limits, maxPayloadBytes, disk },
+    ...{ requests, isClustered, facts, quota, cache, limits, maxPayloadBytes, disk, allowTtl },
   });
   const itself = (revision: bigint): bigint => revision;
   /** Notes the revision that a caller is told. */
@@ -173,6 +179,8 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
       ),
     put: (bucket, key, value, put, context) =>
       told(bucket, () => writes.put(bucket, key, value, put, context), itself),
+    touch: (bucket, key, touch, context) =>
+      told(bucket, () => writes.touch(bucket, key, touch, context), itself),
     delete: (bucket, key, remove, context) =>
       told(bucket, () => writes.delete(bucket, key, remove, context), itself),
     listKeys: (bucket, filters, page, context, consistency) =>

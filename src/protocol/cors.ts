@@ -2,6 +2,7 @@
 import { cors as connect } from "@connectrpc/connect";
 import type { IncomingHttpHeaders } from "node:http";
 import type { Exchange, Fields } from "./exchange.js";
+import { isMetadataHeader } from "./rest/entry-fields.js";
 import { isLoopbackOrigin } from "./loopback.js";
 
 export interface CorsOptions {
@@ -50,6 +51,7 @@ const REQUEST_HEADERS = [
   "X-Request-Id",
   "Traceparent",
   "Tracestate",
+  "Ttl",
 ].join(", ");
 const RESPONSE_HEADERS = [
   ...connect.exposedHeaders,
@@ -60,8 +62,13 @@ const RESPONSE_HEADERS = [
   "Retry-After",
   "WWW-Authenticate",
   "X-Request-Id",
+  "X-Kv-Expires-At",
+  // The names of metadata headers are free. No response allows credentials, so this means every header.
+  "*",
 ].join(", ");
 /** Two hours: Chromium's maximum. */
+/** The most header names of a preflight that are read. */
+const REQUESTED_HEADERS_MAX = 128;
 const MAX_AGE_SECONDS = "7200";
 
 export function createCors(options: CorsOptions): Cors {
@@ -91,9 +98,22 @@ export function createCors(options: CorsOptions): Cors {
     return {
       ...headersFor(headers),
       "access-control-allow-methods": METHODS,
-      "access-control-allow-headers": REQUEST_HEADERS,
+      "access-control-allow-headers": REQUEST_HEADERS + requestedMetadata(headers),
       "access-control-max-age": MAX_AGE_SECONDS,
     };
+  };
+
+  /** The requested metadata headers. They must be named: a wildcard would not include Authorization. */
+  const requestedMetadata = (headers: IncomingHttpHeaders): string => {
+    const requested = headers["access-control-request-headers"] ?? "";
+    const names = requested
+      .toLowerCase()
+      .split(",", REQUESTED_HEADERS_MAX)
+      .map((name) => name.trim());
+    return names
+      .filter(isMetadataHeader)
+      .map((name) => `, ${name}`)
+      .join("");
   };
 
   return {

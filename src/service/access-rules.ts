@@ -78,6 +78,7 @@ export const KEY_VALUE_RULES: AccessRules<typeof KeyValueService> = {
   listKeys: mayRead,
   getHistory: mayRead,
   watch: mayWatch,
+  touch: mayWrite,
 };
 
 export const BACKUP_RULES: AccessRules<typeof BackupService> = {

@@ -10,6 +10,7 @@ import { invalidArgument } from "../kv/errors.js";
 import { quote } from "../kv/names.js";
 import type { ImportedEntry, Store } from "../kv/store.js";
 import type { Handlers } from "./calls.js";
+import { millisecondsOfTimestamp } from "./convert.js";
 
 export function backupHandlers(store: Store): Handlers<typeof BackupService> {
   return {
@@ -21,10 +22,14 @@ export function backupHandlers(store: Store): Handlers<typeof BackupService> {
   };
 }
 
-function importedEntryOf({ key, value, operation, contentType }: ImportedEntryMessage): ImportedEntry {
+function importedEntryOf(entry: ImportedEntryMessage): ImportedEntry {
+  const { key, value, operation, contentType, expiresAt, metadata } = entry;
   switch (operation) {
     case Operation.PUT:
-      return { key, value, operation: "put", contentType };
+      return {
+        ...{ key, value, operation: "put", contentType, metadata },
+        expiresAtMs: expiresAt && millisecondsOfTimestamp(expiresAt),
+      };
     case Operation.DELETE:
       return { key, value, operation: "delete", contentType };
     case Operation.PURGE:

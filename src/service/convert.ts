@@ -36,6 +36,9 @@ export function entryMessage(entry: Entry): EntryMessage {
   message.createdAt = timestampOf(entry.createdAtMs, entry.createdAtNanos);
   message.operation = OPERATION[entry.operation];
   message.contentType = entry.contentType;
+  if (entry.expiresAtMs !== undefined)
+    message.expiresAt = timestampOf(entry.expiresAtMs, entry.createdAtNanos);
+  if (entry.metadata !== undefined) message.metadata = { ...entry.metadata };
   return message;
 }
 

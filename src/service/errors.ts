@@ -18,6 +18,7 @@ export const CODE_BY_KIND: Readonly<Record<KvErrorKind, Code>> = {
   key_exists: Code.AlreadyExists,
   revision_mismatch: Code.Aborted,
   idempotency_key_reused: Code.FailedPrecondition,
+  ttl_not_supported: Code.FailedPrecondition,
   revision_compacted: Code.OutOfRange,
   revision_in_future: Code.OutOfRange,
   bucket_full: Code.ResourceExhausted,

@@ -1,6 +1,6 @@
 /** The handlers of KeyValueService. Each checks the request, calls the store and converts the result. */
 import { create } from "@bufbuild/protobuf";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import {
   DeleteResponseSchema,
   GetHistoryResponseSchema,
@@ -8,6 +8,7 @@ import {
   type KeyValueService,
   ListKeysResponseSchema,
   PutResponseSchema,
+  TouchResponseSchema,
   WatchRequest_Start,
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { WatchRequest } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
@@ -48,6 +49,28 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
           condition: conditionOf(request.precondition),
           bucketCreatedAtMs: optionalMilliseconds(request.precondition?.ifBucketCreatedAt),
           contentType: request.contentType,
+          ttlMs: ttlOf(request.ttl),
+          metadata: request.metadata,
+          idempotencyKey: request.idempotencyKey,
+          sentBefore: sentBeforeOf(request, context),
+        },
+        context,
+      );
+      return response;
+    },
+
+    async touch(request, context) {
+      const response = create(TouchResponseSchema);
+      noteShortCall();
+      const createdAtMs = await createdAtOf(store, request.bucket, context);
+      if (createdAtMs !== undefined) response.bucketCreatedAt = timestampOf(createdAtMs, 0);
+      response.revision = await store.touch(
+        request.bucket,
+        request.key,
+        {
+          ifRevision: request.ifRevision === 0n ? undefined : request.ifRevision,
+          bucketCreatedAtMs: optionalMilliseconds(request.ifBucketCreatedAt),
+          ttlMs: ttlOf(request.ttl),
           idempotencyKey: request.idempotencyKey,
           sentBefore: sentBeforeOf(request, context),
         },
@@ -190,6 +213,11 @@ function conditionOf(precondition: Precondition | undefined): Condition {
       }
       return { ifRevision: condition.value };
   }
+}
+
+/** A TTL in milliseconds, rounded up: the store rounds it up to seconds. */
+function ttlOf(ttl: Duration | undefined): number | undefined {
+  return ttl === undefined ? undefined : Number(ttl.seconds) * 1_000 + Math.ceil(ttl.nanos / 1_000_000);
 }
 
 function optionalMilliseconds(time: Timestamp | undefined): number | undefined {

@@ -108,7 +108,19 @@ async function callUnary(
       return { entry: entryOf(await send("GET", key + query(parameters), signal)) };
     }
     case "Put": {
-      const answer = await send("PUT", key, signal, conditionHeaders(input), input.value);
+      const headers = {
+        ...conditionHeaders(input),
+        ...ttlHeader(input.ttl),
+        ...metadataHeaders(input.metadata),
+      };
+      const answer = await send("PUT", key, signal, headers, input.value);
+      return { revision: BigInt(answer.revision) };
+    }
+    case "Touch": {
+      const headers: Record<string, string> = { ...ttlHeader(input.ttl) };
+      if (input.ifRevision) headers["If-Match"] = tagOf(input.ifRevision, input.ifBucketCreatedAt);
+      if (input.idempotencyKey) headers["Idempotency-Key"] = input.idempotencyKey;
+      const answer = await send("POST", key.replace("/keys/", "/touch/"), signal, headers);
       return { revision: BigInt(answer.revision) };
     }
     case "Delete": {
@@ -209,7 +221,20 @@ function entryOf(json: any): any {
     revision: BigInt(json.revision),
     operation: OPERATIONS[json.operation] ?? Operation.UNSPECIFIED,
     ...(json.created_at === undefined ? {} : { createdAt: timestampFromDate(new Date(json.created_at)) }),
+    ...(json.expires_at === undefined ? {} : { expiresAt: timestampFromDate(new Date(json.expires_at)) }),
+    contentType: json.content_type ?? "",
+    metadata: json.metadata ?? {},
   });
+}
+
+function ttlHeader(ttl: any): Record<string, string> {
+  return ttl === undefined ? {} : { Ttl: String(ttl.seconds) };
+}
+
+function metadataHeaders(metadata: Record<string, string> = {}): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(metadata).map(([name, value]) => [`X-Kv-Meta-${name}`, encodeURIComponent(value)]),
+  );
 }
 
 function conditionHeaders(input: any): Record<string, string> {

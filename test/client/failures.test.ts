@@ -28,6 +28,7 @@ describe("errors of the service", () => {
     key_exists: sdk.KvKeyExistsError,
     revision_mismatch: sdk.KvConflictError,
     idempotency_key_reused: sdk.KvError,
+    ttl_not_supported: sdk.KvError,
     revision_compacted: sdk.KvOutOfRangeError,
     revision_in_future: sdk.KvOutOfRangeError,
     bucket_full: sdk.KvResourceExhaustedError,

@@ -122,6 +122,7 @@ type Step = readonly [
 
 const B = "/api/v1/kv/buckets";
 const KEY = `${B}/{bucket}/keys/{key}`;
+const TOUCH = `POST ${B}/{bucket}/touch/{key}`;
 const json = (value: unknown): TestRequest => ({ body: JSON.stringify(value) });
 const headers = (fields: Record<string, string>): TestRequest => ({ headers: fields });
 
@@ -143,6 +144,7 @@ const STEPS: readonly Step[] = [
   [`GET ${B}`, `${B}?limit=1`, 200],
   [`GET ${B}`, `${B}?limit=x`, 400],
   [`GET ${B}`, B, 401, headers({ authorization: "Bearer wrong-wrong-wrong-wrong" })],
+  [`POST ${B}`, B, 201, json({ name: "d" })],
   [`GET ${B}/{bucket}`, `${B}/c`, 200],
   [`GET ${B}/{bucket}`, `${B}/none`, 404],
   [`PATCH ${B}/{bucket}`, `${B}/b`, 200, json({ description: "changed", ttl_seconds: 90 })],
@@ -160,6 +162,18 @@ const STEPS: readonly Step[] = [
     200,
     { body: "v", headers: { "if-match": '"1"', "content-type": "text/plain" } },
   ],
+  [`PUT ${KEY}`, `${B}/d/keys/k`, 200, { body: "v", headers: { ttl: "60", "x-kv-meta-author": "Ann%20B" } }],
+  [`PUT ${KEY}`, `${B}/d/keys/k?ttl_seconds=x`, 400, { body: "v" }],
+  [`PUT ${KEY}`, `${B}/d/keys/k?ttl_seconds=60`, 400, { body: "v", headers: { ttl: "60" } }],
+  [`PUT ${KEY}`, `${B}/d/keys/k`, 400, { body: "v", headers: { "x-kv-meta-a": "100%" } }],
+  [`PUT ${KEY}`, `${B}/b/keys/k?ttl_seconds=60`, 400, { body: "v" }],
+  [`GET ${KEY}`, `${B}/d/keys/k`, 200],
+  [`GET ${KEY}`, `${B}/d/keys/k?raw=true`, 200],
+  [`GET ${B}/{bucket}/history/{key}`, `${B}/d/history/k`, 200],
+  [TOUCH, `${B}/d/touch/k?ttl_seconds=90`, 200, headers({ "if-match": "1" })],
+  [TOUCH, `${B}/d/touch/k`, 412, headers({ "if-match": "1", ttl: "90" })],
+  [TOUCH, `${B}/d/touch/none`, 404],
+  [TOUCH, `${B}/d/touch/k`, 400, headers({ "if-none-match": "*" })],
   [`PUT ${KEY}`, `${B}/c/keys/k`, 413, { body: "more than ten bytes" }],
   [`GET ${KEY}`, `${B}/b/keys/a%2Fb`, 200],
   [`GET ${KEY}`, `${B}/b/keys/a%2Fb?raw=true`, 200],

@@ -70,6 +70,10 @@ function messageOf(desc: DescMessage, depth = 3): fc.Arbitrary<Message> {
 
 function fieldOf(field: DescField, depth: number): fc.Arbitrary<unknown> {
   const value = valueOf(field, depth);
+  if (field.fieldKind === "map") {
+    const name = text.filter((key) => key !== "__proto__");
+    return fc.dictionary(name, value, { maxKeys: 4, noNullPrototype: true });
+  }
   return field.fieldKind === "list" ? fc.array(value, { maxLength: depth > 0 ? 4 : 0 }) : value;
 }
 

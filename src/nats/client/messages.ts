@@ -98,7 +98,7 @@ export function headersOf(message: Msg): HeaderBlock {
   return new HeaderBlock(buffer.toString("latin1", 0, length));
 }
 
-/** Headers to publish, in wire format. The caller must ensure that values are ASCII without line ends. */
+/** Headers to publish, in wire format. The caller must ensure that values are in latin1, and without line ends. */
 export class RawHeaders extends MsgHdrsImpl {
   private readonly block: Uint8Array;
 

@@ -1,5 +1,5 @@
 /** What JetStream says of a message it delivers: the tokens of the subject that an acknowledgement would go to (ADR-15). */
-import { endOfLifetimeMs, LIFETIME_HEADER } from "../streams/expiry.js";
+import { endOfLifetimeMs, LIFETIME_HEADER } from "../streams/lifetime.js";
 import { type HeaderBlock, ownBytes } from "../client/messages.js";
 import { entryOf, operationOf } from "../streams/records.js";
 import type { Entry, Operation, WatchEvent } from "../../kv/store.js";

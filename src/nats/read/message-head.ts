@@ -2,7 +2,7 @@
 import type { Msg } from "@nats-io/transport-node";
 import type { Operation } from "../../kv/store.js";
 import { headersOf, NO_HEADERS, payloadBytes, subjectBytes } from "../client/messages.js";
-import { endOfLifetimeMs, LIFETIME_HEADER } from "../streams/expiry.js";
+import { endOfLifetimeMs, LIFETIME_HEADER } from "../streams/lifetime.js";
 import { operationOf } from "../streams/records.js";
 import type { Delivery } from "./delivery.js";
 

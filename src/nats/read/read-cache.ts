@@ -16,7 +16,7 @@ import type { StreamConfig } from "../client/jetstream-api.js";
 import type { KeyPlace } from "./entries.js";
 import { existing, type StoredMessage } from "../client/message-reader.js";
 import { entryOfKey } from "../streams/records.js";
-import { LIFETIME_HEADER } from "../streams/expiry.js";
+import { LIFETIME_HEADER } from "../streams/lifetime.js";
 import type { Requests } from "../client/requests.js";
 
 /** Asks the storage for the newest message of a key; undefined where there is none. */

@@ -4,7 +4,7 @@ import { existing, type Place } from "../client/message-reader.js";
 import { maxBytesOf } from "./headroom.js";
 import { serverTimeMs } from "../client/jetstream-api.js";
 import type { Requests } from "../client/requests.js";
-import { isSyncedAtMost, keepsTombstones, valueSizeOf, windowMsOf } from "./stream-config.js";
+import { allowsEntryTtl, isSyncedAtMost, keepsTombstones, valueSizeOf, windowMsOf } from "./stream-config.js";
 
 export interface CachedBucket {
   /** The bucket's limit on the size of a value, in bytes; 0: none. */
@@ -25,6 +25,8 @@ export interface CachedBucket {
   readonly keepsTombstones: boolean;
   /** Whether group commit may help: its writes are synced. */
   readonly isSynced: boolean;
+  /** Whether the stream accepts messages with a TTL of their own, and says when they expire. */
+  readonly allowsTtl: boolean;
   /** Whether the stream accepts atomic batches. */
   readonly allowsBatches: boolean;
   /** The number of replicas in the storage. */
@@ -134,6 +136,7 @@ export class BucketConfigCache {
       history: Math.max(1, info.config.max_msgs_per_subject ?? 1),
       keepsTombstones: keepsTombstones(info.config),
       isSynced: isSyncedAtMost(info.config),
+      allowsTtl: allowsEntryTtl(info.config),
       allowsBatches: info.config.allow_atomic === true,
       replicas: info.config.num_replicas ?? 1,
       created: info.created,

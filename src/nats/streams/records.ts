@@ -2,6 +2,8 @@
 import { unescapeKey } from "../../kv/names.js";
 import type { Entry, Operation } from "../../kv/store.js";
 import type { HeaderLookup } from "../client/messages.js";
+import { ownExpiryMs } from "./lifetime.js";
+import { decodeMetadata, METADATA_HEADER } from "./metadata.js";
 
 /** `DEL` or `PURGE` on tombstones; absent on values. ADR-8. */
 export const OPERATION_HEADER = "KV-Operation";
@@ -50,14 +52,18 @@ export function entryOf(record: StoredRecord): Entry | undefined {
 
 /** The entry of a message whose key is known. */
 export function entryOfKey(key: string, record: Omit<StoredRecord, "storedKey">): Entry {
-  const operation = operationOf(record.headers);
+  const { headers, timeMs } = record;
+  const operation = operationOf(headers);
+  const isPut = operation === "put";
   return {
     key,
-    value: operation === "put" ? record.data : NO_BYTES,
+    value: isPut ? record.data : NO_BYTES,
     revision: record.revision,
-    createdAtMs: record.timeMs,
+    createdAtMs: timeMs,
     createdAtNanos: record.timeNanos,
     operation,
-    contentType: record.headers?.get(CONTENT_TYPE_HEADER) ?? "",
+    contentType: headers?.get(CONTENT_TYPE_HEADER) ?? "",
+    expiresAtMs: isPut ? ownExpiryMs(headers, timeMs) : undefined,
+    metadata: isPut ? decodeMetadata(headers?.get(METADATA_HEADER) ?? "") : undefined,
   };
 }

@@ -19,7 +19,7 @@ const WINDOW_EXTENDED_KEY = "ironflow.window_extended_at";
 /** The exact `max_value_size`. The stream's limit includes headers. */
 const VALUE_SIZE_KEY = "ironflow.max_value_size";
 
-/** The allowance for headers in addition to the value. The service's headers (message ID, condition, request, batch, content type, operation) are shorter than 720 bytes. */
+/** The allowance for headers in addition to the value. The service's headers (message ID, condition, request, batch, content type, operation, TTL) are shorter than 780 bytes. Metadata counts as part of the value. */
 export const HEADER_BYTES_MAX = 1_024;
 const NANOS_PER_MS = 1_000_000;
 /** Every tombstone up to this sequence may have been compacted. */
@@ -148,6 +148,21 @@ export function valueSizeOf(config: StreamConfig): number {
  */
 export function keepsTombstones({ max_msgs_per_subject, allow_msg_ttl }: StreamConfig): boolean {
   return max_msgs_per_subject !== 1 && allow_msg_ttl === true;
+}
+
+/** Whether the stream accepts messages with a TTL of their own, and leaves a marker when they expire. Other programs may not request it. */
+export function allowsEntryTtl(config: StreamConfig): boolean {
+  return (
+    config.allow_msg_ttl === true &&
+    config.allow_rollup_hdrs === true &&
+    (config.subject_delete_marker_ttl ?? 0) > 0
+  );
+}
+
+/** The stream's configuration, with TTLs of messages allowed. */
+export function withEntryTtl(config: StreamConfig): StreamConfig {
+  const ttlMs = (config.max_age ?? 0) / NANOS_PER_MS;
+  return { ...config, ...markerConfig(ttlMs, config.max_msgs_per_subject ?? 1) };
 }
 
 /** The revision up to which tombstones may have been compacted; 0: none. A watch can't resume from before it. */

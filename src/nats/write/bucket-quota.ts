@@ -13,6 +13,7 @@ import type { CachedBucket, BucketConfigCache } from "../streams/bucket-config-c
 import type { ByteLimits } from "../buckets/byte-limits.js";
 import type { Compaction } from "../buckets/compaction.js";
 import { aboutOf, type KeyPlace } from "../read/entries.js";
+import { METADATA_HEADER } from "../streams/metadata.js";
 import { outcomeUnknown, toKvError } from "../client/errors.js";
 import { purgeStream, readJetStream, type StreamInfo } from "../client/jetstream-api.js";
 import type { MessageReader, Place, StoredMessage } from "../client/message-reader.js";
@@ -40,6 +41,8 @@ const RECORD_BYTES = 34;
 const HEADER_BYTES = 50;
 /** Headers of a message in a batch (group-commit.ts). Near the limit there are no batches. */
 const BATCH_HEADER_BYTES = 80;
+/** A header line besides its name and value: colon, space, line end. */
+const HEADER_FRAME_BYTES = 4;
 const NOTHING_TO_RELEASE = (): void => undefined;
 const FULL: ReadonlySet<string> = new Set(["bucket_full", "storage_exhausted"]);
 
@@ -56,6 +59,7 @@ export class BucketQuota {
    */
   async admit(
     { place, subject }: Pick<Write, "place" | "subject">,
+    /** Of the value and its metadata. */
     valueBytes: number,
     facts: CachedBucket,
     context: CallContext,
@@ -225,9 +229,10 @@ function settle({ ledger }: CachedBucket, bytes: number): void {
   ledger.settledBytes += bytes;
 }
 
-/** Roughly: without the headers, which are small. */
+/** Roughly: without the headers other than metadata, which are small. */
 function sizeOf(message: StoredMessage | undefined): number {
-  return message === undefined
-    ? 0
-    : RECORD_BYTES + HEADER_BYTES + message.subject.length + message.data.length;
+  if (message === undefined) return 0;
+  const metadata = message.headers.get(METADATA_HEADER);
+  const metadataBytes = metadata === "" ? 0 : METADATA_HEADER.length + HEADER_FRAME_BYTES + metadata.length;
+  return RECORD_BYTES + HEADER_BYTES + message.subject.length + message.data.length + metadataBytes;
 }

@@ -13,7 +13,7 @@ import { invalidArgument, KvError } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import { quote } from "../../kv/names.js";
 import type { CallContext, ImportedEntry, ImportResult } from "../../kv/store.js";
-import type { BucketConfigCache } from "../streams/bucket-config-cache.js";
+import type { BucketConfigCache, CachedBucket } from "../streams/bucket-config-cache.js";
 import type { BucketQuota } from "./bucket-quota.js";
 import { type DiskRoom, storedBytes } from "../embedded/disk-guard.js";
 import { type KeyPlace, placeOf } from "../read/entries.js";
@@ -21,10 +21,17 @@ import { DELETE_LINE, NO_EXPIRY_LINE, PURGE_LINES } from "./tombstone-headers.js
 import { JetStreamError, kindOf, outcomeUnknown, toKvError } from "../client/errors.js";
 import { parseAnswer } from "../client/jetstream-api.js";
 import { RawHeaders, MESSAGE_ID_HEADER } from "../client/messages.js";
-import { existing, isNoResponders, whyNoResponders } from "../client/message-reader.js";
+import { existing, isNoResponders, type Place, whyNoResponders } from "../client/message-reader.js";
 import type { ReadCache } from "../read/read-cache.js";
 import { type Requests, NoReplyError } from "../client/requests.js";
-import { contentTypeLine, tooLarge, valueBytesMaxOf } from "./value-limits.js";
+import {
+  contentTypeLine,
+  metadataLine,
+  tooLarge,
+  ttlLines,
+  ttlNotSupported,
+  valueBytesMaxOf,
+} from "./value-limits.js";
 
 export interface ImportsOptions {
   readonly requests: Requests;
@@ -33,6 +40,8 @@ export interface ImportsOptions {
   readonly quota: BucketQuota;
   readonly cache: ReadCache | undefined;
   readonly disk: DiskRoom;
+  /** Configures a bucket's stream to accept messages with a TTL. */
+  readonly allowTtl: (place: Place, context: CallContext) => Promise<unknown>;
   readonly limits: Limits;
   /** The largest message that the storage takes, headers included. */
   readonly maxPayloadBytes: number;
@@ -43,10 +52,15 @@ interface Message {
   readonly place: KeyPlace;
   readonly data: Uint8Array;
   readonly headerLines: string;
+  /** Of the stored metadata, which counts as part of the value. */
+  readonly metadataBytes: number;
+  /** When the entry expires by the storage's clock; undefined: never. */
+  readonly expiresAtMs: number | undefined;
 }
 
 const EXPECTED_SEQUENCE_HEADER = "Nats-Expected-Last-Sequence";
 const EXPECTED_ID_HEADER = "Nats-Expected-Last-Msg-Id";
+const NO_BYTES = new Uint8Array(0);
 const CALL_ID_BYTES = 12;
 /** The part of a call's time after which no further entry is begun: what was done is to be told. */
 const TIME_FRACTION = 0.5;
@@ -70,10 +84,12 @@ export class Imports {
     }
     const messages = entries.map((entry) => this.check(bucket, entry));
     const first = messages[0] as Message;
-    const sized = await this.withinBucketLimit(first, messages, context);
+    const sized = await this.withinBucketRules(first, messages, context);
     const { allowed, release } = await this.withinRoom(sized, context);
     const known = facts.recent(first.place) ?? (await facts.read(first.place, context));
-    const stored = known.keepsTombstones ? allowed.map(withoutExpiry) : allowed;
+    const nowMs = Date.now() + known.clockAheadMs;
+    const living = allowed.map((message) => withTtl(message, nowMs, limits));
+    const stored = known.keepsTombstones ? living.map(withoutExpiry) : living;
     const bytes = allowed.reduce((sum, { place, data }) => sum + storedBytes(place.subject, data), 0);
     const use = allowed.some(({ data }) => data.length > 0) ? "value" : "record";
     const send = (): Promise<ImportResult> =>
@@ -90,32 +106,45 @@ export class Imports {
         throw invalidArgument(`The entry of the key ${quote(entry.key)} deletes it, and has a value.`);
       }
       return {
-        place,
-        data: entry.value,
+        ...{ place, data: entry.value, metadataBytes: 0, expiresAtMs: undefined },
         headerLines: entry.operation === "purge" ? PURGE_LINES : DELETE_LINE,
       };
     }
+    const { limits } = this.options;
+    const { value, expiresAtMs } = entry;
+    const metadata = metadataLine(entry.metadata, limits);
     const most = valueBytesMaxOf(this.options);
-    if (entry.value.length > most) throw tooLarge(place, entry.value.length, most, "the service");
-    return { place, data: entry.value, headerLines: contentTypeLine(entry.contentType, this.options.limits) };
+    if (value.length + metadata.length > most)
+      throw tooLarge(place, value.length, most, "the service", metadata.length);
+    const headerLines = contentTypeLine(entry.contentType, limits) + metadata;
+    return { place, data: value, headerLines, metadataBytes: metadata.length, expiresAtMs };
   }
 
-  /** The entries before the first whose value is over the bucket's own limit. */
-  private async withinBucketLimit(
+  /** The entries before the first whose value exceeds the bucket's limit, or that has a TTL if the bucket does not support it. */
+  private async withinBucketRules(
     first: Message,
     messages: readonly Message[],
     context: CallContext,
   ): Promise<readonly Message[]> {
     const { facts } = this.options;
-    const isOver = ({ data }: Message, most: number): boolean => most > 0 && data.length > most;
+    const isOver = ({ data, metadataBytes }: Message, most: number): boolean =>
+      most > 0 && data.length + metadataBytes > most;
+    const isRefused = (message: Message, { maxValueSize, history }: CachedBucket): boolean =>
+      isOver(message, maxValueSize) || (history !== 1 && message.expiresAtMs !== undefined);
     let known = facts.recent(first.place) ?? (await facts.read(first.place, context));
-    if (messages.some((message) => isOver(message, known.maxValueSize))) {
+    if (messages.some((message) => isRefused(message, known))) {
       known = await facts.read(first.place, context);
     }
-    const { maxValueSize } = known;
-    const end = messages.findIndex((message) => isOver(message, maxValueSize));
-    if (end === 0) throw tooLarge(first.place, first.data.length, maxValueSize, "the bucket");
-    return end < 0 ? messages : messages.slice(0, end);
+    const { maxValueSize, history } = known;
+    const end = messages.findIndex((message) => isRefused(message, known));
+    if (end === 0) {
+      if (!isOver(first, maxValueSize)) throw ttlNotSupported(first.place, history);
+      throw tooLarge(first.place, first.data.length, maxValueSize, "the bucket", first.metadataBytes);
+    }
+    const accepted = end < 0 ? messages : messages.slice(0, end);
+    const hasTtl = accepted.some(({ expiresAtMs }) => expiresAtMs !== undefined);
+    if (hasTtl && !known.allowsTtl) await this.options.allowTtl(first.place, context);
+    return accepted;
   }
 
   /** The entries before the first for which the bucket has no room. */
@@ -128,12 +157,18 @@ export class Imports {
     const release = (): void => {
       for (const one of releases) one();
     };
-    for (const [index, { place, data, headerLines }] of messages.entries()) {
+    for (const [index, { place, data, headerLines, metadataBytes }] of messages.entries()) {
       if (headerLines === PURGE_LINES || headerLines === DELETE_LINE) continue;
       try {
         const known = facts.recent(place) ?? (await facts.read(place, context));
         releases.push(
-          await quota.admit({ place, subject: place.subject }, data.length, known, context, false),
+          await quota.admit(
+            { place, subject: place.subject },
+            data.length + metadataBytes,
+            known,
+            context,
+            false,
+          ),
         );
       } catch (error) {
         if (index > 0 && error instanceof KvError && error.kind === "bucket_full")
@@ -229,6 +264,15 @@ export class Imports {
       { bucket: place.bucket, revision: current },
     );
   }
+}
+
+/** The message with the TTL that is left; a purge if less than a second is. */
+function withTtl(message: Message, nowMs: number, limits: Limits): Message {
+  if (message.expiresAtMs === undefined) return message;
+  const leftMs = message.expiresAtMs - nowMs;
+  if (leftMs < limits.ttlMsMin) return { ...message, data: NO_BYTES, headerLines: PURGE_LINES };
+  const lines = ttlLines(Math.min(leftMs, limits.ttlMsMax), limits);
+  return { ...message, headerLines: message.headerLines + lines };
 }
 
 function withoutExpiry(message: Message): Message {

@@ -1,5 +1,5 @@
 /** Headers of tombstones. */
-import { LIFETIME_HEADER } from "../streams/expiry.js";
+import { LIFETIME_HEADER } from "../streams/lifetime.js";
 import { MARKER_REASON_HEADER, OPERATION_HEADER } from "../streams/records.js";
 
 /** The reason keeps the storage from leaving an expiry marker when the tombstone ages out (nats-server 2.15, `isSubjectDeleteMarker`). */
@@ -8,4 +8,6 @@ export const DELETE_LINE = `${OPERATION_HEADER}: DEL\r\n${MARKER_REASON_HEADER}:
 export const REQUEST_DELETE_LINE = `${OPERATION_HEADER}: DEL\r\n`;
 /** Follows {@link DELETE_LINE} where `CachedBucket.keepsTombstones`. */
 export const NO_EXPIRY_LINE = `${LIFETIME_HEADER}: never\r\n`;
-export const PURGE_LINES = `${OPERATION_HEADER}: PURGE\r\nNats-Rollup: sub\r\n`;
+/** Removes the earlier messages of the subject. */
+export const ROLLUP_LINE = "Nats-Rollup: sub\r\n";
+export const PURGE_LINES = `${OPERATION_HEADER}: PURGE\r\n${ROLLUP_LINE}`;

@@ -25,7 +25,7 @@ import { type Requests, NoReplyError } from "../client/requests.js";
 import { isRetryable, isUnderWay, RETRY_WAIT_MS } from "../client/retry.js";
 import type { GroupCommit } from "./group-commit.js";
 import { type Acknowledgement, type Publication, publish } from "./publication.js";
-import { PURGE_LINES } from "./tombstone-headers.js";
+import { ROLLUP_LINE } from "./tombstone-headers.js";
 import { aboutOf, type Write } from "./write.js";
 import { type UncertainWrite, unknownOutcome, WriteOutcomes } from "./write-outcome.js";
 
@@ -137,7 +137,7 @@ export class Writer {
       ...{ place, subject, data },
       headerLines: `${MESSAGE_ID_HEADER}: ${id}\r\n${condition}${request}${write.headerLines}`,
       isChecked: expected !== undefined || identity !== undefined,
-      isRollup: write.headerLines === PURGE_LINES,
+      isRollup: write.headerLines.endsWith(ROLLUP_LINE),
       answerTimeoutMs: Math.min(ANSWER_TIMEOUT_MS, partMs),
     };
   }

@@ -62,6 +62,13 @@ export function formSchemas(describe: Describe): Record<string, Json> {
     history: field("CreateBucketRequest.history", COUNT),
   };
   const names = Object.keys(settings);
+  const lasting = {
+    expires_at: field("Entry.expires_at", TIME),
+    metadata: described(
+      { type: "object", additionalProperties: TEXT },
+      "The metadata that was sent with the value. Absent: none.",
+    ),
+  };
   return {
     Error: {
       ...objectOf({
@@ -91,13 +98,17 @@ export function formSchemas(describe: Describe): Record<string, Json> {
     ]),
     NewBucket: closed(objectOf({ name: field("CreateBucketRequest.name", TEXT), ...settings }, names)),
     BucketChange: closed(objectOf(settings, names)),
-    KeyValue: objectOf({
-      key: field("Entry.key", TEXT),
-      value: described(BASE64, "The value's bytes in base64."),
-      revision: field("Entry.revision", COUNT),
-      created_at: field("Entry.created_at", TIME),
-      operation: { const: "put" },
-    }),
+    KeyValue: objectOf(
+      {
+        key: field("Entry.key", TEXT),
+        value: described(BASE64, "The value's bytes in base64."),
+        revision: field("Entry.revision", COUNT),
+        created_at: field("Entry.created_at", TIME),
+        operation: { const: "put" },
+        ...lasting,
+      },
+      LASTING,
+    ),
     Written: objectOf({ revision: field("PutResponse.revision", COUNT) }),
     KeyList: objectOf(
       {
@@ -118,8 +129,9 @@ export function formSchemas(describe: Describe): Record<string, Json> {
               value: described(BASE64, "The value's bytes in base64; empty for tombstones."),
               created_at: field("Entry.created_at", TIME),
               content_type: field("Entry.content_type", TEXT),
+              ...lasting,
             },
-            ["content_type"],
+            ["content_type", ...LASTING],
           ),
         ),
         count: COUNT,
@@ -141,8 +153,9 @@ export function formSchemas(describe: Describe): Record<string, Json> {
             operation: { type: "string", enum: ["put", "delete"] },
             bucket: TEXT,
             superseded,
+            ...lasting,
           },
-          ["superseded"],
+          ["superseded", ...LASTING],
         ),
         objectOf({ type: { const: "error" }, message: TEXT }),
         objectOf(
@@ -162,6 +175,13 @@ export function formSchemas(describe: Describe): Record<string, Json> {
     },
   };
 }
+
+/** The members that only some entries have. */
+const LASTING = ["expires_at", "metadata"];
+const TTL_HEADER = "How long the value lives, in whole seconds. The same as `ttl_seconds`.";
+const TTL_PARAMETER: Form["parameters"] = {
+  ttl_seconds: [COUNT, "How long the value lives, in whole seconds: at least 1. Absent: no TTL of its own."],
+};
 
 /** Forms by the method's full name. */
 export const FORMS: Readonly<Record<string, Form>> = {
@@ -210,9 +230,20 @@ export const FORMS: Readonly<Record<string, Form>> = {
       "If-Match": IF_MATCH_OF_WRITE,
       "If-None-Match": "`*`: writes only if the key has no value. Otherwise 412.",
       "Idempotency-Key": IDEMPOTENCY_KEY,
+      Ttl: TTL_HEADER,
+      "X-Kv-Meta-*":
+        "Metadata: the name follows the prefix. The value is ASCII; other characters and `%` are percent-encoded in UTF-8.",
     },
+    parameters: TTL_PARAMETER,
     answers: {
       200: { description: "The value is written.", headers: ETAG, content: json("Written") },
+    },
+  },
+  "ironflow.kv.v1.KeyValueService.Touch": {
+    headers: { "If-Match": IF_MATCH_OF_WRITE, "Idempotency-Key": IDEMPOTENCY_KEY, Ttl: TTL_HEADER },
+    parameters: TTL_PARAMETER,
+    answers: {
+      200: { description: "The value is written again.", headers: ETAG, content: json("Written") },
     },
   },
   "ironflow.kv.v1.KeyValueService.Delete": {

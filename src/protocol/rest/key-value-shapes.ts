@@ -1,10 +1,19 @@
 /** The REST form of KeyValueService. Existing SDKs depend on this JSON: never change a name. */
 import { create } from "@bufbuild/protobuf";
 import { DurationSchema } from "@bufbuild/protobuf/wkt";
-import { KeyValueService, WatchRequest_Start } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import {
+  KeyValueService,
+  type PutRequestSchema,
+  type PutResponse,
+  type TouchRequestSchema,
+  type TouchResponse,
+  WatchRequest_Start,
+} from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { type Entry, Operation, PreconditionSchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import { DEFAULT_LIMITS } from "../../kv/limits.js";
 import { entityTag, matchesEntry, namesBucket } from "./entity-tag.js";
+import type { HttpCall } from "./call.js";
+import { entryHeaders, entryMembers, metadataOfHeaders, parseTtl, ttlOfHeader } from "./entry-fields.js";
 import { Refusal, badRequest } from "./errors.js";
 import { checkIfNoneMatchOfWrite, idempotencyKeyOf, prefers, tagOfIfMatch } from "./headers.js";
 import { LargeValues } from "../large-values.js";
@@ -17,6 +26,16 @@ const BYTES = "application/octet-stream";
 const HEADER_TEXT = /^[\x20-\x7e]+$/;
 /** The progress interval of `?progress=true`. */
 const PROGRESS_SECONDS = 15n;
+
+const TTL_SECONDS = {
+  read(
+    { request }: HttpCall<typeof PutRequestSchema | typeof TouchRequestSchema>,
+    text: string,
+    name: string,
+  ): void {
+    request.ttl = parseTtl(text, name);
+  },
+};
 
 export const KEY_VALUE_SHAPES = [
   shapeOf(KeyValueService.method.get, {
@@ -55,7 +74,8 @@ export const KEY_VALUE_SHAPES = [
   }),
 
   shapeOf(KeyValueService.method.put, {
-    withoutParameters: ["content_type", "precondition", "idempotency_key"],
+    withoutParameters: ["content_type", "precondition", "idempotency_key", "ttl"],
+    parameters: { ttl_seconds: TTL_SECONDS },
     tooLargeCode: "value_too_large",
     readHeaders({ headers, request }) {
       const ifMatch = headers["if-match"];
@@ -75,13 +95,32 @@ export const KEY_VALUE_SHAPES = [
         request.precondition = create(PreconditionSchema, { condition: { case: "ifAbsent", value: true } });
       }
       request.contentType = headers["content-type"] ?? "";
+      const ttl = ttlOfHeader(headers, request.ttl);
+      if (ttl !== undefined) request.ttl = ttl;
+      request.metadata = metadataOfHeaders(headers);
       request.idempotencyKey = idempotencyKeyOf(headers["idempotency-key"]);
     },
-    answer: ({ revision, bucketCreatedAt }) => ({
-      status: 200,
-      headers: { "content-type": "application/json", etag: entityTag(revision, bucketCreatedAt) },
-      body: `{"revision":${revision}}`,
-    }),
+    answer: writtenAnswer,
+  }),
+
+  shapeOf(KeyValueService.method.touch, {
+    withoutParameters: ["ttl", "if_revision", "if_bucket_created_at", "idempotency_key"],
+    parameters: { ttl_seconds: TTL_SECONDS },
+    readHeaders({ headers, request }) {
+      if (headers["if-none-match"] !== undefined) {
+        throw badRequest("If-None-Match is set; a touch takes If-Match only.");
+      }
+      const ifMatch = headers["if-match"];
+      if (ifMatch !== undefined) {
+        const { revision, bucketCreatedAt } = tagOfIfMatch(ifMatch);
+        request.ifRevision = revision;
+        if (bucketCreatedAt !== undefined) request.ifBucketCreatedAt = bucketCreatedAt;
+      }
+      const ttl = ttlOfHeader(headers, request.ttl);
+      if (ttl !== undefined) request.ttl = ttl;
+      request.idempotencyKey = idempotencyKeyOf(headers["idempotency-key"]);
+    },
+    answer: writtenAnswer,
   }),
 
   shapeOf(KeyValueService.method.delete, {
@@ -151,6 +190,14 @@ export const KEY_VALUE_SHAPES = [
   }),
 ];
 
+function writtenAnswer({ revision, bucketCreatedAt }: PutResponse | TouchResponse): Answer {
+  return {
+    status: 200,
+    headers: { "content-type": "application/json", etag: entityTag(revision, bucketCreatedAt) },
+    body: `{"revision":${revision}}`,
+  };
+}
+
 const OPERATION_NAMES: Readonly<Record<Operation, string>> = {
   [Operation.UNSPECIFIED]: "put",
   [Operation.PUT]: "put",
@@ -163,17 +210,23 @@ function historyItem(entry: Entry, large: LargeValues): string {
   const createdAt = entry.createdAt === undefined ? "" : `,"created_at":"${writeTime(entry.createdAt)}"`;
   const type = entry.contentType === "" ? "" : `,"content_type":${JSON.stringify(entry.contentType)}`;
   const operation = OPERATION_NAMES[entry.operation];
-  return `{"revision":${entry.revision},"operation":"${operation}","value":"${large.base64(entry.value)}"${createdAt}${type}}`;
+  return `{"revision":${entry.revision},"operation":"${operation}","value":"${large.base64(entry.value)}"${createdAt}${type}${entryMembers(entry)}}`;
 }
 
 /** The entry as JSON, built by hand: this is the hottest path. */
 function entryAnswer(entry: Entry, etag: string): Answer {
   const createdAt = entry.createdAt === undefined ? "" : writeTime(entry.createdAt);
   const large = new LargeValues();
-  const text = `{"key":${JSON.stringify(entry.key)},"value":"${large.base64(entry.value)}","revision":${entry.revision},"created_at":"${createdAt}","operation":"put"}`;
+  const text = `{"key":${JSON.stringify(entry.key)},"value":"${large.base64(entry.value)}","revision":${entry.revision},"created_at":"${createdAt}","operation":"put"${entryMembers(entry)}}`;
   return {
     status: 200,
-    headers: { "content-type": "application/json", "cache-control": "no-cache", vary: "Accept", etag },
+    headers: {
+      "content-type": "application/json",
+      "cache-control": "no-cache",
+      vary: "Accept",
+      etag,
+      ...entryHeaders(entry),
+    },
     body: large.isNeeded ? large.encode(text) : text,
   };
 }
@@ -190,6 +243,7 @@ function bytesAnswer(entry: Entry, etag: string): Answer {
       "cache-control": "no-cache",
       vary: "Accept",
       etag,
+      ...entryHeaders(entry),
       "x-content-type-options": "nosniff",
       "content-security-policy": "default-src 'none'; sandbox",
     },

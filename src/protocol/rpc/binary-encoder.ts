@@ -1,13 +1,13 @@
 /**
  * Encoders compiled once per message type: several times faster than walking the descriptor for every message. They support the common
- * field types; the library encodes the rest (maps, packed lists, wrappers, unknown fields, values of the wrong type). The output is
+ * field types; the library encodes the rest (maps of other types, packed lists, wrappers, unknown fields, values of the wrong type). The output is
  * byte for byte the library's, which a property test checks.
  */
 import { type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 import { FeatureSet_FieldPresence as Presence } from "@bufbuild/protobuf/wkt";
 import { BackwardWriter } from "./backward-writer.js";
 import type { Message } from "./codec.js";
-import { FieldReader, fieldsOf, SPECIAL_TYPES, UNSUPPORTED } from "./field-reader.js";
+import { FieldReader, fieldsOf, isTextMap, SPECIAL_TYPES, UNSUPPORTED } from "./field-reader.js";
 
 /** Encodes a message after `headBytes` free bytes; undefined if the library must encode or reject it. */
 export type BinaryEncoder = (message: Message, headBytes: number) => Buffer | undefined;
@@ -62,23 +62,32 @@ class MessageEncoder {
 class FieldEncoder {
   private readonly reader: FieldReader;
   private readonly tag: number;
+  private readonly isMap: boolean;
 
   constructor(
     field: DescField,
     private readonly writeValue: WriteValue,
   ) {
     this.reader = new FieldReader(field);
+    this.isMap = field.fieldKind === "map";
     this.tag = (field.number << 3) | (isVarint(field) ? VARINT : LENGTH_DELIMITED);
   }
 
   write(target: BackwardWriter, message: Readonly<Record<string, unknown>>): void {
     const value = this.reader.read(message);
     if (value === undefined) return;
+    if (this.isMap) {
+      this.writeItems(target, Object.entries(value as object));
+      return;
+    }
     if (!this.reader.isList) {
       this.writeTagged(target, value);
       return;
     }
-    const items = value as readonly unknown[];
+    this.writeItems(target, value as readonly unknown[]);
+  }
+
+  private writeItems(target: BackwardWriter, items: readonly unknown[]): void {
     for (let index = items.length - 1; index >= 0; index--) this.writeTagged(target, items[index]);
   }
 
@@ -94,7 +103,8 @@ function isSupported(desc: DescMessage, seen: Set<DescMessage>): boolean {
   seen.add(desc);
   if (SPECIAL_TYPES.test(desc.typeName)) return false;
   return desc.fields.every((field) => {
-    if (field.presence === Presence.LEGACY_REQUIRED || field.fieldKind === "map") return false;
+    if (field.presence === Presence.LEGACY_REQUIRED) return false;
+    if (field.fieldKind === "map") return isTextMap(field);
     if (field.fieldKind === "list" && (field.packed || field.listKind === "enum")) return false;
     if (field.message !== undefined) return !isDelimited(field) && isSupported(field.message, seen);
     if (field.fieldKind === "enum") return true;
@@ -113,6 +123,7 @@ function isVarint(field: DescField): boolean {
 }
 
 function writerOf(field: DescField, known: Map<DescMessage, MessageEncoder>): WriteValue {
+  if (field.fieldKind === "map") return writePair;
   if (field.message !== undefined) {
     const encoder = known.get(field.message) ?? new MessageEncoder(field.message, known);
     return (target, value) => {
@@ -126,13 +137,30 @@ function writerOf(field: DescField, known: Map<DescMessage, MessageEncoder>): Wr
   return write;
 }
 
+/** The tags of the key and the value in an entry of a map of text. */
+const MAP_KEY_TAG = (1 << 3) | LENGTH_DELIMITED;
+const MAP_VALUE_TAG = (2 << 3) | LENGTH_DELIMITED;
+
+/** An entry of a map of text. */
+function writePair(target: BackwardWriter, pair: unknown): void {
+  const [key, value] = pair as readonly [string, unknown];
+  const before = target.length;
+  writeText(target, value);
+  target.varint(MAP_VALUE_TAG);
+  writeText(target, key);
+  target.varint(MAP_KEY_TAG);
+  target.varint(target.length - before);
+}
+
+function writeText(target: BackwardWriter, value: unknown): void {
+  if (typeof value !== "string") throw UNSUPPORTED;
+  const before = target.length;
+  target.string(value);
+  target.varint(target.length - before);
+}
+
 const SCALAR_WRITERS: Readonly<Partial<Record<ScalarType, WriteValue>>> = {
-  [ScalarType.STRING](target, value) {
-    if (typeof value !== "string") throw UNSUPPORTED;
-    const before = target.length;
-    target.string(value);
-    target.varint(target.length - before);
-  },
+  [ScalarType.STRING]: writeText,
   [ScalarType.BYTES](target, value) {
     if (!(value instanceof Uint8Array)) throw UNSUPPORTED;
     target.bytes(value);

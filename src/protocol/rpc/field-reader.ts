@@ -19,6 +19,7 @@ export function fieldsOf(message: unknown, desc: DescMessage): Fields {
 
 export class FieldReader {
   readonly isList: boolean;
+  private readonly isMap: boolean;
   private readonly name: string;
   private readonly oneof: string | undefined;
   private readonly isImplicit: boolean;
@@ -29,11 +30,12 @@ export class FieldReader {
     this.name = field.localName;
     this.oneof = field.oneof?.localName;
     this.isList = field.fieldKind === "list";
+    this.isMap = field.fieldKind === "map";
     this.isImplicit = field.presence === Presence.IMPLICIT;
     this.zero = field.fieldKind === "enum" ? field.enum.values[0]?.number : zeroOf(field.scalar);
   }
 
-  /** The value (of a list: its items); undefined if the field is not encoded. Throws {@link UNSUPPORTED}. */
+  /** The value (of a list: its items; of a map: an object); undefined if the field is not encoded. Throws {@link UNSUPPORTED}. */
   read(message: Fields): unknown {
     if (this.oneof !== undefined) {
       const chosen = message[this.oneof] as { case?: unknown; value?: unknown } | undefined;
@@ -43,6 +45,7 @@ export class FieldReader {
     }
     const value = message[this.name];
     if (this.isList) return Array.isArray(value) ? (value.length === 0 ? undefined : value) : unsupported();
+    if (this.isMap) return typeof value === "object" && value !== null ? nonEmpty(value) : unsupported();
     if (this.isImplicit) return this.isZero(value) ? undefined : (value ?? unsupported());
     return Object.hasOwn(message, this.name) ? value : undefined;
   }
@@ -50,6 +53,17 @@ export class FieldReader {
   private isZero(value: unknown): boolean {
     return value === this.zero || (value instanceof Uint8Array && value.length === 0);
   }
+}
+
+/** Whether the field is a map from text to text, the only kind that the compiled encoders support. */
+export function isTextMap(field: DescField): boolean {
+  if (field.fieldKind !== "map" || field.mapKind !== "scalar") return false;
+  return field.mapKey === ScalarType.STRING && field.scalar === ScalarType.STRING;
+}
+
+function nonEmpty(map: object): object | undefined {
+  for (const key in map) if (Object.hasOwn(map, key)) return map;
+  return undefined;
 }
 
 function unsupported(): never {

@@ -1,14 +1,14 @@
 /**
  * ProtoJSON encoders compiled once per message type: https://protobuf.dev/programming-guides/json/
  *
- * They support the common field types; the library encodes the rest (maps, durations, wrappers, fractions, values of the wrong type). The
+ * They support the common field types; the library encodes the rest (maps of other types, durations, wrappers, fractions, values of the wrong type). The
  * output is the library's, which a property test checks.
  */
 import { type DescEnum, type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 import { FeatureSet_FieldPresence as Presence } from "@bufbuild/protobuf/wkt";
 import { LargeValues } from "../large-values.js";
 import type { Message } from "./codec.js";
-import { FieldReader, fieldsOf, UNSUPPORTED } from "./field-reader.js";
+import { FieldReader, fieldsOf, isTextMap, UNSUPPORTED } from "./field-reader.js";
 
 /** The message as JSON in UTF-8, after `headBytes` free bytes; undefined if the library must encode or reject it. */
 export type JsonEncoder = (message: Message, headBytes: number) => Buffer | undefined;
@@ -49,7 +49,8 @@ function isSupported(desc: DescMessage, seen: Set<DescMessage>): boolean {
   seen.add(desc);
   if (desc.typeName.startsWith("google.protobuf.")) return false;
   return desc.fields.every((field) => {
-    if (field.presence === Presence.LEGACY_REQUIRED || field.fieldKind === "map") return false;
+    if (field.presence === Presence.LEGACY_REQUIRED) return false;
+    if (field.fieldKind === "map") return isTextMap(field);
     if (field.message !== undefined) return isSupported(field.message, seen);
     return field.enum !== undefined || field.scalar in SCALAR_WRITERS;
   });
@@ -90,6 +91,7 @@ function memberWriter(field: DescField, known: Map<DescMessage, WriteValue>): Wr
 }
 
 function valueWriter(field: DescField, known: Map<DescMessage, WriteValue>): WriteValue {
+  if (field.fieldKind === "map") return writeTextMap;
   if (field.message?.typeName === TIMESTAMP) return writeTimestamp;
   if (field.message !== undefined) return messageWriter(field.message, known);
   if (field.enum !== undefined) return enumWriter(field.enum);
@@ -118,6 +120,15 @@ function writeTimestamp(value: unknown): string {
   let fraction = nanos.toString().padStart(9, "0");
   while (fraction.endsWith("000")) fraction = fraction.slice(0, -3);
   return `"${whole}.${fraction}Z"`;
+}
+
+function writeTextMap(map: unknown): string {
+  let text = "";
+  for (const [key, value] of Object.entries(map as object)) {
+    if (typeof value !== "string") throw UNSUPPORTED;
+    text += `${text === "" ? "" : ","}${JSON.stringify(key)}:${JSON.stringify(value)}`;
+  }
+  return `{${text}}`;
 }
 
 function wholeNumber(value: unknown): string {

@@ -4,6 +4,7 @@ import { ConnectError } from "@connectrpc/connect";
 import type { WatchRequest, WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { type Entry, Operation } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import type { HttpCall } from "../rest/call.js";
+import { entryMembers } from "../rest/entry-fields.js";
 import { detailOf, opaqueRefusal, refusalOf } from "../rest/errors.js";
 import { LargeValues } from "../large-values.js";
 import { writeTime } from "../rest/json.js";
@@ -101,7 +102,7 @@ function encode(event: WatchResponse, bucket: string, superseded: bigint): Frame
 
 function stateOf(entry: Entry, large: LargeValues): string {
   const isPut = entry.operation === Operation.PUT;
-  return `"value":"${isPut ? large.base64(entry.value) : ""}","revision":${entry.revision},"operation":"${isPut ? "put" : "delete"}"`;
+  return `"value":"${isPut ? large.base64(entry.value) : ""}","revision":${entry.revision},"operation":"${isPut ? "put" : "delete"}"${entryMembers(entry)}`;
 }
 
 /** The last frame of a failed watch. If the client can resume, the message names the revision. */

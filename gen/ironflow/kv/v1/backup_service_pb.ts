@@ -4,6 +4,8 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Operation } from "./types_pb.js";
 import { file_ironflow_kv_v1_types } from "./types_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -14,8 +16,8 @@ import type { Message } from "@bufbuild/protobuf";
 export const file_ironflow_kv_v1_backup_service: GenFile =
   /*@__PURE__*/
   fileDesc(
-    "CiNpcm9uZmxvdy9rdi92MS9iYWNrdXBfc2VydmljZS5wcm90bxIOaXJvbmZsb3cua3YudjEibgoUSW1wb3J0RW50cmllc1JlcXVlc3QSDgoGYnVja2V0GAEgASgJEhYKDmFmdGVyX3JldmlzaW9uGAIgASgEEi4KB2VudHJpZXMYAyADKAsyHS5pcm9uZmxvdy5rdi52MS5JbXBvcnRlZEVudHJ5IjsKFUltcG9ydEVudHJpZXNSZXNwb25zZRIQCghpbXBvcnRlZBgBIAEoDRIQCghyZXZpc2lvbhgCIAEoBCJvCg1JbXBvcnRlZEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDBIsCglvcGVyYXRpb24YAyABKA4yGS5pcm9uZmxvdy5rdi52MS5PcGVyYXRpb24SFAoMY29udGVudF90eXBlGAQgASgJMnIKDUJhY2t1cFNlcnZpY2USYQoNSW1wb3J0RW50cmllcxIkLmlyb25mbG93Lmt2LnYxLkltcG9ydEVudHJpZXNSZXF1ZXN0GiUuaXJvbmZsb3cua3YudjEuSW1wb3J0RW50cmllc1Jlc3BvbnNlIgOQAgJCXQoSY29tLmlyb25mbG93Lmt2LnYxUAFaRWdpdGh1Yi5jb20vaXJvbmZsb3cta3YvaXJvbmZsb3cta3YvY2xpZW50cy9nby9nZW4vaXJvbmZsb3cva3YvdjE7a3Z2MWIGcHJvdG8z",
-    [file_ironflow_kv_v1_types],
+    "CiNpcm9uZmxvdy9rdi92MS9iYWNrdXBfc2VydmljZS5wcm90bxIOaXJvbmZsb3cua3YudjEibgoUSW1wb3J0RW50cmllc1JlcXVlc3QSDgoGYnVja2V0GAEgASgJEhYKDmFmdGVyX3JldmlzaW9uGAIgASgEEi4KB2VudHJpZXMYAyADKAsyHS5pcm9uZmxvdy5rdi52MS5JbXBvcnRlZEVudHJ5IjsKFUltcG9ydEVudHJpZXNSZXNwb25zZRIQCghpbXBvcnRlZBgBIAEoDRIQCghyZXZpc2lvbhgCIAEoBCKPAgoNSW1wb3J0ZWRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAwSLAoJb3BlcmF0aW9uGAMgASgOMhkuaXJvbmZsb3cua3YudjEuT3BlcmF0aW9uEhQKDGNvbnRlbnRfdHlwZRgEIAEoCRIuCgpleHBpcmVzX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI9CghtZXRhZGF0YRgGIAMoCzIrLmlyb25mbG93Lmt2LnYxLkltcG9ydGVkRW50cnkuTWV0YWRhdGFFbnRyeRovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEycgoNQmFja3VwU2VydmljZRJhCg1JbXBvcnRFbnRyaWVzEiQuaXJvbmZsb3cua3YudjEuSW1wb3J0RW50cmllc1JlcXVlc3QaJS5pcm9uZmxvdy5rdi52MS5JbXBvcnRFbnRyaWVzUmVzcG9uc2UiA5ACAkJdChJjb20uaXJvbmZsb3cua3YudjFQAVpFZ2l0aHViLmNvbS9pcm9uZmxvdy1rdi9pcm9uZmxvdy1rdi9jbGllbnRzL2dvL2dlbi9pcm9uZmxvdy9rdi92MTtrdnYxYgZwcm90bzM",
+    [file_google_protobuf_timestamp, file_ironflow_kv_v1_types],
   );
 
 /**
@@ -116,6 +118,22 @@ export type ImportedEntry = Message<"ironflow.kv.v1.ImportedEntry"> & {
    * @generated from field: string content_type = 4;
    */
   contentType: string;
+
+  /**
+   * Only for PUT: when the entry expires, by the storage's clock. It gets the TTL that is left, rounded up to whole
+   * seconds. An entry whose time is over, or less than a second away, is written as a PURGE. Refused with
+   * FAILED_PRECONDITION (`ttl_not_supported`) unless the bucket's `history` is 1. Absent: only the bucket's `ttl` applies.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 5;
+   */
+  expiresAt?: Timestamp | undefined;
+
+  /**
+   * Only for PUT: see PutRequest.metadata.
+   *
+   * @generated from field: map<string, string> metadata = 6;
+   */
+  metadata: { [key: string]: string };
 };
 
 /**
@@ -154,6 +172,7 @@ export const BackupService: GenService<{
    * Errors:
    *   * ABORTED (`revision_mismatch`): the bucket's revision is not `after_revision`; the detail has the current one.
    *   * RESOURCE_EXHAUSTED (`value_too_large`, `bucket_full`): the first entry exceeds a limit.
+   *   * FAILED_PRECONDITION (`ttl_not_supported`): an entry has `expires_at`, and the bucket's `history` is not 1.
    *
    * @generated from rpc ironflow.kv.v1.BackupService.ImportEntries
    */

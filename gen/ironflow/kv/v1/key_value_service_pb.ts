@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
 export const file_ironflow_kv_v1_key_value_service: GenFile =
   /*@__PURE__*/
   fileDesc(
-    "CiZpcm9uZmxvdy9rdi92MS9rZXlfdmFsdWVfc2VydmljZS5wcm90bxIOaXJvbmZsb3cua3YudjEihAEKCkdldFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBBIwCgtjb25zaXN0ZW5jeRgEIAEoDjIbLmlyb25mbG93Lmt2LnYxLkNvbnNpc3RlbmN5EhUKDXZlcmlmeV9idWNrZXQYBSABKAgiagoLR2V0UmVzcG9uc2USJAoFZW50cnkYASABKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeRI1ChFidWNrZXRfY3JlYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAimwEKClB1dFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRINCgV2YWx1ZRgDIAEoDBIUCgxjb250ZW50X3R5cGUYBCABKAkSMgoMcHJlY29uZGl0aW9uGAUgASgLMhwuaXJvbmZsb3cua3YudjEuUHJlY29uZGl0aW9uEhcKD2lkZW1wb3RlbmN5X2tleRgGIAEoCSJWCgtQdXRSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoBBI1ChFidWNrZXRfY3JlYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiowEKDURlbGV0ZVJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRINCgVwdXJnZRgDIAEoCBITCgtpZl9yZXZpc2lvbhgEIAEoBBIXCg9pZGVtcG90ZW5jeV9rZXkYBSABKAkSOAoUaWZfYnVja2V0X2NyZWF0ZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIiIKDkRlbGV0ZVJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgEIocBCg9MaXN0S2V5c1JlcXVlc3QSDgoGYnVja2V0GAEgASgJEg8KB2ZpbHRlcnMYAiADKAkSDQoFbGltaXQYAyABKA0SEgoKcGFnZV90b2tlbhgEIAEoCRIwCgtjb25zaXN0ZW5jeRgFIAEoDjIbLmlyb25mbG93Lmt2LnYxLkNvbnNpc3RlbmN5IksKEExpc3RLZXlzUmVzcG9uc2USDAoEa2V5cxgBIAMoCRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEAoIcmV2aXNpb24YAyABKAQihQEKEUdldEhpc3RvcnlSZXF1ZXN0Eg4KBmJ1Y2tldBgBIAEoCRILCgNrZXkYAiABKAkSMAoLY29uc2lzdGVuY3kYAyABKA4yGy5pcm9uZmxvdy5rdi52MS5Db25zaXN0ZW5jeRINCgVsaW1pdBgEIAEoDRISCgpwYWdlX3Rva2VuGAUgASgJIlUKEkdldEhpc3RvcnlSZXNwb25zZRImCgdlbnRyaWVzGAEgAygLMhUuaXJvbmZsb3cua3YudjEuRW50cnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIpADCgxXYXRjaFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEg8KB2ZpbHRlcnMYAiADKAkSMQoFc3RhcnQYAyABKA4yIi5pcm9uZmxvdy5rdi52MS5XYXRjaFJlcXVlc3QuU3RhcnQSFgoOc3RhcnRfcmV2aXNpb24YBCABKAQSFgoOaWdub3JlX2RlbGV0ZXMYBSABKAgSEQoJa2V5c19vbmx5GAYgASgIEhAKCHByZXZpb3VzGAcgASgIEjQKEXByb2dyZXNzX2ludGVydmFsGAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjUKEWJ1Y2tldF9jcmVhdGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIUCgxldmVyeV9jaGFuZ2UYCiABKAgiVAoFU3RhcnQSFQoRU1RBUlRfVU5TUEVDSUZJRUQQABISCg5TVEFSVF9TTkFQU0hPVBABEg0KCVNUQVJUX05PVxACEhEKDVNUQVJUX0hJU1RPUlkQAyLcAwoNV2F0Y2hSZXNwb25zZRI2CgZjaGFuZ2UYASABKAsyJC5pcm9uZmxvdy5rdi52MS5XYXRjaFJlc3BvbnNlLkNoYW5nZUgAEkEKDHNuYXBzaG90X2VuZBgCIAEoCzIpLmlyb25mbG93Lmt2LnYxLldhdGNoUmVzcG9uc2UuU25hcHNob3RFbmRIABI6Cghwcm9ncmVzcxgDIAEoCzImLmlyb25mbG93Lmt2LnYxLldhdGNoUmVzcG9uc2UuUHJvZ3Jlc3NIABISCgpzdXBlcnNlZGVkGAQgASgEGlcKBkNoYW5nZRIkCgVlbnRyeRgBIAEoCzIVLmlyb25mbG93Lmt2LnYxLkVudHJ5EicKCHByZXZpb3VzGAIgASgLMhUuaXJvbmZsb3cua3YudjEuRW50cnkaVgoLU25hcHNob3RFbmQSEAoIcmV2aXNpb24YASABKAQSNQoRYnVja2V0X2NyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGkYKCFByb2dyZXNzEhAKCHJldmlzaW9uGAEgASgEEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgcKBWV2ZW50Mv4FCg9LZXlWYWx1ZVNlcnZpY2USdAoDR2V0EhouaXJvbmZsb3cua3YudjEuR2V0UmVxdWVzdBobLmlyb25mbG93Lmt2LnYxLkdldFJlc3BvbnNlIjSQAgGC0+STAisSKS9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9rZXlzL3trZXk9Kip9EngKA1B1dBIaLmlyb25mbG93Lmt2LnYxLlB1dFJlcXVlc3QaGy5pcm9uZmxvdy5rdi52MS5QdXRSZXNwb25zZSI4gtPkkwIyOgV2YWx1ZRopL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L2tleXMve2tleT0qKn0SegoGRGVsZXRlEh0uaXJvbmZsb3cua3YudjEuRGVsZXRlUmVxdWVzdBoeLmlyb25mbG93Lmt2LnYxLkRlbGV0ZVJlc3BvbnNlIjGC0+STAisqKS9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9rZXlzL3trZXk9Kip9EnoKCExpc3RLZXlzEh8uaXJvbmZsb3cua3YudjEuTGlzdEtleXNSZXF1ZXN0GiAuaXJvbmZsb3cua3YudjEuTGlzdEtleXNSZXNwb25zZSIrkAIBgtPkkwIiEiAvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0va2V5cxKMAQoKR2V0SGlzdG9yeRIhLmlyb25mbG93Lmt2LnYxLkdldEhpc3RvcnlSZXF1ZXN0GiIuaXJvbmZsb3cua3YudjEuR2V0SGlzdG9yeVJlc3BvbnNlIjeQAgGC0+STAi4SLC9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9oaXN0b3J5L3trZXk9Kip9EnQKBVdhdGNoEhwuaXJvbmZsb3cua3YudjEuV2F0Y2hSZXF1ZXN0Gh0uaXJvbmZsb3cua3YudjEuV2F0Y2hSZXNwb25zZSIskAIBgtPkkwIjEiEvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0vd2F0Y2gwAUJdChJjb20uaXJvbmZsb3cua3YudjFQAVpFZ2l0aHViLmNvbS9pcm9uZmxvdy1rdi9pcm9uZmxvdy1rdi9jbGllbnRzL2dvL2dlbi9pcm9uZmxvdy9rdi92MTtrdnYxYgZwcm90bzM",
+    "CiZpcm9uZmxvdy9rdi92MS9rZXlfdmFsdWVfc2VydmljZS5wcm90bxIOaXJvbmZsb3cua3YudjEihAEKCkdldFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBBIwCgtjb25zaXN0ZW5jeRgEIAEoDjIbLmlyb25mbG93Lmt2LnYxLkNvbnNpc3RlbmN5EhUKDXZlcmlmeV9idWNrZXQYBSABKAgiagoLR2V0UmVzcG9uc2USJAoFZW50cnkYASABKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeRI1ChFidWNrZXRfY3JlYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAisAIKClB1dFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRINCgV2YWx1ZRgDIAEoDBIUCgxjb250ZW50X3R5cGUYBCABKAkSMgoMcHJlY29uZGl0aW9uGAUgASgLMhwuaXJvbmZsb3cua3YudjEuUHJlY29uZGl0aW9uEhcKD2lkZW1wb3RlbmN5X2tleRgGIAEoCRImCgN0dGwYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SOgoIbWV0YWRhdGEYCCADKAsyKC5pcm9uZmxvdy5rdi52MS5QdXRSZXF1ZXN0Lk1ldGFkYXRhRW50cnkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlYKC1B1dFJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgEEjUKEWJ1Y2tldF9jcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKjAQoNRGVsZXRlUmVxdWVzdBIOCgZidWNrZXQYASABKAkSCwoDa2V5GAIgASgJEg0KBXB1cmdlGAMgASgIEhMKC2lmX3JldmlzaW9uGAQgASgEEhcKD2lkZW1wb3RlbmN5X2tleRgFIAEoCRI4ChRpZl9idWNrZXRfY3JlYXRlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiIgoORGVsZXRlUmVzcG9uc2USEAoIcmV2aXNpb24YASABKAQihwEKD0xpc3RLZXlzUmVxdWVzdBIOCgZidWNrZXQYASABKAkSDwoHZmlsdGVycxgCIAMoCRINCgVsaW1pdBgDIAEoDRISCgpwYWdlX3Rva2VuGAQgASgJEjAKC2NvbnNpc3RlbmN5GAUgASgOMhsuaXJvbmZsb3cua3YudjEuQ29uc2lzdGVuY3kiSwoQTGlzdEtleXNSZXNwb25zZRIMCgRrZXlzGAEgAygJEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBCKFAQoRR2V0SGlzdG9yeVJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRIwCgtjb25zaXN0ZW5jeRgDIAEoDjIbLmlyb25mbG93Lmt2LnYxLkNvbnNpc3RlbmN5Eg0KBWxpbWl0GAQgASgNEhIKCnBhZ2VfdG9rZW4YBSABKAkiVQoSR2V0SGlzdG9yeVJlc3BvbnNlEiYKB2VudHJpZXMYASADKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkikAMKDFdhdGNoUmVxdWVzdBIOCgZidWNrZXQYASABKAkSDwoHZmlsdGVycxgCIAMoCRIxCgVzdGFydBgDIAEoDjIiLmlyb25mbG93Lmt2LnYxLldhdGNoUmVxdWVzdC5TdGFydBIWCg5zdGFydF9yZXZpc2lvbhgEIAEoBBIWCg5pZ25vcmVfZGVsZXRlcxgFIAEoCBIRCglrZXlzX29ubHkYBiABKAgSEAoIcHJldmlvdXMYByABKAgSNAoRcHJvZ3Jlc3NfaW50ZXJ2YWwYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoRYnVja2V0X2NyZWF0ZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDGV2ZXJ5X2NoYW5nZRgKIAEoCCJUCgVTdGFydBIVChFTVEFSVF9VTlNQRUNJRklFRBAAEhIKDlNUQVJUX1NOQVBTSE9UEAESDQoJU1RBUlRfTk9XEAISEQoNU1RBUlRfSElTVE9SWRADItwDCg1XYXRjaFJlc3BvbnNlEjYKBmNoYW5nZRgBIAEoCzIkLmlyb25mbG93Lmt2LnYxLldhdGNoUmVzcG9uc2UuQ2hhbmdlSAASQQoMc25hcHNob3RfZW5kGAIgASgLMikuaXJvbmZsb3cua3YudjEuV2F0Y2hSZXNwb25zZS5TbmFwc2hvdEVuZEgAEjoKCHByb2dyZXNzGAMgASgLMiYuaXJvbmZsb3cua3YudjEuV2F0Y2hSZXNwb25zZS5Qcm9ncmVzc0gAEhIKCnN1cGVyc2VkZWQYBCABKAQaVwoGQ2hhbmdlEiQKBWVudHJ5GAEgASgLMhUuaXJvbmZsb3cua3YudjEuRW50cnkSJwoIcHJldmlvdXMYAiABKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeRpWCgtTbmFwc2hvdEVuZBIQCghyZXZpc2lvbhgBIAEoBBI1ChFidWNrZXRfY3JlYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaRgoIUHJvZ3Jlc3MSEAoIcmV2aXNpb24YASABKAQSKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBwoFZXZlbnQiuwEKDFRvdWNoUmVxdWVzdBIOCgZidWNrZXQYASABKAkSCwoDa2V5GAIgASgJEiYKA3R0bBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhITCgtpZl9yZXZpc2lvbhgEIAEoBBIXCg9pZGVtcG90ZW5jeV9rZXkYBSABKAkSOAoUaWZfYnVja2V0X2NyZWF0ZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlgKDVRvdWNoUmVzcG9uc2USEAoIcmV2aXNpb24YASABKAQSNQoRYnVja2V0X2NyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wMvgGCg9LZXlWYWx1ZVNlcnZpY2USdAoDR2V0EhouaXJvbmZsb3cua3YudjEuR2V0UmVxdWVzdBobLmlyb25mbG93Lmt2LnYxLkdldFJlc3BvbnNlIjSQAgGC0+STAisSKS9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9rZXlzL3trZXk9Kip9EngKA1B1dBIaLmlyb25mbG93Lmt2LnYxLlB1dFJlcXVlc3QaGy5pcm9uZmxvdy5rdi52MS5QdXRSZXNwb25zZSI4gtPkkwIyOgV2YWx1ZRopL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L2tleXMve2tleT0qKn0SegoGRGVsZXRlEh0uaXJvbmZsb3cua3YudjEuRGVsZXRlUmVxdWVzdBoeLmlyb25mbG93Lmt2LnYxLkRlbGV0ZVJlc3BvbnNlIjGC0+STAisqKS9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9rZXlzL3trZXk9Kip9EnoKCExpc3RLZXlzEh8uaXJvbmZsb3cua3YudjEuTGlzdEtleXNSZXF1ZXN0GiAuaXJvbmZsb3cua3YudjEuTGlzdEtleXNSZXNwb25zZSIrkAIBgtPkkwIiEiAvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0va2V5cxKMAQoKR2V0SGlzdG9yeRIhLmlyb25mbG93Lmt2LnYxLkdldEhpc3RvcnlSZXF1ZXN0GiIuaXJvbmZsb3cua3YudjEuR2V0SGlzdG9yeVJlc3BvbnNlIjeQAgGC0+STAi4SLC9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9oaXN0b3J5L3trZXk9Kip9EnQKBVdhdGNoEhwuaXJvbmZsb3cua3YudjEuV2F0Y2hSZXF1ZXN0Gh0uaXJvbmZsb3cua3YudjEuV2F0Y2hSZXNwb25zZSIskAIBgtPkkwIjEiEvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0vd2F0Y2gwARJ4CgVUb3VjaBIcLmlyb25mbG93Lmt2LnYxLlRvdWNoUmVxdWVzdBodLmlyb25mbG93Lmt2LnYxLlRvdWNoUmVzcG9uc2UiMoLT5JMCLCIqL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L3RvdWNoL3trZXk9Kip9Ql0KEmNvbS5pcm9uZmxvdy5rdi52MVABWkVnaXRodWIuY29tL2lyb25mbG93LWt2L2lyb25mbG93LWt2L2NsaWVudHMvZ28vZ2VuL2lyb25mbG93L2t2L3YxO2t2djFiBnByb3RvMw",
     [
       file_google_api_annotations,
       file_google_protobuf_duration,
@@ -157,6 +157,25 @@ export type PutRequest = Message<"ironflow.kv.v1.PutRequest"> & {
    * @generated from field: string idempotency_key = 6;
    */
   idempotencyKey: string;
+
+  /**
+   * How long the value lives after it is written: 1 second to 100 years, rounded up to whole seconds. Then the key has
+   * no value, and watches get EXPIRE. A later Put without `ttl` has none. The shorter of this and the bucket's `ttl`
+   * applies. Only in buckets with a `history` of 1: in a deeper history, an expired value would uncover the one before
+   * it. Absent, the default: only the bucket's `ttl` applies.
+   *
+   * @generated from field: google.protobuf.Duration ttl = 7;
+   */
+  ttl?: Duration | undefined;
+
+  /**
+   * Text that is stored with the value: at most 32 pairs with 2,048 bytes of UTF-8 in all names and values. A name has
+   * 1 to 64 of `a-z 0-9 - _ .` and begins with a letter or digit. A value is any text. As stored, metadata counts towards
+   * `max_value_size` and the service's limit on values. Default: none.
+   *
+   * @generated from field: map<string, string> metadata = 8;
+   */
+  metadata: { [key: string]: string };
 };
 
 /**
@@ -726,6 +745,94 @@ export const WatchResponse_ProgressSchema: GenMessage<WatchResponse_Progress> =
   messageDesc(file_ironflow_kv_v1_key_value_service, 11, 2);
 
 /**
+ * See KeyValueService.Touch.
+ *
+ * @generated from message ironflow.kv.v1.TouchRequest
+ */
+export type TouchRequest = Message<"ironflow.kv.v1.TouchRequest"> & {
+  /**
+   * The bucket's name.
+   *
+   * @generated from field: string bucket = 1;
+   */
+  bucket: string;
+
+  /**
+   * The key.
+   *
+   * @generated from field: string key = 2;
+   */
+  key: string;
+
+  /**
+   * The new TTL, counted from this write: see `PutRequest.ttl`. Absent, the default: the value no longer expires by a
+   * TTL of its own.
+   *
+   * @generated from field: google.protobuf.Duration ttl = 3;
+   */
+  ttl?: Duration | undefined;
+
+  /**
+   * Writes only if the key's newest revision is this one. 0, the default: always.
+   *
+   * @generated from field: uint64 if_revision = 4;
+   */
+  ifRevision: bigint;
+
+  /**
+   * Makes retries of this request safe; see KeyValueService. Default: none.
+   *
+   * @generated from field: string idempotency_key = 5;
+   */
+  idempotencyKey: string;
+
+  /**
+   * Writes only if the bucket was created at this time: see `Precondition.if_bucket_created_at`. Absent, the default:
+   * not checked.
+   *
+   * @generated from field: google.protobuf.Timestamp if_bucket_created_at = 6;
+   */
+  ifBucketCreatedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message ironflow.kv.v1.TouchRequest.
+ * Use `create(TouchRequestSchema)` to create a new message.
+ */
+export const TouchRequestSchema: GenMessage<TouchRequest> =
+  /*@__PURE__*/
+  messageDesc(file_ironflow_kv_v1_key_value_service, 12);
+
+/**
+ * See KeyValueService.Touch.
+ *
+ * @generated from message ironflow.kv.v1.TouchResponse
+ */
+export type TouchResponse = Message<"ironflow.kv.v1.TouchResponse"> & {
+  /**
+   * The revision of this write.
+   *
+   * @generated from field: uint64 revision = 1;
+   */
+  revision: bigint;
+
+  /**
+   * See PutResponse.bucket_created_at.
+   *
+   * @generated from field: google.protobuf.Timestamp bucket_created_at = 2;
+   */
+  bucketCreatedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message ironflow.kv.v1.TouchResponse.
+ * Use `create(TouchResponseSchema)` to create a new message.
+ */
+export const TouchResponseSchema: GenMessage<TouchResponse> =
+  /*@__PURE__*/
+  messageDesc(file_ironflow_kv_v1_key_value_service, 13);
+
+/**
  * Reads, writes and watches the keys of a bucket.
  *
  * A key is any non-empty UTF-8 text of at most 512 bytes without control characters. Dots separate the key into tokens,
@@ -802,6 +909,7 @@ export const KeyValueService: GenService<{
    *     Read the key again, then decide.
    *   * RESOURCE_EXHAUSTED (`value_too_large`): the value exceeds the limit of the bucket or the service. Do not retry.
    *   * RESOURCE_EXHAUSTED (`bucket_full`): the write would exceed `max_bytes`. Retry after entries were purged.
+   *   * FAILED_PRECONDITION (`ttl_not_supported`): `ttl` was set, and the bucket's `history` is not 1.
    *
    * @generated from rpc ironflow.kv.v1.KeyValueService.Put
    */
@@ -903,5 +1011,23 @@ export const KeyValueService: GenService<{
     methodKind: "server_streaming";
     input: typeof WatchRequestSchema;
     output: typeof WatchResponseSchema;
+  };
+  /**
+   * Sets the remaining lifetime of a key that has a value: writes a new revision with the same value, content type and
+   * metadata, and with the given `ttl`, or without one. Watches see it as a PUT. The key is not changed if another write
+   * changes it at the same moment: Touch then applies to the newer value, or is refused by `if_revision`.
+   *
+   * Errors:
+   *   * NOT_FOUND (`key_not_found`): the key has no value, or it has expired.
+   *   * ABORTED (`revision_mismatch`): `if_revision` is not the key's newest revision. The detail has the current one.
+   *   * RESOURCE_EXHAUSTED (`bucket_full`): the write would exceed `max_bytes`. Retry after entries were purged.
+   *   * FAILED_PRECONDITION (`ttl_not_supported`): `ttl` was set, and the bucket's `history` is not 1.
+   *
+   * @generated from rpc ironflow.kv.v1.KeyValueService.Touch
+   */
+  touch: {
+    methodKind: "unary";
+    input: typeof TouchRequestSchema;
+    output: typeof TouchResponseSchema;
   };
 }> = /*@__PURE__*/ serviceDesc(file_ironflow_kv_v1_key_value_service, 0);

@@ -1,0 +1,185 @@
+/** The steps of every write of a single key: idempotency, the limits of the bucket and the service, the disk. */
+import { KvError } from "../../kv/errors.js";
+import type { Limits } from "../../kv/limits.js";
+import type { BucketOwner } from "../../kv/names.js";
+import type { CallContext, WriteOptions } from "../../kv/store.js";
+import type { CachedBucket, BucketConfigCache } from "../streams/bucket-config-cache.js";
+import type { BucketQuota } from "./bucket-quota.js";
+import { type DiskRoom, type DiskUse, storedBytes } from "../embedded/disk-guard.js";
+import { aboutOf, type KeyPlace } from "../read/entries.js";
+import type { Expiry } from "../streams/expiry.js";
+import type { WriteIdentity } from "./idempotency.js";
+import type { Incarnations } from "./incarnations.js";
+import { KeyedWrites } from "./keyed-writes.js";
+import type { MessageReader, Place, StoredMessage } from "../client/message-reader.js";
+import type { ReadCache } from "../read/read-cache.js";
+import type { Requests } from "../client/requests.js";
+import { tooLarge, ttlNotSupported, valueBytesMaxOf } from "./value-limits.js";
+import type { Write } from "./write.js";
+import type { MISMATCH, Writer } from "./writer.js";
+
+export interface WriteStepsOptions {
+  readonly requests: Requests;
+  readonly reader: MessageReader;
+  readonly writer: Writer;
+  readonly facts: BucketConfigCache;
+  readonly expiry: Expiry;
+  readonly quota: BucketQuota;
+  readonly limits: Limits;
+  /** The largest message that the storage takes, headers included. */
+  readonly maxPayloadBytes: number;
+  readonly disk: DiskRoom;
+  /** Absent: every read asks the storage. */
+  readonly cache?: ReadCache | undefined;
+  /** Configures a bucket's stream to accept messages with a TTL. Absent where no write has one. */
+  readonly allowTtl?: ((place: Place, context: CallContext) => Promise<unknown>) | undefined;
+  /** Absent where no write names the bucket's creation time. */
+  readonly incarnations?: Incarnations | undefined;
+  /** Whose buckets these are. Default: users'. */
+  readonly owner?: BucketOwner | undefined;
+}
+
+/** nats-server writes an atomic batch to a file of its own before it applies it (`newBatchStore`). */
+const COPIES_MAX = 2;
+/** The revision of a write, or that its condition did not hold. */
+export type Outcome = bigint | typeof MISMATCH;
+
+export class WriteSteps {
+  private readonly keyedWrites: KeyedWrites;
+
+  constructor(private readonly options: WriteStepsOptions) {
+    this.keyedWrites = new KeyedWrites(options.requests, options.reader, options.limits.keyedWritesMax);
+  }
+
+  /** Runs a write whose arguments were checked; where it has an idempotency key, once for all its sendings that come here. */
+  run(
+    place: KeyPlace,
+    identity: WriteIdentity | undefined,
+    { bucketCreatedAtMs }: WriteOptions,
+    context: CallContext,
+    write: (identity: WriteIdentity | undefined) => Promise<bigint>,
+  ): Promise<bigint> {
+    const once = (): Promise<bigint> => {
+      if (identity === undefined) return write(undefined);
+      const readFacts = (): Promise<CachedBucket> => this.facts(place, context);
+      const { writer } = this.options;
+      const remembered = (facts: CachedBucket): Promise<bigint | undefined> =>
+        writer.remembered(place.subject, identity.messageId, facts, context);
+      return this.keyedWrites.once(place, identity, aboutOf(place), readFacts, remembered, context, write);
+    };
+    return this.options.incarnations?.write(place, bucketCreatedAtMs, context, once) ?? once();
+  }
+
+  /**
+   * Writes a value if the bucket has space. If it is full, an earlier attempt of the same request may have been applied. `bytes`: of the
+   * value and its metadata.
+   */
+  async unlessFull<Result extends Outcome>(
+    place: KeyPlace,
+    write: Write,
+    bytes: number,
+    facts: CachedBucket,
+    context: CallContext,
+    send: () => Promise<Result>,
+  ): Promise<Result | bigint> {
+    const { quota, reader } = this.options;
+    const release = await quota.admit(write, bytes, facts, context).catch(async (error: unknown) => {
+      if (write.identity === undefined) throw error;
+      const newest = await reader.newest(place, place.subject, context);
+      const revision = await this.appliedBefore(write, newest, context);
+      if (revision === undefined) throw error;
+      return revision;
+    });
+    if (typeof release === "bigint") return release;
+    try {
+      return await send();
+    } finally {
+      release();
+    }
+  }
+
+  /** Writes if the disk has space. If it is full, an earlier attempt of the same request may have been applied. */
+  async admit<Result extends Outcome>(
+    place: KeyPlace,
+    write: Write,
+    context: CallContext,
+    send: () => Promise<Result>,
+  ): Promise<Result | bigint> {
+    const { disk, reader } = this.options;
+    const bytes = COPIES_MAX * (storedBytes(write.subject, write.data) + write.headerLines.length);
+    try {
+      return await disk.admit(write.use, bytes, aboutOf(place), send);
+    } catch (error) {
+      const isRefused = error instanceof KvError && error.kind === "storage_exhausted";
+      if (!isRefused || write.identity?.uncertain === undefined) throw error;
+      const newest = await reader.newest(place, place.subject, context);
+      const revision = await this.appliedBefore(write, newest, context);
+      if (revision === undefined) throw error;
+      return revision;
+    }
+  }
+
+  /** The bucket's configuration, at most a second old. */
+  async facts(place: Place, context: CallContext): Promise<CachedBucket> {
+    const { facts } = this.options;
+    return facts.recent(place) ?? (await facts.read(place, context));
+  }
+
+  async write(write: Write, context: CallContext): Promise<Outcome> {
+    return this.options.writer.write(write, await this.facts(write.place, context), context);
+  }
+
+  /** See `Writer.appliedBefore`. */
+  async appliedBefore(
+    write: Write,
+    newest: StoredMessage | undefined,
+    context: CallContext,
+  ): Promise<bigint | undefined> {
+    if (write.identity === undefined) return undefined;
+    return this.options.writer.appliedBefore(write, newest, await this.facts(write.place, context), context);
+  }
+
+  /** Throws `value_too_large` for the service's limit. */
+  checkValueSize(place: KeyPlace, bytes: number, metadataBytes: number): void {
+    const most = valueBytesMaxOf(this.options);
+    if (bytes + metadataBytes > most) throw tooLarge(place, bytes, most, "the service", metadataBytes);
+  }
+
+  /** The facts of a bucket that accepts values of this size. Throws `value_too_large`. */
+  async factsThatAllow(
+    place: KeyPlace,
+    bytes: number,
+    metadataBytes: number,
+    context: CallContext,
+  ): Promise<CachedBucket> {
+    const allBytes = bytes + metadataBytes;
+    let facts = await this.facts(place, context);
+    if (isOver(allBytes, facts.maxValueSize)) facts = await this.options.facts.read(place, context);
+    if (!isOver(allBytes, facts.maxValueSize)) return facts;
+    throw tooLarge(place, bytes, facts.maxValueSize, "the bucket", metadataBytes);
+  }
+
+  /** Throws `ttl_not_supported` if the bucket can't hold a value with a TTL. Configures the stream of another program to accept TTLs. */
+  async checkAllowsTtl(place: KeyPlace, known: CachedBucket, context: CallContext): Promise<void> {
+    const { allowTtl, facts } = this.options;
+    let { history, allowsTtl } = known;
+    if (history !== 1) ({ history, allowsTtl } = await facts.read(place, context));
+    if (history !== 1) throw ttlNotSupported(place, history);
+    if (!allowsTtl) await allowTtl?.(place, context);
+  }
+}
+
+export function writeOf(
+  place: KeyPlace,
+  data: Uint8Array,
+  headerLines: string,
+  identity: WriteIdentity | undefined,
+  use: DiskUse,
+): Write {
+  const { subject, key } = place;
+  return { place, subject, key, data, headerLines, identity, use, expected: undefined };
+}
+
+function isOver(bytes: number, most: number): boolean {
+  return most > 0 && bytes > most;
+}
