@@ -4,8 +4,9 @@ import {
   Operation as OperationEnum,
 } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import { dateOf } from "./convert.js";
+import { base64Of, jsonRevision } from "./json.js";
 
-/** What a write did to a key. `expire`: the bucket's ttl removed the value. */
+/** What a write did to a key. `expire`: its own TTL or the bucket's ttl removed the value. */
 export type Operation = "put" | "delete" | "purge" | "expire";
 
 const OPERATION: Readonly<Record<OperationEnum, Operation>> = {
@@ -29,6 +30,10 @@ export class Entry {
   readonly operation: Operation;
   /** The media type stored with the value; empty when there is none. */
   readonly contentType: string;
+  /** When the value expires by its own TTL, by the storage's clock; the bucket's `ttlSeconds` may end it earlier. Undefined: never. */
+  readonly expiresAt: Date | undefined;
+  /** The text stored with the value. */
+  readonly metadata: Readonly<Record<string, string>>;
 
   constructor(message: EntryMessage) {
     this.key = message.key;
@@ -37,6 +42,17 @@ export class Entry {
     this.createdAt = dateOf(message.createdAt);
     this.operation = OPERATION[message.operation];
     this.contentType = message.contentType;
+    this.expiresAt = message.expiresAt && dateOf(message.expiresAt);
+    this.metadata = message.metadata;
+  }
+
+  /** For JSON.stringify: the properties, with the value in base64, the revision as a number, and times in ISO 8601. */
+  toJSON(): Record<string, unknown> {
+    const { key, value, revision, createdAt, operation, contentType, expiresAt, metadata } = this;
+    return {
+      ...{ key, value: base64Of(value), revision: jsonRevision(revision), createdAt, operation },
+      ...{ contentType, expiresAt, metadata },
+    };
   }
 
   /** The value as text. Bytes that are not UTF-8 become U+FFFD. */

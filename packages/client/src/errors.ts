@@ -5,6 +5,8 @@
  * throws a TypeError before anything is sent.
  */
 
+import { jsonRevision } from "./json.js";
+
 /** The code of an error: the Connect and gRPC codes by their lower-case names. */
 export type KvErrorCode =
   | "canceled"
@@ -68,6 +70,15 @@ export class KvError extends Error {
     this.revision = details.revision;
     this.retryable = details.retryable ?? false;
     this.retryAfterMs = details.retryAfterMs;
+  }
+
+  /** For JSON.stringify: the properties, with the name and the message. */
+  toJSON(): Record<string, unknown> {
+    const { name, message, code, reason, bucket, key, revision, retryable, retryAfterMs } = this;
+    return {
+      ...{ name, message, code, reason, bucket, key, retryable, retryAfterMs },
+      ...(revision === undefined ? {} : { revision: jsonRevision(revision) }),
+    };
   }
 }
 

@@ -10,6 +10,10 @@ export interface ImportedEntry {
   readonly operation: Exclude<Operation, "expire">;
   /** Empty: none. */
   readonly contentType: string;
+  /** When the value expires. If that is less than a second away, or over, the key is purged instead. Default: never. */
+  readonly expiresAt?: Date | undefined;
+  /** Default: none. */
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
 /** The result of an import. */

@@ -9,6 +9,7 @@ import type {
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import type { Transport } from "@connectrpc/connect";
 import type { KvError } from "./errors.js";
+import type { OptionNames } from "./options.js";
 import { type FailedCall, kvErrorOf } from "./failure.js";
 import { retryDelayMs, type RetryPolicy, sleep } from "./retry.js";
 import { IdempotencyKeys, type RequestHeaders, WriteAttempts } from "./write-attempts.js";
@@ -20,6 +21,8 @@ export interface CallOptions {
   /** The time limit of the call, including its retries, in milliseconds. Default: the client's. The service ends an attempt after a minute. */
   readonly timeoutMs?: number | undefined;
 }
+
+export const CALL_OPTIONS: OptionNames<CallOptions> = { signal: true, timeoutMs: true };
 
 /** Options that only the SDK itself sets. */
 interface InternalCallOptions extends CallOptions {

@@ -5,6 +5,7 @@ import { create } from "@bufbuild/protobuf";
 import type { Revision } from "./convert.js";
 import { Entry, type Operation } from "./entry.js";
 import type { KvError } from "./errors.js";
+import type { OptionNames } from "./options.js";
 
 /** A change of one key, or a key of the snapshot. Its properties are those of the entry after the change; `type` is its operation. */
 export class ChangeEvent extends Entry {
@@ -19,6 +20,11 @@ export class ChangeEvent extends Entry {
     this.superseded = superseded;
     this.type = this.operation;
     this.previous = change.previous === undefined ? undefined : new Entry(change.previous);
+  }
+
+  override toJSON(): Record<string, unknown> {
+    const { type, previous, superseded } = this;
+    return { type, ...super.toJSON(), previous, superseded };
   }
 }
 
@@ -51,6 +57,12 @@ export interface ProgressEvent extends Superseded {
 
 /** The events of a watch with `marks`. */
 export type WatchEvent = ChangeEvent | SnapshotEndEvent | ProgressEvent;
+
+export const WATCH_OPTIONS: OptionNames<WatchOptions> = {
+  ...{ signal: true, start: true, startRevision: true, bucketCreatedAt: true, ignoreDeletes: true },
+  ...{ keysOnly: true, previous: true, everyChange: true, marks: true, progressIntervalMs: true },
+  ...{ failuresMax: true, onInterrupted: true },
+};
 
 export interface WatchOptions {
   /** Ends the watch: the loop over it finishes without an error. */
