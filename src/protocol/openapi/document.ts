@@ -12,7 +12,8 @@ import { emptyAnswer } from "../rest/shape.js";
 import { SHAPES } from "../rest/shapes.js";
 import { type Comments, descriptionOf, readComments } from "./comments.js";
 import { errorAnswers } from "./error-answers.js";
-import { type Form, type FormAnswer, FORMS, formSchemas } from "./forms.js";
+import { formSchemas } from "./form-schemas.js";
+import { type Form, type FormAnswer, FORMS } from "./forms.js";
 import { described, type Json, MessageSchemas, TEXT } from "./schemas.js";
 
 const INFO = `The REST paths of ironflow-kv. Revisions and sizes are JSON numbers, times RFC 3339, values base64.

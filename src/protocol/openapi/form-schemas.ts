@@ -1,0 +1,147 @@
+/** The JSON Schemas of the REST forms that do not follow from the contract: see forms.ts. */
+import { BASE64, COUNT, described, type Json, listOf, objectOf, TEXT, TIME } from "./schemas.js";
+
+/** Returns the comment of a contract field by its full name. */
+export type Describe = (name: string) => string | undefined;
+
+/** The members that only some entries have. */
+const LASTING = ["expires_at", "metadata"];
+const NEXT_PAGE = described(
+  TEXT,
+  "Send this as `page_token` to get the next page. Absent: this is the last page.",
+);
+
+/** The schemas that forms refer to by name. */
+export function formSchemas(describe: Describe): Record<string, Json> {
+  const field = (name: string, schema: Json): Json => described(schema, describe(`ironflow.kv.v1.${name}`));
+  const superseded = field("WatchResponse.superseded", COUNT);
+  const settings = {
+    description: field("CreateBucketRequest.description", TEXT),
+    ttl_seconds: described({ type: "integer", minimum: 0 }, "How long entries live, in seconds. 0: forever."),
+    max_value_size: field("CreateBucketRequest.max_value_size", COUNT),
+    max_bytes: field("CreateBucketRequest.max_bytes", COUNT),
+    history: field("CreateBucketRequest.history", COUNT),
+  };
+  const names = Object.keys(settings);
+  const lasting = {
+    expires_at: field("Entry.expires_at", TIME),
+    metadata: described(
+      { type: "object", additionalProperties: TEXT },
+      "The metadata that was sent with the value. Absent: none.",
+    ),
+  };
+  return {
+    Error: {
+      ...objectOf({
+        error: described(TEXT, "A message for people: what was wrong, and what would be right."),
+        code: described(TEXT, "For programs: one of the reasons in docs/errors.md. New ones may be added."),
+      }),
+    },
+    BucketInfo: objectOf(
+      {
+        name: field("Bucket.name", TEXT),
+        description: field("Bucket.description", TEXT),
+        ttl_seconds: described({ type: "integer" }, "How long entries live, in seconds. Absent: forever."),
+        max_value_size: described(
+          COUNT,
+          "The largest accepted value, in bytes. Absent: the service's limit.",
+        ),
+        max_bytes: described(COUNT, "The maximum size of the bucket in bytes. Absent: no limit."),
+        values: field("Bucket.values", COUNT),
+        bytes: field("Bucket.bytes", COUNT),
+        history: field("Bucket.history", COUNT),
+        created_at: field("Bucket.created_at", TIME),
+      },
+      ["description", "ttl_seconds", "max_value_size", "max_bytes"],
+    ),
+    BucketList: objectOf({ buckets: listOf(ref("BucketInfo")), count: COUNT, next_page_token: NEXT_PAGE }, [
+      "next_page_token",
+    ]),
+    NewBucket: closed(objectOf({ name: field("CreateBucketRequest.name", TEXT), ...settings }, names)),
+    BucketChange: closed(objectOf(settings, names)),
+    KeyValue: objectOf(
+      {
+        key: field("Entry.key", TEXT),
+        value: described(BASE64, "The value's bytes in base64."),
+        revision: field("Entry.revision", COUNT),
+        created_at: field("Entry.created_at", TIME),
+        operation: { const: "put" },
+        ...lasting,
+      },
+      LASTING,
+    ),
+    Written: objectOf({ revision: field("PutResponse.revision", COUNT) }),
+    KeyList: objectOf(
+      {
+        keys: described(listOf(TEXT), "Sorted by their UTF-8 bytes."),
+        count: COUNT,
+        next_page_token: NEXT_PAGE,
+      },
+      ["next_page_token"],
+    ),
+    KeyHistory: objectOf(
+      {
+        key: TEXT,
+        entries: listOf(
+          objectOf(
+            {
+              revision: field("Entry.revision", COUNT),
+              operation: { type: "string", enum: ["put", "delete", "purge", "expire"] },
+              value: described(BASE64, "The value's bytes in base64; empty for tombstones."),
+              created_at: field("Entry.created_at", TIME),
+              content_type: field("Entry.content_type", TEXT),
+              ...lasting,
+            },
+            ["content_type", ...LASTING],
+          ),
+        ),
+        count: COUNT,
+        next_page_token: NEXT_PAGE,
+      },
+      ["next_page_token"],
+    ),
+    EnvironmentList: listOf(objectOf({ id: described(TEXT, "The same as the name."), name: TEXT })),
+    Compacted: objectOf({ removed: COUNT }),
+    WatchFrame: {
+      description: "A frame of a watch, the same over WebSocket and SSE. An error is the last frame.",
+      oneOf: [
+        objectOf(
+          {
+            type: { const: "kv_update" },
+            key: TEXT,
+            value: described(BASE64, "The value's bytes in base64; empty for deletes."),
+            revision: COUNT,
+            operation: { type: "string", enum: ["put", "delete"] },
+            bucket: TEXT,
+            superseded,
+            ...lasting,
+          },
+          ["superseded", ...LASTING],
+        ),
+        objectOf({ type: { const: "error" }, message: TEXT }),
+        objectOf(
+          {
+            type: { const: "snapshot_end" },
+            revision: COUNT,
+            bucket: TEXT,
+            bucket_created_at: TIME,
+            superseded,
+          },
+          ["superseded"],
+        ),
+        objectOf({ type: { const: "progress" }, revision: COUNT, bucket: TEXT, time: TIME, superseded }, [
+          "superseded",
+        ]),
+      ],
+    },
+  };
+}
+
+export function ref(name: string): Json {
+  return { $ref: `#/components/schemas/${name}` };
+}
+
+/** An object without additional members. */
+function closed(schema: Json): Json {
+  return { ...schema, additionalProperties: false };
+}
