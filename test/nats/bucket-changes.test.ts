@@ -4,7 +4,7 @@ import { startNatsCluster } from "../support/nats-cluster.js";
 import { storeTest } from "../support/fixtures.js";
 import { IS_EXTENDED } from "../support/extended.js";
 import type { BucketConfig } from "../../src/kv/store.js";
-import { newBucketName, refusal, scope } from "./store-contract.js";
+import { newBucketName, refusal, refusalAtDeadline, scope } from "./store-contract.js";
 import { holdRequests } from "./held-requests.js";
 import { createOnCluster } from "./on-clusters.js";
 import { type OpenStore, openStore } from "./store-support.js";
@@ -69,9 +69,14 @@ describe("two copies that change one bucket at the same time", { timeout: 120_00
     const bucket = newBucketName();
     await open.store.createBucket({ name: bucket }, scope());
     const held = holdRequests(open.connection, "STREAM.UPDATE");
-    const stuck = refusal(open.store.updateBucket(bucket, { history: 2 }, scope(300)));
+    const aborter = new AbortController();
+    const stuck = refusal(open.store.updateBucket(bucket, { history: 2 }, scope(60_000, aborter.signal)));
     await held.seen(1);
-    const refused = await refusal(otherCopy.store.updateBucket(bucket, { history: 3 }, scope(300)));
+    const refused = await refusalAtDeadline(
+      () => isWaiting(otherCopy),
+      (within) => otherCopy.store.updateBucket(bucket, { history: 3 }, within),
+    );
+    aborter.abort();
     expect(refused.kind).toBe("unavailable");
     expect(refused.message).toContain("is changing the bucket");
     expect((await stuck).kind).toBe("outcome_unknown");

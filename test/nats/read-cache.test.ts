@@ -2,7 +2,7 @@
 import { describe, expect } from "vitest";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import { storeTest } from "../support/fixtures.js";
-import { bytes, refusal, scope, text } from "./store-contract.js";
+import { bytes, refusal, refusalAtDeadline, scope, text } from "./store-contract.js";
 import { type OpenStore, openStore } from "./store-support.js";
 
 const it = storeTest({ bucket: { history: 5 } })
@@ -100,10 +100,11 @@ describe("an entry that was read", () => {
   }) => {
     await put("a", "1");
     await read("a");
-    const isLost = link.loseRequest("PUB $KV");
-    const lost = exclusive.store.put(bucket, "a", bytes("2"), {}, scope(500));
-    await isLost;
-    expect((await refusal(lost)).kind).toBe("outcome_unknown");
+    const lost = await refusalAtDeadline(
+      () => link.loseRequest("PUB $KV"),
+      (within) => exclusive.store.put(bucket, "a", bytes("2"), {}, within),
+    );
+    expect(lost.kind).toBe("outcome_unknown");
     const status = exclusive.connection.status();
     link.heal();
     link.cut();

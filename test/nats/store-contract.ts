@@ -40,6 +40,22 @@ export async function refusal(call: Promise<unknown>): Promise<KvError> {
   throw new Error("the call was not refused");
 }
 
+/**
+ * The refusal of a call at its deadline, after its request was sent: `untilSent` is called before each attempt, and resolves then. On a busy
+ * machine a deadline may pass before; then the call is made again, with twice the time.
+ */
+export async function refusalAtDeadline(
+  untilSent: () => Promise<unknown>,
+  call: (within: CallContext) => Promise<unknown>,
+): Promise<KvError> {
+  for (let timeMs = 100; ; timeMs *= 2) {
+    let isSent = false;
+    void untilSent().then(() => (isSent = true));
+    const error = await refusal(call(scope(timeMs)));
+    if (isSent) return error;
+  }
+}
+
 export async function expectRefusal(
   call: Promise<unknown>,
   kind: KvErrorKind,

@@ -73,13 +73,16 @@ it("an earlier sending whose outcome is unknown is not forgotten where the next 
   await copies.untilConnected();
   // The next one finds that the bucket is the same, and then can't read its facts, as those of the start are too old.
   let held = holdRequests(copies.faulty.connection, "STREAM.INFO");
-  const failed = refusal(copies.put(copies.faulty.store, "mine", KEY, scope(2_000)));
+  const aborter = new AbortController();
+  const failed = refusal(copies.put(copies.faulty.store, "mine", KEY, scope(60_000, aborter.signal)));
   for (const waitMs of [0, FACTS_MS]) {
     await held.seen(1);
     await new Promise((resolve) => setTimeout(resolve, waitMs));
     held.release();
     held = holdRequests(copies.faulty.connection, "STREAM.INFO");
   }
+  await held.seen(1);
+  aborter.abort();
   await failed;
   held.release();
   // Nor where the next one is refused for what says nothing of the earlier one.
