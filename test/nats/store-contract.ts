@@ -49,10 +49,10 @@ export async function refusalAtDeadline(
   call: (within: CallContext) => Promise<unknown>,
 ): Promise<KvError> {
   for (let timeMs = 100; ; timeMs *= 2) {
-    let isSent = false;
-    void untilSent().then(() => (isSent = true));
+    const request = { isSent: false };
+    void untilSent().then(() => (request.isSent = true));
     const error = await refusal(call(scope(timeMs)));
-    if (isSent) return error;
+    if (request.isSent) return error;
   }
 }
 

@@ -148,9 +148,10 @@ describe.each([1, 3])("a full bucket with a history of %i", (history) => {
   });
 
   it("expires by its ttl", async () => {
-    await store.createBucket({ name: bucket, maxBytes: 64 * KIB, history, ttlMs: 1_000 }, scope());
+    await store.createBucket({ name: bucket, maxBytes: 64 * KIB, history, ttlMs: 3_600_000 }, scope());
     const count = await fill(0);
     const watcher = await hubs.watch(bucket, { filters: [], start: "now" }, scope());
+    await store.updateBucket(bucket, { ttlMs: 1_000 }, scope());
     const lines = await read(watcher, count);
     expect(lines.every((line) => line.startsWith("expire"))).toBe(true);
     expect(await values()).toBe(0);
