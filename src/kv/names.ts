@@ -131,11 +131,11 @@ export function subjectOf(bucket: string, key: string): string {
   return subjectPrefix(bucket) + escapeKey(key);
 }
 
-/** Whether the bytes from `start` on are a key that is stored unchanged. */
-export function isPlainKey(bytes: Uint8Array, start: number): boolean {
-  if (bytes.length - start > DEFAULT_LIMITS.keyBytesMax) return false;
+/** Whether the bytes from `start` to before `end` are a key that is stored unchanged. */
+export function isPlainKey(bytes: Uint8Array, start: number, end: number): boolean {
+  if (end - start > DEFAULT_LIMITS.keyBytesMax) return false;
   let isTokenEmpty = true;
-  for (let at = start; at < bytes.length; at++) {
+  for (let at = start; at < end; at++) {
     const byte = bytes[at] as number;
     if (byte === DOT) {
       if (isTokenEmpty) return false;

@@ -122,9 +122,9 @@ it("a plain key is one whose stored form is itself", () => {
     fc.property(
       fc.string({ unit: fc.constantFrom("a", "Z", "0", "_", "-", "/", ".", "=", "é"), maxLength: 8 }),
       (text) => {
-        const bytes = Buffer.from(`x${text}`);
+        const bytes = Buffer.from(`x${text}=`);
         const isPlain = text !== "" && escapeKey(text) === text;
-        expect(isPlainKey(bytes, 1)).toBe(isPlain);
+        expect(isPlainKey(bytes, 1, bytes.length - 1)).toBe(isPlain);
       },
     ),
   );

@@ -48,6 +48,7 @@ export async function scanUpTo(
   const range = {
     ...{ subjectPrefix: subjectPrefixOf(place.bucket), start: { sequence: 1 }, upTo },
     flow: flowOf(context),
+    isWholeStream: false,
   };
   const onHead = (head: MessageHead): void => {
     if (head.revision <= upTo) onMessage(head);

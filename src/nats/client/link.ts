@@ -3,6 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Msg, NatsConnection, Subscription } from "@nats-io/transport-node";
 import { BulkReads } from "./bulk-reads.js";
 import { ByteBudget } from "./byte-budget.js";
+import { frameOf, listenToFrames, type OnFrame } from "./frames.js";
 import type { Log } from "./log.js";
 import { Reservation } from "./reservation.js";
 
@@ -139,6 +140,19 @@ export class Link {
         }
       },
     });
+  }
+
+  /** The same for messages of which only some bytes are wanted. */
+  subscribeFrames(subject: string, onFrame: OnFrame): Subscription {
+    const subscription = this.subscribe(subject, (message) => onFrame(frameOf(message)));
+    listenToFrames(this.connection, subscription, (frame) => {
+      try {
+        onFrame(frame);
+      } catch (fault) {
+        this.logFault(fault);
+      }
+    });
+    return subscription;
   }
 
   /** Calls the listener when the connection is lost. Returns a function that removes it. */

@@ -1,5 +1,5 @@
 /**
- * Connects the NATS client over sockets whose errors always have a listener.
+ * Connects the NATS client over sockets whose errors always have a listener, and with a faster parser (frames.ts).
  *
  * The library's transport removes all listeners from its socket when it closes. A write that fails in the same turn of the event loop, for
  * example because the server has closed too, emits `error` after that: without a listener, it would end the process.
@@ -10,10 +10,10 @@ import {
   type ConnectionOptions,
   type NatsConnection,
   NatsConnectionImpl,
-  Parser,
   setTransportFactory,
 } from "@nats-io/transport-node";
 import { nodeResolveHost, NodeTransport } from "@nats-io/transport-node/lib/node_transport.js";
+import { readFrames } from "./frames.js";
 
 /** The delay between reconnect attempts, plus up to as much jitter: calls work again within 0.2 s after NATS is back. */
 const RECONNECT_WAIT_MS = 100;
@@ -36,21 +36,7 @@ function useTransport(): void {
   setTransportFactory({ factory: () => new GuardedTransport(), dnsResolveFn: nodeResolveHost });
 }
 
-/**
- * The parser collects a message that arrives in several reads in a buffer that doubles: a megabyte is allocated, cleared and copied several
- * times, and collecting that garbage stops the event loop. Here the buffer has the size of the message from its first read on.
- */
-function sizeMessageBuffers(): void {
-  // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with its object below
-  const { parse } = Parser.prototype;
-  Parser.prototype.parse = function (this: Parser, received: Uint8Array): void {
-    parse.call(this, received);
-    const { msgBuf, ma } = this;
-    if (msgBuf !== undefined && msgBuf.capacity < ma.size) msgBuf.grow(ma.size - msgBuf.length);
-  };
-}
-
-sizeMessageBuffers();
+readFrames();
 
 class GuardedTransport extends NodeTransport {
   override async dial(server: { hostname: string; port: number }): Promise<Socket> {

@@ -101,10 +101,10 @@ export class BucketIndex implements FeedFollower {
 
   /** Takes a message that was stored before the feed began. The messages of a key may come in any order. */
   load(head: MessageHead): void {
-    const { subject, keyStart } = head;
-    const facts = this.factsOf(head, subject.length - keyStart);
-    if (!head.isTombstone && isPlainKey(subject, keyStart)) {
-      this.reading?.add(subject, keyStart, subject.length, facts);
+    const { bytes, keyStart, keyEnd } = head;
+    const facts = this.factsOf(head, keyEnd - keyStart);
+    if (!head.isTombstone && isPlainKey(bytes, keyStart, keyEnd)) {
+      this.reading?.add(bytes, keyStart, keyEnd, facts);
       return;
     }
     const { storedKey } = head;

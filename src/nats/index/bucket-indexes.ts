@@ -195,7 +195,9 @@ export class BucketIndexes {
     const upTo = following.startsAfter;
     if (messages > 0 && upTo > 0) {
       const start = isNewestOnly ? { sequence: Math.max(1, first_seq) } : ("newest_of_each" as const);
-      const range = { subjectPrefix: subjectPrefix(place.bucket), start, upTo, flow: index };
+      const prefix = subjectPrefix(place.bucket);
+      const isWholeStream = info.config.subjects?.join() === `${prefix}>`;
+      const range = { subjectPrefix: prefix, start, upTo, flow: index, isWholeStream };
       await scanInParts(this.options, place, range, (head) => index.load(head), context);
     }
     await index.loaded();

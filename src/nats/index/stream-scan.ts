@@ -27,11 +27,13 @@ export interface ScanRange {
   readonly upTo: number;
   /** Whose read it is: see `ReaderOptions`. */
   readonly flow: unknown;
+  /** Whether the stream has no subjects but those of the prefix. */
+  readonly isWholeStream: boolean;
 }
 
 /** Bytes and messages of one pull: some milliseconds' work. */
-const PULL_BYTES = 262_144;
-const PULL_MESSAGES = 1_024;
+const PULL_BYTES = 524_288;
+const PULL_MESSAGES = 2_048;
 /** A pull that hears nothing for this long is given up. */
 const SILENCE_MS = 3_000;
 const RETRY_MS = 20;
@@ -103,13 +105,14 @@ export async function scanStream(
 async function scanOnce(
   { requests, storedMessageBytesMax }: ScanOptions,
   place: Place,
-  { subjectPrefix, start, upTo, flow }: ScanRange,
+  { subjectPrefix, start, upTo, flow, isWholeStream }: ScanRange,
   accept: (head: MessageHead) => void,
   context: CallContext,
 ): Promise<boolean> {
   const api = new StreamApi(requests, place.bucket, place.stream, storedMessageBytesMax);
   const reader = await Reader.open(api, subjectPrefix, ">", {
     ...{ start, bytesMax: PULL_BYTES, headersOnly: true, context, silenceMs: SILENCE_MS, flow },
+    isWholeStream: isWholeStream && start !== "newest_of_each",
   }).catch((error: unknown) => {
     throw endOf(context) ?? error;
   });

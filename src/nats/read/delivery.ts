@@ -28,10 +28,10 @@ const NANOS_DIGITS = 6;
 /** Where each token begins, and after the last one where a further one would. Reused: every delivered message comes through here. */
 const tokenStarts = new Int32Array(LONG_FORM_TOKENS + 1);
 
-/** Reads the reply subject of a delivered message; undefined when it is no such subject. */
-export function parseDelivery(reply: Uint8Array): Delivery | undefined {
-  if (!startsWith(reply, PREFIX)) return undefined;
-  const tokens = splitTokens(reply);
+/** Reads the reply subject of a delivered message, bytes `from` to before `to`; undefined when it is no such subject. */
+export function parseDelivery(reply: Uint8Array, from = 0, to = reply.length): Delivery | undefined {
+  if (!startsWith(reply, from, to)) return undefined;
+  const tokens = splitTokens(reply, from, to);
   if (tokens < SHORT_FORM_TOKENS) return undefined;
   const at = tokens === SHORT_FORM_TOKENS ? SEQUENCES_AT_SHORT : SEQUENCES_AT_LONG;
   if (tokens < at + 4) return undefined;
@@ -51,18 +51,19 @@ export function parseDelivery(reply: Uint8Array): Delivery | undefined {
   return Number.isSafeInteger(delivery.streamSequence) ? delivery : undefined;
 }
 
-function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
-  for (let at = 0; at < prefix.length; at++) if (bytes[at] !== prefix[at]) return false;
+function startsWith(bytes: Uint8Array, from: number, to: number): boolean {
+  if (to - from < PREFIX.length) return false;
+  for (let at = 0; at < PREFIX.length; at++) if (bytes[from + at] !== PREFIX[at]) return false;
   return true;
 }
 
 /** Finds where tokens begin, of the first ones that are needed. Returns how many there are of these. */
-function splitTokens(subject: Uint8Array): number {
+function splitTokens(subject: Uint8Array, from: number, to: number): number {
   let tokens = 1;
-  tokenStarts[0] = 0;
-  for (let at = 0; at < subject.length && tokens <= LONG_FORM_TOKENS; at++)
+  tokenStarts[0] = from;
+  for (let at = from; at < to && tokens <= LONG_FORM_TOKENS; at++)
     if (subject[at] === DOT) tokenStarts[tokens++] = at + 1;
-  if (tokens <= LONG_FORM_TOKENS) tokenStarts[tokens] = subject.length + 1;
+  if (tokens <= LONG_FORM_TOKENS) tokenStarts[tokens] = to + 1;
   return Math.min(tokens, LONG_FORM_TOKENS);
 }
 

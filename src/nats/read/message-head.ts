@@ -1,7 +1,7 @@
 /** A delivered message without its value, for reads of many messages: what is not asked for is not decoded. */
-import type { Msg } from "@nats-io/transport-node";
 import type { Operation } from "../../kv/store.js";
-import { headersOf, NO_HEADERS, payloadBytes, subjectBytes } from "../client/messages.js";
+import type { Frame } from "../client/frames.js";
+import { HeaderBlock, NO_HEADERS } from "../client/messages.js";
 import { endOfLifetimeMs, LIFETIME_HEADER } from "../streams/lifetime.js";
 import { operationOf } from "../streams/records.js";
 import type { Delivery } from "./delivery.js";
@@ -13,6 +13,7 @@ const LINE_ENDS_BYTES = 4;
 const ZERO = 48;
 const NINE = 57;
 
+/** Valid only during the call that it is passed to: the bytes are those that the socket received. */
 export class MessageHead {
   readonly revision: number;
   readonly timeMs: number;
@@ -21,23 +22,23 @@ export class MessageHead {
   /** Bytes of headers and value. */
   readonly messageBytes: number;
   readonly operation: Operation;
-  /** The subject: the stored key begins at `keyStart`. */
-  readonly subject: Uint8Array;
+  /** The key in its stored form: bytes `keyStart` to before `keyEnd`. */
+  readonly bytes: Uint8Array;
+  readonly keyStart: number;
+  readonly keyEnd: number;
   private readonly lifetime: string;
 
-  constructor(
-    message: Msg,
-    delivery: Delivery,
-    readonly keyStart: number,
-  ) {
+  constructor(frame: Frame, delivery: Delivery, prefixBytes: number) {
+    const { bytes, payloadStart, payloadEnd } = frame;
     this.revision = delivery.streamSequence;
     this.timeMs = delivery.timeMs;
-    this.subject = subjectBytes(message);
-    const payload = payloadBytes(message);
-    const onlySize = sizeAlone(payload);
-    const headers = onlySize < 0 ? headersOf(message) : NO_HEADERS;
+    this.bytes = bytes;
+    this.keyStart = frame.subjectStart + prefixBytes;
+    this.keyEnd = frame.subjectEnd;
+    const onlySize = sizeAlone(bytes, payloadStart, payloadEnd);
+    const headers = onlySize < 0 ? new HeaderBlock(textOf(bytes, payloadStart, payloadEnd)) : NO_HEADERS;
     this.valueBytes = onlySize < 0 ? Number(headers.get(SIZE_HEADER)) : onlySize;
-    this.messageBytes = payload.length + this.valueBytes;
+    this.messageBytes = payloadEnd - payloadStart + this.valueBytes;
     this.operation = operationOf(headers);
     this.lifetime = headers.get(LIFETIME_HEADER);
   }
@@ -49,8 +50,7 @@ export class MessageHead {
 
   /** The key in its stored form. */
   get storedKey(): string {
-    const { subject, keyStart } = this;
-    return Buffer.from(subject.buffer, subject.byteOffset, subject.length).toString("utf8", keyStart);
+    return textOf(this.bytes, this.keyStart, this.keyEnd, "utf8");
   }
 
   /** When it expires, in milliseconds since 1970 by the storage's clock; Infinity: never. `ageMsMax`: the bucket's ttl, 0 for none. */
@@ -59,12 +59,16 @@ export class MessageHead {
   }
 }
 
+function textOf(bytes: Uint8Array, start: number, end: number, encoding: BufferEncoding = "latin1"): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString(encoding);
+}
+
 /** The size of the value where that is the only header; otherwise -1. */
-function sizeAlone(payload: Uint8Array): number {
-  for (let at = 0; at < ONLY_SIZE.length; at++) if (payload[at] !== ONLY_SIZE[at]) return -1;
+function sizeAlone(bytes: Uint8Array, start: number, end: number): number {
+  for (let at = 0; at < ONLY_SIZE.length; at++) if (bytes[start + at] !== ONLY_SIZE[at]) return -1;
   let size = 0;
-  for (let at = ONLY_SIZE.length; at < payload.length - LINE_ENDS_BYTES; at++) {
-    const byte = payload[at] as number;
+  for (let at = start + ONLY_SIZE.length; at < end - LINE_ENDS_BYTES; at++) {
+    const byte = bytes[at] as number;
     if (byte < ZERO || byte > NINE) return -1;
     size = size * 10 + byte - ZERO;
   }
