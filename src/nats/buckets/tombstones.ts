@@ -12,7 +12,8 @@ import { PAGE_BYTES_MAX } from "../streams/stream-pages.js";
 import { scanStream } from "../index/stream-scan.js";
 import { StreamApi } from "../read/stream-api.js";
 import type { MessageHead } from "../read/message-head.js";
-import { type PullResult, Reader, READER_DESCRIPTION } from "../read/stream-reader.js";
+import { READER_DESCRIPTION } from "../read/consumer-config.js";
+import { type PullResult, Reader } from "../read/stream-reader.js";
 
 export interface Tombstone {
   readonly subject: string;
@@ -48,7 +49,6 @@ export async function scanUpTo(
   const range = {
     ...{ subjectPrefix: subjectPrefixOf(place.bucket), start: { sequence: 1 }, upTo },
     flow: flowOf(context),
-    isWholeStream: false,
   };
   const onHead = (head: MessageHead): void => {
     if (head.revision <= upTo) onMessage(head);

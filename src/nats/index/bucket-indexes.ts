@@ -195,9 +195,7 @@ export class BucketIndexes {
     const upTo = following.startsAfter;
     if (messages > 0 && upTo > 0) {
       const start = isNewestOnly ? { sequence: Math.max(1, first_seq) } : ("newest_of_each" as const);
-      const prefix = subjectPrefix(place.bucket);
-      const isWholeStream = info.config.subjects?.join() === `${prefix}>`;
-      const range = { subjectPrefix: prefix, start, upTo, flow: index, isWholeStream };
+      const range = { subjectPrefix: subjectPrefix(place.bucket), start, upTo, flow: index };
       await scanInParts(this.options, place, range, (head) => index.load(head), context);
     }
     await index.loaded();

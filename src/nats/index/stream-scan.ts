@@ -12,7 +12,8 @@ import type { Requests } from "../client/requests.js";
 import { NoReplyError } from "../client/no-reply.js";
 import type { MessageHead } from "../read/message-head.js";
 import { StreamApi } from "../read/stream-api.js";
-import { Reader, type ReadStart } from "../read/stream-reader.js";
+import type { ReadStart } from "../read/consumer-config.js";
+import { Reader } from "../read/stream-reader.js";
 
 export interface ScanOptions {
   readonly requests: Requests;
@@ -27,8 +28,6 @@ export interface ScanRange {
   readonly upTo: number;
   /** Whose read it is: see `ReaderOptions`. */
   readonly flow: unknown;
-  /** Whether the stream has no subjects but those of the prefix. */
-  readonly isWholeStream: boolean;
 }
 
 /** Bytes and messages of one pull: some milliseconds' work. */
@@ -105,14 +104,13 @@ export async function scanStream(
 async function scanOnce(
   { requests, storedMessageBytesMax }: ScanOptions,
   place: Place,
-  { subjectPrefix, start, upTo, flow, isWholeStream }: ScanRange,
+  { subjectPrefix, start, upTo, flow }: ScanRange,
   accept: (head: MessageHead) => void,
   context: CallContext,
 ): Promise<boolean> {
   const api = new StreamApi(requests, place.bucket, place.stream, storedMessageBytesMax);
   const reader = await Reader.open(api, subjectPrefix, ">", {
     ...{ start, bytesMax: PULL_BYTES, headersOnly: true, context, silenceMs: SILENCE_MS, flow },
-    isWholeStream: isWholeStream && start !== "newest_of_each",
   }).catch((error: unknown) => {
     throw endOf(context) ?? error;
   });

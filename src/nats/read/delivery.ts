@@ -89,6 +89,7 @@ export interface MessageBody {
  */
 export class Change {
   readonly revision: number;
+  readonly valueBytes: number;
   /** Bytes of the stored key and the value. */
   readonly bytes: number;
   /** Bytes of headers and value, as stored. */
@@ -108,13 +109,12 @@ export class Change {
     message: MessageBody,
     readonly storedKey: string,
     private readonly delivery: Delivery,
-    /** Bytes of the value, also where it was not read with the message. */
-    readonly valueBytes: number = message.data.length,
   ) {
     this.message = message;
     this.revision = delivery.streamSequence;
-    this.bytes = storedKey.length + valueBytes;
-    this.messageBytes = message.headers.text.length + valueBytes;
+    this.valueBytes = message.data.length;
+    this.bytes = storedKey.length + this.valueBytes;
+    this.messageBytes = message.headers.text.length + this.valueBytes;
     this.operation = operationOf(message.headers);
     this.lifetime = message.headers.get(LIFETIME_HEADER);
   }

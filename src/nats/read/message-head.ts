@@ -4,12 +4,13 @@ import type { Frame } from "../client/frames.js";
 import { HeaderBlock, NO_HEADERS } from "../client/messages.js";
 import { endOfLifetimeMs, LIFETIME_HEADER } from "../streams/lifetime.js";
 import { operationOf } from "../streams/records.js";
-import type { Delivery } from "./delivery.js";
+import { Change, type Delivery } from "./delivery.js";
 
 /** What nats-server adds to a message that is delivered without its value; most messages of a bucket have no other header. */
 const ONLY_SIZE = Buffer.from("NATS/1.0\r\nNats-Msg-Size: ");
 const SIZE_HEADER = "Nats-Msg-Size";
 const LINE_ENDS_BYTES = 4;
+const NO_BYTES = new Uint8Array(0);
 const ZERO = 48;
 const NINE = 57;
 
@@ -26,9 +27,14 @@ export class MessageHead {
   readonly bytes: Uint8Array;
   readonly keyStart: number;
   readonly keyEnd: number;
-  private readonly lifetime: string;
+  /** Without that of the value's size, unless there are others. */
+  readonly headers: HeaderBlock;
 
-  constructor(frame: Frame, delivery: Delivery, prefixBytes: number) {
+  constructor(
+    frame: Frame,
+    readonly delivery: Delivery,
+    prefixBytes: number,
+  ) {
     const { bytes, payloadStart, payloadEnd } = frame;
     this.revision = delivery.streamSequence;
     this.timeMs = delivery.timeMs;
@@ -37,10 +43,10 @@ export class MessageHead {
     this.keyEnd = frame.subjectEnd;
     const onlySize = sizeAlone(bytes, payloadStart, payloadEnd);
     const headers = onlySize < 0 ? new HeaderBlock(textOf(bytes, payloadStart, payloadEnd)) : NO_HEADERS;
+    this.headers = headers;
     this.valueBytes = onlySize < 0 ? Number(headers.get(SIZE_HEADER)) : onlySize;
     this.messageBytes = payloadEnd - payloadStart + this.valueBytes;
     this.operation = operationOf(headers);
-    this.lifetime = headers.get(LIFETIME_HEADER);
   }
 
   /** Whether it leaves the key without a value. */
@@ -55,8 +61,13 @@ export class MessageHead {
 
   /** When it expires, in milliseconds since 1970 by the storage's clock; Infinity: never. `ageMsMax`: the bucket's ttl, 0 for none. */
   expiresAtMs(ageMsMax: number): number {
-    return endOfLifetimeMs(this.lifetime, this.timeMs, ageMsMax);
+    return endOfLifetimeMs(this.headers.get(LIFETIME_HEADER), this.timeMs, ageMsMax);
   }
+}
+
+/** The change that a message is, with an empty value. */
+export function changeWithoutValue({ headers, storedKey, delivery }: MessageHead): Change {
+  return new Change({ headers, data: NO_BYTES }, storedKey, delivery);
 }
 
 function textOf(bytes: Uint8Array, start: number, end: number, encoding: BufferEncoding = "latin1"): string {

@@ -9,11 +9,9 @@ import type { Frame } from "../client/frames.js";
 import { HeaderBlock, headersOf, payloadBytes, replyBytes } from "../client/messages.js";
 import type { StreamApi } from "./stream-api.js";
 import { AskedBytes } from "./asked-bytes.js";
+import { consumerConfig, type ReadStart } from "./consumer-config.js";
 import { Change, type Delivery, parseDelivery } from "./delivery.js";
-import { MessageHead } from "./message-head.js";
-
-/** What to read: the newest message of each key, or every message from a sequence on. */
-export type ReadStart = "newest_of_each" | { readonly sequence: number };
+import { changeWithoutValue, MessageHead } from "./message-head.js";
 
 export interface ReaderOptions {
   readonly start: ReadStart;
@@ -21,8 +19,6 @@ export interface ReaderOptions {
   readonly bytesMax: number;
   /** Without values. Default: false. */
   readonly headersOnly?: boolean;
-  /** Whether the stream has no other subjects, where it is read from a sequence on: the server then finds messages faster. Default: false. */
-  readonly isWholeStream?: boolean;
   /** Until when the consumer is to be created. Default: see `StreamApi.createConsumer`. */
   readonly context?: CallContext;
   /** A pull that hears nothing for this long is given up. Default: long, as the server may scan far for a rare key. */
@@ -37,8 +33,6 @@ export interface ReaderOptions {
  */
 export type PullResult = "end" | "more" | "lost";
 
-/** The server gives the consumer up when nothing was asked for this long. */
-const IDLE_MS_MAX = 10_000;
 const SILENCE_MS_MAX = 15_000;
 
 /** What a message takes on the wire beside what the server counts. */
@@ -58,9 +52,6 @@ const HEAD_WORK_BYTES = 256;
 const HEADERS_BATCH_MAX = 256;
 const HEADERS_BATCH_FIRST = 64;
 const HEADERS_BYTES_EXPECTED = 1_048_576;
-
-/** Tells these consumers from those of live watches: see compaction.ts. */
-export const READER_DESCRIPTION = "what one call or watch through ironflow-kv reads";
 
 const NO_MESSAGES = 404;
 const PULL_ENDED = 409;
@@ -136,19 +127,7 @@ export class Reader {
       flow ?? (context && flowOf(context)),
     );
     try {
-      const config = {
-        description: READER_DESCRIPTION,
-        ...(start === "newest_of_each"
-          ? { deliver_policy: "last_per_subject" }
-          : { deliver_policy: "by_start_sequence", opt_start_seq: start.sequence }),
-        ...(options.isWholeStream === true ? {} : { filter_subject: subjectPrefix + subject }),
-        headers_only: headersOnly,
-        ack_policy: "none",
-        replay_policy: "instant",
-        inactive_threshold: IDLE_MS_MAX * 1e6,
-        mem_storage: true,
-        num_replicas: 1,
-      };
+      const config = consumerConfig(start, subjectPrefix, subject, headersOnly);
       reader.name = (await api.createConsumer(config, context)).name;
       return reader;
     } catch (error) {
@@ -159,8 +138,9 @@ export class Reader {
     }
   }
 
-  /** Reads up to `batch` changes. For a reader that reads values. */
+  /** Reads up to `batch` changes. Where this reader reads no values, those of the changes are empty. */
   pull(batch: number, onChange: (change: Change) => void): Promise<PullResult> {
+    if (this.headersOnly) return this.pullHeads(batch, (head) => onChange(changeWithoutValue(head)));
     this.onMessage = (message, delivery) => onChange(this.changeOf(message, delivery));
     return this.pullMessages(batch);
   }
@@ -271,7 +251,7 @@ export class Reader {
     this.countDown();
   }
 
-  /** Messages that were stored before the stream's subjects were changed may have others. */
+  /** A read without a filter may bring others. */
   private isOfBucket({ bytes, subjectStart }: Frame): boolean {
     const { prefix } = this;
     for (let at = 0; at < prefix.length; at++) if (bytes[subjectStart + at] !== prefix[at]) return false;

@@ -21,6 +21,8 @@ export interface CatchUpPlan {
   readonly upTo: number;
   /** Whether it was empty then. */
   readonly isEmpty: boolean;
+  /** The number of its keys, with those that are deleted. */
+  readonly subjects: number;
   /** When the bucket was created: as the server formats it, and in milliseconds. */
   readonly created: string;
   readonly bucketCreatedAtMs: number;
@@ -40,6 +42,7 @@ export function planOf(start: WatchOptions["start"], state: StreamState): CatchU
     kind: typeof start === "object" ? "changes" : start === "history" ? "history" : "snapshot",
     upTo: state.lastSequence,
     isEmpty: state.messages === 0,
+    subjects: state.subjects,
     created: state.created,
     bucketCreatedAtMs: state.createdAtMs,
     historyDepth: state.history,

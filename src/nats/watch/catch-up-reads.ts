@@ -60,7 +60,8 @@ export class CatchUpReads {
       const { source, watcher } = this;
       await this.checkUnbroken();
       if (watcher.isOver) return undefined;
-      const part = await this.joinSnapshot().part(watcher.position, source.batchMax);
+      const batch = watcher.keysOnly ? source.keysBatchMax : source.batchMax;
+      const part = await this.joinSnapshot().part(watcher.position, batch);
       for (const change of part.changes) accept(change);
       return part;
     });
@@ -120,12 +121,13 @@ export class CatchUpReads {
   }
 
   private joinSnapshot(): SharedSnapshot {
-    const { source, plan } = this;
-    return (this.snapshot ??= source.joinSnapshot(
-      this.subjects,
-      this.subject,
-      plan.historyDepth === 1,
-      plan.upTo,
-    ));
+    const { source, plan, watcher } = this;
+    const keepsOne = plan.historyDepth === 1;
+    const { keysOnly } = watcher;
+    return (this.snapshot ??= source.joinSnapshot(this.subjects, this.subject, {
+      keepsOne,
+      keysOnly,
+      upTo: plan.upTo,
+    }));
   }
 }

@@ -34,7 +34,7 @@ export class CatchUp {
   private readonly reads: CatchUpReads;
   private pause: Delay | undefined;
   private isEndMarked = false;
-  private hasTriedDirectGet = false;
+  private triesDirectGet: boolean;
   private readonly missing: MissingRevisions;
 
   constructor(
@@ -47,6 +47,7 @@ export class CatchUp {
     this.subject = coveringSubject(subjects);
     this.reads = new CatchUpReads(source, watcher, plan, subjects, this.subject);
     this.inSnapshot = plan.kind === "snapshot";
+    this.triesDirectGet = source.mayReadAtOnce(subjects, plan.subjects);
     const after = plan.kind === "changes" ? watcher.position : plan.upTo;
     const isUnfiltered = this.subject === ">";
     this.missing = new MissingRevisions(watcher, source, isUnfiltered, after, plan.compactedTo);
@@ -100,7 +101,7 @@ export class CatchUp {
   private async step(): Promise<"again" | "away" | "live"> {
     const { watcher, live, source, plan } = this;
     if (!(await this.waitForCapacity())) return "again";
-    if (this.inSnapshot && !this.hasTriedDirectGet) return this.readByDirectGet();
+    if (this.inSnapshot && this.triesDirectGet) return this.readByDirectGet();
     if (!this.inSnapshot && live.remembers(watcher.position)) return this.continueFromMemory();
     const readUpTo = this.inSnapshot ? plan.upTo : Math.max(plan.upTo, live.position);
     const accept = (change: Change): void => this.accept(change);
@@ -157,7 +158,7 @@ export class CatchUp {
       return "away";
     }
     if (watcher.isOver) return "again";
-    this.hasTriedDirectGet = true;
+    this.triesDirectGet = false;
     for (const change of answer?.changes ?? []) this.accept(change);
     return answer?.isCut === false && this.finishRead(plan.upTo) ? "live" : "again";
   }

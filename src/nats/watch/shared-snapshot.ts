@@ -9,6 +9,9 @@ import type { Change } from "../read/delivery.js";
 import type { DirectAnswer } from "../read/direct-get.js";
 import type { PullResult, Reader } from "../read/stream-reader.js";
 
+/** What a change takes beside its key and value: its entry, event, message and frame, measured. */
+const CHANGE_BYTES = 1_500;
+
 /** How a snapshot is read from the storage. */
 export interface SnapshotSource {
   /** See `Source.newestAsOf`. */
@@ -31,7 +34,7 @@ interface Kept {
 }
 
 export class SharedSnapshot {
-  /** The most bytes of parts that were kept at once. */
+  /** The most memory of parts that were kept at once, in bytes. */
   keptBytesPeak = 0;
   private keptBytes = 0;
   private users = 0;
@@ -47,6 +50,8 @@ export class SharedSnapshot {
     private readonly keptBytesMax: number,
     /** Called when the last watcher has left. */
     private readonly onUnused: () => void,
+    /** Whether each part is asked for while the one before is handled: for parts that are small beside `keptBytesMax`. */
+    private readonly readsAhead = false,
   ) {}
 
   join(): this {
@@ -74,6 +79,19 @@ export class SharedSnapshot {
 
   /** Reads what comes after a revision, up to so many changes. */
   part(after: number, batch: number): Promise<Part> {
+    const part = this.partAfter(after, batch);
+    if (this.readsAhead) {
+      const readNext = (read: Part): void => {
+        const last = read.changes.at(-1);
+        if (this.users > 0 && read.result === "more" && last !== undefined)
+          void this.partAfter(last.revision, batch);
+      };
+      part.then(readNext, () => undefined);
+    }
+    return part;
+  }
+
+  private partAfter(after: number, batch: number): Promise<Part> {
     const known = this.parts.get(after);
     if (known !== undefined) return known.part;
     const kept: Kept = { part: this.read(after, batch), bytes: 0 };
@@ -114,7 +132,7 @@ export class SharedSnapshot {
   }
 
   private keep(kept: Kept, { changes }: Part): void {
-    kept.bytes = changes.reduce((sum, change) => sum + change.bytes, 0);
+    kept.bytes = changes.reduce((sum, change) => sum + change.bytes + CHANGE_BYTES, 0);
     this.keptBytes += kept.bytes;
     for (const [after, oldest] of this.parts) {
       if (this.keptBytes <= this.keptBytesMax) break;

@@ -4,15 +4,18 @@ import { bucketNotFound } from "../client/errors.js";
 import type { StreamApi, StreamState } from "../read/stream-api.js";
 import { type DirectAnswer, directGet, DirectRefused } from "../read/direct-get.js";
 import { compacted } from "./endings.js";
-import { Reader, type ReadStart } from "../read/stream-reader.js";
+import type { ReadStart } from "../read/consumer-config.js";
+import { Reader } from "../read/stream-reader.js";
 import { missedUpTo } from "../feed/resume-rule.js";
 import type { Semaphore } from "../feed/semaphore.js";
 import { SharedSnapshot } from "./shared-snapshot.js";
 
 /** The most changes of one pull. */
 const BATCH_MAX = 256;
+const KEYS_BATCH_MAX = 1_024;
 /** The most keys of one direct get: a limit of the server. */
 const DIRECT_MAX = 1_024;
+const BEGINS_WITH_WILDCARD = /^[*>]/;
 /** The maximum size of its answer; a reader reads the rest. */
 const DIRECT_BYTES_MAX = 1_048_576;
 /** The maximum size of a pull, unless one value is larger. */
@@ -20,9 +23,17 @@ const PULL_BYTES_MAX = 262_144;
 /** Added to the largest value for a message's headers and key. */
 const MESSAGE_OVERHEAD_BYTES = 65_536;
 
+export interface SnapshotKind {
+  readonly keepsOne: boolean;
+  readonly upTo: number;
+  readonly keysOnly: boolean;
+}
+
 export class Source {
   /** The most changes of one pull: at most a quarter of a watcher's queue. */
   readonly batchMax: number;
+  /** The same without values. */
+  readonly keysBatchMax: number;
   private readonly batchBytesMax: number;
   private readonly keptBytesMax: number;
   private readonly snapshots = new Map<string, SharedSnapshot>();
@@ -36,7 +47,9 @@ export class Source {
     /** Permits for readers, shared by all hubs. */
     readonly readerPermits: Semaphore,
   ) {
-    this.batchMax = Math.max(1, Math.min(BATCH_MAX, Math.floor(limits.watchQueueEventsMax / 4)));
+    const quarter = Math.max(1, Math.floor(limits.watchQueueEventsMax / 4));
+    this.batchMax = Math.min(BATCH_MAX, quarter);
+    this.keysBatchMax = Math.min(KEYS_BATCH_MAX, quarter);
     this.batchBytesMax = Math.max(
       Math.min(PULL_BYTES_MAX, Math.floor(limits.watchQueueBytesMax / 4)),
       limits.valueBytesMax + MESSAGE_OVERHEAD_BYTES,
@@ -45,31 +58,42 @@ export class Source {
     this.keptBytesMax = Math.floor(limits.watchQueueBytesMax / 2);
   }
 
-  /** Joins the watchers that read the same snapshot: what matches `subjects`, as of a revision. `keepsOne`: the bucket's history is 1. */
+  /**
+   * Joins the watchers that read the same snapshot: what matches `subjects`, as of a revision. `keepsOne`: the bucket's history is 1.
+   * `keysOnly`: the values are empty.
+   */
   joinSnapshot(
     subjects: readonly string[],
     subject: string,
-    keepsOne: boolean,
-    upTo: number,
+    { keepsOne, upTo, keysOnly }: SnapshotKind,
   ): SharedSnapshot {
-    const name = JSON.stringify([upTo, keepsOne, subjects]);
+    const name = JSON.stringify([upTo, keepsOne, keysOnly, subjects]);
     let snapshot = this.snapshots.get(name);
     if (snapshot === undefined) {
       const source = {
         atOnce: () => this.newestAsOf(subjects, upTo),
         // With a history of 1, all that is stored from a revision on is the newest of each key.
         open: (after: number) =>
-          this.openReader(subject, keepsOne ? { sequence: after + 1 } : "newest_of_each"),
+          this.openReader(subject, keepsOne ? { sequence: after + 1 } : "newest_of_each", keysOnly),
       };
-      snapshot = new SharedSnapshot(source, this.keptBytesMax, () => this.snapshots.delete(name));
+      snapshot = new SharedSnapshot(source, this.keptBytesMax, () => this.snapshots.delete(name), keysOnly);
       this.snapshots.set(name, snapshot);
     }
     return snapshot.join();
   }
 
+  /**
+   * Whether a snapshot may be asked for with one request. nats-server collects all keys that match before it refuses the request as too large,
+   * and reads no other request of the connection meanwhile: seconds for a million keys.
+   */
+  mayReadAtOnce(subjects: readonly string[], keys: number): boolean {
+    return keys <= DIRECT_MAX || subjects.every((subject) => !BEGINS_WITH_WILDCARD.test(subject));
+  }
+
   /** A reader for one watcher alone. */
-  openReader(subject: string, start: ReadStart): Promise<Reader> {
-    return Reader.open(this.api, this.subjectPrefix, subject, { start, bytesMax: this.batchBytesMax });
+  openReader(subject: string, start: ReadStart, headersOnly = false): Promise<Reader> {
+    const options = { start, bytesMax: this.batchBytesMax, headersOnly };
+    return Reader.open(this.api, this.subjectPrefix, subject, options);
   }
 
   /**

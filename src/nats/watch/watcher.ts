@@ -59,6 +59,9 @@ export class Watcher implements Watch {
   get filters(): readonly Filter[] {
     return this.settings.filters;
   }
+  get keysOnly(): boolean {
+    return this.settings.keysOnly;
+  }
   /** Whether the watch has ended: no event is queued any more. */
   get isOver(): boolean {
     return this.isEnded;

@@ -3,6 +3,7 @@ import type { Message } from "@bufbuild/protobuf";
 import { ConnectError } from "@connectrpc/connect";
 import type { WatchRequest, WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { type Entry, Operation } from "../../../gen/ironflow/kv/v1/types_pb.js";
+import { Attached } from "../../kv/attached.js";
 import type { HttpCall } from "../rest/call.js";
 import { entryMembers } from "../rest/entry-fields.js";
 import { detailOf, opaqueRefusal, refusalOf } from "../rest/errors.js";
@@ -31,7 +32,7 @@ export class Frame {
 }
 
 /** Watchers of a bucket share event objects, so each event is encoded once. */
-const frameByEvent = new WeakMap<WatchResponse, Frame>();
+const frameByEvent = new Attached<WatchResponse, Frame>();
 
 /** The frames of one watch. */
 export class FrameEncoder {

@@ -5,7 +5,7 @@
 import type { WatchRequest, WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { WatchRequest_Start } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { Limits } from "../../kv/limits.js";
-import type { BoundMethod, ServiceRegistry } from "../../service/calls.js";
+import type { BoundMethod, MessageStream, ServiceRegistry } from "../../service/calls.js";
 import type { Exchange } from "../exchange.js";
 import { REQUEST_ID_HEADER } from "../request-id.js";
 import type { HttpCall } from "../rest/call.js";
@@ -41,7 +41,7 @@ export async function serveEventStream(
     endpoint.method,
     call,
     call.request,
-  )) as AsyncIterableIterator<WatchResponse>;
+  )) as MessageStream<WatchResponse>;
   const stream = new EventStream(endpoint.method, events, call, exchange, { ...options, wantsProgress });
   await stream.run();
 }
@@ -67,7 +67,7 @@ class EventStream {
 
   constructor(
     private readonly method: BoundMethod,
-    private readonly events: AsyncIterableIterator<WatchResponse>,
+    private readonly events: MessageStream<WatchResponse>,
     private readonly call: HttpCall,
     private readonly exchange: Exchange,
     private readonly options: EventStreamOptions & { readonly wantsProgress: boolean },
@@ -107,11 +107,15 @@ class EventStream {
     });
     while (!this.isClosed) {
       if (this.isBlocked) await new Promise<void>((resolve) => (this.unblock = resolve));
-      const result = await this.events.next();
-      if (result.done === true) return;
-      const frame = encoder.frameOf(result.value);
+      let event = this.events.poll?.();
+      if (event === undefined) {
+        const result = await this.events.next();
+        if (result.done === true) return;
+        event = result.value;
+      }
+      const frame = encoder.frameOf(event);
       if (frame !== undefined) this.writeFrame(frame);
-      else this.writePosition(positionOf(result.value));
+      else this.writePosition(positionOf(event));
     }
   }
 
