@@ -23,7 +23,8 @@ afterAll(async () => {
 const keyOf = (key: number): string => `tenant-${key % 100}.session.${String(key).padStart(8, "0")}`;
 
 it("128 lists and counts of a bucket that is not loaded share one load, and none fails", async () => {
-  const { store, close } = await openStore(server.url);
+  const opened = await openStore(server.url);
+  const { store } = opened;
   try {
     const bucket = newBucketName();
     await store.createBucket({ name: bucket }, scope());
@@ -42,12 +43,13 @@ it("128 lists and counts of a bucket that is not loaded share one load, and none
     for (const { values } of await Promise.all(counts)) expect(values).toBe(KEYS + 1);
     expect(store.keyIndexes()).toMatchObject({ buckets: 1, keys: KEYS + 1, loads: 1 });
   } finally {
-    await close();
+    await opened.close();
   }
 });
 
 it("a load passes over what a stream stores beside the bucket's keys", async () => {
-  const { store, close } = await openStore(server.url);
+  const opened = await openStore(server.url);
+  const { store } = opened;
   try {
     const bucket = newBucketName();
     await store.createBucket({ name: bucket }, scope());
@@ -65,6 +67,6 @@ it("a load passes over what a stream stores beside the bucket's keys", async () 
     const page = await store.listKeys(bucket, [], { limit: 0, pageToken: "" }, scope());
     expect(page.items).toEqual(["a", "b c"]);
   } finally {
-    await close();
+    await opened.close();
   }
 });

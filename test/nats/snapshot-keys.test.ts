@@ -54,7 +54,10 @@ async function snapshotOf(
   const connection = await connect({ servers: server.url });
   const observer = await connect({ servers: server.url });
   let directGets = 0;
-  observer.subscribe(`$JS.API.DIRECT.GET.${streamName(bucket)}`, { callback: () => void directGets++ });
+  const count = (): void => {
+    directGets++;
+  };
+  observer.subscribe(`$JS.API.DIRECT.GET.${streamName(bucket)}`, { callback: count });
   await observer.flush();
   const hubs = newHubs(connection);
   try {
