@@ -17,6 +17,7 @@ import { createRegistry } from "./service/registry.js";
 import { followTls, loadTls } from "./listener/tls-files.js";
 import { connectStorage, type Storage } from "./storage.js";
 import { createTelemetry } from "./telemetry/telemetry.js";
+import { packageVersion } from "./version.js";
 
 export { ConfigError } from "./config/config.js";
 export type { Config } from "./config/config.js";
@@ -119,7 +120,10 @@ async function start(
     observer: telemetry.observer,
   });
   const metrics = { metricsText: () => telemetry.metricsText(), access: auth.access, log };
-  const doors = createDoors({ registry, health, metrics, needsNoKey: () => auth.needsNoKey, config, log });
+  const doors = createDoors({
+    ...{ registry, health, metrics, config, log, version: packageVersion() },
+    needsNoKey: () => auth.needsNoKey,
+  });
   const tls = await loadTls(config);
   const listener = await listen({
     host: config.host,

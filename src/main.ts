@@ -1,23 +1,20 @@
 #!/usr/bin/env node
 /** The command `ironflow-kv`: parses the command line, runs it and exits. */
-import { readFileSync } from "node:fs";
 import { buildProgram } from "./cli/program.js";
 import { ALL_SETTINGS } from "./config/config.js";
 import { flagOf } from "./config/setting.js";
 import { serve } from "./serve.js";
+import { packageVersion } from "./version.js";
 
 const isServing = process.argv[2] === "serve";
 const interrupted = new AbortController();
 if (!isServing) process.once("SIGINT", () => interrupted.abort());
 
-const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
-  version: string;
-};
 const program = buildProgram({
   serve: (flags) => serve(flags, process),
   settings: ALL_SETTINGS,
   flagOf,
-  version: manifest.version,
+  version: packageVersion(),
   io: {
     stdin: process.stdin,
     stdout: process.stdout,

@@ -7,7 +7,7 @@ import { createCors } from "./cors.js";
 import type { Exchange, RequestHandler } from "./exchange.js";
 import { createFastPath } from "./fast-path.js";
 import { asBinaryGrpcWeb } from "./grpc-web-text.js";
-import { answerHealth } from "./health.js";
+import { answerDiscovery, isDiscovery } from "./health.js";
 import { answerMetrics, type MetricsOptions } from "./metrics.js";
 import { createPageGuard } from "./page-guard.js";
 import { REQUEST_ID_HEADER, requestIdOf } from "./request-id.js";
@@ -22,6 +22,8 @@ export interface DoorsOptions {
   readonly registry: ServiceRegistry;
   readonly health: Health;
   readonly metrics: MetricsOptions;
+  /** Of the service. */
+  readonly version: string;
   readonly config: {
     readonly limits: Limits;
     readonly allowedOrigins: readonly string[] | "*" | undefined;
@@ -54,10 +56,10 @@ export function createDoors(options: DoorsOptions): RequestHandler {
     const refusal = refusalOf(exchange);
     if (refusal !== undefined) {
       sendRefusal(exchange, new Refusal(403, "permission_denied", refusal, { vary: "Origin" }));
+    } else if (isDiscovery(path)) {
+      if (!cors.apply(exchange)) void answerDiscovery(path, exchange, options);
     } else if (rest.handles(path)) {
       rest.handle(exchange);
-    } else if (path === "/healthz" || path === "/readyz") {
-      void answerHealth(path, exchange, options.health);
     } else if (path === "/metrics") {
       void answerMetrics(exchange, options.metrics);
     } else if (!files(exchange, path) && !cors.apply(exchange)) {
@@ -75,7 +77,8 @@ export function createDoors(options: DoorsOptions): RequestHandler {
       const exchange = asBinaryGrpcWeb(request);
       if (refusalOf(exchange) !== undefined) return false;
       if (fast?.handleUnary(exchange) === true) return true;
-      if (!rest.isSimple(splitTarget(exchange.target).path)) return false;
+      const { path } = splitTarget(exchange.target);
+      if (isDiscovery(path) || !rest.isSimple(path)) return false;
       rest.handle(exchange);
       return true;
     },

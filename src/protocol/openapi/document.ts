@@ -26,7 +26,9 @@ export function openApiDocument(files: FileDescriptorSet, version: string): Json
   const comments = readComments(files);
   const schemas = new MessageSchemas(comments);
   const methods = methodsOf(files);
-  const routes = createRouter({ methods }, shapesByName(methods)).routes;
+  const routes = createRouter({ methods }, shapesByName(methods)).routes.filter(
+    ({ target }) => !target.isAlias,
+  );
   const paths: Record<string, Record<string, Json>> = { ...PROBES };
   for (const route of routes) {
     const path = formatPathTemplate(route.template).replace(/=[^}]*/g, "");

@@ -25,6 +25,8 @@ export type BodyBinding =
 /** The target of a route. */
 export interface Endpoint {
   readonly method: BoundMethod;
+  /** Another path of the same call, by an additional binding. */
+  readonly isAlias: boolean;
   readonly isStream: boolean;
   readonly shape: Shape;
   readonly paths: readonly PathBinding[];
@@ -52,7 +54,7 @@ export function createRouter(
         if (binding !== rule && binding.additionalBindings.length > 0) {
           throw new Error("additional_bindings can't have additional_bindings");
         }
-        router.add(routeOf(method, binding, shapes.get(method.desc) ?? {}));
+        router.add(routeOf(method, binding, binding !== rule, shapes.get(method.desc) ?? {}));
       } catch (error) {
         const problem = error instanceof Error ? error.message : String(error);
         throw new RouteError(`${method.path}: ${describeRule(binding)}: ${problem}.`);
@@ -62,7 +64,7 @@ export function createRouter(
   return router;
 }
 
-function routeOf(method: BoundMethod, rule: HttpRule, shape: Shape): Route<Endpoint> {
+function routeOf(method: BoundMethod, rule: HttpRule, isAlias: boolean, shape: Shape): Route<Endpoint> {
   const { httpMethod, path } = patternOf(rule);
   const template = parsePathTemplate(path);
   const input = method.desc.input;
@@ -84,7 +86,7 @@ function routeOf(method: BoundMethod, rule: HttpRule, shape: Shape): Route<Endpo
   const taken = new Set(template.variables.map(({ fieldPath }) => fieldPath));
   if (rule.body !== "") taken.add(rule.body);
   const parameters = rule.body === "*" ? new Map<string, Parameter>() : parametersOf(input, shape, taken);
-  return { httpMethod, template, target: { method, isStream, shape, paths, parameters, body } };
+  return { httpMethod, template, target: { method, isAlias, isStream, shape, paths, parameters, body } };
 }
 
 function patternOf(rule: HttpRule): { httpMethod: string; path: string } {
