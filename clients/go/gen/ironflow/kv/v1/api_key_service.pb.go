@@ -91,7 +91,8 @@ type Scope struct {
 	// The kinds of access: at least one.
 	Accesses []Access `protobuf:"varint,1,rep,packed,name=accesses,proto3,enum=ironflow.kv.v1.Access" json:"accesses,omitempty"`
 	// The buckets: a name in which `*` matches any run of characters, such as `sessions-*`. `*` alone matches all
-	// buckets.
+	// buckets of the default environment. Buckets of another environment have its name and a slash before theirs:
+	// `staging/sessions-*`, `staging/*`; `*/*` matches all buckets of all environments.
 	Buckets       string `protobuf:"bytes,2,opt,name=buckets,proto3" json:"buckets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -915,13 +916,13 @@ const file_ironflow_kv_v1_api_key_service_proto_rawDesc = "" +
 	"\vACCESS_READ\x10\x01\x12\x10\n" +
 	"\fACCESS_WRITE\x10\x02\x12\x10\n" +
 	"\fACCESS_WATCH\x10\x03\x12\x10\n" +
-	"\fACCESS_ADMIN\x10\x042\xfc\x05\n" +
-	"\rApiKeyService\x12v\n" +
-	"\fCreateApiKey\x12#.ironflow.kv.v1.CreateApiKeyRequest\x1a$.ironflow.kv.v1.CreateApiKeyResponse\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/api/v1/api-keys\x12r\n" +
-	"\tGetApiKey\x12 .ironflow.kv.v1.GetApiKeyRequest\x1a!.ironflow.kv.v1.GetApiKeyResponse\" \x82\xd3\xe4\x93\x02\x17\x12\x15/api/v1/api-keys/{id}\x90\x02\x01\x12s\n" +
-	"\vListApiKeys\x12\".ironflow.kv.v1.ListApiKeysRequest\x1a#.ironflow.kv.v1.ListApiKeysResponse\"\x1b\x82\xd3\xe4\x93\x02\x12\x12\x10/api/v1/api-keys\x90\x02\x01\x12x\n" +
-	"\fRevokeApiKey\x12#.ironflow.kv.v1.RevokeApiKeyRequest\x1a$.ironflow.kv.v1.RevokeApiKeyResponse\"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/api/v1/api-keys/{id}\x12\x82\x01\n" +
-	"\fRotateApiKey\x12#.ironflow.kv.v1.RotateApiKeyRequest\x1a$.ironflow.kv.v1.RotateApiKeyResponse\"'\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/api/v1/api-keys/{id}/rotate\x12\x8a\x01\n" +
+	"\fACCESS_ADMIN\x10\x042\xfb\x06\n" +
+	"\rApiKeyService\x12\x8c\x01\n" +
+	"\fCreateApiKey\x12#.ironflow.kv.v1.CreateApiKeyRequest\x1a$.ironflow.kv.v1.CreateApiKeyResponse\"1\x82\xd3\xe4\x93\x02+:\x01*Z\x14:\x01*\"\x0f/api/v1/apikeys\"\x10/api/v1/api-keys\x12\x8a\x01\n" +
+	"\tGetApiKey\x12 .ironflow.kv.v1.GetApiKeyRequest\x1a!.ironflow.kv.v1.GetApiKeyResponse\"8\x82\xd3\xe4\x93\x02/Z\x16\x12\x14/api/v1/apikeys/{id}\x12\x15/api/v1/api-keys/{id}\x90\x02\x01\x12\x86\x01\n" +
+	"\vListApiKeys\x12\".ironflow.kv.v1.ListApiKeysRequest\x1a#.ironflow.kv.v1.ListApiKeysResponse\".\x82\xd3\xe4\x93\x02%Z\x11\x12\x0f/api/v1/apikeys\x12\x10/api/v1/api-keys\x90\x02\x01\x12\x90\x01\n" +
+	"\fRevokeApiKey\x12#.ironflow.kv.v1.RevokeApiKeyRequest\x1a$.ironflow.kv.v1.RevokeApiKeyResponse\"5\x82\xd3\xe4\x93\x02/Z\x16*\x14/api/v1/apikeys/{id}*\x15/api/v1/api-keys/{id}\x12\xa4\x01\n" +
+	"\fRotateApiKey\x12#.ironflow.kv.v1.RotateApiKeyRequest\x1a$.ironflow.kv.v1.RotateApiKeyResponse\"I\x82\xd3\xe4\x93\x02C:\x01*Z :\x01*\"\x1b/api/v1/apikeys/{id}/rotate\"\x1c/api/v1/api-keys/{id}/rotate\x12\x8a\x01\n" +
 	"\x11CreateWatchTicket\x12(.ironflow.kv.v1.CreateWatchTicketRequest\x1a).ironflow.kv.v1.CreateWatchTicketResponse\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/api/v1/watch-ticketsB]\n" +
 	"\x12com.ironflow.kv.v1P\x01ZEgithub.com/ironflow-kv/ironflow-kv/clients/go/gen/ironflow/kv/v1;kvv1b\x06proto3"
 

@@ -9,6 +9,7 @@ package kvv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -150,7 +151,13 @@ type ImportedEntry struct {
 	// PUT, DELETE or PURGE. EXPIRE can't be written.
 	Operation Operation `protobuf:"varint,3,opt,name=operation,proto3,enum=ironflow.kv.v1.Operation" json:"operation,omitempty"`
 	// See PutRequest.content_type.
-	ContentType   string `protobuf:"bytes,4,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	ContentType string `protobuf:"bytes,4,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	// Only for PUT: when the entry expires, by the storage's clock. It gets the TTL that is left, rounded up to whole
+	// seconds. An entry whose time is over, or less than a second away, is written as a PURGE. Refused with
+	// FAILED_PRECONDITION (`ttl_not_supported`) unless the bucket's `history` is 1. Absent: only the bucket's `ttl` applies.
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// Only for PUT: see PutRequest.metadata.
+	Metadata      map[string]string `protobuf:"bytes,6,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -213,23 +220,43 @@ func (x *ImportedEntry) GetContentType() string {
 	return ""
 }
 
+func (x *ImportedEntry) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+func (x *ImportedEntry) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
 var File_ironflow_kv_v1_backup_service_proto protoreflect.FileDescriptor
 
 const file_ironflow_kv_v1_backup_service_proto_rawDesc = "" +
 	"\n" +
-	"#ironflow/kv/v1/backup_service.proto\x12\x0eironflow.kv.v1\x1a\x1aironflow/kv/v1/types.proto\"\x8e\x01\n" +
+	"#ironflow/kv/v1/backup_service.proto\x12\x0eironflow.kv.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aironflow/kv/v1/types.proto\"\x8e\x01\n" +
 	"\x14ImportEntriesRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12%\n" +
 	"\x0eafter_revision\x18\x02 \x01(\x04R\rafterRevision\x127\n" +
 	"\aentries\x18\x03 \x03(\v2\x1d.ironflow.kv.v1.ImportedEntryR\aentries\"O\n" +
 	"\x15ImportEntriesResponse\x12\x1a\n" +
 	"\bimported\x18\x01 \x01(\rR\bimported\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"\x93\x01\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"\xd4\x02\n" +
 	"\rImportedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x127\n" +
 	"\toperation\x18\x03 \x01(\x0e2\x19.ironflow.kv.v1.OperationR\toperation\x12!\n" +
-	"\fcontent_type\x18\x04 \x01(\tR\vcontentType2r\n" +
+	"\fcontent_type\x18\x04 \x01(\tR\vcontentType\x129\n" +
+	"\n" +
+	"expires_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12G\n" +
+	"\bmetadata\x18\x06 \x03(\v2+.ironflow.kv.v1.ImportedEntry.MetadataEntryR\bmetadata\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012r\n" +
 	"\rBackupService\x12a\n" +
 	"\rImportEntries\x12$.ironflow.kv.v1.ImportEntriesRequest\x1a%.ironflow.kv.v1.ImportEntriesResponse\"\x03\x90\x02\x02B]\n" +
 	"\x12com.ironflow.kv.v1P\x01ZEgithub.com/ironflow-kv/ironflow-kv/clients/go/gen/ironflow/kv/v1;kvv1b\x06proto3"
@@ -246,23 +273,27 @@ func file_ironflow_kv_v1_backup_service_proto_rawDescGZIP() []byte {
 	return file_ironflow_kv_v1_backup_service_proto_rawDescData
 }
 
-var file_ironflow_kv_v1_backup_service_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_ironflow_kv_v1_backup_service_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_ironflow_kv_v1_backup_service_proto_goTypes = []any{
 	(*ImportEntriesRequest)(nil),  // 0: ironflow.kv.v1.ImportEntriesRequest
 	(*ImportEntriesResponse)(nil), // 1: ironflow.kv.v1.ImportEntriesResponse
 	(*ImportedEntry)(nil),         // 2: ironflow.kv.v1.ImportedEntry
-	(Operation)(0),                // 3: ironflow.kv.v1.Operation
+	nil,                           // 3: ironflow.kv.v1.ImportedEntry.MetadataEntry
+	(Operation)(0),                // 4: ironflow.kv.v1.Operation
+	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
 }
 var file_ironflow_kv_v1_backup_service_proto_depIdxs = []int32{
 	2, // 0: ironflow.kv.v1.ImportEntriesRequest.entries:type_name -> ironflow.kv.v1.ImportedEntry
-	3, // 1: ironflow.kv.v1.ImportedEntry.operation:type_name -> ironflow.kv.v1.Operation
-	0, // 2: ironflow.kv.v1.BackupService.ImportEntries:input_type -> ironflow.kv.v1.ImportEntriesRequest
-	1, // 3: ironflow.kv.v1.BackupService.ImportEntries:output_type -> ironflow.kv.v1.ImportEntriesResponse
-	3, // [3:4] is the sub-list for method output_type
-	2, // [2:3] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	4, // 1: ironflow.kv.v1.ImportedEntry.operation:type_name -> ironflow.kv.v1.Operation
+	5, // 2: ironflow.kv.v1.ImportedEntry.expires_at:type_name -> google.protobuf.Timestamp
+	3, // 3: ironflow.kv.v1.ImportedEntry.metadata:type_name -> ironflow.kv.v1.ImportedEntry.MetadataEntry
+	0, // 4: ironflow.kv.v1.BackupService.ImportEntries:input_type -> ironflow.kv.v1.ImportEntriesRequest
+	1, // 5: ironflow.kv.v1.BackupService.ImportEntries:output_type -> ironflow.kv.v1.ImportEntriesResponse
+	5, // [5:6] is the sub-list for method output_type
+	4, // [4:5] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_ironflow_kv_v1_backup_service_proto_init() }
@@ -277,7 +308,7 @@ func file_ironflow_kv_v1_backup_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ironflow_kv_v1_backup_service_proto_rawDesc), len(file_ironflow_kv_v1_backup_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

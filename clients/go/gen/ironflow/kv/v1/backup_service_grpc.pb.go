@@ -49,6 +49,7 @@ type BackupServiceClient interface {
 	// Errors:
 	//   - ABORTED (`revision_mismatch`): the bucket's revision is not `after_revision`; the detail has the current one.
 	//   - RESOURCE_EXHAUSTED (`value_too_large`, `bucket_full`): the first entry exceeds a limit.
+	//   - FAILED_PRECONDITION (`ttl_not_supported`): an entry has `expires_at`, and the bucket's `history` is not 1.
 	ImportEntries(ctx context.Context, in *ImportEntriesRequest, opts ...grpc.CallOption) (*ImportEntriesResponse, error)
 }
 
@@ -97,6 +98,7 @@ type BackupServiceServer interface {
 	// Errors:
 	//   - ABORTED (`revision_mismatch`): the bucket's revision is not `after_revision`; the detail has the current one.
 	//   - RESOURCE_EXHAUSTED (`value_too_large`, `bucket_full`): the first entry exceeds a limit.
+	//   - FAILED_PRECONDITION (`ttl_not_supported`): an entry has `expires_at`, and the bucket's `history` is not 1.
 	ImportEntries(context.Context, *ImportEntriesRequest) (*ImportEntriesResponse, error)
 	mustEmbedUnimplementedBackupServiceServer()
 }

@@ -689,6 +689,89 @@ func (x *CompactBucketResponse) GetRemoved() uint64 {
 	return 0
 }
 
+// See BucketService.ListEnvironments.
+type ListEnvironmentsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEnvironmentsRequest) Reset() {
+	*x = ListEnvironmentsRequest{}
+	mi := &file_ironflow_kv_v1_bucket_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEnvironmentsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEnvironmentsRequest) ProtoMessage() {}
+
+func (x *ListEnvironmentsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ironflow_kv_v1_bucket_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEnvironmentsRequest.ProtoReflect.Descriptor instead.
+func (*ListEnvironmentsRequest) Descriptor() ([]byte, []int) {
+	return file_ironflow_kv_v1_bucket_service_proto_rawDescGZIP(), []int{12}
+}
+
+// See BucketService.ListEnvironments.
+type ListEnvironmentsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The names of the environments, sorted.
+	Environments  []string `protobuf:"bytes,1,rep,name=environments,proto3" json:"environments,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEnvironmentsResponse) Reset() {
+	*x = ListEnvironmentsResponse{}
+	mi := &file_ironflow_kv_v1_bucket_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEnvironmentsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEnvironmentsResponse) ProtoMessage() {}
+
+func (x *ListEnvironmentsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ironflow_kv_v1_bucket_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEnvironmentsResponse.ProtoReflect.Descriptor instead.
+func (*ListEnvironmentsResponse) Descriptor() ([]byte, []int) {
+	return file_ironflow_kv_v1_bucket_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListEnvironmentsResponse) GetEnvironments() []string {
+	if x != nil {
+		return x.Environments
+	}
+	return nil
+}
+
 var File_ironflow_kv_v1_bucket_service_proto protoreflect.FileDescriptor
 
 const file_ironflow_kv_v1_bucket_service_proto_rawDesc = "" +
@@ -737,14 +820,18 @@ const file_ironflow_kv_v1_bucket_service_proto_rawDesc = "" +
 	"\x14CompactBucketRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\"1\n" +
 	"\x15CompactBucketResponse\x12\x18\n" +
-	"\aremoved\x18\x01 \x01(\x04R\aremoved2\x90\x06\n" +
+	"\aremoved\x18\x01 \x01(\x04R\aremoved\"\x19\n" +
+	"\x17ListEnvironmentsRequest\">\n" +
+	"\x18ListEnvironmentsResponse\x12\"\n" +
+	"\fenvironments\x18\x01 \x03(\tR\fenvironments2\x99\a\n" +
 	"\rBucketService\x12x\n" +
 	"\fCreateBucket\x12#.ironflow.kv.v1.CreateBucketRequest\x1a$.ironflow.kv.v1.CreateBucketResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/api/v1/kv/buckets\x12x\n" +
 	"\tGetBucket\x12 .ironflow.kv.v1.GetBucketRequest\x1a!.ironflow.kv.v1.GetBucketResponse\"&\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/v1/kv/buckets/{bucket}\x90\x02\x01\x12u\n" +
 	"\vListBuckets\x12\".ironflow.kv.v1.ListBucketsRequest\x1a#.ironflow.kv.v1.ListBucketsResponse\"\x1d\x82\xd3\xe4\x93\x02\x14\x12\x12/api/v1/kv/buckets\x90\x02\x01\x12\x84\x01\n" +
 	"\fUpdateBucket\x12#.ironflow.kv.v1.UpdateBucketRequest\x1a$.ironflow.kv.v1.UpdateBucketResponse\")\x82\xd3\xe4\x93\x02 :\x01*2\x1b/api/v1/kv/buckets/{bucket}\x90\x02\x02\x12~\n" +
 	"\fDeleteBucket\x12#.ironflow.kv.v1.DeleteBucketRequest\x1a$.ironflow.kv.v1.DeleteBucketResponse\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/api/v1/kv/buckets/{bucket}\x12\x8c\x01\n" +
-	"\rCompactBucket\x12$.ironflow.kv.v1.CompactBucketRequest\x1a%.ironflow.kv.v1.CompactBucketResponse\".\x82\xd3\xe4\x93\x02%\"#/api/v1/kv/buckets/{bucket}/compact\x90\x02\x02B]\n" +
+	"\rCompactBucket\x12$.ironflow.kv.v1.CompactBucketRequest\x1a%.ironflow.kv.v1.CompactBucketResponse\".\x82\xd3\xe4\x93\x02%\"#/api/v1/kv/buckets/{bucket}/compact\x90\x02\x02\x12\x86\x01\n" +
+	"\x10ListEnvironments\x12'.ironflow.kv.v1.ListEnvironmentsRequest\x1a(.ironflow.kv.v1.ListEnvironmentsResponse\"\x1f\x82\xd3\xe4\x93\x02\x16\x12\x14/api/v1/environments\x90\x02\x01B]\n" +
 	"\x12com.ironflow.kv.v1P\x01ZEgithub.com/ironflow-kv/ironflow-kv/clients/go/gen/ironflow/kv/v1;kvv1b\x06proto3"
 
 var (
@@ -759,46 +846,50 @@ func file_ironflow_kv_v1_bucket_service_proto_rawDescGZIP() []byte {
 	return file_ironflow_kv_v1_bucket_service_proto_rawDescData
 }
 
-var file_ironflow_kv_v1_bucket_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_ironflow_kv_v1_bucket_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_ironflow_kv_v1_bucket_service_proto_goTypes = []any{
-	(*CreateBucketRequest)(nil),   // 0: ironflow.kv.v1.CreateBucketRequest
-	(*CreateBucketResponse)(nil),  // 1: ironflow.kv.v1.CreateBucketResponse
-	(*GetBucketRequest)(nil),      // 2: ironflow.kv.v1.GetBucketRequest
-	(*GetBucketResponse)(nil),     // 3: ironflow.kv.v1.GetBucketResponse
-	(*ListBucketsRequest)(nil),    // 4: ironflow.kv.v1.ListBucketsRequest
-	(*ListBucketsResponse)(nil),   // 5: ironflow.kv.v1.ListBucketsResponse
-	(*UpdateBucketRequest)(nil),   // 6: ironflow.kv.v1.UpdateBucketRequest
-	(*UpdateBucketResponse)(nil),  // 7: ironflow.kv.v1.UpdateBucketResponse
-	(*DeleteBucketRequest)(nil),   // 8: ironflow.kv.v1.DeleteBucketRequest
-	(*DeleteBucketResponse)(nil),  // 9: ironflow.kv.v1.DeleteBucketResponse
-	(*CompactBucketRequest)(nil),  // 10: ironflow.kv.v1.CompactBucketRequest
-	(*CompactBucketResponse)(nil), // 11: ironflow.kv.v1.CompactBucketResponse
-	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
-	(*Bucket)(nil),                // 13: ironflow.kv.v1.Bucket
-	(*fieldmaskpb.FieldMask)(nil), // 14: google.protobuf.FieldMask
+	(*CreateBucketRequest)(nil),      // 0: ironflow.kv.v1.CreateBucketRequest
+	(*CreateBucketResponse)(nil),     // 1: ironflow.kv.v1.CreateBucketResponse
+	(*GetBucketRequest)(nil),         // 2: ironflow.kv.v1.GetBucketRequest
+	(*GetBucketResponse)(nil),        // 3: ironflow.kv.v1.GetBucketResponse
+	(*ListBucketsRequest)(nil),       // 4: ironflow.kv.v1.ListBucketsRequest
+	(*ListBucketsResponse)(nil),      // 5: ironflow.kv.v1.ListBucketsResponse
+	(*UpdateBucketRequest)(nil),      // 6: ironflow.kv.v1.UpdateBucketRequest
+	(*UpdateBucketResponse)(nil),     // 7: ironflow.kv.v1.UpdateBucketResponse
+	(*DeleteBucketRequest)(nil),      // 8: ironflow.kv.v1.DeleteBucketRequest
+	(*DeleteBucketResponse)(nil),     // 9: ironflow.kv.v1.DeleteBucketResponse
+	(*CompactBucketRequest)(nil),     // 10: ironflow.kv.v1.CompactBucketRequest
+	(*CompactBucketResponse)(nil),    // 11: ironflow.kv.v1.CompactBucketResponse
+	(*ListEnvironmentsRequest)(nil),  // 12: ironflow.kv.v1.ListEnvironmentsRequest
+	(*ListEnvironmentsResponse)(nil), // 13: ironflow.kv.v1.ListEnvironmentsResponse
+	(*durationpb.Duration)(nil),      // 14: google.protobuf.Duration
+	(*Bucket)(nil),                   // 15: ironflow.kv.v1.Bucket
+	(*fieldmaskpb.FieldMask)(nil),    // 16: google.protobuf.FieldMask
 }
 var file_ironflow_kv_v1_bucket_service_proto_depIdxs = []int32{
-	12, // 0: ironflow.kv.v1.CreateBucketRequest.ttl:type_name -> google.protobuf.Duration
-	13, // 1: ironflow.kv.v1.CreateBucketResponse.bucket:type_name -> ironflow.kv.v1.Bucket
-	13, // 2: ironflow.kv.v1.GetBucketResponse.bucket:type_name -> ironflow.kv.v1.Bucket
-	13, // 3: ironflow.kv.v1.ListBucketsResponse.buckets:type_name -> ironflow.kv.v1.Bucket
-	14, // 4: ironflow.kv.v1.UpdateBucketRequest.update_mask:type_name -> google.protobuf.FieldMask
-	12, // 5: ironflow.kv.v1.UpdateBucketRequest.ttl:type_name -> google.protobuf.Duration
-	13, // 6: ironflow.kv.v1.UpdateBucketResponse.bucket:type_name -> ironflow.kv.v1.Bucket
+	14, // 0: ironflow.kv.v1.CreateBucketRequest.ttl:type_name -> google.protobuf.Duration
+	15, // 1: ironflow.kv.v1.CreateBucketResponse.bucket:type_name -> ironflow.kv.v1.Bucket
+	15, // 2: ironflow.kv.v1.GetBucketResponse.bucket:type_name -> ironflow.kv.v1.Bucket
+	15, // 3: ironflow.kv.v1.ListBucketsResponse.buckets:type_name -> ironflow.kv.v1.Bucket
+	16, // 4: ironflow.kv.v1.UpdateBucketRequest.update_mask:type_name -> google.protobuf.FieldMask
+	14, // 5: ironflow.kv.v1.UpdateBucketRequest.ttl:type_name -> google.protobuf.Duration
+	15, // 6: ironflow.kv.v1.UpdateBucketResponse.bucket:type_name -> ironflow.kv.v1.Bucket
 	0,  // 7: ironflow.kv.v1.BucketService.CreateBucket:input_type -> ironflow.kv.v1.CreateBucketRequest
 	2,  // 8: ironflow.kv.v1.BucketService.GetBucket:input_type -> ironflow.kv.v1.GetBucketRequest
 	4,  // 9: ironflow.kv.v1.BucketService.ListBuckets:input_type -> ironflow.kv.v1.ListBucketsRequest
 	6,  // 10: ironflow.kv.v1.BucketService.UpdateBucket:input_type -> ironflow.kv.v1.UpdateBucketRequest
 	8,  // 11: ironflow.kv.v1.BucketService.DeleteBucket:input_type -> ironflow.kv.v1.DeleteBucketRequest
 	10, // 12: ironflow.kv.v1.BucketService.CompactBucket:input_type -> ironflow.kv.v1.CompactBucketRequest
-	1,  // 13: ironflow.kv.v1.BucketService.CreateBucket:output_type -> ironflow.kv.v1.CreateBucketResponse
-	3,  // 14: ironflow.kv.v1.BucketService.GetBucket:output_type -> ironflow.kv.v1.GetBucketResponse
-	5,  // 15: ironflow.kv.v1.BucketService.ListBuckets:output_type -> ironflow.kv.v1.ListBucketsResponse
-	7,  // 16: ironflow.kv.v1.BucketService.UpdateBucket:output_type -> ironflow.kv.v1.UpdateBucketResponse
-	9,  // 17: ironflow.kv.v1.BucketService.DeleteBucket:output_type -> ironflow.kv.v1.DeleteBucketResponse
-	11, // 18: ironflow.kv.v1.BucketService.CompactBucket:output_type -> ironflow.kv.v1.CompactBucketResponse
-	13, // [13:19] is the sub-list for method output_type
-	7,  // [7:13] is the sub-list for method input_type
+	12, // 13: ironflow.kv.v1.BucketService.ListEnvironments:input_type -> ironflow.kv.v1.ListEnvironmentsRequest
+	1,  // 14: ironflow.kv.v1.BucketService.CreateBucket:output_type -> ironflow.kv.v1.CreateBucketResponse
+	3,  // 15: ironflow.kv.v1.BucketService.GetBucket:output_type -> ironflow.kv.v1.GetBucketResponse
+	5,  // 16: ironflow.kv.v1.BucketService.ListBuckets:output_type -> ironflow.kv.v1.ListBucketsResponse
+	7,  // 17: ironflow.kv.v1.BucketService.UpdateBucket:output_type -> ironflow.kv.v1.UpdateBucketResponse
+	9,  // 18: ironflow.kv.v1.BucketService.DeleteBucket:output_type -> ironflow.kv.v1.DeleteBucketResponse
+	11, // 19: ironflow.kv.v1.BucketService.CompactBucket:output_type -> ironflow.kv.v1.CompactBucketResponse
+	13, // 20: ironflow.kv.v1.BucketService.ListEnvironments:output_type -> ironflow.kv.v1.ListEnvironmentsResponse
+	14, // [14:21] is the sub-list for method output_type
+	7,  // [7:14] is the sub-list for method input_type
 	7,  // [7:7] is the sub-list for extension type_name
 	7,  // [7:7] is the sub-list for extension extendee
 	0,  // [0:7] is the sub-list for field type_name
@@ -817,7 +908,7 @@ func file_ironflow_kv_v1_bucket_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ironflow_kv_v1_bucket_service_proto_rawDesc), len(file_ironflow_kv_v1_bucket_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

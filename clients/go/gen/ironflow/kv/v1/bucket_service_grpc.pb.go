@@ -19,12 +19,13 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	BucketService_CreateBucket_FullMethodName  = "/ironflow.kv.v1.BucketService/CreateBucket"
-	BucketService_GetBucket_FullMethodName     = "/ironflow.kv.v1.BucketService/GetBucket"
-	BucketService_ListBuckets_FullMethodName   = "/ironflow.kv.v1.BucketService/ListBuckets"
-	BucketService_UpdateBucket_FullMethodName  = "/ironflow.kv.v1.BucketService/UpdateBucket"
-	BucketService_DeleteBucket_FullMethodName  = "/ironflow.kv.v1.BucketService/DeleteBucket"
-	BucketService_CompactBucket_FullMethodName = "/ironflow.kv.v1.BucketService/CompactBucket"
+	BucketService_CreateBucket_FullMethodName     = "/ironflow.kv.v1.BucketService/CreateBucket"
+	BucketService_GetBucket_FullMethodName        = "/ironflow.kv.v1.BucketService/GetBucket"
+	BucketService_ListBuckets_FullMethodName      = "/ironflow.kv.v1.BucketService/ListBuckets"
+	BucketService_UpdateBucket_FullMethodName     = "/ironflow.kv.v1.BucketService/UpdateBucket"
+	BucketService_DeleteBucket_FullMethodName     = "/ironflow.kv.v1.BucketService/DeleteBucket"
+	BucketService_CompactBucket_FullMethodName    = "/ironflow.kv.v1.BucketService/CompactBucket"
+	BucketService_ListEnvironments_FullMethodName = "/ironflow.kv.v1.BucketService/ListEnvironments"
 )
 
 // BucketServiceClient is the client API for BucketService service.
@@ -32,6 +33,10 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // Creates, inspects, updates and deletes buckets.
+//
+// An environment is a namespace of buckets, such as `staging`: buckets of two environments are apart, also with the same
+// name. Each call is about one environment: that of the header (in gRPC, metadata) `x-ironflow-environment`, 1 to 32 of
+// `A-Z a-z 0-9 -`. Absent, the default: `default`. An environment exists while it has buckets.
 //
 // Errors that every call may return, in addition to those it lists:
 //   - INVALID_ARGUMENT: a name, number or token is malformed; the message says what would be right. Do not retry.
@@ -86,6 +91,8 @@ type BucketServiceClient interface {
 	// Errors:
 	//   - NOT_FOUND (`bucket_not_found`): the bucket does not exist.
 	CompactBucket(ctx context.Context, in *CompactBucketRequest, opts ...grpc.CallOption) (*CompactBucketResponse, error)
+	// Lists the environments that have a bucket which the API key may see, and `default`.
+	ListEnvironments(ctx context.Context, in *ListEnvironmentsRequest, opts ...grpc.CallOption) (*ListEnvironmentsResponse, error)
 }
 
 type bucketServiceClient struct {
@@ -156,11 +163,25 @@ func (c *bucketServiceClient) CompactBucket(ctx context.Context, in *CompactBuck
 	return out, nil
 }
 
+func (c *bucketServiceClient) ListEnvironments(ctx context.Context, in *ListEnvironmentsRequest, opts ...grpc.CallOption) (*ListEnvironmentsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListEnvironmentsResponse)
+	err := c.cc.Invoke(ctx, BucketService_ListEnvironments_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // BucketServiceServer is the server API for BucketService service.
 // All implementations must embed UnimplementedBucketServiceServer
 // for forward compatibility.
 //
 // Creates, inspects, updates and deletes buckets.
+//
+// An environment is a namespace of buckets, such as `staging`: buckets of two environments are apart, also with the same
+// name. Each call is about one environment: that of the header (in gRPC, metadata) `x-ironflow-environment`, 1 to 32 of
+// `A-Z a-z 0-9 -`. Absent, the default: `default`. An environment exists while it has buckets.
 //
 // Errors that every call may return, in addition to those it lists:
 //   - INVALID_ARGUMENT: a name, number or token is malformed; the message says what would be right. Do not retry.
@@ -215,6 +236,8 @@ type BucketServiceServer interface {
 	// Errors:
 	//   - NOT_FOUND (`bucket_not_found`): the bucket does not exist.
 	CompactBucket(context.Context, *CompactBucketRequest) (*CompactBucketResponse, error)
+	// Lists the environments that have a bucket which the API key may see, and `default`.
+	ListEnvironments(context.Context, *ListEnvironmentsRequest) (*ListEnvironmentsResponse, error)
 	mustEmbedUnimplementedBucketServiceServer()
 }
 
@@ -242,6 +265,9 @@ func (UnimplementedBucketServiceServer) DeleteBucket(context.Context, *DeleteBuc
 }
 func (UnimplementedBucketServiceServer) CompactBucket(context.Context, *CompactBucketRequest) (*CompactBucketResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CompactBucket not implemented")
+}
+func (UnimplementedBucketServiceServer) ListEnvironments(context.Context, *ListEnvironmentsRequest) (*ListEnvironmentsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListEnvironments not implemented")
 }
 func (UnimplementedBucketServiceServer) mustEmbedUnimplementedBucketServiceServer() {}
 func (UnimplementedBucketServiceServer) testEmbeddedByValue()                       {}
@@ -372,6 +398,24 @@ func _BucketService_CompactBucket_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _BucketService_ListEnvironments_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListEnvironmentsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BucketServiceServer).ListEnvironments(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: BucketService_ListEnvironments_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BucketServiceServer).ListEnvironments(ctx, req.(*ListEnvironmentsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // BucketService_ServiceDesc is the grpc.ServiceDesc for BucketService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -402,6 +446,10 @@ var BucketService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CompactBucket",
 			Handler:    _BucketService_CompactBucket_Handler,
+		},
+		{
+			MethodName: "ListEnvironments",
+			Handler:    _BucketService_ListEnvironments_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -238,8 +238,17 @@ type PutRequest struct {
 	Precondition *Precondition `protobuf:"bytes,5,opt,name=precondition,proto3" json:"precondition,omitempty"`
 	// Makes retries of this request safe; see KeyValueService. Default: none.
 	IdempotencyKey string `protobuf:"bytes,6,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// How long the value lives after it is written: 1 second to 100 years, rounded up to whole seconds. Then the key has
+	// no value, and watches get EXPIRE. A later Put without `ttl` has none. The shorter of this and the bucket's `ttl`
+	// applies. Only in buckets with a `history` of 1: in a deeper history, an expired value would uncover the one before
+	// it. Absent, the default: only the bucket's `ttl` applies.
+	Ttl *durationpb.Duration `protobuf:"bytes,7,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// Text that is stored with the value: at most 32 pairs with 2,048 bytes of UTF-8 in all names and values. A name has
+	// 1 to 64 of `a-z 0-9 - _ .` and begins with a letter or digit. A value is any text. As stored, metadata counts towards
+	// `max_value_size` and the service's limit on values. Default: none.
+	Metadata      map[string]string `protobuf:"bytes,8,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PutRequest) Reset() {
@@ -312,6 +321,20 @@ func (x *PutRequest) GetIdempotencyKey() string {
 		return x.IdempotencyKey
 	}
 	return ""
+}
+
+func (x *PutRequest) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+func (x *PutRequest) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
 }
 
 // See KeyValueService.Put.
@@ -1043,6 +1066,154 @@ func (*WatchResponse_SnapshotEnd_) isWatchResponse_Event() {}
 
 func (*WatchResponse_Progress_) isWatchResponse_Event() {}
 
+// See KeyValueService.Touch.
+type TouchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The bucket's name.
+	Bucket string `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	// The key.
+	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// The new TTL, counted from this write: see `PutRequest.ttl`. Absent, the default: the value no longer expires by a
+	// TTL of its own.
+	Ttl *durationpb.Duration `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// Writes only if the key's newest revision is this one. 0, the default: always.
+	IfRevision uint64 `protobuf:"varint,4,opt,name=if_revision,json=ifRevision,proto3" json:"if_revision,omitempty"`
+	// Makes retries of this request safe; see KeyValueService. Default: none.
+	IdempotencyKey string `protobuf:"bytes,5,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	// Writes only if the bucket was created at this time: see `Precondition.if_bucket_created_at`. Absent, the default:
+	// not checked.
+	IfBucketCreatedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=if_bucket_created_at,json=ifBucketCreatedAt,proto3" json:"if_bucket_created_at,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *TouchRequest) Reset() {
+	*x = TouchRequest{}
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TouchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TouchRequest) ProtoMessage() {}
+
+func (x *TouchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TouchRequest.ProtoReflect.Descriptor instead.
+func (*TouchRequest) Descriptor() ([]byte, []int) {
+	return file_ironflow_kv_v1_key_value_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *TouchRequest) GetBucket() string {
+	if x != nil {
+		return x.Bucket
+	}
+	return ""
+}
+
+func (x *TouchRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *TouchRequest) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+func (x *TouchRequest) GetIfRevision() uint64 {
+	if x != nil {
+		return x.IfRevision
+	}
+	return 0
+}
+
+func (x *TouchRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *TouchRequest) GetIfBucketCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.IfBucketCreatedAt
+	}
+	return nil
+}
+
+// See KeyValueService.Touch.
+type TouchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision of this write.
+	Revision uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// See PutResponse.bucket_created_at.
+	BucketCreatedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=bucket_created_at,json=bucketCreatedAt,proto3" json:"bucket_created_at,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *TouchResponse) Reset() {
+	*x = TouchResponse{}
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TouchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TouchResponse) ProtoMessage() {}
+
+func (x *TouchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TouchResponse.ProtoReflect.Descriptor instead.
+func (*TouchResponse) Descriptor() ([]byte, []int) {
+	return file_ironflow_kv_v1_key_value_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *TouchResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *TouchResponse) GetBucketCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BucketCreatedAt
+	}
+	return nil
+}
+
 // A change of one key.
 type WatchResponse_Change struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1056,7 +1227,7 @@ type WatchResponse_Change struct {
 
 func (x *WatchResponse_Change) Reset() {
 	*x = WatchResponse_Change{}
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[12]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1068,7 +1239,7 @@ func (x *WatchResponse_Change) String() string {
 func (*WatchResponse_Change) ProtoMessage() {}
 
 func (x *WatchResponse_Change) ProtoReflect() protoreflect.Message {
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[12]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +1282,7 @@ type WatchResponse_SnapshotEnd struct {
 
 func (x *WatchResponse_SnapshotEnd) Reset() {
 	*x = WatchResponse_SnapshotEnd{}
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[13]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1123,7 +1294,7 @@ func (x *WatchResponse_SnapshotEnd) String() string {
 func (*WatchResponse_SnapshotEnd) ProtoMessage() {}
 
 func (x *WatchResponse_SnapshotEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[13]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1166,7 +1337,7 @@ type WatchResponse_Progress struct {
 
 func (x *WatchResponse_Progress) Reset() {
 	*x = WatchResponse_Progress{}
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[14]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1178,7 +1349,7 @@ func (x *WatchResponse_Progress) String() string {
 func (*WatchResponse_Progress) ProtoMessage() {}
 
 func (x *WatchResponse_Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[14]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1222,7 +1393,7 @@ const file_ironflow_kv_v1_key_value_service_proto_rawDesc = "" +
 	"\rverify_bucket\x18\x05 \x01(\bR\fverifyBucket\"\x82\x01\n" +
 	"\vGetResponse\x12+\n" +
 	"\x05entry\x18\x01 \x01(\v2\x15.ironflow.kv.v1.EntryR\x05entry\x12F\n" +
-	"\x11bucket_created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0fbucketCreatedAt\"\xda\x01\n" +
+	"\x11bucket_created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0fbucketCreatedAt\"\x8a\x03\n" +
 	"\n" +
 	"PutRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x10\n" +
@@ -1230,7 +1401,12 @@ const file_ironflow_kv_v1_key_value_service_proto_rawDesc = "" +
 	"\x05value\x18\x03 \x01(\fR\x05value\x12!\n" +
 	"\fcontent_type\x18\x04 \x01(\tR\vcontentType\x12@\n" +
 	"\fprecondition\x18\x05 \x01(\v2\x1c.ironflow.kv.v1.PreconditionR\fprecondition\x12'\n" +
-	"\x0fidempotency_key\x18\x06 \x01(\tR\x0eidempotencyKey\"q\n" +
+	"\x0fidempotency_key\x18\x06 \x01(\tR\x0eidempotencyKey\x12+\n" +
+	"\x03ttl\x18\a \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12D\n" +
+	"\bmetadata\x18\b \x03(\v2(.ironflow.kv.v1.PutRequest.MetadataEntryR\bmetadata\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"q\n" +
 	"\vPutResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12F\n" +
 	"\x11bucket_created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0fbucketCreatedAt\"\xe6\x01\n" +
@@ -1298,7 +1474,18 @@ const file_ironflow_kv_v1_key_value_service_proto_rawDesc = "" +
 	"\bProgress\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04timeB\a\n" +
-	"\x05event2\xfe\x05\n" +
+	"\x05event\"\xfc\x01\n" +
+	"\fTouchRequest\x12\x16\n" +
+	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12+\n" +
+	"\x03ttl\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x1f\n" +
+	"\vif_revision\x18\x04 \x01(\x04R\n" +
+	"ifRevision\x12'\n" +
+	"\x0fidempotency_key\x18\x05 \x01(\tR\x0eidempotencyKey\x12K\n" +
+	"\x14if_bucket_created_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x11ifBucketCreatedAt\"s\n" +
+	"\rTouchResponse\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x12F\n" +
+	"\x11bucket_created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0fbucketCreatedAt2\xf8\x06\n" +
 	"\x0fKeyValueService\x12t\n" +
 	"\x03Get\x12\x1a.ironflow.kv.v1.GetRequest\x1a\x1b.ironflow.kv.v1.GetResponse\"4\x82\xd3\xe4\x93\x02+\x12)/api/v1/kv/buckets/{bucket}/keys/{key=**}\x90\x02\x01\x12x\n" +
 	"\x03Put\x12\x1a.ironflow.kv.v1.PutRequest\x1a\x1b.ironflow.kv.v1.PutResponse\"8\x82\xd3\xe4\x93\x022:\x05value\x1a)/api/v1/kv/buckets/{bucket}/keys/{key=**}\x12z\n" +
@@ -1306,7 +1493,8 @@ const file_ironflow_kv_v1_key_value_service_proto_rawDesc = "" +
 	"\bListKeys\x12\x1f.ironflow.kv.v1.ListKeysRequest\x1a .ironflow.kv.v1.ListKeysResponse\"+\x82\xd3\xe4\x93\x02\"\x12 /api/v1/kv/buckets/{bucket}/keys\x90\x02\x01\x12\x8c\x01\n" +
 	"\n" +
 	"GetHistory\x12!.ironflow.kv.v1.GetHistoryRequest\x1a\".ironflow.kv.v1.GetHistoryResponse\"7\x82\xd3\xe4\x93\x02.\x12,/api/v1/kv/buckets/{bucket}/history/{key=**}\x90\x02\x01\x12t\n" +
-	"\x05Watch\x12\x1c.ironflow.kv.v1.WatchRequest\x1a\x1d.ironflow.kv.v1.WatchResponse\",\x82\xd3\xe4\x93\x02#\x12!/api/v1/kv/buckets/{bucket}/watch\x90\x02\x010\x01B]\n" +
+	"\x05Watch\x12\x1c.ironflow.kv.v1.WatchRequest\x1a\x1d.ironflow.kv.v1.WatchResponse\",\x82\xd3\xe4\x93\x02#\x12!/api/v1/kv/buckets/{bucket}/watch\x90\x02\x010\x01\x12x\n" +
+	"\x05Touch\x12\x1c.ironflow.kv.v1.TouchRequest\x1a\x1d.ironflow.kv.v1.TouchResponse\"2\x82\xd3\xe4\x93\x02,\"*/api/v1/kv/buckets/{bucket}/touch/{key=**}B]\n" +
 	"\x12com.ironflow.kv.v1P\x01ZEgithub.com/ironflow-kv/ironflow-kv/clients/go/gen/ironflow/kv/v1;kvv1b\x06proto3"
 
 var (
@@ -1322,7 +1510,7 @@ func file_ironflow_kv_v1_key_value_service_proto_rawDescGZIP() []byte {
 }
 
 var file_ironflow_kv_v1_key_value_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_ironflow_kv_v1_key_value_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_ironflow_kv_v1_key_value_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_ironflow_kv_v1_key_value_service_proto_goTypes = []any{
 	(WatchRequest_Start)(0),           // 0: ironflow.kv.v1.WatchRequest.Start
 	(*GetRequest)(nil),                // 1: ironflow.kv.v1.GetRequest
@@ -1337,52 +1525,62 @@ var file_ironflow_kv_v1_key_value_service_proto_goTypes = []any{
 	(*GetHistoryResponse)(nil),        // 10: ironflow.kv.v1.GetHistoryResponse
 	(*WatchRequest)(nil),              // 11: ironflow.kv.v1.WatchRequest
 	(*WatchResponse)(nil),             // 12: ironflow.kv.v1.WatchResponse
-	(*WatchResponse_Change)(nil),      // 13: ironflow.kv.v1.WatchResponse.Change
-	(*WatchResponse_SnapshotEnd)(nil), // 14: ironflow.kv.v1.WatchResponse.SnapshotEnd
-	(*WatchResponse_Progress)(nil),    // 15: ironflow.kv.v1.WatchResponse.Progress
-	(Consistency)(0),                  // 16: ironflow.kv.v1.Consistency
-	(*Entry)(nil),                     // 17: ironflow.kv.v1.Entry
-	(*timestamppb.Timestamp)(nil),     // 18: google.protobuf.Timestamp
-	(*Precondition)(nil),              // 19: ironflow.kv.v1.Precondition
-	(*durationpb.Duration)(nil),       // 20: google.protobuf.Duration
+	(*TouchRequest)(nil),              // 13: ironflow.kv.v1.TouchRequest
+	(*TouchResponse)(nil),             // 14: ironflow.kv.v1.TouchResponse
+	nil,                               // 15: ironflow.kv.v1.PutRequest.MetadataEntry
+	(*WatchResponse_Change)(nil),      // 16: ironflow.kv.v1.WatchResponse.Change
+	(*WatchResponse_SnapshotEnd)(nil), // 17: ironflow.kv.v1.WatchResponse.SnapshotEnd
+	(*WatchResponse_Progress)(nil),    // 18: ironflow.kv.v1.WatchResponse.Progress
+	(Consistency)(0),                  // 19: ironflow.kv.v1.Consistency
+	(*Entry)(nil),                     // 20: ironflow.kv.v1.Entry
+	(*timestamppb.Timestamp)(nil),     // 21: google.protobuf.Timestamp
+	(*Precondition)(nil),              // 22: ironflow.kv.v1.Precondition
+	(*durationpb.Duration)(nil),       // 23: google.protobuf.Duration
 }
 var file_ironflow_kv_v1_key_value_service_proto_depIdxs = []int32{
-	16, // 0: ironflow.kv.v1.GetRequest.consistency:type_name -> ironflow.kv.v1.Consistency
-	17, // 1: ironflow.kv.v1.GetResponse.entry:type_name -> ironflow.kv.v1.Entry
-	18, // 2: ironflow.kv.v1.GetResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
-	19, // 3: ironflow.kv.v1.PutRequest.precondition:type_name -> ironflow.kv.v1.Precondition
-	18, // 4: ironflow.kv.v1.PutResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
-	18, // 5: ironflow.kv.v1.DeleteRequest.if_bucket_created_at:type_name -> google.protobuf.Timestamp
-	16, // 6: ironflow.kv.v1.ListKeysRequest.consistency:type_name -> ironflow.kv.v1.Consistency
-	16, // 7: ironflow.kv.v1.GetHistoryRequest.consistency:type_name -> ironflow.kv.v1.Consistency
-	17, // 8: ironflow.kv.v1.GetHistoryResponse.entries:type_name -> ironflow.kv.v1.Entry
-	0,  // 9: ironflow.kv.v1.WatchRequest.start:type_name -> ironflow.kv.v1.WatchRequest.Start
-	20, // 10: ironflow.kv.v1.WatchRequest.progress_interval:type_name -> google.protobuf.Duration
-	18, // 11: ironflow.kv.v1.WatchRequest.bucket_created_at:type_name -> google.protobuf.Timestamp
-	13, // 12: ironflow.kv.v1.WatchResponse.change:type_name -> ironflow.kv.v1.WatchResponse.Change
-	14, // 13: ironflow.kv.v1.WatchResponse.snapshot_end:type_name -> ironflow.kv.v1.WatchResponse.SnapshotEnd
-	15, // 14: ironflow.kv.v1.WatchResponse.progress:type_name -> ironflow.kv.v1.WatchResponse.Progress
-	17, // 15: ironflow.kv.v1.WatchResponse.Change.entry:type_name -> ironflow.kv.v1.Entry
-	17, // 16: ironflow.kv.v1.WatchResponse.Change.previous:type_name -> ironflow.kv.v1.Entry
-	18, // 17: ironflow.kv.v1.WatchResponse.SnapshotEnd.bucket_created_at:type_name -> google.protobuf.Timestamp
-	18, // 18: ironflow.kv.v1.WatchResponse.Progress.time:type_name -> google.protobuf.Timestamp
-	1,  // 19: ironflow.kv.v1.KeyValueService.Get:input_type -> ironflow.kv.v1.GetRequest
-	3,  // 20: ironflow.kv.v1.KeyValueService.Put:input_type -> ironflow.kv.v1.PutRequest
-	5,  // 21: ironflow.kv.v1.KeyValueService.Delete:input_type -> ironflow.kv.v1.DeleteRequest
-	7,  // 22: ironflow.kv.v1.KeyValueService.ListKeys:input_type -> ironflow.kv.v1.ListKeysRequest
-	9,  // 23: ironflow.kv.v1.KeyValueService.GetHistory:input_type -> ironflow.kv.v1.GetHistoryRequest
-	11, // 24: ironflow.kv.v1.KeyValueService.Watch:input_type -> ironflow.kv.v1.WatchRequest
-	2,  // 25: ironflow.kv.v1.KeyValueService.Get:output_type -> ironflow.kv.v1.GetResponse
-	4,  // 26: ironflow.kv.v1.KeyValueService.Put:output_type -> ironflow.kv.v1.PutResponse
-	6,  // 27: ironflow.kv.v1.KeyValueService.Delete:output_type -> ironflow.kv.v1.DeleteResponse
-	8,  // 28: ironflow.kv.v1.KeyValueService.ListKeys:output_type -> ironflow.kv.v1.ListKeysResponse
-	10, // 29: ironflow.kv.v1.KeyValueService.GetHistory:output_type -> ironflow.kv.v1.GetHistoryResponse
-	12, // 30: ironflow.kv.v1.KeyValueService.Watch:output_type -> ironflow.kv.v1.WatchResponse
-	25, // [25:31] is the sub-list for method output_type
-	19, // [19:25] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	19, // 0: ironflow.kv.v1.GetRequest.consistency:type_name -> ironflow.kv.v1.Consistency
+	20, // 1: ironflow.kv.v1.GetResponse.entry:type_name -> ironflow.kv.v1.Entry
+	21, // 2: ironflow.kv.v1.GetResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
+	22, // 3: ironflow.kv.v1.PutRequest.precondition:type_name -> ironflow.kv.v1.Precondition
+	23, // 4: ironflow.kv.v1.PutRequest.ttl:type_name -> google.protobuf.Duration
+	15, // 5: ironflow.kv.v1.PutRequest.metadata:type_name -> ironflow.kv.v1.PutRequest.MetadataEntry
+	21, // 6: ironflow.kv.v1.PutResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
+	21, // 7: ironflow.kv.v1.DeleteRequest.if_bucket_created_at:type_name -> google.protobuf.Timestamp
+	19, // 8: ironflow.kv.v1.ListKeysRequest.consistency:type_name -> ironflow.kv.v1.Consistency
+	19, // 9: ironflow.kv.v1.GetHistoryRequest.consistency:type_name -> ironflow.kv.v1.Consistency
+	20, // 10: ironflow.kv.v1.GetHistoryResponse.entries:type_name -> ironflow.kv.v1.Entry
+	0,  // 11: ironflow.kv.v1.WatchRequest.start:type_name -> ironflow.kv.v1.WatchRequest.Start
+	23, // 12: ironflow.kv.v1.WatchRequest.progress_interval:type_name -> google.protobuf.Duration
+	21, // 13: ironflow.kv.v1.WatchRequest.bucket_created_at:type_name -> google.protobuf.Timestamp
+	16, // 14: ironflow.kv.v1.WatchResponse.change:type_name -> ironflow.kv.v1.WatchResponse.Change
+	17, // 15: ironflow.kv.v1.WatchResponse.snapshot_end:type_name -> ironflow.kv.v1.WatchResponse.SnapshotEnd
+	18, // 16: ironflow.kv.v1.WatchResponse.progress:type_name -> ironflow.kv.v1.WatchResponse.Progress
+	23, // 17: ironflow.kv.v1.TouchRequest.ttl:type_name -> google.protobuf.Duration
+	21, // 18: ironflow.kv.v1.TouchRequest.if_bucket_created_at:type_name -> google.protobuf.Timestamp
+	21, // 19: ironflow.kv.v1.TouchResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
+	20, // 20: ironflow.kv.v1.WatchResponse.Change.entry:type_name -> ironflow.kv.v1.Entry
+	20, // 21: ironflow.kv.v1.WatchResponse.Change.previous:type_name -> ironflow.kv.v1.Entry
+	21, // 22: ironflow.kv.v1.WatchResponse.SnapshotEnd.bucket_created_at:type_name -> google.protobuf.Timestamp
+	21, // 23: ironflow.kv.v1.WatchResponse.Progress.time:type_name -> google.protobuf.Timestamp
+	1,  // 24: ironflow.kv.v1.KeyValueService.Get:input_type -> ironflow.kv.v1.GetRequest
+	3,  // 25: ironflow.kv.v1.KeyValueService.Put:input_type -> ironflow.kv.v1.PutRequest
+	5,  // 26: ironflow.kv.v1.KeyValueService.Delete:input_type -> ironflow.kv.v1.DeleteRequest
+	7,  // 27: ironflow.kv.v1.KeyValueService.ListKeys:input_type -> ironflow.kv.v1.ListKeysRequest
+	9,  // 28: ironflow.kv.v1.KeyValueService.GetHistory:input_type -> ironflow.kv.v1.GetHistoryRequest
+	11, // 29: ironflow.kv.v1.KeyValueService.Watch:input_type -> ironflow.kv.v1.WatchRequest
+	13, // 30: ironflow.kv.v1.KeyValueService.Touch:input_type -> ironflow.kv.v1.TouchRequest
+	2,  // 31: ironflow.kv.v1.KeyValueService.Get:output_type -> ironflow.kv.v1.GetResponse
+	4,  // 32: ironflow.kv.v1.KeyValueService.Put:output_type -> ironflow.kv.v1.PutResponse
+	6,  // 33: ironflow.kv.v1.KeyValueService.Delete:output_type -> ironflow.kv.v1.DeleteResponse
+	8,  // 34: ironflow.kv.v1.KeyValueService.ListKeys:output_type -> ironflow.kv.v1.ListKeysResponse
+	10, // 35: ironflow.kv.v1.KeyValueService.GetHistory:output_type -> ironflow.kv.v1.GetHistoryResponse
+	12, // 36: ironflow.kv.v1.KeyValueService.Watch:output_type -> ironflow.kv.v1.WatchResponse
+	14, // 37: ironflow.kv.v1.KeyValueService.Touch:output_type -> ironflow.kv.v1.TouchResponse
+	31, // [31:38] is the sub-list for method output_type
+	24, // [24:31] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_ironflow_kv_v1_key_value_service_proto_init() }
@@ -1402,7 +1600,7 @@ func file_ironflow_kv_v1_key_value_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ironflow_kv_v1_key_value_service_proto_rawDesc), len(file_ironflow_kv_v1_key_value_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   15,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

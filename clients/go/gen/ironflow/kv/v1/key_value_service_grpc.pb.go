@@ -25,6 +25,7 @@ const (
 	KeyValueService_ListKeys_FullMethodName   = "/ironflow.kv.v1.KeyValueService/ListKeys"
 	KeyValueService_GetHistory_FullMethodName = "/ironflow.kv.v1.KeyValueService/GetHistory"
 	KeyValueService_Watch_FullMethodName      = "/ironflow.kv.v1.KeyValueService/Watch"
+	KeyValueService_Touch_FullMethodName      = "/ironflow.kv.v1.KeyValueService/Touch"
 )
 
 // KeyValueServiceClient is the client API for KeyValueService service.
@@ -96,6 +97,7 @@ type KeyValueServiceClient interface {
 	//     Read the key again, then decide.
 	//   - RESOURCE_EXHAUSTED (`value_too_large`): the value exceeds the limit of the bucket or the service. Do not retry.
 	//   - RESOURCE_EXHAUSTED (`bucket_full`): the write would exceed `max_bytes`. Retry after entries were purged.
+	//   - FAILED_PRECONDITION (`ttl_not_supported`): `ttl` was set, and the bucket's `history` is not 1.
 	Put(ctx context.Context, in *PutRequest, opts ...grpc.CallOption) (*PutResponse, error)
 	// Deletes a key. A tombstone replaces it, so watches see the change. Earlier revisions stay in the history unless
 	// `purge` is set. If the key has no value, nothing is written, and the call succeeds.
@@ -159,6 +161,16 @@ type KeyValueServiceClient interface {
 	//   - RESOURCE_EXHAUSTED (`too_many_watches`): a limit on watches is reached. Retry later.
 	//   - UNAVAILABLE (`shutting_down`): this instance of the service is stopping. Resume from the detail's revision.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
+	// Sets the remaining lifetime of a key that has a value: writes a new revision with the same value, content type and
+	// metadata, and with the given `ttl`, or without one. Watches see it as a PUT. The key is not changed if another write
+	// changes it at the same moment: Touch then applies to the newer value, or is refused by `if_revision`.
+	//
+	// Errors:
+	//   - NOT_FOUND (`key_not_found`): the key has no value, or it has expired.
+	//   - ABORTED (`revision_mismatch`): `if_revision` is not the key's newest revision. The detail has the current one.
+	//   - RESOURCE_EXHAUSTED (`bucket_full`): the write would exceed `max_bytes`. Retry after entries were purged.
+	//   - FAILED_PRECONDITION (`ttl_not_supported`): `ttl` was set, and the bucket's `history` is not 1.
+	Touch(ctx context.Context, in *TouchRequest, opts ...grpc.CallOption) (*TouchResponse, error)
 }
 
 type keyValueServiceClient struct {
@@ -238,6 +250,16 @@ func (c *keyValueServiceClient) Watch(ctx context.Context, in *WatchRequest, opt
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type KeyValueService_WatchClient = grpc.ServerStreamingClient[WatchResponse]
 
+func (c *keyValueServiceClient) Touch(ctx context.Context, in *TouchRequest, opts ...grpc.CallOption) (*TouchResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TouchResponse)
+	err := c.cc.Invoke(ctx, KeyValueService_Touch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // KeyValueServiceServer is the server API for KeyValueService service.
 // All implementations must embed UnimplementedKeyValueServiceServer
 // for forward compatibility.
@@ -307,6 +329,7 @@ type KeyValueServiceServer interface {
 	//     Read the key again, then decide.
 	//   - RESOURCE_EXHAUSTED (`value_too_large`): the value exceeds the limit of the bucket or the service. Do not retry.
 	//   - RESOURCE_EXHAUSTED (`bucket_full`): the write would exceed `max_bytes`. Retry after entries were purged.
+	//   - FAILED_PRECONDITION (`ttl_not_supported`): `ttl` was set, and the bucket's `history` is not 1.
 	Put(context.Context, *PutRequest) (*PutResponse, error)
 	// Deletes a key. A tombstone replaces it, so watches see the change. Earlier revisions stay in the history unless
 	// `purge` is set. If the key has no value, nothing is written, and the call succeeds.
@@ -370,6 +393,16 @@ type KeyValueServiceServer interface {
 	//   - RESOURCE_EXHAUSTED (`too_many_watches`): a limit on watches is reached. Retry later.
 	//   - UNAVAILABLE (`shutting_down`): this instance of the service is stopping. Resume from the detail's revision.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
+	// Sets the remaining lifetime of a key that has a value: writes a new revision with the same value, content type and
+	// metadata, and with the given `ttl`, or without one. Watches see it as a PUT. The key is not changed if another write
+	// changes it at the same moment: Touch then applies to the newer value, or is refused by `if_revision`.
+	//
+	// Errors:
+	//   - NOT_FOUND (`key_not_found`): the key has no value, or it has expired.
+	//   - ABORTED (`revision_mismatch`): `if_revision` is not the key's newest revision. The detail has the current one.
+	//   - RESOURCE_EXHAUSTED (`bucket_full`): the write would exceed `max_bytes`. Retry after entries were purged.
+	//   - FAILED_PRECONDITION (`ttl_not_supported`): `ttl` was set, and the bucket's `history` is not 1.
+	Touch(context.Context, *TouchRequest) (*TouchResponse, error)
 	mustEmbedUnimplementedKeyValueServiceServer()
 }
 
@@ -397,6 +430,9 @@ func (UnimplementedKeyValueServiceServer) GetHistory(context.Context, *GetHistor
 }
 func (UnimplementedKeyValueServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+func (UnimplementedKeyValueServiceServer) Touch(context.Context, *TouchRequest) (*TouchResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Touch not implemented")
 }
 func (UnimplementedKeyValueServiceServer) mustEmbedUnimplementedKeyValueServiceServer() {}
 func (UnimplementedKeyValueServiceServer) testEmbeddedByValue()                         {}
@@ -520,6 +556,24 @@ func _KeyValueService_Watch_Handler(srv interface{}, stream grpc.ServerStream) e
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type KeyValueService_WatchServer = grpc.ServerStreamingServer[WatchResponse]
 
+func _KeyValueService_Touch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TouchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(KeyValueServiceServer).Touch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: KeyValueService_Touch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(KeyValueServiceServer).Touch(ctx, req.(*TouchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // KeyValueService_ServiceDesc is the grpc.ServiceDesc for KeyValueService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -546,6 +600,10 @@ var KeyValueService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetHistory",
 			Handler:    _KeyValueService_GetHistory_Handler,
+		},
+		{
+			MethodName: "Touch",
+			Handler:    _KeyValueService_Touch_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

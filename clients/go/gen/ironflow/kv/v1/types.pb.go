@@ -148,7 +148,7 @@ const (
 	Operation_OPERATION_DELETE Operation = 2
 	// The key was deleted together with its history.
 	Operation_OPERATION_PURGE Operation = 3
-	// The key's newest entry exceeded the bucket's `ttl`.
+	// The key's newest entry exceeded its own TTL or the bucket's `ttl`.
 	Operation_OPERATION_EXPIRE Operation = 4
 )
 
@@ -433,7 +433,12 @@ type Entry struct {
 	// What this revision did. Always PUT in a response to Get.
 	Operation Operation `protobuf:"varint,5,opt,name=operation,proto3,enum=ironflow.kv.v1.Operation" json:"operation,omitempty"`
 	// The media type that was sent with Put; empty if none was.
-	ContentType   string `protobuf:"bytes,6,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	ContentType string `protobuf:"bytes,6,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	// When this revision expires by its own TTL, by the storage's clock. The bucket's `ttl` is not included: the entry
+	// expires at the earlier of this time and `created_at` + `ttl`. Absent: only the bucket's `ttl` applies.
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// The metadata that was sent with Put; empty if none was. Also sent if only keys were requested.
+	Metadata      map[string]string `protobuf:"bytes,8,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -508,6 +513,20 @@ func (x *Entry) GetContentType() string {
 		return x.ContentType
 	}
 	return ""
+}
+
+func (x *Entry) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+func (x *Entry) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
 }
 
 // What must be true of a key before a write is applied. Absent, or with no field set: always write.
@@ -749,7 +768,7 @@ const file_ironflow_kv_v1_types_proto_rawDesc = "" +
 	"\n" +
 	"durability\x18\r \x01(\x0e2\x1a.ironflow.kv.v1.DurabilityR\n" +
 	"durability\x12H\n" +
-	"\x12idempotency_window\x18\x0e \x01(\v2\x19.google.protobuf.DurationR\x11idempotencyWindow\"\xe2\x01\n" +
+	"\x12idempotency_window\x18\x0e \x01(\v2\x19.google.protobuf.DurationR\x11idempotencyWindow\"\x9b\x03\n" +
 	"\x05Entry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x1a\n" +
@@ -757,7 +776,13 @@ const file_ironflow_kv_v1_types_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x127\n" +
 	"\toperation\x18\x05 \x01(\x0e2\x19.ironflow.kv.v1.OperationR\toperation\x12!\n" +
-	"\fcontent_type\x18\x06 \x01(\tR\vcontentType\"\xaa\x01\n" +
+	"\fcontent_type\x18\x06 \x01(\tR\vcontentType\x129\n" +
+	"\n" +
+	"expires_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12?\n" +
+	"\bmetadata\x18\b \x03(\v2#.ironflow.kv.v1.Entry.MetadataEntryR\bmetadata\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xaa\x01\n" +
 	"\fPrecondition\x12\x1d\n" +
 	"\tif_absent\x18\x01 \x01(\bH\x00R\bifAbsent\x12!\n" +
 	"\vif_revision\x18\x02 \x01(\x04H\x00R\n" +
@@ -809,7 +834,7 @@ func file_ironflow_kv_v1_types_proto_rawDescGZIP() []byte {
 }
 
 var file_ironflow_kv_v1_types_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_ironflow_kv_v1_types_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_ironflow_kv_v1_types_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_ironflow_kv_v1_types_proto_goTypes = []any{
 	(Storage)(0),                  // 0: ironflow.kv.v1.Storage
 	(Durability)(0),               // 1: ironflow.kv.v1.Durability
@@ -819,27 +844,30 @@ var file_ironflow_kv_v1_types_proto_goTypes = []any{
 	(*Entry)(nil),                 // 5: ironflow.kv.v1.Entry
 	(*Precondition)(nil),          // 6: ironflow.kv.v1.Precondition
 	(*ErrorDetail)(nil),           // 7: ironflow.kv.v1.ErrorDetail
-	(*durationpb.Duration)(nil),   // 8: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	nil,                           // 8: ironflow.kv.v1.Entry.MetadataEntry
+	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
 }
 var file_ironflow_kv_v1_types_proto_depIdxs = []int32{
-	8,  // 0: ironflow.kv.v1.Bucket.ttl:type_name -> google.protobuf.Duration
-	9,  // 1: ironflow.kv.v1.Bucket.created_at:type_name -> google.protobuf.Timestamp
+	9,  // 0: ironflow.kv.v1.Bucket.ttl:type_name -> google.protobuf.Duration
+	10, // 1: ironflow.kv.v1.Bucket.created_at:type_name -> google.protobuf.Timestamp
 	0,  // 2: ironflow.kv.v1.Bucket.storage:type_name -> ironflow.kv.v1.Storage
 	1,  // 3: ironflow.kv.v1.Bucket.durability:type_name -> ironflow.kv.v1.Durability
-	8,  // 4: ironflow.kv.v1.Bucket.idempotency_window:type_name -> google.protobuf.Duration
-	9,  // 5: ironflow.kv.v1.Entry.created_at:type_name -> google.protobuf.Timestamp
+	9,  // 4: ironflow.kv.v1.Bucket.idempotency_window:type_name -> google.protobuf.Duration
+	10, // 5: ironflow.kv.v1.Entry.created_at:type_name -> google.protobuf.Timestamp
 	2,  // 6: ironflow.kv.v1.Entry.operation:type_name -> ironflow.kv.v1.Operation
-	9,  // 7: ironflow.kv.v1.Precondition.if_bucket_created_at:type_name -> google.protobuf.Timestamp
-	8,  // 8: ironflow.kv.v1.ErrorDetail.retry_after:type_name -> google.protobuf.Duration
-	8,  // 9: ironflow.kv.v1.ErrorDetail.idempotency_window:type_name -> google.protobuf.Duration
-	9,  // 10: ironflow.kv.v1.ErrorDetail.bucket_created_at:type_name -> google.protobuf.Timestamp
-	9,  // 11: ironflow.kv.v1.ErrorDetail.storage_time:type_name -> google.protobuf.Timestamp
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	10, // 7: ironflow.kv.v1.Entry.expires_at:type_name -> google.protobuf.Timestamp
+	8,  // 8: ironflow.kv.v1.Entry.metadata:type_name -> ironflow.kv.v1.Entry.MetadataEntry
+	10, // 9: ironflow.kv.v1.Precondition.if_bucket_created_at:type_name -> google.protobuf.Timestamp
+	9,  // 10: ironflow.kv.v1.ErrorDetail.retry_after:type_name -> google.protobuf.Duration
+	9,  // 11: ironflow.kv.v1.ErrorDetail.idempotency_window:type_name -> google.protobuf.Duration
+	10, // 12: ironflow.kv.v1.ErrorDetail.bucket_created_at:type_name -> google.protobuf.Timestamp
+	10, // 13: ironflow.kv.v1.ErrorDetail.storage_time:type_name -> google.protobuf.Timestamp
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_ironflow_kv_v1_types_proto_init() }
@@ -857,7 +885,7 @@ func file_ironflow_kv_v1_types_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ironflow_kv_v1_types_proto_rawDesc), len(file_ironflow_kv_v1_types_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
