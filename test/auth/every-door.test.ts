@@ -35,6 +35,7 @@ const NEEDS: Readonly<Record<string, Access | "admin on *" | "any scope" | "any 
   "/ironflow.kv.v1.KeyValueService/Get": "read",
   "/ironflow.kv.v1.KeyValueService/Put": "write",
   "/ironflow.kv.v1.KeyValueService/Delete": "write",
+  "/ironflow.kv.v1.KeyValueService/Touch": "write",
   "/ironflow.kv.v1.KeyValueService/ListKeys": "read",
   "/ironflow.kv.v1.KeyValueService/GetHistory": "read",
   "/ironflow.kv.v1.KeyValueService/Watch": "watch",
