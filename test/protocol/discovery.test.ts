@@ -63,7 +63,7 @@ plainIt(
       expect((await send1(service.url, "POST", `/api/v1/apikeys/${id}/rotate`, { headers })).status).toBe(
         200,
       );
-      expect((await send1(service.url, "DELETE", `/api/v1/apikeys/${id}`, { headers })).status).toBe(200);
+      expect((await send1(service.url, "DELETE", `/api/v1/apikeys/${id}`, { headers })).status).toBe(204);
     } finally {
       await service.remove();
     }
