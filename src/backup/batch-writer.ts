@@ -202,9 +202,13 @@ function isOutcomeUncertain(error: unknown): boolean {
   );
 }
 
-/** Whether the batch exceeds the service's message limit. Errors about a single entry have a reason. */
+/** Whether the batch exceeds the message limit of the service, of an older version (no reason) too. Other reasons are about a single entry. */
 function isBatchTooLarge(error: unknown): boolean {
-  return error instanceof KvError && error.code === "resource_exhausted" && error.reason === "";
+  return (
+    error instanceof KvError &&
+    error.code === "resource_exhausted" &&
+    ["body_too_large", ""].includes(error.reason)
+  );
 }
 
 function isSame(found: Entry, entry: ImportedEntry): boolean {
