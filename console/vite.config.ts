@@ -34,9 +34,12 @@ export default defineConfig({
     reportCompressedSize: false,
     license: true,
     chunkSizeWarningLimit: 1_200,
-    // Libraries mark their modules for server rendering; nothing is rendered on a server here.
+    // Libraries mark their modules for server rendering; nothing is rendered on a server here. Timings depend on the machine.
     rolldownOptions: {
-      onLog: (level, log, handle) => (log.code === "MODULE_LEVEL_DIRECTIVE" ? undefined : handle(level, log)),
+      onLog: (level, log, handle) =>
+        ["MODULE_LEVEL_DIRECTIVE", "PLUGIN_TIMINGS"].includes(log.code ?? "")
+          ? undefined
+          : handle(level, log),
     },
   },
   server: { proxy: { "/api": "http://127.0.0.1:9123", "/ironflow.kv.v1.": "http://127.0.0.1:9123" } },

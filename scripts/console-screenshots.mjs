@@ -16,7 +16,13 @@ const DESKTOP = { width: 1280, height: 800 };
 const MOBILE = { width: 390, height: 844 };
 
 /** Each: its name, its address, and what to do before it is taken. */
-const SHOTS = [["buckets", "/console/buckets"]];
+const SHOTS = [
+  ["buckets", "/console/buckets"],
+  ["new-bucket", "/console/buckets?create=bucket"],
+  ["keys", "/console/buckets/inventory"],
+  ["value", "/console/buckets/feature-flags?key=checkout.one-click", loadedEditor],
+  ["history", "/console/buckets/feature-flags?key=checkout.one-click&view=history", loadedEditor],
+];
 
 const dataDir = mkdtempSync(join(tmpdir(), "ironflow-screenshots-"));
 const service = await startService({
@@ -38,6 +44,10 @@ try {
   rmSync(dataDir, { recursive: true, force: true });
 }
 
+async function loadedEditor(page) {
+  await page.locator(".cm-content").waitFor();
+}
+
 async function shoot(name, path, prepare, viewport, colorScheme) {
   const page = await browser.newPage({ viewport, colorScheme, reducedMotion: "reduce" });
   page.on("console", (message) => {
@@ -46,6 +56,7 @@ async function shoot(name, path, prepare, viewport, colorScheme) {
   page.on("pageerror", (error) => process.stderr.write(`${name}: ${error}\n`));
   await page.goto(`${service.url}${path}`);
   await page.locator("main h1").first().waitFor();
+  await page.locator(".loading").first().waitFor({ state: "detached" });
   await prepare?.(page);
   await page.screenshot({ path: join(folder, `${name}.png`) });
   await page.close();

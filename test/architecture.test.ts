@@ -82,9 +82,11 @@ describe("the folders of the console", () => {
   it("call the service by the generated contract only", () => {
     const packages = new Set(
       sources.flatMap((file) =>
-        [...readFileSync(join(ROOT, file), "utf8").matchAll(/from "(@ironflow-kv\/[^"]+)"/g)].map(
-          ([, name]) => name,
-        ),
+        [
+          ...readFileSync(join(ROOT, file), "utf8").matchAll(
+            /^(?:import .*|\} )from "(@ironflow-kv\/[^"]+)"/gm,
+          ),
+        ].map(([, name]) => name),
       ),
     );
     expect([...packages]).toEqual(["@ironflow-kv/client/gen"]);

@@ -2,7 +2,6 @@
 import { TransportProvider } from "@connectrpc/connect-query";
 import { QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "@tanstack/react-router";
-import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { queryClient } from "./api/query-client.js";
 import { transport } from "./api/transport.js";
@@ -17,11 +16,9 @@ if (location.pathname === "/" || /^\/console\/?$/.test(location.pathname))
 const root = document.getElementById("root");
 if (root === null) throw new Error("The page has no element with the ID root.");
 createRoot(root).render(
-  <StrictMode>
-    <TransportProvider transport={transport}>
-      <QueryClientProvider client={queryClient}>
-        <RouterProvider router={router} />
-      </QueryClientProvider>
-    </TransportProvider>
-  </StrictMode>,
+  <TransportProvider transport={transport}>
+    <QueryClientProvider client={queryClient}>
+      <RouterProvider router={router} />
+    </QueryClientProvider>
+  </TransportProvider>,
 );

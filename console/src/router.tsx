@@ -1,6 +1,7 @@
 /** The screens and their addresses. Everything that a screen shows is in its address, so links and reloads keep the place. */
 import { createRootRoute, createRoute, createRouter } from "@tanstack/react-router";
 import { NotFound } from "./screens/not-found.js";
+import { BucketScreen } from "./screens/buckets/bucket-screen.js";
 import { BucketsScreen } from "./screens/buckets/buckets-screen.js";
 import { Shell } from "./screens/shell/shell.js";
 
@@ -17,8 +18,16 @@ const buckets = createRoute({
   component: BucketsScreen,
 });
 
+const bucket = createRoute({
+  getParentRoute: () => root,
+  path: "/buckets/$bucket",
+  validateSearch: (search: Record<string, unknown>): { find?: string; key?: string; view?: string } =>
+    pick(search, "find", "key", "view"),
+  component: BucketScreen,
+});
+
 export const router = createRouter({
-  routeTree: root.addChildren([buckets]),
+  routeTree: root.addChildren([buckets, bucket]),
   basepath: BASE,
   // Plain text: a key such as `123` or `true` stays text.
   parseSearch: (search) => Object.fromEntries(new URLSearchParams(search)),

@@ -10,9 +10,6 @@ import type { Exchange } from "./exchange.js";
 import { send } from "./send.js";
 
 const FILES: Readonly<Record<string, readonly [name: string, type: string]>> = {
-  "/": ["index.html", "text/html; charset=utf-8"],
-  "/dashboard.js": ["dashboard.js", "text/javascript; charset=utf-8"],
-  "/dashboard.css": ["dashboard.css", "text/css; charset=utf-8"],
   "/docs": ["docs.html", "text/html; charset=utf-8"],
   "/docs.js": ["docs.js", "text/javascript; charset=utf-8"],
   "/docs.css": ["docs.css", "text/css; charset=utf-8"],
@@ -33,7 +30,8 @@ export function createStaticFiles(
   const page = consoleFiles?.get("/index.html");
 
   const fileOf = (path: string): StaticFile | undefined => {
-    if (path === CONSOLE_PATH || path.startsWith(`${CONSOLE_PATH}/`)) return page ?? NOT_BUILT_PAGE;
+    if (path === "/" || path === CONSOLE_PATH || path.startsWith(`${CONSOLE_PATH}/`))
+      return page ?? NOT_BUILT_PAGE;
     return files.get(path) ?? (path === "/index.html" ? undefined : consoleFiles?.get(path));
   };
 

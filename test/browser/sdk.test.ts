@@ -1,21 +1,15 @@
 /** The SDK in a real browser, from another origin than the service's. Needs Chromium (Debian's package `chromium`); skipped without. */
 import { createServer, type Server } from "node:http";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { extname, join, normalize } from "node:path";
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { CHROMIUM, launchChromium } from "../support/chromium.js";
 import { startTestService, type TestService } from "../support/service.js";
 
 const ROOT = join(import.meta.dirname, "../..");
-const CHROMIUM = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(
-  existsSync,
-);
-if (CHROMIUM === undefined)
-  console.log("The browser tests are skipped: there is no Chromium (Debian: apt-get install chromium).");
-
 /** What the SDK imports by name, as a browser finds it. A bundler does this for applications. */
 const MODULES = "/node_modules";
 const IMPORT_MAP = {
@@ -74,16 +68,7 @@ describe.skipIf(CHROMIUM === undefined)("the SDK in a browser", () => {
   beforeAll(async () => {
     service = await startTestService({ "api-key": "a-key-for-the-browser" });
     pages = await startPages();
-    browser = await chromium.launch({
-      executablePath: CHROMIUM ?? "",
-      args: [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-      ],
-    });
+    browser = await launchChromium();
     page = await browser.newPage();
     await page.goto(`http://127.0.0.1:${(pages.address() as AddressInfo).port}/`);
     await page.waitForFunction(() => document.title === "ready");
@@ -135,27 +120,6 @@ describe.skipIf(CHROMIUM === undefined)("the SDK in a browser", () => {
     await docs.getByText("Creates a key.", { exact: true }).waitFor();
     expect(problems).toEqual([]);
     await docs.close();
-  });
-
-  it("shows the dashboard, which follows a bucket", async () => {
-    const dashboard = await browser.newPage();
-    const problems: string[] = [];
-    dashboard.on("pageerror", (error) => problems.push(String(error)));
-    await dashboard.goto(service.url);
-    await dashboard.fill("#api-key", "a-key-for-the-browser");
-    await dashboard.press("#api-key", "Enter");
-    const headers = { authorization: "Bearer a-key-for-the-browser", "content-type": "application/json" };
-    const base = `${service.url}/api/v1/kv/buckets`;
-    await fetch(base, { method: "POST", headers, body: '{"name":"shown"}' });
-    await fetch(`${base}/shown/keys/first`, { method: "PUT", headers, body: "1" });
-    await dashboard.getByRole("button", { name: /^shown/ }).click();
-    await dashboard.getByRole("cell", { name: "first" }).waitFor();
-    await fetch(`${base}/shown/keys/second`, { method: "PUT", headers, body: "2" });
-    await dashboard.getByRole("cell", { name: "second" }).waitFor();
-    await fetch(`${base}/shown/keys/first`, { method: "DELETE", headers });
-    await dashboard.getByRole("cell", { name: "first" }).waitFor({ state: "detached" });
-    expect(problems).toEqual([]);
-    await dashboard.close();
   });
 
   it("calls the REST paths and opens the WebSocket as existing browser SDKs do", async () => {

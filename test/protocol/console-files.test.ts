@@ -9,7 +9,7 @@ const it = serviceTest();
 it("serves the page for each screen, and revalidates it", async ({ service }) => {
   for (const send of [send1, send2]) {
     const pages = await Promise.all(
-      ["/console", "/console/buckets/a?key=b"].map((path) => send(service.url, "GET", path)),
+      ["/", "/console", "/console/buckets/a?key=b"].map((path) => send(service.url, "GET", path)),
     );
     for (const { status, headers, text } of pages) {
       expect([status, headers["cache-control"]]).toEqual([200, "no-cache"]);
@@ -22,7 +22,7 @@ it("serves the page for each screen, and revalidates it", async ({ service }) =>
 });
 
 it("lets browsers keep its scripts and styles forever, compressed as they ask", async ({ service }) => {
-  const { text } = await send1(service.url, "GET", "/console");
+  const { text } = await send1(service.url, "GET", "/");
   const paths = [...text.matchAll(/"(\/assets\/[^"]+)"/g)].map(([, path]) => path ?? "");
   expect(paths.map((path) => path.split(".").at(-1)).sort()).toEqual(["css", "js"]);
   for (const path of paths) {
@@ -44,7 +44,7 @@ it("lets browsers keep its scripts and styles forever, compressed as they ask", 
 });
 
 it("needs less than 350 kB of compressed files for its first page", async ({ service }) => {
-  const { text } = await send1(service.url, "GET", "/console");
+  const { text } = await send1(service.url, "GET", "/");
   const paths = [...text.matchAll(/"(\/assets\/[^"]+)"/g)].map(([, path]) => path ?? "");
   const sizes = await Promise.all(
     paths.map(async (path) => {

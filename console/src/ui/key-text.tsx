@@ -3,7 +3,7 @@ import type { JSX } from "react";
 
 /** Characters that look like nothing or reorder what follows: each is shown as a mark. A space in the middle of a key stays a space. */
 const INVISIBLE = /[\p{Cf}\p{Zl}\p{Zp}\u00a0\u2000-\u200a\u202f\u205f\u3000\u115f\u1160\u3164\uffa0]/u;
-const MARKS: Readonly<Record<string, string>> = { " ": "␠" };
+const MARKS: Readonly<Record<string, string>> = { " ": "space" };
 
 /** The pieces of a key, in order; `isMark` for those that stand for an invisible character. */
 export function piecesOf(key: string): { readonly text: string; readonly isMark: boolean }[] {

@@ -1,6 +1,6 @@
 /** The frame of every screen: navigation, the banner while the service is away, and the sign-in page when a key is needed. */
 import { Link, Outlet } from "@tanstack/react-router";
-import { useEffect, type JSX } from "react";
+import { type JSX, useEffect, useRef } from "react";
 import { useIsAway } from "../../api/connection.js";
 import { logOut, useSession } from "../../api/session.js";
 import { queryClient } from "../../api/query-client.js";
@@ -18,7 +18,11 @@ export function Shell(): JSX.Element {
   const { apiKey, refusal } = useSession();
   const isAway = useIsAway();
   // Another key may see other data.
-  useEffect(() => void queryClient.resetQueries(), [apiKey]);
+  const known = useRef(apiKey);
+  useEffect(() => {
+    if (known.current !== apiKey) void queryClient.resetQueries();
+    known.current = apiKey;
+  }, [apiKey]);
   if (refusal !== undefined) {
     return (
       <>

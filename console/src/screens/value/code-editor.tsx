@@ -1,0 +1,63 @@
+/** Shows or edits text with CodeMirror; with `original`, shows what changed since. Loaded when the first value is shown. */
+import { unifiedMergeView } from "@codemirror/merge";
+import { EditorState } from "@codemirror/state";
+import { EditorView } from "@codemirror/view";
+import { type JSX, useEffect, useRef } from "react";
+import { type EditorOptions, editorRoot, extensionsOf } from "./editor-setup.js";
+
+const UNCHANGED_LINES = { margin: 3, minSize: 6 };
+
+export interface CodeEditorProps extends EditorOptions {
+  /** The text at first, and after each change of it by the program. */
+  readonly text: string;
+  /** The text to compare with. Undefined: no comparison. */
+  readonly original?: string | undefined;
+}
+
+export default function CodeEditor({ text, original, ...options }: CodeEditorProps): JSX.Element {
+  const host = useRef<HTMLDivElement>(null);
+  const editor = useRef<EditorView>(undefined);
+  const current = useRef(options);
+  useEffect(() => {
+    current.current = options;
+  });
+  const { label, isJson, isReadOnly } = options;
+  useEffect(() => {
+    if (host.current === null) return;
+    const root = editorRoot(host.current);
+    const view = new EditorView({
+      parent: root,
+      root,
+      state: EditorState.create({
+        doc: text,
+        extensions: [
+          extensionsOf({
+            label,
+            isJson,
+            isReadOnly,
+            onChange: (changed) => current.current.onChange?.(changed),
+            onSave: () => current.current.onSave?.(),
+          }),
+          original === undefined
+            ? []
+            : unifiedMergeView({
+                original,
+                mergeControls: false,
+                gutter: false,
+                collapseUnchanged: UNCHANGED_LINES,
+              }),
+        ],
+      }),
+    });
+    editor.current = view;
+    if (!isReadOnly) view.focus();
+    return () => view.destroy();
+    // A new text replaces the content below: the editor stays.
+  }, [label, isJson, isReadOnly, original]);
+  useEffect(() => {
+    const view = editor.current;
+    if (view === undefined || view.state.doc.toString() === text) return;
+    view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text } });
+  }, [text]);
+  return <div ref={host} className="code-editor" />;
+}

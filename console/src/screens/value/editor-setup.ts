@@ -1,0 +1,83 @@
+/** How CodeMirror looks and behaves here. It lives in a shadow root: there it uses constructed style sheets, which the page's policy allows. */
+import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
+import { json } from "@codemirror/lang-json";
+import { bracketMatching, HighlightStyle, syntaxHighlighting } from "@codemirror/language";
+import { EditorState, type Extension } from "@codemirror/state";
+import { drawSelection, EditorView, highlightSpecialChars, keymap, lineNumbers } from "@codemirror/view";
+import { tags } from "@lezer/highlight";
+
+const COLORS = HighlightStyle.define([
+  { tag: tags.propertyName, color: "var(--accent)" },
+  { tag: tags.string, color: "var(--put)" },
+  { tag: tags.number, color: "var(--purge)" },
+  { tag: [tags.bool, tags.null], color: "var(--expire)", fontWeight: "600" },
+]);
+
+const THEME = EditorView.theme({
+  "&": { height: "100%", color: "var(--text)", backgroundColor: "var(--surface)", fontSize: "13px" },
+  "&.cm-focused": { outline: "2px solid var(--focus)", outlineOffset: "-2px" },
+  ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "20px", overflow: "auto" },
+  ".cm-content": { padding: "10px 0", caretColor: "var(--text)" },
+  ".cm-cursor": { borderLeftColor: "var(--text)" },
+  ".cm-gutters": { color: "var(--text-soft)", backgroundColor: "var(--surface)", border: "none" },
+  "&.cm-focused .cm-selectionBackground, .cm-selectionBackground": {
+    backgroundColor: "var(--selected) !important",
+  },
+  ".cm-specialChar": { color: "var(--warning)" },
+  ".cm-changedLine": { backgroundColor: "var(--put-soft) !important" },
+  ".cm-changedText": { background: "none !important", textDecoration: "underline", fontWeight: "700" },
+  ".cm-deletedChunk": { backgroundColor: "var(--delete-soft) !important" },
+  ".cm-deletedChunk .cm-deletedText": {
+    background: "none !important",
+    textDecoration: "underline",
+    fontWeight: "700",
+  },
+  ".cm-collapsedLines": { color: "var(--text-soft)", background: "var(--sunken)" },
+});
+
+export interface EditorOptions {
+  readonly label: string;
+  readonly isJson: boolean;
+  readonly isReadOnly: boolean;
+  readonly onChange?: ((text: string) => void) | undefined;
+  readonly onSave?: (() => void) | undefined;
+}
+
+export function extensionsOf({ label, isJson, isReadOnly, onChange, onSave }: EditorOptions): Extension[] {
+  const save = (): boolean => {
+    onSave?.();
+    return true;
+  };
+  return [
+    THEME,
+    syntaxHighlighting(COLORS),
+    lineNumbers(),
+    highlightSpecialChars(),
+    drawSelection(),
+    EditorView.lineWrapping,
+    EditorView.contentAttributes.of({
+      "aria-label": label,
+      ...(isReadOnly ? { tabindex: "0", "aria-readonly": "true" } : {}),
+    }),
+    isJson ? [json(), bracketMatching()] : [],
+    isReadOnly
+      ? [EditorState.readOnly.of(true), EditorView.editable.of(false)]
+      : [
+          history(),
+          keymap.of([
+            { key: "Mod-s", run: save, preventDefault: true },
+            ...defaultKeymap,
+            ...historyKeymap,
+            indentWithTab,
+          ]),
+          EditorView.updateListener.of((update) => {
+            if (update.docChanged) onChange?.(update.state.doc.toString());
+          }),
+        ],
+  ];
+}
+
+/** The shadow root for an editor. */
+export function editorRoot(host: HTMLElement): ShadowRoot {
+  return host.shadowRoot ?? host.attachShadow({ mode: "open" });
+}
