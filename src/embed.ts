@@ -79,6 +79,7 @@ async function start(
   stopAll: () => Promise<void>,
   { onFatal, isEmbeddedElsewhere = false }: StartOptions,
 ): Promise<Service> {
+  const startedAtMs = Date.now();
   for (const warning of config.warnings) log.warn(warning);
   const nats = await connectStorage({ config, log, undo, isEmbeddedElsewhere, onFatal });
   const { link, bulk, isClustered, maxPayloadBytes } = nats;
@@ -117,6 +118,17 @@ async function start(
     apiKeys: auth.keys,
     health,
     reflection: config.reflection,
+    instance: () => ({
+      natsVersion: nats.serverVersion(),
+      isStorageExternal: config.natsUrl !== undefined && !isEmbeddedElsewhere,
+      durability: nats.durability(),
+      warnings: nats.warnings(),
+      startedAtMs,
+      connections: listener.state().connections,
+      watches: watches.stats().watchers,
+      watchedBuckets: watches.stats().hubs.length,
+      disk: nats.disk,
+    }),
     observer: telemetry.observer,
   });
   const metrics = { metricsText: () => telemetry.metricsText(), access: auth.access, log };

@@ -21,7 +21,7 @@ export interface StorageOptions {
   readonly onFatal?: ((error: Error) => void) | undefined;
 }
 
-export interface Storage extends Omit<ConnectedNats, "connection"> {
+export interface Storage extends Omit<ConnectedNats, "connection" | "serverVersion"> {
   /** For calls with small answers. */
   readonly link: Link;
   /** For histories, lists and what watches show first. */
@@ -32,6 +32,10 @@ export interface Storage extends Omit<ConnectedNats, "connection"> {
   readonly disk: DiskGuard | undefined;
   /** Why the storage accepts no writes after a failed disk write. Undefined: no failure, or not visible from here. */
   readonly problem: () => string | undefined;
+  /** The version of the connected server, such as `2.15.1`. */
+  readonly serverVersion: () => string;
+  /** What an operator should know about the connected server, as sentences. */
+  readonly warnings: () => readonly string[];
   /** The durability of acknowledged writes on the connected server. */
   readonly durability: () => Durability;
 }
@@ -40,9 +44,7 @@ export interface Storage extends Omit<ConnectedNats, "connection"> {
 export async function connectStorage(options: StorageOptions): Promise<Storage> {
   const { config, log, undo } = options;
   const isOutside = config.natsUrl !== undefined && !options.isEmbeddedElsewhere;
-  if (config.natsUrl === undefined && config.durability === "relaxed") {
-    log.warn("DURABILITY is relaxed: a power failure may lose the last acknowledged writes");
-  }
+  if (config.natsUrl === undefined && config.durability === "relaxed") log.warn(RELAXED_SENTENCE);
   const guard: { disk?: DiskGuard | undefined } = {};
   const embedded =
     config.natsUrl === undefined ? await startServer(options, () => guard.disk?.reportFull()) : undefined;
@@ -78,7 +80,8 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
   guard.disk = await guardDisk(options, problem);
   return {
     ...nats,
-    serverVersion,
+    serverVersion: version,
+    warnings: () => warningsOf(config, isOutside, version(), durability()),
     link,
     bulk: new Link(bulk.connection, { ...linkOptions, main: link }),
     feed: new Link(feed.connection, { ...linkOptions, main: link }),
@@ -145,6 +148,27 @@ function durabilityOf(config: Config, isOutside: boolean, serverVersion: string)
   if (!capabilitiesOf(serverVersion).keepsSyncedWrites) return "relaxed";
   if (isOutside) return "unknown";
   return config.durability === "safe" ? "synced" : "relaxed";
+}
+
+const RELAXED_SENTENCE = "DURABILITY is relaxed: a power failure may lose the last acknowledged writes";
+
+/** The warnings that the log has at each start, for GetStatus. */
+function warningsOf(
+  config: Config,
+  isOutside: boolean,
+  serverVersion: string,
+  durability: Durability,
+): readonly string[] {
+  const warnings: string[] = [];
+  if (!capabilitiesOf(serverVersion).keepsSyncedWrites)
+    warnings.push(oldServerWarning(serverVersion, `Use ${RELIABLE_SERVER_VERSION} or newer.`));
+  else if (durability === "unknown") warnings.push(sentenceFrom(unknownSentence(config.replicas)));
+  if (!isOutside && config.durability === "relaxed") warnings.push(`${RELAXED_SENTENCE}.`);
+  return warnings;
+}
+
+function sentenceFrom(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
 function unknownSentence(replicas: number): string {

@@ -3,7 +3,10 @@ import { createRootRoute, createRoute, createRouter } from "@tanstack/react-rout
 import { NotFound } from "./screens/not-found.js";
 import { BucketScreen } from "./screens/buckets/bucket-screen.js";
 import { BucketsScreen } from "./screens/buckets/buckets-screen.js";
+import { ApiKeysScreen } from "./screens/api-keys/api-keys-screen.js";
+import { LiveScreen } from "./screens/live/live-screen.js";
 import { Shell } from "./screens/shell/shell.js";
+import { StatusScreen } from "./screens/status/status-screen.js";
 
 const BASE = "/console";
 export const HOME = `${BASE}/buckets`;
@@ -26,8 +29,25 @@ const bucket = createRoute({
   component: BucketScreen,
 });
 
+const live = createRoute({
+  getParentRoute: () => root,
+  path: "/live",
+  validateSearch: (search: Record<string, unknown>): { bucket?: string; filter?: string } =>
+    pick(search, "bucket", "filter"),
+  component: LiveScreen,
+});
+
+const status = createRoute({ getParentRoute: () => root, path: "/status", component: StatusScreen });
+
+const apiKeys = createRoute({
+  getParentRoute: () => root,
+  path: "/api-keys",
+  validateSearch: (search: Record<string, unknown>): { create?: string } => pick(search, "create"),
+  component: ApiKeysScreen,
+});
+
 export const router = createRouter({
-  routeTree: root.addChildren([buckets, bucket]),
+  routeTree: root.addChildren([buckets, bucket, live, status, apiKeys]),
   basepath: BASE,
   // Plain text: a key such as `123` or `true` stays text.
   parseSearch: (search) => Object.fromEntries(new URLSearchParams(search)),

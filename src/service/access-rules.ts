@@ -11,6 +11,7 @@ import type { ApiKeyService } from "../../gen/ironflow/kv/v1/api_key_service_pb.
 import type { BackupService } from "../../gen/ironflow/kv/v1/backup_service_pb.js";
 import type { BucketService } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
 import type { KeyValueService } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import type { StatusService } from "../../gen/ironflow/kv/v1/status_service_pb.js";
 import { KvError } from "../kv/errors.js";
 import { quote } from "../kv/names.js";
 import { type Access, ANONYMOUS, type Principal } from "./principal.js";
@@ -92,6 +93,11 @@ export const API_KEY_RULES: AccessRules<typeof ApiKeyService> = {
   revokeApiKey: mayManageKeys,
   rotateApiKey: mayManageKeys,
   createWatchTicket: mayWatch,
+};
+
+export const STATUS_RULES: AccessRules<typeof StatusService> = {
+  // The handler describes the instance only to callers that may know it.
+  getStatus: ANY_KEY,
 };
 
 /** Probes have no keys; the responses disclose only the health state. */

@@ -70,6 +70,11 @@ const ACCESS_BY_ENUM = new Map(
   Object.entries(ENUM_BY_ACCESS).map(([access, number]) => [number, access as Access]),
 );
 
+/** The number of the access in the contract. */
+export function accessNumber(access: Access): AccessEnum {
+  return ENUM_BY_ACCESS[access];
+}
+
 function scopeOf({ accesses, buckets }: ScopeMessage): Scope {
   return { accesses: accesses.map(accessOf), buckets };
 }

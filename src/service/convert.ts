@@ -21,6 +21,11 @@ const OPERATION: Readonly<Record<Operation, OperationEnum>> = {
   expire: OperationEnum.EXPIRE,
 };
 
+/** The number of the durability in the contract. */
+export function durabilityNumber(durability: Durability): DurabilityEnum {
+  return DURABILITY[durability];
+}
+
 const DURABILITY: Readonly<Record<Durability, DurabilityEnum>> = {
   synced: DurabilityEnum.SYNCED,
   relaxed: DurabilityEnum.RELAXED,

@@ -7,6 +7,7 @@ import { ApiKeyService } from "../../gen/ironflow/kv/v1/api_key_service_pb.js";
 import { BackupService } from "../../gen/ironflow/kv/v1/backup_service_pb.js";
 import { BucketService } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
 import { KeyValueService } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import { StatusService } from "../../gen/ironflow/kv/v1/status_service_pb.js";
 import type { Store } from "../kv/store.js";
 import {
   type AccessCheck,
@@ -18,6 +19,7 @@ import {
   KEY_VALUE_RULES,
   PUBLIC,
   REFLECTION_RULES,
+  STATUS_RULES,
 } from "./access-rules.js";
 import { apiKeyHandlers } from "./api-key-service.js";
 import { backupHandlers } from "./backup-service.js";
@@ -28,6 +30,7 @@ import { Descriptors } from "./descriptors.js";
 import type { Health as HealthState } from "./health.js";
 import { healthHandlers } from "./health-service.js";
 import { keyValueHandlers } from "./key-value-service.js";
+import { type InstanceState, statusHandlers } from "./status-service.js";
 import { reflectionHandlers } from "./reflection-service.js";
 
 /** The dependencies of the handlers. */
@@ -35,18 +38,21 @@ export interface Services {
   readonly store: Store;
   readonly apiKeys: ApiKeys;
   readonly health: HealthState;
+  /** The state of this instance, for GetStatus. Default: GetStatus describes only the caller. */
+  readonly instance?: (() => InstanceState) | undefined;
   /** Whether to serve reflection. Default: true. */
   readonly reflection?: boolean | undefined;
 }
 
 /** Every method, by path. */
 export function bindMethods(services: Services): ReadonlyMap<string, BoundMethod> {
-  const { store, apiKeys } = services;
+  const { store, apiKeys, health, instance } = services;
   const methods = new Map<string, BoundMethod>();
   bind(methods, BucketService, bucketHandlers(store), BUCKET_RULES);
   bind(methods, KeyValueService, keyValueHandlers(store), KEY_VALUE_RULES);
   bind(methods, BackupService, backupHandlers(store), BACKUP_RULES);
   bind(methods, ApiKeyService, apiKeyHandlers(apiKeys), API_KEY_RULES);
+  bind(methods, StatusService, statusHandlers(health, instance), STATUS_RULES);
   bindOperations(methods, services);
   return methods;
 }

@@ -46,6 +46,7 @@ const NEEDS: Readonly<Record<string, Access | "admin on *" | "any scope" | "any 
   "/ironflow.kv.v1.ApiKeyService/RevokeApiKey": "admin on *",
   "/ironflow.kv.v1.ApiKeyService/RotateApiKey": "admin on *",
   "/ironflow.kv.v1.ApiKeyService/CreateWatchTicket": "watch",
+  "/ironflow.kv.v1.StatusService/GetStatus": "any key",
   "/grpc.health.v1.Health/Check": "nothing",
   "/grpc.health.v1.Health/List": "nothing",
   "/grpc.health.v1.Health/Watch": "nothing",

@@ -74,6 +74,7 @@ export function BucketScreen(): JSX.Element {
             name={key}
             view={view === "history" ? "history" : "value"}
             onView={(next) => go({ ...found, key, ...(next === "history" ? { view: next } : {}) }, true)}
+            mayExpire={data?.bucket?.history === 1}
             onClose={() => go(found)}
             denials={denials}
           />
@@ -81,6 +82,7 @@ export function BucketScreen(): JSX.Element {
       </div>
       <NewKeyDialog
         bucket={bucket}
+        mayExpire={data?.bucket?.history === 1}
         isOpen={isCreating}
         onClose={() => setIsCreating(false)}
         onCreated={(created) => {

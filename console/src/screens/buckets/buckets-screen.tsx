@@ -1,7 +1,7 @@
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import type { Bucket } from "@ironflow-kv/client/gen";
 import { type JSX, useRef } from "react";
-import { useDenial } from "../../api/access.js";
+import { useMayCreateBuckets } from "../../api/access.js";
 import { useBuckets } from "../../api/bucket-queries.js";
 import { sentenceOf } from "../../api/errors.js";
 import { Button } from "../../ui/button.js";
@@ -18,8 +18,9 @@ export function BucketsScreen(): JSX.Element {
   const navigate = useNavigate();
   const search = useRef<HTMLInputElement>(null);
   const { data, error, isPending } = useBuckets();
-  const denial = useDenial();
-  const reason = denial("admin", "*");
+  const reason = useMayCreateBuckets()
+    ? undefined
+    : "This API key may not create buckets: it needs the scope admin on their names.";
   const setCreating = (isCreating: boolean): void =>
     void navigate({ to: "/buckets", search: { find, ...(isCreating ? { create: "bucket" } : {}) } });
   const setFind = (text: string): void =>

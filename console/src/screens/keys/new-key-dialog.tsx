@@ -4,19 +4,14 @@ import { type JSX, useState } from "react";
 import { sentenceOf } from "../../api/errors.js";
 import { Button } from "../../ui/button.js";
 import { Dialog, DialogActions } from "../../ui/dialog.js";
-import { SelectField, TextField } from "../../ui/field.js";
+import { TextField } from "../../ui/field.js";
 import { Notice } from "../../ui/states.js";
 import { toast } from "../../ui/toast.js";
-
-const TYPES = [
-  ["application/json", "JSON (application/json)"],
-  ["text/plain; charset=utf-8", "Text (text/plain)"],
-  ["application/octet-stream", "Bytes (application/octet-stream)"],
-  ["", "None"],
-] as const;
+import { EntryOptionsFields, fieldsOf, NO_OPTIONS, optionsError } from "../value/entry-options.js";
 
 export interface NewKeyDialogProps {
   readonly bucket: string;
+  readonly mayExpire: boolean;
   readonly isOpen: boolean;
   readonly onClose: () => void;
   readonly onCreated: (key: string) => void;
@@ -30,20 +25,25 @@ export function NewKeyDialog(props: NewKeyDialogProps): JSX.Element {
   );
 }
 
-function NewKeyForm({ bucket, onClose, onCreated }: NewKeyDialogProps): JSX.Element {
+function NewKeyForm({ bucket, mayExpire, onClose, onCreated }: NewKeyDialogProps): JSX.Element {
   const [key, setKey] = useState("");
   const [value, setValue] = useState("");
-  const [type, setType] = useState<(typeof TYPES)[number][0]>("application/json");
+  const [options, setOptions] = useState(NO_OPTIONS);
   const put = useMutation(KeyValueService.method.put);
-  const jsonError = type === "application/json" && value !== "" ? jsonErrorOf(value) : undefined;
-  const reason = key === "" ? "Enter a key first." : put.isPending ? "The key is being created." : jsonError;
+  const jsonError = /[/+]json\b/.test(options.contentType) && value !== "" ? jsonErrorOf(value) : undefined;
+  const reason =
+    key === ""
+      ? "Enter a key first."
+      : put.isPending
+        ? "The key is being created."
+        : (jsonError ?? optionsError(options));
   const create = (): void => {
     put.mutate(
       {
         bucket,
         key,
         value: new TextEncoder().encode(value),
-        contentType: type,
+        ...fieldsOf(options),
         precondition: { condition: { case: "ifAbsent", value: true } },
       },
       {
@@ -70,8 +70,8 @@ function NewKeyForm({ bucket, onClose, onCreated }: NewKeyDialogProps): JSX.Elem
         placeholder="user.1001"
         description="Up to 512 bytes. Dots separate the parts that filters match, such as user.*"
       />
-      <SelectField label="Content type" value={type} onChange={setType} options={TYPES} />
       <TextField label="Value" isMono rows={8} value={value} onChange={setValue} error={jsonError} />
+      <EntryOptionsFields options={options} onChange={setOptions} mayExpire={mayExpire} />
       {put.error !== null && <Notice>{sentenceOf(put.error)}</Notice>}
       <DialogActions>
         <Button onPress={onClose}>Cancel</Button>

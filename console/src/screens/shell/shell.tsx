@@ -10,9 +10,12 @@ import { Toasts } from "../../ui/toast.js";
 import { SignIn } from "./sign-in.js";
 import { ThemeMenu } from "./theme-menu.js";
 
-const SCREENS: readonly (readonly [to: "/buckets", name: string, icon: IconName])[] = [
+const SCREENS = [
   ["/buckets", "Buckets", "bucket"],
-];
+  ["/live", "Live", "live"],
+  ["/status", "Status", "status"],
+  ["/api-keys", "API keys", "key"],
+] as const satisfies readonly (readonly [to: string, name: string, icon: IconName])[];
 
 export function Shell(): JSX.Element {
   const { apiKey, refusal } = useSession();

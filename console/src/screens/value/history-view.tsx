@@ -43,7 +43,7 @@ export function HistoryView({ bucket, name, currentRevision, reason }: HistoryVi
   const older = entries.find(({ revision }) => revision === olderRevision) ?? entries[1];
 
   const restore = async (entry: Entry): Promise<void> => {
-    const { value, contentType } = entry;
+    const { value, contentType, metadata } = entry;
     const condition =
       currentRevision === undefined
         ? ({ case: "ifAbsent", value: true } as const)
@@ -54,6 +54,7 @@ export function HistoryView({ bucket, name, currentRevision, reason }: HistoryVi
         key: name,
         value,
         contentType,
+        metadata,
         precondition: { condition },
       });
       toast(`Restored revision ${formatCount(entry.revision)} as revision ${formatCount(revision)}.`);

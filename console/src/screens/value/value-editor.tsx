@@ -6,10 +6,11 @@ import { keyValue } from "../../api/clients.js";
 import { hasCode, sentenceOf } from "../../api/errors.js";
 import { refreshKey } from "../../api/key-queries.js";
 import { Button } from "../../ui/button.js";
-import { SelectField, TextField } from "../../ui/field.js";
+import { SelectField } from "../../ui/field.js";
 import { Notice } from "../../ui/states.js";
 import { toast } from "../../ui/toast.js";
 import { ConflictDialog } from "./conflict-dialog.js";
+import { EntryOptionsFields, fieldsOf, optionsError, optionsOf } from "./entry-options.js";
 import { FORMATS, format, type Format, formatsOf, parse } from "./formats.js";
 import { LazyEditor } from "./lazy-editor.js";
 
@@ -20,6 +21,7 @@ export interface ValueEditorProps {
   /** The newest entry that is known. */
   readonly newest: Entry;
   readonly initialForm: Format;
+  readonly mayExpire: boolean;
   readonly onRebase: (entry: Entry) => void;
   readonly onDone: () => void;
 }
@@ -31,17 +33,19 @@ export function ValueEditor({
   initialForm,
   onRebase,
   onDone,
+  mayExpire,
 }: ValueEditorProps): JSX.Element {
   const [form, setForm] = useState(initialForm);
   const [text, setText] = useState(() => format(base.value, initialForm));
-  const [contentType, setContentType] = useState(base.contentType);
+  const [options, setOptions] = useState(() => optionsOf(base));
   const [error, setError] = useState<string>();
   const [isSaving, setIsSaving] = useState(false);
   const [theirs, setTheirs] = useState<Entry>();
   const parsed = parse(text, form);
   const { key } = base;
   const isOutdated = newest.revision > base.revision;
-  const reason = typeof parsed === "string" ? parsed : isSaving ? "The value is being saved." : undefined;
+  const reason =
+    typeof parsed === "string" ? parsed : isSaving ? "The value is being saved." : optionsError(options);
 
   /** Saves if the newest revision of the key is still this one. */
   const save = async (ifRevision: bigint): Promise<void> => {
@@ -50,7 +54,7 @@ export function ValueEditor({
     setError(undefined);
     try {
       const precondition = { condition: { case: "ifRevision" as const, value: ifRevision } };
-      await keyValue.put({ bucket, key, value: parsed, contentType, precondition });
+      await keyValue.put({ bucket, key, value: parsed, ...fieldsOf(options), precondition });
       setTheirs(undefined);
       toast("Saved the value.");
       await refreshKey(bucket, key);
@@ -80,7 +84,7 @@ export function ValueEditor({
     } else if (form === "json" && next === "text") setForm(next);
     else setError(parsed);
   };
-  const forms = formatsOf(typeof parsed === "string" ? base.value : parsed, contentType);
+  const forms = formatsOf(typeof parsed === "string" ? base.value : parsed, options.contentType);
   return (
     <form
       className="value-body"
@@ -121,13 +125,7 @@ export function ValueEditor({
           if (reason === undefined) void save(base.revision);
         }}
       />
-      <TextField
-        label="Content type"
-        isMono
-        value={contentType}
-        onChange={setContentType}
-        placeholder="none"
-      />
+      <EntryOptionsFields options={options} onChange={setOptions} mayExpire={mayExpire} />
       {theirs !== undefined && typeof parsed !== "string" && (
         <ConflictDialog
           mine={parsed}

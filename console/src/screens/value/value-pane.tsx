@@ -24,10 +24,20 @@ export interface ValuePaneProps {
   readonly view: "value" | "history";
   readonly onView: (view: "value" | "history") => void;
   readonly onClose: () => void;
+  /** Whether entries may have a lifetime of their own. */
+  readonly mayExpire: boolean;
   readonly denials: Denials;
 }
 
-export function ValuePane({ bucket, name, view, onView, onClose, denials }: ValuePaneProps): JSX.Element {
+export function ValuePane({
+  bucket,
+  name,
+  view,
+  onView,
+  onClose,
+  denials,
+  mayExpire,
+}: ValuePaneProps): JSX.Element {
   const { data, error, isPending } = useEntry(bucket, name);
   const [removing, setRemoving] = useState<"delete" | "purge">();
   const remove = useMutation(KeyValueService.method.delete);
@@ -111,7 +121,9 @@ export function ValuePane({ bucket, name, view, onView, onClose, denials }: Valu
             </p>
           )}
           {error !== null && !isGone && <Notice>{sentenceOf(error)}</Notice>}
-          {entry !== undefined && <ValueView bucket={bucket} entry={entry} reason={denials.write} />}
+          {entry !== undefined && (
+            <ValueView bucket={bucket} entry={entry} mayExpire={mayExpire} reason={denials.write} />
+          )}
         </TabPanel>
         <TabPanel id="history" className="tab-panel">
           <HistoryView bucket={bucket} name={name} currentRevision={entry?.revision} reason={denials.write} />

@@ -13,11 +13,12 @@ import { ValueEditor } from "./value-editor.js";
 export interface ValueViewProps {
   readonly bucket: string;
   readonly entry: Entry;
+  readonly mayExpire: boolean;
   /** Why the key may not be written. Undefined: it may. */
   readonly reason: string | undefined;
 }
 
-export function ValueView({ bucket, entry, reason }: ValueViewProps): JSX.Element {
+export function ValueView({ bucket, entry, mayExpire, reason }: ValueViewProps): JSX.Element {
   const { value, contentType } = entry;
   const forms = formatsOf(value, contentType);
   const [chosen, setChosen] = useState<Format>();
@@ -37,6 +38,7 @@ export function ValueView({ bucket, entry, reason }: ValueViewProps): JSX.Elemen
         base={base}
         newest={entry}
         initialForm={form === "image" ? "base64" : form}
+        mayExpire={mayExpire}
         onRebase={setBase}
         onDone={() => setBase(undefined)}
       />
@@ -64,7 +66,7 @@ export function ValueView({ bucket, entry, reason }: ValueViewProps): JSX.Elemen
 }
 
 export function EntryFacts({ entry }: { readonly entry: Entry }): JSX.Element {
-  const { revision, value, contentType, createdAt } = entry;
+  const { revision, value, contentType, createdAt, expiresAt, metadata } = entry;
   const timeMs = createdAt === undefined ? undefined : timestampMs(createdAt);
   return (
     <dl className="facts entry-facts">
@@ -86,6 +88,20 @@ export function EntryFacts({ entry }: { readonly entry: Entry }): JSX.Element {
         <dt>Content type</dt>
         <dd className="mono">{contentType === "" ? "none" : contentType}</dd>
       </div>
+      {expiresAt !== undefined && (
+        <div>
+          <dt>Expires</dt>
+          <dd className="number">{formatTime(timestampMs(expiresAt))}</dd>
+        </div>
+      )}
+      {Object.entries(metadata).map(([name, text]) => (
+        <div key={name}>
+          <dt className="mono">{name}</dt>
+          <dd>
+            <bdi>{text}</bdi>
+          </dd>
+        </div>
+      ))}
     </dl>
   );
 }

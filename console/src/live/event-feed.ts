@@ -1,0 +1,96 @@
+/** The latest changes of a bucket that match a filter, newest first, and how many arrived in each of the last seconds. */
+import type { Entry, WatchResponse_Change } from "@ironflow-kv/client/gen";
+import { BucketWatch, type WatchState } from "./bucket-watch.js";
+
+const EVENTS_KEPT_MAX = 1_000;
+export const RATE_SECONDS = 60;
+
+export interface FeedState {
+  readonly version: number;
+  readonly watch: WatchState;
+  readonly isPaused: boolean;
+  /** Events that arrived while paused. */
+  readonly waiting: number;
+  /** Events that were missed: the watch could not resume. */
+  readonly hasGap: boolean;
+}
+
+export class EventFeed {
+  readonly events: Entry[] = [];
+  /** Oldest second first. */
+  readonly rates = new Array<number>(RATE_SECONDS).fill(0);
+  state: FeedState = {
+    version: 0,
+    watch: { kind: "connecting" },
+    isPaused: false,
+    waiting: 0,
+    hasGap: false,
+  };
+  private held: Entry[] = [];
+  private watch: BucketWatch | undefined;
+  private timer: ReturnType<typeof setInterval> | undefined;
+  private readonly listeners = new Set<() => void>();
+
+  constructor(
+    private readonly bucket: string,
+    private readonly filter: string,
+  ) {}
+
+  start(): void {
+    this.timer = setInterval(() => {
+      this.rates.shift();
+      this.rates.push(0);
+      this.change({});
+    }, 1_000);
+    this.watch = new BucketWatch({
+      bucket: this.bucket,
+      filters: this.filter === "" ? [] : [this.filter],
+      onState: (watch) => this.change({ watch }),
+      onGap: () => this.change({ hasGap: true }),
+      onChanges: (changes) => this.add(changes),
+    });
+  }
+
+  close(): void {
+    clearInterval(this.timer);
+    this.watch?.close();
+    this.listeners.clear();
+  }
+
+  subscribe = (listener: () => void): (() => void) => {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  };
+
+  setPaused(isPaused: boolean): void {
+    if (!isPaused) this.show(this.held.splice(0));
+    this.change({ isPaused, waiting: 0 });
+  }
+
+  clear(): void {
+    this.events.length = 0;
+    this.change({ hasGap: false });
+  }
+
+  private add(changes: readonly WatchResponse_Change[]): void {
+    const entries = changes.flatMap(({ entry }) => (entry === undefined ? [] : [entry]));
+    this.rates[RATE_SECONDS - 1] = (this.rates[RATE_SECONDS - 1] ?? 0) + entries.length;
+    if (this.state.isPaused) {
+      this.held = [...this.held, ...entries].slice(-EVENTS_KEPT_MAX);
+      this.change({ waiting: this.state.waiting + entries.length });
+      return;
+    }
+    this.show(entries);
+    this.change({});
+  }
+
+  private show(entries: readonly Entry[]): void {
+    this.events.unshift(...entries.slice(-EVENTS_KEPT_MAX).reverse());
+    this.events.length = Math.min(this.events.length, EVENTS_KEPT_MAX);
+  }
+
+  private change(change: Partial<FeedState>): void {
+    this.state = { ...this.state, ...change, version: this.state.version + 1 };
+    for (const listener of [...this.listeners]) listener();
+  }
+}
