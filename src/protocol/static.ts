@@ -5,6 +5,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import type { IncomingHttpHeaders } from "node:http";
 import { fileURLToPath } from "node:url";
+import { acceptsCoding } from "./accept-encoding.js";
 import { loadConsole, NOT_BUILT_PAGE, type StaticFile } from "./console-files.js";
 import type { Exchange } from "./exchange.js";
 import { send } from "./send.js";
@@ -57,12 +58,7 @@ export function createStaticFiles(
 
 /** The smallest form that the client accepts (RFC 9110 section 12.5.3). Undefined: as it is. */
 function codingFor(headers: IncomingHttpHeaders, { encoded }: StaticFile): "br" | "gzip" | undefined {
-  const accepted = (headers["accept-encoding"] ?? "")
-    .split(",")
-    .map((one) => one.trim().toLowerCase())
-    .filter((one) => !/;\s*q=0(\.0*)?$/.test(one))
-    .map((one) => one.replace(/\s*;.*$/, ""));
-  return (["br", "gzip"] as const).find((coding) => accepted.includes(coding) && encoded.has(coding));
+  return (["br", "gzip"] as const).find((coding) => encoded.has(coding) && acceptsCoding(headers, coding));
 }
 
 function loadFiles(): Map<string, StaticFile> {

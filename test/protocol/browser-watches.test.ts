@@ -116,6 +116,28 @@ it.each([
   session.destroy();
 });
 
+it.each([
+  ["the fast path", "identity"],
+  ["the stock adapter", "gzip"],
+])("a watch ends at its deadline with DEADLINE_EXCEEDED on %s", async (_path, encoding) => {
+  const json = Buffer.from('{"bucket":"silent","start":"START_NOW"}');
+  const message = encoding === "gzip" ? gzipSync(json) : json;
+  const session = connectHttp2(service.url);
+  const stream = session.request({
+    ":method": "POST",
+    ":path": "/ironflow.kv.v1.KeyValueService/Watch",
+    "content-type": "application/grpc+json",
+    "grpc-encoding": encoding,
+    "grpc-timeout": "300m",
+    ...AUTHORIZATION,
+  });
+  stream.end(Buffer.concat([Buffer.from([encoding === "gzip" ? 1 : 0, 0, 0, 0, message.length]), message]));
+  stream.resume();
+  const [trailers] = (await once(stream, "trailers")) as [Record<string, unknown>];
+  expect(trailers["grpc-status"]).toBe("4");
+  session.destroy();
+});
+
 it("an unknown gRPC method is UNIMPLEMENTED, with a content type", async () => {
   const { status, headers } = await send2(service.url, "POST", "/ironflow.kv.v1.KeyValueService/Nothing", {
     headers: { "content-type": "application/grpc" },

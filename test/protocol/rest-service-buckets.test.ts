@@ -60,7 +60,10 @@ describe("POST /buckets", () => {
     [{ name: "x".repeat(65) }, "invalid_argument"],
     [{ name: "SYS_x" }, "reserved_name"],
     [{ name: "ok", history: 65 }, "invalid_argument"],
-    [{ name: "ok", ttl_seconds: 0.5 }, "invalid_argument"],
+    ...[0.5, 1.5, 59.999, 1e-9, -1, 1e300, "60", "1.5", true, [60]].map((ttl): [object, string] => [
+      { name: "ok", ttl_seconds: ttl },
+      "invalid_argument",
+    ]),
     [{ name: "ok", max_bytes: 1 }, "invalid_argument"],
   ])("answers 400 to %j", async (settings, code) => expectError(await createBucket(settings), 400, code));
 });

@@ -12,6 +12,7 @@ import { type Answer, send } from "../send.js";
 import { serveEventStream } from "../watch/sse.js";
 import { allowedMethods, bindCall, findRoute } from "./bind.js";
 import { checkBodyHeaders, parseJsonObject, readBody } from "./body.js";
+import { encodedAnswer } from "./compression.js";
 import type { HttpCall } from "./call.js";
 import { badRequest, opaqueRefusal, Refusal, refusalOf, sendRefusal } from "./errors.js";
 import { isJsonType, prefers } from "./headers.js";
@@ -111,7 +112,8 @@ class RestDoor {
     } else {
       const result = await registry.unary(method, call, call.request);
       const answer = shape.answer?.(result, call, target.path) ?? plainAnswer(endpoint, result);
-      sentBytes = send(exchange, answer);
+      const encoded = encodedAnswer(exchange, answer);
+      sentBytes = send(exchange, encoded instanceof Promise ? await encoded : encoded);
     }
     registry.observer?.transferred(method, "rest", call.bodyBytes, sentBytes);
   }

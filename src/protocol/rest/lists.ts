@@ -7,6 +7,7 @@ import type { ServiceRegistry } from "../../service/calls.js";
 import type { Exchange } from "../exchange.js";
 import { LargeValues } from "../large-values.js";
 import { send, addCommonFields } from "../send.js";
+import { encodedAnswer, type GzipStream, streamEncoding } from "./compression.js";
 import type { HttpCall } from "./call.js";
 import type { Endpoint } from "./routes.js";
 import { jsonAnswer, type ListShape } from "./shape.js";
@@ -34,10 +35,11 @@ export async function answerList(
   const { nextPageToken } = page;
   if (!isWhole || nextPageToken === "") {
     const text = begin + items.join(",") + list.end(items.length, nextPageToken);
-    return send(exchange, { ...jsonAnswer(200, ""), body: encode(text) });
+    const answer = { ...jsonAnswer(200, ""), body: encode(text) };
+    return send(exchange, await encodedAnswer(exchange, answer));
   }
   const body = new ChunkedBody(exchange);
-  if (exchange.method === "HEAD") return body.end("");
+  if (exchange.method === "HEAD") return await body.end("");
   let count = items.length;
   try {
     await body.write(encode(begin + items.join(",")));
@@ -52,21 +54,25 @@ export async function answerList(
       if (items.length > 0) await body.write(encode(`,${items.join(",")}`));
     }
   } catch (error) {
+    body.abandon();
     // Truncated JSON does not parse, and the connection or stream is reset: no client mistakes it for a complete list.
     exchange.reset();
     throw error;
   }
-  return body.end(list.end(count, ""));
+  return await body.end(list.end(count, ""));
 }
 
 /** A body that is sent at the client's pace. */
 class ChunkedBody {
   private sentBytes = 0;
   private wake: (() => void) | undefined;
+  private readonly gzip: GzipStream | undefined;
 
   constructor(private readonly exchange: Exchange) {
+    const { headers, gzip } = streamEncoding(exchange, jsonAnswer(200, "").headers);
+    this.gzip = gzip;
     if (exchange.isClosed) return;
-    exchange.start(200, addCommonFields(exchange, jsonAnswer(200, "").headers));
+    exchange.start(200, addCommonFields(exchange, headers));
     exchange.onAbandoned(() => this.wake?.());
   }
 
@@ -75,9 +81,11 @@ class ChunkedBody {
   }
 
   /** Resolves when the write buffer has room, or the client has disconnected. */
-  async write(data: string | Buffer): Promise<void> {
+  async write(text: string | Buffer): Promise<void> {
     const { exchange } = this;
     if (this.isClosed) return;
+    const data = this.gzip === undefined ? text : await this.gzip.push(text);
+    if (exchange.isClosed || data.length === 0) return;
     this.sentBytes += Buffer.byteLength(data);
     exchange.write([data]);
     if (!exchange.isFull) return;
@@ -87,10 +95,19 @@ class ChunkedBody {
     });
   }
 
-  end(text: string): number {
+  /** Resolves with the number of bytes sent. */
+  async end(text: string): Promise<number> {
+    const hasContent = !this.isClosed && this.exchange.method !== "HEAD";
+    const rest = this.gzip === undefined || !hasContent ? text : await this.gzip.end(text);
+    this.abandon();
     if (this.isClosed) return this.sentBytes;
-    this.sentBytes += Buffer.byteLength(text);
-    this.exchange.end(text);
+    this.sentBytes += Buffer.byteLength(rest);
+    this.exchange.end(rest);
     return this.sentBytes;
+  }
+
+  /** Releases the memory of the compressor. */
+  abandon(): void {
+    this.gzip?.destroy();
   }
 }
