@@ -145,7 +145,7 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
     "incompleteRequestBytesMax",
     MEGABYTE,
     2 ** 40,
-    "The maximum size of request bodies without a response on one HTTP/2 connection, in bytes. The stream that exceeds it is refused.",
+    "The maximum size of requests without a response on one HTTP/2 connection, headers included, in bytes. The stream that exceeds it is refused.",
   ],
   [
     "unsentResponseBytesMax",
@@ -157,7 +157,7 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
     "totalIncompleteRequestBytesMax",
     MEGABYTE,
     2 ** 40,
-    "The maximum size of request bodies without a response on all connections, in bytes. Above it, the largest incomplete request of the connection with the most is refused, over HTTP/1.1 with 503.",
+    "The maximum size of requests without a response on all connections, headers included, in bytes. Above it, the largest incomplete request of the connection with the most is refused, over HTTP/1.1 with 503. If none is incomplete, new requests are refused.",
   ],
   [
     "totalUnsentResponseBytesMax",

@@ -96,11 +96,11 @@ export interface Limits {
   readonly streamsPerConnectionMax: number;
   /** The most streams per second that a client may reset on one HTTP/2 connection, averaged over 30 seconds. */
   readonly streamResetsPerSecondMax: number;
-  /** The most bytes of request bodies without a response on one HTTP/2 connection. */
+  /** The most bytes of requests without a response, heads included, on one HTTP/2 connection. */
   readonly incompleteRequestBytesMax: number;
   /** The most bytes of unsent responses on one HTTP/2 connection. */
   readonly unsentResponseBytesMax: number;
-  /** The most bytes of request bodies without a response on all connections. */
+  /** The most bytes of requests without a response, heads included, on all connections. */
   readonly totalIncompleteRequestBytesMax: number;
   /** The most bytes of unsent responses on all connections, besides up to 16 KiB in the socket of each. */
   readonly totalUnsentResponseBytesMax: number;

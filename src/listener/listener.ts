@@ -102,6 +102,7 @@ class PortServer implements Listener {
         });
         return isHandled;
       },
+      incompleteRequests: budgets.incompleteRequests,
       onWritten: (socket) => budgets.countUnsent(socket),
       handOff: (socket) => this.nodeHttp1.accept(socket),
     });

@@ -4,7 +4,7 @@ import { type ByteAccount, ByteBudget } from "@ironflow-kv/http2";
 import type { Limits } from "../kv/limits.js";
 
 export class MemoryBudgets {
-  /** Request bodies without a response. */
+  /** Requests without a response: their heads, and their bodies as far as they have arrived. */
   readonly incompleteRequests: ByteBudget;
   /** Responses that wait to be sent. */
   readonly unsentResponses: ByteBudget;

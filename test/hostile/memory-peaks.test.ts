@@ -29,6 +29,9 @@ const BODY_BYTES = 1_040_000;
 /** More than the budgets allow; the attack that was found had 1,000. */
 const UPLOADS = 400;
 const GETS = 1_000;
+/** Of one header field. */
+const HEADER_BYTES = 200_000;
+const FRAME_BYTES = 16_384;
 /** What the process may need beyond the bytes that its limits allow: V8's heap, garbage that is not collected yet, the sockets' buffers. */
 const OVERHEAD_BYTES = 160 * MEBIBYTE;
 /** A budget of all connections, far below what the attacks send. */
@@ -89,9 +92,35 @@ async function floodHttp2(
   session.close();
 }
 
-async function floodHttp1(head: string): Promise<void> {
+/** Opens streams with long header fields on one connection; their bodies never come. */
+async function floodHeaders(connection: number): Promise<void> {
+  const session = await RawSession.open(target.port);
+  const isOpen = (): boolean => !session.isClosed;
+  for (let index = 0; index < UPLOADS && isOpen(); index++) {
+    const block = headerBlock({
+      ":method": "PUT",
+      ":scheme": "http",
+      ":authority": "localhost",
+      ":path": `${BUCKETS}/b/keys/k`,
+      // Each differs: equal blocks are decoded once.
+      "x-filler": `${connection}-${index}-${"x".repeat(HEADER_BYTES)}`,
+    });
+    const id = 1 + 2 * index;
+    for (let at = 0; at < block.length; at += FRAME_BYTES) {
+      const isLast = at + FRAME_BYTES >= block.length;
+      const type = at === 0 ? Frame.HEADERS : Frame.CONTINUATION;
+      const sent = session.write(
+        frame(type, isLast ? END_HEADERS : 0, id, block.subarray(at, at + FRAME_BYTES)),
+      );
+      if (!sent && isOpen()) await session.drained();
+    }
+  }
+  if (isOpen()) await session.roundTrip();
+  session.close();
+}
+
+async function floodHttp1(head: string, body = Buffer.alloc(BODY_BYTES - 1, "x")): Promise<void> {
   const sockets: Socket[] = [];
-  const body = Buffer.alloc(BODY_BYTES - 1, "x");
   for (let index = 0; index < UPLOADS; index++) {
     const socket = connect(target.port, "127.0.0.1");
     socket.on("error", () => undefined);
@@ -188,6 +217,30 @@ describe.skipIf(platform() !== "linux")("the peak of the resident memory", () =>
     target = await startTarget({ "total-incomplete-request-bytes-max": String(TOTAL_BYTES) });
     const head = `PUT ${BUCKETS}/b/keys/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${BODY_BYTES}\r\n\r\n`;
     expect(await peakOf(() => floodHttp1(head), "allowed, HTTP/1.1")).toBeLessThan(
+      OVERHEAD_BYTES + TOTAL_BYTES,
+    );
+  }, 240_000);
+
+  it("stays within the budget of all connections for headers of incomplete requests over HTTP/2", async () => {
+    target = await startTarget({
+      "total-incomplete-request-bytes-max": String(TOTAL_BYTES),
+      "header-bytes-max": String(MEBIBYTE),
+    });
+    const attack = (): Promise<unknown> => Promise.all([1, 2].map((index) => floodHeaders(index)));
+    expect(await peakOf(attack, "headers, two connections, HTTP/2")).toBeLessThan(
+      OVERHEAD_BYTES + TOTAL_BYTES,
+    );
+  }, 240_000);
+
+  it("stays within the budget of all connections for headers of incomplete requests over HTTP/1.1", async () => {
+    target = await startTarget({
+      "total-incomplete-request-bytes-max": String(TOTAL_BYTES),
+      "header-bytes-max": String(MEBIBYTE),
+    });
+    const filler = "x".repeat(HEADER_BYTES);
+    const fields = Array.from({ length: 5 }, (_, index) => `X-${index}: ${filler}\r\n`).join("");
+    const head = `PUT ${BUCKETS}/b/keys/k HTTP/1.1\r\nHost: localhost\r\n${fields}Content-Length: 9\r\n\r\n`;
+    expect(await peakOf(() => floodHttp1(head, Buffer.from("half")), "headers, HTTP/1.1")).toBeLessThan(
       OVERHEAD_BYTES + TOTAL_BYTES,
     );
   }, 240_000);

@@ -14,6 +14,11 @@ export class ByteBudget {
     return account;
   }
 
+  /** Whether more bytes are held than allowed, and no account could release any. */
+  get isExceeded(): boolean {
+    return this.bytes > this.bytesMax;
+  }
+
   /** Only accounts call this. */
   add(bytes: number): void {
     this.bytes += bytes;

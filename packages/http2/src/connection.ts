@@ -115,7 +115,9 @@ export class Connection implements StreamConnection {
       sendWindowBytes: this.writer.initialWindow,
     });
     this.streams.set(options.id, stream);
-    this.handlers.onStream(stream);
+    stream.holdHead(options.headBytes);
+    // Too many held bytes reset streams.
+    if (!stream.isClosed) this.handlers.onStream(stream);
   }
 
   /** Counts the bytes of a DATA frame. Throws a connection error if the client exceeded the window. */
@@ -131,7 +133,8 @@ export class Connection implements StreamConnection {
 
   countIncomplete(bytes: number): boolean {
     this.incomplete.add(bytes);
-    return this.incomplete.bytes <= this.limits.incompleteRequestBytesMax;
+    const isWithinLimit = this.incomplete.bytes <= this.limits.incompleteRequestBytesMax;
+    return isWithinLimit && !this.shared.incompleteRequests.isExceeded;
   }
 
   countUnsent(bytes: number): void {
@@ -242,7 +245,8 @@ export class Connection implements StreamConnection {
     let largest: RequestStream | undefined;
     for (const stream of this.streams.values())
       if (!stream.isRequestComplete && stream.heldBytes > (largest?.heldBytes ?? 0)) largest = stream;
-    largest?.reset(ErrorCode.refusedStream);
+    if (largest !== undefined) largest.reset(ErrorCode.refusedStream);
+    else if (this.handler.dropBlock()) this.fail(ErrorCode.enhanceYourCalm);
   }
 
   /** The client does not read its responses: resets the largest, or closes the connection if they are in the socket already. */

@@ -15,6 +15,11 @@ export class FrameHandler {
     this.requests = new RequestReader(connection);
   }
 
+  /** Drops the incomplete header block; false if there is none. The connection can't go on then. */
+  dropBlock(): boolean {
+    return this.requests.dropBlock();
+  }
+
   /** When an incomplete header block began; undefined if there is none. */
   get blockSinceMs(): number | undefined {
     return this.requests.block?.sinceMs;

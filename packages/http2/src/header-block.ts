@@ -7,10 +7,8 @@ const FRAMES_MAX = 16;
 
 /** An incomplete header block. */
 export class HeaderBlock {
-  /** Whether the first frame declares a dependency of the stream on itself. */
-  dependsOnItself = false;
+  bytes = 0;
   private readonly pieces: Buffer[] = [];
-  private bytes = 0;
 
   constructor(
     readonly streamId: number,
@@ -18,6 +16,8 @@ export class HeaderBlock {
     readonly flags: number,
     private readonly bytesMax: number,
     readonly sinceMs: number,
+    /** Whether the first frame declares a dependency of the stream on itself. */
+    readonly dependsOnItself: boolean,
   ) {}
 
   /** Adds a piece; returns the whole block with the last one. */

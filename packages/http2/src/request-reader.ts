@@ -19,6 +19,7 @@ export class RequestReader {
   block: HeaderBlock | undefined;
   private lastFields: readonly string[] | undefined;
   private lastHeaders: IncomingHttpHeaders = {};
+  private lastHeadBytes = 0;
   private readonly decoder: FieldDecoder;
 
   constructor(private readonly connection: Connection) {
@@ -38,9 +39,10 @@ export class RequestReader {
     }
     if ((flags & Flag.endHeaders) === 0) {
       const { headerBytesMax } = this.connection.limits;
-      this.block = new HeaderBlock(streamId, flags, headerBytesMax + BLOCK_SURPLUS_BYTES, performance.now());
-      this.block.add(bytes.subarray(from, to), flags);
-      this.block.dependsOnItself = dependsOnItself;
+      const bytesMax = headerBytesMax + BLOCK_SURPLUS_BYTES;
+      const block = new HeaderBlock(streamId, flags, bytesMax, performance.now(), dependsOnItself);
+      this.block = block;
+      this.add(block, bytes.subarray(from, to), flags);
       return;
     }
     this.fields(flags, streamId, bytes, from, to);
@@ -52,11 +54,28 @@ export class RequestReader {
   continuation(flags: number, piece: Buffer): void {
     const { block } = this;
     if (block === undefined) throw protocolError("CONTINUATION without a header block.");
-    const whole = block.add(piece, flags);
-    if (whole === undefined) return;
-    this.block = undefined;
+    const whole = this.add(block, piece, flags);
+    // Too many held bytes drop the block.
+    if (whole === undefined || !this.dropBlock()) return;
     this.fields(block.flags, block.streamId, whole, 0, whole.length);
     if (block.dependsOnItself) throw protocolError("The stream depends on itself.", block.streamId);
+  }
+
+  /** See `FrameHandler`. */
+  dropBlock(): boolean {
+    const { block } = this;
+    if (block === undefined) return false;
+    this.block = undefined;
+    this.connection.countIncomplete(-block.bytes);
+    return true;
+  }
+
+  /** Adds a piece to an incomplete block. Returns the whole block with the last one. */
+  private add(block: HeaderBlock, piece: Buffer, flags: number): Buffer | undefined {
+    const whole = block.add(piece, flags);
+    if (!this.connection.countIncomplete(piece.length))
+      throw new Http2Error(ErrorCode.enhanceYourCalm, "Too many bytes of incomplete requests.");
+    return whole;
   }
 
   /** A header block is complete. */
@@ -93,13 +112,21 @@ export class RequestReader {
     const headers = this.headersOf(fields, streamId);
     const contentLength = contentLengthOf(headers, streamId);
     if (isEnd && contentLength !== undefined && contentLength > 0) throw contentLengthError(streamId);
-    connection.open({ id: streamId, headers, rawHeaders: fields, isRequestComplete: isEnd, contentLength });
+    connection.open({
+      id: streamId,
+      headers,
+      rawHeaders: fields,
+      headBytes: this.lastHeadBytes,
+      isRequestComplete: isEnd,
+      contentLength,
+    });
   }
 
   /** Parses the fields once for consecutive requests with equal blocks, which are common on one connection. */
   private headersOf(fields: readonly string[], streamId: number): IncomingHttpHeaders {
     if (fields !== this.lastFields) {
       this.lastHeaders = requestHeaders(fields, streamId);
+      this.lastHeadBytes = sizeOf(fields);
       this.lastFields = fields;
     }
     // A copy: handlers may add to it.
@@ -114,6 +141,13 @@ export class RequestReader {
     if (fields === undefined) throw tooLarge(id);
     stream.receiveTrailers(requestTrailers(fields, id));
   }
+}
+
+/** What each field takes beside its name and value, by estimate of RFC 9113 section 10.5.1. */
+const FIELD_OVERHEAD_BYTES = 32;
+
+function sizeOf(fields: readonly string[]): number {
+  return fields.reduce((bytes, text) => bytes + text.length, (fields.length / 2) * FIELD_OVERHEAD_BYTES);
 }
 
 function tooLarge(streamId: number): Http2Error {

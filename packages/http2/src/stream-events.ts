@@ -29,6 +29,8 @@ export interface StreamOptions {
   readonly headers: IncomingHttpHeaders;
   /** Names and values in turn, as received. */
   readonly rawHeaders: readonly string[];
+  /** The size of the header fields: RFC 9113 section 10.5.1. */
+  readonly headBytes: number;
   /** Whether the header fields are the whole request. */
   readonly isRequestComplete: boolean;
   readonly contentLength: number | undefined;
@@ -44,7 +46,7 @@ export interface StreamConnection {
   readonly isDraining: boolean;
   /** Counts consumed bytes, so that the peer may send more on the connection. */
   consume(bytes: number): void;
-  /** Adds to the bytes of requests without a response; false if the connection exceeds its limit. May reset streams. */
+  /** Adds to the bytes of requests without a response; false if these exceed a limit. May reset streams. */
   countIncomplete(bytes: number): boolean;
   /** Adds to the unsent bytes of all responses. Above a limit, resets streams with most of them. */
   countUnsent(bytes: number): void;

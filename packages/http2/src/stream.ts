@@ -184,6 +184,11 @@ export class RequestStream {
     this.body.release();
   }
 
+  /** Counts the request's header fields until the response. Throws a stream error if too many bytes are held. */
+  holdHead(bytes: number): void {
+    this.body.hold(bytes);
+  }
+
   /** Takes a DATA frame of `frameBytes` bytes, padding included. Throws a stream error. */
   receiveData(content: Buffer, frameBytes: number, isEnd: boolean): void {
     this.body.receive(content.length, frameBytes, isEnd);

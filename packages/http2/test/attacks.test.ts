@@ -273,7 +273,8 @@ describe("what a client makes the server hold is limited:", () => {
     expect(codeOf(await session.until(isOf(Frame.RST_STREAM, 3)))).toBe(REFUSED_STREAM);
     session.write(end(1));
     expect(await session.until(isOf(Frame.DATA, 1))).toBeDefined();
-    session.write(open(5), ...body(5, MEBIBYTE / 2), ...body(5, MEBIBYTE / 2), end(5));
+    // The head counts too.
+    session.write(open(5), ...body(5, MEBIBYTE / 2), ...body(5, MEBIBYTE / 4), end(5));
     expect(await session.until(isOf(Frame.DATA, 5))).toBeDefined();
   });
 

@@ -4,10 +4,14 @@
  * malformed and slow requests, bodies in several chunks, upgrades, pipelines.
  */
 import type { Socket } from "node:net";
+import type { ByteAccount, ByteBudget } from "@ironflow-kv/http2";
 import { SimpleExchange, type SimpleRequest } from "./simple-exchange.js";
 import { headLengthOf, readSimpleHead, type SimpleHead } from "./simple-request.js";
 
 const CACHED_HEAD_BYTES_MAX = 1_024;
+/** Too many bytes of requests without a response are held. */
+const REFUSAL =
+  "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 export interface FastHttp1ConnectionOptions {
   /** The longest request head accepted here, in bytes. Connections with longer ones move to Node's server. */
@@ -22,6 +26,8 @@ export interface FastHttp1ConnectionOptions {
   readonly handle: (exchange: SimpleExchange) => boolean;
   /** Hands the connection to Node's server. The unhandled bytes are back in the socket's read buffer. */
   readonly handOff: (socket: Socket) => void;
+  /** Counts the requests without a response. */
+  readonly incompleteRequests: ByteBudget;
   /** Called after each write to the socket. */
   readonly onWritten: (socket: Socket) => void;
   readonly onClosed: (connection: FastHttp1Connection) => void;
@@ -35,6 +41,8 @@ export class FastHttp1Connection {
   private exchange: SimpleExchange | undefined;
   /** Bytes received while a response is in progress. */
   private held: Buffer | undefined;
+  /** The bytes of the request in progress and of `held`. */
+  private readonly received: ByteAccount;
   private lastText = "";
   private lastHead: SimpleHead | undefined;
   private readonly onData = (chunk: Buffer): void => this.receive(chunk);
@@ -44,6 +52,8 @@ export class FastHttp1Connection {
   };
   private readonly onHeld = (): void => this.receiveHeld();
   private readonly onClose = (): void => {
+    this.held = undefined;
+    this.received.close();
     this.options.onClosed(this);
     this.exchange?.close();
   };
@@ -52,6 +62,8 @@ export class FastHttp1Connection {
     private readonly socket: Socket,
     private readonly options: FastHttp1ConnectionOptions,
   ) {
+    // Complete requests may have begun: nothing can be released.
+    this.received = options.incompleteRequests.open(() => undefined);
     socket.on("data", this.onData);
     socket.on("drain", this.onDrain);
     socket.on("close", this.onClose);
@@ -74,10 +86,16 @@ export class FastHttp1Connection {
   private receive(chunk: Buffer): void {
     // No request is processed after the final response (RFC 9112 section 9.6).
     if (!this.socket.writable) return;
+    this.received.add(chunk.length);
     if (this.isBusy) {
       // Pipelining: one request at a time, and none while the client is not reading.
       this.held = this.held === undefined ? chunk : Buffer.concat([this.held, chunk]);
       this.socket.pause();
+      return;
+    }
+    if (this.options.incompleteRequests.isExceeded) {
+      this.received.set(0);
+      this.socket.end(REFUSAL);
       return;
     }
     const request = this.read(chunk);
@@ -116,6 +134,7 @@ export class FastHttp1Connection {
 
   private onResponseEnd(wasLast: boolean): void {
     this.exchange = undefined;
+    this.received.set(this.held?.length ?? 0);
     this.hasAnswered = true;
     this.idleSinceMs = performance.now();
     if (wasLast) this.socket.destroySoon();
@@ -131,6 +150,7 @@ export class FastHttp1Connection {
     const { held } = this;
     if (held === undefined || this.isBusy || !this.socket.writable) return;
     this.held = undefined;
+    this.received.set(0);
     this.socket.resume();
     this.receive(held);
   }
@@ -142,6 +162,7 @@ export class FastHttp1Connection {
     socket.off("close", this.onClose);
     socket.pause();
     socket.unshift(chunk);
+    this.received.close();
     this.options.onClosed(this);
     this.options.handOff(socket);
   }

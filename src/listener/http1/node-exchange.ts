@@ -12,8 +12,8 @@ export class NodeHttp1Exchange implements Exchange {
   private reader: BodyReader | undefined;
   private isPaced = false;
   private readonly abandonment = new Abandonment();
-  /** The bytes of the body until the response. */
-  private held: ByteAccount | undefined;
+  /** The bytes of the request until the response. */
+  private readonly held: ByteAccount | undefined;
 
   /** `expectsContinue`: the client waits for `100 Continue`, which Node has not sent. `budgets`: default: nothing is counted. */
   constructor(
@@ -22,6 +22,7 @@ export class NodeHttp1Exchange implements Exchange {
     readonly expectsContinue = false,
     private readonly budgets?: MemoryBudgets,
   ) {
+    this.held = budgets?.incompleteRequests.open(() => this.release());
     response.on("close", () => {
       this.held?.close();
       if (!response.writableFinished) this.abandonment.happen();
@@ -29,6 +30,13 @@ export class NodeHttp1Exchange implements Exchange {
     // The client disconnected; `close` follows.
     response.on("error", () => undefined);
     if (this.hasBody) response.once("finish", () => this.discardRest());
+  }
+
+  /** Counts the head of the request. Returns false if too many bytes are held: it is refused then. */
+  admit(): boolean {
+    this.held?.add(headBytesOf(this.request));
+    if (this.budgets?.incompleteRequests.isExceeded === true) this.refuse();
+    return !this.hasResponded && !this.isClosed;
   }
 
   get httpVersion(): "1.0" | "1.1" {
@@ -75,7 +83,6 @@ export class NodeHttp1Exchange implements Exchange {
     const { request } = this;
     this.reader = reader;
     this.isPaced = isPaced;
-    if (this.hasBody) this.held = this.budgets?.incompleteRequests.open(() => this.refuse());
     request.on("data", (chunk: Buffer) => this.receive(chunk));
     request.on("end", () => this.reader?.received());
     // The client disconnected before the end of the body; the response's `close` reports it.
@@ -142,11 +149,14 @@ export class NodeHttp1Exchange implements Exchange {
     this.budgets?.countUnsent(this.socket);
   }
 
-  /** Too many bytes wait for their rest: refuses this request. Nothing was done for it yet, unless its body is complete. */
+  /** Too many bytes are held: refuses this request, unless it is complete and so may have begun. */
+  private release(): void {
+    if (!this.request.complete) this.refuse();
+  }
+
   private refuse(): void {
     const { request, response } = this;
     this.releaseBody();
-    if (request.complete) return;
     this.reader = undefined;
     if (response.headersSent) request.socket.destroy();
     else response.writeHead(503, { "retry-after": "1", connection: "close", "content-length": "0" }).end();
@@ -162,4 +172,9 @@ export class NodeHttp1Exchange implements Exchange {
     this.isPaced = false;
     if (!this.request.complete) this.request.resume();
   }
+}
+
+/** The request line and the header fields, in bytes. */
+function headBytesOf({ url = "", rawHeaders }: IncomingMessage): number {
+  return rawHeaders.reduce((bytes, text) => bytes + text.length, url.length);
 }

@@ -72,6 +72,7 @@ export class NodeHttp1 {
     this.track(socket, response);
     if (this.rejectsMalformed(request)) return;
     const exchange = new NodeHttp1Exchange(request, response, expectsContinue, this.options.budgets);
+    if (!exchange.admit()) return;
     this.pipelines.enqueue(socket, isAlone, response, () =>
       this.options.guarded(socket, () => this.options.handler.handle(exchange)),
     );
