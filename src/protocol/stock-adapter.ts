@@ -210,11 +210,16 @@ function addRoute(router: ConnectRouter, registry: ServiceRegistry, method: Boun
       break;
     case "server_streaming":
       router.rpc(method.desc as DescMethodServerStreaming, async function* (request, context) {
-        const messages = await registry.stream(method, inputOf(context), request);
-        // The library sends the head with the first message, which a watch may not have for a long time.
-        const exchange = context.values.get(SOURCE)?.exchange;
-        if (exchange !== undefined) startUniversal(exchange, context.responseHeader);
-        yield* messages;
+        try {
+          const messages = await registry.stream(method, inputOf(context), request);
+          // The library sends the head with the first message, which a watch may not have for a long time.
+          const exchange = context.values.get(SOURCE)?.exchange;
+          if (exchange !== undefined) startUniversal(exchange, context.responseHeader);
+          yield* messages;
+        } catch (error) {
+          // The library aborts the signal at the deadline, which the stream sees as a cancellation.
+          throw isExpired(context.signal) ? context.signal.reason : error;
+        }
       });
       break;
     case "bidi_streaming":

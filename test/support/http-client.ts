@@ -9,7 +9,7 @@ export interface TestAnswer {
   readonly headers: Readonly<Record<string, string | undefined>>;
   readonly bytes: Buffer;
   readonly text: string;
-  /** The body as JSON; undefined when there is none. */
+  /** The body as JSON; undefined when there is none, or it is compressed. */
   readonly json: unknown;
 }
 
@@ -87,6 +87,9 @@ export async function sendBytes(port: number, bytes: string | Buffer): Promise<s
 function answerOf(status: number, headers: TestAnswer["headers"], chunks: readonly Buffer[]): TestAnswer {
   const bytes = Buffer.concat(chunks);
   const text = bytes.toString();
-  const isJson = text !== "" && headers["content-type"] === "application/json";
+  const isJson =
+    text !== "" &&
+    headers["content-type"] === "application/json" &&
+    headers["content-encoding"] === undefined;
   return { status, headers, bytes, text, json: isJson ? (JSON.parse(text) as unknown) : undefined };
 }
