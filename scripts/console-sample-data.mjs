@@ -59,3 +59,17 @@ export async function seed(url) {
   for (let number = 0; number < 12; number++)
     await put("device-state", `sensor-${number}.temperature`, String(20 + number / 2), "text/plain");
 }
+
+/** Changes a few sessions, for the live feed. */
+export async function change(url) {
+  const keys = `${url}/api/v1/kv/buckets/sessions/keys`;
+  for (let number = 0; number < 12; number++) {
+    const body = JSON.stringify({ user: 1_000 + number, cart: [`sku-${10_000 + number}`] });
+    await fetch(`${keys}/user.${1_000 + number}`, {
+      method: "PUT",
+      body,
+      headers: { "content-type": "application/json" },
+    });
+  }
+  await fetch(`${keys}/user.1003`, { method: "DELETE" });
+}

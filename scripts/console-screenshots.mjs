@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
-import { seed } from "./console-sample-data.mjs";
+import { change, seed } from "./console-sample-data.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { startService } = await import(`${root}dist/src/embed.js`);
@@ -22,6 +22,9 @@ const SHOTS = [
   ["keys", "/console/buckets/inventory"],
   ["value", "/console/buckets/feature-flags?key=checkout.one-click", loadedEditor],
   ["history", "/console/buckets/feature-flags?key=checkout.one-click&view=history", loadedEditor],
+  ["live", "/console/live?bucket=sessions", withChanges],
+  ["status", "/console/status"],
+  ["api-keys", "/console/api-keys?create=key"],
 ];
 
 const dataDir = mkdtempSync(join(tmpdir(), "ironflow-screenshots-"));
@@ -46,6 +49,15 @@ try {
 
 async function loadedEditor(page) {
   await page.locator(".cm-content").waitFor();
+}
+
+/** Waits until a few changes have arrived. */
+async function withChanges(page) {
+  await page.locator(".live-live").waitFor();
+  await change(service.url);
+  await page.getByRole("option").nth(5).waitFor();
+  await page.getByRole("option").nth(2).click();
+  await loadedEditor(page);
 }
 
 async function shoot(name, path, prepare, viewport, colorScheme) {

@@ -81,7 +81,7 @@ describe.skipIf(CHROMIUM === undefined)("the console", () => {
     for (let number = 100; number < 200; number++) await bucket.put(`key-${number}`, number);
     const { page, problems } = await open("/console/buckets/followed");
     await row(page, "key-100").locator(".row-check").click();
-    await page.getByText("Live", { exact: true }).waitFor();
+    await page.locator(".live-live").waitFor();
     const rows = page.locator(".rows");
     await rows.evaluate((element) => (element.scrollTop = 40 * 34));
     await row(page, "key-140").waitFor();
@@ -192,7 +192,7 @@ describe.skipIf(CHROMIUM === undefined)("the console", () => {
     await before.bucket("kept").put("first", 1);
     const { page } = await openConsole(browser, `${other.url}/console/buckets/kept`, API_KEY);
     await row(page, "first").waitFor();
-    await page.getByText("Live", { exact: true }).waitFor();
+    await page.locator(".live-live").waitFor();
     await other.stop();
     await page.getByRole("alert").getByText("The service can't be reached").waitFor();
     await row(page, "first").waitFor();

@@ -34,21 +34,27 @@ export function useDenial(): (access: Access, bucket: string) => string | undefi
   };
 }
 
-/** Whether one of the scopes allows it. A scope on `*` covers every bucket; only such a scope covers all. */
 function allows({ scopes }: Caller, access: Access, bucket: string): boolean {
   return scopes.some(
-    ({ accesses, buckets }) =>
-      accesses.includes(NUMBERS[access]) &&
-      (bucket === "*" ? /^\*+$/.test(buckets) : matches(buckets, bucket)),
+    ({ accesses, buckets }) => accesses.includes(NUMBERS[access]) && matches(buckets, bucket),
   );
 }
 
-function matches(pattern: string, bucket: string): boolean {
-  const expression = pattern
-    .split("*")
-    .map((part) => part.replace(/[^\w]/g, "\\$&"))
-    .join(".*");
-  return new RegExp(`^${expression}$`).test(bucket);
+/** Without an environment, a scope and a bucket are of the default one. `*` as a bucket: only a scope on all of them matches. */
+function matches(scope: string, bucket: string): boolean {
+  const [environment, name] = splitName(scope);
+  const [bucketEnvironment, bucketName] = splitName(bucket);
+  return matchesText(environment, bucketEnvironment) && matchesText(name, bucketName);
+}
+
+function splitName(text: string): [environment: string, name: string] {
+  const slash = text.indexOf("/");
+  return slash === -1 ? ["default", text] : [text.slice(0, slash), text.slice(slash + 1)];
+}
+
+function matchesText(glob: string, text: string): boolean {
+  const parts = glob.split("*").map((part) => part.replace(/[^\w]/g, "\\$&"));
+  return new RegExp(`^${parts.join(".*")}$`).test(text);
 }
 
 /** Whether the key may create a bucket of some name. */
