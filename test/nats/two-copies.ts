@@ -53,10 +53,15 @@ export class TwoCopies {
     return (await this.sound.store.getBucket(this.bucket, scope())).revision;
   }
 
-  /** Resolves when the key `k` has an entry. */
-  untilStored(): Promise<void> {
-    const entries = () => historyOf(this.sound.store, this.bucket, "k", scope()).catch(() => []);
-    return until("the key has an entry", async () => (await entries()).length > 0);
+  /** Resolves when the key `k` has an entry, with its first revision. */
+  async untilStored(): Promise<bigint> {
+    let revision: bigint | undefined;
+    await until("the key has an entry", async () => {
+      const entries = await historyOf(this.sound.store, this.bucket, "k", scope()).catch(() => []);
+      revision = entries[0]?.revision;
+      return revision !== undefined;
+    });
+    return revision ?? 0n;
   }
 
   /** Resolves when the bucket stores nothing, not even a marker. */
