@@ -25,6 +25,12 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
     "The largest request message, in bytes, also after decompression.",
   ],
   [
+    "commitBytesMax",
+    8_192,
+    8 * MEGABYTE,
+    "The maximum size of the keys and values of a commit, in bytes. Its request message may be larger than MESSAGE_BYTES_MAX.",
+  ],
+  [
     "diskReserveBytes",
     0,
     1_048_576 * MEGABYTE,

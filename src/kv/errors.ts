@@ -26,6 +26,8 @@ export const KV_ERROR_KINDS = [
   "idempotency_key_reused",
   /** The bucket can't hold entries with a TTL of their own: its history is not 1. */
   "ttl_not_supported",
+  /** The storage can't apply several writes to this bucket atomically: nats-server is too old, or another program configured the bucket. */
+  "commit_unsupported",
   /** The requested revisions are no longer stored. `revision`: the oldest to start from without a gap. */
   "revision_compacted",
   /** The revision was not written yet, was lost by the storage, or belongs to a deleted bucket with this name. `revision`: the newest. */
@@ -77,6 +79,8 @@ export interface KvErrorDetails {
   readonly revision?: bigint | undefined;
   /** When the bucket that `revision` belongs to was created, in Unix milliseconds; possibly that of an earlier bucket with its name. */
   readonly bucketCreatedAtMs?: number | undefined;
+  /** The position of the operation of a commit that caused the error. */
+  readonly operationIndex?: number | undefined;
   /** Milliseconds to wait before a retry. */
   readonly retryAfterMs?: number | undefined;
   /** For a write with an idempotency key and an unknown outcome: how long the bucket remembers it after the first attempt, in milliseconds. */
@@ -94,6 +98,7 @@ export class KvError extends Error {
   readonly key: string | undefined;
   readonly revision: bigint | undefined;
   readonly bucketCreatedAtMs: number | undefined;
+  readonly operationIndex: number | undefined;
   readonly retryAfterMs: number | undefined;
   readonly idempotencyWindowMs: number | undefined;
   readonly storageTimeMs: number | undefined;
@@ -108,6 +113,7 @@ export class KvError extends Error {
     this.key = details.key;
     this.revision = details.revision;
     this.bucketCreatedAtMs = details.bucketCreatedAtMs;
+    this.operationIndex = details.operationIndex;
     this.retryAfterMs = details.retryAfterMs;
     this.idempotencyWindowMs = details.idempotencyWindowMs;
     this.storageTimeMs = details.storageTimeMs;
@@ -117,4 +123,13 @@ export class KvError extends Error {
 /** An `invalid_argument` error. The message says what is wrong and what is valid. */
 export function invalidArgument(message: string, details: KvErrorDetails = {}): KvError {
   return new KvError("invalid_argument", message, details);
+}
+
+/** The same error with further details. */
+export function withDetails(error: KvError, details: KvErrorDetails): KvError {
+  const { bucket, key, revision, bucketCreatedAtMs, operationIndex } = error;
+  const { retryAfterMs, idempotencyWindowMs, storageTimeMs, cause } = error;
+  const known = { bucket, key, revision, bucketCreatedAtMs, operationIndex };
+  const further = { retryAfterMs, idempotencyWindowMs, storageTimeMs, cause };
+  return new KvError(error.kind, error.message, { ...known, ...further, ...details });
 }

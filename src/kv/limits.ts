@@ -50,6 +50,10 @@ export interface Limits {
   readonly pageBytesMax: number;
   /** The most entries in one import call. Fixed by the contract. */
   readonly importedEntriesMax: number;
+  /** The most operations of a commit. Fixed by the contract: with the records that checks may need, a commit fits into one atomic batch. */
+  readonly commitOperationsMax: number;
+  /** The most bytes of keys and values in a commit. */
+  readonly commitBytesMax: number;
   /** The largest value, in bytes. The storage must accept messages 16 KiB larger than this. */
   readonly valueBytesMax: number;
   /** Values are refused while the embedded server's disk has less free space than this, in bytes. 0: not checked. */
@@ -170,6 +174,8 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   bucketsPageMax: 1_000,
   pageBytesMax: 3 * 1_048_576,
   importedEntriesMax: 1_000,
+  commitOperationsMax: 500,
+  commitBytesMax: 8 * 1_048_576,
   valueBytesMax: 1_048_576,
   diskReserveBytes: 64 * 1_048_576,
   readCacheBytesMax: 64 * 1_048_576,

@@ -127,6 +127,8 @@ export interface Entry {
   readonly expiresAtMs?: number | undefined;
   /** The pairs that were sent with it. Immutable. Absent: none. */
   readonly metadata?: Readonly<Record<string, string>> | undefined;
+  /** The revision of the last write of the commit that this one belongs to. Absent: it belongs to none. */
+  readonly commitRevision?: bigint | undefined;
 }
 
 /** The condition of a write: none, the key has no value, or the key's newest revision is this one (>= 1). */
@@ -193,6 +195,34 @@ export interface TouchOptions extends Omit<WriteOptions, "condition"> {
 export interface DeleteOptions extends WriteOptions {
   /** Also remove the history. Default: false. */
   readonly purge?: boolean | undefined;
+}
+
+/** What a put of a commit may have: all options of a put, except those that belong to the whole commit. */
+export type CommitPutOptions = Omit<PutOptions, Exclude<keyof WriteOptions, "condition">>;
+
+/** An operation of a commit. Conditions describe the bucket before the commit. */
+export type CommitOperation =
+  | { readonly type: "check"; readonly key: string; readonly condition: Exclude<Condition, "always"> }
+  /** No key that matches the filter changed after this revision. The filter has no `*` inside a token. */
+  | { readonly type: "check_unchanged"; readonly filter: string; readonly since: bigint }
+  | {
+      readonly type: "put";
+      readonly key: string;
+      readonly value: Uint8Array;
+      readonly options: CommitPutOptions;
+    }
+  | {
+      readonly type: "delete";
+      readonly key: string;
+      readonly purge: boolean;
+      readonly condition: Exclude<Condition, "if_absent">;
+    };
+
+export interface CommitResult {
+  /** The revision of the last write; without writes, the one at which the checks held. */
+  readonly revision: bigint;
+  /** One for each operation; 0 for a check. */
+  readonly revisions: readonly bigint[];
 }
 
 /** An entry of another bucket to write. An expiry can't be written. */
@@ -327,6 +357,18 @@ export interface Store {
   touch(bucket: string, key: string, options: TouchOptions, context: CallContext): Promise<bigint>;
   /** Writes a tombstone; returns its revision, or 0 if the key had no value and nothing was written. Throws `revision_mismatch`. */
   delete(bucket: string, key: string, options: DeleteOptions, context: CallContext): Promise<bigint>;
+  /**
+   * Applies all operations, or none. A key is written at most once and checked at most once. Deletes write a tombstone even if the key has
+   * no value. The writes get consecutive revisions, in the order of the operations. Without writes, the checks hold together at the returned
+   * revision. Throws as `put` and `delete`, with `operationIndex`, the key and its current revision; for `check_unchanged`, also
+   * `revision_compacted` and `revision_in_future`; and `commit_unsupported`.
+   */
+  commit(
+    bucket: string,
+    operations: readonly CommitOperation[],
+    options: Omit<WriteOptions, "condition">,
+    context: CallContext,
+  ): Promise<CommitResult>;
   /** Lists the live keys that match, in byte order. Each page is exact at one revision; pages of one list may differ in it. */
   listKeys(
     bucket: string,

@@ -25,6 +25,8 @@ export function checkedStore(store: Store, check: RestartCheck): Store {
       checked(bucket, context, () => store.touch(bucket, key, options, context)),
     delete: (bucket, key, options, context) =>
       checked(bucket, context, () => store.delete(bucket, key, options, context)),
+    commit: (bucket, operations, options, context) =>
+      checked(bucket, context, () => store.commit(bucket, operations, options, context)),
     listKeys: (bucket, filters, page, context, consistency) =>
       checked(bucket, context, () => store.listKeys(bucket, filters, page, context, consistency)),
     history: (bucket, key, page, context, consistency) =>

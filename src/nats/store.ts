@@ -31,6 +31,9 @@ import { Survivors } from "./buckets/survivors.js";
 import { storeSizes } from "./streams/store-sizes.js";
 import { withEntryTtl } from "./streams/stream-config.js";
 import { GroupCommit } from "./write/group-commit.js";
+import { CommitConditions } from "./write/commit-conditions.js";
+import { Commits } from "./write/commits.js";
+import { batchIds } from "./write/publication.js";
 import { Writer } from "./write/writer.js";
 
 /** Runs the watches; implemented by `WatchHubs` in watch/hubs.ts. */
@@ -84,16 +87,17 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
   const isCached = isAlone && limits.readCacheBytesMax > 0;
   const cache = isCached ? new ReadCache(requests, limits.readCacheBytesMax) : undefined;
   const durability = options.durability ?? ((): Durability => "unknown");
+  const batchId = batchIds();
+  const allowBatches = (place: Place, context: CallContext): Promise<unknown> =>
+    buckets.edit(place, ({ config }) => ({ ...config, allow_atomic: true }), context);
   const groupCommit =
     options.groupCommit === false
       ? undefined
       : new GroupCommit({
-          requests,
+          ...{ requests, batchId, allowBatches },
           isSynced: () => durability() !== "relaxed",
-          allowBatches: (place, context) =>
-            buckets.edit(place, ({ config }) => ({ ...config, allow_atomic: true }), context),
         });
-  const writer = new Writer(requests, reader, isClustered, disk, cache, groupCommit);
+  const writer = new Writer(requests, reader, isClustered, disk, cache, groupCommit, batchId);
   const facts = new BucketConfigCache(requests);
   const written = isAlone ? new WrittenRevisions() : undefined;
   const indexes = new BucketIndexes({
@@ -140,6 +144,11 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     ...{ requests, reader, writer, facts, expiry, quota, incarnations, cache, limits, maxPayloadBytes, disk },
     allowTtl,
   });
+  const conditions = new CommitConditions({ requests: bulkRequests, reader, expiry, cache, limits });
+  const commits = new Commits({
+    ...{ requests, reader, writer, steps: writes.steps, conditions, facts, quota, limits, maxPayloadBytes },
+    allowBatches,
+  });
   const imports = new Imports({
     ...{ requests, isClustered, facts, quota, cache, limits, maxPayloadBytes, disk, allowTtl },
   });
@@ -183,6 +192,12 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
       told(bucket, () => writes.touch(bucket, key, touch, context), itself),
     delete: (bucket, key, remove, context) =>
       told(bucket, () => writes.delete(bucket, key, remove, context), itself),
+    commit: (bucket, operations, commit, context) =>
+      told(
+        bucket,
+        () => commits.commit(bucket, operations, commit, context),
+        ({ revision }) => revision,
+      ),
     listKeys: (bucket, filters, page, context, consistency) =>
       lists.page(bucket, filters, page, context, consistency),
     history: (bucket, key, page, context, consistency) =>

@@ -26,8 +26,8 @@ export interface FastPath {
 }
 
 export function createFastPath(options: FastPathOptions): FastPath {
-  const { registry, limits, jsonOptions, log } = options;
-  const settings: CallSettings = { registry, messageBytesMax: limits.messageBytesMax, jsonOptions, log };
+  const { registry, jsonOptions, log } = options;
+  const settings: CallSettings = { registry, jsonOptions, log };
   const admission = new Admission(options);
 
   const handlePost = (exchange: Exchange, accepts: (head: RequestHead) => boolean): boolean => {

@@ -23,8 +23,6 @@ import {
 } from "@connectrpc/connect";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { compressionGzip } from "@connectrpc/connect-node";
-import { parseTimeout as parseConnectTimeout } from "@connectrpc/connect/protocol-connect";
-import { parseTimeout as parseGrpcTimeout } from "@connectrpc/connect/protocol-grpc";
 import type { Logger } from "pino";
 import type { Limits } from "../kv/limits.js";
 import type { BoundMethod, CallInput, Protocol, ServiceRegistry } from "../service/calls.js";
@@ -36,6 +34,8 @@ import { clientNameOf, remoteAddressOf } from "./peer.js";
 import { REQUEST_ID_HEADER } from "./request-id.js";
 import { limitedBody, limitedCompression } from "./limited-body.js";
 import { isUsableAuthority } from "./rpc/authority.js";
+import { limitTimeout } from "./library-timeout.js";
+import { type MessageLimits, messageBytesMaxOf } from "./message-limit.js";
 import { GET_HEADERS } from "./rpc/fields.js";
 import { encodeGrpcMessage } from "./rpc/grpc-message.js";
 import { sendUniversal, startUniversal, universalRequestOf } from "./universal.js";
@@ -58,15 +58,17 @@ export interface StockHandlerOptions {
     ((path: string, protocol: Protocol, receivedBytes: number, sentBytes: number) => void) | undefined;
 }
 
-export interface StockAdapterOptions extends Omit<StockHandlerOptions, "routes" | "count" | "authenticate"> {
+export interface StockAdapterOptions extends Omit<
+  StockHandlerOptions,
+  "routes" | "count" | "authenticate" | "limits"
+> {
   readonly registry: ServiceRegistry;
+  readonly limits: MessageLimits;
 }
 
 /** Connect unary: the body is the message. */
 const UNENVELOPED = /^application\/(proto|json)\b/i;
 const NEVER = new AbortController().signal;
-/** Slightly less than the longest delay of a Node timer, 2^31 - 1 milliseconds. */
-const TIMER_MS_MAX = 2_147_483_000;
 
 /** What the library's context lacks. */
 interface CallSource {
@@ -92,7 +94,7 @@ export function createStockAdapter(options: StockAdapterOptions): Handler {
       if (method !== undefined) registry.observer?.transferred(method, protocol, receivedBytes, sentBytes);
     },
     routes(router) {
-      for (const method of registry.methods.values()) addRoute(router, registry, method);
+      for (const method of registry.methods.values()) addRoute(router, registry, method, options.limits);
     },
   });
 }
@@ -201,11 +203,18 @@ function readableOf(
   }
 }
 
-function addRoute(router: ConnectRouter, registry: ServiceRegistry, method: BoundMethod): void {
+function addRoute(
+  router: ConnectRouter,
+  registry: ServiceRegistry,
+  method: BoundMethod,
+  limits: MessageLimits,
+): void {
   switch (method.desc.methodKind) {
     case "unary":
-      router.rpc(method.desc as DescMethodUnary, (request, context) =>
-        registry.unary(method, inputOf(context), request),
+      router.rpc(
+        method.desc as DescMethodUnary,
+        (request, context) => registry.unary(method, inputOf(context), request),
+        { readMaxBytes: messageBytesMaxOf(method.desc, limits) },
       );
       break;
     case "server_streaming":
@@ -296,14 +305,4 @@ function isExpired({ aborted, reason }: AbortSignal): boolean {
 function protocolOf(contentType: string | undefined): Protocol {
   if (contentType?.startsWith("application/grpc-web") === true) return "grpc-web";
   return contentType?.startsWith("application/grpc") === true ? "grpc" : "connect";
-}
-
-/** Caps timeouts at 24 days: the library's timer would expire at once beyond that. */
-function limitTimeout(headers: Headers): void {
-  if ((parseGrpcTimeout(headers.get("grpc-timeout"), TIMER_MS_MAX).timeoutMs ?? 0) > TIMER_MS_MAX) {
-    headers.set("grpc-timeout", `${TIMER_MS_MAX / 1_000}S`);
-  }
-  if ((parseConnectTimeout(headers.get("connect-timeout-ms"), TIMER_MS_MAX).timeoutMs ?? 0) > TIMER_MS_MAX) {
-    headers.set("connect-timeout-ms", `${TIMER_MS_MAX}`);
-  }
 }

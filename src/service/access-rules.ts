@@ -80,6 +80,8 @@ export const KEY_VALUE_RULES: AccessRules<typeof KeyValueService> = {
   getHistory: mayRead,
   watch: mayWatch,
   touch: mayWrite,
+  // A conflict tells what a key's revision is, as with Put.
+  commit: mayWrite,
 };
 
 export const BACKUP_RULES: AccessRules<typeof BackupService> = {

@@ -109,3 +109,8 @@ export function safeNumber(value: bigint, field: string): number {
   }
   return Number(value);
 }
+
+/** A TTL in milliseconds, rounded up: the store rounds it up to seconds. */
+export function ttlMsOf(ttl: Duration | undefined): number | undefined {
+  return ttl === undefined ? undefined : Number(ttl.seconds) * 1_000 + Math.ceil(ttl.nanos / 1_000_000);
+}

@@ -19,6 +19,7 @@ export const CODE_BY_KIND: Readonly<Record<KvErrorKind, Code>> = {
   revision_mismatch: Code.Aborted,
   idempotency_key_reused: Code.FailedPrecondition,
   ttl_not_supported: Code.FailedPrecondition,
+  commit_unsupported: Code.FailedPrecondition,
   revision_compacted: Code.OutOfRange,
   revision_in_future: Code.OutOfRange,
   bucket_full: Code.ResourceExhausted,
@@ -77,6 +78,7 @@ function connectErrorOf(error: KvError, message: string): ConnectError {
     revision: error.revision ?? 0n,
   });
   if (error.bucketCreatedAtMs !== undefined) detail.bucketCreatedAt = timestampOf(error.bucketCreatedAtMs, 0);
+  if (error.operationIndex !== undefined) detail.operationIndex = error.operationIndex;
   if (error.retryAfterMs !== undefined) detail.retryAfter = durationOf(error.retryAfterMs);
   if (error.idempotencyWindowMs !== undefined) {
     detail.idempotencyWindow = durationOf(error.idempotencyWindowMs);

@@ -1,7 +1,8 @@
 /** The handlers of KeyValueService. Each checks the request, calls the store and converts the result. */
 import { create } from "@bufbuild/protobuf";
-import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import {
+  CommitResponseSchema,
   DeleteResponseSchema,
   GetHistoryResponseSchema,
   GetResponseSchema,
@@ -12,14 +13,16 @@ import {
   WatchRequest_Start,
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { WatchRequest } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
-import { Consistency as ConsistencyEnum, type Precondition } from "../../gen/ironflow/kv/v1/types_pb.js";
+import { Consistency as ConsistencyEnum } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { bulkScheduler, noteShortCall } from "../kv/bulk-scheduler.js";
 import { flowOf } from "../kv/call-context.js";
 import { invalidArgument, KvError } from "../kv/errors.js";
 import { quote } from "../kv/names.js";
 import type { CallContext, Condition, Consistency, Store, WatchOptions, WriteOptions } from "../kv/store.js";
 import type { RequestContext, Handlers } from "./calls.js";
-import { entryMessage, millisecondsOf, millisecondsOfTimestamp, timestampOf } from "./convert.js";
+import { commitOperationOf } from "./commit-operations.js";
+import { conditionOf } from "./conditions.js";
+import { ttlMsOf, entryMessage, millisecondsOf, millisecondsOfTimestamp, timestampOf } from "./convert.js";
 import { entryInBucket } from "./entry-in-bucket.js";
 import { SHORT_BYTES_MAX, WatchStream } from "./watch-stream.js";
 
@@ -49,7 +52,7 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
           condition: conditionOf(request.precondition),
           bucketCreatedAtMs: optionalMilliseconds(request.precondition?.ifBucketCreatedAt),
           contentType: request.contentType,
-          ttlMs: ttlOf(request.ttl),
+          ttlMs: ttlMsOf(request.ttl),
           metadata: request.metadata,
           idempotencyKey: request.idempotencyKey,
           sentBefore: sentBeforeOf(request, context),
@@ -70,7 +73,7 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
         {
           ifRevision: request.ifRevision === 0n ? undefined : request.ifRevision,
           bucketCreatedAtMs: optionalMilliseconds(request.ifBucketCreatedAt),
-          ttlMs: ttlOf(request.ttl),
+          ttlMs: ttlMsOf(request.ttl),
           idempotencyKey: request.idempotencyKey,
           sentBefore: sentBeforeOf(request, context),
         },
@@ -94,6 +97,23 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
         },
         context,
       );
+      return response;
+    },
+
+    async commit(request, context) {
+      noteShortCall();
+      const operations = request.operations.map(commitOperationOf);
+      const response = create(CommitResponseSchema);
+      const createdAtMs = await createdAtOf(store, request.bucket, context);
+      if (createdAtMs !== undefined) response.bucketCreatedAt = timestampOf(createdAtMs, 0);
+      const options = {
+        bucketCreatedAtMs: optionalMilliseconds(request.ifBucketCreatedAt),
+        idempotencyKey: request.idempotencyKey,
+        sentBefore: sentBeforeOf(request, context),
+      };
+      const { revision, revisions } = await store.commit(request.bucket, operations, options, context);
+      response.revision = revision;
+      response.revisions = [...revisions];
       return response;
     },
 
@@ -196,28 +216,6 @@ function millisecondsIn(context: RequestContext, header: string): number | undef
   throw invalidArgument(
     `The header ${header} is ${quote(text)}; it must be whole milliseconds, such as 1500.`,
   );
-}
-
-function conditionOf(precondition: Precondition | undefined): Condition {
-  const condition = precondition?.condition;
-  switch (condition?.case) {
-    case undefined:
-      return "always";
-    case "ifAbsent":
-      if (!condition.value)
-        throw invalidArgument("if_absent is false; set it to true, or omit it to write unconditionally.");
-      return "if_absent";
-    case "ifRevision":
-      if (condition.value === 0n) {
-        throw invalidArgument("if_revision is 0; it must be 1 or more. To create a key, set if_absent.");
-      }
-      return { ifRevision: condition.value };
-  }
-}
-
-/** A TTL in milliseconds, rounded up: the store rounds it up to seconds. */
-function ttlOf(ttl: Duration | undefined): number | undefined {
-  return ttl === undefined ? undefined : Number(ttl.seconds) * 1_000 + Math.ceil(ttl.nanos / 1_000_000);
 }
 
 function optionalMilliseconds(time: Timestamp | undefined): number | undefined {

@@ -112,5 +112,6 @@ function changeMessage(event: WatchEvent & { type: "change" }): WatchResponse_Ch
   const message = create(WatchResponse_ChangeSchema);
   message.entry = entryMessage(event.entry);
   if (event.previous !== undefined) message.previous = entryMessage(event.previous);
+  message.commitRevision = event.entry.commitRevision ?? 0n;
   return message;
 }

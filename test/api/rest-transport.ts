@@ -5,6 +5,7 @@ import {
   type DescMethodStreaming,
   type DescMethodUnary,
   type MessageShape,
+  toJson,
 } from "@bufbuild/protobuf";
 import { timestampFromDate, timestampMs } from "@bufbuild/protobuf/wkt";
 import {
@@ -15,6 +16,7 @@ import {
   type UnaryResponse,
 } from "@connectrpc/connect";
 import { WebSocket } from "ws";
+import { CommitRequestSchema } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import {
   BucketSchema,
   EntrySchema,
@@ -131,6 +133,13 @@ async function callUnary(
       await send("DELETE", key + (input.purge ? "?purge=true" : ""), signal, headers);
       return {};
     }
+    case "Commit": {
+      const json = toJson(CommitRequestSchema, create(CommitRequestSchema, input)) as Record<string, unknown>;
+      const headers = input.idempotencyKey ? { "Idempotency-Key": input.idempotencyKey } : {};
+      const body = JSON.stringify({ ...json, bucket: undefined, idempotencyKey: undefined });
+      const answer = await send("POST", `${bucket}/commit`, signal, { ...JSON_TYPE, ...headers }, body);
+      return { revision: BigInt(answer.revision), revisions: answer.revisions.map(BigInt) };
+    }
     case "ListKeys": {
       const parameters = (input.filters ?? []).map(
         (filter: string) => `filter=${encodeURIComponent(filter)}`,
@@ -172,14 +181,16 @@ async function send(
   });
   const text = await response.text();
   const json = text === "" ? undefined : JSON.parse(text);
-  if (!response.ok) throw errorOf(json.code, json.error);
+  if (!response.ok) throw errorOf(json);
   return json;
 }
 
-function errorOf(reason: string, sentence: string): ConnectError {
+function errorOf({ code: reason, error: sentence, operation_index, key, revision }: any): ConnectError {
   const code = (CODE_BY_KIND as Readonly<Record<string, Code | undefined>>)[reason];
   if (code === undefined) throw new Error(`REST answered with the code ${reason}, which is no kind of error`);
-  return new ConnectError(sentence, code, undefined, [{ desc: ErrorDetailSchema, value: { reason } }]);
+  const operation = { operationIndex: operation_index, key, revision: BigInt(revision ?? 0) };
+  const value = operation_index === undefined ? { reason } : { reason, ...operation };
+  return new ConnectError(sentence, code, undefined, [{ desc: ErrorDetailSchema, value }]);
 }
 
 function bucketJson(input: any): object {
@@ -285,7 +296,7 @@ async function* sseFrames(url: string, signal: AbortSignal | undefined): AsyncGe
   });
   if (!response.ok) {
     const json: any = await response.json();
-    throw errorOf(json.code, json.error);
+    throw errorOf(json);
   }
   let text = "";
   const decoder = new TextDecoder();
@@ -317,7 +328,7 @@ async function* webSocketFrames(url: string, signal: AbortSignal | undefined): A
     response.on("end", () =>
       change(() => {
         const json = JSON.parse(body);
-        failure = errorOf(json.code, json.error);
+        failure = errorOf(json);
       }),
     );
   });
@@ -345,7 +356,8 @@ async function* responses<O extends DescMessage>(
     const superseded = BigInt(frame.superseded ?? 0);
     if (frame.type === "kv_update") {
       const previous = frame.previous === undefined ? {} : { previous: entryOf(frame.previous) };
-      const value = { entry: entryOf(frame), ...previous };
+      const commitRevision = BigInt(frame.commit_revision ?? 0);
+      const value = { entry: entryOf(frame), commitRevision, ...previous };
       yield create(output, { event: { case: "change", value }, superseded } as any);
     } else if (frame.type === "snapshot_end") {
       const value = { revision: BigInt(frame.revision) };

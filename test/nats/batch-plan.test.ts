@@ -15,14 +15,18 @@ interface Write {
 function plan(writes: readonly Write[], checkedMax = 1_000): string[][] {
   const members = writes.map(
     ({ subject, isChecked = false, isRollup = false, isAlone = false, bytes = 0 }) => ({
-      message: {
-        ...{ place: { bucket: "b", stream: "s" }, subject, isChecked, isRollup },
-        ...{ data: new Uint8Array(bytes), headerLines: "", answerTimeoutMs: 1 },
-      },
+      group: [
+        {
+          ...{ place: { bucket: "b", stream: "s" }, subject, isChecked, isRollup },
+          ...{ data: new Uint8Array(bytes), headerLines: "", answerTimeoutMs: 1 },
+        },
+      ],
       isAlone,
     }),
   );
-  return planBatches(members, checkedMax).map((batch) => batch.map(({ message }) => message.subject));
+  return planBatches(members, checkedMax).map((batch) =>
+    batch.flatMap(({ group }) => group.map(({ subject }) => subject)),
+  );
 }
 
 const many = (count: number, prefix: string, write: Omit<Write, "subject"> = {}): Write[] =>

@@ -69,6 +69,13 @@ export class MessageReader {
     return this.direct(place, request, "", { last_by_subj: subject }, context);
   }
 
+  /** The newest message of the subjects that a subject with wildcards matches; undefined if there is none. */
+  newestMatching(place: Place, subject: string, context: CallContext): Promise<StoredMessage | undefined> {
+    const body = { last_by_subj: subject };
+    if (this.needsLeader("strong")) return this.fromLeader(place, body, context);
+    return this.direct(place, `$JS.API.DIRECT.GET.${place.stream}`, JSON.stringify(body), body, context);
+  }
+
   /** The message at a sequence; undefined if it is not stored. */
   at(
     place: Place,

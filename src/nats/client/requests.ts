@@ -40,9 +40,10 @@ export interface QueuedRequest {
   readonly reply: Promise<Reply>;
 }
 
-/** The message of a queued request. */
+/** A message of a queued request. */
 export interface QueuedMessage {
-  readonly request: QueuedRequest;
+  /** Undefined: the message is sent for the next request, whose reply answers for it too. The last message has a request. */
+  readonly request: QueuedRequest | undefined;
   readonly subject: string;
   readonly payload: Uint8Array;
   readonly headers: RawHeaders;
@@ -142,20 +143,21 @@ export class Requests {
    * turn of the event loop in which {@link isStillWanted} was true for each.
    */
   sendTogether(messages: readonly QueuedMessage[]): void {
-    const tokens = messages.map(({ request }) => request.token);
-    const last = tokens.at(-1) ?? 0;
-    const replyToken = tokens.length === 1 ? last : this.nextToken++;
+    const tokens = messages.flatMap(({ request }) => (request === undefined ? [] : [request.token]));
+    const last = messages.at(-1);
+    const replyToken = tokens.length === 1 ? (tokens[0] as number) : this.nextToken++;
     if (tokens.length > 1) this.pending.shareReply(replyToken, tokens);
     const nowMs = performance.now();
     const reply = this.inboxPrefix + replyToken.toString();
     try {
-      for (const { request, subject, payload, headers, answerTimeoutMs } of messages) {
-        const pending = this.pending.get(request.token);
+      for (const message of messages) {
+        const { request, subject, payload, headers, answerTimeoutMs } = message;
+        const pending = request && this.pending.get(request.token);
         if (pending !== undefined) {
           pending.deadlineMs = Math.min(pending.deadlineMs, nowMs + answerTimeoutMs);
           pending.reservation = this.link.reserveNow(SMALL_REPLY);
         }
-        const options = request.token === last ? { reply, headers } : { headers };
+        const options = message === last ? { reply, headers } : { headers };
         this.link.connection.publish(subject, payload, options);
       }
     } catch {

@@ -11,6 +11,8 @@ export const OPERATION_HEADER = "KV-Operation";
 export const MARKER_REASON_HEADER = "Nats-Marker-Reason";
 /** The media type that was sent with Put. */
 export const CONTENT_TYPE_HEADER = "Content-Type";
+/** On each write of a commit: how many writes of the commit follow it, at the next sequences. */
+export const COMMIT_HEADER = "Ironflow-Commit";
 
 const NO_BYTES = new Uint8Array(0);
 
@@ -55,6 +57,7 @@ export function entryOfKey(key: string, record: Omit<StoredRecord, "storedKey">)
   const { headers, timeMs } = record;
   const operation = operationOf(headers);
   const isPut = operation === "put";
+  const commitRevision = commitRevisionOf(record);
   return {
     key,
     value: isPut ? record.data : NO_BYTES,
@@ -65,5 +68,14 @@ export function entryOfKey(key: string, record: Omit<StoredRecord, "storedKey">)
     contentType: headers?.get(CONTENT_TYPE_HEADER) ?? "",
     expiresAtMs: isPut ? ownExpiryMs(headers, timeMs) : undefined,
     metadata: isPut ? decodeMetadata(headers?.get(METADATA_HEADER) ?? "") : undefined,
+    ...(commitRevision === undefined ? {} : { commitRevision }),
   };
+}
+
+function commitRevisionOf({
+  headers,
+  revision,
+}: Pick<StoredRecord, "headers" | "revision">): bigint | undefined {
+  const following = headers?.get(COMMIT_HEADER) ?? "";
+  return /^\d{1,4}$/.test(following) ? revision + BigInt(following) : undefined;
 }

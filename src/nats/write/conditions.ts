@@ -21,7 +21,18 @@ export function checkCondition(place: KeyPlace, condition: Condition): void {
     throw invalidArgument("The revision of a condition is at least 1.", aboutOf(place));
 }
 
-export function checkRevision(place: KeyPlace, expected: bigint, newest: StoredMessage | undefined): void {
+export function keyExists(place: KeyPlace, revision: bigint): KvError {
+  return new KvError("key_exists", `The key ${quote(place.key)} has a value.`, {
+    ...aboutOf(place),
+    revision,
+  });
+}
+
+export function checkRevision(
+  place: KeyPlace,
+  expected: bigint,
+  newest: Pick<StoredMessage, "sequence"> | undefined,
+): void {
   const current = newest?.sequence ?? 0n;
   if (current === expected) return;
   const found = current === 0n ? "it has none" : `it is ${current.toString()}`;

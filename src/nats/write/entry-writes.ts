@@ -1,23 +1,22 @@
 /** Writing single keys. */
 import { invalidArgument, KvError } from "../../kv/errors.js";
-import { quote } from "../../kv/names.js";
 import type { CallContext, Condition, DeleteOptions, PutOptions, TouchOptions } from "../../kv/store.js";
-import { checkCondition, checkRevision, isGone, textOf } from "./conditions.js";
+import { checkCondition, checkRevision, isGone, keyExists, textOf } from "./conditions.js";
 import { aboutOf, type KeyPlace, placeOf } from "../read/entries.js";
 import { identityOf } from "./idempotency.js";
 import type { StoredMessage } from "../client/message-reader.js";
 import { operationOf } from "../streams/records.js";
 import { touch } from "./touch.js";
-import { contentTypeLine, metadataLine, ttlLines } from "./value-limits.js";
+import { valueHeaders } from "./value-limits.js";
 import { DELETE_LINE, NO_EXPIRY_LINE, PURGE_LINES, REQUEST_DELETE_LINE } from "./tombstone-headers.js";
 import type { Write } from "./write.js";
-import { type Outcome, writeOf, WriteSteps, type WriteStepsOptions } from "./write-steps.js";
+import { type Outcome, storedBytesOf, writeOf, WriteSteps, type WriteStepsOptions } from "./write-steps.js";
 import { MISMATCH } from "./writer.js";
 
 const NO_BYTES = new Uint8Array(0);
 
 export class EntryWrites {
-  private readonly steps: WriteSteps;
+  readonly steps: WriteSteps;
 
   constructor(private readonly options: WriteStepsOptions) {
     this.steps = new WriteSteps(options);
@@ -33,21 +32,19 @@ export class EntryWrites {
     const place = placeOf(bucket, key, this.options.owner);
     const { limits } = this.options;
     const condition = options.condition ?? "always";
-    const metadata = metadataLine(options.metadata, limits);
-    const ttl = ttlLines(options.ttlMs, limits);
-    // The TTL comes last: it ends in a roll-up, which marks the message (writer.ts).
-    const headerLines = contentTypeLine(options.contentType ?? "", limits) + metadata + ttl;
-    this.steps.checkValueSize(place, value.length, metadata.length);
+    const { headerLines, metadataBytes, hasTtl } = valueHeaders(options, limits);
+    this.steps.checkValueSize(place, value.length, metadataBytes);
     checkCondition(place, condition);
     const identity = identityOf(options, ["put", key, headerLines, textOf(condition)], value, limits);
     // The service's own records are small, and needed where the disk is full: API keys, tickets for watches.
     const use = this.options.owner === undefined ? "value" : "record";
     return this.steps.run(place, identity, options, context, async (identity) => {
-      const facts = await this.steps.factsThatAllow(place, value.length, metadata.length, context);
-      if (ttl !== "") await this.steps.checkAllowsTtl(place, facts, context);
+      const facts = await this.steps.factsThatAllow(place, value.length, metadataBytes, context);
+      if (hasTtl) await this.steps.checkAllowsTtl(place, facts, context);
       const write = writeOf(place, value, headerLines, identity, use);
-      return this.steps.unlessFull(place, write, value.length + metadata.length, facts, context, () =>
-        this.steps.admit(place, write, context, async () => {
+      const values = [{ subject: place.subject, bytes: value.length + metadataBytes }];
+      return this.steps.unlessFull(write, values, facts, context, () =>
+        this.steps.admit(write, storedBytesOf(write), context, async () => {
           if (condition === "always") return accepted(await this.steps.write(write, context));
           if (condition === "if_absent") return this.putIfAbsent(place, write, context);
           return this.writeIfRevision(place, write, condition.ifRevision, context);
@@ -101,7 +98,7 @@ export class EntryWrites {
     const tombstone =
       isPurge || !keepsTombstones ? write : { ...write, headerLines: write.headerLines + NO_EXPIRY_LINE };
     const send = (): Promise<bigint> =>
-      this.steps.admit(place, tombstone, context, () =>
+      this.steps.admit(tombstone, storedBytesOf(tombstone), context, () =>
         condition === "always"
           ? this.steps.write(tombstone, context).then(accepted)
           : this.writeIfRevision(place, tombstone, condition.ifRevision, context),
@@ -118,10 +115,7 @@ export class EntryWrites {
       const newest = await this.options.reader.newest(place, place.subject, context);
       const live = await this.options.expiry.unlessExpired(place, newest, context);
       if (live !== undefined && operationOf(live.headers) === "put") {
-        throw new KvError("key_exists", `The key ${quote(place.key)} has a value.`, {
-          ...aboutOf(place),
-          revision: live.sequence,
-        });
+        throw keyExists(place, live.sequence);
       }
       expected = newest?.sequence ?? 0n;
     }

@@ -6,7 +6,6 @@
  * Writes of a bucket whose stream does not accept batches, or that is nearly full, are published alone, as are all writes to a server that
  * does not support them. A stream that does not accept batches is configured to, when two writes first overlap.
  */
-import { randomBytes } from "node:crypto";
 import type { CallContext } from "../../kv/store.js";
 import type { CachedBucket } from "../streams/bucket-config-cache.js";
 import { JetStreamError, kindOf } from "../client/errors.js";
@@ -15,13 +14,15 @@ import type { Requests } from "../client/requests.js";
 import { capabilitiesOf } from "../client/server-version.js";
 import { isNearLimit } from "./bucket-quota.js";
 import { CheckedWindow } from "./checked-window.js";
-import { type Acknowledgement, type Publication, publish } from "./publication.js";
+import { type Acknowledgement, publish, type PublicationGroup } from "./publication.js";
 import { WriteQueue } from "./write-queue.js";
 
 export interface GroupCommitOptions {
   readonly requests: Requests;
   /** Whether the server syncs writes before it acknowledges them, as far as is known: only then does a batch save time. */
   readonly isSynced: () => boolean;
+  /** Creates the id of a batch. */
+  readonly batchId: () => string;
   /** Configures a bucket's stream to accept batches. */
   readonly allowBatches: (place: Place, context: CallContext) => Promise<unknown>;
 }
@@ -41,30 +42,35 @@ const BUCKETS_MAX = 10_000;
 const PAUSE_MS = 1_000;
 const CONFIGURE_TIMEOUT_MS = 5_000;
 const CONFIGURE_AGAIN_MS = 600_000;
-const ID_PREFIX_BYTES = 6;
 const NEVER_ABORTED = new AbortController().signal;
 
 export class GroupCommit {
   readonly stats = { batches: 0, writes: 0, refused: 0 };
   private readonly byStream = new Map<string, BucketState>();
-  /** Marks batches of group commit, which are no transactions of a client. */
-  private readonly idPrefix = `g${randomBytes(ID_PREFIX_BYTES).toString("base64url")}`;
   private server: { readonly version: string; readonly isSupported: boolean } | undefined;
 
   constructor(private readonly options: GroupCommitOptions) {}
 
-  /** Publishes a message. Throws {@link JetStreamError} if the storage refuses it, or `NoReplyError`. */
-  publish(message: Publication, facts: CachedBucket, context: CallContext): Promise<Acknowledgement> {
-    if (!facts.isSynced || !this.isSupported) return publish(this.options.requests, message, context);
-    const state = this.stateOf(message.place.stream);
+  /** Publishes a group of a bucket. Throws {@link JetStreamError} if the storage refuses it, or `NoReplyError`. */
+  publish(
+    place: Place,
+    group: PublicationGroup,
+    facts: CachedBucket,
+    context: CallContext,
+  ): Promise<Acknowledgement> {
+    const { requests, batchId } = this.options;
+    if (!facts.isSynced || !this.isSupported) return publish(requests, group, batchId, context);
+    const state = this.stateOf(place.stream);
+    const isChecked = group.some((message) => message.isChecked);
     if (!facts.allowsBatches) {
-      if (state.alone > 0) this.configure(message.place, state);
-      return this.publishAlone(message, state, context);
+      if (state.alone > 0) this.configure(place, state);
+      return this.publishAlone(group, isChecked, state, context);
     }
-    const isUnlikely = message.isChecked && state.window.limit === 0;
+    const isUnlikely = isChecked && state.window.limit === 0;
     const isPaused = state.pausedUntilMs > performance.now();
-    if (isUnlikely || isPaused || isNearLimit(facts)) return this.publishAlone(message, state, context);
-    return state.queue.publish(message, context);
+    if (isUnlikely || isPaused || isNearLimit(facts))
+      return this.publishAlone(group, isChecked, state, context);
+    return state.queue.publish(group, context);
   }
 
   private get isSupported(): boolean {
@@ -77,14 +83,16 @@ export class GroupCommit {
   }
 
   private async publishAlone(
-    message: Publication,
+    group: PublicationGroup,
+    isChecked: boolean,
     state: BucketState,
     context: CallContext,
   ): Promise<Acknowledgement> {
+    const { requests, batchId } = this.options;
     state.alone++;
     try {
-      const acknowledgement = await publish(this.options.requests, message, context);
-      if (message.isChecked) state.window.accepted(1);
+      const acknowledgement = await publish(requests, group, batchId, context);
+      if (isChecked) state.window.accepted(1);
       return acknowledgement;
     } catch (error) {
       const isMismatch = error instanceof JetStreamError && kindOf(error) === "revision_mismatch";
@@ -112,7 +120,7 @@ export class GroupCommit {
     const state: BucketState = {
       ...{ window, alone: 0, pausedUntilMs: 0, configuredUntilMs: 0 },
       queue: new WriteQueue({
-        ...{ requests: this.options.requests, window, idPrefix: this.idPrefix },
+        ...{ requests: this.options.requests, window, batchId: this.options.batchId },
         onBatch: (count, isRefused) => this.count(count, isRefused),
         onFault: () => (state.pausedUntilMs = performance.now() + PAUSE_MS),
       }),

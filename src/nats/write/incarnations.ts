@@ -4,7 +4,7 @@
  * The storage has no condition on that time. A write that names it is therefore sent between two looks: where both show the bucket that it
  * names, the write went there, as no creation time comes back.
  */
-import { KvError } from "../../kv/errors.js";
+import { KvError, withDetails } from "../../kv/errors.js";
 import type { CallContext } from "../../kv/store.js";
 import type { BucketConfigCache } from "../streams/bucket-config-cache.js";
 import { aboutOf, type KeyPlace } from "../read/entries.js";
@@ -43,7 +43,9 @@ export class Incarnations {
     try {
       revision = await write();
     } catch (error) {
-      throw error instanceof KvError && CONFLICTS.has(error.kind) ? inBucket(error, createdAtMs) : error;
+      throw error instanceof KvError && CONFLICTS.has(error.kind)
+        ? withDetails(error, { bucketCreatedAtMs: createdAtMs })
+        : error;
     }
     if (wanted !== undefined && revision !== 0n) await this.checkWentTo(place, wanted, context);
     return revision;
@@ -91,11 +93,6 @@ export class Incarnations {
 }
 
 const CONFLICTS: ReadonlySet<string> = new Set(["revision_mismatch", "key_exists"]);
-
-function inBucket(error: KvError, bucketCreatedAtMs: number | undefined): KvError {
-  const { kind, message, bucket, key, revision, cause } = error;
-  return new KvError(kind, message, { bucket, key, revision, bucketCreatedAtMs, cause });
-}
 
 function timeOf(timeMs: number): string {
   return Number.isFinite(new Date(timeMs).getTime()) ? new Date(timeMs).toISOString() : String(timeMs);

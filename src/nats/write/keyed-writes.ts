@@ -175,7 +175,7 @@ const SETTLED: ReadonlySet<string> = new Set([
 ]);
 
 /** Waits for an outcome, for as long as the caller does. */
-async function within<Outcome>(
+export async function within<Outcome>(
   outcome: Promise<Outcome>,
   context: CallContext,
 ): Promise<Outcome | "timed_out"> {

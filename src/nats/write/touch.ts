@@ -8,7 +8,13 @@ import { CONTENT_TYPE_HEADER, operationOf } from "../streams/records.js";
 import { checkCondition, checkRevision, textOf } from "./conditions.js";
 import { identityOf, type WriteIdentity } from "./idempotency.js";
 import { ttlLines } from "./value-limits.js";
-import { type Outcome, writeOf, type WriteSteps, type WriteStepsOptions } from "./write-steps.js";
+import {
+  type Outcome,
+  storedBytesOf,
+  writeOf,
+  type WriteSteps,
+  type WriteStepsOptions,
+} from "./write-steps.js";
 import { MISMATCH } from "./writer.js";
 
 const NO_BYTES = new Uint8Array(0);
@@ -52,8 +58,9 @@ export function touch(
     const write = { ...writeOf(place, data, kept + ttl, sent, "value"), expected: sequence };
     const facts = await steps.facts(place, context);
     if (ttl !== "") await steps.checkAllowsTtl(place, facts, context);
-    return steps.unlessFull(place, write, data.length + kept.length, facts, context, () =>
-      steps.admit(place, write, context, () => steps.write(write, context)),
+    const values = [{ subject: place.subject, bytes: data.length + kept.length }];
+    return steps.unlessFull(write, values, facts, context, () =>
+      steps.admit(write, storedBytesOf(write), context, () => steps.write(write, context)),
     );
   };
 

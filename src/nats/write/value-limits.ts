@@ -32,6 +32,25 @@ export function contentTypeLine(contentType: string, limits: Limits): string {
   );
 }
 
+/** The headers of a value, without its message id and conditions. */
+export interface ValueHeaders {
+  readonly headerLines: string;
+  readonly metadataBytes: number;
+  readonly hasTtl: boolean;
+}
+
+/** The headers for the options of a put. Throws `invalid_argument`. */
+export function valueHeaders(
+  { contentType = "", metadata, ttlMs }: Pick<PutOptions, "contentType" | "metadata" | "ttlMs">,
+  limits: Limits,
+): ValueHeaders {
+  const line = metadataLine(metadata, limits);
+  const ttl = ttlLines(ttlMs, limits);
+  // The TTL comes last: it ends in a roll-up, which marks the message (writer.ts).
+  const headerLines = contentTypeLine(contentType, limits) + line + ttl;
+  return { headerLines, metadataBytes: line.length, hasTtl: ttl !== "" };
+}
+
 /** The header of metadata; none for no pairs. Throws `invalid_argument`. */
 export function metadataLine(metadata: PutOptions["metadata"], limits: Limits): string {
   if (metadata === undefined) return "";

@@ -1,17 +1,24 @@
 /** The writes of one bucket that wait while others are in flight: see group-commit.ts. */
 import type { CallContext } from "../../kv/store.js";
-import { JetStreamCode, JetStreamError, kindOf } from "../client/errors.js";
+import { JetStreamCode, JetStreamError } from "../client/errors.js";
 import { RawHeaders } from "../client/messages.js";
-import { type QueuedRequest, type Requests, NoReplyError } from "../client/requests.js";
+import { type QueuedMessage, type QueuedRequest, type Requests, NoReplyError } from "../client/requests.js";
 import { BATCH_MESSAGES_MIN, type Planned, planBatches } from "./batch-plan.js";
 import type { CheckedWindow } from "./checked-window.js";
-import { type Acknowledgement, acknowledgementOf, type Publication } from "./publication.js";
+import {
+  type Acknowledgement,
+  acknowledgementOf,
+  batchMessages,
+  isUncertain,
+  type Publication,
+  type PublicationGroup,
+} from "./publication.js";
 
 export interface WriteQueueOptions {
   readonly requests: Requests;
   readonly window: CheckedWindow;
-  /** The start of the ids of batches, unique to this process. */
-  readonly idPrefix: string;
+  /** Creates the id of a batch. */
+  readonly batchId: () => string;
   /** A batch was answered. `isRefused`: nothing of it was applied. */
   readonly onBatch: (count: number, isRefused: boolean) => void;
   /** A batch was refused, but not for a check of one of its writes. */
@@ -19,12 +26,12 @@ export interface WriteQueueOptions {
 }
 
 interface Member extends Planned {
-  readonly message: Publication;
+  readonly isChecked: boolean;
   isAlone: boolean;
   request: QueuedRequest;
   round: Round | undefined;
   batch: Batch | undefined;
-  /** Its position in the batch. */
+  /** The position of its last message in the batch. */
   index: number;
 }
 
@@ -39,6 +46,8 @@ interface Round {
 interface Batch {
   readonly count: number;
   readonly isChecked: boolean;
+  /** Whether it has several members: then each of them is sent again if it is refused. */
+  readonly isShared: boolean;
   outcome: Acknowledgement | JetStreamError | undefined;
 }
 
@@ -59,7 +68,6 @@ export class WriteQueue {
   private round: Round | undefined;
   private isScheduled = false;
   private timer: NodeJS.Timeout | undefined;
-  private batchCount = 0;
 
   constructor(private readonly options: WriteQueueOptions) {}
 
@@ -67,11 +75,11 @@ export class WriteQueue {
     return this.round === undefined && this.waiting.length === 0 && this.refused.length === 0;
   }
 
-  /** Publishes a message with its batch. Throws {@link JetStreamError} if it is refused, or `NoReplyError`. */
-  async publish(message: Publication, context: CallContext): Promise<Acknowledgement> {
+  /** Publishes a group with its batch. Throws {@link JetStreamError} if it is refused, or `NoReplyError`. */
+  async publish(group: PublicationGroup, context: CallContext): Promise<Acknowledgement> {
     const request = this.options.requests.queue(context);
     const member: Member = {
-      ...{ message, request, isAlone: false },
+      ...{ group, request, isAlone: false, isChecked: group.some((message) => message.isChecked) },
       ...{ round: undefined, batch: undefined, index: 0 },
     };
     this.waiting.push(member);
@@ -84,26 +92,28 @@ export class WriteQueue {
       } finally {
         this.ended(member);
       }
-      // Its batch was refused, and nothing of it was applied.
+      // The batch was refused, and nothing of it was applied.
       member.isAlone = true;
       member.request = this.options.requests.queue(context);
       this.refused.push(member);
     }
   }
 
-  /** The acknowledgement of a member; undefined if its batch was refused. */
+  /** The acknowledgement of a member; undefined if it was refused together with others. */
   private outcome(member: Member, data: Uint8Array): Acknowledgement | undefined {
     const { batch, index } = member;
     if (batch === undefined) return this.outcomeAlone(member, data);
     batch.outcome ??= this.batchOutcome(batch, data);
-    if (batch.outcome instanceof JetStreamError) return undefined;
+    if (batch.outcome instanceof JetStreamError) {
+      if (batch.isShared) return undefined;
+      throw batch.outcome;
+    }
     // The sequences of a batch are consecutive; the acknowledgement has the last.
     return { sequence: batch.outcome.sequence - batch.count + 1 + index, isDuplicate: false };
   }
 
-  private outcomeAlone({ message, isAlone }: Member, data: Uint8Array): Acknowledgement {
+  private outcomeAlone({ isChecked, isAlone }: Member, data: Uint8Array): Acknowledgement {
     const { window } = this.options;
-    const { isChecked } = message;
     try {
       const acknowledgement = acknowledgementOf(data);
       if (isChecked) window.accepted(1);
@@ -124,7 +134,7 @@ export class WriteQueue {
       return acknowledgement;
     } catch (error) {
       if (!(error instanceof JetStreamError)) throw error;
-      // As if the answer was lost: each write finds out whether it was applied.
+      // Each write finds out whether it was applied.
       if (isUncertain(error)) throw new NoReplyError("disconnected", true);
       onBatch(batch.count, true);
       if (isCheckFailure(error)) window.refused();
@@ -179,26 +189,24 @@ export class WriteQueue {
     if (this.isStalled) this.round = undefined;
     const round = (this.round ??= { open: 0, hasBatch: false, sentMs: 0 });
     round.open += members.length;
-    round.hasBatch = batches.length < members.length;
+    round.hasBatch = batches.some((batch) => batch.some(({ group }, index) => index > 0 || group.length > 1));
     round.sentMs = performance.now();
     for (const batch of batches) this.send(batch, round);
   }
 
   private send(members: readonly Member[], round: Round): void {
-    const count = members.length;
-    const isChecked = members.some(({ message }) => message.isChecked);
-    const batch = count === 1 ? undefined : { count, isChecked, outcome: undefined };
-    const id = batch === undefined ? "" : `${this.options.idPrefix}${(this.batchCount++).toString(36)}`;
-    const messages = members.map((member, index) => {
-      Object.assign(member, { round, batch, index });
-      const { subject, data, headerLines, answerTimeoutMs } = member.message;
-      const lines = batch === undefined ? headerLines : headerLines + batchLines(id, index, count);
-      return {
-        request: member.request,
-        ...{ subject, payload: data, headers: new RawHeaders(lines), answerTimeoutMs },
-      };
-    });
-    this.options.requests.sendTogether(messages);
+    const count = members.reduce((sum, { group }) => sum + group.length, 0);
+    const isChecked = members.some((member) => member.isChecked);
+    const isShared = members.length > 1;
+    const batch = count === 1 ? undefined : { count, isChecked, isShared, outcome: undefined };
+    let end = 0;
+    for (const member of members) {
+      end += member.group.length;
+      Object.assign(member, { round, batch, index: end - 1 });
+    }
+    this.options.requests.sendTogether(
+      batch === undefined ? members.map(singleMessage) : batchMessages(members, this.options.batchId()),
+    );
   }
 
   private ended(member: Member): void {
@@ -211,16 +219,10 @@ export class WriteQueue {
   }
 }
 
-/** The headers of ADR-50. Stored with the message. */
-function batchLines(id: string, index: number, count: number): string {
-  const commit = index === count - 1 ? "Nats-Batch-Commit: 1\r\n" : "";
-  return `Nats-Batch-Id: ${id}\r\nNats-Batch-Sequence: ${index + 1}\r\n${commit}`;
-}
-
-/** Whether the storage may have failed in the middle of the batch. A server that does not sync reports that in its answer. */
-function isUncertain(error: JetStreamError): boolean {
-  const kind = kindOf(error);
-  return kind === "storage_exhausted" || (error.code === JetStreamCode.storeFailed && kind !== "bucket_full");
+/** The message of a member that has only one. */
+function singleMessage({ group, request }: Member): QueuedMessage {
+  const { subject, data: payload, headerLines, answerTimeoutMs } = group.at(-1) as Publication;
+  return { request, subject, payload, headers: new RawHeaders(headerLines), answerTimeoutMs };
 }
 
 function isCheckFailure(error: unknown): boolean {

@@ -15,7 +15,7 @@ import type { MessageReader, Place, StoredMessage } from "../client/message-read
 import type { ReadCache } from "../read/read-cache.js";
 import type { Requests } from "../client/requests.js";
 import { tooLarge, ttlNotSupported, valueBytesMaxOf } from "./value-limits.js";
-import type { Write } from "./write.js";
+import { aboutOf as writeAbout, type Write } from "./write.js";
 import type { MISMATCH, Writer } from "./writer.js";
 
 export interface WriteStepsOptions {
@@ -41,6 +41,12 @@ export interface WriteStepsOptions {
 
 /** nats-server writes an atomic batch to a file of its own before it applies it (`newBatchStore`). */
 const COPIES_MAX = 2;
+/** A value to store; `bytes` includes its metadata. */
+export interface StoredValue {
+  readonly subject: string;
+  readonly bytes: number;
+}
+
 /** The revision of a write, or that its condition did not hold. */
 export type Outcome = bigint | typeof MISMATCH;
 
@@ -70,53 +76,53 @@ export class WriteSteps {
     return this.options.incarnations?.write(place, bucketCreatedAtMs, context, once) ?? once();
   }
 
-  /**
-   * Writes a value if the bucket has space. If it is full, an earlier attempt of the same request may have been applied. `bytes`: of the
-   * value and its metadata.
-   */
+  /** Writes values if the bucket has space for all of them. If it is full, an earlier attempt of the same request may have been applied. */
   async unlessFull<Result extends Outcome>(
-    place: KeyPlace,
     write: Write,
-    bytes: number,
+    values: readonly StoredValue[],
     facts: CachedBucket,
     context: CallContext,
     send: () => Promise<Result>,
   ): Promise<Result | bigint> {
-    const { quota, reader } = this.options;
-    const release = await quota.admit(write, bytes, facts, context).catch(async (error: unknown) => {
-      if (write.identity === undefined) throw error;
-      const newest = await reader.newest(place, place.subject, context);
-      const revision = await this.appliedBefore(write, newest, context);
-      if (revision === undefined) throw error;
-      return revision;
-    });
-    if (typeof release === "bigint") return release;
+    const { place } = write;
+    const releases: (() => void)[] = [];
     try {
+      for (const { subject, bytes } of values) {
+        const mayWait = values.length === 1;
+        releases.push(await this.options.quota.admit({ place, subject }, bytes, facts, context, mayWait));
+      }
       return await send();
+    } catch (error) {
+      const isRefused = error instanceof KvError && error.kind === "bucket_full";
+      if (!isRefused || write.identity === undefined) throw error;
+      return await this.appliedBeforeOr(error, write, context);
     } finally {
-      release();
+      for (const release of releases) release();
     }
   }
 
-  /** Writes if the disk has space. If it is full, an earlier attempt of the same request may have been applied. */
+  /** Writes so many bytes if the disk has space. If it is full, an earlier attempt of the same request may have been applied. */
   async admit<Result extends Outcome>(
-    place: KeyPlace,
     write: Write,
+    bytes: number,
     context: CallContext,
     send: () => Promise<Result>,
   ): Promise<Result | bigint> {
-    const { disk, reader } = this.options;
-    const bytes = COPIES_MAX * (storedBytes(write.subject, write.data) + write.headerLines.length);
     try {
-      return await disk.admit(write.use, bytes, aboutOf(place), send);
+      return await this.options.disk.admit(write.use, COPIES_MAX * bytes, writeAbout(write), send);
     } catch (error) {
       const isRefused = error instanceof KvError && error.kind === "storage_exhausted";
       if (!isRefused || write.identity?.uncertain === undefined) throw error;
-      const newest = await reader.newest(place, place.subject, context);
-      const revision = await this.appliedBefore(write, newest, context);
-      if (revision === undefined) throw error;
-      return revision;
+      return await this.appliedBeforeOr(error, write, context);
     }
+  }
+
+  /** The revision of an earlier attempt; throws the refusal if none was applied. */
+  async appliedBeforeOr(refusal: unknown, write: Write, context: CallContext): Promise<bigint> {
+    const newest = await this.options.reader.newest(write.place, write.subject, context);
+    const revision = await this.appliedBefore(write, newest, context);
+    if (revision === undefined) throw refusal;
+    return revision;
   }
 
   /** The bucket's configuration, at most a second old. */
@@ -180,6 +186,15 @@ export function writeOf(
   return { place, subject, key, data, headerLines, identity, use, expected: undefined };
 }
 
-function isOver(bytes: number, most: number): boolean {
+/** The bytes that a write takes on disk, at most. */
+export function storedBytesOf({
+  subject,
+  data,
+  headerLines,
+}: Pick<Write, "subject" | "data" | "headerLines">): number {
+  return storedBytes(subject, data) + headerLines.length;
+}
+
+export function isOver(bytes: number, most: number): boolean {
   return most > 0 && bytes > most;
 }

@@ -3,8 +3,9 @@ import type { KvErrorDetails } from "../../kv/errors.js";
 import type { DiskUse } from "../embedded/disk-guard.js";
 import type { WriteIdentity } from "./idempotency.js";
 import type { Place } from "../client/message-reader.js";
+import type { Publication } from "./publication.js";
 
-/** A message to store. */
+/** A message to store. Of a commit: the last one, whose id and sequence stand for all of them. */
 export interface Write {
   readonly place: Place;
   readonly subject: string;
@@ -17,9 +18,28 @@ export interface Write {
   /** Undefined where the client gave no idempotency key. */
   readonly identity: WriteIdentity | undefined;
   readonly use: DiskUse;
+  /** Absent: the message is stored alone. */
+  readonly commit?: CommitMessages | undefined;
+}
+
+/** The messages of a commit. */
+export interface CommitMessages {
+  /** The id of the last message where the client gave no idempotency key: the same for each attempt. */
+  readonly id: string;
+  /** Every subject that the commit writes. */
+  readonly subjects: readonly string[];
+  /** The messages in order, without the id. `expected`: the sequence that the last one's subject must have, in place of its condition. */
+  arrange(expected: bigint | undefined): readonly CommitMessage[];
+}
+
+/** A message of a commit. */
+export interface CommitMessage extends Pick<Publication, "subject" | "data" | "headerLines" | "isRollup"> {
+  readonly isChecked: boolean;
+  readonly checkedSubject: string | undefined;
 }
 
 /** What an error of a write says of it. */
 export function aboutOf(write: Write): KvErrorDetails {
-  return { bucket: write.place.bucket, key: write.key };
+  const { bucket } = write.place;
+  return write.commit === undefined ? { bucket, key: write.key } : { bucket };
 }

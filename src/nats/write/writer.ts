@@ -11,7 +11,7 @@ import type { KvError } from "../../kv/errors.js";
 import type { CallContext } from "../../kv/store.js";
 import type { CachedBucket } from "../streams/bucket-config-cache.js";
 import type { DiskRoom } from "../embedded/disk-guard.js";
-import { JetStreamError, kindOf, toKvError, unavailable } from "../client/errors.js";
+import { JetStreamCode, JetStreamError, kindOf, toKvError, unavailable } from "../client/errors.js";
 import { REQUEST_HEADER, uncertainNow } from "./idempotency.js";
 import { EXPECTED_HEADER, MESSAGE_ID_HEADER } from "../client/messages.js";
 import {
@@ -24,7 +24,7 @@ import type { ReadCache } from "../read/read-cache.js";
 import { type Requests, NoReplyError } from "../client/requests.js";
 import { isRetryable, isUnderWay, RETRY_WAIT_MS } from "../client/retry.js";
 import type { GroupCommit } from "./group-commit.js";
-import { type Acknowledgement, type Publication, publish } from "./publication.js";
+import { type Acknowledgement, batchIds, publish, type PublicationGroup } from "./publication.js";
 import { ROLLUP_LINE } from "./tombstone-headers.js";
 import { aboutOf, type Write } from "./write.js";
 import { type UncertainWrite, unknownOutcome, WriteOutcomes } from "./write-outcome.js";
@@ -51,16 +51,27 @@ export class Writer {
     isClustered: boolean,
     private readonly disk: DiskRoom,
     private readonly cache?: ReadCache,
-    /** Absent: each write is a message of its own. */
+    /** Absent: each write leaves on its own. */
     private readonly groupCommit?: GroupCommit,
+    /** Creates the id of a batch. */
+    private readonly batchId: () => string = batchIds(),
   ) {
     this.outcomes = new WriteOutcomes(requests, reader, isClustered);
+  }
+
+  /** An id for a message that has no idempotency key. */
+  newId(): string {
+    return `${this.idPrefix}${(this.idCount++).toString(36)}`;
   }
 
   /** Writes; returns the revision, or {@link MISMATCH}. Throws `KvError`; `outcome_unknown` where the outcome is not known. */
   write(write: Write, facts: CachedBucket, context: CallContext): Promise<Outcome> {
     const attempt = (): Promise<Outcome> => this.attempt(write, facts, context);
-    return this.cache === undefined ? attempt() : this.cache.during(write.subject, attempt);
+    const { cache } = this;
+    if (cache === undefined) return attempt();
+    if (write.commit === undefined) return cache.during(write.subject, attempt);
+    const during = (run: typeof attempt, subject: string) => () => cache.during(subject, run);
+    return write.commit.subjects.reduce(during, attempt)();
   }
 
   /**
@@ -100,20 +111,22 @@ export class Writer {
   private async attempt(write: Write, facts: CachedBucket, context: CallContext): Promise<Outcome> {
     const { identity } = write;
     const about = aboutOf(write);
-    const id = identity?.messageId ?? `${this.idPrefix}${(this.idCount++).toString(36)}`;
+    const id = identity?.messageId ?? write.commit?.id ?? this.newId();
     if (identity?.uncertain !== undefined) {
       if (!this.requests.isReachable) throw unavailable(about);
       return this.settle(write, id, identity.uncertain, facts, context);
     }
     const uncertain = uncertainNow(facts);
-    const message = this.publication(write, id, write.expected, facts);
+    const group = this.publications(write, id, write.expected, facts);
     try {
+      const { groupCommit, requests, batchId } = this;
       const published =
-        this.groupCommit?.publish(message, facts, context) ?? publish(this.requests, message, context);
+        groupCommit?.publish(write.place, group, facts, context) ??
+        publish(requests, group, batchId, context);
       return await this.accept(await published, write, facts, context);
     } catch (error) {
       if (isNoResponders(error)) throw await whyNoResponders(this.requests, write.place, context, about);
-      if (isUnderWay(error) || (error instanceof NoReplyError && error.sent))
+      if (isUnderWay(error) || isStoredBefore(error) || (error instanceof NoReplyError && error.sent))
         return this.settle(write, id, uncertain, facts, context);
       if (isMismatch(error)) return (await this.appliedBefore(write, undefined, facts, context)) ?? MISMATCH;
       // The event loop was so busy that the attempt was over before it was sent. The caller may have more time.
@@ -123,23 +136,33 @@ export class Writer {
     }
   }
 
-  private publication(
+  /** `expected`: in place of the write's own condition. */
+  private publications(
     write: Write,
     id: string,
     expected: bigint | undefined,
     { windowMs }: CachedBucket,
-  ): Publication {
-    const { place, subject, data, identity } = write;
-    const condition = expected === undefined ? "" : `${EXPECTED_HEADER}: ${expected.toString()}\r\n`;
+  ): PublicationGroup {
+    const { place, subject, data, identity, commit } = write;
     const request = identity === undefined ? "" : `${REQUEST_HEADER}: ${identity.fingerprint}\r\n`;
+    const idLines = `${MESSAGE_ID_HEADER}: ${id}\r\n${request}`;
     const partMs = Math.max(ANSWER_TIMEOUT_MS_MIN, windowMs * ANSWER_TIMEOUT_FRACTION);
-    return {
-      ...{ place, subject, data },
-      headerLines: `${MESSAGE_ID_HEADER}: ${id}\r\n${condition}${request}${write.headerLines}`,
+    const answerTimeoutMs = Math.min(ANSWER_TIMEOUT_MS, partMs);
+    if (commit !== undefined) {
+      return commit.arrange(expected).map((message, index, { length }) => {
+        if (index < length - 1) return { ...message, place, answerTimeoutMs };
+        const isChecked = message.isChecked || identity !== undefined;
+        return { ...message, place, headerLines: idLines + message.headerLines, isChecked, answerTimeoutMs };
+      });
+    }
+    const condition = expected === undefined ? "" : `${EXPECTED_HEADER}: ${expected.toString()}\r\n`;
+    const message = {
+      ...{ place, subject, data, answerTimeoutMs },
+      headerLines: idLines + condition + write.headerLines,
       isChecked: expected !== undefined || identity !== undefined,
       isRollup: write.headerLines.endsWith(ROLLUP_LINE),
-      answerTimeoutMs: Math.min(ANSWER_TIMEOUT_MS, partMs),
     };
+    return [message];
   }
 
   /** Finds out what became of a write that was sent before, and sends it again where that is safe. */
@@ -150,7 +173,10 @@ export class Writer {
     facts: CachedBucket,
     context: CallContext,
   ): Promise<Outcome> {
+    /** What the last repeated attempt expected of its own key, where a condition refused it. */
+    let refused: bigint | undefined;
     for (;;) {
+      let sent: bigint | undefined;
       try {
         await this.requests.untilConnected(context);
         const newest = await this.reader.newest(write.place, write.subject, context);
@@ -158,12 +184,17 @@ export class Writer {
         if (revision !== undefined) return revision;
         const current = newest?.sequence ?? 0n;
         if (write.expected !== undefined && write.expected !== current) return MISMATCH;
+        // Another check of the commit does not hold.
+        if (write.commit !== undefined && refused === current) return MISMATCH;
+        sent = current;
         // Nothing is under way to a server that was started since: then a refusal is certain, and a full disk a reason.
         if (this.requests.serverSinceMs > uncertain.sinceMs) this.disk.check(write.use, aboutOf(write));
-        const message = this.publication(write, id, current, facts);
-        return await this.accept(await publish(this.requests, message, context), write, facts, context);
+        const group = this.publications(write, id, current, facts);
+        const published = publish(this.requests, group, this.batchId, context);
+        return await this.accept(await published, write, facts, context);
       } catch (error) {
-        if (isMismatch(error)) continue;
+        refused = isMismatch(error) ? sent : undefined;
+        if (isMismatch(error) || isStoredBefore(error)) continue;
         if (!isRetryable(error, context)) throw finalError(error, write, facts);
         await delay(RETRY_WAIT_MS);
       }
@@ -181,6 +212,11 @@ export class Writer {
     facts.newestSeen = sequence;
     return BigInt(sequence);
   }
+}
+
+/** Whether a batch was refused because the storage remembers its id. */
+function isStoredBefore(error: unknown): boolean {
+  return error instanceof JetStreamError && error.code === JetStreamCode.duplicateInBatch;
 }
 
 function isMismatch(error: unknown): boolean {

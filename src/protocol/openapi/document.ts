@@ -176,7 +176,9 @@ function bodyOf(endpoint: Endpoint, form: Form, schemas: MessageSchemas): Json {
   if (body.kind === "bytes") return { "*/*": {} };
   if (form.body === undefined && shape.readBody !== undefined) throw undescribed(method, "body");
   const inPath = new Set(paths.map(({ variable }) => variable.fieldPath));
-  return { "application/json": { schema: form.body ?? schemas.request(method.desc.input, inPath) } };
+  const { body: own = "message" } = form;
+  const schema = own === "message" ? schemas.request(method.desc.input, inPath) : own;
+  return { "application/json": { schema } };
 }
 
 function answersOf({ method, shape }: Endpoint, form: Form, schemas: MessageSchemas): Json {

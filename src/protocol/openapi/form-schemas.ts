@@ -32,10 +32,16 @@ export function formSchemas(describe: Describe): Record<string, Json> {
   };
   return {
     Error: {
-      ...objectOf({
-        error: described(TEXT, "A message for people: what was wrong, and what would be right."),
-        code: described(TEXT, "For programs: one of the reasons in docs/errors.md. New ones may be added."),
-      }),
+      ...objectOf(
+        {
+          error: described(TEXT, "A message for people: what was wrong, and what would be right."),
+          code: described(TEXT, "For programs: one of the reasons in docs/errors.md. New ones may be added."),
+          operation_index: field("ErrorDetail.operation_index", COUNT),
+          key: described(TEXT, "With `operation_index`: the operation's key."),
+          revision: described(COUNT, "With `operation_index`: the key's current revision; 0: it has none."),
+        },
+        ["operation_index", "key", "revision"],
+      ),
     },
     BucketInfo: objectOf(
       {
@@ -71,6 +77,10 @@ export function formSchemas(describe: Describe): Record<string, Json> {
       LASTING,
     ),
     Written: objectOf({ revision: field("PutResponse.revision", COUNT) }),
+    Committed: objectOf({
+      revision: field("CommitResponse.revision", COUNT),
+      revisions: field("CommitResponse.revisions", listOf(COUNT)),
+    }),
     KeyList: objectOf(
       {
         keys: described(listOf(TEXT), "Sorted by their UTF-8 bytes."),
@@ -113,10 +123,11 @@ export function formSchemas(describe: Describe): Record<string, Json> {
             revision: COUNT,
             operation: { type: "string", enum: ["put", "delete"] },
             bucket: TEXT,
+            commit_revision: field("WatchResponse.Change.commit_revision", COUNT),
             superseded,
             ...lasting,
           },
-          ["superseded", ...LASTING],
+          ["commit_revision", "superseded", ...LASTING],
         ),
         objectOf({ type: { const: "error" }, message: TEXT }),
         objectOf(

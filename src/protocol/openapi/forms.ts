@@ -11,7 +11,8 @@ export interface Form {
   readonly parameters?: Readonly<Record<string, readonly [schema: Json, description: string]>>;
   /** Request headers. */
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: Json;
+  /** `message`, the default: the request message. */
+  readonly body?: Json | "message";
   /** Successful responses by status. */
   readonly answers?: Readonly<Record<number, FormAnswer>>;
   /** Errors beyond those in the comments, by status. */
@@ -102,6 +103,11 @@ export const FORMS: Readonly<Record<string, Form>> = {
   },
   "ironflow.kv.v1.KeyValueService.Delete": {
     headers: { "If-Match": IF_MATCH_OF_WRITE, "Idempotency-Key": IDEMPOTENCY_KEY },
+  },
+  "ironflow.kv.v1.KeyValueService.Commit": {
+    headers: { "Idempotency-Key": IDEMPOTENCY_KEY },
+    body: "message",
+    ...answer("The operations are applied, or hold.", "Committed"),
   },
   "ironflow.kv.v1.KeyValueService.ListKeys": {
     parameters: {

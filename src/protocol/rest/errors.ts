@@ -1,4 +1,7 @@
-/** Maps errors to HTTP responses: status, headers, and `{"error": "<sentence>", "code": "<code>"}`. */
+/**
+ * Maps errors to HTTP responses: status, headers, and `{"error": "<sentence>", "code": "<code>"}`. If an operation of a commit caused the
+ * error, the object also has its `operation_index`, and its `key` and that key's `revision`.
+ */
 import { type Duration, timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { codeToString } from "@connectrpc/connect/protocol-connect";
@@ -7,6 +10,7 @@ import { internalErrorMessage } from "../../service/errors.js";
 import type { Exchange, Fields } from "../exchange.js";
 import { send } from "../send.js";
 import { entityTag } from "./entity-tag.js";
+import { type JsonShape, writeJson } from "./json.js";
 
 /** An error as an HTTP response. The REST bridge throws these for requests that it rejects itself. */
 export class Refusal extends Error {
@@ -18,13 +22,15 @@ export class Refusal extends Error {
     readonly code: string,
     sentence: string,
     readonly headers: Fields = {},
+    /** Further members of the JSON. */
+    private readonly details: Readonly<Record<string, JsonShape | undefined>> = {},
   ) {
     super(sentence);
   }
 
   /** The JSON of the response. */
   get body(): string {
-    return `{"error":${JSON.stringify(this.message)},"code":${JSON.stringify(this.code)}}`;
+    return writeJson({ error: this.message, code: this.code, ...this.details });
   }
 }
 
@@ -85,7 +91,13 @@ export function refusalOf(error: unknown): Refusal | undefined {
   const reason = detail?.reason ?? "";
   const status = statusOf(error.code, reason);
   const code = reason === "" ? codeToString(error.code) : reason;
-  return new Refusal(status, code, error.rawMessage, headersOf(status, detail));
+  return new Refusal(status, code, error.rawMessage, headersOf(status, detail), operationOf(detail));
+}
+
+function operationOf(detail: ErrorDetail | undefined): Record<string, JsonShape | undefined> {
+  if (detail?.operationIndex === undefined) return {};
+  const { operationIndex, key, revision } = detail;
+  return { operation_index: operationIndex, key: key === "" ? undefined : key, revision };
 }
 
 /** The response to an unexpected error: it reveals no details. */
@@ -103,8 +115,8 @@ function headersOf(status: number, detail: ErrorDetail | undefined): Fields {
     case 401:
       return { "www-authenticate": "Bearer" };
     case 412:
-      // The current revision, which saves the client a read.
-      return detail === undefined || detail.revision === 0n
+      // The current revision of the request's key, which saves the client a read.
+      return detail === undefined || detail.revision === 0n || detail.operationIndex !== undefined
         ? {}
         : { etag: entityTag(detail.revision, detail.bucketCreatedAt) };
     case 500:

@@ -14,6 +14,7 @@ import { allowedMethods, bindCall, findRoute } from "./bind.js";
 import { checkBodyHeaders, parseJsonObject, readBody } from "./body.js";
 import { encodedAnswer } from "./compression.js";
 import type { HttpCall } from "./call.js";
+import { messageBytesMaxOf } from "../message-limit.js";
 import { badRequest, opaqueRefusal, Refusal, refusalOf, sendRefusal } from "./errors.js";
 import { isJsonType, prefers } from "./headers.js";
 import { splitTarget, type Target } from "./percent.js";
@@ -150,7 +151,7 @@ class RestDoor {
     const { body, shape } = endpoint;
     const { limits } = this.options;
     const isBytes = body.kind === "bytes";
-    const bytesMax = isBytes ? limits.valueBytesMax : limits.messageBytesMax;
+    const bytesMax = isBytes ? limits.valueBytesMax : messageBytesMaxOf(endpoint.method.desc, limits);
     const tooLargeCode = shape.tooLargeCode ?? "body_too_large";
     if (!isBytes && !isJsonType(exchange.headers["content-type"])) {
       throw new Refusal(

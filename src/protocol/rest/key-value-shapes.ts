@@ -16,6 +16,7 @@ import type { HttpCall } from "./call.js";
 import { entryHeaders, entryMembers, metadataOfHeaders, parseTtl, ttlOfHeader } from "./entry-fields.js";
 import { Refusal, badRequest } from "./errors.js";
 import { checkIfNoneMatchOfWrite, idempotencyKeyOf, prefers, tagOfIfMatch } from "./headers.js";
+import { COMMIT_SHAPE } from "./commit-shape.js";
 import { LargeValues } from "../large-values.js";
 import { writeTime } from "./json.js";
 import { parseBooleanParameter, parseDurationParameter } from "./parameters.js";
@@ -139,6 +140,8 @@ export const KEY_VALUE_SHAPES = [
     },
     answer: emptyAnswer,
   }),
+
+  COMMIT_SHAPE,
 
   shapeOf(KeyValueService.method.listKeys, {
     parameters: { filter: { repeats: true, read: ({ request }, text) => request.filters.push(text) } },

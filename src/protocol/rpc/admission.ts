@@ -2,10 +2,10 @@
 import type { DescMethodServerStreaming, DescMethodUnary } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
 import type { IncomingHttpHeaders } from "node:http";
-import type { Limits } from "../../kv/limits.js";
 import type { ServiceRegistry } from "../../service/calls.js";
 import { CONNECT_STREAM_FORMS, CONNECT_UNARY_FORMS, messageOfQuery } from "../connect.js";
 import type { Cors } from "../cors.js";
+import { type MessageLimits, messageBytesMaxOf } from "../message-limit.js";
 import { GRPC_FORMS } from "../grpc.js";
 import { GRPC_WEB_FORMS } from "../grpc-web.js";
 import { requestIdOf } from "../request-id.js";
@@ -17,7 +17,7 @@ import { type WireForm, acceptsGzip, isUncompressed } from "./protocol.js";
 
 export interface AdmissionOptions {
   readonly registry: Pick<ServiceRegistry, "methods">;
-  readonly limits: Pick<Limits, "messageBytesMax">;
+  readonly limits: MessageLimits;
   /** Default: calls of web pages (those with `Origin`) are left to the stock adapter. */
   readonly cors?: Pick<Cors, "headersFor"> | undefined;
   /** The same as the stock adapter's. */
@@ -47,7 +47,7 @@ export class Admission {
     const form = (route.isUnary ? UNARY_FORMS : STREAM_FORMS).get(headers["content-type"] ?? "");
     if (form === undefined || !isUncompressed(form, headers)) return undefined;
     // Content-Length alone shows that an unenveloped message is too large.
-    if (!form.isEnveloped && Number(headers["content-length"]) > this.options.limits.messageBytesMax) {
+    if (!form.isEnveloped && Number(headers["content-length"]) > route.messageBytesMax) {
       return undefined;
     }
     return this.headOf(route, form, headers);
@@ -89,12 +89,11 @@ function routesOf(options: AdmissionOptions): Map<string, Route> {
   for (const [path, method] of options.registry.methods) {
     const { methodKind } = method.desc;
     if (methodKind !== "unary" && methodKind !== "server_streaming") continue;
-    const codec = createMethodCodec(
-      method.desc as DescMethodUnary | DescMethodServerStreaming,
-      options.limits.messageBytesMax,
-      options.jsonOptions,
-    );
-    routes.set(path, { method, isUnary: methodKind === "unary", codec, frames: new SharedFrames(codec) });
+    const desc = method.desc as DescMethodUnary | DescMethodServerStreaming;
+    const messageBytesMax = messageBytesMaxOf(desc, options.limits);
+    const codec = createMethodCodec(desc, messageBytesMax, options.jsonOptions);
+    const frames = new SharedFrames(codec);
+    routes.set(path, { method, isUnary: methodKind === "unary", messageBytesMax, codec, frames });
   }
   return routes;
 }

@@ -16,7 +16,6 @@ import type { WireForm } from "./protocol.js";
 /** Shared by all calls. */
 export interface CallSettings {
   readonly registry: Pick<ServiceRegistry, "authenticate" | "unary" | "stream" | "observer">;
-  readonly messageBytesMax: number;
   readonly jsonOptions: JsonOptions | undefined;
   readonly log: Pick<Logger, "error">;
 }
@@ -25,6 +24,7 @@ export interface CallSettings {
 export interface Route {
   readonly method: BoundMethod;
   readonly isUnary: boolean;
+  readonly messageBytesMax: number;
   readonly codec: MethodCodec;
   /** Encoded messages, shared by the method's streams. */
   readonly frames: SharedFrames;
@@ -68,10 +68,10 @@ export abstract class RpcCall implements CallInput, BodyReader {
       ? new EnvelopedBody(
           route.codec,
           form,
-          settings.messageBytesMax,
+          route.messageBytesMax,
           route.isUnary ? "unary" : "server-streaming",
         )
-      : new PlainBody(route.codec, form, settings.messageBytesMax);
+      : new PlainBody(route.codec, form, route.messageBytesMax);
     this.startMs = timeoutMs === undefined ? 0 : performance.now();
   }
 

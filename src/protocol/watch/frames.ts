@@ -68,13 +68,14 @@ function encode(event: WatchResponse, bucket: string, superseded: bigint): Frame
   // A bucket's name needs no escapes in JSON.
   switch (what.case) {
     case "change": {
-      const { entry, previous } = what.value;
+      const { entry, previous, commitRevision } = what.value;
       if (entry === undefined) return undefined;
       const large = new LargeValues();
       const state = stateOf(entry, large);
       const before = previous === undefined ? "" : `,"previous":{${stateOf(previous, large)}}`;
+      const commit = commitRevision === 0n ? "" : `,"commit_revision":${commitRevision}`;
       return new Frame(
-        `{"type":"kv_update","key":${JSON.stringify(entry.key)},${state},"bucket":"${bucket}"${before}${gone}}`,
+        `{"type":"kv_update","key":${JSON.stringify(entry.key)},${state},"bucket":"${bucket}"${before}${commit}${gone}}`,
         entry.revision,
         large,
       );

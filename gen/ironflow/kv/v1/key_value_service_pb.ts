@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
 export const file_ironflow_kv_v1_key_value_service: GenFile =
   /*@__PURE__*/
   fileDesc(
-    "CiZpcm9uZmxvdy9rdi92MS9rZXlfdmFsdWVfc2VydmljZS5wcm90bxIOaXJvbmZsb3cua3YudjEihAEKCkdldFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBBIwCgtjb25zaXN0ZW5jeRgEIAEoDjIbLmlyb25mbG93Lmt2LnYxLkNvbnNpc3RlbmN5EhUKDXZlcmlmeV9idWNrZXQYBSABKAgiagoLR2V0UmVzcG9uc2USJAoFZW50cnkYASABKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeRI1ChFidWNrZXRfY3JlYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAisAIKClB1dFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRINCgV2YWx1ZRgDIAEoDBIUCgxjb250ZW50X3R5cGUYBCABKAkSMgoMcHJlY29uZGl0aW9uGAUgASgLMhwuaXJvbmZsb3cua3YudjEuUHJlY29uZGl0aW9uEhcKD2lkZW1wb3RlbmN5X2tleRgGIAEoCRImCgN0dGwYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SOgoIbWV0YWRhdGEYCCADKAsyKC5pcm9uZmxvdy5rdi52MS5QdXRSZXF1ZXN0Lk1ldGFkYXRhRW50cnkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlYKC1B1dFJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgEEjUKEWJ1Y2tldF9jcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKjAQoNRGVsZXRlUmVxdWVzdBIOCgZidWNrZXQYASABKAkSCwoDa2V5GAIgASgJEg0KBXB1cmdlGAMgASgIEhMKC2lmX3JldmlzaW9uGAQgASgEEhcKD2lkZW1wb3RlbmN5X2tleRgFIAEoCRI4ChRpZl9idWNrZXRfY3JlYXRlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiIgoORGVsZXRlUmVzcG9uc2USEAoIcmV2aXNpb24YASABKAQihwEKD0xpc3RLZXlzUmVxdWVzdBIOCgZidWNrZXQYASABKAkSDwoHZmlsdGVycxgCIAMoCRINCgVsaW1pdBgDIAEoDRISCgpwYWdlX3Rva2VuGAQgASgJEjAKC2NvbnNpc3RlbmN5GAUgASgOMhsuaXJvbmZsb3cua3YudjEuQ29uc2lzdGVuY3kiSwoQTGlzdEtleXNSZXNwb25zZRIMCgRrZXlzGAEgAygJEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBCKFAQoRR2V0SGlzdG9yeVJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRIwCgtjb25zaXN0ZW5jeRgDIAEoDjIbLmlyb25mbG93Lmt2LnYxLkNvbnNpc3RlbmN5Eg0KBWxpbWl0GAQgASgNEhIKCnBhZ2VfdG9rZW4YBSABKAkiVQoSR2V0SGlzdG9yeVJlc3BvbnNlEiYKB2VudHJpZXMYASADKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkikAMKDFdhdGNoUmVxdWVzdBIOCgZidWNrZXQYASABKAkSDwoHZmlsdGVycxgCIAMoCRIxCgVzdGFydBgDIAEoDjIiLmlyb25mbG93Lmt2LnYxLldhdGNoUmVxdWVzdC5TdGFydBIWCg5zdGFydF9yZXZpc2lvbhgEIAEoBBIWCg5pZ25vcmVfZGVsZXRlcxgFIAEoCBIRCglrZXlzX29ubHkYBiABKAgSEAoIcHJldmlvdXMYByABKAgSNAoRcHJvZ3Jlc3NfaW50ZXJ2YWwYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoRYnVja2V0X2NyZWF0ZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDGV2ZXJ5X2NoYW5nZRgKIAEoCCJUCgVTdGFydBIVChFTVEFSVF9VTlNQRUNJRklFRBAAEhIKDlNUQVJUX1NOQVBTSE9UEAESDQoJU1RBUlRfTk9XEAISEQoNU1RBUlRfSElTVE9SWRADItwDCg1XYXRjaFJlc3BvbnNlEjYKBmNoYW5nZRgBIAEoCzIkLmlyb25mbG93Lmt2LnYxLldhdGNoUmVzcG9uc2UuQ2hhbmdlSAASQQoMc25hcHNob3RfZW5kGAIgASgLMikuaXJvbmZsb3cua3YudjEuV2F0Y2hSZXNwb25zZS5TbmFwc2hvdEVuZEgAEjoKCHByb2dyZXNzGAMgASgLMiYuaXJvbmZsb3cua3YudjEuV2F0Y2hSZXNwb25zZS5Qcm9ncmVzc0gAEhIKCnN1cGVyc2VkZWQYBCABKAQaVwoGQ2hhbmdlEiQKBWVudHJ5GAEgASgLMhUuaXJvbmZsb3cua3YudjEuRW50cnkSJwoIcHJldmlvdXMYAiABKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeRpWCgtTbmFwc2hvdEVuZBIQCghyZXZpc2lvbhgBIAEoBBI1ChFidWNrZXRfY3JlYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaRgoIUHJvZ3Jlc3MSEAoIcmV2aXNpb24YASABKAQSKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBwoFZXZlbnQiuwEKDFRvdWNoUmVxdWVzdBIOCgZidWNrZXQYASABKAkSCwoDa2V5GAIgASgJEiYKA3R0bBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhITCgtpZl9yZXZpc2lvbhgEIAEoBBIXCg9pZGVtcG90ZW5jeV9rZXkYBSABKAkSOAoUaWZfYnVja2V0X2NyZWF0ZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlgKDVRvdWNoUmVzcG9uc2USEAoIcmV2aXNpb24YASABKAQSNQoRYnVja2V0X2NyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wMvgGCg9LZXlWYWx1ZVNlcnZpY2USdAoDR2V0EhouaXJvbmZsb3cua3YudjEuR2V0UmVxdWVzdBobLmlyb25mbG93Lmt2LnYxLkdldFJlc3BvbnNlIjSQAgGC0+STAisSKS9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9rZXlzL3trZXk9Kip9EngKA1B1dBIaLmlyb25mbG93Lmt2LnYxLlB1dFJlcXVlc3QaGy5pcm9uZmxvdy5rdi52MS5QdXRSZXNwb25zZSI4gtPkkwIyOgV2YWx1ZRopL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L2tleXMve2tleT0qKn0SegoGRGVsZXRlEh0uaXJvbmZsb3cua3YudjEuRGVsZXRlUmVxdWVzdBoeLmlyb25mbG93Lmt2LnYxLkRlbGV0ZVJlc3BvbnNlIjGC0+STAisqKS9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9rZXlzL3trZXk9Kip9EnoKCExpc3RLZXlzEh8uaXJvbmZsb3cua3YudjEuTGlzdEtleXNSZXF1ZXN0GiAuaXJvbmZsb3cua3YudjEuTGlzdEtleXNSZXNwb25zZSIrkAIBgtPkkwIiEiAvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0va2V5cxKMAQoKR2V0SGlzdG9yeRIhLmlyb25mbG93Lmt2LnYxLkdldEhpc3RvcnlSZXF1ZXN0GiIuaXJvbmZsb3cua3YudjEuR2V0SGlzdG9yeVJlc3BvbnNlIjeQAgGC0+STAi4SLC9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9oaXN0b3J5L3trZXk9Kip9EnQKBVdhdGNoEhwuaXJvbmZsb3cua3YudjEuV2F0Y2hSZXF1ZXN0Gh0uaXJvbmZsb3cua3YudjEuV2F0Y2hSZXNwb25zZSIskAIBgtPkkwIjEiEvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0vd2F0Y2gwARJ4CgVUb3VjaBIcLmlyb25mbG93Lmt2LnYxLlRvdWNoUmVxdWVzdBodLmlyb25mbG93Lmt2LnYxLlRvdWNoUmVzcG9uc2UiMoLT5JMCLCIqL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L3RvdWNoL3trZXk9Kip9Ql0KEmNvbS5pcm9uZmxvdy5rdi52MVABWkVnaXRodWIuY29tL2lyb25mbG93LWt2L2lyb25mbG93LWt2L2NsaWVudHMvZ28vZ2VuL2lyb25mbG93L2t2L3YxO2t2djFiBnByb3RvMw",
+    "CiZpcm9uZmxvdy9rdi92MS9rZXlfdmFsdWVfc2VydmljZS5wcm90bxIOaXJvbmZsb3cua3YudjEihAEKCkdldFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBBIwCgtjb25zaXN0ZW5jeRgEIAEoDjIbLmlyb25mbG93Lmt2LnYxLkNvbnNpc3RlbmN5EhUKDXZlcmlmeV9idWNrZXQYBSABKAgiagoLR2V0UmVzcG9uc2USJAoFZW50cnkYASABKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeRI1ChFidWNrZXRfY3JlYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAisAIKClB1dFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRINCgV2YWx1ZRgDIAEoDBIUCgxjb250ZW50X3R5cGUYBCABKAkSMgoMcHJlY29uZGl0aW9uGAUgASgLMhwuaXJvbmZsb3cua3YudjEuUHJlY29uZGl0aW9uEhcKD2lkZW1wb3RlbmN5X2tleRgGIAEoCRImCgN0dGwYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SOgoIbWV0YWRhdGEYCCADKAsyKC5pcm9uZmxvdy5rdi52MS5QdXRSZXF1ZXN0Lk1ldGFkYXRhRW50cnkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlYKC1B1dFJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgEEjUKEWJ1Y2tldF9jcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKjAQoNRGVsZXRlUmVxdWVzdBIOCgZidWNrZXQYASABKAkSCwoDa2V5GAIgASgJEg0KBXB1cmdlGAMgASgIEhMKC2lmX3JldmlzaW9uGAQgASgEEhcKD2lkZW1wb3RlbmN5X2tleRgFIAEoCRI4ChRpZl9idWNrZXRfY3JlYXRlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiIgoORGVsZXRlUmVzcG9uc2USEAoIcmV2aXNpb24YASABKAQihwEKD0xpc3RLZXlzUmVxdWVzdBIOCgZidWNrZXQYASABKAkSDwoHZmlsdGVycxgCIAMoCRINCgVsaW1pdBgDIAEoDRISCgpwYWdlX3Rva2VuGAQgASgJEjAKC2NvbnNpc3RlbmN5GAUgASgOMhsuaXJvbmZsb3cua3YudjEuQ29uc2lzdGVuY3kiSwoQTGlzdEtleXNSZXNwb25zZRIMCgRrZXlzGAEgAygJEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBCKFAQoRR2V0SGlzdG9yeVJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRIwCgtjb25zaXN0ZW5jeRgDIAEoDjIbLmlyb25mbG93Lmt2LnYxLkNvbnNpc3RlbmN5Eg0KBWxpbWl0GAQgASgNEhIKCnBhZ2VfdG9rZW4YBSABKAkiVQoSR2V0SGlzdG9yeVJlc3BvbnNlEiYKB2VudHJpZXMYASADKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkikAMKDFdhdGNoUmVxdWVzdBIOCgZidWNrZXQYASABKAkSDwoHZmlsdGVycxgCIAMoCRIxCgVzdGFydBgDIAEoDjIiLmlyb25mbG93Lmt2LnYxLldhdGNoUmVxdWVzdC5TdGFydBIWCg5zdGFydF9yZXZpc2lvbhgEIAEoBBIWCg5pZ25vcmVfZGVsZXRlcxgFIAEoCBIRCglrZXlzX29ubHkYBiABKAgSEAoIcHJldmlvdXMYByABKAgSNAoRcHJvZ3Jlc3NfaW50ZXJ2YWwYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoRYnVja2V0X2NyZWF0ZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDGV2ZXJ5X2NoYW5nZRgKIAEoCCJUCgVTdGFydBIVChFTVEFSVF9VTlNQRUNJRklFRBAAEhIKDlNUQVJUX1NOQVBTSE9UEAESDQoJU1RBUlRfTk9XEAISEQoNU1RBUlRfSElTVE9SWRADIvUDCg1XYXRjaFJlc3BvbnNlEjYKBmNoYW5nZRgBIAEoCzIkLmlyb25mbG93Lmt2LnYxLldhdGNoUmVzcG9uc2UuQ2hhbmdlSAASQQoMc25hcHNob3RfZW5kGAIgASgLMikuaXJvbmZsb3cua3YudjEuV2F0Y2hSZXNwb25zZS5TbmFwc2hvdEVuZEgAEjoKCHByb2dyZXNzGAMgASgLMiYuaXJvbmZsb3cua3YudjEuV2F0Y2hSZXNwb25zZS5Qcm9ncmVzc0gAEhIKCnN1cGVyc2VkZWQYBCABKAQacAoGQ2hhbmdlEiQKBWVudHJ5GAEgASgLMhUuaXJvbmZsb3cua3YudjEuRW50cnkSJwoIcHJldmlvdXMYAiABKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeRIXCg9jb21taXRfcmV2aXNpb24YAyABKAQaVgoLU25hcHNob3RFbmQSEAoIcmV2aXNpb24YASABKAQSNQoRYnVja2V0X2NyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGkYKCFByb2dyZXNzEhAKCHJldmlzaW9uGAEgASgEEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgcKBWV2ZW50IrsBCgxUb3VjaFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRImCgN0dGwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEwoLaWZfcmV2aXNpb24YBCABKAQSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJEjgKFGlmX2J1Y2tldF9jcmVhdGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJYCg1Ub3VjaFJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgEEjUKEWJ1Y2tldF9jcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKjBgoNQ29tbWl0UmVxdWVzdBIOCgZidWNrZXQYASABKAkSOwoKb3BlcmF0aW9ucxgCIAMoCzInLmlyb25mbG93Lmt2LnYxLkNvbW1pdFJlcXVlc3QuT3BlcmF0aW9uEjgKFGlmX2J1Y2tldF9jcmVhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg9pZGVtcG90ZW5jeV9rZXkYBiABKAkauAEKCU9wZXJhdGlvbhI0CgVjaGVjaxgBIAEoCzIjLmlyb25mbG93Lmt2LnYxLkNvbW1pdFJlcXVlc3QuQ2hlY2tIABIwCgNwdXQYAiABKAsyIS5pcm9uZmxvdy5rdi52MS5Db21taXRSZXF1ZXN0LlB1dEgAEjYKBmRlbGV0ZRgDIAEoCzIkLmlyb25mbG93Lmt2LnYxLkNvbW1pdFJlcXVlc3QuRGVsZXRlSABCCwoJb3BlcmF0aW9uGnIKBUNoZWNrEgsKA2tleRgCIAEoCRIOCgZmaWx0ZXIYAyABKAkSEgoIcmV2aXNpb24YBCABKARIABIQCgZhYnNlbnQYBSABKAhIABIZCg91bmNoYW5nZWRfc2luY2UYBiABKARIAEILCgljb25kaXRpb24ahwIKA1B1dBILCgNrZXkYAiABKAkSDQoFdmFsdWUYAyABKAwSFAoMY29udGVudF90eXBlGAQgASgJEjIKDHByZWNvbmRpdGlvbhgFIAEoCzIcLmlyb25mbG93Lmt2LnYxLlByZWNvbmRpdGlvbhImCgN0dGwYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SQQoIbWV0YWRhdGEYCCADKAsyLy5pcm9uZmxvdy5rdi52MS5Db21taXRSZXF1ZXN0LlB1dC5NZXRhZGF0YUVudHJ5Gi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARo5CgZEZWxldGUSCwoDa2V5GAIgASgJEg0KBXB1cmdlGAMgASgIEhMKC2lmX3JldmlzaW9uGAQgASgEImwKDkNvbW1pdFJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgEEhEKCXJldmlzaW9ucxgCIAMoBBI1ChFidWNrZXRfY3JlYXRlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAy8AcKD0tleVZhbHVlU2VydmljZRJ0CgNHZXQSGi5pcm9uZmxvdy5rdi52MS5HZXRSZXF1ZXN0GhsuaXJvbmZsb3cua3YudjEuR2V0UmVzcG9uc2UiNJACAYLT5JMCKxIpL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L2tleXMve2tleT0qKn0SeAoDUHV0EhouaXJvbmZsb3cua3YudjEuUHV0UmVxdWVzdBobLmlyb25mbG93Lmt2LnYxLlB1dFJlc3BvbnNlIjiC0+STAjI6BXZhbHVlGikvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0va2V5cy97a2V5PSoqfRJ6CgZEZWxldGUSHS5pcm9uZmxvdy5rdi52MS5EZWxldGVSZXF1ZXN0Gh4uaXJvbmZsb3cua3YudjEuRGVsZXRlUmVzcG9uc2UiMYLT5JMCKyopL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L2tleXMve2tleT0qKn0SegoITGlzdEtleXMSHy5pcm9uZmxvdy5rdi52MS5MaXN0S2V5c1JlcXVlc3QaIC5pcm9uZmxvdy5rdi52MS5MaXN0S2V5c1Jlc3BvbnNlIiuQAgGC0+STAiISIC9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9rZXlzEowBCgpHZXRIaXN0b3J5EiEuaXJvbmZsb3cua3YudjEuR2V0SGlzdG9yeVJlcXVlc3QaIi5pcm9uZmxvdy5rdi52MS5HZXRIaXN0b3J5UmVzcG9uc2UiN5ACAYLT5JMCLhIsL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L2hpc3Rvcnkve2tleT0qKn0SdAoFV2F0Y2gSHC5pcm9uZmxvdy5rdi52MS5XYXRjaFJlcXVlc3QaHS5pcm9uZmxvdy5rdi52MS5XYXRjaFJlc3BvbnNlIiyQAgGC0+STAiMSIS9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS93YXRjaDABEngKBVRvdWNoEhwuaXJvbmZsb3cua3YudjEuVG91Y2hSZXF1ZXN0Gh0uaXJvbmZsb3cua3YudjEuVG91Y2hSZXNwb25zZSIygtPkkwIsIiovYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0vdG91Y2gve2tleT0qKn0SdgoGQ29tbWl0Eh0uaXJvbmZsb3cua3YudjEuQ29tbWl0UmVxdWVzdBoeLmlyb25mbG93Lmt2LnYxLkNvbW1pdFJlc3BvbnNlIi2C0+STAic6ASoiIi9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9jb21taXRCXQoSY29tLmlyb25mbG93Lmt2LnYxUAFaRWdpdGh1Yi5jb20vaXJvbmZsb3cta3YvaXJvbmZsb3cta3YvY2xpZW50cy9nby9nZW4vaXJvbmZsb3cva3YvdjE7a3Z2MWIGcHJvdG8z",
     [
       file_google_api_annotations,
       file_google_protobuf_duration,
@@ -676,6 +676,14 @@ export type WatchResponse_Change = Message<"ironflow.kv.v1.WatchResponse.Change"
    * @generated from field: ironflow.kv.v1.Entry previous = 2;
    */
   previous?: Entry | undefined;
+
+  /**
+   * If the change belongs to a Commit: the revision of the commit's last write. The changes of one commit follow each
+   * other, and have this number in common; the last of them has it as its revision. 0: the change is a write of its own.
+   *
+   * @generated from field: uint64 commit_revision = 3;
+   */
+  commitRevision: bigint;
 };
 
 /**
@@ -831,6 +839,297 @@ export type TouchResponse = Message<"ironflow.kv.v1.TouchResponse"> & {
 export const TouchResponseSchema: GenMessage<TouchResponse> =
   /*@__PURE__*/
   messageDesc(file_ironflow_kv_v1_key_value_service, 13);
+
+/**
+ * See KeyValueService.Commit.
+ *
+ * @generated from message ironflow.kv.v1.CommitRequest
+ */
+export type CommitRequest = Message<"ironflow.kv.v1.CommitRequest"> & {
+  /**
+   * The bucket's name.
+   *
+   * @generated from field: string bucket = 1;
+   */
+  bucket: string;
+
+  /**
+   * The operations: 1 to 500.
+   *
+   * @generated from field: repeated ironflow.kv.v1.CommitRequest.Operation operations = 2;
+   */
+  operations: CommitRequest_Operation[];
+
+  /**
+   * Commits only if the bucket was created at this time: see `Precondition.if_bucket_created_at`. Absent, the default:
+   * not checked.
+   *
+   * @generated from field: google.protobuf.Timestamp if_bucket_created_at = 3;
+   */
+  ifBucketCreatedAt?: Timestamp | undefined;
+
+  /**
+   * Makes retries of this request safe; see KeyValueService. Default: none.
+   *
+   * @generated from field: string idempotency_key = 6;
+   */
+  idempotencyKey: string;
+};
+
+/**
+ * Describes the message ironflow.kv.v1.CommitRequest.
+ * Use `create(CommitRequestSchema)` to create a new message.
+ */
+export const CommitRequestSchema: GenMessage<CommitRequest> =
+  /*@__PURE__*/
+  messageDesc(file_ironflow_kv_v1_key_value_service, 14);
+
+/**
+ * One operation of a commit.
+ *
+ * @generated from message ironflow.kv.v1.CommitRequest.Operation
+ */
+export type CommitRequest_Operation = Message<"ironflow.kv.v1.CommitRequest.Operation"> & {
+  /**
+   * The operation: exactly one.
+   *
+   * @generated from oneof ironflow.kv.v1.CommitRequest.Operation.operation
+   */
+  operation:
+    | {
+        /**
+         * Requires a state of the bucket, and writes nothing.
+         *
+         * @generated from field: ironflow.kv.v1.CommitRequest.Check check = 1;
+         */
+        value: CommitRequest_Check;
+        case: "check";
+      }
+    | {
+        /**
+         * Writes a value.
+         *
+         * @generated from field: ironflow.kv.v1.CommitRequest.Put put = 2;
+         */
+        value: CommitRequest_Put;
+        case: "put";
+      }
+    | {
+        /**
+         * Deletes a key.
+         *
+         * @generated from field: ironflow.kv.v1.CommitRequest.Delete delete = 3;
+         */
+        value: CommitRequest_Delete;
+        case: "delete";
+      }
+    | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message ironflow.kv.v1.CommitRequest.Operation.
+ * Use `create(CommitRequest_OperationSchema)` to create a new message.
+ */
+export const CommitRequest_OperationSchema: GenMessage<CommitRequest_Operation> =
+  /*@__PURE__*/
+  messageDesc(file_ironflow_kv_v1_key_value_service, 14, 0);
+
+/**
+ * Requires that a key, or all keys that match a filter, are in some state before the commit.
+ *
+ * @generated from message ironflow.kv.v1.CommitRequest.Check
+ */
+export type CommitRequest_Check = Message<"ironflow.kv.v1.CommitRequest.Check"> & {
+  /**
+   * The key, for `revision` and `absent`.
+   *
+   * @generated from field: string key = 2;
+   */
+  key: string;
+
+  /**
+   * The filter, for `unchanged_since`. Unlike other filters, it must not have `*` inside a token. At most 32 checks of
+   * a commit may have one.
+   *
+   * @generated from field: string filter = 3;
+   */
+  filter: string;
+
+  /**
+   * The condition: exactly one.
+   *
+   * @generated from oneof ironflow.kv.v1.CommitRequest.Check.condition
+   */
+  condition:
+    | {
+        /**
+         * The key's newest revision, including tombstones, is exactly this one. At least 1.
+         *
+         * @generated from field: uint64 revision = 4;
+         */
+        value: bigint;
+        case: "revision";
+      }
+    | {
+        /**
+         * The key has no value (never written, deleted, purged or expired). Must be true if set.
+         *
+         * @generated from field: bool absent = 5;
+         */
+        value: boolean;
+        case: "absent";
+      }
+    | {
+        /**
+         * No key that matches the filter was written, deleted or expired after this revision of the bucket, such as the
+         * `revision` of ListKeysResponse. It is refused with OUT_OF_RANGE if the revision is older than a compaction of
+         * tombstones, or, where entries may expire and revisions were removed since, than about five minutes: the evidence
+         * of an expiry is kept for as long.
+         *
+         * @generated from field: uint64 unchanged_since = 6;
+         */
+        value: bigint;
+        case: "unchangedSince";
+      }
+    | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message ironflow.kv.v1.CommitRequest.Check.
+ * Use `create(CommitRequest_CheckSchema)` to create a new message.
+ */
+export const CommitRequest_CheckSchema: GenMessage<CommitRequest_Check> =
+  /*@__PURE__*/
+  messageDesc(file_ironflow_kv_v1_key_value_service, 14, 1);
+
+/**
+ * Writes a value: the fields of PutRequest.
+ *
+ * @generated from message ironflow.kv.v1.CommitRequest.Put
+ */
+export type CommitRequest_Put = Message<"ironflow.kv.v1.CommitRequest.Put"> & {
+  /**
+   * The key.
+   *
+   * @generated from field: string key = 2;
+   */
+  key: string;
+
+  /**
+   * The value: see PutRequest.
+   *
+   * @generated from field: bytes value = 3;
+   */
+  value: Uint8Array;
+
+  /**
+   * The media type: see PutRequest.
+   *
+   * @generated from field: string content_type = 4;
+   */
+  contentType: string;
+
+  /**
+   * The condition. Default: always write. `if_bucket_created_at` must not be set: see CommitRequest.
+   *
+   * @generated from field: ironflow.kv.v1.Precondition precondition = 5;
+   */
+  precondition?: Precondition | undefined;
+
+  /**
+   * How long the value lives: see PutRequest.
+   *
+   * @generated from field: google.protobuf.Duration ttl = 7;
+   */
+  ttl?: Duration | undefined;
+
+  /**
+   * Text that is stored with the value: see PutRequest.
+   *
+   * @generated from field: map<string, string> metadata = 8;
+   */
+  metadata: { [key: string]: string };
+};
+
+/**
+ * Describes the message ironflow.kv.v1.CommitRequest.Put.
+ * Use `create(CommitRequest_PutSchema)` to create a new message.
+ */
+export const CommitRequest_PutSchema: GenMessage<CommitRequest_Put> =
+  /*@__PURE__*/
+  messageDesc(file_ironflow_kv_v1_key_value_service, 14, 2);
+
+/**
+ * Deletes a key: the fields of DeleteRequest.
+ *
+ * @generated from message ironflow.kv.v1.CommitRequest.Delete
+ */
+export type CommitRequest_Delete = Message<"ironflow.kv.v1.CommitRequest.Delete"> & {
+  /**
+   * The key.
+   *
+   * @generated from field: string key = 2;
+   */
+  key: string;
+
+  /**
+   * Also removes the key's history. Default: false.
+   *
+   * @generated from field: bool purge = 3;
+   */
+  purge: boolean;
+
+  /**
+   * Deletes only if the key's newest revision is this one. 0, the default: always.
+   *
+   * @generated from field: uint64 if_revision = 4;
+   */
+  ifRevision: bigint;
+};
+
+/**
+ * Describes the message ironflow.kv.v1.CommitRequest.Delete.
+ * Use `create(CommitRequest_DeleteSchema)` to create a new message.
+ */
+export const CommitRequest_DeleteSchema: GenMessage<CommitRequest_Delete> =
+  /*@__PURE__*/
+  messageDesc(file_ironflow_kv_v1_key_value_service, 14, 3);
+
+/**
+ * See KeyValueService.Commit.
+ *
+ * @generated from message ironflow.kv.v1.CommitResponse
+ */
+export type CommitResponse = Message<"ironflow.kv.v1.CommitResponse"> & {
+  /**
+   * The revision of the commit's last write. If it has only checks: the bucket's revision at which they held.
+   *
+   * @generated from field: uint64 revision = 1;
+   */
+  revision: bigint;
+
+  /**
+   * The revision of each operation, in the order of the request; 0 for a check.
+   *
+   * @generated from field: repeated uint64 revisions = 2;
+   */
+  revisions: bigint[];
+
+  /**
+   * When the bucket was created: see PutResponse.
+   *
+   * @generated from field: google.protobuf.Timestamp bucket_created_at = 3;
+   */
+  bucketCreatedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message ironflow.kv.v1.CommitResponse.
+ * Use `create(CommitResponseSchema)` to create a new message.
+ */
+export const CommitResponseSchema: GenMessage<CommitResponse> =
+  /*@__PURE__*/
+  messageDesc(file_ironflow_kv_v1_key_value_service, 15);
 
 /**
  * Reads, writes and watches the keys of a bucket.
@@ -1029,5 +1328,42 @@ export const KeyValueService: GenService<{
     methodKind: "unary";
     input: typeof TouchRequestSchema;
     output: typeof TouchResponseSchema;
+  };
+  /**
+   * Applies several operations at once: all of them, or none. Each operation is a check, a put or a delete. Between the
+   * checks and the writes nothing else is written, and no read and no watch sees a part of the writes.
+   *
+   * The conditions describe the bucket before the commit. A key may be written once, and checked once: a check of a key
+   * that the commit also writes is a condition of that write. The writes get consecutive revisions, in the order of the
+   * operations. A check of a key that the commit does not write is free as long as the commit has a put or a delete
+   * without a condition; each further one costs a hidden record, and thus one revision of the bucket. A commit that has
+   * only checks writes nothing; they hold together at the revision that the response names.
+   *
+   * Unlike Delete, a delete writes a tombstone even if the key has no value.
+   *
+   * The idempotency key identifies the whole commit.
+   *
+   * Errors:
+   *   * ABORTED (`revision_mismatch`): a key's newest revision is not the one that a check, put or delete names, or a key
+   *     changed that matches the filter of a check. Nothing was written. The detail has the first such operation
+   *     (`operation_index`), its key, and the key's current revision.
+   *   * ALREADY_EXISTS (`key_exists`): a key has a value that a check or put requires to be absent. The detail is the
+   *     same.
+   *   * OUT_OF_RANGE (`revision_compacted`): whether a key that matches the filter of a check changed since
+   *     `unchanged_since` can't be determined any more: see `Check.unchanged_since`. Read again, then retry.
+   *   * OUT_OF_RANGE (`revision_in_future`): `unchanged_since` has not been written yet.
+   *   * INVALID_ARGUMENT: there are no operations or more than 500, their keys and values exceed 8 MiB
+   *     (COMMIT_BYTES_MAX), a key is written or checked twice, or a check contradicts the condition of a write.
+   *   * RESOURCE_EXHAUSTED (`value_too_large`, `bucket_full`): see Put.
+   *   * FAILED_PRECONDITION (`ttl_not_supported`): see Put.
+   *   * FAILED_PRECONDITION (`commit_unsupported`): the storage is a nats-server older than 2.15.1, or another program
+   *     configured the bucket so that it can't apply several writes at once.
+   *
+   * @generated from rpc ironflow.kv.v1.KeyValueService.Commit
+   */
+  commit: {
+    methodKind: "unary";
+    input: typeof CommitRequestSchema;
+    output: typeof CommitResponseSchema;
   };
 }> = /*@__PURE__*/ serviceDesc(file_ironflow_kv_v1_key_value_service, 0);
