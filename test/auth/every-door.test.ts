@@ -36,6 +36,7 @@ const NEEDS: Readonly<Record<string, Access | "admin on *" | "any scope" | "any 
   "/ironflow.kv.v1.KeyValueService/Put": "write",
   "/ironflow.kv.v1.KeyValueService/Delete": "write",
   "/ironflow.kv.v1.KeyValueService/Touch": "write",
+  "/ironflow.kv.v1.KeyValueService/Commit": "write",
   "/ironflow.kv.v1.KeyValueService/ListKeys": "read",
   "/ironflow.kv.v1.KeyValueService/GetHistory": "read",
   "/ironflow.kv.v1.KeyValueService/Watch": "watch",
@@ -55,6 +56,8 @@ const NEEDS: Readonly<Record<string, Access | "admin on *" | "any scope" | "any 
 };
 
 const ACCESSES: readonly Access[] = ["read", "write", "watch", "admin"];
+/** Of a commit. */
+const OPERATIONS = [{ operation: { case: "delete", value: { key: "k" } } }];
 const ORIGIN = "https://app.example.com";
 const SCOPES = [...ACCESSES, "admin on *"];
 const ROOT_KEY = "the-root-key-of-tests";
@@ -121,7 +124,7 @@ async function codeOf(
   authorization: string | undefined,
 ): Promise<string> {
   const headers = authorization === undefined ? {} : { authorization };
-  const request = create(desc.input, { bucket, name: bucket, key: "k" });
+  const request = create(desc.input, { bucket, name: bucket, key: "k", operations: OPERATIONS });
   const leaving = new AbortController();
   try {
     if (desc.methodKind === "unary") {
@@ -217,7 +220,9 @@ describe("every REST route", () => {
         ? { name: bucket }
         : desc.localName === "createWatchTicket"
           ? { bucket }
-          : {},
+          : desc.localName === "commit"
+            ? { operations: [{ delete: { key: "k" } }] }
+            : {},
     );
 
   it.each(routes)("$httpMethod $template", async ({ path, desc, httpMethod, template }) => {
