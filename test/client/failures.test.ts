@@ -29,7 +29,7 @@ describe("errors of the service", () => {
     revision_mismatch: sdk.KvConflictError,
     idempotency_key_reused: sdk.KvError,
     ttl_not_supported: sdk.KvError,
-  commit_unsupported: sdk.KvError,
+    commit_unsupported: sdk.KvError,
     revision_compacted: sdk.KvOutOfRangeError,
     revision_in_future: sdk.KvOutOfRangeError,
     bucket_full: sdk.KvResourceExhaustedError,
