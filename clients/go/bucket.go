@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	kvv1 "github.com/ironflow-kv/ironflow-kv/clients/go/gen/ironflow/kv/v1"
 )
 
@@ -17,7 +19,7 @@ const (
 	OperationDelete = kvv1.Operation_OPERATION_DELETE
 	// OperationPurge: the key was deleted together with its history.
 	OperationPurge = kvv1.Operation_OPERATION_PURGE
-	// OperationExpire: the key's newest entry exceeded the bucket's TTL.
+	// OperationExpire: the key's newest entry exceeded its own TTL or the bucket's.
 	OperationExpire = kvv1.Operation_OPERATION_EXPIRE
 )
 
@@ -30,6 +32,20 @@ type Entry struct {
 	// CreatedAt is when the revision was written, by the storage's clock.
 	CreatedAt   time.Time
 	Operation   Operation
+	ContentType string
+	// ExpiresAt is when the value expires by its own TTL, by the storage's clock. The zero time: never.
+	ExpiresAt time.Time
+	// Metadata is the text that was stored with the value.
+	Metadata map[string]string
+}
+
+// PutOptions are what PutWith, CreateWith and UpdateWith store with a value.
+type PutOptions struct {
+	// TTL is how long the value lives: 1 second to 100 years, rounded up to whole seconds. Only in buckets with a history of 1. 0: no TTL of its own.
+	TTL time.Duration
+	// Metadata: at most 32 pairs with 2,048 bytes. A name has 1 to 64 of a-z 0-9 - _ ., and begins with a letter or digit.
+	Metadata map[string]string
+	// ContentType is the media type. Empty: none.
 	ContentType string
 }
 
@@ -67,17 +83,46 @@ func (b *Bucket) GetRevision(ctx context.Context, key string, revision uint64) (
 
 // Put writes a value, and returns its revision.
 func (b *Bucket) Put(ctx context.Context, key string, value []byte) (uint64, error) {
-	return b.put(ctx, key, value, nil)
+	return b.put(ctx, key, value, nil, PutOptions{})
+}
+
+// PutWith is Put with a TTL, metadata or a media type. ErrTTLNotSupported: the bucket's history is not 1.
+func (b *Bucket) PutWith(ctx context.Context, key string, value []byte, options PutOptions) (uint64, error) {
+	return b.put(ctx, key, value, nil, options)
 }
 
 // Create writes a value if the key has none. ErrKeyExists, with the current revision in Error.Revision.
 func (b *Bucket) Create(ctx context.Context, key string, value []byte) (uint64, error) {
-	return b.put(ctx, key, value, &kvv1.Precondition{Condition: &kvv1.Precondition_IfAbsent{IfAbsent: true}})
+	return b.CreateWith(ctx, key, value, PutOptions{})
+}
+
+// CreateWith is Create with a TTL, metadata or a media type.
+func (b *Bucket) CreateWith(ctx context.Context, key string, value []byte, options PutOptions) (uint64, error) {
+	precondition := &kvv1.Precondition{Condition: &kvv1.Precondition_IfAbsent{IfAbsent: true}}
+	return b.put(ctx, key, value, precondition, options)
 }
 
 // Update writes a value if revision is the key's newest one. ErrRevisionMismatch, with the current revision in Error.Revision.
 func (b *Bucket) Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
-	return b.put(ctx, key, value, &kvv1.Precondition{Condition: &kvv1.Precondition_IfRevision{IfRevision: revision}})
+	return b.UpdateWith(ctx, key, value, revision, PutOptions{})
+}
+
+// UpdateWith is Update with a TTL, metadata or a media type.
+func (b *Bucket) UpdateWith(ctx context.Context, key string, value []byte, revision uint64, options PutOptions) (uint64, error) {
+	precondition := &kvv1.Precondition{Condition: &kvv1.Precondition_IfRevision{IfRevision: revision}}
+	return b.put(ctx, key, value, precondition, options)
+}
+
+// Touch gives a key another TTL, or none for 0, and keeps its value, media type and metadata. It returns the new revision. If ifRevision is not
+// 0, it must be the key's newest one. ErrKeyNotFound, ErrRevisionMismatch, ErrTTLNotSupported.
+func (b *Bucket) Touch(ctx context.Context, key string, ttl time.Duration, ifRevision uint64) (uint64, error) {
+	request := &kvv1.TouchRequest{
+		Bucket: b.name, Key: key, IfRevision: ifRevision, Ttl: ttlOf(ttl), IdempotencyKey: b.newIdempotencyKey(),
+	}
+	return b.write(ctx, key, request.IdempotencyKey, func(ctx context.Context) (uint64, error) {
+		response, err := b.keys.Touch(ctx, request)
+		return response.GetRevision(), err
+	})
 }
 
 // Delete deletes a key; its earlier revisions stay in the history. It returns the tombstone's revision, or 0 if the key had no value.
@@ -135,9 +180,12 @@ func (b *Bucket) History(ctx context.Context, key string) ([]*Entry, error) {
 	}
 }
 
-func (b *Bucket) put(ctx context.Context, key string, value []byte, precondition *kvv1.Precondition) (uint64, error) {
+func (b *Bucket) put(
+	ctx context.Context, key string, value []byte, precondition *kvv1.Precondition, options PutOptions,
+) (uint64, error) {
 	request := &kvv1.PutRequest{
 		Bucket: b.name, Key: key, Value: value, Precondition: precondition, IdempotencyKey: b.newIdempotencyKey(),
+		ContentType: options.ContentType, Ttl: ttlOf(options.TTL), Metadata: options.Metadata,
 	}
 	return b.write(ctx, key, request.IdempotencyKey, func(ctx context.Context) (uint64, error) {
 		response, err := b.keys.Put(ctx, request)
@@ -177,6 +225,14 @@ func (b *Bucket) newIdempotencyKey() string {
 	return b.caller.keys.next()
 }
 
+// ttlOf returns nil for 0, which means no TTL.
+func ttlOf(ttl time.Duration) *durationpb.Duration {
+	if ttl == 0 {
+		return nil
+	}
+	return durationpb.New(ttl)
+}
+
 func entryOf(entry *kvv1.Entry) *Entry {
 	return &Entry{
 		Key:         entry.GetKey(),
@@ -185,5 +241,7 @@ func entryOf(entry *kvv1.Entry) *Entry {
 		CreatedAt:   timeOf(entry.GetCreatedAt()),
 		Operation:   entry.GetOperation(),
 		ContentType: entry.GetContentType(),
+		ExpiresAt:   timeOf(entry.GetExpiresAt()),
+		Metadata:    entry.GetMetadata(),
 	}
 }

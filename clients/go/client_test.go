@@ -119,6 +119,40 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+func TestTTLAndMetadata(t *testing.T) {
+	ctx := t.Context()
+	client := newClient(t)
+	deep := newBucket(t, client)
+	name := deep.Name() + "-ttl"
+	must(client.KV().CreateBucket(ctx, ironflow.BucketConfig{Name: name}))(t)
+	t.Cleanup(func() { client.KV().DeleteBucket(context.Background(), name) })
+	bucket := client.KV().Bucket(name)
+	options := ironflow.PutOptions{TTL: time.Minute, Metadata: map[string]string{"author": "Ann"}, ContentType: "text/plain"}
+	if _, err := deep.PutWith(ctx, "k", []byte("v"), options); !errors.Is(err, ironflow.ErrTTLNotSupported) {
+		t.Errorf("a TTL in a history of 5: %v", err)
+	}
+	first := must(bucket.CreateWith(ctx, "k", []byte("v"), options))(t)
+	entry := must(bucket.Get(ctx, "k"))(t)
+	if life := entry.ExpiresAt.Sub(entry.CreatedAt); life != time.Minute || entry.Metadata["author"] != "Ann" {
+		t.Errorf("lives %s with %v", life, entry.Metadata)
+	}
+	must(bucket.Touch(ctx, "k", 2*time.Minute, first))(t)
+	if _, err := bucket.Touch(ctx, "k", time.Minute, first); !errors.Is(err, ironflow.ErrRevisionMismatch) {
+		t.Errorf("touched on an old revision: %v", err)
+	}
+	entry = must(bucket.Get(ctx, "k"))(t)
+	if life := entry.ExpiresAt.Sub(entry.CreatedAt); life != 2*time.Minute || string(entry.Value) != "v" || entry.ContentType != "text/plain" {
+		t.Errorf("touched: %+v", entry)
+	}
+	must(bucket.Touch(ctx, "k", 0, 0))(t)
+	if entry = must(bucket.Get(ctx, "k"))(t); !entry.ExpiresAt.IsZero() {
+		t.Errorf("expires at %s", entry.ExpiresAt)
+	}
+	if _, err := bucket.Touch(ctx, "none", 0, 0); !errors.Is(err, ironflow.ErrKeyNotFound) {
+		t.Errorf("touched a key without a value: %v", err)
+	}
+}
+
 func TestWatch(t *testing.T) {
 	ctx := t.Context()
 	bucket := newBucket(t, newClient(t))

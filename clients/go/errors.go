@@ -20,6 +20,7 @@ var (
 	ErrRevisionMismatch  = errors.New("the key's newest revision is another one")
 	ErrRevisionCompacted = errors.New("the revision is no longer stored")
 	ErrRevisionInFuture  = errors.New("the revision is not written yet")
+	ErrTTLNotSupported   = errors.New("a TTL of a value needs a bucket with a history of 1")
 	ErrOutcomeUnknown    = errors.New("the write may have been applied")
 	ErrUnauthenticated   = errors.New("the API key is missing or invalid")
 	ErrPermissionDenied  = errors.New("the API key does not allow the call")
@@ -36,6 +37,7 @@ var sentinelByReason = map[string]error{
 	"revision_mismatch":  ErrRevisionMismatch,
 	"revision_compacted": ErrRevisionCompacted,
 	"revision_in_future": ErrRevisionInFuture,
+	"ttl_not_supported":  ErrTTLNotSupported,
 	reasonOutcomeUnknown: ErrOutcomeUnknown,
 }
 

@@ -41,6 +41,8 @@ export class BatchWriter {
   private batch: ImportedEntry[] = [];
   private batchBytes = 0;
   private sending: Promise<void> = Promise.resolve();
+  /** The options of every call. */
+  private readonly call: { readonly signal: AbortSignal };
 
   constructor(
     private readonly kv: KeyValue,
@@ -50,7 +52,9 @@ export class BatchWriter {
     /** Whether other clients may write to the bucket. */
     private readonly isShared: boolean,
     private readonly options: BatchWriterOptions,
-  ) {}
+  ) {
+    this.call = { signal: options.signal };
+  }
 
   /** Adds an entry; waits if the batch is full and one is in flight. Throws the error of an earlier batch. */
   async put(entry: ImportedEntry): Promise<void> {
@@ -69,13 +73,14 @@ export class BatchWriter {
 
   /** Throws BackupRefusedError if another client wrote to the bucket. */
   async checkUnmodified(): Promise<void> {
-    if ((await this.currentRevision()) !== this.revision) throw this.concurrentWriteError();
+    const revision = await this.currentRevision();
+    if (revision !== this.revision && !(await this.areExpiries(revision))) throw this.concurrentWriteError();
   }
 
   /** Whether the bucket's newest revision is this entry. */
   async isNewest(entry: ImportedEntry): Promise<boolean> {
     try {
-      const newest = (await this.kv.bucket(this.bucket).history(entry.key, this.options)).at(-1);
+      const newest = (await this.kv.bucket(this.bucket).history(entry.key, this.call)).at(-1);
       return newest?.revision === this.revision && isSame(newest, entry);
     } catch (error) {
       if (error instanceof KvNotFoundError) return false;
@@ -102,7 +107,7 @@ export class BatchWriter {
     while (rest.length > 0) {
       try {
         const bucket = this.kv.bucket(this.bucket);
-        const { imported, revision } = await bucket.importEntries(rest, this.revision, this.options);
+        const { imported, revision } = await bucket.importEntries(rest, this.revision, this.call);
         this.applied(rest, imported, revision);
         rest = rest.slice(imported);
         failures = 0;
@@ -119,7 +124,7 @@ export class BatchWriter {
         if (!isOutcomeUncertain(error) || ++failures > (isConflict ? CONFLICTS_MAX : FAILURES_MAX))
           throw error;
         if (isConflict && !isUncertain) {
-          this.skipForeign(error.currentRevision);
+          await this.skipForeign(error.currentRevision);
           continue;
         }
         isUncertain = true;
@@ -139,9 +144,17 @@ export class BatchWriter {
   }
 
   /** Another client wrote up to this revision. */
-  private skipForeign(revision: bigint): void {
-    if (!this.isShared) throw this.concurrentWriteError();
+  private async skipForeign(revision: bigint): Promise<void> {
+    if (!this.isShared && !(await this.areExpiries(revision))) throw this.concurrentWriteError();
     this.revision = revision;
+  }
+
+  /** Whether all revisions after this import's, up to this one, say that entries expired: of those that it wrote with a TTL. */
+  private async areExpiries(through: bigint): Promise<boolean> {
+    const found = await this.entriesFrom(this.revision + 1n, through + 1n);
+    for (let revision = this.revision + 1n; revision <= through; revision++)
+      if (found.get(revision)?.operation !== "expire") return false;
+    return through > this.revision;
   }
 
   /**
@@ -163,7 +176,7 @@ export class BatchWriter {
     if (this.revision < revision) {
       // A replaced revision leaves no trace: it may be one of this import's, or another client's.
       if (count < entries.length && !kept.has(this.revision + 1n)) throw this.concurrentWriteError();
-      this.skipForeign(revision);
+      await this.skipForeign(revision);
     }
     return count;
   }
@@ -175,7 +188,7 @@ export class BatchWriter {
   }
 
   private async currentRevision(): Promise<bigint> {
-    return (await this.kv.getBucketInfo(this.bucket, this.options)).revision;
+    return (await this.kv.getBucketInfo(this.bucket, this.call)).revision;
   }
 
   /** The stored revisions of a range, excluding `end`. */
@@ -212,6 +225,8 @@ function isBatchTooLarge(error: unknown): boolean {
 }
 
 function isSame(found: Entry, entry: ImportedEntry): boolean {
+  // The service purges the key of an entry whose time is over.
+  if (entry.expiresAt !== undefined && found.operation === "purge") return found.key === entry.key;
   return (
     found.key === entry.key &&
     found.operation === entry.operation &&
@@ -220,7 +235,10 @@ function isSame(found: Entry, entry: ImportedEntry): boolean {
   );
 }
 
-function bytesOf({ key, value, contentType }: ImportedEntry): number {
-  // A character of a key takes up to three bytes of UTF-8.
-  return OVERHEAD_BYTES + 3 * key.length + value.length + contentType.length;
+function bytesOf({ key, value, contentType, metadata = {} }: ImportedEntry): number {
+  const pairs = Object.entries(metadata);
+  const metadataLength = pairs.reduce((sum, [name, text]) => sum + name.length + text.length, 0);
+  // A character of text takes up to three bytes of UTF-8.
+  const textBytes = 3 * (key.length + metadataLength) + contentType.length;
+  return OVERHEAD_BYTES * (1 + pairs.length) + textBytes + value.length;
 }

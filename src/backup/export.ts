@@ -49,7 +49,7 @@ async function exportBucket(
   options: ExportOptions,
 ): Promise<void> {
   const { ledger } = writer;
-  const info = await kv.getBucketInfo(name, options);
+  const info = await kv.getBucketInfo(name, { signal: options.signal });
   if (ledger.open === undefined) await writer.put(bucketFrame(info));
   const section = ledger.open as Section;
   if (!isSameTime(section.begin.createdAt, info.createdAt)) {
@@ -154,13 +154,13 @@ class BucketCopy {
       );
     }
     if (this.rounds > 1) await delay(ROUND_PAUSE_MS);
-    this.target = (await this.kv.getBucketInfo(this.info.name, this.options)).revision;
+    this.target = (await this.kv.getBucketInfo(this.info.name, { signal: this.options.signal })).revision;
     this.hasGap = false;
     return this.target <= position;
   }
 
   private async copy(entry: Entry): Promise<void> {
-    await this.writer.put(entryFrame(entry));
+    await this.writer.put(entryFrame(entry, this.info.history === 1));
     this.position = entry.revision;
     this.options.onEntry?.(entry);
   }

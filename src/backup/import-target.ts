@@ -85,13 +85,10 @@ export async function adoptTarget(
 ): Promise<ImportTarget> {
   const { name, mark: description } = plan;
   const { history } = begin;
-  if (plan.kind === "new") await kv.createBucket({ name, description, history }, options);
+  const call = { signal: options.signal };
+  if (plan.kind === "new") await kv.createBucket({ name, description, history }, call);
   if (plan.kind === "empty") {
-    await kv.updateBucket(
-      name,
-      { description, history, ttlSeconds: 0, maxValueSize: 0, maxBytes: 0 },
-      options,
-    );
+    await kv.updateBucket(name, { description, history, ttlSeconds: 0, maxValueSize: 0, maxBytes: 0 }, call);
   }
   if (plan.kind === "shared") checkHistory(plan, begin);
   return new ImportTarget(kv, plan, begin, options);
@@ -143,7 +140,7 @@ export class ImportTarget {
     if (this.plan.kind !== "shared") {
       if (this.seen < this.skip) throw this.foreignEntryError();
       await this.writer.checkUnmodified();
-      await this.kv.updateBucket(this.name, settingsOf(this.begin), this.options);
+      await this.kv.updateBucket(this.name, settingsOf(this.begin), { signal: this.options.signal });
     }
     this.state = state;
   }

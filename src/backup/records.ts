@@ -4,6 +4,7 @@ import {
   type Duration,
   DurationSchema,
   type Timestamp,
+  timestampDate,
   timestampFromDate,
   timestampMs,
 } from "@bufbuild/protobuf/wkt";
@@ -43,7 +44,9 @@ export function bucketFrame(info: BucketInfo): Frame {
   });
 }
 
-export function entryFrame({ key, value, revision, createdAt, operation, contentType }: Entry): Frame {
+/** `hasTtls`: whether an import can restore a TTL of an entry. It can't in a history of several revisions, where only other programs set one. */
+export function entryFrame(entry: Entry, hasTtls: boolean): Frame {
+  const { key, value, revision, createdAt, operation, contentType, expiresAt, metadata } = entry;
   return frameOf({
     case: "entry",
     value: {
@@ -53,16 +56,19 @@ export function entryFrame({ key, value, revision, createdAt, operation, content
       createdAt: timestampFromDate(createdAt),
       operation: BACKUP_OPERATION[operation],
       contentType,
+      ...(expiresAt === undefined || !hasTtls ? {} : { expiresAt: timestampFromDate(expiresAt) }),
+      metadata,
     },
   });
 }
 
 /** The entry that an import writes; undefined for an expiry, which can't be written: the key has no value in the restored bucket either. */
 export function importedEntryOf(entry: BackupEntry): ImportedEntry | undefined {
-  const { key, value, contentType } = entry;
+  const { key, value, contentType, metadata } = entry;
+  const expiresAt = entry.expiresAt && timestampDate(entry.expiresAt);
   switch (entry.operation) {
     case BackupOperation.PUT:
-      return { key, value, contentType, operation: "put" };
+      return { key, value, contentType, operation: "put", expiresAt, metadata };
     case BackupOperation.DELETE:
       return { key, value, contentType, operation: "delete" };
     case BackupOperation.PURGE:

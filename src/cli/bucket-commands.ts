@@ -25,7 +25,7 @@ export function addBucketCommands(program: Command, run: RunVerb): void {
   addClientOptions(group.command("ls").alias("list").description("list the buckets")).action(
     (_flags: unknown, command: Command) =>
       run(command, async (session) => {
-        const buckets = await session.kv.listBuckets(session);
+        const buckets = await session.kv.listBuckets(session.call);
         await session.print({ buckets: buckets.map(bucketJson), count: buckets.length }, () =>
           bucketTable(buckets),
         );
@@ -36,7 +36,7 @@ export function addBucketCommands(program: Command, run: RunVerb): void {
     program.command("environments").description("list the environments that have buckets"),
   ).action((_flags: unknown, command: Command) =>
     run(command, async (session) => {
-      const environments = await session.kv.listEnvironments(session);
+      const environments = await session.kv.listEnvironments(session.call);
       await session.print({ environments }, () => environments);
     }),
   );
@@ -44,7 +44,7 @@ export function addBucketCommands(program: Command, run: RunVerb): void {
   withSettings(addClientOptions(group.command("create <name>").description("create a bucket"))).action(
     (name: string, flags: SettingFlags, command: Command) =>
       run(command, async (session) => {
-        const info = await session.kv.createBucket({ name, ...settingsOf(flags) }, session);
+        const info = await session.kv.createBucket({ name, ...settingsOf(flags) }, session.call);
         await session.print(bucketJson(info), () => bucketLines(info));
       }),
   );
@@ -52,7 +52,7 @@ export function addBucketCommands(program: Command, run: RunVerb): void {
   addClientOptions(group.command("info <name>").description("show the settings and size of a bucket")).action(
     (name: string, _flags: unknown, command: Command) =>
       run(command, async (session) => {
-        const info = await session.kv.getBucketInfo(name, session);
+        const info = await session.kv.getBucketInfo(name, session.call);
         await session.print(bucketJson(info), () => bucketLines(info));
       }),
   );
@@ -64,7 +64,7 @@ export function addBucketCommands(program: Command, run: RunVerb): void {
       const settings = settingsOf(flags);
       if (Object.keys(settings).length === 0)
         command.error("error: no setting to change; set at least one, such as --ttl 1h");
-      const info = await session.kv.updateBucket(name, settings, session);
+      const info = await session.kv.updateBucket(name, settings, session.call);
       await session.print(bucketJson(info), () => bucketLines(info));
     }),
   );
@@ -73,7 +73,7 @@ export function addBucketCommands(program: Command, run: RunVerb): void {
     group.command("compact <name>").description("remove the tombstones and history of deleted keys now"),
   ).action((name: string, _flags: unknown, command: Command) =>
     run(command, async (session) => {
-      const removed = await session.kv.compactBucket(name, session);
+      const removed = await session.kv.compactBucket(name, session.call);
       await session.print({ removed }, () => [`removed ${removed}`]);
     }),
   );
@@ -85,7 +85,7 @@ export function addBucketCommands(program: Command, run: RunVerb): void {
     .action((name: string, flags: { yes?: boolean }, command: Command) =>
       run(command, async (session) => {
         await session.confirm(`Permanently delete the bucket ${name} and all its keys?`, flags.yes);
-        await session.kv.deleteBucket(name, session);
+        await session.kv.deleteBucket(name, session.call);
         await session.print({ deleted: name }, () => (session.output.isTerminal ? [`deleted ${name}`] : []));
       }),
     );

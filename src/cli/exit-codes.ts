@@ -4,6 +4,7 @@ import { BackupRefusedError } from "../backup/refused.js";
 import { KvError } from "@ironflow-kv/client";
 import type { KvErrorCode } from "@ironflow-kv/client";
 import { OutputClosedError } from "./io.js";
+import { ProgramExitError } from "./lock-command.js";
 import { StoppedError } from "./stopped.js";
 
 export const EXIT = {
@@ -48,6 +49,7 @@ const EXIT_BY_CODE: Readonly<Partial<Record<KvErrorCode, number>>> = {
 };
 
 export function exitCodeOf(error: unknown): number {
+  if (error instanceof ProgramExitError) return error.exitCode;
   if (error instanceof StoppedError) return exitCodeOf(error.cause);
   if (error instanceof BackupRefusedError) return EXIT.conflict;
   if (error instanceof KvError) return EXIT_BY_CODE[error.code] ?? EXIT.failed;

@@ -79,8 +79,8 @@ export async function runExport(
 }
 
 async function bucketsOf(session: Session, names: readonly string[]): Promise<BucketInfo[]> {
-  if (names.length === 0) return await session.kv.listBuckets(session);
-  return await Promise.all(names.map((name) => session.kv.getBucketInfo(name, session)));
+  if (names.length === 0) return await session.kv.listBuckets(session.call);
+  return await Promise.all(names.map((name) => session.kv.getBucketInfo(name, session.call)));
 }
 
 async function openSink(session: Session, flags: ExportFlags): Promise<OpenSink> {

@@ -31,5 +31,7 @@ export function entryJson(entry: Entry): Json {
     created_at: entry.createdAt.toISOString(),
     operation: entry.operation,
     ...(entry.contentType === "" ? {} : { content_type: entry.contentType }),
+    ...(entry.expiresAt === undefined ? {} : { expires_at: entry.expiresAt.toISOString() }),
+    ...(Object.keys(entry.metadata).length === 0 ? {} : { metadata: entry.metadata }),
   };
 }

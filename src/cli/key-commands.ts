@@ -16,7 +16,7 @@ export function addKeyCommands(program: Command, run: RunVerb): void {
   addClientOptions(group.command("list").alias("ls").description("list the API keys")).action(
     (_flags: unknown, command: Command) =>
       run(command, async (session) => {
-        const keys = await session.apiKeys.list(session);
+        const keys = await session.apiKeys.list(session.call);
         await session.print({ api_keys: keys.map(keyJson), count: keys.length }, () => keyTable(keys));
       }),
   );
@@ -43,7 +43,7 @@ export function addKeyCommands(program: Command, run: RunVerb): void {
           scopes: flags.scope,
           expiresInSeconds: (flags.expires ?? 0) / 1_000,
         };
-        await printSecret(session, await session.apiKeys.create(options, session));
+        await printSecret(session, await session.apiKeys.create(options, session.call));
       }),
     );
 
@@ -51,7 +51,7 @@ export function addKeyCommands(program: Command, run: RunVerb): void {
     group.command("revoke <id>").alias("rm").description("permanently revoke an API key and end its watches"),
   ).action((id: string, _flags: unknown, command: Command) =>
     run(command, async (session) => {
-      await session.apiKeys.revoke(id, session);
+      await session.apiKeys.revoke(id, session.call);
       await session.print({ revoked: id }, () => (session.output.isTerminal ? [`revoked ${id}`] : []));
     }),
   );
@@ -70,7 +70,7 @@ export function addKeyCommands(program: Command, run: RunVerb): void {
     .action((id: string, flags: { overlap?: number }, command: Command) =>
       run(command, async (session) => {
         const options = { overlapSeconds: (flags.overlap ?? 0) / 1_000 };
-        await printSecret(session, await session.apiKeys.rotate(id, options, session));
+        await printSecret(session, await session.apiKeys.rotate(id, options, session.call));
       }),
     );
 }

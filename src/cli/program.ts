@@ -7,6 +7,7 @@ import { addBucketCommands, type RunVerb } from "./bucket-commands.js";
 import { EXIT, EXIT_CODES_HELP, exitCodeOf } from "./exit-codes.js";
 import { type CliIo, Output, OutputClosedError } from "./io.js";
 import { addKeyCommands } from "./key-commands.js";
+import { addLockCommands, ProgramExitError } from "./lock-command.js";
 import { addReadCommands } from "./read-commands.js";
 import { addServeCommand, type ServeFlags } from "./serve-command.js";
 import { addClientOptions, givenFlags, openSession } from "./session.js";
@@ -49,6 +50,7 @@ export function buildProgram(parts: ProgramParts): Program {
   addReadCommands(program, run);
   addWriteCommands(program, run);
   addWatchCommand(program, run);
+  addLockCommands(program, run);
   addBackupCommands(program, run);
   addKeyCommands(program, run);
   return {
@@ -83,6 +85,7 @@ function baseProgram({ io, version }: ProgramParts): Command {
 /** One line on standard error; with `--json`, the error's JSON as in the REST API. Commander has already printed its own errors. */
 function report(io: CliIo, thrown: unknown, json: boolean): void {
   if (thrown instanceof CommanderError || thrown instanceof OutputClosedError) return;
+  if (thrown instanceof ProgramExitError) return;
   const sentence = thrown instanceof Error ? thrown.message : String(thrown);
   const error = thrown instanceof StoppedError ? thrown.cause : thrown;
   if (!json) {

@@ -31,11 +31,11 @@ export function addReadCommands(program: Command, run: RunVerb): void {
   ).action((bucket: string, filters: string[], _flags: unknown, command: Command) =>
     run(command, async (session) => {
       if (session.json) {
-        const keys = await session.kv.bucket(bucket).listKeys(filters, session);
+        const keys = await session.kv.bucket(bucket).listKeys(filters, session.call);
         await session.print({ keys, count: keys.length }, () => []);
         return;
       }
-      for await (const key of session.kv.bucket(bucket).keys(filters, session))
+      for await (const key of session.kv.bucket(bucket).keys(filters, session.call))
         await session.output.line(key);
     }),
   );
@@ -44,7 +44,7 @@ export function addReadCommands(program: Command, run: RunVerb): void {
     program.command("history <bucket> <key>").description("list the stored revisions of a key"),
   ).action((bucket: string, key: string, _flags: unknown, command: Command) =>
     run(command, async (session) => {
-      const entries = await session.kv.bucket(bucket).history(key, session);
+      const entries = await session.kv.bucket(bucket).history(key, session.call);
       await session.print({ entries: entries.map(entryJson), count: entries.length }, () =>
         historyTable(entries, session.output.columns),
       );
@@ -76,6 +76,8 @@ function metaLines(entry: Entry): string[] {
     ["size", formatBytes(entry.value.length)],
     ["content type", entry.contentType === "" ? "-" : entry.contentType],
     ["created", formatTime(entry.createdAt)],
+    ["expires", entry.expiresAt === undefined ? "-" : formatTime(entry.expiresAt)],
+    ...Object.entries(entry.metadata).map(([name, value]) => [`meta ${name}`, value] as const),
   ]);
 }
 

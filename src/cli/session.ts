@@ -3,6 +3,7 @@ import { createInterface } from "node:readline/promises";
 import { type Command, Option } from "commander";
 import {
   type ApiKeys,
+  type CallOptions,
   type Client,
   type ClientOptions,
   createClient,
@@ -30,6 +31,8 @@ export interface Session {
   readonly json: boolean;
   /** Aborted by Ctrl-C, and when the reader of the output closes it. */
   readonly signal: AbortSignal;
+  /** The options of every call. */
+  readonly call: CallOptions;
   /** Colours text if colours are enabled. */
   paint(text: string, colour: Colour): string;
   /** Prints the value as one line of JSON with --json, otherwise the lines. */
@@ -86,13 +89,15 @@ export function openSession(command: Command, io: CliIo, output: Output): Sessio
     environment: flags.environment ?? io.env.IRONFLOW_ENVIRONMENT ?? "",
     timeoutMs: flags.timeout,
   });
+  const signal = io.signal === undefined ? output.closed : AbortSignal.any([io.signal, output.closed]);
   return {
     kv: client.kv(),
     apiKeys: client.apiKeys(),
     output,
     io,
     json,
-    signal: io.signal === undefined ? output.closed : AbortSignal.any([io.signal, output.closed]),
+    signal,
+    call: { signal },
     paint: (text, colour) => paint(text, colour, isColoured),
     async print(value, lines) {
       for (const line of json ? [JSON.stringify(value)] : lines()) await output.line(line);

@@ -53,7 +53,7 @@ async function watch(
   flags: WatchFlags,
 ): Promise<void> {
   // A watch retries forever if the service is unreachable; this call fails.
-  await session.kv.getBucketInfo(bucket, session);
+  await session.kv.getBucketInfo(bucket, session.call);
   const options: WatchOptions & { marks?: false } = {
     signal: session.signal,
     start: flags.start,

@@ -1,15 +1,18 @@
-/** `put`, `create`, `update`, `del`, `purge`. */
+/** `put`, `create`, `update`, `touch`, `del`, `purge`. */
 import { createReadStream } from "node:fs";
 import { buffer } from "node:stream/consumers";
-import { type Command, Option } from "commander";
-import type { Storable, WriteResult } from "@ironflow-kv/client";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { PutOptions, Storable, WriteResult } from "@ironflow-kv/client";
 import type { RunVerb } from "./bucket-commands.js";
 import { addClientOptions, type Session } from "./session.js";
-import { parseRevision } from "./units.js";
+import { parseDurationMs, parseRevision } from "./units.js";
 
 interface ValueFlags {
   readonly file?: string;
   readonly contentType?: string;
+  /** In milliseconds. */
+  readonly ttl?: number;
+  readonly meta?: Readonly<Record<string, string>>;
 }
 
 const VALUE_HELP = `
@@ -58,6 +61,21 @@ export function addWriteCommands(program: Command, run: RunVerb): void {
     );
 
   addClientOptions(
+    program
+      .command("touch <bucket> <key>")
+      .description("give a key another TTL, or none; its value stays as it is"),
+  )
+    .addOption(ttlOption())
+    .addOption(ifRevision())
+    .action((bucket: string, key: string, flags: { ttl?: number; ifRevision?: bigint }, command: Command) =>
+      run(command, async (session) => {
+        const { ifRevision } = flags;
+        const options = { ...session.call, ifRevision, ttlSeconds: secondsOf(flags.ttl) };
+        await printRevision(session, key, await session.kv.bucket(bucket).touch(key, options));
+      }),
+    );
+
+  addClientOptions(
     program.command("del <bucket> <key>").alias("delete").description("delete a key; its history stays"),
   )
     .addOption(ifRevision())
@@ -86,6 +104,10 @@ function withValue(command: Command): Command {
   return addClientOptions(command)
     .option("-f, --file <path>", "read the value from a file; -: from standard input")
     .option("--content-type <type>", "the media type to store with the value")
+    .addOption(ttlOption())
+    .addOption(
+      new Option("--meta <name=value>", "metadata to store with the value; repeatable").argParser(parseMeta),
+    )
     .addHelpText("after", VALUE_HELP);
 }
 
@@ -95,11 +117,25 @@ function ifRevision(): Option {
   );
 }
 
-function optionsOf(
-  session: Session,
-  flags: ValueFlags,
-): { signal: AbortSignal; contentType: string | undefined } {
-  return { signal: session.signal, contentType: flags.contentType };
+function ttlOption(): Option {
+  return new Option("--ttl <duration>", "how long the value lives, such as 30s or 1h").argParser(
+    parseDurationMs,
+  );
+}
+
+/** `name=value`. Appends to the pairs given before it. */
+function parseMeta(text: string, given: ValueFlags["meta"] = {}): ValueFlags["meta"] {
+  const at = text.indexOf("=");
+  if (at < 1) throw new InvalidArgumentError("Expected name=value.");
+  return { ...given, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+function secondsOf(milliseconds: number | undefined): number | undefined {
+  return milliseconds === undefined ? undefined : milliseconds / 1_000;
+}
+
+function optionsOf(session: Session, { contentType, ttl, meta }: ValueFlags): PutOptions {
+  return { ...session.call, contentType, ttlSeconds: secondsOf(ttl), metadata: meta };
 }
 
 async function valueOf(

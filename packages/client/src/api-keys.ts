@@ -4,9 +4,10 @@ import {
   type ApiKey as ApiKeyMessage,
   ApiKeyService,
 } from "../../../gen/ironflow/kv/v1/api_key_service_pb.js";
-import type { RpcClient, CallOptions } from "./rpc-client.js";
+import { CALL_OPTIONS, type CallOptions, type RpcClient } from "./rpc-client.js";
 import { dateOf, durationOf, wellFormed } from "./convert.js";
 import { KvError } from "./errors.js";
+import { checkOptions, type OptionNames } from "./options.js";
 import { pagesOf } from "./pages.js";
 
 /** A permission on a bucket; none implies another. `admin` on `*` also manages API keys. */
@@ -28,6 +29,8 @@ export interface CreateApiKeyOptions {
   /** How long the key is valid, in seconds: at least 1, at most 100 years. 0, the default: forever. */
   readonly expiresInSeconds?: number | undefined;
 }
+
+const CREATE_OPTIONS: OptionNames<CreateApiKeyOptions> = { name: true, scopes: true, expiresInSeconds: true };
 
 /** An API key, without its secret. */
 export interface ApiKeyInfo {
@@ -72,11 +75,17 @@ const ACCESS_NAMES = new Map(Object.entries(ACCESSES).map(([name, access]) => [a
 export class ApiKeys {
   constructor(private readonly rpc: RpcClient) {}
 
+  toJSON(): object {
+    return {};
+  }
+
   /**
    * Creates a key. Only this response has its secret. Throws KvPermissionDeniedError if it would allow more than the caller's key, and
    * KvResourceExhaustedError (`storage_exhausted`) at the limit on keys.
    */
   async create(options: CreateApiKeyOptions, callOptions: CallOptions = {}): Promise<NewApiKey> {
+    checkOptions(options, CREATE_OPTIONS, "create");
+    checkOptions(callOptions, CALL_OPTIONS, "create");
     const response = await this.rpc.unary(
       ApiKeyService.method.createApiKey,
       {
@@ -94,12 +103,14 @@ export class ApiKeys {
 
   /** Returns one key. Throws KvNotFoundError if it does not exist or was revoked. */
   async get(id: string, callOptions: CallOptions = {}): Promise<ApiKeyInfo> {
+    checkOptions(callOptions, CALL_OPTIONS, "get");
     const request = { id: wellFormed(id, "id") };
     return infoOf((await this.rpc.unary(ApiKeyService.method.getApiKey, request, callOptions)).apiKey);
   }
 
   /** Lists all keys, ordered by ID, including expired ones. */
   async list(callOptions: CallOptions = {}): Promise<ApiKeyInfo[]> {
+    checkOptions(callOptions, CALL_OPTIONS, "list");
     const pages = pagesOf((pageToken) =>
       this.rpc.unary(ApiKeyService.method.listApiKeys, { pageToken }, callOptions),
     );
@@ -110,6 +121,7 @@ export class ApiKeys {
 
   /** Permanently revokes a key and ends its watches. Throws KvNotFoundError. */
   async revoke(id: string, callOptions: CallOptions = {}): Promise<void> {
+    checkOptions(callOptions, CALL_OPTIONS, "revoke");
     await this.rpc.unary(ApiKeyService.method.revokeApiKey, { id: wellFormed(id, "id") }, callOptions);
   }
 
@@ -122,6 +134,8 @@ export class ApiKeys {
     options: { readonly overlapSeconds?: number | undefined } = {},
     callOptions: CallOptions = {},
   ): Promise<NewApiKey> {
+    checkOptions(options, { overlapSeconds: true }, "rotate");
+    checkOptions(callOptions, CALL_OPTIONS, "rotate");
     const response = await this.rpc.unary(
       ApiKeyService.method.rotateApiKey,
       {
@@ -138,6 +152,7 @@ export class ApiKeys {
    * bucket. The ticket can be used once, by default within 30 seconds.
    */
   async createWatchTicket(bucket: string, callOptions: CallOptions = {}): Promise<WatchTicket> {
+    checkOptions(callOptions, CALL_OPTIONS, "createWatchTicket");
     const request = { bucket: wellFormed(bucket, "The bucket's name") };
     const response = await this.rpc.unary(ApiKeyService.method.createWatchTicket, request, callOptions);
     return { ticket: response.ticket, expiresAt: dateOf(response.expiresAt) };

@@ -1,17 +1,27 @@
 /** The SDK's methods on one bucket: reads, writes and watches of its keys. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { Duration } from "@bufbuild/protobuf/wkt";
 import { KeyValueService, type PutRequestSchema } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { BackupService } from "../../../gen/ironflow/kv/v1/backup_service_pb.js";
 import { Consistency } from "../../../gen/ironflow/kv/v1/types_pb.js";
-import type { RpcClient, CallOptions } from "./rpc-client.js";
-import { type Revision, revisionOf, wellFormed } from "./convert.js";
+import { CALL_OPTIONS, type CallOptions, type RpcClient } from "./rpc-client.js";
+import { durationOf, type Revision, revisionOf, timestampOf, wellFormed } from "./convert.js";
 import { Entry } from "./entry.js";
 import { KvError, KvNotFoundError } from "./errors.js";
 import { IMPORTED_OPERATION, type ImportedEntry, type ImportResult } from "./imported-entry.js";
+import { withJson } from "./json.js";
+import { checkOptions, type OptionNames } from "./options.js";
+import { acquireLease, type Lease, type LeaseOptions } from "./lease.js";
 import { pagesOf } from "./pages.js";
 import { encodeValue, type Storable } from "./value.js";
 import { startWatch } from "./watch.js";
-import type { ChangeEvent, Watch, WatchEvent, WatchOptions } from "./watch-events.js";
+import {
+  type ChangeEvent,
+  type Watch,
+  WATCH_OPTIONS,
+  type WatchEvent,
+  type WatchOptions,
+} from "./watch-events.js";
 
 /** The result of a write. */
 export interface WriteResult {
@@ -33,6 +43,23 @@ export interface WriteOptions extends CallOptions {
 export interface PutOptions extends WriteOptions {
   /** The media type to store. Default: derived from the value, see {@link Bucket.put}. Empty: none. */
   readonly contentType?: string | undefined;
+  /**
+   * How long the value lives, in seconds, rounded up to whole ones: 1 to 100 years. Only in buckets with a `history` of 1. The bucket's
+   * `ttlSeconds` may end it earlier. Default: no TTL of its own.
+   */
+  readonly ttlSeconds?: number | undefined;
+  /**
+   * Text to store with the value: at most 32 pairs with 2,048 bytes of UTF-8. A name has 1 to 64 of `a-z 0-9 - _ .`, and begins with a
+   * letter or digit. Default: none.
+   */
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+}
+
+export interface TouchOptions extends WriteOptions {
+  /** The new TTL, from now on: see {@link PutOptions}. Default: the value no longer expires by a TTL of its own. */
+  readonly ttlSeconds?: number | undefined;
+  /** Touch only if this is the key's newest revision; otherwise throw KvConflictError. Default: always touch. */
+  readonly ifRevision?: Revision | undefined;
 }
 
 export interface ReadOptions extends CallOptions {
@@ -53,6 +80,15 @@ export interface DeleteOptions extends WriteOptions {
   readonly ifRevision?: Revision | undefined;
 }
 
+const WRITE_OPTIONS: OptionNames<WriteOptions> = { ...CALL_OPTIONS, idempotencyKey: true };
+export const PUT_OPTIONS: OptionNames<PutOptions> = {
+  ...{ ...WRITE_OPTIONS, contentType: true, ttlSeconds: true, metadata: true },
+};
+const TOUCH_OPTIONS: OptionNames<TouchOptions> = { ...WRITE_OPTIONS, ttlSeconds: true, ifRevision: true };
+const DELETE_OPTIONS: OptionNames<DeleteOptions> = { ...WRITE_OPTIONS, ifRevision: true };
+const READ_OPTIONS: OptionNames<ReadOptions> = { ...CALL_OPTIONS, consistency: true };
+const GET_OPTIONS: OptionNames<GetOptions> = { ...READ_OPTIONS, revision: true };
+
 /** Selects the keys that match at least one filter, such as `user.*`, `user.>` or `user-*`. At most 32; none: all keys. */
 export type Filters = string | readonly string[];
 
@@ -65,7 +101,7 @@ type Condition = NonNullable<MessageInitShape<typeof PutRequestSchema>["precondi
  * Reads, writes and watches one bucket. Creating this object sends nothing and does not check that the bucket exists.
  *
  * Every method may throw KvInvalidArgumentError, KvNotFoundError (`bucket_not_found`), KvUnauthenticatedError and KvPermissionDeniedError
- * (do not retry), and KvUnavailableError (retry later). Reads may throw KvTimeoutError (retry). Writes are retried, and applied at most
+ * (do not retry), TypeError for an unknown option, and KvUnavailableError (retry later). Reads may throw KvTimeoutError (retry). Writes are retried, and applied at most
  * once; they throw KvUnknownOutcomeError if their outcome is still unknown at the time limit.
  */
 export class Bucket {
@@ -74,17 +110,21 @@ export class Bucket {
     readonly name: string,
   ) {}
 
+  toJSON(): { readonly name: string } {
+    return { name: this.name };
+  }
+
   /**
    * Writes a value unconditionally. Stores strings as UTF-8 text, Uint8Array and ArrayBuffer as their bytes, and everything else as JSON.
    * Throws KvResourceExhaustedError (`value_too_large`, `bucket_full`) and, for `undefined`, TypeError.
    */
   put(key: string, value: Storable, options: PutOptions = {}): Promise<WriteResult> {
-    return this.write(key, value, undefined, options);
+    return this.write("put", key, value, undefined, options);
   }
 
   /** Writes a value if the key has none. Throws KvKeyExistsError, with the current revision. */
   create(key: string, value: Storable, options: PutOptions = {}): Promise<WriteResult> {
-    return this.write(key, value, { condition: { case: "ifAbsent", value: true } }, options);
+    return this.write("create", key, value, { condition: { case: "ifAbsent", value: true } }, options);
   }
 
   /** Writes a value if `revision` is the key's newest revision. Throws KvConflictError, with the current revision. */
@@ -95,7 +135,8 @@ export class Bucket {
     options: PutOptions = {},
   ): Promise<WriteResult> {
     const ifRevision = revisionOf(revision, "revision");
-    return await this.write(key, value, { condition: { case: "ifRevision", value: ifRevision } }, options);
+    const condition = { case: "ifRevision", value: ifRevision } as const;
+    return await this.write("update", key, value, { condition }, options);
   }
 
   /**
@@ -103,6 +144,7 @@ export class Bucket {
    * KvOutOfRangeError if it is no longer stored or not written yet.
    */
   async get(key: string, options: GetOptions = {}): Promise<Entry> {
+    checkOptions(options, GET_OPTIONS, "get");
     const revision = options.revision === undefined ? 0n : revisionOf(options.revision, "revision");
     const request = { ...this.target(key), revision, consistency: consistencyOf(options) };
     const response = await this.rpc.unary(KeyValueService.method.get, request, options);
@@ -122,20 +164,37 @@ export class Bucket {
   }
 
   /**
+   * Gives a key another TTL, or none, and keeps its value, media type and metadata. Returns the new revision. A put that comes in between
+   * is never undone. Throws KvNotFoundError (`key_not_found`), and KvConflictError if `ifRevision` is not the newest revision.
+   */
+  async touch(key: string, options: TouchOptions = {}): Promise<WriteResult> {
+    checkOptions(options, TOUCH_OPTIONS, "touch");
+    const request = {
+      ...this.target(key),
+      ifRevision: options.ifRevision === undefined ? 0n : revisionOf(options.ifRevision, "ifRevision"),
+      idempotencyKey: options.idempotencyKey ?? this.rpc.newIdempotencyKey(),
+      ...(options.ttlSeconds === undefined ? {} : { ttl: ttlOf(options.ttlSeconds) }),
+    };
+    const { revision } = await this.rpc.unary(KeyValueService.method.touch, request, options);
+    return this.written(revision);
+  }
+
+  /**
    * Deletes a key; its earlier revisions stay in the history. Returns the tombstone's revision; 0n if the key had no value, which is not an
    * error. Throws KvConflictError if `ifRevision` is not the newest revision.
    */
   delete(key: string, options: DeleteOptions = {}): Promise<WriteResult> {
-    return this.remove(key, false, options);
+    return this.remove("delete", key, options);
   }
 
   /** Like `delete`, but also removes the history. */
   purge(key: string, options: DeleteOptions = {}): Promise<WriteResult> {
-    return this.remove(key, true, options);
+    return this.remove("purge", key, options);
   }
 
   /** Lists the matching keys that have a value, in byte order. The time limit applies to each page of up to 10,000 keys. */
   async listKeys(filters: Filters = [], options: ReadOptions = {}): Promise<string[]> {
+    checkOptions(options, READ_OPTIONS, "listKeys");
     const keys: string[] = [];
     for await (const page of this.keyPages(filters, options)) for (const key of page) keys.push(key);
     return keys;
@@ -143,6 +202,7 @@ export class Bucket {
 
   /** Like `listKeys`, but yields one key at a time and holds one page in memory. */
   async *keys(filters: Filters = [], options: ReadOptions = {}): AsyncGenerator<string, undefined> {
+    checkOptions(options, READ_OPTIONS, "keys");
     for await (const page of this.keyPages(filters, options)) yield* page;
   }
 
@@ -151,6 +211,7 @@ export class Bucket {
    * to each page of up to 64 revisions. Revisions that the bucket removes between pages may be missing.
    */
   async history(key: string, options: ReadOptions = {}): Promise<Entry[]> {
+    checkOptions(options, READ_OPTIONS, "history");
     const request = { ...this.target(key), consistency: consistencyOf(options), limit: HISTORY_PAGE_LIMIT };
     const pages = pagesOf((pageToken) =>
       this.rpc.unary(KeyValueService.method.getHistory, { ...request, pageToken }, options),
@@ -158,6 +219,23 @@ export class Bucket {
     const entries: Entry[] = [];
     for await (const page of pages) for (const entry of page.entries) entries.push(new Entry(entry));
     return entries;
+  }
+
+  /**
+   * Waits until this client holds the lock, and returns it. The lock is a key of this bucket, which must have a `history` of 1. The SDK
+   * renews it until it is released or lost. While another client holds it, the SDK watches the key. Pass `lock.fencingToken` to what the
+   * lock protects, and stop the work when `lock.signal` aborts. Throws KvTimeoutError (`lease_held`) after `waitMs`.
+   */
+  lock(name: string, options: LeaseOptions = {}): Promise<Lease> {
+    return acquireLease(this, "lock", name, options);
+  }
+
+  /**
+   * Waits until this client is the leader, and returns its leadership. The same as `lock`, with `value` telling others who leads: they read
+   * or watch the key. `release` resigns.
+   */
+  elect(name: string, options: LeaseOptions = {}): Promise<Lease> {
+    return acquireLease(this, "elect", name, options);
   }
 
   /**
@@ -173,20 +251,24 @@ export class Bucket {
     afterRevision: bigint,
     options: CallOptions = {},
   ): Promise<ImportResult> {
+    checkOptions(options, CALL_OPTIONS, "importEntries");
     const request = {
       bucket: this.name,
       afterRevision,
-      entries: entries.map(({ key, value, operation, contentType }) => ({
+      entries: entries.map(({ key, value, operation, contentType, expiresAt, metadata }) => ({
         key: wellFormed(key, "The key"),
         value: encodeValue(value, undefined).bytes,
         operation: IMPORTED_OPERATION[operation],
         contentType,
+        ...(expiresAt === undefined ? {} : { expiresAt: timestampOf(expiresAt, "expiresAt") }),
+        metadata: metadataOf(metadata),
       })),
     };
-    return await this.rpc.unary(BackupService.method.importEntries, request, {
+    const { imported, revision } = await this.rpc.unary(BackupService.method.importEntries, request, {
       ...options,
       reportsUnknownOutcome: true,
     });
+    return withJson({ imported, revision });
   }
 
   /**
@@ -199,35 +281,48 @@ export class Bucket {
   watch(filters: Filters | undefined, options: WatchOptions & { readonly marks: true }): Watch<WatchEvent>;
   watch(filters?: Filters, options?: WatchOptions & { readonly marks?: false }): Watch<ChangeEvent>;
   watch(filters: Filters = [], options: WatchOptions = {}): Watch<WatchEvent> {
+    checkOptions(options, WATCH_OPTIONS, "watch");
     return startWatch(this.rpc, this.name, filterList(filters), options);
   }
 
   private async write(
+    method: "put" | "create" | "update",
     key: string,
     value: Storable,
     precondition: Condition | undefined,
     options: PutOptions,
   ): Promise<WriteResult> {
+    checkOptions(options, PUT_OPTIONS, method);
     const { bytes, contentType } = encodeValue(value, options.contentType);
     const request: MessageInitShape<typeof PutRequestSchema> & { bucket: string; key: string } = {
       ...this.target(key),
       value: bytes,
       contentType,
       idempotencyKey: options.idempotencyKey ?? this.rpc.newIdempotencyKey(),
+      metadata: metadataOf(options.metadata),
     };
+    if (options.ttlSeconds !== undefined) request.ttl = ttlOf(options.ttlSeconds);
     if (precondition !== undefined) request.precondition = precondition;
     const { revision } = await this.rpc.unary(KeyValueService.method.put, request, options);
-    this.rpc.recordRevision(this.name, revision);
-    return { revision };
+    return this.written(revision);
   }
 
-  private async remove(key: string, purge: boolean, options: DeleteOptions): Promise<WriteResult> {
+  private async remove(
+    method: "delete" | "purge",
+    key: string,
+    options: DeleteOptions,
+  ): Promise<WriteResult> {
+    checkOptions(options, DELETE_OPTIONS, method);
     const ifRevision = options.ifRevision === undefined ? 0n : revisionOf(options.ifRevision, "ifRevision");
     const idempotencyKey = options.idempotencyKey ?? this.rpc.newIdempotencyKey();
-    const request = { ...this.target(key), purge, ifRevision, idempotencyKey };
+    const request = { ...this.target(key), purge: method === "purge", ifRevision, idempotencyKey };
     const { revision } = await this.rpc.unary(KeyValueService.method.delete, request, options);
+    return this.written(revision);
+  }
+
+  private written(revision: bigint): WriteResult {
     this.rpc.recordRevision(this.name, revision);
-    return { revision };
+    return withJson({ revision });
   }
 
   private async *keyPages(filters: Filters, options: ReadOptions): AsyncGenerator<string[], undefined> {
@@ -245,6 +340,18 @@ export class Bucket {
 
 function consistencyOf({ consistency }: ReadOptions): Consistency {
   return consistency === "eventual" ? Consistency.EVENTUAL : Consistency.UNSPECIFIED;
+}
+
+function ttlOf(seconds: number): Duration {
+  return durationOf(seconds, "ttlSeconds", 1_000);
+}
+
+function metadataOf(metadata: PutOptions["metadata"] = {}): Record<string, string> {
+  for (const [name, value] of Object.entries(metadata)) {
+    wellFormed(name, "A metadata name");
+    wellFormed(value, `The metadata value of ${JSON.stringify(name)}`);
+  }
+  return { ...metadata };
 }
 
 function filterList(filters: Filters): string[] {

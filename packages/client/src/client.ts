@@ -4,7 +4,8 @@ import { ApiKeys } from "./api-keys.js";
 import { RpcClient, timeoutOf } from "./rpc-client.js";
 import { KeyValue } from "./key-value.js";
 import { type RetryOptions, retryPolicyOf } from "./retry.js";
-import type { TransportOptions } from "./transport-options.js";
+import { checkOptions, type OptionNames } from "./options.js";
+import { TRANSPORT_OPTIONS, type TransportOptions } from "./transport-options.js";
 
 const DEFAULT_TIMEOUT_MS = 10_000;
 
@@ -26,6 +27,18 @@ export interface ClientOptions extends TransportOptions {
   readonly transport?: Transport | undefined;
 }
 
+const CLIENT_OPTIONS: OptionNames<ClientOptions> = {
+  ...{
+    ...TRANSPORT_OPTIONS,
+    apiKey: true,
+    environment: true,
+    timeoutMs: true,
+    retry: true,
+    headers: true,
+    transport: true,
+  },
+};
+
 /** A client of the service. It needs no closing. */
 export interface Client {
   /** Buckets and their keys. */
@@ -39,6 +52,7 @@ export function createClientOver(
   createTransport: (options: TransportOptions) => Transport,
   options: ClientOptions,
 ): Client {
+  checkOptions(options, CLIENT_OPTIONS, "createClient");
   const headers = new Headers(options.headers);
   const apiKey = options.apiKey ?? environmentVariable("IRONFLOW_API_KEY") ?? "";
   if (apiKey !== "") headers.set("authorization", `Bearer ${checkApiKey(apiKey)}`);

@@ -112,6 +112,32 @@ export class KvKeyExistsError extends KvConflictError {
   override name = "KvKeyExistsError";
 }
 
+/** The reason of a lost lease's signal: another client may hold the lock, or lead, now. */
+export class KvLeaseLostError extends KvError {
+  override name = "KvLeaseLostError";
+}
+
+/** `ensureBucket` found a bucket with other settings. It is unchanged. */
+export class KvBucketDiffersError extends KvError {
+  override name = "KvBucketDiffersError";
+
+  constructor(
+    message: string,
+    details: KvErrorDetails,
+    /** The settings that differ. */
+    readonly differences: readonly BucketDifference[],
+  ) {
+    super(message, details);
+  }
+}
+
+/** A setting of a bucket that is not as it was requested. */
+export interface BucketDifference {
+  readonly setting: string;
+  readonly expected: string | number;
+  readonly actual: string | number;
+}
+
 /** The service or its storage can't be reached; nothing was written. Safe to retry. */
 export class KvUnavailableError extends KvError {
   override name = "KvUnavailableError";

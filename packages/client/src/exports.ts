@@ -15,6 +15,7 @@ export {
   type GetOptions,
   type PutOptions,
   type ReadOptions,
+  type TouchOptions,
   type WriteOptions,
   type WriteResult,
 } from "./bucket.js";
@@ -25,6 +26,7 @@ export { Entry, type Operation } from "./entry.js";
 export * from "./errors.js";
 export type { ImportedEntry, ImportResult } from "./imported-entry.js";
 export { type BucketInfo, type BucketSettings, type CreateBucketOptions, KeyValue } from "./key-value.js";
+export { Lease, type LeaseOptions } from "./lease.js";
 export type { RetryOptions } from "./retry.js";
 export type { Http2Limits, Pem, TlsOptions, TransportOptions } from "./transport-options.js";
 export type { Storable } from "./value.js";

@@ -3,9 +3,17 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { BucketService } from "../../../gen/ironflow/kv/v1/bucket_service_pb.js";
 import { type Bucket as BucketMessage, Durability, Storage } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import { Bucket } from "./bucket.js";
-import type { RpcClient, CallOptions } from "./rpc-client.js";
+import { CALL_OPTIONS, type CallOptions, type RpcClient } from "./rpc-client.js";
 import { dateOf, durationOf, millisecondsOfDuration, uint32Of, uint64Of, wellFormed } from "./convert.js";
-import { KvError } from "./errors.js";
+import {
+  type BucketDifference,
+  KvBucketDiffersError,
+  KvBucketExistsError,
+  KvError,
+  KvNotFoundError,
+} from "./errors.js";
+import { withJson } from "./json.js";
+import { checkOptions, type OptionNames } from "./options.js";
 import { pagesOf } from "./pages.js";
 
 /** The settings of a bucket. */
@@ -21,6 +29,11 @@ export interface BucketSettings {
   /** How many revisions each key keeps: 1, the default, to 64. */
   readonly history?: number | undefined;
 }
+
+const SETTINGS: OptionNames<BucketSettings> = {
+  ...{ description: true, ttlSeconds: true, maxValueSize: true, maxBytes: true, history: true },
+};
+const CREATE_OPTIONS: OptionNames<CreateBucketOptions> = { name: true, ...SETTINGS };
 
 export interface CreateBucketOptions extends BucketSettings {
   /** 1 to 64 of `A-Z a-z 0-9 _ -`. */
@@ -70,6 +83,10 @@ interface SettingFields {
 export class KeyValue {
   constructor(private readonly rpc: RpcClient) {}
 
+  toJSON(): object {
+    return {};
+  }
+
   /** Returns a handle for one bucket. Sends nothing. */
   bucket(name: string): Bucket {
     return new Bucket(this.rpc, wellFormed(name, "The bucket's name"));
@@ -83,13 +100,39 @@ export class KeyValue {
 
   /** Creates a bucket. Throws KvBucketExistsError if the name is taken, whatever the existing bucket's settings. */
   async createBucket(options: CreateBucketOptions, callOptions: CallOptions = {}): Promise<BucketInfo> {
+    checkOptions(options, CREATE_OPTIONS, "createBucket");
+    checkOptions(callOptions, CALL_OPTIONS, "createBucket");
     const request = { ...settingFields(options), name: wellFormed(options.name, "The bucket's name") };
     const response = await this.rpc.unary(BucketService.method.createBucket, request, callOptions);
     return infoOf(response.bucket);
   }
 
+  /**
+   * Creates the bucket if it does not exist, and returns it. If it exists, it is not changed: throws KvBucketDiffersError, with the
+   * differences, unless it has the given settings. Settings that are not given are not compared.
+   */
+  async ensureBucket(options: CreateBucketOptions, callOptions: CallOptions = {}): Promise<BucketInfo> {
+    checkOptions(options, CREATE_OPTIONS, "ensureBucket");
+    for (;;) {
+      try {
+        return await this.createBucket(options, callOptions);
+      } catch (error) {
+        if (!(error instanceof KvBucketExistsError)) throw error;
+      }
+      try {
+        const info = await this.getBucketInfo(options.name, callOptions);
+        checkSettings(info, options);
+        return info;
+      } catch (error) {
+        // Deleted meanwhile.
+        if (!(error instanceof KvNotFoundError)) throw error;
+      }
+    }
+  }
+
   /** Lists every bucket, ordered by name. */
   async listBuckets(callOptions: CallOptions = {}): Promise<BucketInfo[]> {
+    checkOptions(callOptions, CALL_OPTIONS, "listBuckets");
     const pages = pagesOf((pageToken) =>
       this.rpc.unary(BucketService.method.listBuckets, { pageToken }, callOptions),
     );
@@ -100,6 +143,7 @@ export class KeyValue {
 
   /** Returns a bucket's settings and statistics. Throws KvNotFoundError. */
   async getBucketInfo(name: string, callOptions: CallOptions = {}): Promise<BucketInfo> {
+    checkOptions(callOptions, CALL_OPTIONS, "getBucketInfo");
     const request = { bucket: wellFormed(name, "The bucket's name") };
     const response = await this.rpc.unary(BucketService.method.getBucket, request, callOptions);
     return infoOf(response.bucket);
@@ -114,6 +158,8 @@ export class KeyValue {
     settings: BucketSettings,
     callOptions: CallOptions = {},
   ): Promise<BucketInfo> {
+    checkOptions(settings, SETTINGS, "updateBucket");
+    checkOptions(callOptions, CALL_OPTIONS, "updateBucket");
     const request = { ...settingFields(settings), bucket: wellFormed(name, "The bucket's name") };
     const response = await this.rpc.unary(BucketService.method.updateBucket, request, callOptions);
     return infoOf(response.bucket);
@@ -121,6 +167,7 @@ export class KeyValue {
 
   /** Permanently deletes a bucket and all its entries. Throws KvNotFoundError. */
   async deleteBucket(name: string, callOptions: CallOptions = {}): Promise<void> {
+    checkOptions(callOptions, CALL_OPTIONS, "deleteBucket");
     const request = { bucket: wellFormed(name, "The bucket's name") };
     await this.rpc.unary(BucketService.method.deleteBucket, request, callOptions);
     this.rpc.clearRevision(name);
@@ -131,10 +178,36 @@ export class KeyValue {
    * automatically after an hour (by default), and when the bucket is full. Throws KvNotFoundError. Safe to retry.
    */
   async compactBucket(name: string, callOptions: CallOptions = {}): Promise<number> {
+    checkOptions(callOptions, CALL_OPTIONS, "compactBucket");
     const request = { bucket: wellFormed(name, "The bucket's name") };
     const response = await this.rpc.unary(BucketService.method.compactBucket, request, callOptions);
     return Number(response.removed);
   }
+}
+
+/** Throws KvBucketDiffersError unless the bucket has the given settings. */
+function checkSettings(info: BucketInfo, { name, ...settings }: CreateBucketOptions): void {
+  const differences: BucketDifference[] = [];
+  for (const [setting, given] of Object.entries(settings) as [
+    keyof BucketSettings,
+    string | number | undefined,
+  ][]) {
+    if (given === undefined) continue;
+    // 0 stands for the default, which is 1 for the history.
+    const expected = setting === "history" && given === 0 ? 1 : given;
+    const actual = info[setting];
+    if (expected !== actual) differences.push({ setting, expected, actual });
+  }
+  if (differences.length === 0) return;
+  const list = differences.map(
+    ({ setting, expected, actual }) =>
+      `${setting} is ${JSON.stringify(actual)} instead of ${JSON.stringify(expected)}`,
+  );
+  throw new KvBucketDiffersError(
+    `The bucket ${JSON.stringify(name)} exists with other settings: ${list.join(", ")}. Change it with updateBucket, or delete it.`,
+    { code: "failed_precondition", reason: "bucket_differs", bucket: name },
+    differences,
+  );
 }
 
 /** The given settings as message fields. Omitted ones stay unset, which means "unchanged". */
@@ -158,7 +231,7 @@ const DURABILITY: Readonly<Record<Durability, BucketInfo["durability"]>> = {
 
 function infoOf(bucket: BucketMessage | undefined): BucketInfo {
   if (bucket === undefined) throw new KvError("The response has no bucket.", { code: "internal" });
-  return {
+  return withJson({
     name: bucket.name,
     description: bucket.description,
     ttlSeconds: bucket.ttl === undefined ? 0 : millisecondsOfDuration(bucket.ttl) / 1_000,
@@ -173,5 +246,5 @@ function infoOf(bucket: BucketMessage | undefined): BucketInfo {
     storage: bucket.storage === Storage.MEMORY ? "memory" : "file",
     durability: DURABILITY[bucket.durability],
     idempotencyWindowMs: bucket.idempotencyWindow ? millisecondsOfDuration(bucket.idempotencyWindow) : 0,
-  };
+  });
 }

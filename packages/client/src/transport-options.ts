@@ -1,5 +1,7 @@
 /** How calls reach the service: what the transports of Node and of browsers have in common. */
 
+import type { OptionNames } from "./options.js";
+
 export const DEFAULT_SERVER_URL = "http://localhost:9123";
 
 export interface TransportOptions {
@@ -22,6 +24,10 @@ export interface TransportOptions {
   /** Limits of the HTTP/2 connections. Node only. */
   readonly http2?: Partial<Http2Limits> | undefined;
 }
+
+export const TRANSPORT_OPTIONS: OptionNames<TransportOptions> = {
+  ...{ serverUrl: true, fetch: true, compression: true, responseBytesMax: true, tls: true, http2: true },
+};
 
 /** PEM text; several for a chain or several authorities. */
 export type Pem = string | Uint8Array | readonly (string | Uint8Array)[];

@@ -15,6 +15,7 @@ import {
 } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { BucketSchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import type { RpcClient } from "./rpc-client.js";
+import { withJson } from "./json.js";
 import { dateOf, durationOf, millisecondsOfTimestamp, revisionOf, timestampOf } from "./convert.js";
 import { KvOutOfRangeError } from "./errors.js";
 import { ChangeEvent, type WatchEvent, type WatchOptions } from "./watch-events.js";
@@ -121,12 +122,17 @@ export class WatchPosition {
         // A resumed stream repeats the snapshot's end, which the application has already seen.
         if (this.hasSnapshotEnd) return undefined;
         this.hasSnapshotEnd = true;
-        return { type: "snapshot_end", revision, bucketCreatedAt: dateOf(bucketCreatedAt), superseded };
+        return withJson<WatchEvent>({
+          type: "snapshot_end",
+          revision,
+          bucketCreatedAt: dateOf(bucketCreatedAt),
+          superseded,
+        });
       }
       case "progress": {
         const { revision, time } = event.value;
         this.advance(revision);
-        return { type: "progress", revision, time: dateOf(time), superseded };
+        return withJson<WatchEvent>({ type: "progress", revision, time: dateOf(time), superseded });
       }
       case undefined:
         return undefined;

@@ -37,7 +37,7 @@ const (
 	BackupOperation_BACKUP_OPERATION_DELETE BackupOperation = 2
 	// The key was deleted together with its history.
 	BackupOperation_BACKUP_OPERATION_PURGE BackupOperation = 3
-	// The key's newest entry exceeded the bucket's TTL.
+	// The key's newest entry exceeded its own TTL or the bucket's.
 	BackupOperation_BACKUP_OPERATION_EXPIRE BackupOperation = 4
 )
 
@@ -402,7 +402,11 @@ type BackupEntry struct {
 	// What it did.
 	Operation BackupOperation `protobuf:"varint,5,opt,name=operation,proto3,enum=ironflow.kv.backup.v1.BackupOperation" json:"operation,omitempty"`
 	// The media type; empty if there is none.
-	ContentType   string `protobuf:"bytes,6,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	ContentType string `protobuf:"bytes,6,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	// When the entry expires by its own TTL. Absent: never.
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// The metadata; empty if there is none.
+	Metadata      map[string]string `protobuf:"bytes,8,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -477,6 +481,20 @@ func (x *BackupEntry) GetContentType() string {
 		return x.ContentType
 	}
 	return ""
+}
+
+func (x *BackupEntry) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+func (x *BackupEntry) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
 }
 
 // The end of a bucket.
@@ -642,7 +660,7 @@ const file_ironflow_kv_backup_v1_backup_proto_rawDesc = "" +
 	"\tmax_bytes\x18\x05 \x01(\x04R\bmaxBytes\x12\x18\n" +
 	"\ahistory\x18\x06 \x01(\rR\ahistory\x129\n" +
 	"\n" +
-	"created_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\"\xf5\x01\n" +
+	"created_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\"\xbb\x03\n" +
 	"\vBackupEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x1a\n" +
@@ -650,7 +668,13 @@ const file_ironflow_kv_backup_v1_backup_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12D\n" +
 	"\toperation\x18\x05 \x01(\x0e2&.ironflow.kv.backup.v1.BackupOperationR\toperation\x12!\n" +
-	"\fcontent_type\x18\x06 \x01(\tR\vcontentType\"Y\n" +
+	"\fcontent_type\x18\x06 \x01(\tR\vcontentType\x129\n" +
+	"\n" +
+	"expires_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12L\n" +
+	"\bmetadata\x18\b \x03(\v20.ironflow.kv.backup.v1.BackupEntry.MetadataEntryR\bmetadata\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"Y\n" +
 	"\tBucketEnd\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x18\n" +
 	"\aentries\x18\x02 \x01(\x04R\aentries\x12\x16\n" +
@@ -681,7 +705,7 @@ func file_ironflow_kv_backup_v1_backup_proto_rawDescGZIP() []byte {
 }
 
 var file_ironflow_kv_backup_v1_backup_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_ironflow_kv_backup_v1_backup_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_ironflow_kv_backup_v1_backup_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_ironflow_kv_backup_v1_backup_proto_goTypes = []any{
 	(BackupOperation)(0),          // 0: ironflow.kv.backup.v1.BackupOperation
 	(*Record)(nil),                // 1: ironflow.kv.backup.v1.Record
@@ -690,8 +714,9 @@ var file_ironflow_kv_backup_v1_backup_proto_goTypes = []any{
 	(*BackupEntry)(nil),           // 4: ironflow.kv.backup.v1.BackupEntry
 	(*BucketEnd)(nil),             // 5: ironflow.kv.backup.v1.BucketEnd
 	(*Footer)(nil),                // 6: ironflow.kv.backup.v1.Footer
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 8: google.protobuf.Duration
+	nil,                           // 7: ironflow.kv.backup.v1.BackupEntry.MetadataEntry
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
 }
 var file_ironflow_kv_backup_v1_backup_proto_depIdxs = []int32{
 	2,  // 0: ironflow.kv.backup.v1.Record.header:type_name -> ironflow.kv.backup.v1.Header
@@ -699,16 +724,18 @@ var file_ironflow_kv_backup_v1_backup_proto_depIdxs = []int32{
 	4,  // 2: ironflow.kv.backup.v1.Record.entry:type_name -> ironflow.kv.backup.v1.BackupEntry
 	5,  // 3: ironflow.kv.backup.v1.Record.bucket_end:type_name -> ironflow.kv.backup.v1.BucketEnd
 	6,  // 4: ironflow.kv.backup.v1.Record.footer:type_name -> ironflow.kv.backup.v1.Footer
-	7,  // 5: ironflow.kv.backup.v1.Header.created_at:type_name -> google.protobuf.Timestamp
-	8,  // 6: ironflow.kv.backup.v1.BucketBegin.ttl:type_name -> google.protobuf.Duration
-	7,  // 7: ironflow.kv.backup.v1.BucketBegin.created_at:type_name -> google.protobuf.Timestamp
-	7,  // 8: ironflow.kv.backup.v1.BackupEntry.created_at:type_name -> google.protobuf.Timestamp
+	8,  // 5: ironflow.kv.backup.v1.Header.created_at:type_name -> google.protobuf.Timestamp
+	9,  // 6: ironflow.kv.backup.v1.BucketBegin.ttl:type_name -> google.protobuf.Duration
+	8,  // 7: ironflow.kv.backup.v1.BucketBegin.created_at:type_name -> google.protobuf.Timestamp
+	8,  // 8: ironflow.kv.backup.v1.BackupEntry.created_at:type_name -> google.protobuf.Timestamp
 	0,  // 9: ironflow.kv.backup.v1.BackupEntry.operation:type_name -> ironflow.kv.backup.v1.BackupOperation
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	8,  // 10: ironflow.kv.backup.v1.BackupEntry.expires_at:type_name -> google.protobuf.Timestamp
+	7,  // 11: ironflow.kv.backup.v1.BackupEntry.metadata:type_name -> ironflow.kv.backup.v1.BackupEntry.MetadataEntry
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_ironflow_kv_backup_v1_backup_proto_init() }
@@ -729,7 +756,7 @@ func file_ironflow_kv_backup_v1_backup_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ironflow_kv_backup_v1_backup_proto_rawDesc), len(file_ironflow_kv_backup_v1_backup_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

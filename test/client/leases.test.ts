@@ -1,0 +1,185 @@
+/** Locks and elections of the SDK: one holder at a time, renewed while held, lost loudly. Two clients, and services that come and go. */
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import {
+  type Bucket,
+  createClient,
+  type KeyValue,
+  KvLeaseLostError,
+  KvTimeoutError,
+  type Lease,
+} from "@ironflow-kv/client";
+import { freshName, startTestService, type TestService } from "../support/service.js";
+import { CuttableProxy } from "./cuttable-proxy.js";
+import { refusal } from "./support.js";
+import { WAIT } from "../support/until.js";
+
+const RETRY = { baseDelayMs: 5, maxDelayMs: 50 };
+
+let service: TestService;
+let kv: KeyValue;
+let proxy: CuttableProxy;
+/** Of two clients; the second one's connection can fail. */
+let first: Bucket;
+let second: Bucket;
+
+beforeAll(async () => {
+  service = await startTestService();
+  kv = createClient({ serverUrl: service.url }).kv();
+});
+beforeEach(async () => {
+  const { name } = await kv.createBucket({ name: freshName() });
+  first = kv.bucket(name);
+  proxy = await CuttableProxy.to(service);
+  second = createClient({ serverUrl: proxy.url, retry: RETRY, timeoutMs: 2_000 }).kv().bucket(name);
+});
+afterEach(() => proxy.refuse());
+afterAll(() => service.remove());
+
+const aborted = (signal: AbortSignal): Promise<unknown> =>
+  new Promise((resolve) => {
+    const end = (): void => resolve(signal.reason);
+    if (signal.aborted) end();
+    else signal.addEventListener("abort", end);
+  });
+
+describe("a lock", () => {
+  it("has one holder at a time, each with a greater fencing token", async () => {
+    let holders = 0;
+    const tokens: bigint[] = [];
+    const work = async (bucket: Bucket): Promise<void> => {
+      const lock = await bucket.lock("jobs", { ttlSeconds: 5 });
+      expect([++holders, lock.isHeld]).toEqual([1, true]);
+      tokens.push(lock.fencingToken);
+      await first.put("progress", String(tokens.length));
+      holders--;
+      await lock.release();
+      expect([lock.isHeld, lock.signal.aborted]).toEqual([false, false]);
+    };
+    await Promise.all([first, second, first, second, first, second].map(work));
+    expect(tokens).toHaveLength(6);
+    expect([...tokens].sort((a, b) => Number(a - b))).toEqual(tokens);
+  });
+
+  it("is renewed for longer than its TTL", async () => {
+    const lock = await first.lock("jobs", { ttlSeconds: 1 });
+    const { createdAt } = await first.get("jobs");
+    await vi.waitFor(async () => {
+      const renewed = await first.get("jobs");
+      expect(renewed.createdAt.getTime() - createdAt.getTime()).toBeGreaterThan(1_500);
+    }, WAIT);
+    expect(lock.isHeld).toBe(true);
+    await lock.release();
+    expect(await first.tryGet("jobs")).toBeUndefined();
+  });
+
+  it("is waited for by watching it, and not at all with waitMs 0", async () => {
+    const lock = await first.lock("jobs", { value: "host-1" });
+    expect((await second.get("jobs")).text()).toBe("host-1");
+    await refusal(second.lock("jobs", { waitMs: 0 }), KvTimeoutError, { reason: "lease_held" });
+    await refusal(second.lock("jobs", { waitMs: 50 }), KvTimeoutError, { reason: "lease_held" });
+    const waiting = second.lock("jobs");
+    await lock.release();
+    const next = await waiting;
+    expect(next.fencingToken).toBeGreaterThan(lock.fencingToken);
+    await next.release();
+  });
+
+  it("ends its wait with the signal", async () => {
+    const lock = await first.lock("jobs");
+    const controller = new AbortController();
+    const waiting = second.lock("jobs", { signal: controller.signal });
+    controller.abort(new Error("enough"));
+    await expect(waiting).rejects.toThrow("enough");
+    await lock.release();
+  });
+
+  it("goes to the next client when its holder is cut off, and not before the holder knows", async () => {
+    const lock = await second.lock("jobs", { ttlSeconds: 1 });
+    const waiting = first.lock("jobs", { ttlSeconds: 1 });
+    await proxy.refuse();
+    let next: Lease | undefined;
+    void waiting.then((lease) => (next = lease));
+    const reason = await aborted(lock.signal);
+    expect([next, lock.isHeld]).toEqual([undefined, false]);
+    expect(reason).toBeInstanceOf(KvLeaseLostError);
+    expect(reason).toMatchObject({ reason: "lease_lost", key: "jobs" });
+    const taken = await waiting;
+    expect(taken.fencingToken).toBeGreaterThan(lock.fencingToken);
+    await taken.release();
+    await lock.release();
+  });
+
+  it("is lost when its key is deleted", async () => {
+    const lock = await first.lock("jobs", { ttlSeconds: 1 });
+    await second.delete("jobs");
+    expect(await aborted(lock.signal)).toBeInstanceOf(KvLeaseLostError);
+    // The key of the next holder is not touched.
+    const next = await second.lock("jobs");
+    await lock.release();
+    expect(next.isHeld && (await first.tryGet("jobs")) !== undefined).toBe(true);
+    await next.release();
+  });
+
+  it("stays held where responses to its renewals are lost", async () => {
+    const lock = await second.lock("jobs", { ttlSeconds: 3 });
+    const { revision } = await first.get("jobs");
+    proxy.holdAnswers();
+    await vi.waitFor(async () => {
+      expect((await first.get("jobs")).revision).toBeGreaterThan(revision);
+    }, WAIT);
+    proxy.cut();
+    proxy.passAnswers();
+    const { revision: lost } = await first.get("jobs");
+    await vi.waitFor(async () => {
+      expect((await first.get("jobs")).revision).toBeGreaterThan(lost);
+    }, WAIT);
+    expect(lock.isHeld).toBe(true);
+    await lock.release();
+  });
+
+  it("needs a history of 1", async () => {
+    const { name } = await kv.createBucket({ name: freshName(), history: 2 });
+    await expect(kv.bucket(name).lock("jobs")).rejects.toMatchObject({ reason: "ttl_not_supported" });
+    await expect(first.lock("jobs", { ttlSeconds: 0 })).rejects.toThrow("ttlSeconds is 0; it must be 1 to");
+  });
+});
+
+describe("an election", () => {
+  it("has one leader, whom others can read, and the next one when it resigns", async () => {
+    const leader = await first.elect("leader", { value: { host: "one" } });
+    expect((await second.get("leader")).json()).toEqual({ host: "one" });
+    const next = second.elect("leader", { value: { host: "two" } });
+    await leader.release();
+    expect((await next).isHeld).toBe(true);
+    expect((await first.get("leader")).json()).toEqual({ host: "two" });
+    await (await next).release();
+  });
+
+  it("keeps its leader, or loses it loudly, while the service restarts", async () => {
+    const { name } = await kv.createBucket({ name: freshName() });
+    const restarted = await startTestService();
+    const clients = [1, 2].map(() => createClient({ serverUrl: restarted.url, retry: RETRY }).kv());
+    await clients[0]?.createBucket({ name });
+    const [one, two] = clients.map((client) => client.bucket(name));
+    const leader = await (one as Bucket).elect("leader", { ttlSeconds: 2 });
+    const next = (two as Bucket)
+      .elect("leader", { ttlSeconds: 2 })
+      .then((lease) => ({ lease, isSecond: leader.isHeld }));
+    await restarted.stop();
+    const again = await startTestService({ "data-dir": restarted.dataDir, port: String(restarted.port) });
+    // Whichever comes first: it is renewed, or it is lost.
+    await Promise.race([
+      aborted(leader.signal),
+      vi.waitFor(async () => {
+        const revision = (await (one as Bucket).tryGet("leader"))?.revision ?? 0n;
+        expect(revision).toBeGreaterThan(leader.fencingToken);
+      }, WAIT),
+    ]);
+    await leader.release();
+    const { lease, isSecond } = await next;
+    expect(isSecond).toBe(false);
+    expect(lease.fencingToken).toBeGreaterThan(leader.fencingToken);
+    await lease.release();
+    await again.remove();
+  });
+});
