@@ -22,7 +22,9 @@ export function sampleFrames(): Frame[] {
     ["two", ["put", "purge"]],
   ] as const) {
     put(bucketFrame(bucket(name)));
-    operations.forEach((operation, index) => put(entryFrame(entry("key", operation, BigInt(index * 2 + 1)), true)));
+    operations.forEach((operation, index) =>
+      put(entryFrame(entry("key", operation, BigInt(index * 2 + 1)), true)),
+    );
     const { open } = ledger;
     if (open !== undefined) put(ledger.endOf(open, 10n));
   }

@@ -207,7 +207,10 @@ export async function acquireLease(
   const holder = crypto.getRandomValues(new BigUint64Array(2)).join("-");
   const deadlineMs = performance.now() + waitMs;
   const metadata = { [HOLDER]: holder };
-  for (;;) {
+  const wait = { hasBegun: false };
+
+  /** Undefined if another client held the lease, and no longer does. */
+  const attempt = async (): Promise<Lease | undefined> => {
     const sentMs = performance.now();
     try {
       const { revision } = await bucket.create(name, value, { ttlSeconds, metadata, signal });
@@ -216,20 +219,33 @@ export async function acquireLease(
       if (!(error instanceof KvKeyExistsError) && !(error instanceof KvUnknownOutcomeError)) throw error;
     }
     const entry = await bucket.tryGet(name, { signal });
-    if (entry === undefined) continue;
+    if (entry === undefined) return undefined;
+    wait.hasBegun = true;
     if (entry.metadata[HOLDER] !== holder) {
       await untilRemoved(bucket, name, entry.revision, deadlineMs, signal);
-      continue;
+      return undefined;
     }
     // The key is ours: the response to an earlier attempt was lost.
     const renewedMs = performance.now();
     const ifRevision = entry.revision;
     const renewed = await bucket.touch(name, { ttlSeconds, ifRevision, signal }).catch(unlessGone);
-    if (renewed === undefined) continue;
+    if (renewed === undefined) return undefined;
     const { revision } = renewed;
     return new Lease({
       ...{ bucket, name, holder, ttlSeconds, fencingToken: ifRevision, revision, sentMs: renewedMs },
     });
+  };
+
+  for (;;) {
+    try {
+      const lease = await attempt();
+      if (lease !== undefined) return lease;
+    } catch (error) {
+      // A client that waits outlasts a restart of the service, as its watch does.
+      const mayRetry = wait.hasBegun && error instanceof KvError && error.retryable;
+      if (!mayRetry || performance.now() >= deadlineMs) throw error;
+      await sleep(RETRY_MS, signal);
+    }
   }
 }
 
