@@ -2,6 +2,7 @@ package ironflow
 
 import (
 	"context"
+	"iter"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -22,6 +23,9 @@ const (
 	// OperationExpire: the key's newest entry exceeded its own TTL or the bucket's.
 	OperationExpire = kvv1.Operation_OPERATION_EXPIRE
 )
+
+// batchKeysMax is the most keys of one BatchGet.
+const batchKeysMax = 1_000
 
 // Entry is one revision of a key.
 type Entry struct {
@@ -79,6 +83,88 @@ func (b *Bucket) GetRevision(ctx context.Context, key string, revision uint64) (
 	}
 	b.caller.recordRevision(b.name, entry.Revision)
 	return entry, nil
+}
+
+// GetMany returns the values of many keys at one revision of the bucket, in their order: nil for a key without a value. It makes as many
+// calls as the sizes of the values require. ErrRevisionCompacted: a key changed before the call that reads it, and the bucket does not keep
+// its history; this can't happen if one call suffices.
+func (b *Bucket) GetMany(ctx context.Context, keys ...string) ([]*Entry, uint64, error) {
+	return b.GetManyAt(ctx, 0, keys...)
+}
+
+// GetManyAt is GetMany at an earlier revision. ErrRevisionCompacted: the state of a key at the revision can't be proved.
+// ErrRevisionInFuture.
+func (b *Bucket) GetManyAt(ctx context.Context, revision uint64, keys ...string) ([]*Entry, uint64, error) {
+	entries := make([]*Entry, 0, len(keys))
+	for len(entries) < len(keys) {
+		some := keys[len(entries):min(len(keys), len(entries)+batchKeysMax)]
+		request := &kvv1.BatchGetRequest{Bucket: b.name, Keys: some, Revision: revision}
+		var response *kvv1.BatchGetResponse
+		err := b.caller.do(ctx, call{bucket: b.name, isIdempotent: true}, func(ctx context.Context) (err error) {
+			response, err = b.keys.BatchGet(ctx, request)
+			return err
+		})
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, result := range response.GetResults() {
+			var entry *Entry
+			if result.GetEntry() != nil {
+				entry = entryOf(result.GetEntry())
+			}
+			entries = append(entries, entry)
+		}
+		revision = response.GetRevision()
+	}
+	b.caller.recordRevision(b.name, revision)
+	return entries, revision, nil
+}
+
+// ScanOptions select the entries of a scan. The zero value selects all.
+type ScanOptions struct {
+	// Filters: a key must match at least one. None: all keys.
+	Filters []string
+	// Prefix is the text that keys begin with.
+	Prefix string
+	// StartKey is inclusive, EndKey exclusive, both by UTF-8 bytes. To continue after a key, append "\x00" to it.
+	StartKey, EndKey string
+	// Reverse: from the last key to the first.
+	Reverse bool
+	// Limit is the most entries. 0: all.
+	Limit uint32
+	// KeysOnly: entries without values.
+	KeysOnly bool
+	// AllowNewer continues at a newer revision where a value is no longer kept, instead of ErrRevisionCompacted.
+	AllowNewer bool
+}
+
+// Scan streams the entries that match, in the byte order of their keys, at one revision of the bucket. The last pair has the error, if any:
+// ErrRevisionCompacted if a value was overwritten before it was read and the bucket does not keep its history.
+func (b *Bucket) Scan(ctx context.Context, options ScanOptions) iter.Seq2[*Entry, error] {
+	return func(yield func(*Entry, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		stream, err := b.keys.Scan(ctx, &kvv1.ScanRequest{
+			Bucket: b.name, Filters: options.Filters, Prefix: options.Prefix,
+			StartKey: options.StartKey, EndKey: options.EndKey, Reverse: options.Reverse,
+			Limit: options.Limit, KeysOnly: options.KeysOnly, AllowNewer: options.AllowNewer,
+		})
+		for err == nil {
+			var response *kvv1.ScanResponse
+			if response, err = stream.Recv(); err != nil {
+				break
+			}
+			for _, entry := range response.GetEntries() {
+				if !yield(entryOf(entry), nil) {
+					return
+				}
+			}
+			if response.GetEnd() != nil {
+				return
+			}
+		}
+		yield(nil, errorOf(err, call{bucket: b.name, isIdempotent: true}))
+	}
 }
 
 // Put writes a value, and returns its revision.

@@ -45,6 +45,51 @@ func must[Value any](value Value, err error) func(*testing.T) Value {
 	}
 }
 
+func TestGetMany(t *testing.T) {
+	ctx := t.Context()
+	bucket := newBucket(t, newClient(t))
+	must(bucket.Put(ctx, "a", []byte("1")))(t)
+	revision := must(bucket.Put(ctx, "b", []byte("2")))(t)
+	entries, read, err := bucket.GetMany(ctx, "b", "absent", "a")
+	if err != nil || read != revision || len(entries) != 3 || entries[1] != nil {
+		t.Fatalf("read %v at %d: %v", entries, read, err)
+	}
+	if string(entries[0].Value) != "2" || string(entries[2].Value) != "1" {
+		t.Errorf("read %q and %q", entries[0].Value, entries[2].Value)
+	}
+	must(bucket.Put(ctx, "a", []byte("3")))(t)
+	entries, _, err = bucket.GetManyAt(ctx, revision, "a")
+	if err != nil || string(entries[0].Value) != "1" {
+		t.Errorf("read %v at %d: %v", entries, revision, err)
+	}
+	if _, _, err = bucket.GetManyAt(ctx, 1_000, "a"); !errors.Is(err, ironflow.ErrRevisionInFuture) {
+		t.Errorf("read a revision that was not written: %v", err)
+	}
+}
+
+func TestScan(t *testing.T) {
+	ctx := t.Context()
+	bucket := newBucket(t, newClient(t))
+	for _, key := range []string{"b", "a.1", "a.2"} {
+		must(bucket.Put(ctx, key, []byte("of "+key)))(t)
+	}
+	var found []string
+	for entry, err := range bucket.Scan(ctx, ironflow.ScanOptions{Prefix: "a.", Reverse: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, string(entry.Value))
+	}
+	if !slices.Equal(found, []string{"of a.2", "of a.1"}) {
+		t.Errorf("scanned %v", found)
+	}
+	for _, err := range bucket.Scan(ctx, ironflow.ScanOptions{StartKey: "b", EndKey: "a"}) {
+		if err == nil {
+			t.Error("scanned between bounds in the wrong order")
+		}
+	}
+}
+
 func TestBuckets(t *testing.T) {
 	ctx := t.Context()
 	client := newClient(t)

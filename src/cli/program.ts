@@ -9,6 +9,7 @@ import { type CliIo, Output, OutputClosedError } from "./io.js";
 import { addKeyCommands } from "./key-commands.js";
 import { addLockCommands, ProgramExitError } from "./lock-command.js";
 import { addReadCommands } from "./read-commands.js";
+import { addScanCommand } from "./scan-command.js";
 import { addServeCommand, type ServeFlags } from "./serve-command.js";
 import { addClientOptions, givenFlags, openSession } from "./session.js";
 import { StoppedError } from "./stopped.js";
@@ -48,6 +49,7 @@ export function buildProgram(parts: ProgramParts): Program {
   });
   addBucketCommands(program, run);
   addReadCommands(program, run);
+  addScanCommand(program, run);
   addWriteCommands(program, run);
   addWatchCommand(program, run);
   addLockCommands(program, run);

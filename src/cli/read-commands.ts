@@ -1,26 +1,38 @@
 /** `get`, `keys`, `history`. */
 import { type Command, Option } from "commander";
-import type { Entry } from "@ironflow-kv/client";
+import type { Entry, ManyEntries } from "@ironflow-kv/client";
 import type { RunVerb } from "./bucket-commands.js";
 import { entryJson } from "./json.js";
 import { addClientOptions, type Session } from "./session.js";
 import { formatTime, pairs, preview, showableText, table } from "./text.js";
 import { formatBytes, parseRevision } from "./units.js";
 
+/** Characters of a value in a table of keys. */
+const VALUE_WIDTH = 60;
+
 export function addReadCommands(program: Command, run: RunVerb): void {
-  addClientOptions(program.command("get <bucket> <key>").description("print the raw bytes of a value"))
+  addClientOptions(
+    program
+      .command("get <bucket> <keys...>")
+      .description("print the raw bytes of a value, or a table of several keys at one revision"),
+  )
     .addOption(
-      new Option("--revision <revision>", "the value written at this revision").argParser(parseRevision),
+      new Option(
+        "--revision <revision>",
+        "of one key: the value written at this revision; of several: their values at this revision of the bucket",
+      ).argParser(parseRevision),
     )
     .option("--meta", "print the value's metadata instead")
-    .action((bucket: string, key: string, flags: { revision?: bigint; meta?: boolean }, command: Command) =>
-      run(command, async (session) => {
-        const options = { revision: flags.revision, signal: session.signal };
-        const entry = await session.kv.bucket(bucket).get(key, options);
-        if (session.json) await session.print(entryJson(entry), () => []);
-        else if (flags.meta === true) await session.print(undefined, () => metaLines(entry));
-        else await printValue(session, entry.value);
-      }),
+    .action(
+      (bucket: string, keys: string[], flags: { revision?: bigint; meta?: boolean }, command: Command) =>
+        run(command, async (session) => {
+          const options = { revision: flags.revision, signal: session.signal };
+          const [key = ""] = keys;
+          if (keys.length > 1)
+            await printMany(session, keys, await session.kv.bucket(bucket).getMany(keys, options));
+          else
+            await printOne(session, await session.kv.bucket(bucket).get(key, options), flags.meta === true);
+        }),
     );
 
   addClientOptions(
@@ -49,6 +61,35 @@ export function addReadCommands(program: Command, run: RunVerb): void {
         historyTable(entries, session.output.columns),
       );
     }),
+  );
+}
+
+async function printOne(session: Session, entry: Entry, isMeta: boolean): Promise<void> {
+  if (session.json) await session.print(entryJson(entry), () => []);
+  else if (isMeta) await session.print(undefined, () => metaLines(entry));
+  else await printValue(session, entry.value);
+}
+
+/** As in the response to POST .../batch-get, or a table. */
+async function printMany(
+  session: Session,
+  keys: readonly string[],
+  { entries, revision }: ManyEntries,
+): Promise<void> {
+  const results = keys.map((key, index) => ({ key, entry: entries[index] }));
+  const json = results.map(({ key, entry }) => ({
+    key,
+    entry: entry === undefined ? null : entryJson(entry),
+  }));
+  await session.print({ results: json, revision: Number(revision) }, () =>
+    table(
+      ["KEY", "REVISION", "SIZE", "VALUE"],
+      results.map(({ key, entry }) =>
+        entry === undefined
+          ? [key, "-", "-", ""]
+          : [key, String(entry.revision), formatBytes(entry.value.length), preview(entry.value, VALUE_WIDTH)],
+      ),
+    ),
   );
 }
 

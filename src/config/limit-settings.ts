@@ -63,6 +63,12 @@ const TABLE: readonly (readonly [keyof Limits, number, number, string])[] = [
     4 * MEGABYTE - 65_536,
     "The maximum size of a page of keys, buckets, API keys or a history, in bytes of JSON. A page holds at least one item. Most gRPC clients accept 4 MiB.",
   ],
+  [
+    "scanBytesMax",
+    8 * MEGABYTE,
+    1_048_576 * MEGABYTE,
+    "The maximum size of the entries that all scans together have read and not sent yet, in bytes. Further scans wait. A scan begins with up to 8 MiB.",
+  ],
   ["bucketsMax", 1, 1_000_000, "The maximum number of buckets in the storage. Further buckets are refused."],
   [
     "bucketsPerApiKeyMax",

@@ -54,6 +54,10 @@ export interface Limits {
   readonly commitOperationsMax: number;
   /** The most bytes of keys and values in a commit. */
   readonly commitBytesMax: number;
+  /** The most bytes of entries that all scans of this process have read and not sent yet. */
+  readonly scanBytesMax: number;
+  /** The most keys in one BatchGet. Fixed by the contract. */
+  readonly batchKeysMax: number;
   /** The largest value, in bytes. The storage must accept messages 16 KiB larger than this. */
   readonly valueBytesMax: number;
   /** Values are refused while the embedded server's disk has less free space than this, in bytes. 0: not checked. */
@@ -176,6 +180,8 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   importedEntriesMax: 1_000,
   commitOperationsMax: 500,
   commitBytesMax: 8 * 1_048_576,
+  batchKeysMax: 1_000,
+  scanBytesMax: 64 * 1_048_576,
   valueBytesMax: 1_048_576,
   diskReserveBytes: 64 * 1_048_576,
   readCacheBytesMax: 64 * 1_048_576,

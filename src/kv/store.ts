@@ -99,6 +99,58 @@ export interface KeyPage extends Page<string> {
   readonly revision: bigint;
 }
 
+/** The values of several keys at one revision of the bucket. */
+export interface KeyBatch {
+  /** In the order of the request, up to the first key that did not fit. Has at least one. */
+  readonly results: readonly KeyResult[];
+  /** The keys that did not fit. */
+  readonly unreadKeys: readonly string[];
+  /** The revision at which every result is exact. */
+  readonly revision: bigint;
+  readonly bucketCreatedAtMs: number;
+}
+
+/** What a key was found to have. */
+export interface KeyResult {
+  readonly key: string;
+  /** Undefined: the key has no value. */
+  readonly entry: Entry | undefined;
+}
+
+/** Selects the entries of a scan. A key must match a filter, have the prefix, and be within the bounds. */
+export interface ScanOptions {
+  /** None: all keys. */
+  readonly filters: readonly string[];
+  /** Empty: any. */
+  readonly prefix: string;
+  /** Inclusive, by UTF-8 bytes. Empty: from the first key. */
+  readonly startKey: string;
+  /** Exclusive. Empty: to the last key. */
+  readonly endKey: string;
+  readonly isReverse: boolean;
+  /** 0: no limit. */
+  readonly limit: number;
+  /** Entries without value, media type and nanoseconds. */
+  readonly keysOnly: boolean;
+  /** Continue at a newer revision instead of ending with `revision_compacted`. */
+  readonly allowNewer: boolean;
+}
+
+/** Entries of a scan that follow each other. */
+export interface ScanPart {
+  readonly entries: readonly Entry[];
+  /** The revision at which they are exact. */
+  readonly revision: bigint;
+  /** Only in the last part, which has no entries. `isComplete`: whether no further key matches. */
+  readonly end?: { readonly isComplete: boolean; readonly bucketCreatedAtMs: number };
+}
+
+/**
+ * A running scan. It can be iterated once. `return()` (or leaving the loop) releases its resources at once, even during a pending `next()`.
+ * Without a part that has an `end`, it has failed. Throws `revision_compacted` with the key whose value is gone, and `bucket_not_found`.
+ */
+export type Scan = AsyncIterableIterator<ScanPart>;
+
 /** Selects a page of a list. */
 export interface PageRequest {
   /** The maximum number of items; 0: the limit of the list. */
@@ -300,7 +352,8 @@ export interface Store {
    * `bucket_exists`, `reserved_name`, `storage_exhausted`.
    */
   createBucket(config: BucketConfig, context: CallContext, createdBy?: string): Promise<BucketInfo>;
-  getBucket(bucket: string, context: CallContext): Promise<BucketInfo>;
+  /** `counts`: whether to count the live keys; otherwise `values` is 0, and the key index is not needed. Default: true. */
+  getBucket(bucket: string, context: CallContext, counts?: boolean): Promise<BucketInfo>;
   /**
    * When the bucket was created, in milliseconds since 1970. It distinguishes the bucket from an earlier one with the same name. `known`:
    * a cached value of any age, usually without a request; `recent`: one from the last second. Both may be an earlier bucket's, never that
@@ -311,11 +364,12 @@ export interface Store {
     context: CallContext,
     freshness: "known" | "recent" | "current",
   ): number | Promise<number>;
-  /** Lists the buckets for which `isVisible` returns true, ordered by name. Default: all. */
+  /** Lists the buckets for which `isVisible` returns true, ordered by name. Default: all. `counts`: see `getBucket`. */
   listBuckets(
     page: PageRequest,
     context: CallContext,
     isVisible?: (bucket: string) => boolean,
+    counts?: boolean,
   ): Promise<Page<BucketInfo>>;
   /** The names of all buckets of all environments, sorted. */
   bucketNames(context: CallContext): Promise<readonly string[]>;
@@ -339,6 +393,19 @@ export interface Store {
     context: CallContext,
     consistency?: Consistency,
   ): Promise<Entry>;
+  /**
+   * Returns the values of 1 to 1,000 keys as of one revision of the bucket; 0: the newest. Throws `revision_compacted` if the state of a key
+   * at the revision can't be proved, and `revision_in_future`.
+   */
+  batchGet(
+    bucket: string,
+    keys: readonly string[],
+    revision: bigint,
+    context: CallContext,
+    consistency?: Consistency,
+  ): Promise<KeyBatch>;
+  /** Starts a scan. Ignores the context's deadline; ends when its signal aborts. */
+  scan(bucket: string, options: ScanOptions, context: CallContext, consistency?: Consistency): Promise<Scan>;
   /**
    * Writes a value; returns its revision. Throws `key_exists`, `revision_mismatch`, `value_too_large`, `bucket_full`, `storage_exhausted`,
    * `ttl_not_supported`.
@@ -411,6 +478,8 @@ export interface Store {
   /** The number of tombstones that this store has removed since it was created. */
   compactedTombstones(): number;
   keyIndexes(): KeyIndexStats;
+  /** The bytes of entries that scans have reserved memory for, and the most that they ever had. */
+  scanMemory(): { readonly reserved: number; readonly peak: number };
   /** The batches of group commit since the store was created; undefined if it is off. */
   groupCommits(): GroupCommitStats | undefined;
   /** The size of each bucket. Cheaper than `listBuckets`: does not count live keys. */

@@ -19,6 +19,10 @@ export function checkedStore(store: Store, check: RestartCheck): Store {
     compactBucket: (bucket, context) => checked(bucket, context, () => store.compactBucket(bucket, context)),
     get: (bucket, key, revision, context, consistency) =>
       checked(bucket, context, () => store.get(bucket, key, revision, context, consistency)),
+    batchGet: (bucket, keys, revision, context, consistency) =>
+      checked(bucket, context, () => store.batchGet(bucket, keys, revision, context, consistency)),
+    scan: (bucket, options, context, consistency) =>
+      checked(bucket, context, () => store.scan(bucket, options, context, consistency)),
     put: (bucket, key, value, options, context) =>
       checked(bucket, context, () => store.put(bucket, key, value, options, context)),
     touch: (bucket, key, options, context) =>

@@ -19,10 +19,14 @@ import { askJetStream } from "./client/jetstream-api.js";
 import type { Link } from "./client/link.js";
 import type { Log } from "./client/log.js";
 import type { Feeds } from "./feed/feeds.js";
+import { BatchGet } from "./index/batch-get.js";
 import { BucketIndexes } from "./index/bucket-indexes.js";
 import { KeyLists } from "./index/key-lists.js";
+import { Scans } from "./index/scans.js";
+import { PastStates } from "./index/past-states.js";
 import { WrittenRevisions } from "./index/written-revisions.js";
 import { MessageReader, type Place, storedMessageBytesMax } from "./client/message-reader.js";
+import { ValueReader } from "./read/value-reader.js";
 import { ReadCache } from "./read/read-cache.js";
 import { Requests } from "./client/requests.js";
 import { RestartCheck } from "./buckets/restart-check.js";
@@ -109,6 +113,12 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
   const expiry = new Expiry(facts);
   const incarnations = new Incarnations(facts, reader);
   const history = new History(bulkRequests, bulkReader, isClustered, expiry, limits);
+  const values = new ValueReader({
+    ...{ requests, bulk: bulkRequests, reader: bulkReader, storedMessageBytesMax: messageBytesMax },
+  });
+  const past = new PastStates(history, bulkRequests, messageBytesMax);
+  const scans = new Scans(indexes, values, limits);
+  const batches = new BatchGet({ indexes, reader, values, past, limits });
   const survivors = new Survivors(bulkRequests, bulkReader, limits, options.replicas ?? 1);
   const restartCheck = new RestartCheck({
     requests: bulkRequests,
@@ -166,8 +176,8 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
   };
   const store: Store = {
     createBucket: (config, context, createdBy) => buckets.create(config, context, createdBy),
-    getBucket: (bucket, context) => buckets.get(bucket, context),
-    listBuckets: (page, context, shows) => buckets.list(page, context, shows),
+    getBucket: (bucket, context, counts) => buckets.get(bucket, context, counts),
+    listBuckets: (page, context, shows, counts) => buckets.list(page, context, shows, counts),
     bucketNames: (context) => buckets.names(context),
     bucketCreatedAtMs: (bucket, context, freshness) =>
       incarnations.createdAtMs({ bucket, stream: streamName(bucket) }, context, freshness),
@@ -179,6 +189,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     compactBucket: (bucket, context) => compaction.compact(bucket, context),
     compactedTombstones: () => compaction.removed,
     keyIndexes: () => indexes.stats(),
+    scanMemory: () => ({ reserved: scans.memory.reserved, peak: scans.memory.peak }),
     groupCommits: () => groupCommit?.stats,
     get: (bucket, key, revision, context, consistency) =>
       told(
@@ -186,6 +197,13 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
         () => entries.get(bucket, key, revision, context, consistency),
         (entry) => entry.revision,
       ),
+    batchGet: (bucket, keys, revision, context, consistency) =>
+      told(
+        bucket,
+        () => batches.get(bucket, keys, revision, context, consistency),
+        (batch) => batch.revision,
+      ),
+    scan: (bucket, scan, context, consistency) => scans.start(bucket, scan, context, consistency),
     put: (bucket, key, value, put, context) =>
       told(bucket, () => writes.put(bucket, key, value, put, context), itself),
     touch: (bucket, key, touch, context) =>

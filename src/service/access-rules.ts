@@ -82,6 +82,8 @@ export const KEY_VALUE_RULES: AccessRules<typeof KeyValueService> = {
   touch: mayWrite,
   // A conflict tells what a key's revision is, as with Put.
   commit: mayWrite,
+  batchGet: mayRead,
+  scan: mayRead,
 };
 
 export const BACKUP_RULES: AccessRules<typeof BackupService> = {

@@ -16,6 +16,7 @@ import { DEFAULT_ENVIRONMENT, quote, splitBucketName } from "../kv/names.js";
 import type { BucketChange, Store } from "../kv/store.js";
 import { ANONYMOUS, type Principal, FIRST_KEY } from "./principal.js";
 import type { Handlers } from "./calls.js";
+import { ReadMask } from "./read-mask.js";
 import { bucketMessage, millisecondsOf, safeNumber } from "./convert.js";
 
 /** The ID that a bucket counts towards (BUCKETS_PER_API_KEY_MAX); undefined for IRONFLOW_API_KEY and anonymous callers, which have no limit. */
@@ -42,18 +43,20 @@ export function bucketHandlers(store: Store): Handlers<typeof BucketService> {
     },
 
     async getBucket(request, context) {
-      const info = await store.getBucket(request.bucket, context);
-      return create(GetBucketResponseSchema, { bucket: bucketMessage(info) });
+      const mask = new ReadMask(request.readMask);
+      const info = await store.getBucket(request.bucket, context, mask.has("values"));
+      return create(GetBucketResponseSchema, { bucket: mask.apply(bucketMessage(info)) });
     },
 
     async listBuckets(request, context) {
       const { caller } = context;
+      const mask = new ReadMask(request.readMask);
       const page = { limit: request.limit, pageToken: request.pageToken };
       const isVisible = (bucket: string): boolean =>
         splitBucketName(bucket).environment === context.environment && caller.sees(bucket);
-      const buckets = await store.listBuckets(page, context, isVisible);
+      const buckets = await store.listBuckets(page, context, isVisible, mask.has("values"));
       return create(ListBucketsResponseSchema, {
-        buckets: buckets.items.map(bucketMessage),
+        buckets: buckets.items.map((info) => mask.apply(bucketMessage(info))),
         nextPageToken: buckets.nextPageToken,
       });
     },

@@ -1,7 +1,8 @@
 /** The handlers of KeyValueService. Each checks the request, calls the store and converts the result. */
 import { create } from "@bufbuild/protobuf";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import {
+  BatchGetResponse_ResultSchema,
+  BatchGetResponseSchema,
   CommitResponseSchema,
   DeleteResponseSchema,
   GetHistoryResponseSchema,
@@ -10,20 +11,21 @@ import {
   ListKeysResponseSchema,
   PutResponseSchema,
   TouchResponseSchema,
-  WatchRequest_Start,
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
-import type { WatchRequest } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import type { BatchGetResponse_Result } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { Consistency as ConsistencyEnum } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { bulkScheduler, noteShortCall } from "../kv/bulk-scheduler.js";
 import { flowOf } from "../kv/call-context.js";
 import { invalidArgument, KvError } from "../kv/errors.js";
 import { quote } from "../kv/names.js";
-import type { CallContext, Condition, Consistency, Store, WatchOptions, WriteOptions } from "../kv/store.js";
+import type { CallContext, Condition, Consistency, KeyResult, Store, WriteOptions } from "../kv/store.js";
 import type { RequestContext, Handlers } from "./calls.js";
 import { commitOperationOf } from "./commit-operations.js";
 import { conditionOf } from "./conditions.js";
-import { ttlMsOf, entryMessage, millisecondsOf, millisecondsOfTimestamp, timestampOf } from "./convert.js";
+import { ttlMsOf, entryMessage, timestampOf } from "./convert.js";
 import { entryInBucket } from "./entry-in-bucket.js";
+import { optionalMilliseconds, scanOptionsOf, watchOptionsOf } from "./read-options.js";
+import { ScanStream } from "./scan-stream.js";
 import { SHORT_BYTES_MAX, WatchStream } from "./watch-stream.js";
 
 export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService> {
@@ -147,7 +149,35 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
       const watch = await store.watch(request.bucket, watchOptionsOf(request), context);
       return new WatchStream(watch, flowOf(context));
     },
+
+    async scan(request, context) {
+      const consistency = consistencyOf(request.consistency);
+      const scan = await store.scan(request.bucket, scanOptionsOf(request), context, consistency);
+      return new ScanStream(scan, flowOf(context));
+    },
+
+    async batchGet(request, context) {
+      const { bucket, keys, revision } = request;
+      const batch = await store.batchGet(bucket, keys, revision, context, consistencyOf(request.consistency));
+      await turnFor(
+        batch.results.reduce((sum, { entry }) => sum + KEY_WORK_BYTES + (entry?.value.length ?? 0), 0),
+        context,
+      );
+      const response = create(BatchGetResponseSchema);
+      response.results = batch.results.map(resultMessage);
+      response.revision = batch.revision;
+      response.bucketCreatedAt = timestampOf(batch.bucketCreatedAtMs, 0);
+      response.unreadKeys = [...batch.unreadKeys];
+      return response;
+    },
   };
+}
+
+function resultMessage({ key, entry }: KeyResult): BatchGetResponse_Result {
+  const result = create(BatchGetResponse_ResultSchema);
+  result.key = key;
+  if (entry !== undefined) result.entry = entryMessage(entry);
+  return result;
 }
 
 /** Undefined for a missing bucket: the write says so, after it has checked its arguments. */
@@ -216,45 +246,4 @@ function millisecondsIn(context: RequestContext, header: string): number | undef
   throw invalidArgument(
     `The header ${header} is ${quote(text)}; it must be whole milliseconds, such as 1500.`,
   );
-}
-
-function optionalMilliseconds(time: Timestamp | undefined): number | undefined {
-  return time === undefined ? undefined : millisecondsOfTimestamp(time);
-}
-
-function watchOptionsOf(request: WatchRequest): WatchOptions {
-  return {
-    filters: request.filters,
-    start: startOf(request),
-    ignoreDeletes: request.ignoreDeletes,
-    keysOnly: request.keysOnly,
-    previous: request.previous,
-    everyChange: request.everyChange,
-    progressIntervalMs: millisecondsOf(request.progressInterval, "progress_interval"),
-  };
-}
-
-function startOf(request: WatchRequest): WatchOptions["start"] {
-  if (request.startRevision > 0n) {
-    if (request.start !== WatchRequest_Start.UNSPECIFIED) {
-      throw invalidArgument("start and start_revision are both set; set only one of them.");
-    }
-    return {
-      revision: request.startRevision,
-      bucketCreatedAtMs: optionalMilliseconds(request.bucketCreatedAt),
-    };
-  }
-  switch (request.start) {
-    case WatchRequest_Start.UNSPECIFIED:
-    case WatchRequest_Start.SNAPSHOT:
-      return "snapshot";
-    case WatchRequest_Start.NOW:
-      return "now";
-    case WatchRequest_Start.HISTORY:
-      return "history";
-    default:
-      throw invalidArgument(
-        `start is ${request.start as number}; it must be 0 to 3 (see WatchRequest.Start).`,
-      );
-  }
 }

@@ -61,6 +61,26 @@ describe.each(ALL_DOORS)("buckets over $name", (door) => {
     expect(bucket?.ttl).toBeUndefined();
   });
 
+  it("returns only the fields of a read mask, and counts no keys without `values`", async ({ open }) => {
+    const { buckets, kv } = open();
+    const name = freshName();
+    await buckets.createBucket({ name, description: "masked", ttl: { seconds: 60n } });
+    await kv.put({ bucket: name, key: "k", value: bytes("v") });
+    const readMask = { paths: ["name", "bytes", "ttl"] };
+    const { bucket } = await buckets.getBucket({ bucket: name, readMask });
+    expect(bucket).toMatchObject({ name, description: "", history: 0, values: 0n, ttl: { seconds: 60n } });
+    expect(bucket?.bytes).toBeGreaterThan(0n);
+    const listed = (await buckets.listBuckets({ readMask })).buckets;
+    expect(listed.find((one) => one.name === name)).toEqual(bucket);
+    const whole = await buckets.getBucket({ bucket: name, readMask: { paths: ["*"] } });
+    expect(whole.bucket).toMatchObject({ description: "masked", values: 1n });
+    await refusal(
+      buckets.getBucket({ bucket: name, readMask: { paths: ["nothing"] } }),
+      Code.InvalidArgument,
+      "invalid_argument",
+    );
+  });
+
   it("counts live keys exactly, and the bytes", async ({ open }) => {
     const { buckets, kv } = open();
     const name = freshName();

@@ -1,7 +1,8 @@
 /** Reading, writing and listing keys, through every door. */
 import { Code } from "@connectrpc/connect";
 import { describe, expect } from "vitest";
-import { Operation } from "../../gen/ironflow/kv/v1/types_pb.js";
+import type { ScanRequest } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import { type Entry, Operation } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { serviceTest } from "../support/fixtures.js";
 import { freshName } from "../support/service.js";
 import { ALL_DOORS } from "./doors.js";
@@ -75,6 +76,76 @@ describe.each(ALL_DOORS)("keys over $name", (door) => {
       if (index % 5 === 4) expect((await kv.listKeys({ bucket })).keys).toEqual(keys.slice(index + 1));
     }
     expect((await kv.listKeys({ bucket })).keys).toEqual([]);
+  });
+
+  it("reads many keys at one revision, in the order of the request", async ({ setUp }) => {
+    const { kv, bucket } = await setUp(1);
+    for (const key of ODD_KEYS.filter((key) => door.isWholeContract || !/^\.+$/.test(key)))
+      await kv.put({ bucket, key, value: bytes(`of ${key}`), contentType: "text/plain" });
+    const { revision } = await kv.put({ bucket, key: "large", value: new Uint8Array(100_000).fill(7) });
+    const keys = ["é", "absent", "large", "a/b", "é"];
+    const batch = await kv.batchGet({ bucket, keys });
+    expect(batch).toMatchObject({ revision, unreadKeys: [] });
+    expect(batch.results.map(({ key }) => key)).toEqual(keys);
+    const [odd, absent, large, slash, again] = batch.results.map(({ entry }) => entry);
+    expect(odd).toMatchObject({ key: "é", operation: Operation.PUT, contentType: "text/plain" });
+    expect([odd, slash, again].map((entry) => text(entry?.value))).toEqual(["of é", "of a/b", "of é"]);
+    expect(absent).toBeUndefined();
+    expect(large?.value).toHaveLength(100_000);
+    await kv.put({ bucket, key: "absent", value: bytes("now") });
+    const before = await kv.batchGet({ bucket, keys: ["é", "large"], revision });
+    expect(before.results.map(({ entry }) => entry?.revision)).toEqual([odd?.revision, large?.revision]);
+    await refusal(
+      kv.batchGet({ bucket, keys: ["é", "absent"], revision }),
+      Code.OutOfRange,
+      "revision_compacted",
+    );
+    await refusal(kv.batchGet({ bucket, keys, revision: 1_000n }), Code.OutOfRange, "revision_in_future");
+    await refusal(kv.batchGet({ bucket, keys: [] }), Code.InvalidArgument, "invalid_argument");
+    await refusal(kv.batchGet({ bucket: "none", keys }), Code.NotFound, "bucket_not_found");
+  });
+
+  it("scans entries by filters, prefix and bounds, in both directions, and says where it ends", async ({
+    setUp,
+  }) => {
+    const { kv, bucket } = await setUp(1);
+    for (const key of ["a.1", "a.2", "b", "b.1", "é"])
+      await kv.put({ bucket, key, value: bytes(`of ${key}`) });
+    const { revision } = await kv.put({ bucket, key: "z", value: new Uint8Array(100_000).fill(7) });
+    const scan = async (options: Partial<Omit<ScanRequest, "$typeName" | "$unknown">>) => {
+      const entries: Entry[] = [];
+      for await (const response of kv.scan({ ...options, bucket })) {
+        entries.push(...response.entries);
+        if (response.end !== undefined)
+          return {
+            entries,
+            keys: entries.map(({ key }) => key),
+            complete: response.end.complete,
+            revision: response.revision,
+          };
+      }
+      throw new Error("the scan has no end");
+    };
+    const all = await scan({});
+    expect(all).toMatchObject({ keys: ["a.1", "a.2", "b", "b.1", "z", "é"], complete: true, revision });
+    expect(text(all.entries[0]?.value)).toBe("of a.1");
+    expect(all.entries[0]).toMatchObject({ revision: 1n, operation: Operation.PUT });
+    expect(all.entries[4]?.value).toHaveLength(100_000);
+    expect((await scan({ reverse: true, limit: 2 })).keys).toEqual(["é", "z"]);
+    expect(await scan({ filters: ["*.*", "b"], limit: 3 })).toMatchObject({
+      keys: ["a.1", "a.2", "b"],
+      complete: false,
+    });
+    expect((await scan({ prefix: "b", startKey: "b\0" })).keys).toEqual(["b.1"]);
+    expect((await scan({ startKey: "a.2", endKey: "z" })).keys).toEqual(["a.2", "b", "b.1"]);
+    const keysOnly = await scan({ keysOnly: true });
+    expect(keysOnly.keys).toEqual(all.keys);
+    expect(keysOnly.entries.every(({ value }) => value.length === 0)).toBe(true);
+    await refusal(scan({ startKey: "b", endKey: "a" }), Code.InvalidArgument, "invalid_argument");
+    const none = async (): Promise<void> => {
+      for await (const { end } of kv.scan({ bucket: "none" })) expect(end).toBeUndefined();
+    };
+    await refusal(none(), Code.NotFound, "bucket_not_found");
   });
 
   it("returns an older revision while it is kept", async ({ setUp }) => {

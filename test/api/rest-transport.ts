@@ -57,6 +57,12 @@ export function createRestTransport(baseUrl: string, watchBy: "sse" | "websocket
     ): Promise<StreamResponse<I, O>> {
       let request: any;
       for await (const one of input) request = one;
+      if (method.name === "Scan") {
+        return {
+          ...{ stream: true, service: method.parent, method, header: new Headers(), trailer: new Headers() },
+          message: scanResponses(method.output, api, request, signal),
+        };
+      }
       const target = watchTarget(api, request);
       const frames = watchBy === "sse" ? sseFrames(target, signal) : webSocketFrames(target, signal);
       return {
@@ -69,6 +75,33 @@ export function createRestTransport(baseUrl: string, watchBy: "sse" | "websocket
       };
     },
   };
+}
+
+/** The lines of a scan: one response for each. */
+async function* scanResponses<O extends DescMessage>(
+  output: O,
+  api: string,
+  request: any,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<MessageShape<O>> {
+  const filters = (request.filters ?? []).map((filter: string) => `filter=${encodeURIComponent(filter)}`);
+  const others = query({
+    ...{ prefix: request.prefix, start_key: request.startKey, end_key: request.endKey },
+    ...{ reverse: request.reverse, limit: request.limit, keys_only: request.keysOnly },
+    ...{ allow_newer: request.allowNewer, consistency: consistencyOf(request) },
+  }).slice(1);
+  const parameters = [...filters, others].filter(Boolean).join("&");
+  const response = await fetch(`${api}/${encodeURIComponent(request.bucket)}/scan?${parameters}`, {
+    ...(signal === undefined ? {} : { signal }),
+  });
+  const lines = (await response.text()).split("\n").filter(Boolean);
+  for (const line of lines) {
+    const json: any = JSON.parse(line);
+    if (json.error !== undefined) throw errorOf(json);
+    const revision = BigInt(json.revision);
+    if (json.end !== true) yield create(output, { entries: [entryOf({ operation: "put", ...json })] } as any);
+    else yield create(output, { revision, end: { complete: json.complete } } as any);
+  }
 }
 
 const JSON_TYPE = { "Content-Type": "application/json" };
@@ -86,12 +119,14 @@ async function callUnary(
       return {
         bucket: bucketOf(await send("POST", api, signal, JSON_TYPE, JSON.stringify(bucketJson(input)))),
       };
-    case "GetBucket":
-      return { bucket: bucketOf(await send("GET", bucket, signal)) };
+    case "GetBucket": {
+      const mask = query({ read_mask: input.readMask?.paths?.join(",") });
+      return { bucket: bucketOf(await send("GET", bucket + mask, signal)) };
+    }
     case "ListBuckets": {
       const answer = await send(
         "GET",
-        `${api}${query({ limit: input.limit, page_token: input.pageToken })}`,
+        `${api}${query({ limit: input.limit, page_token: input.pageToken, read_mask: input.readMask?.paths?.join(",") })}`,
         signal,
       );
       return { buckets: answer.buckets.map(bucketOf), nextPageToken: answer.next_page_token ?? "" };
@@ -161,6 +196,21 @@ async function callUnary(
       const entries = answer.entries.map((entry: any) => entryOf({ ...entry, key: input.key }));
       return { entries, nextPageToken: answer.next_page_token ?? "" };
     }
+    case "BatchGet": {
+      const body = {
+        keys: input.keys ?? [],
+        revision: Number(input.revision ?? 0),
+        consistency: consistencyOf(input),
+      };
+      const answer = await send("POST", `${bucket}/batch-get`, signal, JSON_TYPE, JSON.stringify(body));
+      return {
+        results: answer.results.map(({ key, entry }: any) =>
+          entry === null ? { key } : { key, entry: entryOf(entry) },
+        ),
+        revision: BigInt(answer.revision),
+        unreadKeys: answer.unread_keys ?? [],
+      };
+    }
     default:
       throw new Error(`no REST path for ${name}`);
   }
@@ -206,15 +256,15 @@ function bucketJson(input: any): object {
 
 function bucketOf(json: any): any {
   return create(BucketSchema, {
-    name: json.name,
+    name: json.name ?? "",
     description: json.description ?? "",
     ...(json.ttl_seconds === undefined ? {} : { ttl: { seconds: BigInt(json.ttl_seconds) } }),
     maxValueSize: json.max_value_size ?? 0,
     maxBytes: BigInt(json.max_bytes ?? 0),
-    history: json.history,
-    values: BigInt(json.values),
-    bytes: BigInt(json.bytes),
-    createdAt: timestampFromDate(new Date(json.created_at)),
+    history: json.history ?? 0,
+    values: BigInt(json.values ?? 0),
+    bytes: BigInt(json.bytes ?? 0),
+    ...(json.created_at === undefined ? {} : { createdAt: timestampFromDate(new Date(json.created_at)) }),
   });
 }
 

@@ -38,6 +38,8 @@ const NEEDS: Readonly<Record<string, Access | "admin on *" | "any scope" | "any 
   "/ironflow.kv.v1.KeyValueService/Touch": "write",
   "/ironflow.kv.v1.KeyValueService/Commit": "write",
   "/ironflow.kv.v1.KeyValueService/ListKeys": "read",
+  "/ironflow.kv.v1.KeyValueService/BatchGet": "read",
+  "/ironflow.kv.v1.KeyValueService/Scan": "read",
   "/ironflow.kv.v1.KeyValueService/GetHistory": "read",
   "/ironflow.kv.v1.KeyValueService/Watch": "watch",
   "/ironflow.kv.v1.BackupService/ImportEntries": "write",

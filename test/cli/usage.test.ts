@@ -33,7 +33,7 @@ describe("errors", () => {
     ["no verb that is known", 2, ["frob"]],
     ["an unknown option", 2, ["keys", "b", "--frob"]],
     ["a missing argument", 2, ["get", "b"]],
-    ["too many arguments", 2, ["get", "b", "k", "x"]],
+    ["too many arguments", 2, ["history", "b", "k", "x"]],
     ["an update without a revision", 2, ["update", "b", "k", "v"]],
     ["a malformed revision", 2, ["update", "b", "k", "v", "--if-revision", "x"]],
     ["a malformed span", 2, ["bucket", "create", "b", "--ttl", "5x"]],

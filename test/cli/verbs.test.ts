@@ -85,6 +85,26 @@ describe("values", () => {
     expect(await cli(["create", name, "k", "again"])).toMatchObject({ exitCode: 0, stdout: "4\n" });
   });
 
+  it("gets several keys at one revision", async () => {
+    await cli(["put", name, "many.a", "1"]);
+    await cli(["put", name, "many.b", "22"]);
+    const keys = ["many.b", "absent", "many.a"];
+    const { stdout } = await cli(["get", name, ...keys]);
+    const lines = stdout.split("\n").map((line) => line.split(/\s+/));
+    expect(lines[0]).toEqual(["KEY", "REVISION", "SIZE", "VALUE"]);
+    expect(lines.slice(1, 4).map(([key, , , , value]) => [key, value])).toEqual([
+      ["many.b", "22"],
+      ["absent", undefined],
+      ["many.a", "1"],
+    ]);
+    const json = JSON.parse((await cli(["get", name, ...keys, "--json"])).stdout) as { results: unknown };
+    expect(json.results).toMatchObject([
+      { key: "many.b", entry: { value: "MjI=" } },
+      { key: "absent", entry: null },
+      { key: "many.a", entry: { value: "MQ==" } },
+    ]);
+  });
+
   it("takes a value from standard input, with - and without, and the media type", async () => {
     await cli(["put", name, "a", "-"], { input: "one" });
     await cli(["put", name, "b"], { input: "two" });

@@ -10,6 +10,8 @@ import {
   KvInvalidArgumentError,
   KvKeyExistsError,
   KvNotFoundError,
+  type Scan,
+  type ScanOptions,
   type Storable,
 } from "@ironflow-kv/client";
 import { freshName, startTestService, type TestService } from "../support/service.js";
@@ -70,6 +72,55 @@ describe("values", () => {
   ])("refuses %s with a TypeError, and sends nothing", async (_, value) => {
     await expect(bucket.put("refused", value as Storable)).rejects.toThrow(TypeError);
     expect(await bucket.tryGet("refused")).toBeUndefined();
+  });
+
+  it("reads many at one revision, with as many calls as their sizes require", async () => {
+    const keys = Array.from({ length: 8 }, (_, index) => `many-${index}`);
+    for (const key of keys) await bucket.put(key, new Uint8Array(900_000).fill(key.charCodeAt(5)));
+    const { revision } = await bucket.put("many-0", "changed");
+    const { entries, revision: read } = await bucket.getMany(["absent", ...keys, "many-0"]);
+    expect(read).toBe(revision);
+    expect(entries.map((entry) => entry?.key)).toEqual([undefined, ...keys, "many-0"]);
+    expect(entries.at(-1)?.text()).toBe("changed");
+    expect(entries[8]?.value[0]).toBe("7".charCodeAt(0));
+    await bucket.put("many-1", "later");
+    const before = await bucket.getMany(["many-1"], { revision });
+    expect(before.entries[0]?.value).toHaveLength(900_000);
+    expect(await bucket.getMany([])).toEqual({ entries: [], revision: 0n });
+  });
+
+  it("scans entries in the order of keys, and says at which revision", async () => {
+    const { name } = await kv.createBucket({ name: freshName() });
+    const scanned = kv.bucket(name);
+    for (const key of ["a.1", "a.2", "b"]) await scanned.put(key, `of ${key}`);
+    const read = async (options: ScanOptions = {}): Promise<[string[], Scan]> => {
+      const scan = scanned.scan(options);
+      const texts: string[] = [];
+      for await (const entry of scan) texts.push(entry.text());
+      return [texts, scan];
+    };
+    const [all, { revision, isComplete }] = await read();
+    expect([all, revision, isComplete]).toEqual([["of a.1", "of a.2", "of b"], 3n, true]);
+    const [some, limited] = await read({ prefix: "a.", reverse: true, limit: 1 });
+    expect([some, limited.isComplete]).toEqual([["of a.2"], false]);
+    for await (const entry of scanned.scan()) {
+      expect(entry.key).toBe("a.1");
+      break;
+    }
+    await expect(read({ startKey: "b", endKey: "a" })).rejects.toThrow(KvInvalidArgumentError);
+    const controller = new AbortController();
+    controller.abort(new Error("enough"));
+    await expect(read({ signal: controller.signal })).rejects.toThrow("enough");
+  });
+
+  it("describes a bucket without counting its keys", async () => {
+    const { name } = await kv.createBucket({ name: freshName(), description: "counted" });
+    await kv.bucket(name).put("k", "v");
+    expect(await kv.getBucketInfo(name)).toMatchObject({ values: 1, revision: 1n });
+    const info = await kv.getBucketInfo(name, { withoutValues: true });
+    expect(info).toMatchObject({ name, description: "counted", values: 0, revision: 1n });
+    const listed = (await kv.listBuckets({ withoutValues: true })).find((bucket) => bucket.name === name);
+    expect(listed).toEqual(info);
   });
 
   it("keeps the content type that was asked for", async () => {

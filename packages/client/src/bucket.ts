@@ -5,7 +5,7 @@ import { KeyValueService, type PutRequestSchema } from "../../../gen/ironflow/kv
 import { BackupService } from "../../../gen/ironflow/kv/v1/backup_service_pb.js";
 import { Consistency } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import { CALL_OPTIONS, type CallOptions, type RpcClient } from "./rpc-client.js";
-import { durationOf, type Revision, revisionOf, timestampOf, wellFormed } from "./convert.js";
+import { durationOf, type Revision, revisionOf, timestampOf, uint32Of, wellFormed } from "./convert.js";
 import { Entry } from "./entry.js";
 import { KvError, KvNotFoundError } from "./errors.js";
 import { IMPORTED_OPERATION, type ImportedEntry, type ImportResult } from "./imported-entry.js";
@@ -13,6 +13,7 @@ import { withJson } from "./json.js";
 import { checkOptions, type OptionNames } from "./options.js";
 import { acquireLease, type Lease, type LeaseOptions } from "./lease.js";
 import { pagesOf } from "./pages.js";
+import { Scan, SCAN_OPTIONS, type ScanOptions } from "./scan.js";
 import { encodeValue, type Storable } from "./value.js";
 import { startWatch } from "./watch.js";
 import {
@@ -75,6 +76,14 @@ export interface GetOptions extends ReadOptions {
   readonly revision?: Revision | undefined;
 }
 
+/** The entries of several keys. */
+export interface ManyEntries {
+  /** In the order of the keys; undefined for a key without a value. */
+  readonly entries: readonly (Entry | undefined)[];
+  /** The revision of the bucket at which they were read; 0n if no key was asked for. */
+  readonly revision: bigint;
+}
+
 export interface DeleteOptions extends WriteOptions {
   /** Delete only if this is the key's newest revision; otherwise throw KvConflictError. Default: always delete. */
   readonly ifRevision?: Revision | undefined;
@@ -91,6 +100,9 @@ const GET_OPTIONS: OptionNames<GetOptions> = { ...READ_OPTIONS, revision: true }
 
 /** Selects the keys that match at least one filter, such as `user.*`, `user.>` or `user-*`. At most 32; none: all keys. */
 export type Filters = string | readonly string[];
+
+/** Keys of one BatchGet. */
+const BATCH_KEYS_MAX = 1_000;
 
 /** Entries per page of a history. Without a limit, the service returns the complete history or an error. */
 const HISTORY_PAGE_LIMIT = 64;
@@ -177,6 +189,57 @@ export class Bucket {
     };
     const { revision } = await this.rpc.unary(KeyValueService.method.touch, request, options);
     return this.written(revision);
+  }
+
+  /**
+   * Reads many keys at one revision of the bucket. Sends as many calls as the sizes of the values require, each for up to 1,000 keys; the
+   * time limit applies to each. Throws KvOutOfRangeError (`revision_compacted`) if a key changed before the call that reads it, and the bucket
+   * does not keep its history; this can't happen if one call suffices. With `options.revision`, the same if the state of a key at that revision
+   * can't be proved.
+   */
+  async getMany(keys: readonly string[], options: GetOptions = {}): Promise<ManyEntries> {
+    checkOptions(options, GET_OPTIONS, "getMany");
+    let revision = options.revision === undefined ? 0n : revisionOf(options.revision, "revision");
+    const entries: (Entry | undefined)[] = [];
+    while (entries.length < keys.length) {
+      const some = keys.slice(entries.length, entries.length + BATCH_KEYS_MAX);
+      const request = {
+        bucket: this.name,
+        keys: some.map((key) => wellFormed(key, "The key")),
+        revision,
+        consistency: consistencyOf(options),
+      };
+      const response = await this.rpc.unary(KeyValueService.method.batchGet, request, options);
+      if (response.results.length === 0)
+        throw new KvError("The response has no result.", { code: "internal" });
+      for (const { entry } of response.results) entries.push(entry && new Entry(entry));
+      ({ revision } = response);
+    }
+    this.rpc.recordRevision(this.name, revision);
+    return { entries, revision };
+  }
+
+  /**
+   * Streams the entries whose keys match, in byte order, at one revision of the bucket: `for await (const entry of bucket.scan(...))`. Has no
+   * time limit. The loop throws KvOutOfRangeError (`revision_compacted`) if a value was overwritten before it was read and the bucket does not
+   * keep its history (see `allowNewer`), and KvUnavailableError if the connection breaks: continue with `startKey`.
+   */
+  scan(options: ScanOptions = {}): Scan {
+    checkOptions(options, SCAN_OPTIONS, "scan");
+    const { prefix = "", startKey = "", endKey = "", reverse, limit = 0, keysOnly, allowNewer } = options;
+    const request = {
+      bucket: this.name,
+      filters: filterList(options.filters ?? []),
+      prefix: wellFormed(prefix, "prefix"),
+      startKey: wellFormed(startKey, "startKey"),
+      endKey: wellFormed(endKey, "endKey"),
+      reverse: reverse === true,
+      limit: uint32Of(limit, "limit"),
+      keysOnly: keysOnly === true,
+      allowNewer: allowNewer === true,
+      consistency: consistencyOf(options),
+    };
+    return new Scan(this.rpc, this.name, request, options.signal);
   }
 
   /**

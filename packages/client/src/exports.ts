@@ -13,6 +13,7 @@ export {
   type DeleteOptions,
   type Filters,
   type GetOptions,
+  type ManyEntries,
   type PutOptions,
   type ReadOptions,
   type TouchOptions,
@@ -25,8 +26,15 @@ export type { Revision } from "./convert.js";
 export { Entry, type Operation } from "./entry.js";
 export * from "./errors.js";
 export type { ImportedEntry, ImportResult } from "./imported-entry.js";
-export { type BucketInfo, type BucketSettings, type CreateBucketOptions, KeyValue } from "./key-value.js";
+export {
+  type BucketInfo,
+  type BucketInfoOptions,
+  type BucketSettings,
+  type CreateBucketOptions,
+  KeyValue,
+} from "./key-value.js";
 export { Lease, type LeaseOptions } from "./lease.js";
+export { Scan, type ScanOptions } from "./scan.js";
 export type { RetryOptions } from "./retry.js";
 export type { Http2Limits, Pem, TlsOptions, TransportOptions } from "./transport-options.js";
 export type { Storable } from "./value.js";

@@ -1,7 +1,12 @@
 /** The SDK's bucket methods: create, list, inspect, update, delete, compact. */
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import { BucketService } from "../../../gen/ironflow/kv/v1/bucket_service_pb.js";
-import { type Bucket as BucketMessage, Durability, Storage } from "../../../gen/ironflow/kv/v1/types_pb.js";
+import {
+  type Bucket as BucketMessage,
+  BucketSchema,
+  Durability,
+  Storage,
+} from "../../../gen/ironflow/kv/v1/types_pb.js";
 import { Bucket } from "./bucket.js";
 import { CALL_OPTIONS, type CallOptions, type RpcClient } from "./rpc-client.js";
 import { dateOf, durationOf, millisecondsOfDuration, uint32Of, uint64Of, wellFormed } from "./convert.js";
@@ -51,7 +56,7 @@ export interface BucketInfo {
   /** 0: no limit. */
   readonly maxBytes: number;
   readonly history: number;
-  /** Keys that have a value. */
+  /** Keys that have a value; 0 with `withoutValues`. */
   readonly values: number;
   /** Stored bytes, including history and tombstones. */
   readonly bytes: number;
@@ -68,6 +73,19 @@ export interface BucketInfo {
   readonly durability: "synced" | "relaxed" | "unknown";
   /** How long the bucket deduplicates writes by idempotency key, in milliseconds; 0: not at all. */
   readonly idempotencyWindowMs: number;
+}
+
+export interface BucketInfoOptions extends CallOptions {
+  /** Do not count the keys: `values` is 0. Cheaper, for callers that ask often. Default: false. */
+  readonly withoutValues?: boolean | undefined;
+}
+
+const BUCKET_INFO_OPTIONS: OptionNames<BucketInfoOptions> = { ...CALL_OPTIONS, withoutValues: true };
+
+const PATHS_WITHOUT_VALUES = BucketSchema.fields.map(({ name }) => name).filter((name) => name !== "values");
+
+function readMaskOf({ withoutValues }: BucketInfoOptions): { readMask?: { paths: string[] } } {
+  return withoutValues === true ? { readMask: { paths: PATHS_WITHOUT_VALUES } } : {};
 }
 
 /** The fields that CreateBucketRequest and UpdateBucketRequest share. */
@@ -131,10 +149,11 @@ export class KeyValue {
   }
 
   /** Lists every bucket, ordered by name. */
-  async listBuckets(callOptions: CallOptions = {}): Promise<BucketInfo[]> {
-    checkOptions(callOptions, CALL_OPTIONS, "listBuckets");
+  async listBuckets(options: BucketInfoOptions = {}): Promise<BucketInfo[]> {
+    checkOptions(options, BUCKET_INFO_OPTIONS, "listBuckets");
+    const readMask = readMaskOf(options);
     const pages = pagesOf((pageToken) =>
-      this.rpc.unary(BucketService.method.listBuckets, { pageToken }, callOptions),
+      this.rpc.unary(BucketService.method.listBuckets, { pageToken, ...readMask }, options),
     );
     const buckets: BucketInfo[] = [];
     for await (const page of pages) buckets.push(...page.buckets.map(infoOf));
@@ -142,10 +161,10 @@ export class KeyValue {
   }
 
   /** Returns a bucket's settings and statistics. Throws KvNotFoundError. */
-  async getBucketInfo(name: string, callOptions: CallOptions = {}): Promise<BucketInfo> {
-    checkOptions(callOptions, CALL_OPTIONS, "getBucketInfo");
-    const request = { bucket: wellFormed(name, "The bucket's name") };
-    const response = await this.rpc.unary(BucketService.method.getBucket, request, callOptions);
+  async getBucketInfo(name: string, options: BucketInfoOptions = {}): Promise<BucketInfo> {
+    checkOptions(options, BUCKET_INFO_OPTIONS, "getBucketInfo");
+    const request = { bucket: wellFormed(name, "The bucket's name"), ...readMaskOf(options) };
+    const response = await this.rpc.unary(BucketService.method.getBucket, request, options);
     return infoOf(response.bucket);
   }
 

@@ -99,16 +99,20 @@ export class Buckets {
     return this.existing.names(context);
   }
 
-  async get(bucket: string, context: CallContext): Promise<BucketInfo> {
+  /** `counts`: whether to count the live keys. */
+  async get(bucket: string, context: CallContext, counts = true): Promise<BucketInfo> {
     const place = placeOf(bucket);
     await this.options.restartCheck.pending(bucket, context);
-    return this.describe(place, await this.options.reader.stream(place, context), context);
+    const info = await this.options.reader.stream(place, context);
+    if (counts) return this.describe(place, info, context);
+    return bucketInfoOf(bucket, info, 0, this.options.durability());
   }
 
   async list(
     page: PageRequest,
     context: CallContext,
     isVisible: (bucket: string) => boolean = () => true,
+    counts = true,
   ): Promise<Page<BucketInfo>> {
     const { bucketsPageMax, pageBytesMax } = this.options.limits;
     const limit = pageLimit(page.limit, bucketsPageMax);
@@ -122,7 +126,7 @@ export class Buckets {
       // One bucket more than fits shows whether another page follows.
       const next = names.slice(done, done + Math.min(CONCURRENT_DESCRIPTIONS, limit - items.length + 1));
       done += next.length;
-      const infos = await Promise.all(next.map((name) => this.getUnlessGone(name, context)));
+      const infos = await Promise.all(next.map((name) => this.getUnlessGone(name, context, counts)));
       for (const info of infos) {
         if (info === undefined) continue;
         if (!room.take(bucketJsonBytes(info)))
@@ -201,9 +205,13 @@ export class Buckets {
     return { ...described, revision: BigInt(revision) };
   }
 
-  private async getUnlessGone(bucket: string, context: CallContext): Promise<BucketInfo | undefined> {
+  private async getUnlessGone(
+    bucket: string,
+    context: CallContext,
+    counts: boolean,
+  ): Promise<BucketInfo | undefined> {
     try {
-      return await this.get(bucket, context);
+      return await this.get(bucket, context, counts);
     } catch (error) {
       // A bucket of another program that can't be described must not hide the others.
       if (error instanceof KvError && OMITTED.has(error.kind)) return undefined;

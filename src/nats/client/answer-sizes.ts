@@ -1,7 +1,7 @@
 /** How large the answers about each stream are, as far as they show it. */
 
 /** Reads of a stream with larger answers are bulk reads. */
-const SMALL_BYTES_MAX = 65_536;
+export const SMALL_BYTES_MAX = 65_536;
 /** What is expected where nothing was seen yet. */
 const UNKNOWN_BYTES = 262_144;
 /** How long a large answer counts. */

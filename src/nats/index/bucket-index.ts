@@ -83,6 +83,27 @@ export class BucketIndex implements FeedFollower {
     return this.following?.position ?? 0;
   }
 
+  /** The change of this revision, if the feed's memory has it: also of one that the storage has superseded since. */
+  recent(revision: number): Change | undefined {
+    return this.following?.remembered(revision);
+  }
+
+  /** The revision of the tombstone that a key has; 0: it has none, or the tombstone may be gone from the storage by now. */
+  tombstoneOf(storedKey: string): number {
+    return this.others.presentRevisionOf(storedScratch, storedScratch.write(storedKey));
+  }
+
+  /** Whether a key without a value had one that has expired, and nothing was stored for it since. */
+  hasExpired(storedKey: string): boolean {
+    const length = storedScratch.write(storedKey);
+    return this.others.revisionOf(storedScratch, length) > 0 && this.tombstoneOf(storedKey) === 0;
+  }
+
+  /** The storage's clock, in milliseconds since 1970. */
+  get nowMs(): number {
+    return Date.now() + this.clockAheadMs;
+  }
+
   get memoryBytes(): number {
     return this.tree.memoryBytes + this.others.memoryBytes + (this.reading?.memoryBytes ?? 0);
   }
@@ -160,7 +181,7 @@ export class BucketIndex implements FeedFollower {
 
   /** Removes keys that have expired by now. False: call again, there are more. */
   sweep(): boolean {
-    const nowMs = Date.now() + this.clockAheadMs;
+    const { nowMs } = this;
     const expired = this.tree.expired(nowMs, EXPIRED_AT_ONCE);
     for (const key of expired) {
       const facts = this.tree.get(key);

@@ -33,8 +33,23 @@ function rangeOf(filter: Filter): KeyRange {
   const from = Buffer.from(filter.prefix);
   if (filter.exactStoredKey !== undefined) return { from, to: after(from), isAll: true };
   // A key that is the prefix itself does not match: a tail stands for at least one token.
-  if (filter.matchesAllBelow && from.length > 0) return { from: after(from), to: endOf(from), isAll: true };
-  return { from, to: endOf(from), isAll: filter.matchesAllBelow };
+  if (filter.matchesAllBelow && from.length > 0)
+    return { from: after(from), to: endOfPrefix(from), isAll: true };
+  return { from, to: endOfPrefix(from), isAll: filter.matchesAllBelow };
+}
+
+/** What ranges have from `from` to before `to`; undefined: without that bound. */
+export function within(
+  ranges: readonly KeyRange[],
+  from: Uint8Array | undefined,
+  to: Uint8Array | undefined,
+): readonly KeyRange[] {
+  const bounded = ranges.map((range) => ({
+    from: from === undefined || Buffer.compare(from, range.from) < 0 ? range.from : from,
+    to: to === undefined || (range.to !== undefined && Buffer.compare(range.to, to) < 0) ? range.to : to,
+    isAll: range.isAll,
+  }));
+  return bounded.filter((range) => range.to === undefined || Buffer.compare(range.from, range.to) < 0);
 }
 
 /** The smallest key above this one. */
@@ -43,7 +58,7 @@ export function after(key: Uint8Array): Uint8Array {
 }
 
 /** The smallest text above all that begin with the prefix; undefined: there is none. */
-function endOf(prefix: Uint8Array): Uint8Array | undefined {
+export function endOfPrefix(prefix: Uint8Array): Uint8Array | undefined {
   // UTF-8 has no byte 0xFF: the last byte can always be raised.
   if (prefix.length === 0) return undefined;
   const end = Uint8Array.from(prefix);

@@ -46,8 +46,8 @@ export class KeySnapshot {
     return below + (position < 0 ? -1 - position : position);
   }
 
-  /** Stands before the first key that is not below this one. */
-  cursor(from: Uint8Array): KeyCursor {
+  /** Stands before the first key that is not below this one, or before the key that has so many below it. */
+  cursor(from: Uint8Array | number): KeyCursor {
     return new KeyCursor(this.root, from);
   }
 
@@ -64,15 +64,23 @@ export class KeyCursor {
   private leaf: KeyLeaf;
   private position: number;
 
-  constructor(root: KeyBranch, from: Uint8Array) {
+  constructor(root: KeyBranch, from: Uint8Array | number) {
     let node: KeyNode = root;
+    let below = typeof from === "number" ? from : 0;
     while (node instanceof KeyBranch) {
-      const index = node.indexOf(from, from.length);
+      let index = 0;
+      if (typeof from !== "number") index = node.indexOf(from, from.length);
+      else
+        for (const last = node.children.length - 1; index < last; index++) {
+          const { count } = node.children[index] as KeyNode;
+          if (below < count) break;
+          below -= count;
+        }
       this.path.push({ branch: node, index });
       node = node.children[index] as KeyNode;
     }
     this.leaf = node;
-    const found = node.search(from, from.length);
+    const found = typeof from === "number" ? below : node.search(from, from.length);
     this.position = (found < 0 ? -1 - found : found) - 1;
   }
 

@@ -82,7 +82,8 @@ function countBetween(view: KeySnapshot, from: Uint8Array, { to }: KeyRange): nu
   return (to === undefined ? view.size : view.rank(to)) - view.rank(from);
 }
 
-function throwIfEnded(context: CallContext): void {
+/** Throws `NoReplyError` when the context has ended. */
+export function throwIfEnded(context: CallContext): void {
   if (context.isCanceled ?? context.signal.aborted) throw new NoReplyError("canceled", true);
   if (performance.now() >= context.deadlineMs) throw new NoReplyError("deadline", true);
 }

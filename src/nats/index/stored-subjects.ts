@@ -31,6 +31,11 @@ export class StoredSubjects {
     return this.present.revisionOf(subject, length) || this.leaving.revisionOf(subject, length);
   }
 
+  /** The same, of those that have not expired. */
+  presentRevisionOf(subject: Uint8Array, length: number): number {
+    return this.present.revisionOf(subject, length);
+  }
+
   set(subject: Uint8Array, facts: KeyFacts, length: number): void {
     this.present.set(subject, facts, length);
     if (this.leaving.size > 0) this.leaving.delete(subject, length);

@@ -2,6 +2,8 @@
  * Direct gets of the newest messages of some keys up to a sequence, without a consumer (ADR-31). Any copy of the stream may answer, also
  * one that lags behind; a stream that another program made may not allow them at all.
  */
+import type { CallContext } from "../../kv/store.js";
+import { SMALL_BYTES_MAX } from "../client/answer-sizes.js";
 import { SLOW_ANSWER_GROWTH, untilAnswered } from "../client/jetstream-api.js";
 import type { ExpectedReply } from "../client/link.js";
 import { type AttemptContext, type Reply, NoReplyError } from "../client/requests.js";
@@ -12,8 +14,8 @@ import { Change } from "./delivery.js";
 /** What to get: the newest message of each subject that matches one of the filters. */
 export interface DirectQuery {
   readonly multi_last: readonly string[];
-  /** Newest as of this sequence. */
-  readonly up_to_seq: number;
+  /** Newest as of this sequence. Default: the stream's last. Where it is an older one, the server searches the stream for it. */
+  readonly up_to_seq?: number;
   readonly batch: number;
   /** The server ends its answer with the message that reaches this. */
   readonly max_bytes?: number;
@@ -36,6 +38,13 @@ export class DirectRefused extends Error {
   }
 }
 
+/** A message of the answer was lost on its way. */
+export class DirectGap extends Error {
+  constructor() {
+    super("the answer has a gap");
+  }
+}
+
 /** How long a request without an answer is repeated. Whoever asks begins again after that. */
 const TIMEOUT_MS = 10_000;
 const NO_RESPONDERS = 503;
@@ -45,15 +54,23 @@ const NOTHING = 404;
 const MESSAGE_OVERHEAD_BYTES = 2_048;
 const NEVER_ABORTED = new AbortController().signal;
 
+export interface DirectOptions {
+  /** Default: a few seconds, as several callers may share the answer. */
+  readonly context?: CallContext;
+  /** The probable size of the answer, where the caller knows it. Default: as the last answers of the stream were. */
+  readonly expectedBytes?: number;
+}
+
 /** Asks; throws {@link DirectRefused}, or another error when the answer does not come or has a gap. */
 export async function directGet(
   api: StreamApi,
   subjectPrefix: string,
   query: DirectQuery,
+  options: DirectOptions = {},
 ): Promise<DirectAnswer> {
   const bytesMax = (query.max_bytes ?? 0) + api.messageBytesMax + query.batch * MESSAGE_OVERHEAD_BYTES;
-  const bulkBytes = api.sizes.bulkBytes(api.stream);
-  const context = { deadlineMs: performance.now() + TIMEOUT_MS, signal: NEVER_ABORTED };
+  const bulkBytes = bulkBytesOf(api, options);
+  const context = options.context ?? { deadlineMs: performance.now() + TIMEOUT_MS, signal: NEVER_ABORTED };
   const payload = Buffer.from(JSON.stringify(query));
   const ask = (attempt: AttemptContext): Promise<{ end: Reply; changes: Change[]; received: number }> =>
     askOnce(api, subjectPrefix, payload, attempt, { bytesMax, bulkBytes });
@@ -68,8 +85,13 @@ export async function directGet(
   if (end.status !== END_OF_BATCH) throw new DirectRefused(end.status);
   // The end names the last sequence that was sent: a message that got lost on the way shows here.
   const last = changes.at(-1)?.revision ?? 0;
-  if (Number(end.headers.last("Nats-Last-Sequence")) !== last) throw new Error("a gap");
+  if (Number(end.headers.last("Nats-Last-Sequence")) !== last) throw new DirectGap();
   return { changes, isCut: end.headers.last("Nats-Num-Pending") !== "0" };
+}
+
+function bulkBytesOf({ sizes, stream }: StreamApi, { expectedBytes }: DirectOptions): number | undefined {
+  if (expectedBytes === undefined) return sizes.bulkBytes(stream);
+  return expectedBytes > SMALL_BYTES_MAX ? expectedBytes : undefined;
 }
 
 async function askOnce(

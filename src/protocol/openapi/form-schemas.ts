@@ -112,6 +112,39 @@ export function formSchemas(describe: Describe): Record<string, Json> {
     ),
     EnvironmentList: listOf(objectOf({ id: described(TEXT, "The same as the name."), name: TEXT })),
     Compacted: objectOf({ removed: COUNT }),
+    KeyBatch: closed(
+      objectOf(
+        {
+          keys: field("BatchGetRequest.keys", listOf(TEXT)),
+          revision: field("BatchGetRequest.revision", COUNT),
+          consistency: described({ type: "string", enum: ["strong", "eventual"] }, "Default: strong."),
+        },
+        ["revision", "consistency"],
+      ),
+    ),
+    KeyBatchResult: objectOf(
+      {
+        results: listOf(objectOf({ key: TEXT, entry: { anyOf: [ref("ListedEntry"), { type: "null" }] } })),
+        revision: field("BatchGetResponse.revision", COUNT),
+        unread_keys: described(
+          listOf(TEXT),
+          "The keys that did not fit into the response, in their order. Absent: every key has a result.",
+        ),
+      },
+      ["unread_keys"],
+    ),
+    ListedEntry: objectOf(
+      {
+        key: field("Entry.key", TEXT),
+        value: described(BASE64, "The value's bytes in base64."),
+        revision: field("Entry.revision", COUNT),
+        created_at: field("Entry.created_at", TIME),
+        operation: { const: "put" },
+        content_type: field("Entry.content_type", TEXT),
+        ...lasting,
+      },
+      ["content_type", ...LASTING],
+    ),
     WatchFrame: {
       description: "A frame of a watch, the same over WebSocket and SSE. An error is the last frame.",
       oneOf: [

@@ -122,6 +122,28 @@ export const FORMS: Readonly<Record<string, Form>> = {
     "The revisions, oldest first: all of them without `limit` and `page_token`.",
     "KeyHistory",
   ),
+  "ironflow.kv.v1.KeyValueService.Scan": {
+    parameters: {
+      filter: [
+        TEXT,
+        "Selects keys that match at least one of these filters; repeatable. The same as `filters`.",
+      ],
+    },
+    answers: {
+      200: {
+        description:
+          'Lines of JSON, one for each entry; with `keys_only`, without `value`. The last line is `{"end":true,"complete":true,"revision":7}`, or an `Error`.',
+        content: { "application/x-ndjson": ref("ListedEntry") },
+      },
+    },
+  },
+  "ironflow.kv.v1.KeyValueService.BatchGet": {
+    body: ref("KeyBatch"),
+    ...answer(
+      "The keys' entries, in the order of the request. `entry` is null for a key without a value.",
+      "KeyBatchResult",
+    ),
+  },
   "ironflow.kv.v1.KeyValueService.Watch": {
     parameters: {
       key: [

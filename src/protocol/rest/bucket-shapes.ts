@@ -38,13 +38,14 @@ export const BUCKET_SHAPES = [
   }),
 
   shapeOf(BucketService.method.getBucket, {
-    answer: ({ bucket }) => bucketAnswer(bucket),
+    answer: ({ bucket }, { request }) => bucketAnswer(bucket, request.readMask?.paths),
   }),
 
   shapeOf(BucketService.method.listBuckets, {
     list: {
       begin: () => `{"buckets":[`,
-      items: ({ buckets }) => buckets.map((bucket) => writeJson(bucketJson(bucket))),
+      items: ({ buckets }, _, { request }) =>
+        buckets.map((bucket) => writeJson(bucketJson(bucket, request.readMask?.paths))),
       end: endWithCount,
     },
   }),
@@ -74,14 +75,21 @@ export const BUCKET_SHAPES = [
 ];
 
 /** The JSON of a bucket is fixed: newer fields go into headers. */
-function bucketAnswer(bucket: Bucket | undefined): Answer {
+function bucketAnswer(bucket: Bucket | undefined, mask?: readonly string[]): Answer {
   const headers = idempotencyWindowHeaders(bucket?.idempotencyWindow);
-  return jsonAnswer(200, writeJson(bucketJson(bucket)), headers);
+  return jsonAnswer(200, writeJson(bucketJson(bucket, mask)), headers);
 }
 
-/** A bucket without its unset fields. */
-function bucketJson(bucket: Bucket | undefined): JsonShape {
+/** A bucket without its unset fields. `mask`: the fields to include, by their names in the contract. Default: all. */
+function bucketJson(bucket: Bucket | undefined, mask: readonly string[] = []): JsonShape {
   if (bucket === undefined) return {};
+  const json = membersOf(bucket);
+  if (mask.length === 0 || mask.includes("*")) return json;
+  const isWanted = (name: string): boolean => mask.includes(name === "ttl_seconds" ? "ttl" : name);
+  return Object.fromEntries(Object.entries(json).filter(([name]) => isWanted(name)));
+}
+
+function membersOf(bucket: Bucket): Readonly<Record<string, JsonShape | undefined>> {
   return {
     name: bucket.name,
     description: bucket.description === "" ? undefined : bucket.description,

@@ -18,6 +18,7 @@ import { messageBytesMaxOf } from "../message-limit.js";
 import { badRequest, opaqueRefusal, Refusal, refusalOf, sendRefusal } from "./errors.js";
 import { isJsonType, prefers } from "./headers.js";
 import { splitTarget, type Target } from "./percent.js";
+import { answerLines } from "./json-lines.js";
 import { answerList } from "./lists.js";
 import { literalText, type Router } from "./router.js";
 import { createRouter, type Endpoint } from "./routes.js";
@@ -94,6 +95,11 @@ class RestDoor {
     }
     const match = findRoute(this.router, exchange.method, target);
     const endpoint = match.route.target;
+    if (endpoint.shape.lines !== undefined) {
+      const call = bindCall(match, target, exchange, "rest");
+      await answerLines(endpoint, call, exchange, this.options);
+      return;
+    }
     if (endpoint.isStream) {
       checkAcceptsEventStream(exchange);
       const call = bindCall(match, target, exchange, "sse");

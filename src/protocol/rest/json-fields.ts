@@ -1,4 +1,5 @@
 /** Reads members of a JSON body by name and type. An unknown or wrongly typed member is a 400 that names it. */
+import { Consistency } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import { badRequest } from "./errors.js";
 
 /** Reads a JSON value. Throws an Error that says what would be right. */
@@ -35,6 +36,19 @@ export function readMembers<Table extends Readonly<Record<string, ReadMember<unk
 export const readText: ReadMember<string> = (value) => {
   if (typeof value !== "string") throw new Error("it must be a string");
   return value;
+};
+
+export const readTexts: ReadMember<string[]> = (value) => {
+  if (!Array.isArray(value) || !value.every((item) => typeof item === "string"))
+    throw new Error("it must be a list of strings");
+  return value;
+};
+
+/** As the parameter `consistency` of a query. */
+export const readConsistency: ReadMember<Consistency> = (value) => {
+  if (value === "strong") return Consistency.STRONG;
+  if (value === "eventual") return Consistency.EVENTUAL;
+  throw new Error('it must be "strong" or "eventual"');
 };
 
 /** A whole number from 0 to `most`. */

@@ -29,7 +29,7 @@ export async function answerList(
   const next = async (): Promise<PageOfList> => (await registry.unary(method, call, asked)) as PageOfList;
   let page = await next();
   let large = new LargeValues();
-  let items = list.items(page, large);
+  let items = list.items(page, large, call);
   const encode = (text: string): string | Buffer => (large.isNeeded ? large.encode(text) : text);
   const begin = list.begin(call);
   const { nextPageToken } = page;
@@ -48,7 +48,7 @@ export async function answerList(
       call.isContinued = true;
       page = await next();
       large = new LargeValues();
-      items = list.items(page, large);
+      items = list.items(page, large, call);
       count += items.length;
       // An item of an earlier page precedes these.
       if (items.length > 0) await body.write(encode(`,${items.join(",")}`));

@@ -24,6 +24,8 @@ export interface Shape<Input extends DescMessage = DescMessage, Output extends D
   readBody?(body: Readonly<Record<string, unknown>>, request: MessageShape<Input>): void;
   /** Creates the response to a unary call. */
   answer?(response: MessageShape<Output>, call: HttpCall<Input>, path: string): Answer;
+  /** For a stream that is no watch: a response as lines of JSON, each with its line end. It is sent as NDJSON. */
+  lines?(response: MessageShape<Output>, call: HttpCall<Input>, large: LargeValues): string;
   /** For paged lists, in place of `answer`. */
   readonly list?: ListShape<Input, Output>;
 }
@@ -38,7 +40,7 @@ export interface ListShape<
   /** The JSON before the first item. */
   begin(call: HttpCall<Input>): string;
   /** The items of a page. */
-  items(page: MessageShape<Output>, large: LargeValues): readonly string[];
+  items(page: MessageShape<Output>, large: LargeValues, call: HttpCall<Input>): readonly string[];
   /** The JSON after the last item. */
   end(count: number, nextPageToken: string): string;
 }

@@ -66,7 +66,8 @@ class WatchDoor {
     const target = splitTarget(upgrade.target);
     const match = findRoute(this.router, upgrade.method, target);
     const endpoint = match.route.target;
-    if (!endpoint.isStream) throw badRequest("This is no watch; send the request without Upgrade.");
+    if (!endpoint.isStream || endpoint.shape.lines !== undefined)
+      throw badRequest("This is no watch; send the request without Upgrade.");
     checkHandshake(upgrade);
     const refusal = this.options.pageGuard?.(headers.origin, upgrade.authority);
     if (refusal !== undefined) throw new Refusal(403, "permission_denied", refusal);

@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
 export const file_ironflow_kv_v1_key_value_service: GenFile =
   /*@__PURE__*/
   fileDesc(
-    "CiZpcm9uZmxvdy9rdi92MS9rZXlfdmFsdWVfc2VydmljZS5wcm90bxIOaXJvbmZsb3cua3YudjEihAEKCkdldFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBBIwCgtjb25zaXN0ZW5jeRgEIAEoDjIbLmlyb25mbG93Lmt2LnYxLkNvbnNpc3RlbmN5EhUKDXZlcmlmeV9idWNrZXQYBSABKAgiagoLR2V0UmVzcG9uc2USJAoFZW50cnkYASABKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeRI1ChFidWNrZXRfY3JlYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAisAIKClB1dFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRINCgV2YWx1ZRgDIAEoDBIUCgxjb250ZW50X3R5cGUYBCABKAkSMgoMcHJlY29uZGl0aW9uGAUgASgLMhwuaXJvbmZsb3cua3YudjEuUHJlY29uZGl0aW9uEhcKD2lkZW1wb3RlbmN5X2tleRgGIAEoCRImCgN0dGwYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SOgoIbWV0YWRhdGEYCCADKAsyKC5pcm9uZmxvdy5rdi52MS5QdXRSZXF1ZXN0Lk1ldGFkYXRhRW50cnkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlYKC1B1dFJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgEEjUKEWJ1Y2tldF9jcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKjAQoNRGVsZXRlUmVxdWVzdBIOCgZidWNrZXQYASABKAkSCwoDa2V5GAIgASgJEg0KBXB1cmdlGAMgASgIEhMKC2lmX3JldmlzaW9uGAQgASgEEhcKD2lkZW1wb3RlbmN5X2tleRgFIAEoCRI4ChRpZl9idWNrZXRfY3JlYXRlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiIgoORGVsZXRlUmVzcG9uc2USEAoIcmV2aXNpb24YASABKAQihwEKD0xpc3RLZXlzUmVxdWVzdBIOCgZidWNrZXQYASABKAkSDwoHZmlsdGVycxgCIAMoCRINCgVsaW1pdBgDIAEoDRISCgpwYWdlX3Rva2VuGAQgASgJEjAKC2NvbnNpc3RlbmN5GAUgASgOMhsuaXJvbmZsb3cua3YudjEuQ29uc2lzdGVuY3kiSwoQTGlzdEtleXNSZXNwb25zZRIMCgRrZXlzGAEgAygJEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBCKFAQoRR2V0SGlzdG9yeVJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRIwCgtjb25zaXN0ZW5jeRgDIAEoDjIbLmlyb25mbG93Lmt2LnYxLkNvbnNpc3RlbmN5Eg0KBWxpbWl0GAQgASgNEhIKCnBhZ2VfdG9rZW4YBSABKAkiVQoSR2V0SGlzdG9yeVJlc3BvbnNlEiYKB2VudHJpZXMYASADKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkikAMKDFdhdGNoUmVxdWVzdBIOCgZidWNrZXQYASABKAkSDwoHZmlsdGVycxgCIAMoCRIxCgVzdGFydBgDIAEoDjIiLmlyb25mbG93Lmt2LnYxLldhdGNoUmVxdWVzdC5TdGFydBIWCg5zdGFydF9yZXZpc2lvbhgEIAEoBBIWCg5pZ25vcmVfZGVsZXRlcxgFIAEoCBIRCglrZXlzX29ubHkYBiABKAgSEAoIcHJldmlvdXMYByABKAgSNAoRcHJvZ3Jlc3NfaW50ZXJ2YWwYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoRYnVja2V0X2NyZWF0ZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDGV2ZXJ5X2NoYW5nZRgKIAEoCCJUCgVTdGFydBIVChFTVEFSVF9VTlNQRUNJRklFRBAAEhIKDlNUQVJUX1NOQVBTSE9UEAESDQoJU1RBUlRfTk9XEAISEQoNU1RBUlRfSElTVE9SWRADIvUDCg1XYXRjaFJlc3BvbnNlEjYKBmNoYW5nZRgBIAEoCzIkLmlyb25mbG93Lmt2LnYxLldhdGNoUmVzcG9uc2UuQ2hhbmdlSAASQQoMc25hcHNob3RfZW5kGAIgASgLMikuaXJvbmZsb3cua3YudjEuV2F0Y2hSZXNwb25zZS5TbmFwc2hvdEVuZEgAEjoKCHByb2dyZXNzGAMgASgLMiYuaXJvbmZsb3cua3YudjEuV2F0Y2hSZXNwb25zZS5Qcm9ncmVzc0gAEhIKCnN1cGVyc2VkZWQYBCABKAQacAoGQ2hhbmdlEiQKBWVudHJ5GAEgASgLMhUuaXJvbmZsb3cua3YudjEuRW50cnkSJwoIcHJldmlvdXMYAiABKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeRIXCg9jb21taXRfcmV2aXNpb24YAyABKAQaVgoLU25hcHNob3RFbmQSEAoIcmV2aXNpb24YASABKAQSNQoRYnVja2V0X2NyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGkYKCFByb2dyZXNzEhAKCHJldmlzaW9uGAEgASgEEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgcKBWV2ZW50IrsBCgxUb3VjaFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRImCgN0dGwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEwoLaWZfcmV2aXNpb24YBCABKAQSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJEjgKFGlmX2J1Y2tldF9jcmVhdGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJYCg1Ub3VjaFJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgEEjUKEWJ1Y2tldF9jcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKjBgoNQ29tbWl0UmVxdWVzdBIOCgZidWNrZXQYASABKAkSOwoKb3BlcmF0aW9ucxgCIAMoCzInLmlyb25mbG93Lmt2LnYxLkNvbW1pdFJlcXVlc3QuT3BlcmF0aW9uEjgKFGlmX2J1Y2tldF9jcmVhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg9pZGVtcG90ZW5jeV9rZXkYBiABKAkauAEKCU9wZXJhdGlvbhI0CgVjaGVjaxgBIAEoCzIjLmlyb25mbG93Lmt2LnYxLkNvbW1pdFJlcXVlc3QuQ2hlY2tIABIwCgNwdXQYAiABKAsyIS5pcm9uZmxvdy5rdi52MS5Db21taXRSZXF1ZXN0LlB1dEgAEjYKBmRlbGV0ZRgDIAEoCzIkLmlyb25mbG93Lmt2LnYxLkNvbW1pdFJlcXVlc3QuRGVsZXRlSABCCwoJb3BlcmF0aW9uGnIKBUNoZWNrEgsKA2tleRgCIAEoCRIOCgZmaWx0ZXIYAyABKAkSEgoIcmV2aXNpb24YBCABKARIABIQCgZhYnNlbnQYBSABKAhIABIZCg91bmNoYW5nZWRfc2luY2UYBiABKARIAEILCgljb25kaXRpb24ahwIKA1B1dBILCgNrZXkYAiABKAkSDQoFdmFsdWUYAyABKAwSFAoMY29udGVudF90eXBlGAQgASgJEjIKDHByZWNvbmRpdGlvbhgFIAEoCzIcLmlyb25mbG93Lmt2LnYxLlByZWNvbmRpdGlvbhImCgN0dGwYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SQQoIbWV0YWRhdGEYCCADKAsyLy5pcm9uZmxvdy5rdi52MS5Db21taXRSZXF1ZXN0LlB1dC5NZXRhZGF0YUVudHJ5Gi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARo5CgZEZWxldGUSCwoDa2V5GAIgASgJEg0KBXB1cmdlGAMgASgIEhMKC2lmX3JldmlzaW9uGAQgASgEImwKDkNvbW1pdFJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgEEhEKCXJldmlzaW9ucxgCIAMoBBI1ChFidWNrZXRfY3JlYXRlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAy8AcKD0tleVZhbHVlU2VydmljZRJ0CgNHZXQSGi5pcm9uZmxvdy5rdi52MS5HZXRSZXF1ZXN0GhsuaXJvbmZsb3cua3YudjEuR2V0UmVzcG9uc2UiNJACAYLT5JMCKxIpL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L2tleXMve2tleT0qKn0SeAoDUHV0EhouaXJvbmZsb3cua3YudjEuUHV0UmVxdWVzdBobLmlyb25mbG93Lmt2LnYxLlB1dFJlc3BvbnNlIjiC0+STAjI6BXZhbHVlGikvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0va2V5cy97a2V5PSoqfRJ6CgZEZWxldGUSHS5pcm9uZmxvdy5rdi52MS5EZWxldGVSZXF1ZXN0Gh4uaXJvbmZsb3cua3YudjEuRGVsZXRlUmVzcG9uc2UiMYLT5JMCKyopL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L2tleXMve2tleT0qKn0SegoITGlzdEtleXMSHy5pcm9uZmxvdy5rdi52MS5MaXN0S2V5c1JlcXVlc3QaIC5pcm9uZmxvdy5rdi52MS5MaXN0S2V5c1Jlc3BvbnNlIiuQAgGC0+STAiISIC9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9rZXlzEowBCgpHZXRIaXN0b3J5EiEuaXJvbmZsb3cua3YudjEuR2V0SGlzdG9yeVJlcXVlc3QaIi5pcm9uZmxvdy5rdi52MS5HZXRIaXN0b3J5UmVzcG9uc2UiN5ACAYLT5JMCLhIsL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L2hpc3Rvcnkve2tleT0qKn0SdAoFV2F0Y2gSHC5pcm9uZmxvdy5rdi52MS5XYXRjaFJlcXVlc3QaHS5pcm9uZmxvdy5rdi52MS5XYXRjaFJlc3BvbnNlIiyQAgGC0+STAiMSIS9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS93YXRjaDABEngKBVRvdWNoEhwuaXJvbmZsb3cua3YudjEuVG91Y2hSZXF1ZXN0Gh0uaXJvbmZsb3cua3YudjEuVG91Y2hSZXNwb25zZSIygtPkkwIsIiovYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0vdG91Y2gve2tleT0qKn0SdgoGQ29tbWl0Eh0uaXJvbmZsb3cua3YudjEuQ29tbWl0UmVxdWVzdBoeLmlyb25mbG93Lmt2LnYxLkNvbW1pdFJlc3BvbnNlIi2C0+STAic6ASoiIi9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9jb21taXRCXQoSY29tLmlyb25mbG93Lmt2LnYxUAFaRWdpdGh1Yi5jb20vaXJvbmZsb3cta3YvaXJvbmZsb3cta3YvY2xpZW50cy9nby9nZW4vaXJvbmZsb3cva3YvdjE7a3Z2MWIGcHJvdG8z",
+    "CiZpcm9uZmxvdy9rdi92MS9rZXlfdmFsdWVfc2VydmljZS5wcm90bxIOaXJvbmZsb3cua3YudjEihAEKCkdldFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBBIwCgtjb25zaXN0ZW5jeRgEIAEoDjIbLmlyb25mbG93Lmt2LnYxLkNvbnNpc3RlbmN5EhUKDXZlcmlmeV9idWNrZXQYBSABKAgiagoLR2V0UmVzcG9uc2USJAoFZW50cnkYASABKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeRI1ChFidWNrZXRfY3JlYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAisAIKClB1dFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRINCgV2YWx1ZRgDIAEoDBIUCgxjb250ZW50X3R5cGUYBCABKAkSMgoMcHJlY29uZGl0aW9uGAUgASgLMhwuaXJvbmZsb3cua3YudjEuUHJlY29uZGl0aW9uEhcKD2lkZW1wb3RlbmN5X2tleRgGIAEoCRImCgN0dGwYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SOgoIbWV0YWRhdGEYCCADKAsyKC5pcm9uZmxvdy5rdi52MS5QdXRSZXF1ZXN0Lk1ldGFkYXRhRW50cnkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlYKC1B1dFJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgEEjUKEWJ1Y2tldF9jcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKjAQoNRGVsZXRlUmVxdWVzdBIOCgZidWNrZXQYASABKAkSCwoDa2V5GAIgASgJEg0KBXB1cmdlGAMgASgIEhMKC2lmX3JldmlzaW9uGAQgASgEEhcKD2lkZW1wb3RlbmN5X2tleRgFIAEoCRI4ChRpZl9idWNrZXRfY3JlYXRlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiIgoORGVsZXRlUmVzcG9uc2USEAoIcmV2aXNpb24YASABKAQihwEKD0xpc3RLZXlzUmVxdWVzdBIOCgZidWNrZXQYASABKAkSDwoHZmlsdGVycxgCIAMoCRINCgVsaW1pdBgDIAEoDRISCgpwYWdlX3Rva2VuGAQgASgJEjAKC2NvbnNpc3RlbmN5GAUgASgOMhsuaXJvbmZsb3cua3YudjEuQ29uc2lzdGVuY3kiSwoQTGlzdEtleXNSZXNwb25zZRIMCgRrZXlzGAEgAygJEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBCKFAQoRR2V0SGlzdG9yeVJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRIwCgtjb25zaXN0ZW5jeRgDIAEoDjIbLmlyb25mbG93Lmt2LnYxLkNvbnNpc3RlbmN5Eg0KBWxpbWl0GAQgASgNEhIKCnBhZ2VfdG9rZW4YBSABKAkiVQoSR2V0SGlzdG9yeVJlc3BvbnNlEiYKB2VudHJpZXMYASADKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkikAMKDFdhdGNoUmVxdWVzdBIOCgZidWNrZXQYASABKAkSDwoHZmlsdGVycxgCIAMoCRIxCgVzdGFydBgDIAEoDjIiLmlyb25mbG93Lmt2LnYxLldhdGNoUmVxdWVzdC5TdGFydBIWCg5zdGFydF9yZXZpc2lvbhgEIAEoBBIWCg5pZ25vcmVfZGVsZXRlcxgFIAEoCBIRCglrZXlzX29ubHkYBiABKAgSEAoIcHJldmlvdXMYByABKAgSNAoRcHJvZ3Jlc3NfaW50ZXJ2YWwYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoRYnVja2V0X2NyZWF0ZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDGV2ZXJ5X2NoYW5nZRgKIAEoCCJUCgVTdGFydBIVChFTVEFSVF9VTlNQRUNJRklFRBAAEhIKDlNUQVJUX1NOQVBTSE9UEAESDQoJU1RBUlRfTk9XEAISEQoNU1RBUlRfSElTVE9SWRADIvUDCg1XYXRjaFJlc3BvbnNlEjYKBmNoYW5nZRgBIAEoCzIkLmlyb25mbG93Lmt2LnYxLldhdGNoUmVzcG9uc2UuQ2hhbmdlSAASQQoMc25hcHNob3RfZW5kGAIgASgLMikuaXJvbmZsb3cua3YudjEuV2F0Y2hSZXNwb25zZS5TbmFwc2hvdEVuZEgAEjoKCHByb2dyZXNzGAMgASgLMiYuaXJvbmZsb3cua3YudjEuV2F0Y2hSZXNwb25zZS5Qcm9ncmVzc0gAEhIKCnN1cGVyc2VkZWQYBCABKAQacAoGQ2hhbmdlEiQKBWVudHJ5GAEgASgLMhUuaXJvbmZsb3cua3YudjEuRW50cnkSJwoIcHJldmlvdXMYAiABKAsyFS5pcm9uZmxvdy5rdi52MS5FbnRyeRIXCg9jb21taXRfcmV2aXNpb24YAyABKAQaVgoLU25hcHNob3RFbmQSEAoIcmV2aXNpb24YASABKAQSNQoRYnVja2V0X2NyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGkYKCFByb2dyZXNzEhAKCHJldmlzaW9uGAEgASgEEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgcKBWV2ZW50IrsBCgxUb3VjaFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRImCgN0dGwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEwoLaWZfcmV2aXNpb24YBCABKAQSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJEjgKFGlmX2J1Y2tldF9jcmVhdGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJYCg1Ub3VjaFJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgEEjUKEWJ1Y2tldF9jcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKjBgoNQ29tbWl0UmVxdWVzdBIOCgZidWNrZXQYASABKAkSOwoKb3BlcmF0aW9ucxgCIAMoCzInLmlyb25mbG93Lmt2LnYxLkNvbW1pdFJlcXVlc3QuT3BlcmF0aW9uEjgKFGlmX2J1Y2tldF9jcmVhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg9pZGVtcG90ZW5jeV9rZXkYBiABKAkauAEKCU9wZXJhdGlvbhI0CgVjaGVjaxgBIAEoCzIjLmlyb25mbG93Lmt2LnYxLkNvbW1pdFJlcXVlc3QuQ2hlY2tIABIwCgNwdXQYAiABKAsyIS5pcm9uZmxvdy5rdi52MS5Db21taXRSZXF1ZXN0LlB1dEgAEjYKBmRlbGV0ZRgDIAEoCzIkLmlyb25mbG93Lmt2LnYxLkNvbW1pdFJlcXVlc3QuRGVsZXRlSABCCwoJb3BlcmF0aW9uGnIKBUNoZWNrEgsKA2tleRgCIAEoCRIOCgZmaWx0ZXIYAyABKAkSEgoIcmV2aXNpb24YBCABKARIABIQCgZhYnNlbnQYBSABKAhIABIZCg91bmNoYW5nZWRfc2luY2UYBiABKARIAEILCgljb25kaXRpb24ahwIKA1B1dBILCgNrZXkYAiABKAkSDQoFdmFsdWUYAyABKAwSFAoMY29udGVudF90eXBlGAQgASgJEjIKDHByZWNvbmRpdGlvbhgFIAEoCzIcLmlyb25mbG93Lmt2LnYxLlByZWNvbmRpdGlvbhImCgN0dGwYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SQQoIbWV0YWRhdGEYCCADKAsyLy5pcm9uZmxvdy5rdi52MS5Db21taXRSZXF1ZXN0LlB1dC5NZXRhZGF0YUVudHJ5Gi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARo5CgZEZWxldGUSCwoDa2V5GAIgASgJEg0KBXB1cmdlGAMgASgIEhMKC2lmX3JldmlzaW9uGAQgASgEImwKDkNvbW1pdFJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgEEhEKCXJldmlzaW9ucxgCIAMoBBI1ChFidWNrZXRfY3JlYXRlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAicwoPQmF0Y2hHZXRSZXF1ZXN0Eg4KBmJ1Y2tldBgBIAEoCRIMCgRrZXlzGAIgAygJEhAKCHJldmlzaW9uGAMgASgEEjAKC2NvbnNpc3RlbmN5GAQgASgOMhsuaXJvbmZsb3cua3YudjEuQ29uc2lzdGVuY3ki5wEKEEJhdGNoR2V0UmVzcG9uc2USOAoHcmVzdWx0cxgBIAMoCzInLmlyb25mbG93Lmt2LnYxLkJhdGNoR2V0UmVzcG9uc2UuUmVzdWx0EhAKCHJldmlzaW9uGAIgASgEEjUKEWJ1Y2tldF9jcmVhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgt1bnJlYWRfa2V5cxgEIAMoCRo7CgZSZXN1bHQSCwoDa2V5GAEgASgJEiQKBWVudHJ5GAIgASgLMhUuaXJvbmZsb3cua3YudjEuRW50cnki3AEKC1NjYW5SZXF1ZXN0Eg4KBmJ1Y2tldBgBIAEoCRIPCgdmaWx0ZXJzGAIgAygJEg4KBnByZWZpeBgDIAEoCRIRCglzdGFydF9rZXkYBCABKAkSDwoHZW5kX2tleRgFIAEoCRIPCgdyZXZlcnNlGAYgASgIEg0KBWxpbWl0GAcgASgNEhEKCWtleXNfb25seRgIIAEoCBITCgthbGxvd19uZXdlchgJIAEoCBIwCgtjb25zaXN0ZW5jeRgKIAEoDjIbLmlyb25mbG93Lmt2LnYxLkNvbnNpc3RlbmN5IscBCgxTY2FuUmVzcG9uc2USJgoHZW50cmllcxgBIAMoCzIVLmlyb25mbG93Lmt2LnYxLkVudHJ5EhAKCHJldmlzaW9uGAIgASgEEi0KA2VuZBgDIAEoCzIgLmlyb25mbG93Lmt2LnYxLlNjYW5SZXNwb25zZS5FbmQaTgoDRW5kEhAKCGNvbXBsZXRlGAEgASgIEjUKEWJ1Y2tldF9jcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDLnCQoPS2V5VmFsdWVTZXJ2aWNlEnQKA0dldBIaLmlyb25mbG93Lmt2LnYxLkdldFJlcXVlc3QaGy5pcm9uZmxvdy5rdi52MS5HZXRSZXNwb25zZSI0kAIBgtPkkwIrEikvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0va2V5cy97a2V5PSoqfRJ4CgNQdXQSGi5pcm9uZmxvdy5rdi52MS5QdXRSZXF1ZXN0GhsuaXJvbmZsb3cua3YudjEuUHV0UmVzcG9uc2UiOILT5JMCMjoFdmFsdWUaKS9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9rZXlzL3trZXk9Kip9EnoKBkRlbGV0ZRIdLmlyb25mbG93Lmt2LnYxLkRlbGV0ZVJlcXVlc3QaHi5pcm9uZmxvdy5rdi52MS5EZWxldGVSZXNwb25zZSIxgtPkkwIrKikvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0va2V5cy97a2V5PSoqfRJ6CghMaXN0S2V5cxIfLmlyb25mbG93Lmt2LnYxLkxpc3RLZXlzUmVxdWVzdBogLmlyb25mbG93Lmt2LnYxLkxpc3RLZXlzUmVzcG9uc2UiK5ACAYLT5JMCIhIgL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L2tleXMSjAEKCkdldEhpc3RvcnkSIS5pcm9uZmxvdy5rdi52MS5HZXRIaXN0b3J5UmVxdWVzdBoiLmlyb25mbG93Lmt2LnYxLkdldEhpc3RvcnlSZXNwb25zZSI3kAIBgtPkkwIuEiwvYXBpL3YxL2t2L2J1Y2tldHMve2J1Y2tldH0vaGlzdG9yeS97a2V5PSoqfRJ0CgVXYXRjaBIcLmlyb25mbG93Lmt2LnYxLldhdGNoUmVxdWVzdBodLmlyb25mbG93Lmt2LnYxLldhdGNoUmVzcG9uc2UiLJACAYLT5JMCIxIhL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L3dhdGNoMAESeAoFVG91Y2gSHC5pcm9uZmxvdy5rdi52MS5Ub3VjaFJlcXVlc3QaHS5pcm9uZmxvdy5rdi52MS5Ub3VjaFJlc3BvbnNlIjKC0+STAiwiKi9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS90b3VjaC97a2V5PSoqfRJ2CgZDb21taXQSHS5pcm9uZmxvdy5rdi52MS5Db21taXRSZXF1ZXN0Gh4uaXJvbmZsb3cua3YudjEuQ29tbWl0UmVzcG9uc2UiLYLT5JMCJzoBKiIiL2FwaS92MS9rdi9idWNrZXRzL3tidWNrZXR9L2NvbW1pdBKCAQoIQmF0Y2hHZXQSHy5pcm9uZmxvdy5rdi52MS5CYXRjaEdldFJlcXVlc3QaIC5pcm9uZmxvdy5rdi52MS5CYXRjaEdldFJlc3BvbnNlIjOQAgKC0+STAio6ASoiJS9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9iYXRjaC1nZXQScAoEU2NhbhIbLmlyb25mbG93Lmt2LnYxLlNjYW5SZXF1ZXN0GhwuaXJvbmZsb3cua3YudjEuU2NhblJlc3BvbnNlIiuQAgGC0+STAiISIC9hcGkvdjEva3YvYnVja2V0cy97YnVja2V0fS9zY2FuMAFCXQoSY29tLmlyb25mbG93Lmt2LnYxUAFaRWdpdGh1Yi5jb20vaXJvbmZsb3cta3YvaXJvbmZsb3cta3YvY2xpZW50cy9nby9nZW4vaXJvbmZsb3cva3YvdjE7a3Z2MWIGcHJvdG8z",
     [
       file_google_api_annotations,
       file_google_protobuf_duration,
@@ -1132,6 +1132,273 @@ export const CommitResponseSchema: GenMessage<CommitResponse> =
   messageDesc(file_ironflow_kv_v1_key_value_service, 15);
 
 /**
+ * See KeyValueService.BatchGet.
+ *
+ * @generated from message ironflow.kv.v1.BatchGetRequest
+ */
+export type BatchGetRequest = Message<"ironflow.kv.v1.BatchGetRequest"> & {
+  /**
+   * The bucket's name.
+   *
+   * @generated from field: string bucket = 1;
+   */
+  bucket: string;
+
+  /**
+   * The keys to read: 1 to 1,000. A repeated key has a result at each of its places.
+   *
+   * @generated from field: repeated string keys = 2;
+   */
+  keys: string[];
+
+  /**
+   * The revision of the bucket as of which to read. 0, the default: the newest.
+   *
+   * @generated from field: uint64 revision = 3;
+   */
+  revision: bigint;
+
+  /**
+   * How fresh the response must be. Default: STRONG.
+   *
+   * @generated from field: ironflow.kv.v1.Consistency consistency = 4;
+   */
+  consistency: Consistency;
+};
+
+/**
+ * Describes the message ironflow.kv.v1.BatchGetRequest.
+ * Use `create(BatchGetRequestSchema)` to create a new message.
+ */
+export const BatchGetRequestSchema: GenMessage<BatchGetRequest> =
+  /*@__PURE__*/
+  messageDesc(file_ironflow_kv_v1_key_value_service, 16);
+
+/**
+ * See KeyValueService.BatchGet.
+ *
+ * @generated from message ironflow.kv.v1.BatchGetResponse
+ */
+export type BatchGetResponse = Message<"ironflow.kv.v1.BatchGetResponse"> & {
+  /**
+   * The first result is that of the first key of the request, and so on, up to the first key that did not fit.
+   *
+   * @generated from field: repeated ironflow.kv.v1.BatchGetResponse.Result results = 1;
+   */
+  results: BatchGetResponse_Result[];
+
+  /**
+   * The revision of the bucket at which every result is exact: `revision` of the request, or else the newest.
+   *
+   * @generated from field: uint64 revision = 2;
+   */
+  revision: bigint;
+
+  /**
+   * When the bucket that was read was created, in whole milliseconds.
+   *
+   * @generated from field: google.protobuf.Timestamp bucket_created_at = 3;
+   */
+  bucketCreatedAt?: Timestamp | undefined;
+
+  /**
+   * The keys of the request that did not fit into the response, in their order. Empty: every key has a result.
+   *
+   * @generated from field: repeated string unread_keys = 4;
+   */
+  unreadKeys: string[];
+};
+
+/**
+ * Describes the message ironflow.kv.v1.BatchGetResponse.
+ * Use `create(BatchGetResponseSchema)` to create a new message.
+ */
+export const BatchGetResponseSchema: GenMessage<BatchGetResponse> =
+  /*@__PURE__*/
+  messageDesc(file_ironflow_kv_v1_key_value_service, 17);
+
+/**
+ * One key and its value.
+ *
+ * @generated from message ironflow.kv.v1.BatchGetResponse.Result
+ */
+export type BatchGetResponse_Result = Message<"ironflow.kv.v1.BatchGetResponse.Result"> & {
+  /**
+   * The key.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * The newest entry of the key at the response's revision; its operation is PUT. Absent: the key has no value.
+   *
+   * @generated from field: ironflow.kv.v1.Entry entry = 2;
+   */
+  entry?: Entry | undefined;
+};
+
+/**
+ * Describes the message ironflow.kv.v1.BatchGetResponse.Result.
+ * Use `create(BatchGetResponse_ResultSchema)` to create a new message.
+ */
+export const BatchGetResponse_ResultSchema: GenMessage<BatchGetResponse_Result> =
+  /*@__PURE__*/
+  messageDesc(file_ironflow_kv_v1_key_value_service, 17, 0);
+
+/**
+ * See KeyValueService.Scan. A key is scanned if it matches a filter, has the prefix, and is within the bounds.
+ *
+ * @generated from message ironflow.kv.v1.ScanRequest
+ */
+export type ScanRequest = Message<"ironflow.kv.v1.ScanRequest"> & {
+  /**
+   * The bucket's name.
+   *
+   * @generated from field: string bucket = 1;
+   */
+  bucket: string;
+
+  /**
+   * Selects keys that match at least one of these filters, at most 32. None: all keys.
+   *
+   * @generated from field: repeated string filters = 2;
+   */
+  filters: string[];
+
+  /**
+   * Selects keys that begin with this text, which may contain dots. Default: empty.
+   *
+   * @generated from field: string prefix = 3;
+   */
+  prefix: string;
+
+  /**
+   * Selects keys that are not below this text, by their UTF-8 bytes. It need not be a key. Default: from the first key.
+   *
+   * @generated from field: string start_key = 4;
+   */
+  startKey: string;
+
+  /**
+   * Selects keys that are below this text. Empty, the default: to the last key.
+   *
+   * @generated from field: string end_key = 5;
+   */
+  endKey: string;
+
+  /**
+   * From the last key to the first. Default: false.
+   *
+   * @generated from field: bool reverse = 6;
+   */
+  reverse: boolean;
+
+  /**
+   * The maximum number of entries. 0, the default: all.
+   *
+   * @generated from field: uint32 limit = 7;
+   */
+  limit: number;
+
+  /**
+   * Entries without values: only the key, the revision, and the time in whole milliseconds. Default: false.
+   *
+   * @generated from field: bool keys_only = 8;
+   */
+  keysOnly: boolean;
+
+  /**
+   * Continue at a newer revision, instead of ending with OUT_OF_RANGE, where a value is no longer kept. Each response
+   * says its revision; a key that exists during the whole scan is returned exactly once. Default: false.
+   *
+   * @generated from field: bool allow_newer = 9;
+   */
+  allowNewer: boolean;
+
+  /**
+   * How fresh the entries must be. Default: STRONG.
+   *
+   * @generated from field: ironflow.kv.v1.Consistency consistency = 10;
+   */
+  consistency: Consistency;
+};
+
+/**
+ * Describes the message ironflow.kv.v1.ScanRequest.
+ * Use `create(ScanRequestSchema)` to create a new message.
+ */
+export const ScanRequestSchema: GenMessage<ScanRequest> =
+  /*@__PURE__*/
+  messageDesc(file_ironflow_kv_v1_key_value_service, 18);
+
+/**
+ * See KeyValueService.Scan.
+ *
+ * @generated from message ironflow.kv.v1.ScanResponse
+ */
+export type ScanResponse = Message<"ironflow.kv.v1.ScanResponse"> & {
+  /**
+   * The next entries, in the order of the scan. Empty in the last response.
+   *
+   * @generated from field: repeated ironflow.kv.v1.Entry entries = 1;
+   */
+  entries: Entry[];
+
+  /**
+   * The revision of the bucket at which these entries are exact: none is missing, none is newer. The same in every
+   * response of a scan, unless `allow_newer` is set.
+   *
+   * @generated from field: uint64 revision = 2;
+   */
+  revision: bigint;
+
+  /**
+   * Only in the last response.
+   *
+   * @generated from field: ironflow.kv.v1.ScanResponse.End end = 3;
+   */
+  end?: ScanResponse_End | undefined;
+};
+
+/**
+ * Describes the message ironflow.kv.v1.ScanResponse.
+ * Use `create(ScanResponseSchema)` to create a new message.
+ */
+export const ScanResponseSchema: GenMessage<ScanResponse> =
+  /*@__PURE__*/
+  messageDesc(file_ironflow_kv_v1_key_value_service, 19);
+
+/**
+ * The end of a scan.
+ *
+ * @generated from message ironflow.kv.v1.ScanResponse.End
+ */
+export type ScanResponse_End = Message<"ironflow.kv.v1.ScanResponse.End"> & {
+  /**
+   * Whether every key that matches was returned. False: `limit` was reached, and there are more.
+   *
+   * @generated from field: bool complete = 1;
+   */
+  complete: boolean;
+
+  /**
+   * When the bucket was created, in whole milliseconds.
+   *
+   * @generated from field: google.protobuf.Timestamp bucket_created_at = 2;
+   */
+  bucketCreatedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message ironflow.kv.v1.ScanResponse.End.
+ * Use `create(ScanResponse_EndSchema)` to create a new message.
+ */
+export const ScanResponse_EndSchema: GenMessage<ScanResponse_End> =
+  /*@__PURE__*/
+  messageDesc(file_ironflow_kv_v1_key_value_service, 19, 0);
+
+/**
  * Reads, writes and watches the keys of a bucket.
  *
  * A key is any non-empty UTF-8 text of at most 512 bytes without control characters. Dots separate the key into tokens,
@@ -1365,5 +1632,54 @@ export const KeyValueService: GenService<{
     methodKind: "unary";
     input: typeof CommitRequestSchema;
     output: typeof CommitResponseSchema;
+  };
+  /**
+   * Returns the values of up to 1,000 keys, all as of one revision of the bucket, in the order of the request.
+   *
+   * A response holds at most PAGE_BYTES_MAX bytes (3 MiB by default), below the 4 MiB that gRPC clients accept by
+   * default. Its results are those of the first keys that fit, at least one; `unread_keys` has the others, in order. To
+   * read them as of the same revision, send them in another request with `revision` set to that of the response. If one
+   * of them was overwritten meanwhile and the bucket does not keep its history, that request returns OUT_OF_RANGE.
+   *
+   * A key that has no value is no error: its result has no entry.
+   *
+   * Errors:
+   *   * OUT_OF_RANGE (`revision_compacted`): the state of a key at `revision` is no longer kept, or it can't be proved
+   *     that the key had none. The detail has the key.
+   *   * OUT_OF_RANGE (`revision_in_future`): `revision` has not been written yet.
+   *   * INVALID_ARGUMENT: there is no key, or there are more than 1,000.
+   *
+   * @generated from rpc ironflow.kv.v1.KeyValueService.BatchGet
+   */
+  batchGet: {
+    methodKind: "unary";
+    input: typeof BatchGetRequestSchema;
+    output: typeof BatchGetResponseSchema;
+  };
+  /**
+   * Streams the entries of the keys that match, in the byte order of their keys, with their values, at one revision of
+   * the bucket. The last response has `end`; a stream without it broke off.
+   *
+   * The first 8 MiB of entries are always exact at one revision, whatever is written meanwhile. Beyond that, a scan ends
+   * with OUT_OF_RANGE where a value was overwritten before it was read and is not kept any more, unless `allow_newer` is
+   * set. A bucket with a `history` of more than 1 keeps it for longer. A scan of `keys_only` is always exact.
+   *
+   * The responses are sent as fast as the client reads them. A key that expires during the scan may be left out.
+   *
+   * To continue after a stream that broke off, set `start_key` to the last key followed by U+0000, or with `reverse`,
+   * `end_key` to the last key. The rest is then read at a later revision.
+   *
+   * Errors:
+   *   * OUT_OF_RANGE (`revision_compacted`): a value of the scan's revision is no longer kept. The detail has the key.
+   *     Every entry that was sent before is valid.
+   *   * NOT_FOUND (`bucket_not_found`): the bucket does not exist, or was deleted and recreated during the scan.
+   *   * RESOURCE_EXHAUSTED (`too_many_watches`): a limit on watches is reached, which scans count towards. Retry later.
+   *
+   * @generated from rpc ironflow.kv.v1.KeyValueService.Scan
+   */
+  scan: {
+    methodKind: "server_streaming";
+    input: typeof ScanRequestSchema;
+    output: typeof ScanResponseSchema;
   };
 }> = /*@__PURE__*/ serviceDesc(file_ironflow_kv_v1_key_value_service, 0);

@@ -168,7 +168,10 @@ func (x *CreateBucketResponse) GetBucket() *Bucket {
 type GetBucketRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The bucket's name.
-	Bucket        string `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	Bucket string `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	// The fields of Bucket to return (AIP-157), such as `name,bytes`; `*` or absent: all. Without `values` the call is
+	// cheaper: it does not load the bucket's key index. `revision` is then that of the newest write.
+	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -208,6 +211,13 @@ func (x *GetBucketRequest) GetBucket() string {
 		return x.Bucket
 	}
 	return ""
+}
+
+func (x *GetBucketRequest) GetReadMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.ReadMask
+	}
+	return nil
 }
 
 // See BucketService.GetBucket.
@@ -263,7 +273,9 @@ type ListBucketsRequest struct {
 	// the byte limit.
 	Limit uint32 `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"`
 	// `next_page_token` of the previous page. Empty, the default: from the start. Does not expire.
-	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// The fields of each Bucket to return: see GetBucketRequest.read_mask.
+	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -310,6 +322,13 @@ func (x *ListBucketsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListBucketsRequest) GetReadMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.ReadMask
+	}
+	return nil
 }
 
 // See BucketService.ListBuckets.
@@ -785,15 +804,17 @@ const file_ironflow_kv_v1_bucket_service_proto_rawDesc = "" +
 	"\tmax_bytes\x18\x05 \x01(\x04R\bmaxBytes\x12\x18\n" +
 	"\ahistory\x18\x06 \x01(\rR\ahistory\"F\n" +
 	"\x14CreateBucketResponse\x12.\n" +
-	"\x06bucket\x18\x01 \x01(\v2\x16.ironflow.kv.v1.BucketR\x06bucket\"*\n" +
+	"\x06bucket\x18\x01 \x01(\v2\x16.ironflow.kv.v1.BucketR\x06bucket\"c\n" +
 	"\x10GetBucketRequest\x12\x16\n" +
-	"\x06bucket\x18\x01 \x01(\tR\x06bucket\"C\n" +
+	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x127\n" +
+	"\tread_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMask\"C\n" +
 	"\x11GetBucketResponse\x12.\n" +
-	"\x06bucket\x18\x01 \x01(\v2\x16.ironflow.kv.v1.BucketR\x06bucket\"I\n" +
+	"\x06bucket\x18\x01 \x01(\v2\x16.ironflow.kv.v1.BucketR\x06bucket\"\x82\x01\n" +
 	"\x12ListBucketsRequest\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\rR\x05limit\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\"o\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x127\n" +
+	"\tread_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMask\"o\n" +
 	"\x13ListBucketsResponse\x120\n" +
 	"\abuckets\x18\x01 \x03(\v2\x16.ironflow.kv.v1.BucketR\abuckets\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xe7\x02\n" +
@@ -869,30 +890,32 @@ var file_ironflow_kv_v1_bucket_service_proto_goTypes = []any{
 var file_ironflow_kv_v1_bucket_service_proto_depIdxs = []int32{
 	14, // 0: ironflow.kv.v1.CreateBucketRequest.ttl:type_name -> google.protobuf.Duration
 	15, // 1: ironflow.kv.v1.CreateBucketResponse.bucket:type_name -> ironflow.kv.v1.Bucket
-	15, // 2: ironflow.kv.v1.GetBucketResponse.bucket:type_name -> ironflow.kv.v1.Bucket
-	15, // 3: ironflow.kv.v1.ListBucketsResponse.buckets:type_name -> ironflow.kv.v1.Bucket
-	16, // 4: ironflow.kv.v1.UpdateBucketRequest.update_mask:type_name -> google.protobuf.FieldMask
-	14, // 5: ironflow.kv.v1.UpdateBucketRequest.ttl:type_name -> google.protobuf.Duration
-	15, // 6: ironflow.kv.v1.UpdateBucketResponse.bucket:type_name -> ironflow.kv.v1.Bucket
-	0,  // 7: ironflow.kv.v1.BucketService.CreateBucket:input_type -> ironflow.kv.v1.CreateBucketRequest
-	2,  // 8: ironflow.kv.v1.BucketService.GetBucket:input_type -> ironflow.kv.v1.GetBucketRequest
-	4,  // 9: ironflow.kv.v1.BucketService.ListBuckets:input_type -> ironflow.kv.v1.ListBucketsRequest
-	6,  // 10: ironflow.kv.v1.BucketService.UpdateBucket:input_type -> ironflow.kv.v1.UpdateBucketRequest
-	8,  // 11: ironflow.kv.v1.BucketService.DeleteBucket:input_type -> ironflow.kv.v1.DeleteBucketRequest
-	10, // 12: ironflow.kv.v1.BucketService.CompactBucket:input_type -> ironflow.kv.v1.CompactBucketRequest
-	12, // 13: ironflow.kv.v1.BucketService.ListEnvironments:input_type -> ironflow.kv.v1.ListEnvironmentsRequest
-	1,  // 14: ironflow.kv.v1.BucketService.CreateBucket:output_type -> ironflow.kv.v1.CreateBucketResponse
-	3,  // 15: ironflow.kv.v1.BucketService.GetBucket:output_type -> ironflow.kv.v1.GetBucketResponse
-	5,  // 16: ironflow.kv.v1.BucketService.ListBuckets:output_type -> ironflow.kv.v1.ListBucketsResponse
-	7,  // 17: ironflow.kv.v1.BucketService.UpdateBucket:output_type -> ironflow.kv.v1.UpdateBucketResponse
-	9,  // 18: ironflow.kv.v1.BucketService.DeleteBucket:output_type -> ironflow.kv.v1.DeleteBucketResponse
-	11, // 19: ironflow.kv.v1.BucketService.CompactBucket:output_type -> ironflow.kv.v1.CompactBucketResponse
-	13, // 20: ironflow.kv.v1.BucketService.ListEnvironments:output_type -> ironflow.kv.v1.ListEnvironmentsResponse
-	14, // [14:21] is the sub-list for method output_type
-	7,  // [7:14] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	16, // 2: ironflow.kv.v1.GetBucketRequest.read_mask:type_name -> google.protobuf.FieldMask
+	15, // 3: ironflow.kv.v1.GetBucketResponse.bucket:type_name -> ironflow.kv.v1.Bucket
+	16, // 4: ironflow.kv.v1.ListBucketsRequest.read_mask:type_name -> google.protobuf.FieldMask
+	15, // 5: ironflow.kv.v1.ListBucketsResponse.buckets:type_name -> ironflow.kv.v1.Bucket
+	16, // 6: ironflow.kv.v1.UpdateBucketRequest.update_mask:type_name -> google.protobuf.FieldMask
+	14, // 7: ironflow.kv.v1.UpdateBucketRequest.ttl:type_name -> google.protobuf.Duration
+	15, // 8: ironflow.kv.v1.UpdateBucketResponse.bucket:type_name -> ironflow.kv.v1.Bucket
+	0,  // 9: ironflow.kv.v1.BucketService.CreateBucket:input_type -> ironflow.kv.v1.CreateBucketRequest
+	2,  // 10: ironflow.kv.v1.BucketService.GetBucket:input_type -> ironflow.kv.v1.GetBucketRequest
+	4,  // 11: ironflow.kv.v1.BucketService.ListBuckets:input_type -> ironflow.kv.v1.ListBucketsRequest
+	6,  // 12: ironflow.kv.v1.BucketService.UpdateBucket:input_type -> ironflow.kv.v1.UpdateBucketRequest
+	8,  // 13: ironflow.kv.v1.BucketService.DeleteBucket:input_type -> ironflow.kv.v1.DeleteBucketRequest
+	10, // 14: ironflow.kv.v1.BucketService.CompactBucket:input_type -> ironflow.kv.v1.CompactBucketRequest
+	12, // 15: ironflow.kv.v1.BucketService.ListEnvironments:input_type -> ironflow.kv.v1.ListEnvironmentsRequest
+	1,  // 16: ironflow.kv.v1.BucketService.CreateBucket:output_type -> ironflow.kv.v1.CreateBucketResponse
+	3,  // 17: ironflow.kv.v1.BucketService.GetBucket:output_type -> ironflow.kv.v1.GetBucketResponse
+	5,  // 18: ironflow.kv.v1.BucketService.ListBuckets:output_type -> ironflow.kv.v1.ListBucketsResponse
+	7,  // 19: ironflow.kv.v1.BucketService.UpdateBucket:output_type -> ironflow.kv.v1.UpdateBucketResponse
+	9,  // 20: ironflow.kv.v1.BucketService.DeleteBucket:output_type -> ironflow.kv.v1.DeleteBucketResponse
+	11, // 21: ironflow.kv.v1.BucketService.CompactBucket:output_type -> ironflow.kv.v1.CompactBucketResponse
+	13, // 22: ironflow.kv.v1.BucketService.ListEnvironments:output_type -> ironflow.kv.v1.ListEnvironmentsResponse
+	16, // [16:23] is the sub-list for method output_type
+	9,  // [9:16] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_ironflow_kv_v1_bucket_service_proto_init() }

@@ -58,6 +58,7 @@ type BucketServiceClient interface {
 	//
 	// Errors:
 	//   - NOT_FOUND (`bucket_not_found`): the bucket does not exist.
+	//   - INVALID_ARGUMENT: `read_mask` names an unknown field.
 	GetBucket(ctx context.Context, in *GetBucketRequest, opts ...grpc.CallOption) (*GetBucketResponse, error)
 	// Lists the buckets in the order of their names, page by page.
 	//
@@ -203,6 +204,7 @@ type BucketServiceServer interface {
 	//
 	// Errors:
 	//   - NOT_FOUND (`bucket_not_found`): the bucket does not exist.
+	//   - INVALID_ARGUMENT: `read_mask` names an unknown field.
 	GetBucket(context.Context, *GetBucketRequest) (*GetBucketResponse, error)
 	// Lists the buckets in the order of their names, page by page.
 	//

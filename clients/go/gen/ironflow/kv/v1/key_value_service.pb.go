@@ -1214,20 +1214,500 @@ func (x *TouchResponse) GetBucketCreatedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// See KeyValueService.Commit.
+type CommitRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The bucket's name.
+	Bucket string `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	// The operations: 1 to 500.
+	Operations []*CommitRequest_Operation `protobuf:"bytes,2,rep,name=operations,proto3" json:"operations,omitempty"`
+	// Commits only if the bucket was created at this time: see `Precondition.if_bucket_created_at`. Absent, the default:
+	// not checked.
+	IfBucketCreatedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=if_bucket_created_at,json=ifBucketCreatedAt,proto3" json:"if_bucket_created_at,omitempty"`
+	// Makes retries of this request safe; see KeyValueService. Default: none.
+	IdempotencyKey string `protobuf:"bytes,6,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *CommitRequest) Reset() {
+	*x = CommitRequest{}
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommitRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommitRequest) ProtoMessage() {}
+
+func (x *CommitRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommitRequest.ProtoReflect.Descriptor instead.
+func (*CommitRequest) Descriptor() ([]byte, []int) {
+	return file_ironflow_kv_v1_key_value_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *CommitRequest) GetBucket() string {
+	if x != nil {
+		return x.Bucket
+	}
+	return ""
+}
+
+func (x *CommitRequest) GetOperations() []*CommitRequest_Operation {
+	if x != nil {
+		return x.Operations
+	}
+	return nil
+}
+
+func (x *CommitRequest) GetIfBucketCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.IfBucketCreatedAt
+	}
+	return nil
+}
+
+func (x *CommitRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+// See KeyValueService.Commit.
+type CommitResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision of the commit's last write. If it has only checks: the bucket's revision at which they held.
+	Revision uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The revision of each operation, in the order of the request; 0 for a check.
+	Revisions []uint64 `protobuf:"varint,2,rep,packed,name=revisions,proto3" json:"revisions,omitempty"`
+	// When the bucket was created: see PutResponse.
+	BucketCreatedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=bucket_created_at,json=bucketCreatedAt,proto3" json:"bucket_created_at,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *CommitResponse) Reset() {
+	*x = CommitResponse{}
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommitResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommitResponse) ProtoMessage() {}
+
+func (x *CommitResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommitResponse.ProtoReflect.Descriptor instead.
+func (*CommitResponse) Descriptor() ([]byte, []int) {
+	return file_ironflow_kv_v1_key_value_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *CommitResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *CommitResponse) GetRevisions() []uint64 {
+	if x != nil {
+		return x.Revisions
+	}
+	return nil
+}
+
+func (x *CommitResponse) GetBucketCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BucketCreatedAt
+	}
+	return nil
+}
+
+// See KeyValueService.BatchGet.
+type BatchGetRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The bucket's name.
+	Bucket string `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	// The keys to read: 1 to 1,000. A repeated key has a result at each of its places.
+	Keys []string `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"`
+	// The revision of the bucket as of which to read. 0, the default: the newest.
+	Revision uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	// How fresh the response must be. Default: STRONG.
+	Consistency   Consistency `protobuf:"varint,4,opt,name=consistency,proto3,enum=ironflow.kv.v1.Consistency" json:"consistency,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchGetRequest) Reset() {
+	*x = BatchGetRequest{}
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchGetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchGetRequest) ProtoMessage() {}
+
+func (x *BatchGetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchGetRequest.ProtoReflect.Descriptor instead.
+func (*BatchGetRequest) Descriptor() ([]byte, []int) {
+	return file_ironflow_kv_v1_key_value_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *BatchGetRequest) GetBucket() string {
+	if x != nil {
+		return x.Bucket
+	}
+	return ""
+}
+
+func (x *BatchGetRequest) GetKeys() []string {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *BatchGetRequest) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *BatchGetRequest) GetConsistency() Consistency {
+	if x != nil {
+		return x.Consistency
+	}
+	return Consistency_CONSISTENCY_UNSPECIFIED
+}
+
+// See KeyValueService.BatchGet.
+type BatchGetResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The first result is that of the first key of the request, and so on, up to the first key that did not fit.
+	Results []*BatchGetResponse_Result `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	// The revision of the bucket at which every result is exact: `revision` of the request, or else the newest.
+	Revision uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// When the bucket that was read was created, in whole milliseconds.
+	BucketCreatedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=bucket_created_at,json=bucketCreatedAt,proto3" json:"bucket_created_at,omitempty"`
+	// The keys of the request that did not fit into the response, in their order. Empty: every key has a result.
+	UnreadKeys    []string `protobuf:"bytes,4,rep,name=unread_keys,json=unreadKeys,proto3" json:"unread_keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchGetResponse) Reset() {
+	*x = BatchGetResponse{}
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchGetResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchGetResponse) ProtoMessage() {}
+
+func (x *BatchGetResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchGetResponse.ProtoReflect.Descriptor instead.
+func (*BatchGetResponse) Descriptor() ([]byte, []int) {
+	return file_ironflow_kv_v1_key_value_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *BatchGetResponse) GetResults() []*BatchGetResponse_Result {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+func (x *BatchGetResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *BatchGetResponse) GetBucketCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BucketCreatedAt
+	}
+	return nil
+}
+
+func (x *BatchGetResponse) GetUnreadKeys() []string {
+	if x != nil {
+		return x.UnreadKeys
+	}
+	return nil
+}
+
+// See KeyValueService.Scan. A key is scanned if it matches a filter, has the prefix, and is within the bounds.
+type ScanRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The bucket's name.
+	Bucket string `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	// Selects keys that match at least one of these filters, at most 32. None: all keys.
+	Filters []string `protobuf:"bytes,2,rep,name=filters,proto3" json:"filters,omitempty"`
+	// Selects keys that begin with this text, which may contain dots. Default: empty.
+	Prefix string `protobuf:"bytes,3,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// Selects keys that are not below this text, by their UTF-8 bytes. It need not be a key. Default: from the first key.
+	StartKey string `protobuf:"bytes,4,opt,name=start_key,json=startKey,proto3" json:"start_key,omitempty"`
+	// Selects keys that are below this text. Empty, the default: to the last key.
+	EndKey string `protobuf:"bytes,5,opt,name=end_key,json=endKey,proto3" json:"end_key,omitempty"`
+	// From the last key to the first. Default: false.
+	Reverse bool `protobuf:"varint,6,opt,name=reverse,proto3" json:"reverse,omitempty"`
+	// The maximum number of entries. 0, the default: all.
+	Limit uint32 `protobuf:"varint,7,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Entries without values: only the key, the revision, and the time in whole milliseconds. Default: false.
+	KeysOnly bool `protobuf:"varint,8,opt,name=keys_only,json=keysOnly,proto3" json:"keys_only,omitempty"`
+	// Continue at a newer revision, instead of ending with OUT_OF_RANGE, where a value is no longer kept. Each response
+	// says its revision; a key that exists during the whole scan is returned exactly once. Default: false.
+	AllowNewer bool `protobuf:"varint,9,opt,name=allow_newer,json=allowNewer,proto3" json:"allow_newer,omitempty"`
+	// How fresh the entries must be. Default: STRONG.
+	Consistency   Consistency `protobuf:"varint,10,opt,name=consistency,proto3,enum=ironflow.kv.v1.Consistency" json:"consistency,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScanRequest) Reset() {
+	*x = ScanRequest{}
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScanRequest) ProtoMessage() {}
+
+func (x *ScanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScanRequest.ProtoReflect.Descriptor instead.
+func (*ScanRequest) Descriptor() ([]byte, []int) {
+	return file_ironflow_kv_v1_key_value_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ScanRequest) GetBucket() string {
+	if x != nil {
+		return x.Bucket
+	}
+	return ""
+}
+
+func (x *ScanRequest) GetFilters() []string {
+	if x != nil {
+		return x.Filters
+	}
+	return nil
+}
+
+func (x *ScanRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *ScanRequest) GetStartKey() string {
+	if x != nil {
+		return x.StartKey
+	}
+	return ""
+}
+
+func (x *ScanRequest) GetEndKey() string {
+	if x != nil {
+		return x.EndKey
+	}
+	return ""
+}
+
+func (x *ScanRequest) GetReverse() bool {
+	if x != nil {
+		return x.Reverse
+	}
+	return false
+}
+
+func (x *ScanRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ScanRequest) GetKeysOnly() bool {
+	if x != nil {
+		return x.KeysOnly
+	}
+	return false
+}
+
+func (x *ScanRequest) GetAllowNewer() bool {
+	if x != nil {
+		return x.AllowNewer
+	}
+	return false
+}
+
+func (x *ScanRequest) GetConsistency() Consistency {
+	if x != nil {
+		return x.Consistency
+	}
+	return Consistency_CONSISTENCY_UNSPECIFIED
+}
+
+// See KeyValueService.Scan.
+type ScanResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The next entries, in the order of the scan. Empty in the last response.
+	Entries []*Entry `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	// The revision of the bucket at which these entries are exact: none is missing, none is newer. The same in every
+	// response of a scan, unless `allow_newer` is set.
+	Revision uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Only in the last response.
+	End           *ScanResponse_End `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScanResponse) Reset() {
+	*x = ScanResponse{}
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScanResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScanResponse) ProtoMessage() {}
+
+func (x *ScanResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScanResponse.ProtoReflect.Descriptor instead.
+func (*ScanResponse) Descriptor() ([]byte, []int) {
+	return file_ironflow_kv_v1_key_value_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ScanResponse) GetEntries() []*Entry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *ScanResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *ScanResponse) GetEnd() *ScanResponse_End {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
 // A change of one key.
 type WatchResponse_Change struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The entry after the change.
 	Entry *Entry `protobuf:"bytes,1,opt,name=entry,proto3" json:"entry,omitempty"`
 	// The entry before the change: only if the request sets `previous` and the history or the service's memory still has it.
-	Previous      *Entry `protobuf:"bytes,2,opt,name=previous,proto3" json:"previous,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Previous *Entry `protobuf:"bytes,2,opt,name=previous,proto3" json:"previous,omitempty"`
+	// If the change belongs to a Commit: the revision of the commit's last write. The changes of one commit follow each
+	// other, and have this number in common; the last of them has it as its revision. 0: the change is a write of its own.
+	CommitRevision uint64 `protobuf:"varint,3,opt,name=commit_revision,json=commitRevision,proto3" json:"commit_revision,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *WatchResponse_Change) Reset() {
 	*x = WatchResponse_Change{}
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[15]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1239,7 +1719,7 @@ func (x *WatchResponse_Change) String() string {
 func (*WatchResponse_Change) ProtoMessage() {}
 
 func (x *WatchResponse_Change) ProtoReflect() protoreflect.Message {
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[15]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,6 +1749,13 @@ func (x *WatchResponse_Change) GetPrevious() *Entry {
 	return nil
 }
 
+func (x *WatchResponse_Change) GetCommitRevision() uint64 {
+	if x != nil {
+		return x.CommitRevision
+	}
+	return 0
+}
+
 // The end of the snapshot, catch-up or history.
 type WatchResponse_SnapshotEnd struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1282,7 +1769,7 @@ type WatchResponse_SnapshotEnd struct {
 
 func (x *WatchResponse_SnapshotEnd) Reset() {
 	*x = WatchResponse_SnapshotEnd{}
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[16]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1294,7 +1781,7 @@ func (x *WatchResponse_SnapshotEnd) String() string {
 func (*WatchResponse_SnapshotEnd) ProtoMessage() {}
 
 func (x *WatchResponse_SnapshotEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[16]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1337,7 +1824,7 @@ type WatchResponse_Progress struct {
 
 func (x *WatchResponse_Progress) Reset() {
 	*x = WatchResponse_Progress{}
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[17]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1836,7 @@ func (x *WatchResponse_Progress) String() string {
 func (*WatchResponse_Progress) ProtoMessage() {}
 
 func (x *WatchResponse_Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[17]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1375,6 +1862,501 @@ func (x *WatchResponse_Progress) GetRevision() uint64 {
 func (x *WatchResponse_Progress) GetTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Time
+	}
+	return nil
+}
+
+// One operation of a commit.
+type CommitRequest_Operation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation: exactly one.
+	//
+	// Types that are valid to be assigned to Operation:
+	//
+	//	*CommitRequest_Operation_Check
+	//	*CommitRequest_Operation_Put
+	//	*CommitRequest_Operation_Delete
+	Operation     isCommitRequest_Operation_Operation `protobuf_oneof:"operation"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommitRequest_Operation) Reset() {
+	*x = CommitRequest_Operation{}
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommitRequest_Operation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommitRequest_Operation) ProtoMessage() {}
+
+func (x *CommitRequest_Operation) ProtoReflect() protoreflect.Message {
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommitRequest_Operation.ProtoReflect.Descriptor instead.
+func (*CommitRequest_Operation) Descriptor() ([]byte, []int) {
+	return file_ironflow_kv_v1_key_value_service_proto_rawDescGZIP(), []int{14, 0}
+}
+
+func (x *CommitRequest_Operation) GetOperation() isCommitRequest_Operation_Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
+func (x *CommitRequest_Operation) GetCheck() *CommitRequest_Check {
+	if x != nil {
+		if x, ok := x.Operation.(*CommitRequest_Operation_Check); ok {
+			return x.Check
+		}
+	}
+	return nil
+}
+
+func (x *CommitRequest_Operation) GetPut() *CommitRequest_Put {
+	if x != nil {
+		if x, ok := x.Operation.(*CommitRequest_Operation_Put); ok {
+			return x.Put
+		}
+	}
+	return nil
+}
+
+func (x *CommitRequest_Operation) GetDelete() *CommitRequest_Delete {
+	if x != nil {
+		if x, ok := x.Operation.(*CommitRequest_Operation_Delete); ok {
+			return x.Delete
+		}
+	}
+	return nil
+}
+
+type isCommitRequest_Operation_Operation interface {
+	isCommitRequest_Operation_Operation()
+}
+
+type CommitRequest_Operation_Check struct {
+	// Requires a state of the bucket, and writes nothing.
+	Check *CommitRequest_Check `protobuf:"bytes,1,opt,name=check,proto3,oneof"`
+}
+
+type CommitRequest_Operation_Put struct {
+	// Writes a value.
+	Put *CommitRequest_Put `protobuf:"bytes,2,opt,name=put,proto3,oneof"`
+}
+
+type CommitRequest_Operation_Delete struct {
+	// Deletes a key.
+	Delete *CommitRequest_Delete `protobuf:"bytes,3,opt,name=delete,proto3,oneof"`
+}
+
+func (*CommitRequest_Operation_Check) isCommitRequest_Operation_Operation() {}
+
+func (*CommitRequest_Operation_Put) isCommitRequest_Operation_Operation() {}
+
+func (*CommitRequest_Operation_Delete) isCommitRequest_Operation_Operation() {}
+
+// Requires that a key, or all keys that match a filter, are in some state before the commit.
+type CommitRequest_Check struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key, for `revision` and `absent`.
+	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// The filter, for `unchanged_since`. Unlike other filters, it must not have `*` inside a token. At most 32 checks of
+	// a commit may have one.
+	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// The condition: exactly one.
+	//
+	// Types that are valid to be assigned to Condition:
+	//
+	//	*CommitRequest_Check_Revision
+	//	*CommitRequest_Check_Absent
+	//	*CommitRequest_Check_UnchangedSince
+	Condition     isCommitRequest_Check_Condition `protobuf_oneof:"condition"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommitRequest_Check) Reset() {
+	*x = CommitRequest_Check{}
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommitRequest_Check) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommitRequest_Check) ProtoMessage() {}
+
+func (x *CommitRequest_Check) ProtoReflect() protoreflect.Message {
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommitRequest_Check.ProtoReflect.Descriptor instead.
+func (*CommitRequest_Check) Descriptor() ([]byte, []int) {
+	return file_ironflow_kv_v1_key_value_service_proto_rawDescGZIP(), []int{14, 1}
+}
+
+func (x *CommitRequest_Check) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *CommitRequest_Check) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *CommitRequest_Check) GetCondition() isCommitRequest_Check_Condition {
+	if x != nil {
+		return x.Condition
+	}
+	return nil
+}
+
+func (x *CommitRequest_Check) GetRevision() uint64 {
+	if x != nil {
+		if x, ok := x.Condition.(*CommitRequest_Check_Revision); ok {
+			return x.Revision
+		}
+	}
+	return 0
+}
+
+func (x *CommitRequest_Check) GetAbsent() bool {
+	if x != nil {
+		if x, ok := x.Condition.(*CommitRequest_Check_Absent); ok {
+			return x.Absent
+		}
+	}
+	return false
+}
+
+func (x *CommitRequest_Check) GetUnchangedSince() uint64 {
+	if x != nil {
+		if x, ok := x.Condition.(*CommitRequest_Check_UnchangedSince); ok {
+			return x.UnchangedSince
+		}
+	}
+	return 0
+}
+
+type isCommitRequest_Check_Condition interface {
+	isCommitRequest_Check_Condition()
+}
+
+type CommitRequest_Check_Revision struct {
+	// The key's newest revision, including tombstones, is exactly this one. At least 1.
+	Revision uint64 `protobuf:"varint,4,opt,name=revision,proto3,oneof"`
+}
+
+type CommitRequest_Check_Absent struct {
+	// The key has no value (never written, deleted, purged or expired). Must be true if set.
+	Absent bool `protobuf:"varint,5,opt,name=absent,proto3,oneof"`
+}
+
+type CommitRequest_Check_UnchangedSince struct {
+	// No key that matches the filter was written, deleted or expired after this revision of the bucket, such as the
+	// `revision` of ListKeysResponse. It is refused with OUT_OF_RANGE if the revision is older than a compaction of
+	// tombstones, or, where entries may expire and revisions were removed since, than about five minutes: the evidence
+	// of an expiry is kept for as long.
+	UnchangedSince uint64 `protobuf:"varint,6,opt,name=unchanged_since,json=unchangedSince,proto3,oneof"`
+}
+
+func (*CommitRequest_Check_Revision) isCommitRequest_Check_Condition() {}
+
+func (*CommitRequest_Check_Absent) isCommitRequest_Check_Condition() {}
+
+func (*CommitRequest_Check_UnchangedSince) isCommitRequest_Check_Condition() {}
+
+// Writes a value: the fields of PutRequest.
+type CommitRequest_Put struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key.
+	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// The value: see PutRequest.
+	Value []byte `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	// The media type: see PutRequest.
+	ContentType string `protobuf:"bytes,4,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	// The condition. Default: always write. `if_bucket_created_at` must not be set: see CommitRequest.
+	Precondition *Precondition `protobuf:"bytes,5,opt,name=precondition,proto3" json:"precondition,omitempty"`
+	// How long the value lives: see PutRequest.
+	Ttl *durationpb.Duration `protobuf:"bytes,7,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// Text that is stored with the value: see PutRequest.
+	Metadata      map[string]string `protobuf:"bytes,8,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommitRequest_Put) Reset() {
+	*x = CommitRequest_Put{}
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommitRequest_Put) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommitRequest_Put) ProtoMessage() {}
+
+func (x *CommitRequest_Put) ProtoReflect() protoreflect.Message {
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommitRequest_Put.ProtoReflect.Descriptor instead.
+func (*CommitRequest_Put) Descriptor() ([]byte, []int) {
+	return file_ironflow_kv_v1_key_value_service_proto_rawDescGZIP(), []int{14, 2}
+}
+
+func (x *CommitRequest_Put) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *CommitRequest_Put) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *CommitRequest_Put) GetContentType() string {
+	if x != nil {
+		return x.ContentType
+	}
+	return ""
+}
+
+func (x *CommitRequest_Put) GetPrecondition() *Precondition {
+	if x != nil {
+		return x.Precondition
+	}
+	return nil
+}
+
+func (x *CommitRequest_Put) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+func (x *CommitRequest_Put) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+// Deletes a key: the fields of DeleteRequest.
+type CommitRequest_Delete struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key.
+	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// Also removes the key's history. Default: false.
+	Purge bool `protobuf:"varint,3,opt,name=purge,proto3" json:"purge,omitempty"`
+	// Deletes only if the key's newest revision is this one. 0, the default: always.
+	IfRevision    uint64 `protobuf:"varint,4,opt,name=if_revision,json=ifRevision,proto3" json:"if_revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommitRequest_Delete) Reset() {
+	*x = CommitRequest_Delete{}
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommitRequest_Delete) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommitRequest_Delete) ProtoMessage() {}
+
+func (x *CommitRequest_Delete) ProtoReflect() protoreflect.Message {
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommitRequest_Delete.ProtoReflect.Descriptor instead.
+func (*CommitRequest_Delete) Descriptor() ([]byte, []int) {
+	return file_ironflow_kv_v1_key_value_service_proto_rawDescGZIP(), []int{14, 3}
+}
+
+func (x *CommitRequest_Delete) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *CommitRequest_Delete) GetPurge() bool {
+	if x != nil {
+		return x.Purge
+	}
+	return false
+}
+
+func (x *CommitRequest_Delete) GetIfRevision() uint64 {
+	if x != nil {
+		return x.IfRevision
+	}
+	return 0
+}
+
+// One key and its value.
+type BatchGetResponse_Result struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The newest entry of the key at the response's revision; its operation is PUT. Absent: the key has no value.
+	Entry         *Entry `protobuf:"bytes,2,opt,name=entry,proto3" json:"entry,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchGetResponse_Result) Reset() {
+	*x = BatchGetResponse_Result{}
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchGetResponse_Result) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchGetResponse_Result) ProtoMessage() {}
+
+func (x *BatchGetResponse_Result) ProtoReflect() protoreflect.Message {
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchGetResponse_Result.ProtoReflect.Descriptor instead.
+func (*BatchGetResponse_Result) Descriptor() ([]byte, []int) {
+	return file_ironflow_kv_v1_key_value_service_proto_rawDescGZIP(), []int{17, 0}
+}
+
+func (x *BatchGetResponse_Result) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *BatchGetResponse_Result) GetEntry() *Entry {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+// The end of a scan.
+type ScanResponse_End struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether every key that matches was returned. False: `limit` was reached, and there are more.
+	Complete bool `protobuf:"varint,1,opt,name=complete,proto3" json:"complete,omitempty"`
+	// When the bucket was created, in whole milliseconds.
+	BucketCreatedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=bucket_created_at,json=bucketCreatedAt,proto3" json:"bucket_created_at,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *ScanResponse_End) Reset() {
+	*x = ScanResponse_End{}
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScanResponse_End) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScanResponse_End) ProtoMessage() {}
+
+func (x *ScanResponse_End) ProtoReflect() protoreflect.Message {
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScanResponse_End.ProtoReflect.Descriptor instead.
+func (*ScanResponse_End) Descriptor() ([]byte, []int) {
+	return file_ironflow_kv_v1_key_value_service_proto_rawDescGZIP(), []int{19, 0}
+}
+
+func (x *ScanResponse_End) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
+}
+
+func (x *ScanResponse_End) GetBucketCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BucketCreatedAt
 	}
 	return nil
 }
@@ -1457,17 +2439,18 @@ const file_ironflow_kv_v1_key_value_service_proto_rawDesc = "" +
 	"\x11START_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSTART_SNAPSHOT\x10\x01\x12\r\n" +
 	"\tSTART_NOW\x10\x02\x12\x11\n" +
-	"\rSTART_HISTORY\x10\x03\"\xc3\x04\n" +
+	"\rSTART_HISTORY\x10\x03\"\xed\x04\n" +
 	"\rWatchResponse\x12>\n" +
 	"\x06change\x18\x01 \x01(\v2$.ironflow.kv.v1.WatchResponse.ChangeH\x00R\x06change\x12N\n" +
 	"\fsnapshot_end\x18\x02 \x01(\v2).ironflow.kv.v1.WatchResponse.SnapshotEndH\x00R\vsnapshotEnd\x12D\n" +
 	"\bprogress\x18\x03 \x01(\v2&.ironflow.kv.v1.WatchResponse.ProgressH\x00R\bprogress\x12\x1e\n" +
 	"\n" +
 	"superseded\x18\x04 \x01(\x04R\n" +
-	"superseded\x1ah\n" +
+	"superseded\x1a\x91\x01\n" +
 	"\x06Change\x12+\n" +
 	"\x05entry\x18\x01 \x01(\v2\x15.ironflow.kv.v1.EntryR\x05entry\x121\n" +
-	"\bprevious\x18\x02 \x01(\v2\x15.ironflow.kv.v1.EntryR\bprevious\x1aq\n" +
+	"\bprevious\x18\x02 \x01(\v2\x15.ironflow.kv.v1.EntryR\bprevious\x12'\n" +
+	"\x0fcommit_revision\x18\x03 \x01(\x04R\x0ecommitRevision\x1aq\n" +
 	"\vSnapshotEnd\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12F\n" +
 	"\x11bucket_created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0fbucketCreatedAt\x1aV\n" +
@@ -1485,7 +2468,79 @@ const file_ironflow_kv_v1_key_value_service_proto_rawDesc = "" +
 	"\x14if_bucket_created_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x11ifBucketCreatedAt\"s\n" +
 	"\rTouchResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12F\n" +
-	"\x11bucket_created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0fbucketCreatedAt2\xf8\x06\n" +
+	"\x11bucket_created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0fbucketCreatedAt\"\xf8\a\n" +
+	"\rCommitRequest\x12\x16\n" +
+	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12G\n" +
+	"\n" +
+	"operations\x18\x02 \x03(\v2'.ironflow.kv.v1.CommitRequest.OperationR\n" +
+	"operations\x12K\n" +
+	"\x14if_bucket_created_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x11ifBucketCreatedAt\x12'\n" +
+	"\x0fidempotency_key\x18\x06 \x01(\tR\x0eidempotencyKey\x1a\xcc\x01\n" +
+	"\tOperation\x12;\n" +
+	"\x05check\x18\x01 \x01(\v2#.ironflow.kv.v1.CommitRequest.CheckH\x00R\x05check\x125\n" +
+	"\x03put\x18\x02 \x01(\v2!.ironflow.kv.v1.CommitRequest.PutH\x00R\x03put\x12>\n" +
+	"\x06delete\x18\x03 \x01(\v2$.ironflow.kv.v1.CommitRequest.DeleteH\x00R\x06deleteB\v\n" +
+	"\toperation\x1a\xa1\x01\n" +
+	"\x05Check\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x16\n" +
+	"\x06filter\x18\x03 \x01(\tR\x06filter\x12\x1c\n" +
+	"\brevision\x18\x04 \x01(\x04H\x00R\brevision\x12\x18\n" +
+	"\x06absent\x18\x05 \x01(\bH\x00R\x06absent\x12)\n" +
+	"\x0funchanged_since\x18\x06 \x01(\x04H\x00R\x0eunchangedSinceB\v\n" +
+	"\tcondition\x1a\xc9\x02\n" +
+	"\x03Put\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\fR\x05value\x12!\n" +
+	"\fcontent_type\x18\x04 \x01(\tR\vcontentType\x12@\n" +
+	"\fprecondition\x18\x05 \x01(\v2\x1c.ironflow.kv.v1.PreconditionR\fprecondition\x12+\n" +
+	"\x03ttl\x18\a \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12K\n" +
+	"\bmetadata\x18\b \x03(\v2/.ironflow.kv.v1.CommitRequest.Put.MetadataEntryR\bmetadata\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aQ\n" +
+	"\x06Delete\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
+	"\x05purge\x18\x03 \x01(\bR\x05purge\x12\x1f\n" +
+	"\vif_revision\x18\x04 \x01(\x04R\n" +
+	"ifRevision\"\x92\x01\n" +
+	"\x0eCommitResponse\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x1c\n" +
+	"\trevisions\x18\x02 \x03(\x04R\trevisions\x12F\n" +
+	"\x11bucket_created_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x0fbucketCreatedAt\"\x98\x01\n" +
+	"\x0fBatchGetRequest\x12\x16\n" +
+	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x12\n" +
+	"\x04keys\x18\x02 \x03(\tR\x04keys\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\x12=\n" +
+	"\vconsistency\x18\x04 \x01(\x0e2\x1b.ironflow.kv.v1.ConsistencyR\vconsistency\"\xa3\x02\n" +
+	"\x10BatchGetResponse\x12A\n" +
+	"\aresults\x18\x01 \x03(\v2'.ironflow.kv.v1.BatchGetResponse.ResultR\aresults\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12F\n" +
+	"\x11bucket_created_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x0fbucketCreatedAt\x12\x1f\n" +
+	"\vunread_keys\x18\x04 \x03(\tR\n" +
+	"unreadKeys\x1aG\n" +
+	"\x06Result\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12+\n" +
+	"\x05entry\x18\x02 \x01(\v2\x15.ironflow.kv.v1.EntryR\x05entry\"\xba\x02\n" +
+	"\vScanRequest\x12\x16\n" +
+	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x18\n" +
+	"\afilters\x18\x02 \x03(\tR\afilters\x12\x16\n" +
+	"\x06prefix\x18\x03 \x01(\tR\x06prefix\x12\x1b\n" +
+	"\tstart_key\x18\x04 \x01(\tR\bstartKey\x12\x17\n" +
+	"\aend_key\x18\x05 \x01(\tR\x06endKey\x12\x18\n" +
+	"\areverse\x18\x06 \x01(\bR\areverse\x12\x14\n" +
+	"\x05limit\x18\a \x01(\rR\x05limit\x12\x1b\n" +
+	"\tkeys_only\x18\b \x01(\bR\bkeysOnly\x12\x1f\n" +
+	"\vallow_newer\x18\t \x01(\bR\n" +
+	"allowNewer\x12=\n" +
+	"\vconsistency\x18\n" +
+	" \x01(\x0e2\x1b.ironflow.kv.v1.ConsistencyR\vconsistency\"\xfa\x01\n" +
+	"\fScanResponse\x12/\n" +
+	"\aentries\x18\x01 \x03(\v2\x15.ironflow.kv.v1.EntryR\aentries\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x122\n" +
+	"\x03end\x18\x03 \x01(\v2 .ironflow.kv.v1.ScanResponse.EndR\x03end\x1ai\n" +
+	"\x03End\x12\x1a\n" +
+	"\bcomplete\x18\x01 \x01(\bR\bcomplete\x12F\n" +
+	"\x11bucket_created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0fbucketCreatedAt2\xe7\t\n" +
 	"\x0fKeyValueService\x12t\n" +
 	"\x03Get\x12\x1a.ironflow.kv.v1.GetRequest\x1a\x1b.ironflow.kv.v1.GetResponse\"4\x82\xd3\xe4\x93\x02+\x12)/api/v1/kv/buckets/{bucket}/keys/{key=**}\x90\x02\x01\x12x\n" +
 	"\x03Put\x12\x1a.ironflow.kv.v1.PutRequest\x1a\x1b.ironflow.kv.v1.PutResponse\"8\x82\xd3\xe4\x93\x022:\x05value\x1a)/api/v1/kv/buckets/{bucket}/keys/{key=**}\x12z\n" +
@@ -1494,7 +2549,10 @@ const file_ironflow_kv_v1_key_value_service_proto_rawDesc = "" +
 	"\n" +
 	"GetHistory\x12!.ironflow.kv.v1.GetHistoryRequest\x1a\".ironflow.kv.v1.GetHistoryResponse\"7\x82\xd3\xe4\x93\x02.\x12,/api/v1/kv/buckets/{bucket}/history/{key=**}\x90\x02\x01\x12t\n" +
 	"\x05Watch\x12\x1c.ironflow.kv.v1.WatchRequest\x1a\x1d.ironflow.kv.v1.WatchResponse\",\x82\xd3\xe4\x93\x02#\x12!/api/v1/kv/buckets/{bucket}/watch\x90\x02\x010\x01\x12x\n" +
-	"\x05Touch\x12\x1c.ironflow.kv.v1.TouchRequest\x1a\x1d.ironflow.kv.v1.TouchResponse\"2\x82\xd3\xe4\x93\x02,\"*/api/v1/kv/buckets/{bucket}/touch/{key=**}B]\n" +
+	"\x05Touch\x12\x1c.ironflow.kv.v1.TouchRequest\x1a\x1d.ironflow.kv.v1.TouchResponse\"2\x82\xd3\xe4\x93\x02,\"*/api/v1/kv/buckets/{bucket}/touch/{key=**}\x12v\n" +
+	"\x06Commit\x12\x1d.ironflow.kv.v1.CommitRequest\x1a\x1e.ironflow.kv.v1.CommitResponse\"-\x82\xd3\xe4\x93\x02':\x01*\"\"/api/v1/kv/buckets/{bucket}/commit\x12\x82\x01\n" +
+	"\bBatchGet\x12\x1f.ironflow.kv.v1.BatchGetRequest\x1a .ironflow.kv.v1.BatchGetResponse\"3\x82\xd3\xe4\x93\x02*:\x01*\"%/api/v1/kv/buckets/{bucket}/batch-get\x90\x02\x02\x12p\n" +
+	"\x04Scan\x12\x1b.ironflow.kv.v1.ScanRequest\x1a\x1c.ironflow.kv.v1.ScanResponse\"+\x82\xd3\xe4\x93\x02\"\x12 /api/v1/kv/buckets/{bucket}/scan\x90\x02\x010\x01B]\n" +
 	"\x12com.ironflow.kv.v1P\x01ZEgithub.com/ironflow-kv/ironflow-kv/clients/go/gen/ironflow/kv/v1;kvv1b\x06proto3"
 
 var (
@@ -1510,7 +2568,7 @@ func file_ironflow_kv_v1_key_value_service_proto_rawDescGZIP() []byte {
 }
 
 var file_ironflow_kv_v1_key_value_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_ironflow_kv_v1_key_value_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_ironflow_kv_v1_key_value_service_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_ironflow_kv_v1_key_value_service_proto_goTypes = []any{
 	(WatchRequest_Start)(0),           // 0: ironflow.kv.v1.WatchRequest.Start
 	(*GetRequest)(nil),                // 1: ironflow.kv.v1.GetRequest
@@ -1527,60 +2585,96 @@ var file_ironflow_kv_v1_key_value_service_proto_goTypes = []any{
 	(*WatchResponse)(nil),             // 12: ironflow.kv.v1.WatchResponse
 	(*TouchRequest)(nil),              // 13: ironflow.kv.v1.TouchRequest
 	(*TouchResponse)(nil),             // 14: ironflow.kv.v1.TouchResponse
-	nil,                               // 15: ironflow.kv.v1.PutRequest.MetadataEntry
-	(*WatchResponse_Change)(nil),      // 16: ironflow.kv.v1.WatchResponse.Change
-	(*WatchResponse_SnapshotEnd)(nil), // 17: ironflow.kv.v1.WatchResponse.SnapshotEnd
-	(*WatchResponse_Progress)(nil),    // 18: ironflow.kv.v1.WatchResponse.Progress
-	(Consistency)(0),                  // 19: ironflow.kv.v1.Consistency
-	(*Entry)(nil),                     // 20: ironflow.kv.v1.Entry
-	(*timestamppb.Timestamp)(nil),     // 21: google.protobuf.Timestamp
-	(*Precondition)(nil),              // 22: ironflow.kv.v1.Precondition
-	(*durationpb.Duration)(nil),       // 23: google.protobuf.Duration
+	(*CommitRequest)(nil),             // 15: ironflow.kv.v1.CommitRequest
+	(*CommitResponse)(nil),            // 16: ironflow.kv.v1.CommitResponse
+	(*BatchGetRequest)(nil),           // 17: ironflow.kv.v1.BatchGetRequest
+	(*BatchGetResponse)(nil),          // 18: ironflow.kv.v1.BatchGetResponse
+	(*ScanRequest)(nil),               // 19: ironflow.kv.v1.ScanRequest
+	(*ScanResponse)(nil),              // 20: ironflow.kv.v1.ScanResponse
+	nil,                               // 21: ironflow.kv.v1.PutRequest.MetadataEntry
+	(*WatchResponse_Change)(nil),      // 22: ironflow.kv.v1.WatchResponse.Change
+	(*WatchResponse_SnapshotEnd)(nil), // 23: ironflow.kv.v1.WatchResponse.SnapshotEnd
+	(*WatchResponse_Progress)(nil),    // 24: ironflow.kv.v1.WatchResponse.Progress
+	(*CommitRequest_Operation)(nil),   // 25: ironflow.kv.v1.CommitRequest.Operation
+	(*CommitRequest_Check)(nil),       // 26: ironflow.kv.v1.CommitRequest.Check
+	(*CommitRequest_Put)(nil),         // 27: ironflow.kv.v1.CommitRequest.Put
+	(*CommitRequest_Delete)(nil),      // 28: ironflow.kv.v1.CommitRequest.Delete
+	nil,                               // 29: ironflow.kv.v1.CommitRequest.Put.MetadataEntry
+	(*BatchGetResponse_Result)(nil),   // 30: ironflow.kv.v1.BatchGetResponse.Result
+	(*ScanResponse_End)(nil),          // 31: ironflow.kv.v1.ScanResponse.End
+	(Consistency)(0),                  // 32: ironflow.kv.v1.Consistency
+	(*Entry)(nil),                     // 33: ironflow.kv.v1.Entry
+	(*timestamppb.Timestamp)(nil),     // 34: google.protobuf.Timestamp
+	(*Precondition)(nil),              // 35: ironflow.kv.v1.Precondition
+	(*durationpb.Duration)(nil),       // 36: google.protobuf.Duration
 }
 var file_ironflow_kv_v1_key_value_service_proto_depIdxs = []int32{
-	19, // 0: ironflow.kv.v1.GetRequest.consistency:type_name -> ironflow.kv.v1.Consistency
-	20, // 1: ironflow.kv.v1.GetResponse.entry:type_name -> ironflow.kv.v1.Entry
-	21, // 2: ironflow.kv.v1.GetResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
-	22, // 3: ironflow.kv.v1.PutRequest.precondition:type_name -> ironflow.kv.v1.Precondition
-	23, // 4: ironflow.kv.v1.PutRequest.ttl:type_name -> google.protobuf.Duration
-	15, // 5: ironflow.kv.v1.PutRequest.metadata:type_name -> ironflow.kv.v1.PutRequest.MetadataEntry
-	21, // 6: ironflow.kv.v1.PutResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
-	21, // 7: ironflow.kv.v1.DeleteRequest.if_bucket_created_at:type_name -> google.protobuf.Timestamp
-	19, // 8: ironflow.kv.v1.ListKeysRequest.consistency:type_name -> ironflow.kv.v1.Consistency
-	19, // 9: ironflow.kv.v1.GetHistoryRequest.consistency:type_name -> ironflow.kv.v1.Consistency
-	20, // 10: ironflow.kv.v1.GetHistoryResponse.entries:type_name -> ironflow.kv.v1.Entry
+	32, // 0: ironflow.kv.v1.GetRequest.consistency:type_name -> ironflow.kv.v1.Consistency
+	33, // 1: ironflow.kv.v1.GetResponse.entry:type_name -> ironflow.kv.v1.Entry
+	34, // 2: ironflow.kv.v1.GetResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
+	35, // 3: ironflow.kv.v1.PutRequest.precondition:type_name -> ironflow.kv.v1.Precondition
+	36, // 4: ironflow.kv.v1.PutRequest.ttl:type_name -> google.protobuf.Duration
+	21, // 5: ironflow.kv.v1.PutRequest.metadata:type_name -> ironflow.kv.v1.PutRequest.MetadataEntry
+	34, // 6: ironflow.kv.v1.PutResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
+	34, // 7: ironflow.kv.v1.DeleteRequest.if_bucket_created_at:type_name -> google.protobuf.Timestamp
+	32, // 8: ironflow.kv.v1.ListKeysRequest.consistency:type_name -> ironflow.kv.v1.Consistency
+	32, // 9: ironflow.kv.v1.GetHistoryRequest.consistency:type_name -> ironflow.kv.v1.Consistency
+	33, // 10: ironflow.kv.v1.GetHistoryResponse.entries:type_name -> ironflow.kv.v1.Entry
 	0,  // 11: ironflow.kv.v1.WatchRequest.start:type_name -> ironflow.kv.v1.WatchRequest.Start
-	23, // 12: ironflow.kv.v1.WatchRequest.progress_interval:type_name -> google.protobuf.Duration
-	21, // 13: ironflow.kv.v1.WatchRequest.bucket_created_at:type_name -> google.protobuf.Timestamp
-	16, // 14: ironflow.kv.v1.WatchResponse.change:type_name -> ironflow.kv.v1.WatchResponse.Change
-	17, // 15: ironflow.kv.v1.WatchResponse.snapshot_end:type_name -> ironflow.kv.v1.WatchResponse.SnapshotEnd
-	18, // 16: ironflow.kv.v1.WatchResponse.progress:type_name -> ironflow.kv.v1.WatchResponse.Progress
-	23, // 17: ironflow.kv.v1.TouchRequest.ttl:type_name -> google.protobuf.Duration
-	21, // 18: ironflow.kv.v1.TouchRequest.if_bucket_created_at:type_name -> google.protobuf.Timestamp
-	21, // 19: ironflow.kv.v1.TouchResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
-	20, // 20: ironflow.kv.v1.WatchResponse.Change.entry:type_name -> ironflow.kv.v1.Entry
-	20, // 21: ironflow.kv.v1.WatchResponse.Change.previous:type_name -> ironflow.kv.v1.Entry
-	21, // 22: ironflow.kv.v1.WatchResponse.SnapshotEnd.bucket_created_at:type_name -> google.protobuf.Timestamp
-	21, // 23: ironflow.kv.v1.WatchResponse.Progress.time:type_name -> google.protobuf.Timestamp
-	1,  // 24: ironflow.kv.v1.KeyValueService.Get:input_type -> ironflow.kv.v1.GetRequest
-	3,  // 25: ironflow.kv.v1.KeyValueService.Put:input_type -> ironflow.kv.v1.PutRequest
-	5,  // 26: ironflow.kv.v1.KeyValueService.Delete:input_type -> ironflow.kv.v1.DeleteRequest
-	7,  // 27: ironflow.kv.v1.KeyValueService.ListKeys:input_type -> ironflow.kv.v1.ListKeysRequest
-	9,  // 28: ironflow.kv.v1.KeyValueService.GetHistory:input_type -> ironflow.kv.v1.GetHistoryRequest
-	11, // 29: ironflow.kv.v1.KeyValueService.Watch:input_type -> ironflow.kv.v1.WatchRequest
-	13, // 30: ironflow.kv.v1.KeyValueService.Touch:input_type -> ironflow.kv.v1.TouchRequest
-	2,  // 31: ironflow.kv.v1.KeyValueService.Get:output_type -> ironflow.kv.v1.GetResponse
-	4,  // 32: ironflow.kv.v1.KeyValueService.Put:output_type -> ironflow.kv.v1.PutResponse
-	6,  // 33: ironflow.kv.v1.KeyValueService.Delete:output_type -> ironflow.kv.v1.DeleteResponse
-	8,  // 34: ironflow.kv.v1.KeyValueService.ListKeys:output_type -> ironflow.kv.v1.ListKeysResponse
-	10, // 35: ironflow.kv.v1.KeyValueService.GetHistory:output_type -> ironflow.kv.v1.GetHistoryResponse
-	12, // 36: ironflow.kv.v1.KeyValueService.Watch:output_type -> ironflow.kv.v1.WatchResponse
-	14, // 37: ironflow.kv.v1.KeyValueService.Touch:output_type -> ironflow.kv.v1.TouchResponse
-	31, // [31:38] is the sub-list for method output_type
-	24, // [24:31] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	36, // 12: ironflow.kv.v1.WatchRequest.progress_interval:type_name -> google.protobuf.Duration
+	34, // 13: ironflow.kv.v1.WatchRequest.bucket_created_at:type_name -> google.protobuf.Timestamp
+	22, // 14: ironflow.kv.v1.WatchResponse.change:type_name -> ironflow.kv.v1.WatchResponse.Change
+	23, // 15: ironflow.kv.v1.WatchResponse.snapshot_end:type_name -> ironflow.kv.v1.WatchResponse.SnapshotEnd
+	24, // 16: ironflow.kv.v1.WatchResponse.progress:type_name -> ironflow.kv.v1.WatchResponse.Progress
+	36, // 17: ironflow.kv.v1.TouchRequest.ttl:type_name -> google.protobuf.Duration
+	34, // 18: ironflow.kv.v1.TouchRequest.if_bucket_created_at:type_name -> google.protobuf.Timestamp
+	34, // 19: ironflow.kv.v1.TouchResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
+	25, // 20: ironflow.kv.v1.CommitRequest.operations:type_name -> ironflow.kv.v1.CommitRequest.Operation
+	34, // 21: ironflow.kv.v1.CommitRequest.if_bucket_created_at:type_name -> google.protobuf.Timestamp
+	34, // 22: ironflow.kv.v1.CommitResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
+	32, // 23: ironflow.kv.v1.BatchGetRequest.consistency:type_name -> ironflow.kv.v1.Consistency
+	30, // 24: ironflow.kv.v1.BatchGetResponse.results:type_name -> ironflow.kv.v1.BatchGetResponse.Result
+	34, // 25: ironflow.kv.v1.BatchGetResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
+	32, // 26: ironflow.kv.v1.ScanRequest.consistency:type_name -> ironflow.kv.v1.Consistency
+	33, // 27: ironflow.kv.v1.ScanResponse.entries:type_name -> ironflow.kv.v1.Entry
+	31, // 28: ironflow.kv.v1.ScanResponse.end:type_name -> ironflow.kv.v1.ScanResponse.End
+	33, // 29: ironflow.kv.v1.WatchResponse.Change.entry:type_name -> ironflow.kv.v1.Entry
+	33, // 30: ironflow.kv.v1.WatchResponse.Change.previous:type_name -> ironflow.kv.v1.Entry
+	34, // 31: ironflow.kv.v1.WatchResponse.SnapshotEnd.bucket_created_at:type_name -> google.protobuf.Timestamp
+	34, // 32: ironflow.kv.v1.WatchResponse.Progress.time:type_name -> google.protobuf.Timestamp
+	26, // 33: ironflow.kv.v1.CommitRequest.Operation.check:type_name -> ironflow.kv.v1.CommitRequest.Check
+	27, // 34: ironflow.kv.v1.CommitRequest.Operation.put:type_name -> ironflow.kv.v1.CommitRequest.Put
+	28, // 35: ironflow.kv.v1.CommitRequest.Operation.delete:type_name -> ironflow.kv.v1.CommitRequest.Delete
+	35, // 36: ironflow.kv.v1.CommitRequest.Put.precondition:type_name -> ironflow.kv.v1.Precondition
+	36, // 37: ironflow.kv.v1.CommitRequest.Put.ttl:type_name -> google.protobuf.Duration
+	29, // 38: ironflow.kv.v1.CommitRequest.Put.metadata:type_name -> ironflow.kv.v1.CommitRequest.Put.MetadataEntry
+	33, // 39: ironflow.kv.v1.BatchGetResponse.Result.entry:type_name -> ironflow.kv.v1.Entry
+	34, // 40: ironflow.kv.v1.ScanResponse.End.bucket_created_at:type_name -> google.protobuf.Timestamp
+	1,  // 41: ironflow.kv.v1.KeyValueService.Get:input_type -> ironflow.kv.v1.GetRequest
+	3,  // 42: ironflow.kv.v1.KeyValueService.Put:input_type -> ironflow.kv.v1.PutRequest
+	5,  // 43: ironflow.kv.v1.KeyValueService.Delete:input_type -> ironflow.kv.v1.DeleteRequest
+	7,  // 44: ironflow.kv.v1.KeyValueService.ListKeys:input_type -> ironflow.kv.v1.ListKeysRequest
+	9,  // 45: ironflow.kv.v1.KeyValueService.GetHistory:input_type -> ironflow.kv.v1.GetHistoryRequest
+	11, // 46: ironflow.kv.v1.KeyValueService.Watch:input_type -> ironflow.kv.v1.WatchRequest
+	13, // 47: ironflow.kv.v1.KeyValueService.Touch:input_type -> ironflow.kv.v1.TouchRequest
+	15, // 48: ironflow.kv.v1.KeyValueService.Commit:input_type -> ironflow.kv.v1.CommitRequest
+	17, // 49: ironflow.kv.v1.KeyValueService.BatchGet:input_type -> ironflow.kv.v1.BatchGetRequest
+	19, // 50: ironflow.kv.v1.KeyValueService.Scan:input_type -> ironflow.kv.v1.ScanRequest
+	2,  // 51: ironflow.kv.v1.KeyValueService.Get:output_type -> ironflow.kv.v1.GetResponse
+	4,  // 52: ironflow.kv.v1.KeyValueService.Put:output_type -> ironflow.kv.v1.PutResponse
+	6,  // 53: ironflow.kv.v1.KeyValueService.Delete:output_type -> ironflow.kv.v1.DeleteResponse
+	8,  // 54: ironflow.kv.v1.KeyValueService.ListKeys:output_type -> ironflow.kv.v1.ListKeysResponse
+	10, // 55: ironflow.kv.v1.KeyValueService.GetHistory:output_type -> ironflow.kv.v1.GetHistoryResponse
+	12, // 56: ironflow.kv.v1.KeyValueService.Watch:output_type -> ironflow.kv.v1.WatchResponse
+	14, // 57: ironflow.kv.v1.KeyValueService.Touch:output_type -> ironflow.kv.v1.TouchResponse
+	16, // 58: ironflow.kv.v1.KeyValueService.Commit:output_type -> ironflow.kv.v1.CommitResponse
+	18, // 59: ironflow.kv.v1.KeyValueService.BatchGet:output_type -> ironflow.kv.v1.BatchGetResponse
+	20, // 60: ironflow.kv.v1.KeyValueService.Scan:output_type -> ironflow.kv.v1.ScanResponse
+	51, // [51:61] is the sub-list for method output_type
+	41, // [41:51] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_ironflow_kv_v1_key_value_service_proto_init() }
@@ -1594,13 +2688,23 @@ func file_ironflow_kv_v1_key_value_service_proto_init() {
 		(*WatchResponse_SnapshotEnd_)(nil),
 		(*WatchResponse_Progress_)(nil),
 	}
+	file_ironflow_kv_v1_key_value_service_proto_msgTypes[24].OneofWrappers = []any{
+		(*CommitRequest_Operation_Check)(nil),
+		(*CommitRequest_Operation_Put)(nil),
+		(*CommitRequest_Operation_Delete)(nil),
+	}
+	file_ironflow_kv_v1_key_value_service_proto_msgTypes[25].OneofWrappers = []any{
+		(*CommitRequest_Check_Revision)(nil),
+		(*CommitRequest_Check_Absent)(nil),
+		(*CommitRequest_Check_UnchangedSince)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ironflow_kv_v1_key_value_service_proto_rawDesc), len(file_ironflow_kv_v1_key_value_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   18,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

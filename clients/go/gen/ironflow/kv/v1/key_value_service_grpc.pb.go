@@ -26,6 +26,9 @@ const (
 	KeyValueService_GetHistory_FullMethodName = "/ironflow.kv.v1.KeyValueService/GetHistory"
 	KeyValueService_Watch_FullMethodName      = "/ironflow.kv.v1.KeyValueService/Watch"
 	KeyValueService_Touch_FullMethodName      = "/ironflow.kv.v1.KeyValueService/Touch"
+	KeyValueService_Commit_FullMethodName     = "/ironflow.kv.v1.KeyValueService/Commit"
+	KeyValueService_BatchGet_FullMethodName   = "/ironflow.kv.v1.KeyValueService/BatchGet"
+	KeyValueService_Scan_FullMethodName       = "/ironflow.kv.v1.KeyValueService/Scan"
 )
 
 // KeyValueServiceClient is the client API for KeyValueService service.
@@ -171,6 +174,68 @@ type KeyValueServiceClient interface {
 	//   - RESOURCE_EXHAUSTED (`bucket_full`): the write would exceed `max_bytes`. Retry after entries were purged.
 	//   - FAILED_PRECONDITION (`ttl_not_supported`): `ttl` was set, and the bucket's `history` is not 1.
 	Touch(ctx context.Context, in *TouchRequest, opts ...grpc.CallOption) (*TouchResponse, error)
+	// Applies several operations at once: all of them, or none. Each operation is a check, a put or a delete. Between the
+	// checks and the writes nothing else is written, and no read and no watch sees a part of the writes.
+	//
+	// The conditions describe the bucket before the commit. A key may be written once, and checked once: a check of a key
+	// that the commit also writes is a condition of that write. The writes get consecutive revisions, in the order of the
+	// operations. A check of a key that the commit does not write is free as long as the commit has a put or a delete
+	// without a condition; each further one costs a hidden record, and thus one revision of the bucket. A commit that has
+	// only checks writes nothing; they hold together at the revision that the response names.
+	//
+	// Unlike Delete, a delete writes a tombstone even if the key has no value.
+	//
+	// The idempotency key identifies the whole commit.
+	//
+	// Errors:
+	//   - ABORTED (`revision_mismatch`): a key's newest revision is not the one that a check, put or delete names, or a key
+	//     changed that matches the filter of a check. Nothing was written. The detail has the first such operation
+	//     (`operation_index`), its key, and the key's current revision.
+	//   - ALREADY_EXISTS (`key_exists`): a key has a value that a check or put requires to be absent. The detail is the
+	//     same.
+	//   - OUT_OF_RANGE (`revision_compacted`): whether a key that matches the filter of a check changed since
+	//     `unchanged_since` can't be determined any more: see `Check.unchanged_since`. Read again, then retry.
+	//   - OUT_OF_RANGE (`revision_in_future`): `unchanged_since` has not been written yet.
+	//   - INVALID_ARGUMENT: there are no operations or more than 500, their keys and values exceed 8 MiB
+	//     (COMMIT_BYTES_MAX), a key is written or checked twice, or a check contradicts the condition of a write.
+	//   - RESOURCE_EXHAUSTED (`value_too_large`, `bucket_full`): see Put.
+	//   - FAILED_PRECONDITION (`ttl_not_supported`): see Put.
+	//   - FAILED_PRECONDITION (`commit_unsupported`): the storage is a nats-server older than 2.15.1, or another program
+	//     configured the bucket so that it can't apply several writes at once.
+	Commit(ctx context.Context, in *CommitRequest, opts ...grpc.CallOption) (*CommitResponse, error)
+	// Returns the values of up to 1,000 keys, all as of one revision of the bucket, in the order of the request.
+	//
+	// A response holds at most PAGE_BYTES_MAX bytes (3 MiB by default), below the 4 MiB that gRPC clients accept by
+	// default. Its results are those of the first keys that fit, at least one; `unread_keys` has the others, in order. To
+	// read them as of the same revision, send them in another request with `revision` set to that of the response. If one
+	// of them was overwritten meanwhile and the bucket does not keep its history, that request returns OUT_OF_RANGE.
+	//
+	// A key that has no value is no error: its result has no entry.
+	//
+	// Errors:
+	//   - OUT_OF_RANGE (`revision_compacted`): the state of a key at `revision` is no longer kept, or it can't be proved
+	//     that the key had none. The detail has the key.
+	//   - OUT_OF_RANGE (`revision_in_future`): `revision` has not been written yet.
+	//   - INVALID_ARGUMENT: there is no key, or there are more than 1,000.
+	BatchGet(ctx context.Context, in *BatchGetRequest, opts ...grpc.CallOption) (*BatchGetResponse, error)
+	// Streams the entries of the keys that match, in the byte order of their keys, with their values, at one revision of
+	// the bucket. The last response has `end`; a stream without it broke off.
+	//
+	// The first 8 MiB of entries are always exact at one revision, whatever is written meanwhile. Beyond that, a scan ends
+	// with OUT_OF_RANGE where a value was overwritten before it was read and is not kept any more, unless `allow_newer` is
+	// set. A bucket with a `history` of more than 1 keeps it for longer. A scan of `keys_only` is always exact.
+	//
+	// The responses are sent as fast as the client reads them. A key that expires during the scan may be left out.
+	//
+	// To continue after a stream that broke off, set `start_key` to the last key followed by U+0000, or with `reverse`,
+	// `end_key` to the last key. The rest is then read at a later revision.
+	//
+	// Errors:
+	//   - OUT_OF_RANGE (`revision_compacted`): a value of the scan's revision is no longer kept. The detail has the key.
+	//     Every entry that was sent before is valid.
+	//   - NOT_FOUND (`bucket_not_found`): the bucket does not exist, or was deleted and recreated during the scan.
+	//   - RESOURCE_EXHAUSTED (`too_many_watches`): a limit on watches is reached, which scans count towards. Retry later.
+	Scan(ctx context.Context, in *ScanRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ScanResponse], error)
 }
 
 type keyValueServiceClient struct {
@@ -259,6 +324,45 @@ func (c *keyValueServiceClient) Touch(ctx context.Context, in *TouchRequest, opt
 	}
 	return out, nil
 }
+
+func (c *keyValueServiceClient) Commit(ctx context.Context, in *CommitRequest, opts ...grpc.CallOption) (*CommitResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CommitResponse)
+	err := c.cc.Invoke(ctx, KeyValueService_Commit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *keyValueServiceClient) BatchGet(ctx context.Context, in *BatchGetRequest, opts ...grpc.CallOption) (*BatchGetResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BatchGetResponse)
+	err := c.cc.Invoke(ctx, KeyValueService_BatchGet_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *keyValueServiceClient) Scan(ctx context.Context, in *ScanRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ScanResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &KeyValueService_ServiceDesc.Streams[1], KeyValueService_Scan_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ScanRequest, ScanResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type KeyValueService_ScanClient = grpc.ServerStreamingClient[ScanResponse]
 
 // KeyValueServiceServer is the server API for KeyValueService service.
 // All implementations must embed UnimplementedKeyValueServiceServer
@@ -403,6 +507,68 @@ type KeyValueServiceServer interface {
 	//   - RESOURCE_EXHAUSTED (`bucket_full`): the write would exceed `max_bytes`. Retry after entries were purged.
 	//   - FAILED_PRECONDITION (`ttl_not_supported`): `ttl` was set, and the bucket's `history` is not 1.
 	Touch(context.Context, *TouchRequest) (*TouchResponse, error)
+	// Applies several operations at once: all of them, or none. Each operation is a check, a put or a delete. Between the
+	// checks and the writes nothing else is written, and no read and no watch sees a part of the writes.
+	//
+	// The conditions describe the bucket before the commit. A key may be written once, and checked once: a check of a key
+	// that the commit also writes is a condition of that write. The writes get consecutive revisions, in the order of the
+	// operations. A check of a key that the commit does not write is free as long as the commit has a put or a delete
+	// without a condition; each further one costs a hidden record, and thus one revision of the bucket. A commit that has
+	// only checks writes nothing; they hold together at the revision that the response names.
+	//
+	// Unlike Delete, a delete writes a tombstone even if the key has no value.
+	//
+	// The idempotency key identifies the whole commit.
+	//
+	// Errors:
+	//   - ABORTED (`revision_mismatch`): a key's newest revision is not the one that a check, put or delete names, or a key
+	//     changed that matches the filter of a check. Nothing was written. The detail has the first such operation
+	//     (`operation_index`), its key, and the key's current revision.
+	//   - ALREADY_EXISTS (`key_exists`): a key has a value that a check or put requires to be absent. The detail is the
+	//     same.
+	//   - OUT_OF_RANGE (`revision_compacted`): whether a key that matches the filter of a check changed since
+	//     `unchanged_since` can't be determined any more: see `Check.unchanged_since`. Read again, then retry.
+	//   - OUT_OF_RANGE (`revision_in_future`): `unchanged_since` has not been written yet.
+	//   - INVALID_ARGUMENT: there are no operations or more than 500, their keys and values exceed 8 MiB
+	//     (COMMIT_BYTES_MAX), a key is written or checked twice, or a check contradicts the condition of a write.
+	//   - RESOURCE_EXHAUSTED (`value_too_large`, `bucket_full`): see Put.
+	//   - FAILED_PRECONDITION (`ttl_not_supported`): see Put.
+	//   - FAILED_PRECONDITION (`commit_unsupported`): the storage is a nats-server older than 2.15.1, or another program
+	//     configured the bucket so that it can't apply several writes at once.
+	Commit(context.Context, *CommitRequest) (*CommitResponse, error)
+	// Returns the values of up to 1,000 keys, all as of one revision of the bucket, in the order of the request.
+	//
+	// A response holds at most PAGE_BYTES_MAX bytes (3 MiB by default), below the 4 MiB that gRPC clients accept by
+	// default. Its results are those of the first keys that fit, at least one; `unread_keys` has the others, in order. To
+	// read them as of the same revision, send them in another request with `revision` set to that of the response. If one
+	// of them was overwritten meanwhile and the bucket does not keep its history, that request returns OUT_OF_RANGE.
+	//
+	// A key that has no value is no error: its result has no entry.
+	//
+	// Errors:
+	//   - OUT_OF_RANGE (`revision_compacted`): the state of a key at `revision` is no longer kept, or it can't be proved
+	//     that the key had none. The detail has the key.
+	//   - OUT_OF_RANGE (`revision_in_future`): `revision` has not been written yet.
+	//   - INVALID_ARGUMENT: there is no key, or there are more than 1,000.
+	BatchGet(context.Context, *BatchGetRequest) (*BatchGetResponse, error)
+	// Streams the entries of the keys that match, in the byte order of their keys, with their values, at one revision of
+	// the bucket. The last response has `end`; a stream without it broke off.
+	//
+	// The first 8 MiB of entries are always exact at one revision, whatever is written meanwhile. Beyond that, a scan ends
+	// with OUT_OF_RANGE where a value was overwritten before it was read and is not kept any more, unless `allow_newer` is
+	// set. A bucket with a `history` of more than 1 keeps it for longer. A scan of `keys_only` is always exact.
+	//
+	// The responses are sent as fast as the client reads them. A key that expires during the scan may be left out.
+	//
+	// To continue after a stream that broke off, set `start_key` to the last key followed by U+0000, or with `reverse`,
+	// `end_key` to the last key. The rest is then read at a later revision.
+	//
+	// Errors:
+	//   - OUT_OF_RANGE (`revision_compacted`): a value of the scan's revision is no longer kept. The detail has the key.
+	//     Every entry that was sent before is valid.
+	//   - NOT_FOUND (`bucket_not_found`): the bucket does not exist, or was deleted and recreated during the scan.
+	//   - RESOURCE_EXHAUSTED (`too_many_watches`): a limit on watches is reached, which scans count towards. Retry later.
+	Scan(*ScanRequest, grpc.ServerStreamingServer[ScanResponse]) error
 	mustEmbedUnimplementedKeyValueServiceServer()
 }
 
@@ -433,6 +599,15 @@ func (UnimplementedKeyValueServiceServer) Watch(*WatchRequest, grpc.ServerStream
 }
 func (UnimplementedKeyValueServiceServer) Touch(context.Context, *TouchRequest) (*TouchResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Touch not implemented")
+}
+func (UnimplementedKeyValueServiceServer) Commit(context.Context, *CommitRequest) (*CommitResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Commit not implemented")
+}
+func (UnimplementedKeyValueServiceServer) BatchGet(context.Context, *BatchGetRequest) (*BatchGetResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BatchGet not implemented")
+}
+func (UnimplementedKeyValueServiceServer) Scan(*ScanRequest, grpc.ServerStreamingServer[ScanResponse]) error {
+	return status.Error(codes.Unimplemented, "method Scan not implemented")
 }
 func (UnimplementedKeyValueServiceServer) mustEmbedUnimplementedKeyValueServiceServer() {}
 func (UnimplementedKeyValueServiceServer) testEmbeddedByValue()                         {}
@@ -574,6 +749,53 @@ func _KeyValueService_Touch_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _KeyValueService_Commit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CommitRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(KeyValueServiceServer).Commit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: KeyValueService_Commit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(KeyValueServiceServer).Commit(ctx, req.(*CommitRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _KeyValueService_BatchGet_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BatchGetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(KeyValueServiceServer).BatchGet(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: KeyValueService_BatchGet_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(KeyValueServiceServer).BatchGet(ctx, req.(*BatchGetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _KeyValueService_Scan_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ScanRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(KeyValueServiceServer).Scan(m, &grpc.GenericServerStream[ScanRequest, ScanResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type KeyValueService_ScanServer = grpc.ServerStreamingServer[ScanResponse]
+
 // KeyValueService_ServiceDesc is the grpc.ServiceDesc for KeyValueService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -605,11 +827,24 @@ var KeyValueService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "Touch",
 			Handler:    _KeyValueService_Touch_Handler,
 		},
+		{
+			MethodName: "Commit",
+			Handler:    _KeyValueService_Commit_Handler,
+		},
+		{
+			MethodName: "BatchGet",
+			Handler:    _KeyValueService_BatchGet_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "Watch",
 			Handler:       _KeyValueService_Watch_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Scan",
+			Handler:       _KeyValueService_Scan_Handler,
 			ServerStreams: true,
 		},
 	},

@@ -654,9 +654,12 @@ type ErrorDetail struct {
 	BucketCreatedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=bucket_created_at,json=bucketCreatedAt,proto3" json:"bucket_created_at,omitempty"`
 	// With `idempotency_window`: the time of the storage's clock, for the header `ironflow-first-attempt-time-ms` of a
 	// retry. Absent if the storage can't be reached.
-	StorageTime   *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=storage_time,json=storageTime,proto3" json:"storage_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	StorageTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=storage_time,json=storageTime,proto3" json:"storage_time,omitempty"`
+	// With an error of Commit that one operation caused: the operation's position in the request, from 0. Otherwise
+	// absent.
+	OperationIndex *uint32 `protobuf:"varint,9,opt,name=operation_index,json=operationIndex,proto3,oneof" json:"operation_index,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ErrorDetail) Reset() {
@@ -745,6 +748,13 @@ func (x *ErrorDetail) GetStorageTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *ErrorDetail) GetOperationIndex() uint32 {
+	if x != nil && x.OperationIndex != nil {
+		return *x.OperationIndex
+	}
+	return 0
+}
+
 var File_ironflow_kv_v1_types_proto protoreflect.FileDescriptor
 
 const file_ironflow_kv_v1_types_proto_rawDesc = "" +
@@ -788,7 +798,7 @@ const file_ironflow_kv_v1_types_proto_rawDesc = "" +
 	"\vif_revision\x18\x02 \x01(\x04H\x00R\n" +
 	"ifRevision\x12K\n" +
 	"\x14if_bucket_created_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x11ifBucketCreatedAtB\v\n" +
-	"\tcondition\"\xf8\x02\n" +
+	"\tcondition\"\xba\x03\n" +
 	"\vErrorDetail\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06bucket\x18\x02 \x01(\tR\x06bucket\x12\x10\n" +
@@ -798,7 +808,9 @@ const file_ironflow_kv_v1_types_proto_rawDesc = "" +
 	"retryAfter\x12H\n" +
 	"\x12idempotency_window\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x11idempotencyWindow\x12F\n" +
 	"\x11bucket_created_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x0fbucketCreatedAt\x12=\n" +
-	"\fstorage_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\vstorageTime*H\n" +
+	"\fstorage_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\vstorageTime\x12,\n" +
+	"\x0foperation_index\x18\t \x01(\rH\x00R\x0eoperationIndex\x88\x01\x01B\x12\n" +
+	"\x10_operation_index*H\n" +
 	"\aStorage\x12\x17\n" +
 	"\x13STORAGE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTORAGE_FILE\x10\x01\x12\x12\n" +
@@ -879,6 +891,7 @@ func file_ironflow_kv_v1_types_proto_init() {
 		(*Precondition_IfAbsent)(nil),
 		(*Precondition_IfRevision)(nil),
 	}
+	file_ironflow_kv_v1_types_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

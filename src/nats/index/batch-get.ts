@@ -1,0 +1,118 @@
+/**
+ * Reads several keys as of one revision of their bucket.
+ *
+ * The index says which revision each key has. The values of these revisions are read, and compared with the index once more, in one turn of
+ * the event loop: what was overwritten meanwhile comes from the feed's memory, or is read again. So the result is the state of all keys at the
+ * revision that the index has then.
+ *
+ * As of an earlier revision, a key that has not changed since has the value that it has now. For the others, the history is read.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import { invalidArgument, KvError } from "../../kv/errors.js";
+import type { Limits } from "../../kv/limits.js";
+import { checkKey, streamName } from "../../kv/names.js";
+import type { CallContext, Consistency, KeyBatch } from "../../kv/store.js";
+import { toKvError } from "../client/errors.js";
+import type { MessageReader, Place } from "../client/message-reader.js";
+import type { ValueReader } from "../read/value-reader.js";
+import { BatchSelection, type KnownStates } from "./batch-selection.js";
+import type { BucketIndex } from "./bucket-index.js";
+import type { BucketIndexes } from "./bucket-indexes.js";
+import { throwIfEnded } from "./key-visit.js";
+import type { PastStates } from "./past-states.js";
+
+export interface BatchGetOptions {
+  readonly indexes: BucketIndexes;
+  readonly reader: MessageReader;
+  readonly values: ValueReader;
+  readonly past: PastStates;
+  readonly limits: Limits;
+}
+
+/** How long to wait for the index where a value is gone and the index does not know why: it was overwritten, or has expired. */
+const PAUSE_MS = 5;
+
+interface Request {
+  readonly place: Place;
+  readonly keys: readonly string[];
+  /** Undefined: the newest. */
+  readonly revision: number | undefined;
+  readonly context: CallContext;
+  readonly consistency: Consistency;
+}
+
+export class BatchGet {
+  constructor(private readonly options: BatchGetOptions) {}
+
+  /** See `Store.batchGet`. */
+  async get(
+    bucket: string,
+    keys: readonly string[],
+    revision: bigint,
+    context: CallContext,
+    consistency: Consistency = "strong",
+  ): Promise<KeyBatch> {
+    const place = { bucket, stream: streamName(bucket) };
+    const { batchKeysMax } = this.options.limits;
+    if (keys.length === 0 || keys.length > batchKeysMax)
+      throw invalidArgument(`There are ${keys.length} keys; a batch has 1 to ${batchKeysMax}.`, { bucket });
+    for (const key of keys) checkKey(key);
+    const asked = revision === 0n ? undefined : Number(revision);
+    try {
+      return await this.read({ place, keys, revision: asked, context, consistency });
+    } catch (error) {
+      throw toKvError(error, { bucket });
+    }
+  }
+
+  private async read(request: Request): Promise<KeyBatch> {
+    const { indexes, limits } = this.options;
+    const { place, context, consistency } = request;
+    const known: KnownStates = { values: new Map(), past: new Map() };
+    for (let isFirst = true; ; isFirst = false) {
+      // Later on, it still has what it had at first.
+      const index = await indexes.current(place, context, isFirst ? consistency : "eventual");
+      throwIfEnded(context);
+      if (isFirst) await this.checkWritten(request, index);
+      const { keys, revision } = request;
+      const { bucket } = place;
+      const selection = new BatchSelection(bucket, index, keys, revision, known, limits.pageBytesMax);
+      if (selection.batch !== undefined) return selection.batch;
+      await this.learn(request, index, selection, known);
+    }
+  }
+
+  /** Reads what the selection lacks. */
+  private async learn(
+    { place, revision = 0, context, consistency }: Request,
+    index: BucketIndex,
+    { changed, missing }: BatchSelection,
+    known: KnownStates,
+  ): Promise<void> {
+    const { values, past } = this.options;
+    const { created } = index;
+    const learnPast = async (key: string): Promise<void> => {
+      known.past.set(key, await past.of(place, key, { revision, created }, context));
+    };
+    if (changed.length > 0) {
+      await Promise.all(changed.map(learnPast));
+      return;
+    }
+    const { entries, newest } = await values.read(place, missing, context, { consistency });
+    for (const [key, entry] of entries) known.values.set(key, entry);
+    if (newest > index.revision) await index.appliedThrough(newest, context);
+    else if (entries.size < missing.length) await delay(PAUSE_MS);
+  }
+
+  private async checkWritten({ place, revision = 0, context }: Request, index: BucketIndex): Promise<void> {
+    if (revision <= index.revision) return;
+    const newest = (await this.options.reader.stream(place, context)).state.last_seq;
+    if (revision <= newest) await index.appliedThrough(revision, context);
+    else
+      throw new KvError(
+        "revision_in_future",
+        `The revision ${revision} has not been written; the bucket's newest is ${newest}.`,
+        { bucket: place.bucket, revision: BigInt(newest) },
+      );
+  }
+}
