@@ -12,6 +12,8 @@
  * - Revisions are per bucket, start at 1, and increase with every write to the bucket.
  */
 
+import type { BucketSize, GroupCommitStats, KeyIndexStats } from "./store-stats.js";
+
 /** The deadline and cancellation of one call. */
 export interface CallContext {
   /** The deadline, in milliseconds of `performance.now()`. */
@@ -59,25 +61,6 @@ export interface BucketInfo extends Required<{
   readonly durability: Durability;
   /** How long the bucket remembers a write with an idempotency key, in milliseconds; 0: not at all. */
   readonly idempotencyWindowMs: number;
-}
-
-/** The size of a bucket in the storage, including history and tombstones. */
-export interface BucketSize {
-  readonly bucket: string;
-  readonly bytes: number;
-  readonly entries: number;
-}
-
-/** The key indexes that this store holds in memory. */
-export interface KeyIndexStats {
-  readonly buckets: number;
-  readonly keys: number;
-  /** Their memory, measured once a second. */
-  readonly bytes: number;
-  /** Indexes that were loaded since the start. */
-  readonly loads: number;
-  /** Lists and counts that waited until their index had applied earlier writes. */
-  readonly waits: number;
 }
 
 /** The result of a compaction. */
@@ -486,15 +469,6 @@ export interface Store {
   sizes(context: CallContext): Promise<readonly BucketSize[]>;
   /** Ends every watch with `shutting_down` and releases the storage. */
   close(): Promise<void>;
-}
-
-/** Batches of writes that were committed together. */
-export interface GroupCommitStats {
-  readonly batches: number;
-  /** The writes in them. */
-  readonly writes: number;
-  /** Batches that the storage refused: their writes were sent once more. */
-  readonly refused: number;
 }
 
 /**

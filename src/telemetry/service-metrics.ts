@@ -1,6 +1,6 @@
 /** Service metrics besides calls: watches, NATS connections, stored data. */
 import type { Registry } from "prom-client";
-import type { BucketSize, GroupCommitStats, KeyIndexStats } from "../kv/store.js";
+import type { BucketSize, GroupCommitStats, KeyIndexStats } from "../kv/store-stats.js";
 import type { WireState } from "../kv/wire-state.js";
 import { addMetric, counter, gauge, type MetricDefinition, type Sample, single } from "./metric.js";
 import { wireMetrics } from "./wire-metrics.js";

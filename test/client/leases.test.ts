@@ -165,6 +165,10 @@ describe("an election", () => {
     const next = (two as Bucket)
       .elect("leader", { ttlSeconds: 2 })
       .then((lease) => ({ lease, isSecond: leader.isHeld }));
+    // Only a client that waits already outlasts a restart.
+    await expect
+      .poll(async () => await (await fetch(`${restarted.url}/metrics`)).text(), WAIT)
+      .toMatch(/^ironflow_watches(\{[^}]*\})? 1$/m);
     await restarted.stop();
     const again = await startTestService({ "data-dir": restarted.dataDir, port: String(restarted.port) });
     // Whichever comes first: it is renewed, or it is lost.

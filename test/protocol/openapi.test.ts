@@ -167,6 +167,12 @@ const STEPS: readonly Step[] = [
     json({ operations: [{ check: { key: "k", revision: 7 } }] }),
   ],
   [`POST ${B}/{bucket}/commit`, `${B}/c/commit`, 400, json({ operations: [] })],
+  [`POST ${B}/{bucket}/batch-get`, `${B}/c/batch-get`, 200, json({ keys: ["k", "none"] })],
+  [`POST ${B}/{bucket}/batch-get`, `${B}/c/batch-get`, 400, json({ keys: [] })],
+  [`POST ${B}/{bucket}/batch-get`, `${B}/none/batch-get`, 404, json({ keys: ["k"] })],
+  [`GET ${B}/{bucket}/scan`, `${B}/c/scan`, 200],
+  [`GET ${B}/{bucket}/scan`, `${B}/c/scan?limit=x`, 400],
+  [`GET ${B}/{bucket}/scan`, `${B}/none/scan`, 404],
   [`PUT ${KEY}`, `${B}/b/keys/a/b`, 200, { body: "value" }],
   [`PUT ${KEY}`, `${B}/b/keys/a/b`, 412, { body: "value", headers: { "if-none-match": "*" } }],
   [`PUT ${KEY}`, `${B}/b/keys/a/b`, 412, { body: "value", headers: { "if-match": "7" } }],
@@ -317,8 +323,12 @@ function expectDescribed(place: readonly string[], answer: TestAnswer): void {
   const name = type in content ? type : "*/*";
   expect(Object.keys(content), `${method} ${path} ${answer.status} ${type}`).toContain(name);
   if (content[name]?.schema === undefined) return;
-  const value = name === "application/json" ? answer.json : answer.text;
-  expectFits([...place, "responses", answer.status, "content", name, "schema"], value);
+  const schema = [...place, "responses", answer.status, "content", name, "schema"];
+  if (name === "application/x-ndjson") {
+    for (const line of answer.text.trim().split("\n")) expectFits(schema, JSON.parse(line));
+  } else {
+    expectFits(schema, name === "application/json" ? answer.json : answer.text);
+  }
 }
 
 async function* framesOf(answer: Response): AsyncGenerator<{ readonly type: string }> {

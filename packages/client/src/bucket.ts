@@ -4,13 +4,27 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { KeyValueService, type PutRequestSchema } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { BackupService } from "../../../gen/ironflow/kv/v1/backup_service_pb.js";
 import { Consistency } from "../../../gen/ironflow/kv/v1/types_pb.js";
+import {
+  DELETE_OPTIONS,
+  type DeleteOptions,
+  GET_OPTIONS,
+  type GetOptions,
+  type ManyEntries,
+  PUT_OPTIONS,
+  type PutOptions,
+  READ_OPTIONS,
+  type ReadOptions,
+  TOUCH_OPTIONS,
+  type TouchOptions,
+  type WriteResult,
+} from "./bucket-options.js";
 import { CALL_OPTIONS, type CallOptions, type RpcClient } from "./rpc-client.js";
 import { durationOf, type Revision, revisionOf, timestampOf, uint32Of, wellFormed } from "./convert.js";
 import { Entry } from "./entry.js";
 import { KvError, KvNotFoundError } from "./errors.js";
 import { IMPORTED_OPERATION, type ImportedEntry, type ImportResult } from "./imported-entry.js";
 import { withJson } from "./json.js";
-import { checkOptions, type OptionNames } from "./options.js";
+import { checkOptions } from "./options.js";
 import { acquireLease, type Lease, type LeaseOptions } from "./lease.js";
 import { pagesOf } from "./pages.js";
 import { Scan, SCAN_OPTIONS, type ScanOptions } from "./scan.js";
@@ -23,80 +37,6 @@ import {
   type WatchEvent,
   type WatchOptions,
 } from "./watch-events.js";
-
-/** The result of a write. */
-export interface WriteResult {
-  /**
-   * The revision of this write; 0n if a delete found no value. Pass it to `update` to write only if the key has not changed since.
-   */
-  readonly revision: bigint;
-}
-
-export interface WriteOptions extends CallOptions {
-  /**
-   * Identifies this write when you retry it yourself, also from another process: 1 to 128 visible ASCII characters. Within the
-   * bucket's `idempotencyWindowMs`, the same request with the same key is applied once; a different request with it is refused
-   * (`idempotency_key_reused`). Default: a generated key, which makes the SDK's own retries safe.
-   */
-  readonly idempotencyKey?: string | undefined;
-}
-
-export interface PutOptions extends WriteOptions {
-  /** The media type to store. Default: derived from the value, see {@link Bucket.put}. Empty: none. */
-  readonly contentType?: string | undefined;
-  /**
-   * How long the value lives, in seconds, rounded up to whole ones: 1 to 100 years. Only in buckets with a `history` of 1. The bucket's
-   * `ttlSeconds` may end it earlier. Default: no TTL of its own.
-   */
-  readonly ttlSeconds?: number | undefined;
-  /**
-   * Text to store with the value: at most 32 pairs with 2,048 bytes of UTF-8. A name has 1 to 64 of `a-z 0-9 - _ .`, and begins with a
-   * letter or digit. Default: none.
-   */
-  readonly metadata?: Readonly<Record<string, string>> | undefined;
-}
-
-export interface TouchOptions extends WriteOptions {
-  /** The new TTL, from now on: see {@link PutOptions}. Default: the value no longer expires by a TTL of its own. */
-  readonly ttlSeconds?: number | undefined;
-  /** Touch only if this is the key's newest revision; otherwise throw KvConflictError. Default: always touch. */
-  readonly ifRevision?: Revision | undefined;
-}
-
-export interface ReadOptions extends CallOptions {
-  /**
-   * `strong`, the default: the read sees every write acknowledged before it began. `eventual`: any replica of the bucket may answer, even
-   * one that lags behind. On a cluster, `eventual` is cheaper and works while the bucket has no leader.
-   */
-  readonly consistency?: "strong" | "eventual" | undefined;
-}
-
-export interface GetOptions extends ReadOptions {
-  /** The revision to read. Default: the newest. */
-  readonly revision?: Revision | undefined;
-}
-
-/** The entries of several keys. */
-export interface ManyEntries {
-  /** In the order of the keys; undefined for a key without a value. */
-  readonly entries: readonly (Entry | undefined)[];
-  /** The revision of the bucket at which they were read; 0n if no key was asked for. */
-  readonly revision: bigint;
-}
-
-export interface DeleteOptions extends WriteOptions {
-  /** Delete only if this is the key's newest revision; otherwise throw KvConflictError. Default: always delete. */
-  readonly ifRevision?: Revision | undefined;
-}
-
-const WRITE_OPTIONS: OptionNames<WriteOptions> = { ...CALL_OPTIONS, idempotencyKey: true };
-export const PUT_OPTIONS: OptionNames<PutOptions> = {
-  ...{ ...WRITE_OPTIONS, contentType: true, ttlSeconds: true, metadata: true },
-};
-const TOUCH_OPTIONS: OptionNames<TouchOptions> = { ...WRITE_OPTIONS, ttlSeconds: true, ifRevision: true };
-const DELETE_OPTIONS: OptionNames<DeleteOptions> = { ...WRITE_OPTIONS, ifRevision: true };
-const READ_OPTIONS: OptionNames<ReadOptions> = { ...CALL_OPTIONS, consistency: true };
-const GET_OPTIONS: OptionNames<GetOptions> = { ...READ_OPTIONS, revision: true };
 
 /** Selects the keys that match at least one filter, such as `user.*`, `user.>` or `user-*`. At most 32; none: all keys. */
 export type Filters = string | readonly string[];
@@ -113,8 +53,8 @@ type Condition = NonNullable<MessageInitShape<typeof PutRequestSchema>["precondi
  * Reads, writes and watches one bucket. Creating this object sends nothing and does not check that the bucket exists.
  *
  * Every method may throw KvInvalidArgumentError, KvNotFoundError (`bucket_not_found`), KvUnauthenticatedError and KvPermissionDeniedError
- * (do not retry), TypeError for an unknown option, and KvUnavailableError (retry later). Reads may throw KvTimeoutError (retry). Writes are retried, and applied at most
- * once; they throw KvUnknownOutcomeError if their outcome is still unknown at the time limit.
+ * (do not retry), TypeError for an unknown option, and KvUnavailableError (retry later). Reads may throw KvTimeoutError (retry). Writes
+ * are retried, and applied at most once; they throw KvUnknownOutcomeError if their outcome is still unknown at the time limit.
  */
 export class Bucket {
   constructor(

@@ -8,18 +8,17 @@ export {
   type NewApiKey,
   type WatchTicket,
 } from "./api-keys.js";
-export {
-  Bucket,
-  type DeleteOptions,
-  type Filters,
-  type GetOptions,
-  type ManyEntries,
-  type PutOptions,
-  type ReadOptions,
-  type TouchOptions,
-  type WriteOptions,
-  type WriteResult,
-} from "./bucket.js";
+export { Bucket, type Filters } from "./bucket.js";
+export type {
+  DeleteOptions,
+  GetOptions,
+  ManyEntries,
+  PutOptions,
+  ReadOptions,
+  TouchOptions,
+  WriteOptions,
+  WriteResult,
+} from "./bucket-options.js";
 export type { CallOptions } from "./rpc-client.js";
 export type { Client, ClientOptions } from "./client.js";
 export type { Revision } from "./convert.js";

@@ -5,7 +5,7 @@ import {
   type ScanResponse_End,
 } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { ReadOptions } from "./bucket.js";
+import type { ReadOptions } from "./bucket-options.js";
 import { Entry } from "./entry.js";
 import { KvUnavailableError } from "./errors.js";
 import { kvErrorOf } from "./failure.js";

@@ -4,7 +4,8 @@ import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promi
 import { KvError } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import { subjectPrefix } from "../../kv/names.js";
-import type { CallContext, Consistency, KeyIndexStats } from "../../kv/store.js";
+import type { CallContext, Consistency } from "../../kv/store.js";
+import type { KeyIndexStats } from "../../kv/store-stats.js";
 import { bucketNotFound, toKvError, unavailable } from "../client/errors.js";
 import { serverTimeMs, type StreamInfo } from "../client/jetstream-api.js";
 import { existing, type MessageReader, type Place } from "../client/message-reader.js";
