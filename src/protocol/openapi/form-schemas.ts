@@ -145,6 +145,18 @@ export function formSchemas(describe: Describe): Record<string, Json> {
       },
       ["content_type", ...LASTING],
     ),
+    ScanLine: {
+      description: "A line of a scan. Without a line with `end`, the response broke off.",
+      anyOf: [
+        ref("ListedEntry"),
+        objectOf({
+          end: { const: true },
+          complete: field("ScanResponse.End.complete", { type: "boolean" }),
+          revision: field("ScanResponse.revision", COUNT),
+        }),
+        ref("Error"),
+      ],
+    },
     WatchFrame: {
       description: "A frame of a watch, the same over WebSocket and SSE. An error is the last frame.",
       oneOf: [

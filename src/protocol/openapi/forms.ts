@@ -133,7 +133,7 @@ export const FORMS: Readonly<Record<string, Form>> = {
       200: {
         description:
           'Lines of JSON, one for each entry; with `keys_only`, without `value`. The last line is `{"end":true,"complete":true,"revision":7}`, or an `Error`.',
-        content: { "application/x-ndjson": ref("ListedEntry") },
+        content: { "application/x-ndjson": ref("ScanLine") },
       },
     },
   },
