@@ -1,7 +1,7 @@
 /** The SDK's methods on one bucket: reads, writes and watches of its keys. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Duration } from "@bufbuild/protobuf/wkt";
 import { KeyValueService, type PutRequestSchema } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import { AtomicOperation } from "./atomic-operation.js";
 import { BackupService } from "../../../gen/ironflow/kv/v1/backup_service_pb.js";
 import { Consistency } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import {
@@ -19,7 +19,7 @@ import {
   type WriteResult,
 } from "./bucket-options.js";
 import { CALL_OPTIONS, type CallOptions, type RpcClient } from "./rpc-client.js";
-import { durationOf, type Revision, revisionOf, timestampOf, uint32Of, wellFormed } from "./convert.js";
+import { metadataOf, type Revision, revisionOf, timestampOf, ttlOf, uint32Of, wellFormed } from "./convert.js";
 import { Entry } from "./entry.js";
 import { KvError, KvNotFoundError } from "./errors.js";
 import { IMPORTED_OPERATION, type ImportedEntry, type ImportResult } from "./imported-entry.js";
@@ -274,6 +274,11 @@ export class Bucket {
     return withJson({ imported, revision });
   }
 
+  /** Begins a commit: several operations that are applied together, or not at all. Sends nothing before its `commit()`. */
+  atomic(): AtomicOperation {
+    return new AtomicOperation(this.rpc, this.name);
+  }
+
   /**
    * Streams changes in the order of their revisions, by default after a snapshot of the current values. If the connection breaks or the
    * service restarts, the watch resumes after the last revision. A watch has no time limit.
@@ -343,18 +348,6 @@ export class Bucket {
 
 function consistencyOf({ consistency }: ReadOptions): Consistency {
   return consistency === "eventual" ? Consistency.EVENTUAL : Consistency.UNSPECIFIED;
-}
-
-function ttlOf(seconds: number): Duration {
-  return durationOf(seconds, "ttlSeconds", 1_000);
-}
-
-function metadataOf(metadata: PutOptions["metadata"] = {}): Record<string, string> {
-  for (const [name, value] of Object.entries(metadata)) {
-    wellFormed(name, "A metadata name");
-    wellFormed(value, `The metadata value of ${JSON.stringify(name)}`);
-  }
-  return { ...metadata };
 }
 
 function filterList(filters: Filters): string[] {

@@ -54,6 +54,20 @@ export function revisionOf(value: Revision, name: string): bigint {
   return revision;
 }
 
+/** A TTL in seconds, rounded to milliseconds. */
+export function ttlOf(seconds: number): Duration {
+  return durationOf(seconds, "ttlSeconds", 1_000);
+}
+
+/** A copy of the metadata. Throws KvInvalidArgumentError for text that UTF-8 can't encode. */
+export function metadataOf(metadata: Readonly<Record<string, string>> = {}): Record<string, string> {
+  for (const [name, value] of Object.entries(metadata)) {
+    wellFormed(name, "A metadata name");
+    wellFormed(value, `The metadata value of ${JSON.stringify(name)}`);
+  }
+  return { ...metadata };
+}
+
 /** An unsigned 32-bit integer. */
 export function uint32Of(value: number, name: string): number {
   if (!Number.isInteger(value) || value < 0 || value > UINT32_MAX) {

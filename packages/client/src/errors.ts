@@ -39,6 +39,8 @@ export interface KvErrorDetails {
   readonly key?: string | undefined;
   /** Depends on the reason: the key's or bucket's current revision, the oldest usable one, or the one to resume from. */
   readonly revision?: bigint | undefined;
+  /** Of a commit whose condition does not hold: the first operation that it refuses, by its place. */
+  readonly operationIndex?: number | undefined;
   /** Whether the call may be retried later without applying a write twice. */
   readonly retryable?: boolean | undefined;
   /** How long to wait before a retry, in milliseconds. Undefined: the server sent no advice. */
@@ -58,6 +60,7 @@ export class KvError extends Error {
   readonly bucket: string | undefined;
   readonly key: string | undefined;
   readonly revision: bigint | undefined;
+  readonly operationIndex: number | undefined;
   readonly retryable: boolean;
   readonly retryAfterMs: number | undefined;
 
@@ -68,15 +71,17 @@ export class KvError extends Error {
     this.bucket = details.bucket;
     this.key = details.key;
     this.revision = details.revision;
+    this.operationIndex = details.operationIndex;
     this.retryable = details.retryable ?? false;
     this.retryAfterMs = details.retryAfterMs;
   }
 
   /** For JSON.stringify: the properties, with the name and the message. */
   toJSON(): Record<string, unknown> {
-    const { name, message, code, reason, bucket, key, revision, retryable, retryAfterMs } = this;
+    const { name, message, code, reason, bucket, key, revision, operationIndex, retryable, retryAfterMs } =
+      this;
     return {
-      ...{ name, message, code, reason, bucket, key, retryable, retryAfterMs },
+      ...{ name, message, code, reason, bucket, key, operationIndex, retryable, retryAfterMs },
       ...(revision === undefined ? {} : { revision: jsonRevision(revision) }),
     };
   }

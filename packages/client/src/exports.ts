@@ -8,6 +8,12 @@ export {
   type NewApiKey,
   type WatchTicket,
 } from "./api-keys.js";
+export {
+  type AtomicDeleteOptions,
+  AtomicOperation,
+  type AtomicPutOptions,
+  type CommitResult,
+} from "./atomic-operation.js";
 export { Bucket, type Filters } from "./bucket.js";
 export type {
   DeleteOptions,

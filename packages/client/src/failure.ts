@@ -96,6 +96,7 @@ function serviceError(error: ConnectError, detail: ErrorDetail): KvError {
     bucket: detail.bucket === "" ? undefined : detail.bucket,
     key: detail.key === "" ? undefined : detail.key,
     revision: detail.revision === 0n ? undefined : detail.revision,
+    operationIndex: detail.operationIndex,
     retryable: code === "unavailable" || code === "deadline_exceeded" || TRANSIENT_LIMITS.has(detail.reason),
     retryAfterMs: detail.retryAfter && millisecondsOfDuration(detail.retryAfter),
     storageTime: detail.storageTime && dateOf(detail.storageTime),

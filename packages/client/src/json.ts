@@ -14,8 +14,12 @@ export function withJson<Result extends object>(result: Result): Result {
 function toJson(this: object): Record<string, unknown> {
   const json: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(this) as [string, unknown][])
-    json[name] = typeof value === "bigint" ? jsonRevision(value) : value;
+    json[name] = Array.isArray(value) ? value.map(jsonOf) : jsonOf(value);
   return json;
+}
+
+function jsonOf(value: unknown): unknown {
+  return typeof value === "bigint" ? jsonRevision(value) : value;
 }
 
 /** Bytes as base64. */
