@@ -15,6 +15,7 @@ import { addClientOptions, givenFlags, openSession } from "./session.js";
 import { StoppedError } from "./stopped.js";
 import { printable } from "./text.js";
 import { addWatchCommand } from "./watch-command.js";
+import { addTxnCommand } from "./txn-command.js";
 import { addWriteCommands } from "./write-commands.js";
 
 export interface ProgramParts {
@@ -51,6 +52,7 @@ export function buildProgram(parts: ProgramParts): Program {
   addReadCommands(program, run);
   addScanCommand(program, run);
   addWriteCommands(program, run);
+  addTxnCommand(program, run);
   addWatchCommand(program, run);
   addLockCommands(program, run);
   addBackupCommands(program, run);
