@@ -19,7 +19,15 @@ import {
   type WriteResult,
 } from "./bucket-options.js";
 import { CALL_OPTIONS, type CallOptions, type RpcClient } from "./rpc-client.js";
-import { metadataOf, type Revision, revisionOf, timestampOf, ttlOf, uint32Of, wellFormed } from "./convert.js";
+import {
+  metadataOf,
+  type Revision,
+  revisionOf,
+  timestampOf,
+  ttlOf,
+  uint32Of,
+  wellFormed,
+} from "./convert.js";
 import { Entry } from "./entry.js";
 import { KvError, KvNotFoundError } from "./errors.js";
 import { IMPORTED_OPERATION, type ImportedEntry, type ImportResult } from "./imported-entry.js";
