@@ -39,7 +39,9 @@ it("lets browsers keep its scripts and styles forever, compressed as they ask", 
     const brotli = await accepting("gzip, deflate, br;q=1.0");
     expect(brotli.headers["content-encoding"]).toBe("br");
     expect(brotliDecompressSync(brotli.bytes).equals(plain.bytes)).toBe(true);
-    expect((await accepting("br;q=0, *;q=0.1")).headers["content-encoding"]).toBeUndefined();
+    // RFC 9110 section 12.5.3: the star is for every coding that is not named.
+    expect((await accepting("br;q=0, *;q=0.1")).headers["content-encoding"]).toBe("gzip");
+    expect((await accepting("br;q=0, *;q=0")).headers["content-encoding"]).toBeUndefined();
   }
 });
 

@@ -106,7 +106,7 @@ describe("query parameters", () => {
     ["DELETE", `${KEYS}/k?purge`, 'purge is ""; it must be true or false.'],
     ["DELETE", `${KEYS}/k?if_revision=1`, "this call takes purge."],
     ["PUT", `${KEYS}/k?ttl=1`, "this call takes ttl_seconds."],
-    ["GET", "/api/v1/kv/buckets/b?x", 'There is no parameter "x"; this call takes none.'],
+    ["GET", "/api/v1/kv/buckets/b?x", 'There is no parameter "x"; this call takes read_mask.'],
     [
       "GET",
       "/api/v1/kv/buckets/b/watch?start=later",

@@ -19,6 +19,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { BucketService, UpdateBucketRequestSchema } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
 import {
+  CommitResponseSchema,
   GetResponseSchema,
   KeyValueService,
   PutRequestSchema,
@@ -88,17 +89,20 @@ function valueOf(field: DescField, depth: number): fc.Arbitrary<unknown> {
   return scalar;
 }
 
+/** The library encodes it. */
+const WITH_PACKED_LIST = CommitResponseSchema;
 const ANSWERS = [...BucketService.methods, ...KeyValueService.methods].map((method) => method.output);
 
 describe.each([...ANSWERS, PutRequestSchema, UpdateBucketRequestSchema, DurationSchema, FieldMaskSchema])(
   "$typeName",
   (desc) => {
-    it("is encoded as by the library", () => {
+    it("is encoded as by the library, or left to it for a packed list", () => {
       const encode = createBinaryEncoder(desc);
       fc.assert(
         fc.property(messageOf(desc), fc.constantFrom(0, 5), (message, headBytes) => {
           const framed = encode(message, headBytes);
-          expect(framed?.subarray(headBytes).equals(toBinary(desc, message))).toBe(true);
+          if (desc === WITH_PACKED_LIST) expect(framed).toBeUndefined();
+          else expect(framed?.subarray(headBytes).equals(toBinary(desc, message))).toBe(true);
         }),
         { numRuns: 150 },
       );
