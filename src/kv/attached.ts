@@ -2,7 +2,7 @@
  * Remembers a value for an object, as a property of that object.
  *
  * A WeakMap would do the same, but the garbage collector visits each of its entries again and again: with the events of a bucket of a million
- * keys, it took half of the time. A copy of the object does not have the value.
+ * keys, that doubled its work. A copy of the object does not have the value.
  */
 export class Attached<Owner extends object, Value> {
   private readonly property = Symbol("attached");

@@ -9,7 +9,7 @@ import type { Change } from "../read/delivery.js";
 import type { DirectAnswer } from "../read/direct-get.js";
 import type { PullResult, Reader } from "../read/stream-reader.js";
 
-/** What a change takes beside its key and value: its entry, event, message and frame, measured. */
+/** What a change takes beside its key and value: its entry, event, message and frame: an estimate. */
 const CHANGE_BYTES = 1_500;
 
 /** How a snapshot is read from the storage. */
