@@ -2,13 +2,14 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Compression } from "@connectrpc/connect/protocol";
 import { messageTooLarge } from "../service/errors.js";
+import type { MessageLimit } from "./message-limit.js";
 import { ENVELOPE_HEAD_BYTES } from "./rpc/envelope.js";
 
 /** Passes the body through up to the first message that is too large, and then fails. Without envelopes, the body is one message. */
 export function limitedBody(
   body: AsyncIterable<Uint8Array>,
   isEnveloped: boolean,
-  bytesMax: number,
+  { bytesMax, tooLarge }: MessageLimit,
 ): AsyncIterable<Uint8Array> {
   return {
     [Symbol.asyncIterator]() {
@@ -17,12 +18,12 @@ export function limitedBody(
       let isOver = false;
       return {
         async next() {
-          if (isOver) throw messageTooLarge(bytesMax);
+          if (isOver) throw tooLarge();
           const result = await chunks.next();
           if (result.done === true) return result;
           const validBytes = limit.count(result.value);
           isOver = validBytes < result.value.length;
-          if (isOver && validBytes === 0) throw messageTooLarge(bytesMax);
+          if (isOver && validBytes === 0) throw tooLarge();
           return { done: false, value: isOver ? result.value.subarray(0, validBytes) : result.value };
         },
         return: async () => (await chunks.return?.()) ?? { done: true, value: undefined },
@@ -31,8 +32,8 @@ export function limitedBody(
   };
 }
 
-/** The compression with our error for a message that is too large when it is decompressed. */
-export function limitedCompression(compression: Compression): Compression {
+/** The compression with our error, if `isOurs`, for a message that is too large when it is decompressed. */
+export function limitedCompression(compression: Compression, isOurs: () => boolean): Compression {
   return {
     ...compression,
     async decompress(bytes, readMaxBytes) {
@@ -40,7 +41,7 @@ export function limitedCompression(compression: Compression): Compression {
         return await compression.decompress(bytes, readMaxBytes);
       } catch (error) {
         const isTooLarge = error instanceof ConnectError && error.code === Code.ResourceExhausted;
-        throw isTooLarge ? messageTooLarge(readMaxBytes) : error;
+        throw isTooLarge && isOurs() ? messageTooLarge(readMaxBytes) : error;
       }
     },
   };

@@ -1,7 +1,9 @@
-/** The largest request message of each method. */
+/** The largest request message of each method, and the error of a larger one. */
 import type { DescMethod } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { KeyValueService } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { Limits } from "../kv/limits.js";
+import { messageTooLarge } from "../service/errors.js";
 
 export type MessageLimits = Pick<Limits, "messageBytesMax" | "commitBytesMax" | "commitOperationsMax">;
 
@@ -16,4 +18,28 @@ export function messageBytesMaxOf(method: DescMethod, limits: MessageLimits): nu
   if (method !== KeyValueService.method.commit) return messageBytesMax;
   const commitMax = Math.ceil(commitBytesMax * BASE64_FACTOR) + commitOperationsMax * OPERATION_BYTES;
   return Math.max(messageBytesMax, commitMax);
+}
+
+/** The limit of one method. */
+export interface MessageLimit {
+  readonly bytesMax: number;
+  /** Creates the error of a message that is larger. */
+  readonly tooLarge: () => ConnectError;
+}
+
+export function messageLimitOf(method: DescMethod, limits: MessageLimits): MessageLimit {
+  const bytesMax = messageBytesMaxOf(method, limits);
+  return {
+    bytesMax,
+    // Other contracts do not know our detail.
+    tooLarge: () =>
+      isOurs(method)
+        ? messageTooLarge(bytesMax)
+        : new ConnectError(`message is larger than ${bytesMax} bytes`, Code.ResourceExhausted),
+  };
+}
+
+/** Whether errors of the method have our detail. */
+export function isOurs(method: DescMethod): boolean {
+  return method.parent.file.proto.package === KeyValueService.file.proto.package;
 }

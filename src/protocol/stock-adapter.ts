@@ -24,9 +24,7 @@ import {
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { compressionGzip } from "@connectrpc/connect-node";
 import type { Logger } from "pino";
-import type { Limits } from "../kv/limits.js";
 import type { BoundMethod, CallInput, Protocol, ServiceRegistry } from "../service/calls.js";
-import { messageTooLarge } from "../service/errors.js";
 import type { Principal } from "../service/principal.js";
 import { counted } from "./counted.js";
 import type { Exchange } from "./exchange.js";
@@ -35,7 +33,7 @@ import { REQUEST_ID_HEADER } from "./request-id.js";
 import { limitedBody, limitedCompression } from "./limited-body.js";
 import { isUsableAuthority } from "./rpc/authority.js";
 import { limitTimeout } from "./library-timeout.js";
-import { type MessageLimits, messageBytesMaxOf } from "./message-limit.js";
+import { isOurs, type MessageLimits, messageBytesMaxOf, messageLimitOf } from "./message-limit.js";
 import { GET_HEADERS } from "./rpc/fields.js";
 import { encodeGrpcMessage } from "./rpc/grpc-message.js";
 import { sendUniversal, startUniversal, universalRequestOf } from "./universal.js";
@@ -45,7 +43,7 @@ type Handler = (exchange: Exchange) => void;
 export interface StockHandlerOptions {
   /** Registers the services. */
   readonly routes: (router: ConnectRouter) => void;
-  readonly limits: Pick<Limits, "messageBytesMax">;
+  readonly limits: MessageLimits;
   readonly log: Pick<Logger, "error">;
   /** Aborts every call's signal. Default: none. */
   readonly shutdownSignal?: AbortSignal | undefined;
@@ -101,16 +99,17 @@ export function createStockAdapter(options: StockAdapterOptions): Handler {
 
 /** Creates a handler for any services. Unknown paths get a 404, a malformed authority a 400. */
 export function createStockHandler(options: StockHandlerOptions): Handler {
-  const router = createConnectRouter({
+  const router: ConnectRouter = createConnectRouter({
     readMaxBytes: options.limits.messageBytesMax,
     // No brotli: at the library's level it costs a hundred times as much as gzip.
-    acceptCompression: [limitedCompression(compressionGzip)],
+    acceptCompression: [
+      limitedCompression(compressionGzip, () => router.handlers.some(({ method }) => isOurs(method))),
+    ],
     requireConnectProtocolHeader: false,
     ...(options.shutdownSignal === undefined ? {} : { shutdownSignal: options.shutdownSignal }),
     ...(options.jsonOptions === undefined ? {} : { jsonOptions: options.jsonOptions }),
   });
   options.routes(router);
-  const { messageBytesMax } = options.limits;
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
 
   return (exchange) => {
@@ -120,6 +119,7 @@ export function createStockHandler(options: StockHandlerOptions): Handler {
       return;
     }
     const { requestPath: path } = handler;
+    const limit = messageLimitOf(handler.method, options.limits);
     const fail = (error: unknown, sentence: string): void => {
       const requestId = exchange.headers[REQUEST_ID_HEADER];
       options.log.error({ err: error, method: path.slice(1), request_id: requestId }, sentence);
@@ -136,12 +136,12 @@ export function createStockHandler(options: StockHandlerOptions): Handler {
     let body = limitedBody(
       counted(call.body, (bytes) => options.count?.(path, protocol, bytes, 0)),
       isEnveloped,
-      messageBytesMax,
+      limit,
     );
-    if (!isEnveloped && Number(call.header.get("content-length")) > messageBytesMax) {
+    if (!isEnveloped && Number(call.header.get("content-length")) > limit.bytesMax) {
       // The library would refuse the length with an error of its own.
       call.header.delete("content-length");
-      body = failing(messageTooLarge(messageBytesMax));
+      body = failing(limit.tooLarge());
     }
     try {
       caller = options.authenticate?.(path, exchange);

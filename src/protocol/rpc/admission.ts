@@ -5,7 +5,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { ServiceRegistry } from "../../service/calls.js";
 import { CONNECT_STREAM_FORMS, CONNECT_UNARY_FORMS, messageOfQuery } from "../connect.js";
 import type { Cors } from "../cors.js";
-import { type MessageLimits, messageBytesMaxOf } from "../message-limit.js";
+import { type MessageLimits, messageLimitOf } from "../message-limit.js";
 import { GRPC_FORMS } from "../grpc.js";
 import { GRPC_WEB_FORMS } from "../grpc-web.js";
 import { requestIdOf } from "../request-id.js";
@@ -47,7 +47,7 @@ export class Admission {
     const form = (route.isUnary ? UNARY_FORMS : STREAM_FORMS).get(headers["content-type"] ?? "");
     if (form === undefined || !isUncompressed(form, headers)) return undefined;
     // Content-Length alone shows that an unenveloped message is too large.
-    if (!form.isEnveloped && Number(headers["content-length"]) > route.messageBytesMax) {
+    if (!form.isEnveloped && Number(headers["content-length"]) > route.limit.bytesMax) {
       return undefined;
     }
     return this.headOf(route, form, headers);
@@ -90,10 +90,10 @@ function routesOf(options: AdmissionOptions): Map<string, Route> {
     const { methodKind } = method.desc;
     if (methodKind !== "unary" && methodKind !== "server_streaming") continue;
     const desc = method.desc as DescMethodUnary | DescMethodServerStreaming;
-    const messageBytesMax = messageBytesMaxOf(desc, options.limits);
-    const codec = createMethodCodec(desc, messageBytesMax, options.jsonOptions);
+    const limit = messageLimitOf(desc, options.limits);
+    const codec = createMethodCodec(desc, limit.bytesMax, options.jsonOptions);
     const frames = new SharedFrames(codec);
-    routes.set(path, { method, isUnary: methodKind === "unary", messageBytesMax, codec, frames });
+    routes.set(path, { method, isUnary: methodKind === "unary", limit, codec, frames });
   }
   return routes;
 }

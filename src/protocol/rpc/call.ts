@@ -8,6 +8,7 @@ import type { BodyReader, Exchange, Fields } from "../exchange.js";
 import { clientNameOf, remoteAddressOf } from "../peer.js";
 import { REQUEST_ID_HEADER } from "../request-id.js";
 import type { JsonOptions, MethodCodec } from "./codec.js";
+import type { MessageLimit } from "../message-limit.js";
 import { addFields } from "./fields.js";
 import type { SharedFrames } from "./frames.js";
 import { EnvelopedBody, PlainBody, type RequestBody } from "./request-body.js";
@@ -24,7 +25,7 @@ export interface CallSettings {
 export interface Route {
   readonly method: BoundMethod;
   readonly isUnary: boolean;
-  readonly messageBytesMax: number;
+  readonly limit: MessageLimit;
   readonly codec: MethodCodec;
   /** Encoded messages, shared by the method's streams. */
   readonly frames: SharedFrames;
@@ -65,13 +66,8 @@ export abstract class RpcCall implements CallInput, BodyReader {
   ) {
     const { form, route, timeoutMs } = head;
     this.body = form.isEnveloped
-      ? new EnvelopedBody(
-          route.codec,
-          form,
-          route.messageBytesMax,
-          route.isUnary ? "unary" : "server-streaming",
-        )
-      : new PlainBody(route.codec, form, route.messageBytesMax);
+      ? new EnvelopedBody(route.codec, form, route.limit, route.isUnary ? "unary" : "server-streaming")
+      : new PlainBody(route.codec, form, route.limit);
     this.startMs = timeoutMs === undefined ? 0 : performance.now();
   }
 

@@ -1,6 +1,6 @@
 /** Reads the one message of a request's body. Rejects malformed bodies with the stock adapter's errors. */
 import { Code, ConnectError } from "@connectrpc/connect";
-import { messageTooLarge } from "../../service/errors.js";
+import type { MessageLimit } from "../message-limit.js";
 import type { Message, MethodCodec } from "./codec.js";
 import { COMPRESSED_FLAG, ENVELOPE_HEAD_BYTES } from "./envelope.js";
 import { Pieces } from "../pieces.js";
@@ -19,12 +19,12 @@ export class PlainBody implements RequestBody {
   constructor(
     private readonly codec: MethodCodec,
     private readonly form: WireForm,
-    private readonly bytesMax: number,
+    private readonly limit: MessageLimit,
   ) {}
 
   push(chunk: Buffer): void {
     this.pieces.add(chunk);
-    if (this.pieces.bytes > this.bytesMax) throw messageTooLarge(this.bytesMax);
+    if (this.pieces.bytes > this.limit.bytesMax) throw this.limit.tooLarge();
   }
 
   end(): Message {
@@ -42,7 +42,7 @@ export class EnvelopedBody implements RequestBody {
   constructor(
     private readonly codec: MethodCodec,
     private readonly form: WireForm,
-    private readonly bytesMax: number,
+    private readonly limit: MessageLimit,
     private readonly methodKind: "unary" | "server-streaming",
   ) {}
 
@@ -97,7 +97,7 @@ export class EnvelopedBody implements RequestBody {
   }
 
   private checkLength(length: number): void {
-    if (length > this.bytesMax) throw messageTooLarge(this.bytesMax);
+    if (length > this.limit.bytesMax) throw this.limit.tooLarge();
   }
 
   private accept(flags: number, data: Uint8Array): void {
