@@ -1,29 +1,14 @@
 /** A batch of keys is read as of one revision, whoever writes; what can't be proved of an earlier revision is refused. */
 import { describe, expect } from "vitest";
 import type { KvError } from "../../src/kv/errors.js";
-import type { KeyBatch, Store } from "../../src/kv/store.js";
+import type { KeyBatch } from "../../src/kv/store.js";
 import { storeTest } from "../support/fixtures.js";
 import { until } from "../support/until.js";
-import { newBucketName, scope } from "./store-contract.js";
+import { bytes, newBucketName, scope } from "./store-contract.js";
+import { stateAt, writeMuch, type Written } from "./written.js";
 
 const it = storeTest();
 const text = (value: Uint8Array | undefined): string => new TextDecoder().decode(value);
-const bytes = (value: string): Uint8Array => new TextEncoder().encode(value);
-
-/** What was written, by revision. */
-type Written = Map<bigint, { readonly key: string; readonly value: string | undefined }>;
-
-/** The values at a revision. */
-function stateAt(written: Written, revision: bigint): Map<string, string> {
-  const state = new Map<string, string>();
-  for (let at = 1n; at <= revision; at++) {
-    const change = written.get(at);
-    if (change === undefined) continue;
-    if (change.value === undefined) state.delete(change.key);
-    else state.set(change.key, change.value);
-  }
-  return state;
-}
 
 const asKvError = (error: unknown): KvError => error as KvError;
 const KEYS = Array.from({ length: 30 }, (_, index) => (index % 7 === 0 ? `=${index} é` : `k.${index}`));
@@ -33,20 +18,6 @@ function expectExact(batch: KeyBatch, keys: readonly string[], written: Written)
   expect(batch.results.map(({ key, entry }) => [key, entry && text(entry.value)])).toEqual(
     keys.map((key) => [key, state.get(key)]),
   );
-}
-
-/** Writes, deletes and purges keys; the first key much more often. */
-async function writeMuch(store: Store, bucket: string, seed: number, written: Written): Promise<void> {
-  for (let step = 0; step < 150; step++) {
-    const key = KEYS[step % 3 === 0 ? 0 : (seed * 31 + step * 17) % KEYS.length] ?? "";
-    const kind = (seed + step * 7) % 5;
-    const value = kind < 3 ? `${seed}-${step}` : undefined;
-    const revision =
-      value === undefined
-        ? await store.delete(bucket, key, { purge: kind === 4 }, scope())
-        : await store.put(bucket, key, bytes(value), {}, scope());
-    if (revision > 0n) written.set(revision, { key, value });
-  }
 }
 
 describe.each([1, 5])("a batch, with history %i", (history) => {
@@ -68,7 +39,10 @@ describe.each([1, 5])("a batch, with history %i", (history) => {
       }
     };
     const writers = Array.from({ length: 6 }, async (_, seed) => {
-      await writeMuch(store, bucket, seed, written);
+      // The first key much more often than the others.
+      const keyAt = (step: number): string =>
+        KEYS[step % 3 === 0 ? 0 : (seed * 31 + step * 17) % KEYS.length] ?? "";
+      await writeMuch(store, bucket, written, { seed, steps: 150, keyAt });
       left--;
     });
     await Promise.all([...writers, reader(), reader()]);

@@ -5,12 +5,12 @@ import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import type { Entry, Scan, ScanOptions, ScanPart, Store } from "../../src/kv/store.js";
 import { storeTest } from "../support/fixtures.js";
 import { until } from "../support/until.js";
-import { newBucketName, scope } from "./store-contract.js";
+import { bytes, newBucketName, scope } from "./store-contract.js";
 import { openStore } from "./store-support.js";
+import { stateAt, writeMuch, type Written } from "./written.js";
 
 const it = storeTest();
 const text = (value: Uint8Array | undefined): string => new TextDecoder().decode(value);
-const bytes = (value: string): Uint8Array => new TextEncoder().encode(value);
 
 const ALL: ScanOptions = {
   ...{ filters: [], prefix: "", startKey: "", endKey: "", limit: 0 },
@@ -39,33 +39,10 @@ async function scan(store: Store, bucket: string, options: Partial<ScanOptions> 
 
 const keysOf = ({ entries }: Scanned): string[] => entries.map(({ key }) => key);
 
-/** What was written, by revision. */
-type Written = Map<bigint, { readonly key: string; readonly value: string | undefined }>;
-
 /** The entries at a revision, in byte order. */
-function stateAt(written: Written, revision: bigint): (readonly [string, string])[] {
-  const state = new Map<string, string>();
-  for (let at = 1n; at <= revision; at++) {
-    const change = written.get(at);
-    if (change === undefined) continue;
-    if (change.value === undefined) state.delete(change.key);
-    else state.set(change.key, change.value);
-  }
-  return [...state].sort(([one], [other]) => Buffer.compare(Buffer.from(one), Buffer.from(other)));
-}
-
-async function writeMuch(store: Store, bucket: string, seed: number, written: Written): Promise<void> {
-  for (let step = 0; step < 120; step++) {
-    const index = (seed * 31 + step * 17) % 60;
-    const key = index % 7 === 0 ? `=${index} é` : `k.${index}`;
-    const kind = (seed + step * 7) % 5;
-    const value = kind < 3 ? `${seed}-${step}` : undefined;
-    const revision =
-      value === undefined
-        ? await store.delete(bucket, key, { purge: kind === 4 }, scope())
-        : await store.put(bucket, key, bytes(value), {}, scope());
-    if (revision > 0n) written.set(revision, { key, value });
-  }
+function entriesAt(written: Written, revision: bigint): (readonly [string, string])[] {
+  const state = [...stateAt(written, revision)];
+  return state.sort(([one], [other]) => Buffer.compare(Buffer.from(one), Buffer.from(other)));
 }
 
 describe.each([1, 5])("a scan, with history %i", (history) => {
@@ -77,7 +54,11 @@ describe.each([1, 5])("a scan, with history %i", (history) => {
     const reversed: Scanned[] = [];
     let left = 6;
     const writers = Array.from({ length: 6 }, async (_, seed) => {
-      await writeMuch(store, bucket, seed, written);
+      const keyAt = (step: number): string => {
+        const index = (seed * 31 + step * 17) % 60;
+        return index % 7 === 0 ? `=${index} é` : `k.${index}`;
+      };
+      await writeMuch(store, bucket, written, { seed, steps: 120, keyAt });
       left--;
     });
     const reader = async (): Promise<void> => {
@@ -90,11 +71,11 @@ describe.each([1, 5])("a scan, with history %i", (history) => {
     seen.push(await scan(store, bucket));
     for (const { entries, revision, isComplete } of seen) {
       expect(isComplete).toBe(true);
-      expect(entries.map(({ key, value }) => [key, text(value)])).toEqual(stateAt(written, revision));
+      expect(entries.map(({ key, value }) => [key, text(value)])).toEqual(entriesAt(written, revision));
     }
     for (const { entries, revision } of reversed)
       expect(entries.map(({ key, value }) => [key, text(value)])).toEqual(
-        stateAt(written, revision).toReversed(),
+        entriesAt(written, revision).toReversed(),
       );
   });
 });
