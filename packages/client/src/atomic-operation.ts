@@ -4,12 +4,13 @@ import {
   type CommitRequest_OperationSchema,
   KeyValueService,
 } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
-import { PUT_OPTIONS, type PutOptions, WRITE_OPTIONS, type WriteOptions } from "./bucket-options.js";
-import { metadataOf, type Revision, revisionOf, ttlOf, wellFormed } from "./convert.js";
+import type { PreconditionSchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
+import { type PutOptions, WRITE_OPTIONS, type WriteOptions } from "./bucket-options.js";
+import { type Revision, revisionOf, wellFormed } from "./convert.js";
 import { withJson } from "./json.js";
 import { checkOptions, type OptionNames } from "./options.js";
 import type { RpcClient } from "./rpc-client.js";
-import { encodeValue, type Storable } from "./value.js";
+import { type Storable, valueFields } from "./value.js";
 
 /** The options of a put within a commit. Set at most one condition. */
 export interface AtomicPutOptions extends Pick<PutOptions, "contentType" | "ttlSeconds" | "metadata"> {
@@ -32,9 +33,8 @@ export interface CommitResult {
   readonly revisions: readonly bigint[];
 }
 
-const { contentType, ttlSeconds, metadata } = PUT_OPTIONS;
 const ATOMIC_PUT_OPTIONS: OptionNames<AtomicPutOptions> = {
-  ...{ contentType, ttlSeconds, metadata, ifRevision: true, ifAbsent: true },
+  ...{ contentType: true, ttlSeconds: true, metadata: true, ifRevision: true, ifAbsent: true },
 };
 const ATOMIC_DELETE_OPTIONS: OptionNames<AtomicDeleteOptions> = { ifRevision: true };
 
@@ -75,27 +75,14 @@ export class AtomicOperation {
   /** Writes a value, stored as by `Bucket.put`. */
   put(key: string, value: Storable, options: AtomicPutOptions = {}): this {
     checkOptions(options, ATOMIC_PUT_OPTIONS, "put");
-    const { ifRevision, ifAbsent = false } = options;
-    if (ifAbsent && ifRevision !== undefined)
-      throw new TypeError("ifAbsent and ifRevision are both set; a put takes one condition.");
-    const { bytes, contentType: type } = encodeValue(value, options.contentType);
+    const precondition = preconditionOf(options);
     return this.with({
       operation: {
         case: "put",
         value: {
           key: wellFormed(key, "The key"),
-          value: bytes,
-          contentType: type,
-          metadata: metadataOf(options.metadata),
-          ...(options.ttlSeconds === undefined ? {} : { ttl: ttlOf(options.ttlSeconds) }),
-          ...(ifAbsent ? { precondition: { condition: { case: "ifAbsent", value: true } } } : {}),
-          ...(ifRevision === undefined
-            ? {}
-            : {
-                precondition: {
-                  condition: { case: "ifRevision", value: revisionOf(ifRevision, "ifRevision") },
-                },
-              }),
+          ...valueFields(value, options),
+          ...(precondition === undefined ? {} : { precondition }),
         },
       },
     });
@@ -154,4 +141,15 @@ export class AtomicOperation {
     this.operations.push(operation);
     return this;
   }
+}
+
+function preconditionOf({
+  ifRevision,
+  ifAbsent = false,
+}: AtomicPutOptions): MessageInitShape<typeof PreconditionSchema> | undefined {
+  if (ifAbsent && ifRevision !== undefined)
+    throw new TypeError("ifAbsent and ifRevision are both set; a put takes one condition.");
+  if (ifAbsent) return { condition: { case: "ifAbsent", value: true } };
+  if (ifRevision === undefined) return undefined;
+  return { condition: { case: "ifRevision", value: revisionOf(ifRevision, "ifRevision") } };
 }

@@ -36,7 +36,7 @@ import { checkOptions } from "./options.js";
 import { acquireLease, type Lease, type LeaseOptions } from "./lease.js";
 import { pagesOf } from "./pages.js";
 import { Scan, SCAN_OPTIONS, type ScanOptions } from "./scan.js";
-import { encodeValue, type Storable } from "./value.js";
+import { encodeValue, type Storable, valueFields } from "./value.js";
 import { startWatch } from "./watch.js";
 import {
   type ChangeEvent,
@@ -309,15 +309,11 @@ export class Bucket {
     options: PutOptions,
   ): Promise<WriteResult> {
     checkOptions(options, PUT_OPTIONS, method);
-    const { bytes, contentType } = encodeValue(value, options.contentType);
     const request: MessageInitShape<typeof PutRequestSchema> & { bucket: string; key: string } = {
       ...this.target(key),
-      value: bytes,
-      contentType,
+      ...valueFields(value, options),
       idempotencyKey: options.idempotencyKey ?? this.rpc.newIdempotencyKey(),
-      metadata: metadataOf(options.metadata),
     };
-    if (options.ttlSeconds !== undefined) request.ttl = ttlOf(options.ttlSeconds);
     if (precondition !== undefined) request.precondition = precondition;
     const { revision } = await this.rpc.unary(KeyValueService.method.put, request, options);
     return this.written(revision);

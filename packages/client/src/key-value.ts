@@ -112,6 +112,7 @@ export class KeyValue {
 
   /** Lists the environments that have a bucket which the API key may see, and `default`, sorted. */
   async listEnvironments(callOptions: CallOptions = {}): Promise<string[]> {
+    checkOptions(callOptions, CALL_OPTIONS, "listEnvironments");
     const { environments } = await this.rpc.unary(BucketService.method.listEnvironments, {}, callOptions);
     return environments;
   }

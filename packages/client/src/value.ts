@@ -1,4 +1,6 @@
 /** Encodes values as bytes with a media type. */
+import type { Duration } from "@bufbuild/protobuf/wkt";
+import { metadataOf, ttlOf } from "./convert.js";
 
 /** A value that can be stored: a string, bytes in any form, or anything that JSON can encode. Not `undefined`. */
 // eslint-disable-next-line @typescript-eslint/no-empty-object-type -- exactly "anything but undefined"
@@ -28,6 +30,27 @@ export function encodeValue(value: Storable, contentType: string | undefined): E
   const bytes = bytesOf(value);
   if (bytes !== undefined) return { bytes, contentType: contentType ?? "" };
   return { bytes: new TextEncoder().encode(jsonOf(value)), contentType: contentType ?? "application/json" };
+}
+
+/** The options of a stored value. */
+export interface ValueOptions {
+  readonly contentType?: string | undefined;
+  readonly ttlSeconds?: number | undefined;
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+}
+
+/** The fields that PutRequest and the put of a commit share. */
+export interface ValueFields {
+  readonly value: Uint8Array<ArrayBuffer>;
+  readonly contentType: string;
+  readonly metadata: Record<string, string>;
+  readonly ttl?: Duration;
+}
+
+export function valueFields(value: Storable, options: ValueOptions): ValueFields {
+  const { bytes, contentType } = encodeValue(value, options.contentType);
+  const ttl = options.ttlSeconds === undefined ? {} : { ttl: ttlOf(options.ttlSeconds) };
+  return { value: bytes, contentType, metadata: metadataOf(options.metadata), ...ttl };
 }
 
 function bytesOf(value: Storable): Uint8Array<ArrayBuffer> | undefined {
