@@ -32,6 +32,16 @@ export function limitedBody(
   };
 }
 
+/** A body that cannot be read. */
+export function failingBody(error: unknown): AsyncIterable<Uint8Array> {
+  return {
+    [Symbol.asyncIterator]: () => ({
+      // The library expects a ConnectError, which `authenticate` throws.
+      next: () => Promise.reject(ConnectError.from(error)),
+    }),
+  };
+}
+
 /** The compression with our error, if `isOurs`, for a message that is too large when it is decompressed. */
 export function limitedCompression(compression: Compression, isOurs: () => boolean): Compression {
   return {

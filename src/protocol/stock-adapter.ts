@@ -30,7 +30,7 @@ import { counted } from "./counted.js";
 import type { Exchange } from "./exchange.js";
 import { clientNameOf, remoteAddressOf } from "./peer.js";
 import { REQUEST_ID_HEADER } from "./request-id.js";
-import { limitedBody, limitedCompression } from "./limited-body.js";
+import { failingBody, limitedBody, limitedCompression } from "./limited-body.js";
 import { isUsableAuthority } from "./rpc/authority.js";
 import { limitTimeout } from "./library-timeout.js";
 import { isOurs, type MessageLimits, messageBytesMaxOf, messageLimitOf } from "./message-limit.js";
@@ -110,16 +110,21 @@ export function createStockHandler(options: StockHandlerOptions): Handler {
     ...(options.jsonOptions === undefined ? {} : { jsonOptions: options.jsonOptions }),
   });
   options.routes(router);
-  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  const routes = new Map(
+    router.handlers.map((handler) => [
+      handler.requestPath,
+      { handler, limit: messageLimitOf(handler.method, options.limits) },
+    ]),
+  );
 
   return (exchange) => {
-    const handler = handlers.get(exchange.target.split("?", 1)[0] ?? "");
-    if (handler === undefined) {
+    const route = routes.get(exchange.target.split("?", 1)[0] ?? "");
+    if (route === undefined) {
       refuseUnknown(exchange);
       return;
     }
+    const { handler, limit } = route;
     const { requestPath: path } = handler;
-    const limit = messageLimitOf(handler.method, options.limits);
     const fail = (error: unknown, sentence: string): void => {
       const requestId = exchange.headers[REQUEST_ID_HEADER];
       options.log.error({ err: error, method: path.slice(1), request_id: requestId }, sentence);
@@ -141,13 +146,13 @@ export function createStockHandler(options: StockHandlerOptions): Handler {
     if (!isEnveloped && Number(call.header.get("content-length")) > limit.bytesMax) {
       // The library would refuse the length with an error of its own.
       call.header.delete("content-length");
-      body = failing(limit.tooLarge());
+      body = failingBody(limit.tooLarge());
     }
     try {
       caller = options.authenticate?.(path, exchange);
     } catch (error) {
       // The library answers in the form of the protocol.
-      body = failing(error);
+      body = failingBody(error);
     }
     const contextValues = createContextValues().set(SOURCE, { exchange, caller });
     handler({ ...call, contextValues, body })
@@ -252,16 +257,6 @@ function headInput(exchange: Exchange): CallInput {
     connection: socket,
     remoteAddress: remoteAddressOf(socket),
     clientName: clientNameOf(socket),
-  };
-}
-
-/** A body that cannot be read. */
-function failing(error: unknown): AsyncIterable<Uint8Array> {
-  return {
-    [Symbol.asyncIterator]: () => ({
-      // The library expects a ConnectError, which `authenticate` throws.
-      next: () => Promise.reject(ConnectError.from(error)),
-    }),
   };
 }
 

@@ -7,7 +7,7 @@
  */
 import { COMMIT_HEADER } from "../streams/records.js";
 import { EXPECTED_HEADER } from "../client/messages.js";
-import { DELETE_LINE, ROLLUP_LINE } from "./tombstone-headers.js";
+import { DELETE_LINE, isRollup } from "./tombstone-headers.js";
 import type { CommitMessage } from "./write.js";
 
 /** A write of a commit. */
@@ -60,7 +60,7 @@ export function arrange(plan: CommitPlan, lastExpected: bigint | undefined): rea
     messages.push({
       ...{ subject, data, checkedSubject },
       headerLines: `${conditionLines(sequence, checkedSubject)}${COMMIT_HEADER}: ${following}\r\n${headerLines}`,
-      isRollup: headerLines.endsWith(ROLLUP_LINE),
+      isRollup: isRollup(headerLines),
       isChecked: sequence !== undefined,
     });
   }

@@ -77,7 +77,8 @@ export class Commits {
     for (;;) {
       const { config, state } = await this.options.reader.stream(place, context);
       const revision = BigInt(state.last_seq);
-      const conditions = await this.read(place, request, config.num_replicas ?? 1, false, context);
+      const replicas = config.num_replicas ?? 1;
+      const conditions = await this.options.conditions.read(place, request, replicas, false, context);
       if (conditions?.expectations.every(({ sequence }) => sequence <= revision) === true) return revision;
     }
   }
@@ -116,12 +117,12 @@ export class Commits {
     facts: CachedBucket,
     context: CallContext,
   ): Promise<bigint> {
-    const { steps, writer } = this.options;
+    const { steps, writer, conditions: current } = this.options;
     const { place } = write;
     for (let attempts = 1; ; attempts++) {
       let conditions: Conditions | undefined;
       try {
-        conditions = await this.read(place, request, facts.replicas, attempts === 1, context);
+        conditions = await current.read(place, request, facts.replicas, attempts === 1, context);
       } catch (error) {
         const isConflict = error instanceof KvError && CONFLICTS.has(error.kind);
         if (!isConflict || write.identity === undefined) throw error;
@@ -134,16 +135,6 @@ export class Commits {
       // Another write came in between. On a cluster, one under way refuses the commit until it is stored.
       if (attempts > 1) await delay(Math.random() * RETRY_WAIT_MS);
     }
-  }
-
-  private read(
-    place: Place,
-    request: CommitRequest,
-    replicas: number,
-    assumesAbsent: boolean,
-    context: CallContext,
-  ): Promise<Conditions | undefined> {
-    return this.options.conditions.read(place, request, replicas, assumesAbsent, context);
   }
 
   /** The facts of a bucket that accepts the commit. Throws `value_too_large` and `commit_unsupported`. */

@@ -10,4 +10,9 @@ export const REQUEST_DELETE_LINE = `${OPERATION_HEADER}: DEL\r\n`;
 export const NO_EXPIRY_LINE = `${LIFETIME_HEADER}: never\r\n`;
 /** Removes the earlier messages of the subject. */
 export const ROLLUP_LINE = "Nats-Rollup: sub\r\n";
+/** Whether a message with these headers removes the earlier ones of its subject: the line is the last one then. */
+export function isRollup(headerLines: string): boolean {
+  return headerLines.endsWith(ROLLUP_LINE);
+}
+
 export const PURGE_LINES = `${OPERATION_HEADER}: PURGE\r\n${ROLLUP_LINE}`;

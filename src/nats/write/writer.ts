@@ -25,7 +25,7 @@ import { type Requests, NoReplyError } from "../client/requests.js";
 import { isRetryable, isUnderWay, RETRY_WAIT_MS } from "../client/retry.js";
 import type { GroupCommit } from "./group-commit.js";
 import { type Acknowledgement, batchIds, publish, type PublicationGroup } from "./publication.js";
-import { ROLLUP_LINE } from "./tombstone-headers.js";
+import { isRollup } from "./tombstone-headers.js";
 import { aboutOf, type Write } from "./write.js";
 import { type UncertainWrite, unknownOutcome, WriteOutcomes } from "./write-outcome.js";
 
@@ -160,7 +160,7 @@ export class Writer {
       ...{ place, subject, data, answerTimeoutMs },
       headerLines: idLines + condition + write.headerLines,
       isChecked: expected !== undefined || identity !== undefined,
-      isRollup: write.headerLines.endsWith(ROLLUP_LINE),
+      isRollup: isRollup(write.headerLines),
     };
     return [message];
   }
