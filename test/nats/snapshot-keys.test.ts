@@ -1,4 +1,4 @@
-/** Snapshots of buckets with more keys than one request brings, with and without values. */
+/** Snapshots of buckets with more keys than one response holds, with and without values. */
 import { connect, headers, type NatsConnection } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";

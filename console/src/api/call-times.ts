@@ -1,4 +1,4 @@
-/** How long calls take, so that what is asked for again and again can leave the service time for others. */
+/** Measures how long calls take: polls use it to limit their share of the service's time. */
 const lastMs = new Map<string, number>();
 
 /** A poll waits at least this many times as long as its last call took: it uses at most one per cent of a call's time. */

@@ -235,7 +235,7 @@ export class Reader {
     this.countDown();
   }
 
-  /** The same without decoding more than is asked for. */
+  /** Like `receive`, for reads that need only heads: decodes nothing else. */
   private receiveFrame(frame: Frame): void {
     if (this.finishPull === undefined) return;
     this.isSilent = false;
@@ -251,7 +251,7 @@ export class Reader {
     this.countDown();
   }
 
-  /** A read without a filter may bring others. */
+  /** A read without a subject filter also returns messages of other subjects. */
   private isOfBucket({ bytes, subjectStart }: Frame): boolean {
     const { prefix } = this;
     for (let at = 0; at < prefix.length; at++) if (bytes[subjectStart + at] !== prefix[at]) return false;

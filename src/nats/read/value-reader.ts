@@ -48,7 +48,7 @@ const BYTES_MAX = 262_144;
 const KEY_BYTES_MAX = 131_072;
 /** What a message takes beside its value and key. */
 const MESSAGE_BYTES = 320;
-/** Single reads at once, of what a request for several did not bring. */
+/** Concurrent single reads, of values that a request for several did not return. */
 const SINGLE_READS_MAX = 16;
 
 export class ValueReader {
@@ -71,7 +71,7 @@ export class ValueReader {
     return found;
   }
 
-  /** What it does not bring, such as from a copy of the stream that lags behind, is to be read singly. */
+  /** A replica that lags behind may omit values: read these singly. */
   private async readChunk(
     place: Place,
     chunk: readonly WantedValue[],

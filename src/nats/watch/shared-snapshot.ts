@@ -50,7 +50,7 @@ export class SharedSnapshot {
     private readonly keptBytesMax: number,
     /** Called when the last watcher has left. */
     private readonly onUnused: () => void,
-    /** Whether each part is asked for while the one before is handled: for parts that are small beside `keptBytesMax`. */
+    /** Whether to read each part while the previous one is handled. For parts much smaller than `keptBytesMax`. */
     private readonly readsAhead = false,
   ) {}
 

@@ -5,7 +5,7 @@ import type { WriteIdentity } from "./idempotency.js";
 import type { Place } from "../client/message-reader.js";
 import type { Publication } from "./publication.js";
 
-/** A message to store. Of a commit: the last one, whose id and sequence stand for all of them. */
+/** A message to store. Of a commit: its last message, whose ID and sequence identify the commit. */
 export interface Write {
   readonly place: Place;
   readonly subject: string;
