@@ -11,7 +11,7 @@ import type { Http2Counters } from "./http2-counters.js";
 import type { Http2Limits } from "./limits.js";
 import { ReceiveFlow } from "./receive-flow.js";
 import { RecentlyReset } from "./recently-reset.js";
-import { CONNECTION_WINDOW_BYTES, ownSettings, STREAM_WINDOW_BYTES } from "./settings.js";
+import { CONNECTION_WINDOW_BYTES, ownSettings } from "./settings.js";
 import { RequestStream } from "./stream.js";
 import type { StreamConnection, StreamOptions } from "./stream-events.js";
 
@@ -107,13 +107,16 @@ export class Connection implements StreamConnection {
     return this.unsent.bytes;
   }
 
+  /** How many more bytes of incomplete requests may be held. */
+  get incompleteRoom(): number {
+    const { incompleteRequests } = this.shared;
+    const ofAll = incompleteRequests.bytesMax - incompleteRequests.bytes;
+    return Math.min(ofAll, this.limits.incompleteRequestBytesMax - this.incomplete.bytes);
+  }
+
   /** Opens a stream and hands it to the server. */
-  open(options: Omit<StreamOptions, "receiveWindowBytes" | "sendWindowBytes">): void {
-    const stream = new RequestStream(this, {
-      ...options,
-      receiveWindowBytes: STREAM_WINDOW_BYTES,
-      sendWindowBytes: this.writer.initialWindow,
-    });
+  open(options: StreamOptions): void {
+    const stream = new RequestStream(this, options);
     this.streams.set(options.id, stream);
     stream.holdHead(options.headBytes);
     // Too many held bytes reset streams.

@@ -1,13 +1,15 @@
 /** Decodes the header blocks of one connection: HPACK, https://www.rfc-editor.org/rfc/rfc7541. */
 import { ErrorCode } from "./codes.js";
 import { Http2Error } from "./errors.js";
-import { decodeHuffman } from "./huffman.js";
+import { decodeHuffman, lastDecoded } from "./huffman.js";
 import { STATIC_COUNT, STATIC_NAMES, STATIC_VALUES } from "./static-table.js";
 
 /** The size of the dynamic table: SETTINGS_HEADER_TABLE_SIZE, at its default (RFC 9113 section 6.5.2). */
 export const TABLE_BYTES_MAX = 4_096;
 /** Overhead of a table entry (RFC 7541 section 4.1). */
 const ENTRY_OVERHEAD_BYTES = 32;
+/** Larger lists are not remembered: idle connections would hold them. */
+export const REMEMBERED_BYTES_MAX = 4_096;
 
 /** Limits of a decoded header list. */
 export interface FieldLimits {
@@ -24,19 +26,30 @@ export class FieldDecoder {
   private at = 0;
   private end = 0;
   private fields: string[] = [];
-  private fieldBytes = 0;
+  private bytesMax = 0;
+  /** The size of the strings of the current field that were skipped. */
+  private skippedBytes = 0;
+  /** The size of the last list (RFC 9113 section 6.5.2). */
+  fieldBytes = 0;
   /** The last block that did not change the table, and its fields: clients often repeat a block. */
   private lastBlock: Buffer | undefined;
   private lastFields: readonly string[] = [];
+  private lastFieldBytes = 0;
 
   constructor(private readonly limits: FieldLimits) {}
 
   /**
-   * Returns names and values in turn; undefined if they exceed the limits. Throws a connection error if the block is malformed.
+   * Returns names and values in turn; undefined if they exceed the limits or, unless they are remembered, `room`. Throws a connection error if
+   * the block is malformed.
    */
-  decode(bytes: Buffer, start: number, end: number): readonly string[] | undefined {
-    if (this.isLast(bytes, start, end)) return this.lastFields;
+  decode(bytes: Buffer, start: number, end: number, room = Infinity): readonly string[] | undefined {
+    if (this.isLast(bytes, start, end)) {
+      this.fieldBytes = this.lastFieldBytes;
+      return this.lastFields;
+    }
     this.lastBlock = undefined;
+    this.lastFields = [];
+    this.bytesMax = Math.min(this.limits.bytesMax, room);
     this.bytes = bytes;
     this.at = start;
     this.end = end;
@@ -63,11 +76,14 @@ export class FieldDecoder {
       mayResize = false;
     }
     this.bytes = EMPTY;
-    const { fields } = this;
+    const { fields, fieldBytes } = this;
     this.fields = [];
-    if (this.fieldBytes > this.limits.bytesMax || fields.length > 2 * this.limits.fieldsMax) return undefined;
-    if (!changesTable) this.lastBlock = Buffer.from(bytes.subarray(start, end));
-    this.lastFields = fields;
+    if (fieldBytes > this.bytesMax || fields.length > 2 * this.limits.fieldsMax) return undefined;
+    if (!changesTable && fieldBytes <= REMEMBERED_BYTES_MAX) {
+      this.lastBlock = Buffer.from(bytes.subarray(start, end));
+      this.lastFields = fields;
+      this.lastFieldBytes = fieldBytes;
+    }
     return fields;
   }
 
@@ -83,16 +99,29 @@ export class FieldDecoder {
 
   private addLiteral(prefixBits: number, isIndexed: boolean): void {
     const index = this.integer(prefixBits);
-    const name = index === 0 ? this.text() : this.nameAt(index);
-    const value = this.text();
-    this.add(name, value);
-    if (isIndexed) this.remember(name, value);
+    this.skippedBytes = 0;
+    const name = index === 0 ? this.text(isIndexed) : this.nameAt(index);
+    const value = this.text(isIndexed);
+    const { skippedBytes } = this;
+    if (skippedBytes === 0) {
+      this.add(name, value);
+      if (isIndexed) this.remember(name, value);
+    } else {
+      this.fieldBytes += name.length + value.length + skippedBytes + ENTRY_OVERHEAD_BYTES;
+      // RFC 7541 section 4.4: an entry larger than the table empties it.
+      if (isIndexed) this.clear();
+    }
   }
 
   /** What is too much is counted, and not kept: the table must stay the same as the other side's. */
   private add(name: string, value: string): void {
     this.fieldBytes += name.length + value.length + ENTRY_OVERHEAD_BYTES;
-    if (this.fieldBytes <= this.limits.bytesMax) this.fields.push(name, value);
+    if (this.fieldBytes <= this.bytesMax) this.fields.push(name, value);
+  }
+
+  private clear(): void {
+    this.table = [];
+    this.tableBytes = 0;
   }
 
   private nameAt(index: number): string {
@@ -149,19 +178,23 @@ export class FieldDecoder {
     throw malformed("an integer that is too large");
   }
 
-  /** Section 5.2. Latin-1, like header fields in Node. */
-  private text(): string {
+  /** Section 5.2. Latin-1, like header fields in Node. Skips a string that neither the list nor the table has room for. */
+  private text(isIndexed: boolean): string {
     if (this.at >= this.end) throw malformed("a string without an end");
     const isHuffman = ((this.bytes[this.at] ?? 0) & 0x80) !== 0;
-    const length = this.integer(7);
+    const codedLength = this.integer(7);
     const start = this.at;
-    const end = start + length;
+    const end = start + codedLength;
     if (end > this.end) throw malformed("a string without an end");
     this.at = end;
-    if (!isHuffman) return this.bytes.toString("latin1", start, end);
-    const text = decodeHuffman(this.bytes, start, end);
-    if (text === undefined) throw malformed("a string in no Huffman code");
-    return text;
+    const length = isHuffman ? decodeHuffman(this.bytes, start, end) : codedLength;
+    if (length === undefined) throw malformed("a string in no Huffman code");
+    const isNeeded = this.fieldBytes + length <= this.bytesMax || (isIndexed && length <= TABLE_BYTES_MAX);
+    if (!isNeeded) {
+      this.skippedBytes += length;
+      return "";
+    }
+    return isHuffman ? lastDecoded(length) : this.bytes.toString("latin1", start, end);
   }
 }
 

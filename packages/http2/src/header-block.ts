@@ -5,6 +5,9 @@ import { Http2Error } from "./errors.js";
 /** An allowed block fits in three frames. More of them, even empty ones, are a CONTINUATION flood (CVE-2024-27983). */
 const FRAMES_MAX = 16;
 
+/** For complete blocks, one after the other: each is decoded at once. */
+let scratch = Buffer.alloc(0);
+
 /** An incomplete header block. */
 export class HeaderBlock {
   bytes = 0;
@@ -20,13 +23,23 @@ export class HeaderBlock {
     readonly dependsOnItself: boolean,
   ) {}
 
-  /** Adds a piece; returns the whole block with the last one. */
+  /** Adds a piece; returns the whole block with the last one, in a buffer that the next block will use. */
   add(piece: Buffer, flags: number): Buffer | undefined {
-    this.pieces.push(Buffer.from(piece));
+    // Not from Node's pool, which a short piece would hold.
+    const copy = Buffer.allocUnsafeSlow(piece.length);
+    piece.copy(copy);
+    this.pieces.push(copy);
     this.bytes += piece.length;
     if (this.pieces.length > FRAMES_MAX || this.bytes > this.bytesMax) {
       throw new Http2Error(ErrorCode.enhanceYourCalm, "The header block is too long.");
     }
-    return (flags & Flag.endHeaders) === 0 ? undefined : Buffer.concat(this.pieces, this.bytes);
+    return (flags & Flag.endHeaders) === 0 ? undefined : this.joined();
+  }
+
+  private joined(): Buffer {
+    if (this.bytes > scratch.length) scratch = Buffer.allocUnsafeSlow(this.bytes);
+    let at = 0;
+    for (const piece of this.pieces) at += piece.copy(scratch, at);
+    return scratch.subarray(0, at);
   }
 }

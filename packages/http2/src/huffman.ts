@@ -83,8 +83,8 @@ function addTransition(root: Node, from: Node, input: number): void {
 /** The shortest code gives the most text: 8 bytes for 5. */
 let scratch = Buffer.allocUnsafe(8_192);
 
-/** Decodes a string, as Latin-1. Undefined where it is malformed. */
-export function decodeHuffman(bytes: Uint8Array, start: number, end: number): string | undefined {
+/** Decodes a string. Returns its length; undefined where it is malformed. `lastDecoded` has the text. */
+export function decodeHuffman(bytes: Uint8Array, start: number, end: number): number | undefined {
   const charsMax = Math.ceil(((end - start) * 8) / SHORTEST);
   if (charsMax > scratch.length) scratch = Buffer.allocUnsafe(charsMax);
   let state = 0;
@@ -100,5 +100,10 @@ export function decodeHuffman(bytes: Uint8Array, start: number, end: number): st
     state = second >>> 16;
     if (state === BAD) return undefined;
   }
-  return mayEnd[state] === 1 ? scratch.toString("latin1", 0, length) : undefined;
+  return mayEnd[state] === 1 ? length : undefined;
+}
+
+/** The string of this length that `decodeHuffman` decoded last, as Latin-1. */
+export function lastDecoded(length: number): string {
+  return scratch.toString("latin1", 0, length);
 }

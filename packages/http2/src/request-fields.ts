@@ -63,6 +63,18 @@ const PSEUDO: Readonly<Record<string, RegExp>> = {
   ":authority": AUTHORITY,
 };
 
+type HeaderFields = Record<string, string | string[] | undefined>;
+
+const NO_NAMES: object = Object.freeze(Object.create(null) as object);
+
+/**
+ * An object without any names, inherited ones included. Not with the prototype null: V8 keeps such an object as a hash table, which takes
+ * ten times as long to copy.
+ */
+export function noFields(): HeaderFields {
+  return Object.create(NO_NAMES) as HeaderFields;
+}
+
 /** Returns the header fields of a request as Node presents them. Throws a stream error if the request is malformed. */
 export function requestHeaders(fields: readonly string[], streamId: number): IncomingHttpHeaders {
   const headers = headersOf(fields, PSEUDO, streamId);
@@ -102,7 +114,7 @@ function headersOf(
   pseudo: Readonly<Record<string, RegExp>>,
   streamId: number,
 ): IncomingHttpHeaders {
-  const headers = Object.create(null) as Record<string, string | string[] | undefined>;
+  const headers = noFields();
   let arePseudoOver = false;
   for (let index = 0; index < fields.length; index += 2) {
     const name = fields[index] ?? "";
@@ -126,12 +138,7 @@ function headersOf(
 
 const COLON = 58;
 
-function add(
-  headers: Record<string, string | string[] | undefined>,
-  name: string,
-  value: string,
-  streamId: number,
-): void {
+function add(headers: HeaderFields, name: string, value: string, streamId: number): void {
   const before = headers[name];
   if (name === "set-cookie") {
     headers[name] = Array.isArray(before) ? [...before, value] : [value];

@@ -106,6 +106,30 @@ describe("a decoder", () => {
     expect(decode(decoder, "be")).toEqual(["a-a", "x".repeat(100)]);
   });
 
+  it("refuses what there is no room for, and keeps its table in step with the client's", () => {
+    const decoder = new FieldDecoder({ bytesMax: 10_000, fieldsMax: 10 });
+    decode(decoder, "4003612d61 03312d31");
+    // A literal of 200 bytes, not indexed, and one of 100 bytes that is.
+    const long = Buffer.from(
+      "0003622d62" + "7f49" + "78".repeat(200) + "4003632d63" + "64" + "79".repeat(100),
+      "hex",
+    );
+    expect(decoder.decode(long, 0, long.length, 150)).toBeUndefined();
+    expect(decoder.fieldBytes).toBe(2 * (3 + 32) + 300);
+    expect(decode(decoder, "be bf")).toEqual(["c-c", "y".repeat(100), "a-a", "1-1"]);
+    expect(decoder.decode(long, 0, long.length)).toHaveLength(4);
+  });
+
+  it("refuses a Huffman-coded value by its decoded length; an indexed one larger than the table empties it", () => {
+    const decoder = new FieldDecoder({ bytesMax: 1_000, fieldsMax: 10 });
+    decode(decoder, "4003612d61 03312d31");
+    // 8,000 zeros, of five bits each.
+    const block = Buffer.concat([Buffer.from("4003622d62" + "ff8926", "hex"), Buffer.alloc(5_000)]);
+    expect(decoder.decode(block, 0, block.length)).toBeUndefined();
+    expect(decoder.fieldBytes).toBe(3 + 8_000 + 32);
+    expect(() => decode(decoder, "be")).toThrow(Http2Error);
+  });
+
   it("answers any bytes with fields or a violation", () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 200 }), { maxLength: 5 }), (blocks) => {

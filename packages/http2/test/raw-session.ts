@@ -49,6 +49,13 @@ export function headerBlock(fields: Readonly<Record<string, string>>): Buffer {
   return Buffer.concat(parts);
 }
 
+/** A field whose value is so many zeros, a multiple of 8, in Huffman code: five bits for each (RFC 7541 appendix B). */
+export function huffmanZeros(name: string, count: number): Buffer {
+  const length = hpackInteger((count * 5) / 8);
+  length.writeUInt8(length.readUInt8(0) | 0x80, 0);
+  return Buffer.concat([Buffer.from([0x10]), hpackString(name), length, Buffer.alloc((count * 5) / 8)]);
+}
+
 function hpackString(text: string): Buffer {
   const bytes = Buffer.from(text, "latin1");
   return Buffer.concat([hpackInteger(bytes.length), bytes]);
