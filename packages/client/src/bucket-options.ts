@@ -1,4 +1,5 @@
 /** The options and results of the methods of a bucket. */
+import { Consistency } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import type { Revision } from "./convert.js";
 import type { Entry } from "./entry.js";
 import type { OptionNames } from "./options.js";
@@ -81,3 +82,7 @@ export const TOUCH_OPTIONS: OptionNames<TouchOptions> = {
 export const DELETE_OPTIONS: OptionNames<DeleteOptions> = { ...WRITE_OPTIONS, ifRevision: true };
 export const READ_OPTIONS: OptionNames<ReadOptions> = { ...CALL_OPTIONS, consistency: true };
 export const GET_OPTIONS: OptionNames<GetOptions> = { ...READ_OPTIONS, revision: true };
+
+export function consistencyOf({ consistency }: ReadOptions): Consistency {
+  return consistency === "eventual" ? Consistency.EVENTUAL : Consistency.UNSPECIFIED;
+}

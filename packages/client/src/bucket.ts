@@ -1,10 +1,10 @@
 /** The SDK's methods on one bucket: reads, writes and watches of its keys. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { KeyValueService, type PutRequestSchema } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import { acquireLease, type LeaseOptions } from "./acquire-lease.js";
 import { AtomicOperation } from "./atomic-operation.js";
-import { BackupService } from "../../../gen/ironflow/kv/v1/backup_service_pb.js";
-import { Consistency } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import {
+  consistencyOf,
   DELETE_OPTIONS,
   type DeleteOptions,
   GET_OPTIONS,
@@ -19,25 +19,30 @@ import {
   type WriteResult,
 } from "./bucket-options.js";
 import { CALL_OPTIONS, type CallOptions, type RpcClient } from "./rpc-client.js";
+import { type Filters, filterList, type Revision, revisionOf, ttlOf, wellFormed } from "./convert.js";
 import {
-  metadataOf,
-  type Revision,
-  revisionOf,
-  timestampOf,
-  ttlOf,
-  uint32Of,
-  wellFormed,
-} from "./convert.js";
+  DELETE_KEYS_OPTIONS,
+  deleteKeys,
+  type DeleteKeysOptions,
+  type DeleteKeysResult,
+} from "./delete-keys.js";
 import { Entry } from "./entry.js";
 import { KvError, KvNotFoundError } from "./errors.js";
-import { IMPORTED_OPERATION, type ImportedEntry, type ImportResult } from "./imported-entry.js";
+import { getMany } from "./get-many.js";
+import { importEntries, type ImportedEntry, type ImportResult } from "./import-entries.js";
 import { withJson } from "./json.js";
 import { checkOptions } from "./options.js";
-import { acquireLease, type Lease, type LeaseOptions } from "./lease.js";
+import type { Lease } from "./lease.js";
 import { pagesOf } from "./pages.js";
 import { Scan, SCAN_OPTIONS, type ScanOptions } from "./scan.js";
-import { encodeValue, type Storable, valueFields } from "./value.js";
+import { type Storable, valueFields } from "./value.js";
 import { startWatch } from "./watch.js";
+import {
+  type ChangeGroup,
+  groupCommits,
+  WATCH_COMMITS_OPTIONS,
+  type WatchCommitsOptions,
+} from "./watch-commits.js";
 import {
   type ChangeEvent,
   type Watch,
@@ -45,12 +50,6 @@ import {
   type WatchEvent,
   type WatchOptions,
 } from "./watch-events.js";
-
-/** Selects the keys that match at least one filter, such as `user.*`, `user.>` or `user-*`. At most 32; none: all keys. */
-export type Filters = string | readonly string[];
-
-/** Keys of one BatchGet. */
-const BATCH_KEYS_MAX = 1_000;
 
 /** Entries per page of a history. Without a limit, the service returns the complete history or an error. */
 const HISTORY_PAGE_LIMIT = 64;
@@ -147,24 +146,7 @@ export class Bucket {
    */
   async getMany(keys: readonly string[], options: GetOptions = {}): Promise<ManyEntries> {
     checkOptions(options, GET_OPTIONS, "getMany");
-    let revision = options.revision === undefined ? 0n : revisionOf(options.revision, "revision");
-    const entries: (Entry | undefined)[] = [];
-    while (entries.length < keys.length) {
-      const some = keys.slice(entries.length, entries.length + BATCH_KEYS_MAX);
-      const request = {
-        bucket: this.name,
-        keys: some.map((key) => wellFormed(key, "The key")),
-        revision,
-        consistency: consistencyOf(options),
-      };
-      const response = await this.rpc.unary(KeyValueService.method.batchGet, request, options);
-      if (response.results.length === 0)
-        throw new KvError("The response has no result.", { code: "internal" });
-      for (const { entry } of response.results) entries.push(entry && new Entry(entry));
-      ({ revision } = response);
-    }
-    this.rpc.recordRevision(this.name, revision);
-    return { entries, revision };
+    return await getMany(this.rpc, this.name, keys, options);
   }
 
   /**
@@ -174,20 +156,7 @@ export class Bucket {
    */
   scan(options: ScanOptions = {}): Scan {
     checkOptions(options, SCAN_OPTIONS, "scan");
-    const { prefix = "", startKey = "", endKey = "", reverse, limit = 0, keysOnly, allowNewer } = options;
-    const request = {
-      bucket: this.name,
-      filters: filterList(options.filters ?? []),
-      prefix: wellFormed(prefix, "prefix"),
-      startKey: wellFormed(startKey, "startKey"),
-      endKey: wellFormed(endKey, "endKey"),
-      reverse: reverse === true,
-      limit: uint32Of(limit, "limit"),
-      keysOnly: keysOnly === true,
-      allowNewer: allowNewer === true,
-      consistency: consistencyOf(options),
-    };
-    return new Scan(this.rpc, this.name, request, options.signal);
+    return new Scan(this.rpc, this.name, options);
   }
 
   /**
@@ -201,6 +170,16 @@ export class Bucket {
   /** Like `delete`, but also removes the history. */
   purge(key: string, options: DeleteOptions = {}): Promise<WriteResult> {
     return this.remove("purge", key, options);
+  }
+
+  /**
+   * Deletes the keys that match, in as many calls as it takes; the time limit applies to each. Not atomic: if it throws, some keys are
+   * deleted, and you can call it again. Never deletes an entry that is written after it began, or that changes meanwhile. At least one filter
+   * is needed: `>` matches every key.
+   */
+  async deleteKeys(filters: Filters, options: DeleteKeysOptions = {}): Promise<DeleteKeysResult> {
+    checkOptions(options, DELETE_KEYS_OPTIONS, "deleteKeys");
+    return await deleteKeys(this.rpc, this.name, filterList(filters), options);
   }
 
   /** Lists the matching keys that have a value, in byte order. The time limit applies to each page of up to 10,000 keys. */
@@ -263,23 +242,7 @@ export class Bucket {
     options: CallOptions = {},
   ): Promise<ImportResult> {
     checkOptions(options, CALL_OPTIONS, "importEntries");
-    const request = {
-      bucket: this.name,
-      afterRevision,
-      entries: entries.map(({ key, value, operation, contentType, expiresAt, metadata }) => ({
-        key: wellFormed(key, "The key"),
-        value: encodeValue(value, undefined).bytes,
-        operation: IMPORTED_OPERATION[operation],
-        contentType,
-        ...(expiresAt === undefined ? {} : { expiresAt: timestampOf(expiresAt, "expiresAt") }),
-        metadata: metadataOf(metadata),
-      })),
-    };
-    const { imported, revision } = await this.rpc.unary(BackupService.method.importEntries, request, {
-      ...options,
-      reportsUnknownOutcome: true,
-    });
-    return withJson({ imported, revision });
+    return await importEntries(this.rpc, this.name, entries, afterRevision, options);
   }
 
   /** Begins a commit: several operations that are applied together, or not at all. Sends nothing before its `commit()`. */
@@ -299,6 +262,16 @@ export class Bucket {
   watch(filters: Filters = [], options: WatchOptions = {}): Watch<WatchEvent> {
     checkOptions(options, WATCH_OPTIONS, "watch");
     return startWatch(this.rpc, this.name, filterList(filters), options);
+  }
+
+  /**
+   * Like `watch`, but emits the changes of a commit together, so that you can apply them together. A commit whose last write the filters do
+   * not match is emitted with the next change, or within `progressIntervalMs`.
+   */
+  watchCommits(filters: Filters = [], options: WatchCommitsOptions = {}): Watch<ChangeGroup> {
+    checkOptions(options, WATCH_COMMITS_OPTIONS, "watchCommits");
+    const marked = { ...options, marks: true } as const;
+    return groupCommits(startWatch(this.rpc, this.name, filterList(filters), marked));
   }
 
   private async write(
@@ -348,13 +321,4 @@ export class Bucket {
   private target(key: string): { bucket: string; key: string } {
     return { bucket: this.name, key: wellFormed(key, "The key") };
   }
-}
-
-function consistencyOf({ consistency }: ReadOptions): Consistency {
-  return consistency === "eventual" ? Consistency.EVENTUAL : Consistency.UNSPECIFIED;
-}
-
-function filterList(filters: Filters): string[] {
-  const list = typeof filters === "string" ? [filters] : [...filters];
-  return list.map((filter) => wellFormed(filter, "The filter"));
 }

@@ -1,6 +1,7 @@
 /** The client, over the transport of its environment. */
 import type { Transport } from "@connectrpc/connect";
 import { ApiKeys } from "./api-keys.js";
+import { Configs } from "./configs.js";
 import { RpcClient, timeoutOf } from "./rpc-client.js";
 import { KeyValue } from "./key-value.js";
 import { type RetryOptions, retryPolicyOf } from "./retry.js";
@@ -45,6 +46,8 @@ export interface Client {
   kv(): KeyValue;
   /** API keys. */
   apiKeys(): ApiKeys;
+  /** Configs: named JSON objects of the environment. */
+  configs(): Configs;
 }
 
 /** Creates a client over `options.transport`, or else over the one that `createTransport` creates. */
@@ -66,7 +69,8 @@ export function createClientOver(
   });
   const keyValue = new KeyValue(rpc);
   const apiKeys = new ApiKeys(rpc);
-  return { kv: () => keyValue, apiKeys: () => apiKeys };
+  const configs = new Configs(rpc);
+  return { kv: () => keyValue, apiKeys: () => apiKeys, configs: () => configs };
 }
 
 /** Validates the key before `Headers` does, whose error would contain the key. */

@@ -94,3 +94,11 @@ export function wellFormed(text: string, name: string): string {
 function invalid(sentence: string): KvInvalidArgumentError {
   return new KvInvalidArgumentError(sentence, { code: "invalid_argument", reason: "invalid_argument" });
 }
+
+/** Selects the keys that match at least one filter, such as `user.*`, `user.>` or `user-*`. At most 32; none: all keys. */
+export type Filters = string | readonly string[];
+
+export function filterList(filters: Filters): string[] {
+  const list = typeof filters === "string" ? [filters] : [...filters];
+  return list.map((filter) => wellFormed(filter, "The filter"));
+}

@@ -1,4 +1,5 @@
 /** What the entry points for Node and for browsers have in common. */
+export type { LeaseOptions } from "./acquire-lease.js";
 export {
   type Access,
   type ApiKeyInfo,
@@ -14,7 +15,7 @@ export {
   type AtomicPutOptions,
   type CommitResult,
 } from "./atomic-operation.js";
-export { Bucket, type Filters } from "./bucket.js";
+export { Bucket } from "./bucket.js";
 export type {
   DeleteOptions,
   GetOptions,
@@ -27,10 +28,21 @@ export type {
 } from "./bucket-options.js";
 export type { CallOptions } from "./rpc-client.js";
 export type { Client, ClientOptions } from "./client.js";
-export type { Revision } from "./convert.js";
+export {
+  type Config,
+  type ConfigData,
+  type ConfigInfo,
+  Configs,
+  type ConfigSetOptions,
+  type ConfigUpdate,
+  type ConfigWatchOptions,
+  type ConfigWriteOptions,
+} from "./configs.js";
+export type { Filters, Revision } from "./convert.js";
+export type { DeleteKeysOptions, DeleteKeysProgress, DeleteKeysResult } from "./delete-keys.js";
 export { Entry, type Operation } from "./entry.js";
 export * from "./errors.js";
-export type { ImportedEntry, ImportResult } from "./imported-entry.js";
+export type { ImportedEntry, ImportResult } from "./import-entries.js";
 export {
   type BucketInfo,
   type BucketInfoOptions,
@@ -38,10 +50,11 @@ export {
   type CreateBucketOptions,
   KeyValue,
 } from "./key-value.js";
-export { Lease, type LeaseOptions } from "./lease.js";
+export { Lease } from "./lease.js";
 export { Scan, type ScanOptions } from "./scan.js";
 export type { RetryOptions } from "./retry.js";
 export type { Http2Limits, Pem, TlsOptions, TransportOptions } from "./transport-options.js";
+export type { ChangeGroup, WatchCommitsOptions } from "./watch-commits.js";
 export type { Storable } from "./value.js";
 export {
   ChangeEvent,

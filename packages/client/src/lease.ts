@@ -6,51 +6,19 @@
  * is on any machine.
  */
 import type { Bucket } from "./bucket.js";
-import {
-  KvConflictError,
-  KvError,
-  KvKeyExistsError,
-  KvLeaseLostError,
-  KvNotFoundError,
-  KvOutOfRangeError,
-  KvTimeoutError,
-  KvUnknownOutcomeError,
-} from "./errors.js";
+import { KvConflictError, KvError, KvLeaseLostError, KvUnknownOutcomeError } from "./errors.js";
 import { jsonRevision } from "./json.js";
-import { checkOptions, type OptionNames } from "./options.js";
 import { sleep } from "./retry.js";
-import type { Storable } from "./value.js";
 
-export interface LeaseOptions {
-  /** How long the lease outlives a holder that is gone, in seconds: 1 to 86,400. Default: 15. */
-  readonly ttlSeconds?: number | undefined;
-  /** What others read at the key, such as the address of the leader. Default: an empty text. */
-  readonly value?: Storable | undefined;
-  /** Ends the wait for the lease: the call throws the signal's reason. It does not release a lease. */
-  readonly signal?: AbortSignal | undefined;
-  /** How long to wait while another client holds the lease, in milliseconds. 0: not at all. Default: without limit. */
-  readonly waitMs?: number | undefined;
-}
-
-const LEASE_OPTIONS: OptionNames<LeaseOptions> = {
-  ttlSeconds: true,
-  value: true,
-  signal: true,
-  waitMs: true,
-};
-const DEFAULT_TTL_SECONDS = 15;
-const TTL_SECONDS_MAX = 86_400;
 /** The part of the TTL after which the holder renews, and the part that it does not use: clocks tick differently, timers are late. */
 const RENEW_FRACTION = 1 / 3;
 const MARGIN_FRACTION = 0.1;
 /** After a failed renewal, or a failed attempt to acquire. */
-const RETRY_MS = 200;
-/** The longest delay of a JavaScript timer. */
-const TIMER_MS_MAX = 2 ** 31 - 1;
+export const RETRY_MS = 200;
 /** Distinguishes the holders: the name of a pair of metadata. */
-const HOLDER = "lease-holder";
+export const HOLDER = "lease-holder";
 
-interface Held {
+export interface Held {
   readonly bucket: Bucket;
   readonly name: string;
   readonly holder: string;
@@ -143,7 +111,7 @@ export class Lease {
   }
 
   private extend(sentMs: number): void {
-    this.validUntilMs = sentMs + this.held.ttlSeconds * 1_000 * (1 - MARGIN_FRACTION);
+    this.validUntilMs = validUntilMs(sentMs, this.held.ttlSeconds);
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.lose(undefined), this.validUntilMs - performance.now());
   }
@@ -193,98 +161,9 @@ export class Lease {
   }
 }
 
-/** Waits for the lease and returns it. See `Bucket.lock`. */
-export async function acquireLease(
-  bucket: Bucket,
-  method: "lock" | "elect",
-  name: string,
-  options: LeaseOptions,
-): Promise<Lease> {
-  checkOptions(options, LEASE_OPTIONS, method);
-  const { ttlSeconds = DEFAULT_TTL_SECONDS, value = "", signal, waitMs = Infinity } = options;
-  if (!(ttlSeconds >= 1 && ttlSeconds <= TTL_SECONDS_MAX))
-    throw new RangeError(`ttlSeconds is ${ttlSeconds}; it must be 1 to ${TTL_SECONDS_MAX}.`);
-  const holder = crypto.getRandomValues(new BigUint64Array(2)).join("-");
-  const deadlineMs = performance.now() + waitMs;
-  const metadata = { [HOLDER]: holder };
-  const wait = { hasBegun: false };
-
-  /** Undefined if another client held the lease, and no longer does. */
-  const attempt = async (): Promise<Lease | undefined> => {
-    const sentMs = performance.now();
-    try {
-      const { revision } = await bucket.create(name, value, { ttlSeconds, metadata, signal });
-      return new Lease({ bucket, name, holder, ttlSeconds, fencingToken: revision, revision, sentMs });
-    } catch (error) {
-      if (!(error instanceof KvKeyExistsError) && !(error instanceof KvUnknownOutcomeError)) throw error;
-    }
-    const entry = await bucket.tryGet(name, { signal });
-    if (entry === undefined) return undefined;
-    wait.hasBegun = true;
-    if (entry.metadata[HOLDER] !== holder) {
-      await untilRemoved(bucket, name, entry.revision, deadlineMs, signal);
-      return undefined;
-    }
-    // The key is ours: the response to an earlier attempt was lost.
-    const renewedMs = performance.now();
-    const ifRevision = entry.revision;
-    const renewed = await bucket.touch(name, { ttlSeconds, ifRevision, signal }).catch(unlessGone);
-    if (renewed === undefined) return undefined;
-    const { revision } = renewed;
-    return new Lease({
-      ...{ bucket, name, holder, ttlSeconds, fencingToken: ifRevision, revision, sentMs: renewedMs },
-    });
-  };
-
-  for (;;) {
-    try {
-      const lease = await attempt();
-      if (lease !== undefined) return lease;
-    } catch (error) {
-      // A client that waits outlasts a restart of the service, as its watch does.
-      const mayRetry = wait.hasBegun && error instanceof KvError && error.retryable;
-      if (!mayRetry || performance.now() >= deadlineMs) throw error;
-      await sleep(RETRY_MS, signal);
-    }
-  }
-}
-
-/** Undefined if the key changed or expired meanwhile. */
-function unlessGone(error: unknown): undefined {
-  if (error instanceof KvConflictError || error instanceof KvNotFoundError) return undefined;
-  throw error;
-}
-
-/** Waits until the key has no value, by watching it. Throws KvTimeoutError at the deadline, and the signal's reason. */
-async function untilRemoved(
-  bucket: Bucket,
-  name: string,
-  revision: bigint,
-  deadlineMs: number,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const controller = new AbortController();
-  const end = (): void => controller.abort();
-  const timer = setTimeout(end, Math.min(deadlineMs - performance.now(), TIMER_MS_MAX));
-  signal?.addEventListener("abort", end);
-  if (signal?.aborted === true) end();
-  const startRevision = revision + 1n;
-  try {
-    const options = { startRevision, keysOnly: true, signal: controller.signal };
-    for await (const { key, type } of bucket.watch(name, options)) if (key === name && type !== "put") return;
-  } catch (error) {
-    // Changes after the revision are no longer stored: the key is tried again, and read.
-    if (!(error instanceof KvOutOfRangeError)) throw error;
-    return;
-  } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", end);
-  }
-  signal?.throwIfAborted();
-  if (performance.now() < deadlineMs) return;
-  throw new KvTimeoutError(`Another client held the lease ${JSON.stringify(name)} for all of the wait.`, {
-    ...{ code: "deadline_exceeded", reason: "lease_held", bucket: bucket.name, key: name, retryable: true },
-  });
+/** Until when a holder trusts its lease, in milliseconds of `performance.now()`. `sentMs`: when it sent the write. */
+export function validUntilMs(sentMs: number, ttlSeconds: number): number {
+  return sentMs + ttlSeconds * 1_000 * (1 - MARGIN_FRACTION);
 }
 
 function reasonOf(cause: unknown): string {

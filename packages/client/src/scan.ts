@@ -5,7 +5,8 @@ import {
   type ScanResponse_End,
 } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { ReadOptions } from "./bucket-options.js";
+import { consistencyOf, type ReadOptions } from "./bucket-options.js";
+import { type Filters, filterList, uint32Of, wellFormed } from "./convert.js";
 import { Entry } from "./entry.js";
 import { KvUnavailableError } from "./errors.js";
 import { kvErrorOf } from "./failure.js";
@@ -15,7 +16,7 @@ import type { RpcClient } from "./rpc-client.js";
 /** Selects the entries of a scan: a key must match a filter, have the prefix, and be within the bounds. */
 export interface ScanOptions extends Omit<ReadOptions, "timeoutMs"> {
   /** At most 32; none: all keys. */
-  readonly filters?: string | readonly string[] | undefined;
+  readonly filters?: Filters | undefined;
   /** The text that keys begin with; it may contain dots. */
   readonly prefix?: string | undefined;
   /** The first key, by UTF-8 bytes; it need not exist. To continue after a key, append `"\0"` to it. */
@@ -48,12 +49,29 @@ export class Scan implements AsyncIterable<Entry> {
   isComplete = false;
   private readonly controller = new AbortController();
 
+  private readonly request: MessageInitShape<typeof ScanRequestSchema>;
+  private readonly signal: AbortSignal | undefined;
+
   constructor(
     private readonly rpc: RpcClient,
     private readonly bucket: string,
-    private readonly request: MessageInitShape<typeof ScanRequestSchema>,
-    private readonly signal: AbortSignal | undefined,
-  ) {}
+    options: ScanOptions,
+  ) {
+    const { prefix = "", startKey = "", endKey = "", reverse, limit = 0, keysOnly, allowNewer } = options;
+    this.signal = options.signal;
+    this.request = {
+      bucket,
+      filters: filterList(options.filters ?? []),
+      prefix: wellFormed(prefix, "prefix"),
+      startKey: wellFormed(startKey, "startKey"),
+      endKey: wellFormed(endKey, "endKey"),
+      reverse: reverse === true,
+      limit: uint32Of(limit, "limit"),
+      keysOnly: keysOnly === true,
+      allowNewer: allowNewer === true,
+      consistency: consistencyOf(options),
+    };
+  }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Entry, undefined> {
     const { signal, controller } = this;

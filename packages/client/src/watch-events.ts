@@ -5,6 +5,7 @@ import { create } from "@bufbuild/protobuf";
 import type { Revision } from "./convert.js";
 import { Entry, type Operation } from "./entry.js";
 import type { KvError } from "./errors.js";
+import { jsonRevision } from "./json.js";
 import type { OptionNames } from "./options.js";
 
 /** A change of one key, or a key of the snapshot. Its properties are those of the entry after the change; `type` is its operation. */
@@ -14,17 +15,26 @@ export class ChangeEvent extends Entry {
   readonly previous: Entry | undefined;
   /** See {@link Superseded}. */
   readonly superseded: number;
+  /**
+   * The revision of the last write of the commit that this change belongs to. The changes of one commit follow each other. Undefined: the
+   * change is a write of its own.
+   */
+  readonly commitRevision: bigint | undefined;
 
   constructor(change: WatchResponse_Change, superseded: number) {
     super(change.entry ?? create(EntrySchema));
     this.superseded = superseded;
     this.type = this.operation;
+    this.commitRevision = change.commitRevision === 0n ? undefined : change.commitRevision;
     this.previous = change.previous === undefined ? undefined : new Entry(change.previous);
   }
 
   override toJSON(): Record<string, unknown> {
-    const { type, previous, superseded } = this;
-    return { type, ...super.toJSON(), previous, superseded };
+    const { type, previous, superseded, commitRevision } = this;
+    return {
+      ...{ type, ...super.toJSON(), previous, superseded },
+      commitRevision: commitRevision && jsonRevision(commitRevision),
+    };
   }
 }
 
