@@ -221,6 +221,47 @@ func (b *Bucket) Purge(ctx context.Context, key string) (uint64, error) {
 	return b.remove(ctx, key, true)
 }
 
+// DeleteKeysOptions are what DeleteKeysWith does beside deleting.
+type DeleteKeysOptions struct {
+	// Purge: also remove the history of each deleted key.
+	Purge bool
+	// OnProgress is called after each call, with the number of keys deleted so far and an upper bound on those that are left.
+	OnProgress func(deleted, remainingMax uint64)
+}
+
+// DeleteKeys deletes the keys that match at least one filter, in as many calls as it takes, and returns how many it deleted and how many it
+// passed over: it never deletes an entry that is written after it began, or that changes meanwhile. It is not atomic: after an error, some keys
+// are deleted; call it again. Without a filter it returns ErrInvalidArgument: ">" matches every key.
+func (b *Bucket) DeleteKeys(ctx context.Context, filters ...string) (deleted, skipped uint64, err error) {
+	return b.DeleteKeysWith(ctx, DeleteKeysOptions{}, filters...)
+}
+
+// DeleteKeysWith is DeleteKeys with options.
+func (b *Bucket) DeleteKeysWith(
+	ctx context.Context, options DeleteKeysOptions, filters ...string,
+) (deleted, skipped uint64, err error) {
+	request := &kvv1.DeleteKeysRequest{Bucket: b.name, Filters: filters, Purge: options.Purge}
+	for {
+		var response *kvv1.DeleteKeysResponse
+		err := b.caller.do(ctx, call{bucket: b.name, isIdempotent: true}, func(ctx context.Context) (err error) {
+			response, err = b.keys.DeleteKeys(ctx, request)
+			return err
+		})
+		if err != nil {
+			return deleted, skipped, err
+		}
+		deleted += uint64(response.GetDeleted())
+		skipped += uint64(response.GetSkipped())
+		if options.OnProgress != nil {
+			options.OnProgress(deleted, response.GetRemainingMax())
+		}
+		request.PageToken = response.GetNextPageToken()
+		if request.PageToken == "" {
+			return deleted, skipped, nil
+		}
+	}
+}
+
 // Keys lists the keys that have a value and match at least one filter, in byte order. Without filters: all keys. Filters are `user.*` (one
 // token), `user.>` (the rest) and `user-*` (within a token).
 func (b *Bucket) Keys(ctx context.Context, filters ...string) ([]string, error) {

@@ -67,6 +67,50 @@ func TestGetMany(t *testing.T) {
 	}
 }
 
+func TestCommit(t *testing.T) {
+	ctx := t.Context()
+	bucket := newBucket(t, newClient(t))
+	first := must(bucket.Put(ctx, "a", []byte("1")))(t)
+	result := must(bucket.Atomic().
+		Check("a", first).CheckAbsent("none").CheckUnchanged("other.>", first).
+		Update("a", []byte("2"), first).Create("b", []byte("2")).Delete("c", 0).
+		Apply(ctx))(t)
+	// The checks may have cost hidden records before the writes.
+	written := result.Revision - 2
+	if !slices.Equal(result.Revisions, []uint64{0, 0, 0, written, written + 1, written + 2}) || written <= first {
+		t.Errorf("committed %+v", result)
+	}
+	_, err := bucket.Atomic().Put("d", []byte("1")).Update("a", []byte("3"), first).Apply(ctx)
+	var failure *ironflow.Error
+	if !errors.Is(err, ironflow.ErrRevisionMismatch) || !errors.As(err, &failure) {
+		t.Fatalf("committed over a newer revision: %v", err)
+	}
+	if failure.OperationIndex == nil || *failure.OperationIndex != 1 || failure.Key != "a" || failure.Revision != written {
+		t.Errorf("refused as %+v", failure)
+	}
+	if _, err := bucket.Get(ctx, "d"); !errors.Is(err, ironflow.ErrKeyNotFound) {
+		t.Errorf("a refused commit wrote: %v", err)
+	}
+}
+
+func TestDeleteKeys(t *testing.T) {
+	ctx := t.Context()
+	bucket := newBucket(t, newClient(t))
+	for _, key := range []string{"a.1", "a.2", "b"} {
+		must(bucket.Put(ctx, key, []byte("1")))(t)
+	}
+	if _, _, err := bucket.DeleteKeys(ctx); !errors.Is(err, ironflow.ErrInvalidArgument) {
+		t.Errorf("deleted without a filter: %v", err)
+	}
+	deleted, skipped, err := bucket.DeleteKeys(ctx, "a.*")
+	if err != nil || deleted != 2 || skipped != 0 {
+		t.Errorf("deleted %d, skipped %d: %v", deleted, skipped, err)
+	}
+	if keys := must(bucket.Keys(ctx))(t); !slices.Equal(keys, []string{"b"}) {
+		t.Errorf("left %v", keys)
+	}
+}
+
 func TestScan(t *testing.T) {
 	ctx := t.Context()
 	bucket := newBucket(t, newClient(t))

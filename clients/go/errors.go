@@ -22,6 +22,7 @@ var (
 	ErrRevisionInFuture  = errors.New("the revision is not written yet")
 	ErrTTLNotSupported   = errors.New("a TTL of a value needs a bucket with a history of 1")
 	ErrOutcomeUnknown    = errors.New("the write may have been applied")
+	ErrInvalidArgument   = errors.New("the request is malformed")
 	ErrUnauthenticated   = errors.New("the API key is missing or invalid")
 	ErrPermissionDenied  = errors.New("the API key does not allow the call")
 	ErrUnavailable       = errors.New("the service or its storage can't be reached")
@@ -42,6 +43,7 @@ var sentinelByReason = map[string]error{
 }
 
 var sentinelByCode = map[codes.Code]error{
+	codes.InvalidArgument:  ErrInvalidArgument,
 	codes.Unauthenticated:  ErrUnauthenticated,
 	codes.PermissionDenied: ErrPermissionDenied,
 	codes.Unavailable:      ErrUnavailable,
@@ -68,6 +70,8 @@ type Error struct {
 	// Revision depends on the reason: the key's current one for revision_mismatch and key_exists, the oldest usable one for
 	// revision_compacted, the newest for revision_in_future. 0 if there is none.
 	Revision uint64
+	// OperationIndex is the position of the operation of a commit that caused the error, from 0. Nil: none did.
+	OperationIndex *uint32
 	// RetryAfter is how long to wait before a retry, if the service said so.
 	RetryAfter time.Duration
 	// Retryable: the call may be repeated without applying a write twice.
@@ -117,6 +121,7 @@ func errorWithDetail(received *status.Status, detail *kvv1.ErrorDetail, cause er
 		Bucket:            detail.GetBucket(),
 		Key:               detail.GetKey(),
 		Revision:          detail.GetRevision(),
+		OperationIndex:    detail.OperationIndex,
 		RetryAfter:        detail.GetRetryAfter().AsDuration(),
 		Retryable:         code == codes.Unavailable || code == codes.DeadlineExceeded || transientReasons[detail.GetReason()],
 		IdempotencyWindow: detail.GetIdempotencyWindow().AsDuration(),

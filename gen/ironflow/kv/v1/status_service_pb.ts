@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
 export const file_ironflow_kv_v1_status_service: GenFile =
   /*@__PURE__*/
   fileDesc(
-    "CiNpcm9uZmxvdy9rdi92MS9zdGF0dXNfc2VydmljZS5wcm90bxIOaXJvbmZsb3cua3YudjEiEgoQR2V0U3RhdHVzUmVxdWVzdCJtChFHZXRTdGF0dXNSZXNwb25zZRImCgZjYWxsZXIYASABKAsyFi5pcm9uZmxvdy5rdi52MS5DYWxsZXISMAoIaW5zdGFuY2UYAiABKAsyHi5pcm9uZmxvdy5rdi52MS5JbnN0YW5jZVN0YXR1cyI7CgZDYWxsZXISCgoCaWQYASABKAkSJQoGc2NvcGVzGAIgAygLMhUuaXJvbmZsb3cua3YudjEuU2NvcGUi7AIKDkluc3RhbmNlU3RhdHVzEg8KB3NlcnZpbmcYASABKAgSFAoMbmF0c192ZXJzaW9uGAIgASgJEhgKEGV4dGVybmFsX3N0b3JhZ2UYAyABKAgSLgoKZHVyYWJpbGl0eRgEIAEoDjIaLmlyb25mbG93Lmt2LnYxLkR1cmFiaWxpdHkSEAoId2FybmluZ3MYBSADKAkSLgoKc3RhcnRlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLY29ubmVjdGlvbnMYByABKA0SDwoHd2F0Y2hlcxgIIAEoDRIXCg93YXRjaGVkX2J1Y2tldHMYCSABKA0SHAoPZGlza19mcmVlX2J5dGVzGAogASgESACIAQESHwoSZGlza19yZXNlcnZlX2J5dGVzGAsgASgESAGIAQFCEgoQX2Rpc2tfZnJlZV9ieXRlc0IVChNfZGlza19yZXNlcnZlX2J5dGVzMmYKDVN0YXR1c1NlcnZpY2USVQoJR2V0U3RhdHVzEiAuaXJvbmZsb3cua3YudjEuR2V0U3RhdHVzUmVxdWVzdBohLmlyb25mbG93Lmt2LnYxLkdldFN0YXR1c1Jlc3BvbnNlIgOQAgFCXQoSY29tLmlyb25mbG93Lmt2LnYxUAFaRWdpdGh1Yi5jb20vaXJvbmZsb3cta3YvaXJvbmZsb3cta3YvY2xpZW50cy9nby9nZW4vaXJvbmZsb3cva3YvdjE7a3Z2MWIGcHJvdG8z",
+    "CiNpcm9uZmxvdy9rdi92MS9zdGF0dXNfc2VydmljZS5wcm90bxIOaXJvbmZsb3cua3YudjEiEgoQR2V0U3RhdHVzUmVxdWVzdCJtChFHZXRTdGF0dXNSZXNwb25zZRImCgZjYWxsZXIYASABKAsyFi5pcm9uZmxvdy5rdi52MS5DYWxsZXISMAoIaW5zdGFuY2UYAiABKAsyHi5pcm9uZmxvdy5rdi52MS5JbnN0YW5jZVN0YXR1cyI7CgZDYWxsZXISCgoCaWQYASABKAkSJQoGc2NvcGVzGAIgAygLMhUuaXJvbmZsb3cua3YudjEuU2NvcGUiuQMKDkluc3RhbmNlU3RhdHVzEg8KB3NlcnZpbmcYASABKAgSFAoMbmF0c192ZXJzaW9uGAIgASgJEhgKEGV4dGVybmFsX3N0b3JhZ2UYAyABKAgSLgoKZHVyYWJpbGl0eRgEIAEoDjIaLmlyb25mbG93Lmt2LnYxLkR1cmFiaWxpdHkSEAoId2FybmluZ3MYBSADKAkSLgoKc3RhcnRlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLY29ubmVjdGlvbnMYByABKA0SDwoHd2F0Y2hlcxgIIAEoDRIXCg93YXRjaGVkX2J1Y2tldHMYCSABKA0SHAoPZGlza19mcmVlX2J5dGVzGAogASgESACIAQESHwoSZGlza19yZXNlcnZlX2J5dGVzGAsgASgESAGIAQESGAoQbmF0c19zZXJ2ZXJfbmFtZRgMIAEoCRIxCgxuYXRzX2NsdXN0ZXIYDSABKAsyGy5pcm9uZmxvdy5rdi52MS5OYXRzQ2x1c3RlckISChBfZGlza19mcmVlX2J5dGVzQhUKE19kaXNrX3Jlc2VydmVfYnl0ZXMiNQoLTmF0c0NsdXN0ZXISDAoEbmFtZRgBIAEoCRIYChBzZXJ2ZXJfYWRkcmVzc2VzGAIgAygJMmYKDVN0YXR1c1NlcnZpY2USVQoJR2V0U3RhdHVzEiAuaXJvbmZsb3cua3YudjEuR2V0U3RhdHVzUmVxdWVzdBohLmlyb25mbG93Lmt2LnYxLkdldFN0YXR1c1Jlc3BvbnNlIgOQAgFCXQoSY29tLmlyb25mbG93Lmt2LnYxUAFaRWdpdGh1Yi5jb20vaXJvbmZsb3cta3YvaXJvbmZsb3cta3YvY2xpZW50cy9nby9nZW4vaXJvbmZsb3cva3YvdjE7a3Z2MWIGcHJvdG8z",
     [file_google_protobuf_timestamp, file_ironflow_kv_v1_api_key_service, file_ironflow_kv_v1_types],
   );
 
@@ -177,6 +177,20 @@ export type InstanceStatus = Message<"ironflow.kv.v1.InstanceStatus"> & {
    * @generated from field: optional uint64 disk_reserve_bytes = 11;
    */
   diskReserveBytes?: bigint | undefined;
+
+  /**
+   * The name of the NATS server that the instance is connected to. A server without a configured name uses its ID.
+   *
+   * @generated from field: string nats_server_name = 12;
+   */
+  natsServerName: string;
+
+  /**
+   * The cluster of that server. Absent: it is a single server.
+   *
+   * @generated from field: ironflow.kv.v1.NatsCluster nats_cluster = 13;
+   */
+  natsCluster?: NatsCluster | undefined;
 };
 
 /**
@@ -186,6 +200,36 @@ export type InstanceStatus = Message<"ironflow.kv.v1.InstanceStatus"> & {
 export const InstanceStatusSchema: GenMessage<InstanceStatus> =
   /*@__PURE__*/
   messageDesc(file_ironflow_kv_v1_status_service, 3);
+
+/**
+ * A cluster of NATS servers, as the server that the instance is connected to describes it to its clients.
+ *
+ * @generated from message ironflow.kv.v1.NatsCluster
+ */
+export type NatsCluster = Message<"ironflow.kv.v1.NatsCluster"> & {
+  /**
+   * The cluster's name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The client addresses of the servers that the connected server knows, itself included, as `host:port` in the order of their text. Servers that are
+   * down are left out. Empty if the server does not advertise addresses (`no_advertise`).
+   *
+   * @generated from field: repeated string server_addresses = 2;
+   */
+  serverAddresses: string[];
+};
+
+/**
+ * Describes the message ironflow.kv.v1.NatsCluster.
+ * Use `create(NatsClusterSchema)` to create a new message.
+ */
+export const NatsClusterSchema: GenMessage<NatsCluster> =
+  /*@__PURE__*/
+  messageDesc(file_ironflow_kv_v1_status_service, 4);
 
 /**
  * Describes the caller and the instance of the service that answers.

@@ -1691,6 +1691,171 @@ func (x *ScanResponse) GetEnd() *ScanResponse_End {
 	return nil
 }
 
+// See KeyValueService.DeleteKeys.
+type DeleteKeysRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The bucket's name.
+	Bucket string `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	// Selects keys that match at least one of these filters: 1 to 32. `>` matches every key.
+	Filters []string `protobuf:"bytes,2,rep,name=filters,proto3" json:"filters,omitempty"`
+	// Also removes the history of each deleted key. Keys without a value keep theirs. Default: false.
+	Purge bool `protobuf:"varint,3,opt,name=purge,proto3" json:"purge,omitempty"`
+	// The maximum number of keys to delete in this call: 1 to DELETE_KEYS_MAX. 0, the default: DELETE_KEYS_MAX.
+	Limit uint32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	// `next_page_token` of the previous call, with the same bucket, filters and `purge`. Empty, the default: begin.
+	PageToken     string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteKeysRequest) Reset() {
+	*x = DeleteKeysRequest{}
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteKeysRequest) ProtoMessage() {}
+
+func (x *DeleteKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteKeysRequest.ProtoReflect.Descriptor instead.
+func (*DeleteKeysRequest) Descriptor() ([]byte, []int) {
+	return file_ironflow_kv_v1_key_value_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *DeleteKeysRequest) GetBucket() string {
+	if x != nil {
+		return x.Bucket
+	}
+	return ""
+}
+
+func (x *DeleteKeysRequest) GetFilters() []string {
+	if x != nil {
+		return x.Filters
+	}
+	return nil
+}
+
+func (x *DeleteKeysRequest) GetPurge() bool {
+	if x != nil {
+		return x.Purge
+	}
+	return false
+}
+
+func (x *DeleteKeysRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *DeleteKeysRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// See KeyValueService.DeleteKeys.
+type DeleteKeysResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The number of keys that this call deleted.
+	Deleted uint32 `protobuf:"varint,1,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	// The number of matching keys that were passed over: written after `revision`, or changed, deleted or expired since
+	// this call selected them.
+	Skipped uint32 `protobuf:"varint,2,opt,name=skipped,proto3" json:"skipped,omitempty"`
+	// Send this as `page_token` to continue. Empty: no matching entry of `revision` is left.
+	NextPageToken string `protobuf:"bytes,3,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// The revision of the bucket that the first call fixed: no entry written after it is deleted.
+	Revision uint64 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	// An upper bound on the number of keys that are left, to show progress. 0 in the last response.
+	RemainingMax  uint64 `protobuf:"varint,5,opt,name=remaining_max,json=remainingMax,proto3" json:"remaining_max,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteKeysResponse) Reset() {
+	*x = DeleteKeysResponse{}
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteKeysResponse) ProtoMessage() {}
+
+func (x *DeleteKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteKeysResponse.ProtoReflect.Descriptor instead.
+func (*DeleteKeysResponse) Descriptor() ([]byte, []int) {
+	return file_ironflow_kv_v1_key_value_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *DeleteKeysResponse) GetDeleted() uint32 {
+	if x != nil {
+		return x.Deleted
+	}
+	return 0
+}
+
+func (x *DeleteKeysResponse) GetSkipped() uint32 {
+	if x != nil {
+		return x.Skipped
+	}
+	return 0
+}
+
+func (x *DeleteKeysResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *DeleteKeysResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *DeleteKeysResponse) GetRemainingMax() uint64 {
+	if x != nil {
+		return x.RemainingMax
+	}
+	return 0
+}
+
 // A change of one key.
 type WatchResponse_Change struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1707,7 +1872,7 @@ type WatchResponse_Change struct {
 
 func (x *WatchResponse_Change) Reset() {
 	*x = WatchResponse_Change{}
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[21]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1719,7 +1884,7 @@ func (x *WatchResponse_Change) String() string {
 func (*WatchResponse_Change) ProtoMessage() {}
 
 func (x *WatchResponse_Change) ProtoReflect() protoreflect.Message {
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[21]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1759,7 +1924,8 @@ func (x *WatchResponse_Change) GetCommitRevision() uint64 {
 // The end of the snapshot, catch-up or history.
 type WatchResponse_SnapshotEnd struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The bucket's revision at the snapshot; 0 if nothing was ever written.
+	// The revision of the bucket that the client then has: with everything that was written before the snapshot was
+	// completely read. 0 if nothing was ever written.
 	Revision uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
 	// When the bucket was created: send it as `bucket_created_at` when you resume.
 	BucketCreatedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=bucket_created_at,json=bucketCreatedAt,proto3" json:"bucket_created_at,omitempty"`
@@ -1769,7 +1935,7 @@ type WatchResponse_SnapshotEnd struct {
 
 func (x *WatchResponse_SnapshotEnd) Reset() {
 	*x = WatchResponse_SnapshotEnd{}
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[22]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1781,7 +1947,7 @@ func (x *WatchResponse_SnapshotEnd) String() string {
 func (*WatchResponse_SnapshotEnd) ProtoMessage() {}
 
 func (x *WatchResponse_SnapshotEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[22]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1824,7 +1990,7 @@ type WatchResponse_Progress struct {
 
 func (x *WatchResponse_Progress) Reset() {
 	*x = WatchResponse_Progress{}
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[23]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1836,7 +2002,7 @@ func (x *WatchResponse_Progress) String() string {
 func (*WatchResponse_Progress) ProtoMessage() {}
 
 func (x *WatchResponse_Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[23]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1883,7 +2049,7 @@ type CommitRequest_Operation struct {
 
 func (x *CommitRequest_Operation) Reset() {
 	*x = CommitRequest_Operation{}
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[24]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1895,7 +2061,7 @@ func (x *CommitRequest_Operation) String() string {
 func (*CommitRequest_Operation) ProtoMessage() {}
 
 func (x *CommitRequest_Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[24]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1992,7 +2158,7 @@ type CommitRequest_Check struct {
 
 func (x *CommitRequest_Check) Reset() {
 	*x = CommitRequest_Check{}
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[25]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2004,7 +2170,7 @@ func (x *CommitRequest_Check) String() string {
 func (*CommitRequest_Check) ProtoMessage() {}
 
 func (x *CommitRequest_Check) ProtoReflect() protoreflect.Message {
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[25]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2117,7 +2283,7 @@ type CommitRequest_Put struct {
 
 func (x *CommitRequest_Put) Reset() {
 	*x = CommitRequest_Put{}
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[26]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2129,7 +2295,7 @@ func (x *CommitRequest_Put) String() string {
 func (*CommitRequest_Put) ProtoMessage() {}
 
 func (x *CommitRequest_Put) ProtoReflect() protoreflect.Message {
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[26]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2202,7 +2368,7 @@ type CommitRequest_Delete struct {
 
 func (x *CommitRequest_Delete) Reset() {
 	*x = CommitRequest_Delete{}
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[27]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2214,7 +2380,7 @@ func (x *CommitRequest_Delete) String() string {
 func (*CommitRequest_Delete) ProtoMessage() {}
 
 func (x *CommitRequest_Delete) ProtoReflect() protoreflect.Message {
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[27]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2264,7 +2430,7 @@ type BatchGetResponse_Result struct {
 
 func (x *BatchGetResponse_Result) Reset() {
 	*x = BatchGetResponse_Result{}
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[29]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2276,7 +2442,7 @@ func (x *BatchGetResponse_Result) String() string {
 func (*BatchGetResponse_Result) ProtoMessage() {}
 
 func (x *BatchGetResponse_Result) ProtoReflect() protoreflect.Message {
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[29]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2319,7 +2485,7 @@ type ScanResponse_End struct {
 
 func (x *ScanResponse_End) Reset() {
 	*x = ScanResponse_End{}
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[30]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2331,7 +2497,7 @@ func (x *ScanResponse_End) String() string {
 func (*ScanResponse_End) ProtoMessage() {}
 
 func (x *ScanResponse_End) ProtoReflect() protoreflect.Message {
-	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[30]
+	mi := &file_ironflow_kv_v1_key_value_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2540,7 +2706,21 @@ const file_ironflow_kv_v1_key_value_service_proto_rawDesc = "" +
 	"\x03end\x18\x03 \x01(\v2 .ironflow.kv.v1.ScanResponse.EndR\x03end\x1ai\n" +
 	"\x03End\x12\x1a\n" +
 	"\bcomplete\x18\x01 \x01(\bR\bcomplete\x12F\n" +
-	"\x11bucket_created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0fbucketCreatedAt2\xe7\t\n" +
+	"\x11bucket_created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0fbucketCreatedAt\"\x90\x01\n" +
+	"\x11DeleteKeysRequest\x12\x16\n" +
+	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x18\n" +
+	"\afilters\x18\x02 \x03(\tR\afilters\x12\x14\n" +
+	"\x05purge\x18\x03 \x01(\bR\x05purge\x12\x14\n" +
+	"\x05limit\x18\x04 \x01(\rR\x05limit\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x05 \x01(\tR\tpageToken\"\xb1\x01\n" +
+	"\x12DeleteKeysResponse\x12\x18\n" +
+	"\adeleted\x18\x01 \x01(\rR\adeleted\x12\x18\n" +
+	"\askipped\x18\x02 \x01(\rR\askipped\x12&\n" +
+	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\x04R\brevision\x12#\n" +
+	"\rremaining_max\x18\x05 \x01(\x04R\fremainingMax2\xf4\n" +
+	"\n" +
 	"\x0fKeyValueService\x12t\n" +
 	"\x03Get\x12\x1a.ironflow.kv.v1.GetRequest\x1a\x1b.ironflow.kv.v1.GetResponse\"4\x82\xd3\xe4\x93\x02+\x12)/api/v1/kv/buckets/{bucket}/keys/{key=**}\x90\x02\x01\x12x\n" +
 	"\x03Put\x12\x1a.ironflow.kv.v1.PutRequest\x1a\x1b.ironflow.kv.v1.PutResponse\"8\x82\xd3\xe4\x93\x022:\x05value\x1a)/api/v1/kv/buckets/{bucket}/keys/{key=**}\x12z\n" +
@@ -2552,7 +2732,9 @@ const file_ironflow_kv_v1_key_value_service_proto_rawDesc = "" +
 	"\x05Touch\x12\x1c.ironflow.kv.v1.TouchRequest\x1a\x1d.ironflow.kv.v1.TouchResponse\"2\x82\xd3\xe4\x93\x02,\"*/api/v1/kv/buckets/{bucket}/touch/{key=**}\x12v\n" +
 	"\x06Commit\x12\x1d.ironflow.kv.v1.CommitRequest\x1a\x1e.ironflow.kv.v1.CommitResponse\"-\x82\xd3\xe4\x93\x02':\x01*\"\"/api/v1/kv/buckets/{bucket}/commit\x12\x82\x01\n" +
 	"\bBatchGet\x12\x1f.ironflow.kv.v1.BatchGetRequest\x1a .ironflow.kv.v1.BatchGetResponse\"3\x82\xd3\xe4\x93\x02*:\x01*\"%/api/v1/kv/buckets/{bucket}/batch-get\x90\x02\x02\x12p\n" +
-	"\x04Scan\x12\x1b.ironflow.kv.v1.ScanRequest\x1a\x1c.ironflow.kv.v1.ScanResponse\"+\x82\xd3\xe4\x93\x02\"\x12 /api/v1/kv/buckets/{bucket}/scan\x90\x02\x010\x01B]\n" +
+	"\x04Scan\x12\x1b.ironflow.kv.v1.ScanRequest\x1a\x1c.ironflow.kv.v1.ScanResponse\"+\x82\xd3\xe4\x93\x02\"\x12 /api/v1/kv/buckets/{bucket}/scan\x90\x02\x010\x01\x12\x8a\x01\n" +
+	"\n" +
+	"DeleteKeys\x12!.ironflow.kv.v1.DeleteKeysRequest\x1a\".ironflow.kv.v1.DeleteKeysResponse\"5\x82\xd3\xe4\x93\x02,:\x01*\"'/api/v1/kv/buckets/{bucket}/delete-keys\x90\x02\x02B]\n" +
 	"\x12com.ironflow.kv.v1P\x01ZEgithub.com/ironflow-kv/ironflow-kv/clients/go/gen/ironflow/kv/v1;kvv1b\x06proto3"
 
 var (
@@ -2568,7 +2750,7 @@ func file_ironflow_kv_v1_key_value_service_proto_rawDescGZIP() []byte {
 }
 
 var file_ironflow_kv_v1_key_value_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_ironflow_kv_v1_key_value_service_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_ironflow_kv_v1_key_value_service_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_ironflow_kv_v1_key_value_service_proto_goTypes = []any{
 	(WatchRequest_Start)(0),           // 0: ironflow.kv.v1.WatchRequest.Start
 	(*GetRequest)(nil),                // 1: ironflow.kv.v1.GetRequest
@@ -2591,65 +2773,67 @@ var file_ironflow_kv_v1_key_value_service_proto_goTypes = []any{
 	(*BatchGetResponse)(nil),          // 18: ironflow.kv.v1.BatchGetResponse
 	(*ScanRequest)(nil),               // 19: ironflow.kv.v1.ScanRequest
 	(*ScanResponse)(nil),              // 20: ironflow.kv.v1.ScanResponse
-	nil,                               // 21: ironflow.kv.v1.PutRequest.MetadataEntry
-	(*WatchResponse_Change)(nil),      // 22: ironflow.kv.v1.WatchResponse.Change
-	(*WatchResponse_SnapshotEnd)(nil), // 23: ironflow.kv.v1.WatchResponse.SnapshotEnd
-	(*WatchResponse_Progress)(nil),    // 24: ironflow.kv.v1.WatchResponse.Progress
-	(*CommitRequest_Operation)(nil),   // 25: ironflow.kv.v1.CommitRequest.Operation
-	(*CommitRequest_Check)(nil),       // 26: ironflow.kv.v1.CommitRequest.Check
-	(*CommitRequest_Put)(nil),         // 27: ironflow.kv.v1.CommitRequest.Put
-	(*CommitRequest_Delete)(nil),      // 28: ironflow.kv.v1.CommitRequest.Delete
-	nil,                               // 29: ironflow.kv.v1.CommitRequest.Put.MetadataEntry
-	(*BatchGetResponse_Result)(nil),   // 30: ironflow.kv.v1.BatchGetResponse.Result
-	(*ScanResponse_End)(nil),          // 31: ironflow.kv.v1.ScanResponse.End
-	(Consistency)(0),                  // 32: ironflow.kv.v1.Consistency
-	(*Entry)(nil),                     // 33: ironflow.kv.v1.Entry
-	(*timestamppb.Timestamp)(nil),     // 34: google.protobuf.Timestamp
-	(*Precondition)(nil),              // 35: ironflow.kv.v1.Precondition
-	(*durationpb.Duration)(nil),       // 36: google.protobuf.Duration
+	(*DeleteKeysRequest)(nil),         // 21: ironflow.kv.v1.DeleteKeysRequest
+	(*DeleteKeysResponse)(nil),        // 22: ironflow.kv.v1.DeleteKeysResponse
+	nil,                               // 23: ironflow.kv.v1.PutRequest.MetadataEntry
+	(*WatchResponse_Change)(nil),      // 24: ironflow.kv.v1.WatchResponse.Change
+	(*WatchResponse_SnapshotEnd)(nil), // 25: ironflow.kv.v1.WatchResponse.SnapshotEnd
+	(*WatchResponse_Progress)(nil),    // 26: ironflow.kv.v1.WatchResponse.Progress
+	(*CommitRequest_Operation)(nil),   // 27: ironflow.kv.v1.CommitRequest.Operation
+	(*CommitRequest_Check)(nil),       // 28: ironflow.kv.v1.CommitRequest.Check
+	(*CommitRequest_Put)(nil),         // 29: ironflow.kv.v1.CommitRequest.Put
+	(*CommitRequest_Delete)(nil),      // 30: ironflow.kv.v1.CommitRequest.Delete
+	nil,                               // 31: ironflow.kv.v1.CommitRequest.Put.MetadataEntry
+	(*BatchGetResponse_Result)(nil),   // 32: ironflow.kv.v1.BatchGetResponse.Result
+	(*ScanResponse_End)(nil),          // 33: ironflow.kv.v1.ScanResponse.End
+	(Consistency)(0),                  // 34: ironflow.kv.v1.Consistency
+	(*Entry)(nil),                     // 35: ironflow.kv.v1.Entry
+	(*timestamppb.Timestamp)(nil),     // 36: google.protobuf.Timestamp
+	(*Precondition)(nil),              // 37: ironflow.kv.v1.Precondition
+	(*durationpb.Duration)(nil),       // 38: google.protobuf.Duration
 }
 var file_ironflow_kv_v1_key_value_service_proto_depIdxs = []int32{
-	32, // 0: ironflow.kv.v1.GetRequest.consistency:type_name -> ironflow.kv.v1.Consistency
-	33, // 1: ironflow.kv.v1.GetResponse.entry:type_name -> ironflow.kv.v1.Entry
-	34, // 2: ironflow.kv.v1.GetResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
-	35, // 3: ironflow.kv.v1.PutRequest.precondition:type_name -> ironflow.kv.v1.Precondition
-	36, // 4: ironflow.kv.v1.PutRequest.ttl:type_name -> google.protobuf.Duration
-	21, // 5: ironflow.kv.v1.PutRequest.metadata:type_name -> ironflow.kv.v1.PutRequest.MetadataEntry
-	34, // 6: ironflow.kv.v1.PutResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
-	34, // 7: ironflow.kv.v1.DeleteRequest.if_bucket_created_at:type_name -> google.protobuf.Timestamp
-	32, // 8: ironflow.kv.v1.ListKeysRequest.consistency:type_name -> ironflow.kv.v1.Consistency
-	32, // 9: ironflow.kv.v1.GetHistoryRequest.consistency:type_name -> ironflow.kv.v1.Consistency
-	33, // 10: ironflow.kv.v1.GetHistoryResponse.entries:type_name -> ironflow.kv.v1.Entry
+	34, // 0: ironflow.kv.v1.GetRequest.consistency:type_name -> ironflow.kv.v1.Consistency
+	35, // 1: ironflow.kv.v1.GetResponse.entry:type_name -> ironflow.kv.v1.Entry
+	36, // 2: ironflow.kv.v1.GetResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
+	37, // 3: ironflow.kv.v1.PutRequest.precondition:type_name -> ironflow.kv.v1.Precondition
+	38, // 4: ironflow.kv.v1.PutRequest.ttl:type_name -> google.protobuf.Duration
+	23, // 5: ironflow.kv.v1.PutRequest.metadata:type_name -> ironflow.kv.v1.PutRequest.MetadataEntry
+	36, // 6: ironflow.kv.v1.PutResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
+	36, // 7: ironflow.kv.v1.DeleteRequest.if_bucket_created_at:type_name -> google.protobuf.Timestamp
+	34, // 8: ironflow.kv.v1.ListKeysRequest.consistency:type_name -> ironflow.kv.v1.Consistency
+	34, // 9: ironflow.kv.v1.GetHistoryRequest.consistency:type_name -> ironflow.kv.v1.Consistency
+	35, // 10: ironflow.kv.v1.GetHistoryResponse.entries:type_name -> ironflow.kv.v1.Entry
 	0,  // 11: ironflow.kv.v1.WatchRequest.start:type_name -> ironflow.kv.v1.WatchRequest.Start
-	36, // 12: ironflow.kv.v1.WatchRequest.progress_interval:type_name -> google.protobuf.Duration
-	34, // 13: ironflow.kv.v1.WatchRequest.bucket_created_at:type_name -> google.protobuf.Timestamp
-	22, // 14: ironflow.kv.v1.WatchResponse.change:type_name -> ironflow.kv.v1.WatchResponse.Change
-	23, // 15: ironflow.kv.v1.WatchResponse.snapshot_end:type_name -> ironflow.kv.v1.WatchResponse.SnapshotEnd
-	24, // 16: ironflow.kv.v1.WatchResponse.progress:type_name -> ironflow.kv.v1.WatchResponse.Progress
-	36, // 17: ironflow.kv.v1.TouchRequest.ttl:type_name -> google.protobuf.Duration
-	34, // 18: ironflow.kv.v1.TouchRequest.if_bucket_created_at:type_name -> google.protobuf.Timestamp
-	34, // 19: ironflow.kv.v1.TouchResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
-	25, // 20: ironflow.kv.v1.CommitRequest.operations:type_name -> ironflow.kv.v1.CommitRequest.Operation
-	34, // 21: ironflow.kv.v1.CommitRequest.if_bucket_created_at:type_name -> google.protobuf.Timestamp
-	34, // 22: ironflow.kv.v1.CommitResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
-	32, // 23: ironflow.kv.v1.BatchGetRequest.consistency:type_name -> ironflow.kv.v1.Consistency
-	30, // 24: ironflow.kv.v1.BatchGetResponse.results:type_name -> ironflow.kv.v1.BatchGetResponse.Result
-	34, // 25: ironflow.kv.v1.BatchGetResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
-	32, // 26: ironflow.kv.v1.ScanRequest.consistency:type_name -> ironflow.kv.v1.Consistency
-	33, // 27: ironflow.kv.v1.ScanResponse.entries:type_name -> ironflow.kv.v1.Entry
-	31, // 28: ironflow.kv.v1.ScanResponse.end:type_name -> ironflow.kv.v1.ScanResponse.End
-	33, // 29: ironflow.kv.v1.WatchResponse.Change.entry:type_name -> ironflow.kv.v1.Entry
-	33, // 30: ironflow.kv.v1.WatchResponse.Change.previous:type_name -> ironflow.kv.v1.Entry
-	34, // 31: ironflow.kv.v1.WatchResponse.SnapshotEnd.bucket_created_at:type_name -> google.protobuf.Timestamp
-	34, // 32: ironflow.kv.v1.WatchResponse.Progress.time:type_name -> google.protobuf.Timestamp
-	26, // 33: ironflow.kv.v1.CommitRequest.Operation.check:type_name -> ironflow.kv.v1.CommitRequest.Check
-	27, // 34: ironflow.kv.v1.CommitRequest.Operation.put:type_name -> ironflow.kv.v1.CommitRequest.Put
-	28, // 35: ironflow.kv.v1.CommitRequest.Operation.delete:type_name -> ironflow.kv.v1.CommitRequest.Delete
-	35, // 36: ironflow.kv.v1.CommitRequest.Put.precondition:type_name -> ironflow.kv.v1.Precondition
-	36, // 37: ironflow.kv.v1.CommitRequest.Put.ttl:type_name -> google.protobuf.Duration
-	29, // 38: ironflow.kv.v1.CommitRequest.Put.metadata:type_name -> ironflow.kv.v1.CommitRequest.Put.MetadataEntry
-	33, // 39: ironflow.kv.v1.BatchGetResponse.Result.entry:type_name -> ironflow.kv.v1.Entry
-	34, // 40: ironflow.kv.v1.ScanResponse.End.bucket_created_at:type_name -> google.protobuf.Timestamp
+	38, // 12: ironflow.kv.v1.WatchRequest.progress_interval:type_name -> google.protobuf.Duration
+	36, // 13: ironflow.kv.v1.WatchRequest.bucket_created_at:type_name -> google.protobuf.Timestamp
+	24, // 14: ironflow.kv.v1.WatchResponse.change:type_name -> ironflow.kv.v1.WatchResponse.Change
+	25, // 15: ironflow.kv.v1.WatchResponse.snapshot_end:type_name -> ironflow.kv.v1.WatchResponse.SnapshotEnd
+	26, // 16: ironflow.kv.v1.WatchResponse.progress:type_name -> ironflow.kv.v1.WatchResponse.Progress
+	38, // 17: ironflow.kv.v1.TouchRequest.ttl:type_name -> google.protobuf.Duration
+	36, // 18: ironflow.kv.v1.TouchRequest.if_bucket_created_at:type_name -> google.protobuf.Timestamp
+	36, // 19: ironflow.kv.v1.TouchResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
+	27, // 20: ironflow.kv.v1.CommitRequest.operations:type_name -> ironflow.kv.v1.CommitRequest.Operation
+	36, // 21: ironflow.kv.v1.CommitRequest.if_bucket_created_at:type_name -> google.protobuf.Timestamp
+	36, // 22: ironflow.kv.v1.CommitResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
+	34, // 23: ironflow.kv.v1.BatchGetRequest.consistency:type_name -> ironflow.kv.v1.Consistency
+	32, // 24: ironflow.kv.v1.BatchGetResponse.results:type_name -> ironflow.kv.v1.BatchGetResponse.Result
+	36, // 25: ironflow.kv.v1.BatchGetResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
+	34, // 26: ironflow.kv.v1.ScanRequest.consistency:type_name -> ironflow.kv.v1.Consistency
+	35, // 27: ironflow.kv.v1.ScanResponse.entries:type_name -> ironflow.kv.v1.Entry
+	33, // 28: ironflow.kv.v1.ScanResponse.end:type_name -> ironflow.kv.v1.ScanResponse.End
+	35, // 29: ironflow.kv.v1.WatchResponse.Change.entry:type_name -> ironflow.kv.v1.Entry
+	35, // 30: ironflow.kv.v1.WatchResponse.Change.previous:type_name -> ironflow.kv.v1.Entry
+	36, // 31: ironflow.kv.v1.WatchResponse.SnapshotEnd.bucket_created_at:type_name -> google.protobuf.Timestamp
+	36, // 32: ironflow.kv.v1.WatchResponse.Progress.time:type_name -> google.protobuf.Timestamp
+	28, // 33: ironflow.kv.v1.CommitRequest.Operation.check:type_name -> ironflow.kv.v1.CommitRequest.Check
+	29, // 34: ironflow.kv.v1.CommitRequest.Operation.put:type_name -> ironflow.kv.v1.CommitRequest.Put
+	30, // 35: ironflow.kv.v1.CommitRequest.Operation.delete:type_name -> ironflow.kv.v1.CommitRequest.Delete
+	37, // 36: ironflow.kv.v1.CommitRequest.Put.precondition:type_name -> ironflow.kv.v1.Precondition
+	38, // 37: ironflow.kv.v1.CommitRequest.Put.ttl:type_name -> google.protobuf.Duration
+	31, // 38: ironflow.kv.v1.CommitRequest.Put.metadata:type_name -> ironflow.kv.v1.CommitRequest.Put.MetadataEntry
+	35, // 39: ironflow.kv.v1.BatchGetResponse.Result.entry:type_name -> ironflow.kv.v1.Entry
+	36, // 40: ironflow.kv.v1.ScanResponse.End.bucket_created_at:type_name -> google.protobuf.Timestamp
 	1,  // 41: ironflow.kv.v1.KeyValueService.Get:input_type -> ironflow.kv.v1.GetRequest
 	3,  // 42: ironflow.kv.v1.KeyValueService.Put:input_type -> ironflow.kv.v1.PutRequest
 	5,  // 43: ironflow.kv.v1.KeyValueService.Delete:input_type -> ironflow.kv.v1.DeleteRequest
@@ -2660,18 +2844,20 @@ var file_ironflow_kv_v1_key_value_service_proto_depIdxs = []int32{
 	15, // 48: ironflow.kv.v1.KeyValueService.Commit:input_type -> ironflow.kv.v1.CommitRequest
 	17, // 49: ironflow.kv.v1.KeyValueService.BatchGet:input_type -> ironflow.kv.v1.BatchGetRequest
 	19, // 50: ironflow.kv.v1.KeyValueService.Scan:input_type -> ironflow.kv.v1.ScanRequest
-	2,  // 51: ironflow.kv.v1.KeyValueService.Get:output_type -> ironflow.kv.v1.GetResponse
-	4,  // 52: ironflow.kv.v1.KeyValueService.Put:output_type -> ironflow.kv.v1.PutResponse
-	6,  // 53: ironflow.kv.v1.KeyValueService.Delete:output_type -> ironflow.kv.v1.DeleteResponse
-	8,  // 54: ironflow.kv.v1.KeyValueService.ListKeys:output_type -> ironflow.kv.v1.ListKeysResponse
-	10, // 55: ironflow.kv.v1.KeyValueService.GetHistory:output_type -> ironflow.kv.v1.GetHistoryResponse
-	12, // 56: ironflow.kv.v1.KeyValueService.Watch:output_type -> ironflow.kv.v1.WatchResponse
-	14, // 57: ironflow.kv.v1.KeyValueService.Touch:output_type -> ironflow.kv.v1.TouchResponse
-	16, // 58: ironflow.kv.v1.KeyValueService.Commit:output_type -> ironflow.kv.v1.CommitResponse
-	18, // 59: ironflow.kv.v1.KeyValueService.BatchGet:output_type -> ironflow.kv.v1.BatchGetResponse
-	20, // 60: ironflow.kv.v1.KeyValueService.Scan:output_type -> ironflow.kv.v1.ScanResponse
-	51, // [51:61] is the sub-list for method output_type
-	41, // [41:51] is the sub-list for method input_type
+	21, // 51: ironflow.kv.v1.KeyValueService.DeleteKeys:input_type -> ironflow.kv.v1.DeleteKeysRequest
+	2,  // 52: ironflow.kv.v1.KeyValueService.Get:output_type -> ironflow.kv.v1.GetResponse
+	4,  // 53: ironflow.kv.v1.KeyValueService.Put:output_type -> ironflow.kv.v1.PutResponse
+	6,  // 54: ironflow.kv.v1.KeyValueService.Delete:output_type -> ironflow.kv.v1.DeleteResponse
+	8,  // 55: ironflow.kv.v1.KeyValueService.ListKeys:output_type -> ironflow.kv.v1.ListKeysResponse
+	10, // 56: ironflow.kv.v1.KeyValueService.GetHistory:output_type -> ironflow.kv.v1.GetHistoryResponse
+	12, // 57: ironflow.kv.v1.KeyValueService.Watch:output_type -> ironflow.kv.v1.WatchResponse
+	14, // 58: ironflow.kv.v1.KeyValueService.Touch:output_type -> ironflow.kv.v1.TouchResponse
+	16, // 59: ironflow.kv.v1.KeyValueService.Commit:output_type -> ironflow.kv.v1.CommitResponse
+	18, // 60: ironflow.kv.v1.KeyValueService.BatchGet:output_type -> ironflow.kv.v1.BatchGetResponse
+	20, // 61: ironflow.kv.v1.KeyValueService.Scan:output_type -> ironflow.kv.v1.ScanResponse
+	22, // 62: ironflow.kv.v1.KeyValueService.DeleteKeys:output_type -> ironflow.kv.v1.DeleteKeysResponse
+	52, // [52:63] is the sub-list for method output_type
+	41, // [41:52] is the sub-list for method input_type
 	41, // [41:41] is the sub-list for extension type_name
 	41, // [41:41] is the sub-list for extension extendee
 	0,  // [0:41] is the sub-list for field type_name
@@ -2688,12 +2874,12 @@ func file_ironflow_kv_v1_key_value_service_proto_init() {
 		(*WatchResponse_SnapshotEnd_)(nil),
 		(*WatchResponse_Progress_)(nil),
 	}
-	file_ironflow_kv_v1_key_value_service_proto_msgTypes[24].OneofWrappers = []any{
+	file_ironflow_kv_v1_key_value_service_proto_msgTypes[26].OneofWrappers = []any{
 		(*CommitRequest_Operation_Check)(nil),
 		(*CommitRequest_Operation_Put)(nil),
 		(*CommitRequest_Operation_Delete)(nil),
 	}
-	file_ironflow_kv_v1_key_value_service_proto_msgTypes[25].OneofWrappers = []any{
+	file_ironflow_kv_v1_key_value_service_proto_msgTypes[27].OneofWrappers = []any{
 		(*CommitRequest_Check_Revision)(nil),
 		(*CommitRequest_Check_Absent)(nil),
 		(*CommitRequest_Check_UnchangedSince)(nil),
@@ -2704,7 +2890,7 @@ func file_ironflow_kv_v1_key_value_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ironflow_kv_v1_key_value_service_proto_rawDesc), len(file_ironflow_kv_v1_key_value_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   31,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -29,6 +29,7 @@ const (
 	KeyValueService_Commit_FullMethodName     = "/ironflow.kv.v1.KeyValueService/Commit"
 	KeyValueService_BatchGet_FullMethodName   = "/ironflow.kv.v1.KeyValueService/BatchGet"
 	KeyValueService_Scan_FullMethodName       = "/ironflow.kv.v1.KeyValueService/Scan"
+	KeyValueService_DeleteKeys_FullMethodName = "/ironflow.kv.v1.KeyValueService/DeleteKeys"
 )
 
 // KeyValueServiceClient is the client API for KeyValueService service.
@@ -143,7 +144,9 @@ type KeyValueServiceClient interface {
 	// service may not configure are watched through a consumer, which also passes over what is superseded before its turn.
 	//
 	// By default the current values come first, in the order of their revisions, then `snapshot_end`, then each change as
-	// it happens.
+	// it happens. At `snapshot_end`, the client has every key that is live at its revision, and no other. A key that is
+	// written while the snapshot is read comes with its later change, before `snapshot_end`. The later change can be a
+	// tombstone, also of a key that was not sent before.
 	//
 	// The response headers are sent as soon as the watch is active, before the first event (if the request is not
 	// compressed, which is the default of clients): the watch sees every change from then on, even with START_NOW.
@@ -236,6 +239,22 @@ type KeyValueServiceClient interface {
 	//   - NOT_FOUND (`bucket_not_found`): the bucket does not exist, or was deleted and recreated during the scan.
 	//   - RESOURCE_EXHAUSTED (`too_many_watches`): a limit on watches is reached, which scans count towards. Retry later.
 	Scan(ctx context.Context, in *ScanRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ScanResponse], error)
+	// Deletes the keys that match a filter, a bounded number per call. Call again with `next_page_token` until it is empty.
+	//
+	// Keys are deleted one by one, in byte order, not as a unit. Only an entry that is still the key's newest revision is
+	// deleted: a key that another client writes meanwhile keeps its new value, and is counted in `skipped`. The first call
+	// fixes a revision of the bucket, which the page token carries: an entry written after it is never deleted.
+	//
+	// A call deletes at most DELETE_KEYS_MAX keys (10,000 by default), or `limit`, and stops early after about half of the
+	// time until its deadline. If a call fails, some keys may have been deleted: send it again. The keys that the failed
+	// call deleted are then not counted.
+	//
+	// Errors:
+	//   - INVALID_ARGUMENT: there is no filter, or an empty one. To delete every key, send the filter `>`.
+	//   - INVALID_ARGUMENT: `page_token` is malformed, or belongs to other filters, to another value of `purge`, or to an
+	//     earlier bucket of the same name.
+	//   - NOT_FOUND (`bucket_not_found`): the bucket does not exist, or was deleted and recreated during the call.
+	DeleteKeys(ctx context.Context, in *DeleteKeysRequest, opts ...grpc.CallOption) (*DeleteKeysResponse, error)
 }
 
 type keyValueServiceClient struct {
@@ -364,6 +383,16 @@ func (c *keyValueServiceClient) Scan(ctx context.Context, in *ScanRequest, opts 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type KeyValueService_ScanClient = grpc.ServerStreamingClient[ScanResponse]
 
+func (c *keyValueServiceClient) DeleteKeys(ctx context.Context, in *DeleteKeysRequest, opts ...grpc.CallOption) (*DeleteKeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteKeysResponse)
+	err := c.cc.Invoke(ctx, KeyValueService_DeleteKeys_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // KeyValueServiceServer is the server API for KeyValueService service.
 // All implementations must embed UnimplementedKeyValueServiceServer
 // for forward compatibility.
@@ -476,7 +505,9 @@ type KeyValueServiceServer interface {
 	// service may not configure are watched through a consumer, which also passes over what is superseded before its turn.
 	//
 	// By default the current values come first, in the order of their revisions, then `snapshot_end`, then each change as
-	// it happens.
+	// it happens. At `snapshot_end`, the client has every key that is live at its revision, and no other. A key that is
+	// written while the snapshot is read comes with its later change, before `snapshot_end`. The later change can be a
+	// tombstone, also of a key that was not sent before.
 	//
 	// The response headers are sent as soon as the watch is active, before the first event (if the request is not
 	// compressed, which is the default of clients): the watch sees every change from then on, even with START_NOW.
@@ -569,6 +600,22 @@ type KeyValueServiceServer interface {
 	//   - NOT_FOUND (`bucket_not_found`): the bucket does not exist, or was deleted and recreated during the scan.
 	//   - RESOURCE_EXHAUSTED (`too_many_watches`): a limit on watches is reached, which scans count towards. Retry later.
 	Scan(*ScanRequest, grpc.ServerStreamingServer[ScanResponse]) error
+	// Deletes the keys that match a filter, a bounded number per call. Call again with `next_page_token` until it is empty.
+	//
+	// Keys are deleted one by one, in byte order, not as a unit. Only an entry that is still the key's newest revision is
+	// deleted: a key that another client writes meanwhile keeps its new value, and is counted in `skipped`. The first call
+	// fixes a revision of the bucket, which the page token carries: an entry written after it is never deleted.
+	//
+	// A call deletes at most DELETE_KEYS_MAX keys (10,000 by default), or `limit`, and stops early after about half of the
+	// time until its deadline. If a call fails, some keys may have been deleted: send it again. The keys that the failed
+	// call deleted are then not counted.
+	//
+	// Errors:
+	//   - INVALID_ARGUMENT: there is no filter, or an empty one. To delete every key, send the filter `>`.
+	//   - INVALID_ARGUMENT: `page_token` is malformed, or belongs to other filters, to another value of `purge`, or to an
+	//     earlier bucket of the same name.
+	//   - NOT_FOUND (`bucket_not_found`): the bucket does not exist, or was deleted and recreated during the call.
+	DeleteKeys(context.Context, *DeleteKeysRequest) (*DeleteKeysResponse, error)
 	mustEmbedUnimplementedKeyValueServiceServer()
 }
 
@@ -608,6 +655,9 @@ func (UnimplementedKeyValueServiceServer) BatchGet(context.Context, *BatchGetReq
 }
 func (UnimplementedKeyValueServiceServer) Scan(*ScanRequest, grpc.ServerStreamingServer[ScanResponse]) error {
 	return status.Error(codes.Unimplemented, "method Scan not implemented")
+}
+func (UnimplementedKeyValueServiceServer) DeleteKeys(context.Context, *DeleteKeysRequest) (*DeleteKeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteKeys not implemented")
 }
 func (UnimplementedKeyValueServiceServer) mustEmbedUnimplementedKeyValueServiceServer() {}
 func (UnimplementedKeyValueServiceServer) testEmbeddedByValue()                         {}
@@ -796,6 +846,24 @@ func _KeyValueService_Scan_Handler(srv interface{}, stream grpc.ServerStream) er
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type KeyValueService_ScanServer = grpc.ServerStreamingServer[ScanResponse]
 
+func _KeyValueService_DeleteKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteKeysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(KeyValueServiceServer).DeleteKeys(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: KeyValueService_DeleteKeys_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(KeyValueServiceServer).DeleteKeys(ctx, req.(*DeleteKeysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // KeyValueService_ServiceDesc is the grpc.ServiceDesc for KeyValueService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -834,6 +902,10 @@ var KeyValueService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "BatchGet",
 			Handler:    _KeyValueService_BatchGet_Handler,
+		},
+		{
+			MethodName: "DeleteKeys",
+			Handler:    _KeyValueService_DeleteKeys_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -194,8 +194,12 @@ type InstanceStatus struct {
 	DiskFreeBytes *uint64 `protobuf:"varint,10,opt,name=disk_free_bytes,json=diskFreeBytes,proto3,oneof" json:"disk_free_bytes,omitempty"`
 	// The free space below which writes of values are refused, in bytes. Absent if this instance can't see the disk.
 	DiskReserveBytes *uint64 `protobuf:"varint,11,opt,name=disk_reserve_bytes,json=diskReserveBytes,proto3,oneof" json:"disk_reserve_bytes,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The name of the NATS server that the instance is connected to. A server without a configured name uses its ID.
+	NatsServerName string `protobuf:"bytes,12,opt,name=nats_server_name,json=natsServerName,proto3" json:"nats_server_name,omitempty"`
+	// The cluster of that server. Absent: it is a single server.
+	NatsCluster   *NatsCluster `protobuf:"bytes,13,opt,name=nats_cluster,json=natsCluster,proto3" json:"nats_cluster,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *InstanceStatus) Reset() {
@@ -305,6 +309,76 @@ func (x *InstanceStatus) GetDiskReserveBytes() uint64 {
 	return 0
 }
 
+func (x *InstanceStatus) GetNatsServerName() string {
+	if x != nil {
+		return x.NatsServerName
+	}
+	return ""
+}
+
+func (x *InstanceStatus) GetNatsCluster() *NatsCluster {
+	if x != nil {
+		return x.NatsCluster
+	}
+	return nil
+}
+
+// A cluster of NATS servers, as the server that the instance is connected to describes it to its clients.
+type NatsCluster struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The cluster's name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The client addresses of the servers that the connected server knows, itself included, as `host:port` in the order of their text. Servers that are
+	// down are left out. Empty if the server does not advertise addresses (`no_advertise`).
+	ServerAddresses []string `protobuf:"bytes,2,rep,name=server_addresses,json=serverAddresses,proto3" json:"server_addresses,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *NatsCluster) Reset() {
+	*x = NatsCluster{}
+	mi := &file_ironflow_kv_v1_status_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NatsCluster) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NatsCluster) ProtoMessage() {}
+
+func (x *NatsCluster) ProtoReflect() protoreflect.Message {
+	mi := &file_ironflow_kv_v1_status_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NatsCluster.ProtoReflect.Descriptor instead.
+func (*NatsCluster) Descriptor() ([]byte, []int) {
+	return file_ironflow_kv_v1_status_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *NatsCluster) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *NatsCluster) GetServerAddresses() []string {
+	if x != nil {
+		return x.ServerAddresses
+	}
+	return nil
+}
+
 var File_ironflow_kv_v1_status_service_proto protoreflect.FileDescriptor
 
 const file_ironflow_kv_v1_status_service_proto_rawDesc = "" +
@@ -316,7 +390,7 @@ const file_ironflow_kv_v1_status_service_proto_rawDesc = "" +
 	"\binstance\x18\x02 \x01(\v2\x1e.ironflow.kv.v1.InstanceStatusR\binstance\"G\n" +
 	"\x06Caller\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12-\n" +
-	"\x06scopes\x18\x02 \x03(\v2\x15.ironflow.kv.v1.ScopeR\x06scopes\"\xfb\x03\n" +
+	"\x06scopes\x18\x02 \x03(\v2\x15.ironflow.kv.v1.ScopeR\x06scopes\"\xe5\x04\n" +
 	"\x0eInstanceStatus\x12\x18\n" +
 	"\aserving\x18\x01 \x01(\bR\aserving\x12!\n" +
 	"\fnats_version\x18\x02 \x01(\tR\vnatsVersion\x12)\n" +
@@ -332,9 +406,14 @@ const file_ironflow_kv_v1_status_service_proto_rawDesc = "" +
 	"\x0fwatched_buckets\x18\t \x01(\rR\x0ewatchedBuckets\x12+\n" +
 	"\x0fdisk_free_bytes\x18\n" +
 	" \x01(\x04H\x00R\rdiskFreeBytes\x88\x01\x01\x121\n" +
-	"\x12disk_reserve_bytes\x18\v \x01(\x04H\x01R\x10diskReserveBytes\x88\x01\x01B\x12\n" +
+	"\x12disk_reserve_bytes\x18\v \x01(\x04H\x01R\x10diskReserveBytes\x88\x01\x01\x12(\n" +
+	"\x10nats_server_name\x18\f \x01(\tR\x0enatsServerName\x12>\n" +
+	"\fnats_cluster\x18\r \x01(\v2\x1b.ironflow.kv.v1.NatsClusterR\vnatsClusterB\x12\n" +
 	"\x10_disk_free_bytesB\x15\n" +
-	"\x13_disk_reserve_bytes2f\n" +
+	"\x13_disk_reserve_bytes\"L\n" +
+	"\vNatsCluster\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
+	"\x10server_addresses\x18\x02 \x03(\tR\x0fserverAddresses2f\n" +
 	"\rStatusService\x12U\n" +
 	"\tGetStatus\x12 .ironflow.kv.v1.GetStatusRequest\x1a!.ironflow.kv.v1.GetStatusResponse\"\x03\x90\x02\x01B]\n" +
 	"\x12com.ironflow.kv.v1P\x01ZEgithub.com/ironflow-kv/ironflow-kv/clients/go/gen/ironflow/kv/v1;kvv1b\x06proto3"
@@ -351,29 +430,31 @@ func file_ironflow_kv_v1_status_service_proto_rawDescGZIP() []byte {
 	return file_ironflow_kv_v1_status_service_proto_rawDescData
 }
 
-var file_ironflow_kv_v1_status_service_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_ironflow_kv_v1_status_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_ironflow_kv_v1_status_service_proto_goTypes = []any{
 	(*GetStatusRequest)(nil),      // 0: ironflow.kv.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),     // 1: ironflow.kv.v1.GetStatusResponse
 	(*Caller)(nil),                // 2: ironflow.kv.v1.Caller
 	(*InstanceStatus)(nil),        // 3: ironflow.kv.v1.InstanceStatus
-	(*Scope)(nil),                 // 4: ironflow.kv.v1.Scope
-	(Durability)(0),               // 5: ironflow.kv.v1.Durability
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(*NatsCluster)(nil),           // 4: ironflow.kv.v1.NatsCluster
+	(*Scope)(nil),                 // 5: ironflow.kv.v1.Scope
+	(Durability)(0),               // 6: ironflow.kv.v1.Durability
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
 }
 var file_ironflow_kv_v1_status_service_proto_depIdxs = []int32{
 	2, // 0: ironflow.kv.v1.GetStatusResponse.caller:type_name -> ironflow.kv.v1.Caller
 	3, // 1: ironflow.kv.v1.GetStatusResponse.instance:type_name -> ironflow.kv.v1.InstanceStatus
-	4, // 2: ironflow.kv.v1.Caller.scopes:type_name -> ironflow.kv.v1.Scope
-	5, // 3: ironflow.kv.v1.InstanceStatus.durability:type_name -> ironflow.kv.v1.Durability
-	6, // 4: ironflow.kv.v1.InstanceStatus.started_at:type_name -> google.protobuf.Timestamp
-	0, // 5: ironflow.kv.v1.StatusService.GetStatus:input_type -> ironflow.kv.v1.GetStatusRequest
-	1, // 6: ironflow.kv.v1.StatusService.GetStatus:output_type -> ironflow.kv.v1.GetStatusResponse
-	6, // [6:7] is the sub-list for method output_type
-	5, // [5:6] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	5, // 2: ironflow.kv.v1.Caller.scopes:type_name -> ironflow.kv.v1.Scope
+	6, // 3: ironflow.kv.v1.InstanceStatus.durability:type_name -> ironflow.kv.v1.Durability
+	7, // 4: ironflow.kv.v1.InstanceStatus.started_at:type_name -> google.protobuf.Timestamp
+	4, // 5: ironflow.kv.v1.InstanceStatus.nats_cluster:type_name -> ironflow.kv.v1.NatsCluster
+	0, // 6: ironflow.kv.v1.StatusService.GetStatus:input_type -> ironflow.kv.v1.GetStatusRequest
+	1, // 7: ironflow.kv.v1.StatusService.GetStatus:output_type -> ironflow.kv.v1.GetStatusResponse
+	7, // [7:8] is the sub-list for method output_type
+	6, // [6:7] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_ironflow_kv_v1_status_service_proto_init() }
@@ -390,7 +471,7 @@ func file_ironflow_kv_v1_status_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ironflow_kv_v1_status_service_proto_rawDesc), len(file_ironflow_kv_v1_status_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
