@@ -1,4 +1,5 @@
 /** Starts the complete service in this process, for the `serve` command and for programs that embed it (`ironflow-kv/server`). */
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pino, type Logger } from "pino";
 import { type Auth, startAuth } from "./auth/auth.js";
@@ -9,19 +10,23 @@ import { createJetStreamStore } from "./nats/store.js";
 import { createSystemBuckets } from "./nats/system-bucket.js";
 import { Feeds } from "./nats/feed/feeds.js";
 import { WatchHubs } from "./nats/watch/hubs.js";
+import { QueueMemory } from "./nats/watch/queue-memory.js";
 import { createDoors } from "./protocol/doors.js";
 import type { MetricsOptions } from "./protocol/metrics.js";
 import { type Listener, listen } from "./listener/listener.js";
 import { Health } from "./service/health.js";
+import type { OpenSystemBucket } from "./service/configs.js";
 import { createRegistry } from "./service/registry.js";
 import { followTls, loadTls } from "./listener/tls-files.js";
-import { connectStorage, type Storage } from "./storage.js";
+import { connectStorage } from "./storage.js";
 import { createTelemetry } from "./telemetry/telemetry.js";
 import { packageVersion } from "./version.js";
 
 export { ConfigError } from "./config/config.js";
 export type { Config } from "./config/config.js";
 
+/** The folder in the data directory for copies of the key indexes. */
+const INDEX_FOLDER = "key-index";
 const NEVER = new AbortController().signal;
 
 /** A running service. */
@@ -49,6 +54,8 @@ export interface StartOptions {
   readonly logger?: Logger;
   /** NATS_URL is the embedded server of another process of this service, which runs as DURABILITY says. Default: false. */
   readonly isEmbeddedElsewhere?: boolean;
+  /** Why that server accepts no writes; undefined: it does. */
+  readonly problemElsewhere?: (() => string | undefined) | undefined;
   /** Called on a fatal error, such as when the embedded nats-server can't be restarted. */
   readonly onFatal?: (error: Error) => void;
 }
@@ -77,17 +84,21 @@ async function start(
   log: Logger,
   undo: (() => Promise<unknown>)[],
   stopAll: () => Promise<void>,
-  { onFatal, isEmbeddedElsewhere = false }: StartOptions,
+  { onFatal, isEmbeddedElsewhere = false, problemElsewhere }: StartOptions,
 ): Promise<Service> {
   const startedAtMs = Date.now();
   for (const warning of config.warnings) log.warn(warning);
-  const nats = await connectStorage({ config, log, undo, isEmbeddedElsewhere, onFatal });
+  const nats = await connectStorage({
+    ...{ config, log, undo, onFatal },
+    ...{ isEmbeddedElsewhere, problemElsewhere },
+  });
   const { link, bulk, isClustered, maxPayloadBytes } = nats;
   const feeds = new Feeds({ link: nats.feed, bulk, isClustered, limits: config.limits, log });
   // What was written before the outage is read before it can be superseded.
   link.waitAfterOutages(() => feeds.recovered());
   undo.push(() => feeds.close());
-  const watches = new WatchHubs({ link: bulk, feeds, isClustered, limits: config.limits });
+  const queueMemory = new QueueMemory(config.limits.totalWatchQueueBytesMax);
+  const watches = new WatchHubs({ link: bulk, feeds, isClustered, limits: config.limits, queueMemory });
   const store = createJetStreamStore({
     link,
     bulk,
@@ -102,6 +113,7 @@ async function start(
     durability: nats.durability,
     groupCommit: config.groupCommit,
     disk: nats.disk,
+    indexFolder: config.natsUrl === undefined ? join(config.dataDir, INDEX_FOLDER) : undefined,
     log,
   });
   undo.push(() => store.close());
@@ -109,17 +121,22 @@ async function start(
     () => store.ping({ deadlineMs: performance.now() + config.limits.readyTimeoutMs, signal: NEVER }),
     nats.problem,
   );
-  const auth = await connectAuth(config, log, undo, nats);
+  const systemBuckets = createSystemBuckets({ ...nats, replicas: config.replicas, queueMemory, log });
+  undo.push(() => systemBuckets.close());
+  const systemBucket: OpenSystemBucket = (bucket, family) => systemBuckets.bucket(bucket, family);
+  const auth = await connectAuth(config, log, undo, systemBucket);
   const telemetry = createTelemetry({ log, isWorker: config.workers > 1 });
   const registry = createRegistry({
     store,
     limits: config.limits,
     access: auth.access,
     apiKeys: auth.keys,
+    systemBucket,
     health,
     reflection: config.reflection,
     instance: () => ({
       natsVersion: nats.serverVersion(),
+      natsServer: nats.server(),
       isStorageExternal: config.natsUrl !== undefined && !isEmbeddedElsewhere,
       durability: nats.durability(),
       warnings: nats.warnings(),
@@ -152,6 +169,7 @@ async function start(
   telemetry.addServiceMetrics(
     {
       wire: () => listener.state(),
+      watchQueueBytes: () => queueMemory.bytes,
       watches: () => watches.stats(),
       nats: new ConnectionStats({ calls: link, bulk, feed: nats.feed }, log),
       disk: config.limits.diskReserveBytes === 0 ? undefined : nats.disk,
@@ -214,12 +232,10 @@ async function connectAuth(
   config: Config,
   log: Logger,
   undo: (() => Promise<unknown>)[],
-  nats: Storage,
+  bucket: OpenSystemBucket,
 ): Promise<Auth> {
-  const buckets = createSystemBuckets({ ...nats, replicas: config.replicas, log });
-  undo.push(() => buckets.close());
   const auth = await startAuth({
-    bucket: (bucket) => buckets.bucket(bucket),
+    bucket,
     adminKey: config.apiKey,
     certificateRules: config.tlsClientScopes,
     limits: config.limits,

@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import type { ServeFlags } from "./cli/serve-command.js";
 import { type Config, ConfigError, loadConfig } from "./config/config.js";
 import type { Service } from "./embed.js";
+import { followStorageProblem } from "./worker-storage.js";
 
 /** The parts of `process` in use. */
 export type Host = Pick<NodeJS.Process, "env" | "argv" | "stdout" | "stderr" | "on" | "once" | "exit">;
@@ -47,10 +48,12 @@ async function start(
     await Promise.all([import("./embed.js"), import("./workers.js"), import("./ready-message.js")]);
   if (config.workers > 1 && !cluster.isWorker)
     return startWorkers({ config, log: logger, args: host.argv.slice(2), onFatal });
+  const problemElsewhere = cluster.worker === undefined ? undefined : followStorageProblem(cluster.worker);
   const service = await startService({
     settings: config.workers > 1 ? { ...flags, ...workerSettings(config) } : flags,
     environment: host.env,
     isEmbeddedElsewhere: isWorkerOfEmbedded(host.env),
+    problemElsewhere,
     logger,
     onFatal,
   });

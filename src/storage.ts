@@ -2,19 +2,25 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Config } from "./config/config.js";
-import type { Durability } from "./kv/store.js";
+import type { Durability } from "./kv/bucket.js";
 import { type ConnectedNats, connectNats, type ConnectOptions } from "./nats/client/connect.js";
 import { DiskGuard } from "./nats/embedded/disk-guard.js";
 import { STORE_FOLDER } from "./nats/embedded/server-config.js";
 import { type EmbeddedNats, startEmbedded } from "./nats/embedded/embedded-server.js";
 import { Link } from "./nats/client/link.js";
+import { LastServer, type ServerIdentity } from "./nats/client/server-identity.js";
 import { capabilitiesOf, oldServerWarning, RELIABLE_SERVER_VERSION } from "./nats/client/server-version.js";
+
+/** The most bytes of bulk reads that one turn of the event loop takes: a millisecond's work or two, where they are small messages. */
+const BULK_TURN_BYTES = 65_536;
 
 export interface StorageOptions {
   readonly config: Config;
   readonly log: Logger;
   /** Whether NATS_URL is the embedded server of another process of this service. */
   readonly isEmbeddedElsewhere: boolean;
+  /** Why that server accepts no writes; undefined: it does. */
+  readonly problemElsewhere?: (() => string | undefined) | undefined;
   /** Receives cleanup steps for shutdown, which run in reverse order. */
   readonly undo: (() => Promise<unknown>)[];
   /** Called when the embedded server can't be kept running. */
@@ -34,6 +40,8 @@ export interface Storage extends Omit<ConnectedNats, "connection" | "serverVersi
   readonly problem: () => string | undefined;
   /** The version of the connected server, such as `2.15.1`. */
   readonly serverVersion: () => string;
+  /** The connected server, and its cluster. */
+  readonly server: () => ServerIdentity;
   /** What an operator should know about the connected server, as sentences. */
   readonly warnings: () => readonly string[];
   /** The durability of acknowledged writes on the connected server. */
@@ -52,17 +60,18 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
     embedded === undefined
       ? { servers: config.natsUrl ?? "", credsFile: config.natsCreds }
       : { servers: embedded.url, user: embedded.user, pass: embedded.pass };
-  const connectAs = async (name: string): Promise<ConnectedNats> => {
+  const connectAs = async (name: string, turnBytesMax?: number): Promise<ConnectedNats> => {
     const connected = await connectNats({
       ...target,
       name,
+      turnBytesMax,
       readyTimeoutMs: config.limits.natsConnectTimeoutMs,
     });
     undo.push(() => connected.connection.close());
     return connected;
   };
   const { connection, serverVersion, ...nats } = await connectAs("ironflow-kv");
-  const bulk = await connectAs("ironflow-kv bulk");
+  const bulk = await connectAs("ironflow-kv bulk", BULK_TURN_BYTES);
   const feed = await connectAs("ironflow-kv feed");
   const { info } = connection;
   if (config.replicas > 1 && !nats.isClustered && info?.jetstream === true) {
@@ -75,12 +84,15 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
   if (durability() === "unknown") log.warn(unknownSentence(config.replicas));
   const linkOptions = { unreadBytesMax: config.limits.natsUnreadBytesMax, log };
   const link = new Link(connection, linkOptions);
+  const server = new LastServer(connection);
+  link.onReconnect(() => void server.current());
   if (isOutside) warnOfOldServers(link, version, log);
-  const problem = (): string | undefined => embedded?.problem;
+  const problem = (): string | undefined => embedded?.problem ?? options.problemElsewhere?.();
   guard.disk = await guardDisk(options, problem);
   return {
     ...nats,
     serverVersion: version,
+    server: () => server.current(),
     warnings: () => warningsOf(config, isOutside, version(), durability()),
     link,
     bulk: new Link(bulk.connection, { ...linkOptions, main: link }),

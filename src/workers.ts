@@ -8,6 +8,7 @@ import type { Logger } from "pino";
 import type { Config } from "./config/config.js";
 import { startEmbedded } from "./nats/embedded/embedded-server.js";
 import { serveWorkerMetrics } from "./telemetry/worker-metrics.js";
+import { shareStorageProblem, tellStorageProblem } from "./worker-storage.js";
 
 /** A worker that exits sooner than this failed to start. */
 const SHORT_LIFE_MS = 5_000;
@@ -52,12 +53,13 @@ export async function startWorkers(options: WorkersOptions): Promise<{ stop(): P
           serverBin: config.natsServerBin,
           hungTimeoutMs: config.limits.natsHungTimeoutMs,
           log,
+          onProblem: shareStorageProblem,
           onFatal: options.onFatal,
         })
       : undefined;
   const environment =
     embedded === undefined ? {} : { NATS_URL: urlWithCredentials(embedded), [EMBEDDED_MARK]: "1" };
-  const crew = new Crew(options, environment);
+  const crew = new Crew(options, environment, () => embedded?.problem);
   const stop = async (): Promise<void> => {
     await crew.stop();
     await embedded?.stop();
@@ -79,6 +81,7 @@ class Crew {
   constructor(
     private readonly options: WorkersOptions,
     private readonly environment: Record<string, string>,
+    private readonly storageProblem: () => string | undefined,
   ) {
     cluster.setupPrimary({ args: [...options.args] });
     serveWorkerMetrics();
@@ -104,6 +107,7 @@ class Crew {
   private fork(): Worker {
     const startedMs = performance.now();
     const worker = cluster.fork(this.environment);
+    tellStorageProblem(worker, this.storageProblem());
     worker.once("exit", (code, signal) => {
       if (this.isStopping) return;
       const isShort = performance.now() - startedMs < SHORT_LIFE_MS;

@@ -1,6 +1,7 @@
 /** Assembles authentication: API keys, watch tickets and access control. */
 import type { Limits } from "../kv/limits.js";
-import type { BucketConfig, SystemBucket } from "../kv/store.js";
+import type { BucketConfig } from "../kv/bucket.js";
+import type { SystemBucket } from "../kv/store.js";
 import type { AccessControl, ApiKeys } from "../service/principal.js";
 import { CertificatePrincipals, type CertificateRule } from "./certificates.js";
 import { type AuthLog, KeyFollower } from "./key-follower.js";

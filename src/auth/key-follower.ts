@@ -3,8 +3,9 @@
  * soon as its watch receives it. Reopens the watch when it ends; the new snapshot includes missed changes.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { timeLeftMs } from "../kv/call-context.js";
-import type { CallContext, SystemBucket, WatchEvent } from "../kv/store.js";
+import { type CallContext, timeLeftMs } from "../kv/call-context.js";
+import type { SystemBucket } from "../kv/store.js";
+import type { WatchEvent } from "../kv/watch.js";
 import { decodeRecord } from "./key-record.js";
 import type { KeyRing } from "./key-ring.js";
 

@@ -4,7 +4,9 @@ import { DEFAULT_LIMITS, type Limits } from "../kv/limits.js";
 import { quote } from "../kv/names.js";
 import { jsonBytes, PageRoom } from "../kv/page-room.js";
 import { pageLimit, readPageToken, writePageToken } from "../kv/page-token.js";
-import type { CallContext, Page, PageRequest, SystemBucket } from "../kv/store.js";
+import type { CallContext } from "../kv/call-context.js";
+import type { Page, PageRequest } from "../kv/reads.js";
+import type { SystemBucket } from "../kv/store.js";
 import {
   ANONYMOUS,
   type ApiKeyInfo,

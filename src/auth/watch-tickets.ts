@@ -3,7 +3,8 @@
  * it from the storage consumes it, so two instances of the service can't both accept it.
  */
 import { KvError } from "../kv/errors.js";
-import type { CallContext, SystemBucket } from "../kv/store.js";
+import type { CallContext } from "../kv/call-context.js";
+import type { SystemBucket } from "../kv/store.js";
 import { ANONYMOUS, type Principal, unauthenticated } from "../service/principal.js";
 import type { KeyRing } from "./key-ring.js";
 import { hashOfCaller } from "./secret-principal.js";

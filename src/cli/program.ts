@@ -4,6 +4,8 @@ import { KvError } from "@ironflow-kv/client";
 import type { Setting } from "../config/setting.js";
 import { addBackupCommands } from "./backup-commands.js";
 import { addBucketCommands, type RunVerb } from "./bucket-commands.js";
+import { addConfigCommands } from "./config-commands.js";
+import { addDeleteKeysCommand } from "./delete-keys-command.js";
 import { EXIT, EXIT_CODES_HELP, exitCodeOf } from "./exit-codes.js";
 import { type CliIo, Output, OutputClosedError } from "./io.js";
 import { addKeyCommands } from "./key-commands.js";
@@ -52,11 +54,13 @@ export function buildProgram(parts: ProgramParts): Program {
   addReadCommands(program, run);
   addScanCommand(program, run);
   addWriteCommands(program, run);
+  addDeleteKeysCommand(program, run);
   addTxnCommand(program, run);
   addWatchCommand(program, run);
   addLockCommands(program, run);
   addBackupCommands(program, run);
   addKeyCommands(program, run);
+  addConfigCommands(program, run);
   return {
     async run(args) {
       try {

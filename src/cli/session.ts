@@ -6,6 +6,7 @@ import {
   type CallOptions,
   type Client,
   type ClientOptions,
+  type Configs,
   createClient,
   type KeyValue,
 } from "@ironflow-kv/client";
@@ -25,6 +26,7 @@ interface ClientFlags {
 export interface Session {
   readonly kv: KeyValue;
   readonly apiKeys: ApiKeys;
+  readonly configs: Configs;
   readonly output: Output;
   readonly io: CliIo;
   /** Print JSON. */
@@ -93,6 +95,7 @@ export function openSession(command: Command, io: CliIo, output: Output): Sessio
   return {
     kv: client.kv(),
     apiKeys: client.apiKeys(),
+    configs: client.configs(),
     output,
     io,
     json,

@@ -1,5 +1,6 @@
 /** The limits that are settings: their ranges and descriptions. */
 import type { Limits } from "../kv/limits.js";
+import { INDEX_LIMITS } from "./index-limits.js";
 
 const SECOND_MS = 1_000;
 const HOUR_MS = 3_600_000;
@@ -43,12 +44,7 @@ export const LIMIT_TABLE: readonly (readonly [keyof Limits, number, number, stri
     16_384 * MEGABYTE,
     "The maximum size of the read cache, in bytes. Used with the embedded server and a single process only. 0: no cache.",
   ],
-  [
-    "indexBytesMax",
-    0,
-    1_048_576 * MEGABYTE,
-    "The memory for the key indexes of the buckets in use, in bytes; a key takes about 50 bytes more than its own length. Once a second, and after each loading, the least recently used indexes are dropped until the others fit, and loaded again when their buckets are listed or counted. The most recently used one always stays, also where it alone is larger: the service needs memory for its largest bucket. 0: a tenth of the machine's memory, or of what its container may use.",
-  ],
+  ...INDEX_LIMITS,
   ["headerBytesMax", 4_096, MEGABYTE, "The largest block of request headers, in bytes."],
   ["keysPageMax", 1, 100_000, "The maximum number of keys on a page of a list."],
   ["bucketsPageMax", 1, 10_000, "The maximum number of buckets on a page of a list."],
@@ -57,6 +53,15 @@ export const LIMIT_TABLE: readonly (readonly [keyof Limits, number, number, stri
     16_384,
     4 * MEGABYTE - 65_536,
     "The maximum size of a page of keys, buckets, API keys or a history, in bytes of JSON. A page holds at least one item. Most gRPC clients accept 4 MiB.",
+  ],
+  ["deleteKeysMax", 1, 1_000_000, "The maximum number of keys that one DeleteKeys call deletes."],
+  ["configBytesMax", 1_024, MEGABYTE, "The largest config, in bytes of JSON."],
+  ["configsMax", 1, 100_000, "The maximum number of configs of an environment."],
+  [
+    "configEnvironmentsMax",
+    1,
+    100_000,
+    "The maximum number of environments with configs. An environment counts from its first write or watch of a config.",
   ],
   [
     "scanBytesMax",
@@ -76,7 +81,7 @@ export const LIMIT_TABLE: readonly (readonly [keyof Limits, number, number, stri
     "callTimeoutMsMax",
     10,
     HOUR_MS,
-    "The maximum deadline of a call, in milliseconds. Longer deadlines are shortened to it.",
+    "The maximum deadline of a call, in milliseconds. Longer deadlines are shortened to it. Also the timeout of a call without a deadline that waits until a key index is loaded.",
   ],
   [
     "idempotencyWindowMs",
@@ -221,6 +226,12 @@ export const LIMIT_TABLE: readonly (readonly [keyof Limits, number, number, stri
     1_024,
     1_024 * MEGABYTE,
     "The maximum number of bytes that may wait for one watcher. A watcher that exceeds it is ended as too slow.",
+  ],
+  [
+    "totalWatchQueueBytesMax",
+    MEGABYTE,
+    2 ** 40,
+    "The maximum number of bytes that may wait for all watchers. An event that several watchers wait for counts once. Above it, the watchers with the most are ended as too slow; above half of it, watches read stored entries in small steps. With WORKERS, each worker has this limit.",
   ],
   [
     "recentChangesBytesMax",

@@ -19,6 +19,26 @@ export class Attached<Owner extends object, Value> {
   }
 }
 
+/** More bytes are not kept for their owner's sake. */
+const LARGE_BYTES = 16_384;
+
+/**
+ * The same for an encoding of the object. A large one is kept only while something sends it, and until garbage is collected: an event that waits for
+ * a slow watcher must not take the memory of the encodings that faster ones were sent.
+ */
+export class AttachedEncoding<Owner extends object> {
+  private readonly attached = new Attached<Owner, Buffer | WeakRef<Buffer>>();
+
+  get(owner: Owner): Buffer | undefined {
+    const known = this.attached.get(owner);
+    return known instanceof WeakRef ? known.deref() : known;
+  }
+
+  set(owner: Owner, encoding: Buffer): void {
+    this.attached.set(owner, encoding.length > LARGE_BYTES ? new WeakRef(encoding) : encoding);
+  }
+}
+
 interface Attachable {
   [property: symbol]: unknown;
 }

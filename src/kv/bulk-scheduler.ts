@@ -10,6 +10,10 @@ import { FairQueue } from "./fair-queue.js";
 
 /** Bytes of bulk work in one turn while short calls come in: about a millisecond of work. */
 const TURN_BYTES_MAX = 262_144;
+/** A response with fewer bytes of values is short work: it takes no turn of the event loop. */
+export const SHORT_BYTES_MAX = 16_384;
+/** Handling a key is as much work as encoding these bytes. */
+export const KEY_WORK_BYTES = 128;
 /** How many times more that is while there are none. */
 const UNSHARED_FACTOR = 8;
 /** How long short calls are expected to go on after the last one. */
@@ -78,6 +82,13 @@ export class BulkScheduler {
       return undefined;
     }
     return new Promise((resolve) => this.waiting.push(flow, { bytes, work: resolve }));
+  }
+
+  /** The same; a response with few bytes of values is a short call: it takes no turn. */
+  turnIfLong(flow: unknown, bytes: number): Promise<void> | undefined {
+    if (bytes > SHORT_BYTES_MAX) return this.turn(flow, bytes);
+    noteShortCall();
+    return undefined;
   }
 
   private hasRoom(bytes: number): boolean {

@@ -1,5 +1,21 @@
 /** Cancellation of a call, and whose call it is. */
-import type { CallContext } from "./store.js";
+
+/** The deadline and cancellation of one call. */
+export interface CallContext {
+  /** The deadline, in milliseconds of `performance.now()`. */
+  readonly deadlineMs: number;
+  /**
+   * Moves `deadlineMs` to the longest time that a call may take, where the client set none: the call waits for work that is done once, such as
+   * loading a key index. Default: the deadline stays.
+   */
+  extendDeadline?(): void;
+  /** Aborted when the client cancels. Creating it may be expensive: do not read it before it is needed. */
+  readonly signal: AbortSignal;
+  /** Whether the client canceled, without creating the signal. Default: the signal's state. */
+  readonly isCanceled?: boolean | undefined;
+  /** Identifies the caller: bulk work is done for the callers in turn. Default: each context is a caller of its own. */
+  readonly flow?: unknown;
+}
 
 /** Whether the client canceled the call. */
 export function isCanceled(context: Pick<CallContext, "signal" | "isCanceled">): boolean {

@@ -48,6 +48,14 @@ export interface Limits {
    * by default. A page has at least one item: it exceeds the limit only if a single item does.
    */
   readonly pageBytesMax: number;
+  /** The most keys that one DeleteKeys deletes. */
+  readonly deleteKeysMax: number;
+  /** The largest config, in bytes of JSON. */
+  readonly configBytesMax: number;
+  /** The most configs of an environment, and on one page. Each further copy of the service may exceed it by one. */
+  readonly configsMax: number;
+  /** The most environments with configs: each has a stream. Each further copy of the service may exceed it by one. */
+  readonly configEnvironmentsMax: number;
   /** The most entries in one import call. Fixed by the contract. */
   readonly importedEntriesMax: number;
   /** The most operations of a commit. Fixed by the contract: with the records that checks may need, a commit fits into one atomic batch. */
@@ -56,6 +64,8 @@ export interface Limits {
   readonly commitBytesMax: number;
   /** The most bytes of entries that all scans of this process have read and not sent yet. */
   readonly scanBytesMax: number;
+  /** The most bytes of keys and values that ListKeys and BatchGet together hold until their responses are encoded. */
+  readonly totalPageBytesMax: number;
   /** The most keys in one BatchGet. Fixed by the contract. */
   readonly batchKeysMax: number;
   /** The largest value, in bytes. The storage must accept messages 16 KiB larger than this. */
@@ -65,10 +75,17 @@ export interface Limits {
   /** The most bytes of the read cache, which is used only if this process is the storage's only user; 0: no cache. */
   readonly readCacheBytesMax: number;
   /**
-   * The memory for the key indexes of the buckets in use, in bytes. Above it the least recently used ones are dropped, but never the most
-   * recently used one, also where it alone is larger. 0: a tenth of the memory of the machine or container.
+   * The memory for the key indexes of the buckets in use, in bytes. Above it the least recently used ones are dropped. A bucket whose index
+   * alone is larger is read in windows of its keys. 0: a tenth of the memory of the machine or container.
    */
   readonly indexBytesMax: number;
+  /** Indexes with fewer keys are not written to the data directory: they are loaded in a fraction of a second. */
+  readonly indexCheckpointKeysMin: number;
+  /**
+   * With more deleted sequences in its stream, only the newest key of such a file is compared with the storage: a list of 200,000 sequences takes
+   * about 2 MB.
+   */
+  readonly indexCheckpointDeletedMax: number;
   /**
    * The most bytes in flight from NATS to this process over one connection. Well under half of the server's `max_pending` (64 MiB by
    * default): the server closes a connection above that, and counts a buffer as pending until it is sent completely.
@@ -128,6 +145,8 @@ export interface Limits {
   readonly watchQueueEventsMax: number;
   /** The most bytes of keys and values queued for one watcher. */
   readonly watchQueueBytesMax: number;
+  /** The most bytes queued for all watchers of one process. What several of them wait for counts once. */
+  readonly totalWatchQueueBytesMax: number;
   /** The most bytes of recent changes kept in memory, of all buckets that are watched or listed; one bucket gets at most an eighth. */
   readonly recentChangesBytesMax: number;
   /** The largest message that a client may send on a WebSocket, in bytes. Clients need not send any. */
@@ -177,15 +196,22 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   keysPageMax: 10_000,
   bucketsPageMax: 1_000,
   pageBytesMax: 3 * 1_048_576,
+  deleteKeysMax: 10_000,
+  configBytesMax: 262_144,
+  configsMax: 1_000,
+  configEnvironmentsMax: 1_000,
   importedEntriesMax: 1_000,
   commitOperationsMax: 500,
   commitBytesMax: 8 * 1_048_576,
   batchKeysMax: 1_000,
   scanBytesMax: 64 * 1_048_576,
+  totalPageBytesMax: 64 * 1_048_576,
   valueBytesMax: 1_048_576,
   diskReserveBytes: 64 * 1_048_576,
   readCacheBytesMax: 64 * 1_048_576,
   indexBytesMax: 0,
+  indexCheckpointKeysMin: 20_000,
+  indexCheckpointDeletedMax: 200_000,
   natsUnreadBytesMax: 28 * 1_048_576,
   messageBytesMax: 1_572_864,
   headerBytesMax: 32_768,
@@ -214,6 +240,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   watchesPerApiKeyMax: 10_000,
   watchQueueEventsMax: 4_096,
   watchQueueBytesMax: 16 * 1_048_576,
+  totalWatchQueueBytesMax: 256 * 1_048_576,
   recentChangesBytesMax: 64 * 1_048_576,
   webSocketMessageBytesMax: 1_024,
   webSocketMessagesMax: 1_000,

@@ -2,7 +2,8 @@
  * Measures how many items fit on a page. Items are measured as JSON, with escaped text, base64 bytes and field names: this is never shorter
  * than protobuf, which makes one measure valid for every protocol.
  */
-import type { BucketInfo, Entry } from "./store.js";
+import type { BucketInfo } from "./bucket.js";
+import type { Entry } from "./entry.js";
 
 /** Bytes of a page besides its items, such as the next page's token. */
 const PAGE_FRAME_BYTES = 2_048;

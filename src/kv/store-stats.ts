@@ -13,8 +13,12 @@ export interface KeyIndexStats {
   readonly keys: number;
   /** Their memory, measured once a second. */
   readonly bytes: number;
+  /** The most memory that they took, also while they were loaded. */
+  readonly peakBytes: number;
   /** Indexes that were loaded since the start. */
   readonly loads: number;
+  /** Those of them that began with a copy from a file. */
+  readonly restores: number;
   /** Lists and counts that waited until their index had applied earlier writes. */
   readonly waits: number;
 }

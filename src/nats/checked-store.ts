@@ -2,7 +2,8 @@
  * A store whose calls wait until their bucket was checked after a restart of the storage. Descriptions of buckets do so themselves: see
  * buckets.ts.
  */
-import type { CallContext, Store } from "../kv/store.js";
+import type { CallContext } from "../kv/call-context.js";
+import type { Store } from "../kv/store.js";
 import type { RestartCheck } from "./buckets/restart-check.js";
 
 export function checkedStore(store: Store, check: RestartCheck): Store {
@@ -29,6 +30,8 @@ export function checkedStore(store: Store, check: RestartCheck): Store {
       checked(bucket, context, () => store.touch(bucket, key, options, context)),
     delete: (bucket, key, options, context) =>
       checked(bucket, context, () => store.delete(bucket, key, options, context)),
+    deleteKeys: (bucket, options, context) =>
+      checked(bucket, context, () => store.deleteKeys(bucket, options, context)),
     commit: (bucket, operations, options, context) =>
       checked(bucket, context, () => store.commit(bucket, operations, options, context)),
     listKeys: (bucket, filters, page, context, consistency) =>

@@ -1,7 +1,10 @@
 /** The store on NATS JetStream: assembles its parts. */
 import type { Limits } from "../kv/limits.js";
 import { streamName } from "../kv/names.js";
-import type { CallContext, Durability, Store, Watch, WatchOptions } from "../kv/store.js";
+import type { CallContext } from "../kv/call-context.js";
+import type { Durability } from "../kv/bucket.js";
+import type { Store } from "../kv/store.js";
+import type { Watch, WatchOptions } from "../kv/watch.js";
 import { BucketConfigCache } from "./streams/bucket-config-cache.js";
 import { BucketQuota } from "./write/bucket-quota.js";
 import { Buckets } from "./buckets/buckets.js";
@@ -22,6 +25,7 @@ import type { Feeds } from "./feed/feeds.js";
 import { BatchGet } from "./index/batch-get.js";
 import { BucketIndexes } from "./index/bucket-indexes.js";
 import { KeyLists } from "./index/key-lists.js";
+import { ReadMemory } from "./index/read-memory.js";
 import { Scans } from "./index/scans.js";
 import { PastStates } from "./index/past-states.js";
 import { WrittenRevisions } from "./index/written-revisions.js";
@@ -38,11 +42,15 @@ import { GroupCommit } from "./write/group-commit.js";
 import { CommitConditions } from "./write/commit-conditions.js";
 import { Commits } from "./write/commits.js";
 import { batchIds } from "./write/publication.js";
+import { KeyDeletions } from "./write/key-deletions.js";
 import { Writer } from "./write/writer.js";
+import { KeySnapshots } from "./watch/key-snapshot.js";
 
 /** Runs the watches; implemented by `WatchHubs` in watch/hubs.ts. */
 export interface Watches {
   watch(bucket: string, options: WatchOptions, context: CallContext): Promise<Watch>;
+  /** Where the keys of snapshots without values come from. Default: from the streams. */
+  takeKeysFrom?(keySnapshots: KeySnapshots): void;
   /** Ends the bucket's watches with `bucket_not_found`. */
   bucketDeleted(bucket: string): void;
   /** Ends every watch with `shutting_down`. */
@@ -63,6 +71,8 @@ export interface JetStreamStoreOptions {
   readonly isExclusive?: boolean;
   /** The space on the storage's disk. Default: not known. */
   readonly disk?: DiskRoom | undefined;
+  /** A folder for copies of the key indexes, which only an exclusive store uses. Default: none are written. */
+  readonly indexFolder?: string | undefined;
   readonly limits: Limits;
   readonly watches: Watches;
   /** The feeds of live changes, for which the store configures buckets. */
@@ -108,17 +118,21 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     ...{ feeds: options.feeds, requests: bulkRequests, reader: bulkReader, limits, written },
     storedMessageBytesMax: messageBytesMax,
     log: options.log,
+    checkpointFolder: isAlone ? options.indexFolder : undefined,
+    disk,
   });
-  const lists = new KeyLists(indexes, limits);
+  const pages = new ReadMemory(limits.totalPageBytesMax);
+  const lists = new KeyLists(indexes, limits, pages);
   const expiry = new Expiry(facts);
   const incarnations = new Incarnations(facts, reader);
   const history = new History(bulkRequests, bulkReader, isClustered, expiry, limits);
   const values = new ValueReader({
     ...{ requests, bulk: bulkRequests, reader: bulkReader, storedMessageBytesMax: messageBytesMax },
   });
+  watches.takeKeysFrom?.(new KeySnapshots(indexes, values));
   const past = new PastStates(history, bulkRequests, messageBytesMax);
   const scans = new Scans(indexes, values, limits);
-  const batches = new BatchGet({ indexes, reader, values, past, limits });
+  const batches = new BatchGet({ indexes, reader, values, past, limits, memory: pages });
   const survivors = new Survivors(bulkRequests, bulkReader, limits, options.replicas ?? 1);
   const restartCheck = new RestartCheck({
     requests: bulkRequests,
@@ -158,6 +172,10 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
   const commits = new Commits({
     ...{ requests, reader, writer, steps: writes.steps, conditions, facts, quota, limits, maxPayloadBytes },
     allowBatches,
+  });
+  const deletions = new KeyDeletions({
+    ...{ indexes, incarnations, limits },
+    deleteKey: (bucket, key, remove, context) => store.delete(bucket, key, remove, context),
   });
   const imports = new Imports({
     ...{ requests, isClustered, facts, quota, cache, limits, maxPayloadBytes, disk, allowTtl },
@@ -210,6 +228,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
       told(bucket, () => writes.touch(bucket, key, touch, context), itself),
     delete: (bucket, key, remove, context) =>
       told(bucket, () => writes.delete(bucket, key, remove, context), itself),
+    deleteKeys: (bucket, deletion, context) => deletions.run(bucket, deletion, context),
     commit: (bucket, operations, commit, context) =>
       told(
         bucket,
@@ -241,7 +260,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     },
     async close() {
       compaction.stop();
-      indexes.close();
+      await indexes.close();
       await watches.close();
       requests.close();
       bulkRequests.close();

@@ -1,7 +1,11 @@
 /** The buckets of the service itself. They are stored like users' buckets, under names that clients can't address. */
 import { KvError, type KvErrorKind } from "../kv/errors.js";
 import { DEFAULT_LIMITS } from "../kv/limits.js";
-import type { BucketConfig, CallContext, SystemBucket } from "../kv/store.js";
+import type { BucketConfig } from "../kv/bucket.js";
+import type { CallContext } from "../kv/call-context.js";
+import type { BucketFamily, SystemBucket } from "../kv/store.js";
+import { streamName } from "../kv/names.js";
+import { SerialQueue } from "../kv/serial-queue.js";
 import { BucketConfigCache } from "./streams/bucket-config-cache.js";
 import { BucketQuota } from "./write/bucket-quota.js";
 import { type DiskRoom, UNKNOWN_DISK } from "./embedded/disk-guard.js";
@@ -17,7 +21,9 @@ import type { Link } from "./client/link.js";
 import { MessageReader, storedMessageBytesMax } from "./client/message-reader.js";
 import { Requests } from "./client/requests.js";
 import { streamConfigOf } from "./streams/stream-config.js";
+import { streamsOf } from "./streams/stream-pages.js";
 import { WatchHubs } from "./watch/hubs.js";
+import type { QueueMemory } from "./watch/queue-memory.js";
 import { Writer } from "./write/writer.js";
 
 const OWNER = "SYS_";
@@ -33,12 +39,14 @@ export interface SystemBucketsOptions {
   readonly maxPayloadBytes: number;
   /** The space on the storage's disk. Default: not known. */
   readonly disk?: DiskRoom | undefined;
+  /** See `WatchHubsOptions`. */
+  readonly queueMemory?: QueueMemory | undefined;
   readonly log: FeedLog;
 }
 
 export interface SystemBuckets {
-  /** A handle for a bucket, with the configuration to create it with. Sends nothing. */
-  bucket(config: BucketConfig): SystemBucket;
+  /** A handle for a bucket, with the configuration to create it with. Sends nothing. `family`: limits the number of such buckets. */
+  bucket(config: BucketConfig, family?: BucketFamily): SystemBucket;
   /** Ends all watches with `shutting_down`. */
   close(): Promise<void>;
 }
@@ -65,27 +73,52 @@ export function createSystemBuckets(options: SystemBucketsOptions): SystemBucket
     configure: (place, edit, context) =>
       new BucketUpdate({ requests, reader }, place, edit, undefined).run(context),
   });
-  const watches = new WatchHubs({ link, feeds, isClustered, limits, owner: OWNER });
+  const watches = new WatchHubs({
+    ...{ link, feeds, isClustered, limits, owner: OWNER, queueMemory: options.queueMemory },
+  });
 
-  const ensure = async (config: BucketConfig, context: CallContext): Promise<void> => {
-    const stream = streamConfigOf(config, limits, replicas, { owner: OWNER });
-    const kindOf = (error: unknown): KvErrorKind => toKvError(error, {}).kind;
+  const kindOf = (error: unknown): KvErrorKind => toKvError(error, {}).kind;
+  const checkRoom = async (
+    { prefix, bucketsMax, sentence }: BucketFamily,
+    context: CallContext,
+  ): Promise<void> => {
+    let count = 0;
+    for await (const name of streamsOf(requests, "STREAM.NAMES", context))
+      if (name.startsWith(streamName(prefix, OWNER))) count++;
+    if (count >= bucketsMax) throw new KvError("storage_exhausted", sentence(count));
+  };
+  const exists = async (stream: string, context: CallContext): Promise<boolean> => {
     try {
-      await streamInfo(requests, stream.name, context);
-    } catch (missing) {
-      if (kindOf(missing) !== "bucket_not_found") throw toKvError(missing, {});
+      await streamInfo(requests, stream, context);
+      return true;
+    } catch (error) {
+      if (kindOf(error) !== "bucket_not_found") throw toKvError(error, {});
+      return false;
+    }
+  };
+  const creations = new SerialQueue();
+  const ensure = async (
+    config: BucketConfig,
+    family: BucketFamily | undefined,
+    context: CallContext,
+  ): Promise<void> => {
+    const stream = streamConfigOf(config, limits, replicas, { owner: OWNER });
+    if (await exists(stream.name, context)) return;
+    // Buckets that are created at once must not exceed the limit.
+    await creations.run(family?.prefix ?? stream.name, async () => {
+      if (family !== undefined && !(await exists(stream.name, context))) await checkRoom(family, context);
       await askJetStream(requests, `STREAM.CREATE.${stream.name}`, stream, context).catch(
         (error: unknown) => {
           // Another instance of the service has created it.
           if (kindOf(error) !== "bucket_exists") throw toKvError(error, {});
         },
       );
-    }
+    });
   };
 
   return {
-    bucket: (config) => ({
-      ensure: (context) => ensure(config, context),
+    bucket: (config, family) => ({
+      ensure: (context) => ensure(config, family, context),
       get: (key, context) => entries.get(config.name, key, 0n, context).catch(hideBucket),
       put: (key, value, condition, context) =>
         writes.put(config.name, key, value, { condition }, context).catch(hideBucket),
@@ -96,7 +129,8 @@ export function createSystemBuckets(options: SystemBucketsOptions): SystemBucket
           throw new KvError("revision_mismatch", "The key does not exist any more.");
         return revision;
       },
-      watch: (context) => watches.watch(config.name, { filters: [], start: "snapshot" }, context),
+      watch: (context, options) =>
+        watches.watch(config.name, { filters: [], start: "snapshot", ...options }, context),
     }),
     async close() {
       await watches.close();

@@ -1,11 +1,12 @@
 /** gRPC-Web, whose trailers are the body's last envelope: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md */
 import type { ConnectError } from "@connectrpc/connect";
-import { trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
+import { trailerParse, trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
 import { statusTrailers } from "./grpc.js";
 import type { RpcCall } from "./rpc/call.js";
-import { compressedEnvelope, isLong, lastEnvelope } from "./rpc/compression.js";
-import { ENVELOPE_HEAD_BYTES, TRAILER_FLAG, envelope, seal } from "./rpc/envelope.js";
+import { compressedEnvelope, decompress, isLong, lastEnvelope } from "./rpc/compression.js";
+import { COMPRESSED_FLAG, ENVELOPE_HEAD_BYTES, TRAILER_FLAG, envelope, seal } from "./rpc/envelope.js";
 import { envelopedHeaders } from "./rpc/fields.js";
+import { correctGrpcMessage } from "./rpc/grpc-message.js";
 import type { FormsByContentType, RpcProtocol, UnaryAnswer, WireForm } from "./rpc/protocol.js";
 
 const STATUS_OK: Uint8Array = Buffer.from("grpc-status: 0\r\n");
@@ -32,6 +33,24 @@ export const GRPC_WEB_FORMS: FormsByContentType = [
   ["application/grpc-web+proto", formOf("proto")],
   ["application/grpc-web+json", formOf("json")],
 ];
+
+/** Corrects `grpc-message` in a response of the Connect library. Each chunk of its body is one envelope. */
+export async function* withCorrectTrailers(body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  for await (const framed of body) {
+    const flags = framed[0] ?? 0;
+    if ((flags & TRAILER_FLAG) === 0) {
+      yield framed;
+      continue;
+    }
+    const data = framed.subarray(ENVELOPE_HEAD_BYTES);
+    const isCompressed = (flags & COMPRESSED_FLAG) !== 0;
+    const trailers = trailerParse(isCompressed ? await decompress(data) : data);
+    const corrected = trailerSerialize(correctGrpcMessage(trailers));
+    yield isCompressed
+      ? await compressedEnvelope(TRAILER_FLAG, corrected)
+      : envelope(TRAILER_FLAG, corrected);
+  }
+}
 
 function formOf(codec: "proto" | "json"): WireForm {
   return {

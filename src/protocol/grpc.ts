@@ -6,7 +6,7 @@ import type { RpcCall } from "./rpc/call.js";
 import { compressedEnvelope, isLong } from "./rpc/compression.js";
 import { ENVELOPE_HEAD_BYTES, seal } from "./rpc/envelope.js";
 import { addFields, envelopedHeaders } from "./rpc/fields.js";
-import { encodeGrpcMessage } from "./rpc/grpc-message.js";
+import { correctGrpcMessage } from "./rpc/grpc-message.js";
 import type { FormsByContentType, RpcProtocol, UnaryAnswer, WireForm } from "./rpc/protocol.js";
 
 const STATUS_OK: Readonly<Fields> = Object.freeze({ "grpc-status": "0" });
@@ -32,7 +32,7 @@ export const GRPC_FORMS: FormsByContentType = [
 
 /** The handler's trailers and the call's status. */
 export function statusTrailers(call: RpcCall, error: ConnectError | undefined): Headers {
-  return setTrailerStatus(new Headers(call.ownTrailers), error);
+  return correctGrpcMessage(setTrailerStatus(new Headers(call.ownTrailers), error));
 }
 
 function formOf(codec: "proto" | "json"): WireForm {
@@ -61,7 +61,5 @@ function trailersOf(call: RpcCall, error: ConnectError | undefined): Readonly<Fi
   if (error === undefined && call.ownTrailers === undefined) return STATUS_OK;
   const fields: Fields = {};
   addFields(fields, statusTrailers(call, error));
-  // The library encodes more than gRPC's specification says.
-  if (error !== undefined) fields["grpc-message"] = encodeGrpcMessage(error.rawMessage);
   return fields;
 }

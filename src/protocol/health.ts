@@ -19,7 +19,10 @@ type Answer = readonly [status: number, body: string | Readonly<Record<string, u
 type Discover = (options: DiscoveryOptions) => Answer | Promise<Answer>;
 
 const TRANSPORTS = ["grpc", "grpc-web", "connect", "rest", "websocket", "sse"];
-const FEATURES = ["kv", "environments", "api-keys"];
+const FEATURES = [
+  ...["kv", "config", "environments", "api-keys", "batch-get", "scan", "commit", "delete-keys"],
+  ...["entry-ttl", "touch", "metadata", "commit-revision", "every-change"],
+];
 
 const DISCOVERIES: Readonly<Record<string, Discover>> = {
   "/healthz": () => [200, "ok\n"],

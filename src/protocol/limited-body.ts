@@ -3,9 +3,13 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Compression } from "@connectrpc/connect/protocol";
 import { messageTooLarge } from "../service/errors.js";
 import type { MessageLimit } from "./message-limit.js";
+import { Pieces } from "./pieces.js";
 import { ENVELOPE_HEAD_BYTES } from "./rpc/envelope.js";
 
-/** Passes the body through up to the first message that is too large, and then fails. Without envelopes, the body is one message. */
+/**
+ * Passes the body through up to the first message that is too large, and then fails. Without envelopes, the body is one message. Enveloped
+ * messages are passed on whole: for each chunk, the library would copy all that it has of a message.
+ */
 export function limitedBody(
   body: AsyncIterable<Uint8Array>,
   isEnveloped: boolean,
@@ -15,16 +19,22 @@ export function limitedBody(
     [Symbol.asyncIterator]() {
       const chunks = body[Symbol.asyncIterator]();
       const limit = isEnveloped ? new EnvelopeLimit(bytesMax) : new TotalLimit(bytesMax);
+      const pieces = new Pieces();
       let isOver = false;
       return {
         async next() {
-          if (isOver) throw tooLarge();
-          const result = await chunks.next();
-          if (result.done === true) return result;
-          const validBytes = limit.count(result.value);
-          isOver = validBytes < result.value.length;
-          if (isOver && validBytes === 0) throw tooLarge();
-          return { done: false, value: isOver ? result.value.subarray(0, validBytes) : result.value };
+          while (!isOver) {
+            const result = await chunks.next();
+            if (result.done === true && pieces.bytes === 0) return result;
+            if (result.done === true) break;
+            const { buffer, byteOffset, length } = result.value;
+            const validBytes = limit.count(result.value);
+            isOver = validBytes < length;
+            if (validBytes > 0) pieces.add(Buffer.from(buffer, byteOffset, validBytes));
+            if (limit.hasMessageEnded && pieces.bytes > 0) break;
+          }
+          if (pieces.bytes === 0) throw tooLarge();
+          return { done: false, value: pieces.takeAll() };
         },
         return: async () => (await chunks.return?.()) ?? { done: true, value: undefined },
       };
@@ -58,6 +68,8 @@ export function limitedCompression(compression: Compression, isOurs: () => boole
 }
 
 class TotalLimit {
+  /** The library collects the parts of a message without an envelope. */
+  readonly hasMessageEnded = true;
   private bytes = 0;
 
   constructor(private readonly bytesMax: number) {}
@@ -70,6 +82,8 @@ class TotalLimit {
 }
 
 class EnvelopeLimit {
+  /** Whether a message ended in the chunk that was counted last. */
+  hasMessageEnded = false;
   private headBytes = 0;
   private length = 0;
   private messageBytesLeft = 0;
@@ -78,12 +92,14 @@ class EnvelopeLimit {
 
   count(chunk: Uint8Array): number {
     let start = 0;
+    this.hasMessageEnded = false;
     for (let at = 0; at < chunk.length;) {
       if (this.messageBytesLeft > 0) {
         const passed = Math.min(this.messageBytesLeft, chunk.length - at);
         this.messageBytesLeft -= passed;
         at += passed;
         start = at;
+        this.hasMessageEnded ||= this.messageBytesLeft === 0;
         continue;
       }
       // The first byte of a head has the flags; four of length follow.
@@ -93,6 +109,7 @@ class EnvelopeLimit {
       if (this.headBytes < ENVELOPE_HEAD_BYTES) continue;
       if (this.length > this.bytesMax) return start;
       this.messageBytesLeft = this.length;
+      this.hasMessageEnded ||= this.length === 0;
       this.headBytes = 0;
       this.length = 0;
       start = at;

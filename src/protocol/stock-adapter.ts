@@ -32,6 +32,7 @@ import { clientNameOf, remoteAddressOf } from "./peer.js";
 import { REQUEST_ID_HEADER } from "./request-id.js";
 import { failingBody, limitedBody, limitedCompression } from "./limited-body.js";
 import { isUsableAuthority } from "./rpc/authority.js";
+import { withCorrectTrailers } from "./grpc-web.js";
 import { limitTimeout } from "./library-timeout.js";
 import { isOurs, type MessageLimits, messageBytesMaxOf, messageLimitOf } from "./message-limit.js";
 import { GET_HEADERS } from "./rpc/fields.js";
@@ -158,6 +159,7 @@ export function createStockHandler(options: StockHandlerOptions): Handler {
     handler({ ...call, contextValues, body })
       .then((answer) => {
         if (answer.body !== undefined) {
+          if (protocol === "grpc-web") answer.body = withCorrectTrailers(answer.body);
           answer.body = counted(answer.body, (bytes) => options.count?.(path, protocol, 0, bytes));
         }
         return sendUniversal(exchange, exchange.method === "GET" ? uncached(answer) : answer);

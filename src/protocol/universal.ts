@@ -6,7 +6,7 @@ import { TLSSocket } from "node:tls";
 import type { BodyReader, Exchange, Fields } from "./exchange.js";
 import { Pieces } from "./pieces.js";
 import { addFields } from "./rpc/fields.js";
-import { encodeGrpcMessage } from "./rpc/grpc-message.js";
+import { correctGrpcMessage } from "./rpc/grpc-message.js";
 
 /** Throws a TypeError if the target is not a path, or a header is not Latin-1. */
 export function universalRequestOf(
@@ -63,10 +63,7 @@ function headOf(exchange: Exchange, header: Headers | undefined): Fields {
 function fieldsOf(headers: Headers | undefined): Fields | undefined {
   if (headers === undefined) return undefined;
   const fields: Fields = {};
-  addFields(fields, headers);
-  const message = headers.get("grpc-message");
-  // The library encodes more than gRPC's specification says.
-  if (message !== null) fields["grpc-message"] = encodeGrpcMessage(decodeURIComponent(message));
+  addFields(fields, correctGrpcMessage(headers));
   return fields;
 }
 

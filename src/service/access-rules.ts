@@ -10,14 +10,15 @@ import type { ServerReflection as ServerReflectionAlpha } from "../../gen/grpc/r
 import type { ApiKeyService } from "../../gen/ironflow/kv/v1/api_key_service_pb.js";
 import type { BackupService } from "../../gen/ironflow/kv/v1/backup_service_pb.js";
 import type { BucketService } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
+import type { ConfigService } from "../../gen/ironflow/kv/v1/config_service_pb.js";
 import type { KeyValueService } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { StatusService } from "../../gen/ironflow/kv/v1/status_service_pb.js";
 import { KvError } from "../kv/errors.js";
-import { quote } from "../kv/names.js";
+import { qualifiedBucketName, quote } from "../kv/names.js";
 import { type Access, ANONYMOUS, type Principal } from "./principal.js";
 
-/** Throws `permission_denied` unless the caller may make this request. */
-export type AccessCheck<Request> = (request: Request, caller: Principal) => void;
+/** Throws `permission_denied` unless the caller may make this request. Bucket names in the request are qualified by the environment. */
+export type AccessCheck<Request> = (request: Request, caller: Principal, environment: string) => void;
 
 /** Marks methods that need no key. */
 export const PUBLIC = Symbol("public");
@@ -84,6 +85,8 @@ export const KEY_VALUE_RULES: AccessRules<typeof KeyValueService> = {
   commit: mayWrite,
   batchGet: mayRead,
   scan: mayRead,
+  // Its answer has counts, no keys.
+  deleteKeys: mayWrite,
 };
 
 export const BACKUP_RULES: AccessRules<typeof BackupService> = {
@@ -97,6 +100,18 @@ export const API_KEY_RULES: AccessRules<typeof ApiKeyService> = {
   revokeApiKey: mayManageKeys,
   rotateApiKey: mayManageKeys,
   createWatchTicket: mayWatch,
+};
+
+/** The configs of an environment, as API keys name them: no user's bucket can have this name. */
+const CONFIGS = "SYS_config";
+
+export const CONFIG_RULES: AccessRules<typeof ConfigService> = {
+  setConfig: needsOnConfigs("write"),
+  getConfig: needsOnConfigs("read"),
+  patchConfig: needsOnConfigs("write"),
+  deleteConfig: needsOnConfigs("write"),
+  listConfigs: needsOnConfigs("read"),
+  watchConfig: needsOnConfigs("watch"),
 };
 
 export const STATUS_RULES: AccessRules<typeof StatusService> = {
@@ -123,6 +138,14 @@ function needs<Request>(access: Access, bucketOf: (request: Request) => string):
       `This API key may not ${VERB_PHRASE[access]} ${quote(bucket)}; it needs the scope ${access} on it.`,
       bucket,
     );
+  };
+}
+
+function needsOnConfigs(access: Access): AccessCheck<unknown> {
+  return (_, caller, environment) => {
+    if (caller.may(access, qualifiedBucketName(CONFIGS, environment))) return;
+    const sentence = `This API key may not ${access} the configs; it needs the scope ${access} on ${CONFIGS}.`;
+    throw denied(sentence, undefined);
   };
 }
 

@@ -8,7 +8,8 @@ import {
 import { Operation } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { invalidArgument } from "../kv/errors.js";
 import { quote } from "../kv/names.js";
-import type { ImportedEntry, Store } from "../kv/store.js";
+import type { ImportedEntry } from "../kv/writes.js";
+import type { Store } from "../kv/store.js";
 import type { Handlers } from "./calls.js";
 import { millisecondsOfTimestamp } from "./convert.js";
 

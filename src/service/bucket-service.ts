@@ -13,7 +13,8 @@ import {
 } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
 import { KvError } from "../kv/errors.js";
 import { DEFAULT_ENVIRONMENT, quote, splitBucketName } from "../kv/names.js";
-import type { BucketChange, Store } from "../kv/store.js";
+import type { BucketChange } from "../kv/bucket.js";
+import type { Store } from "../kv/store.js";
 import { ANONYMOUS, type Principal, FIRST_KEY } from "./principal.js";
 import type { Handlers } from "./calls.js";
 import { ReadMask } from "./read-mask.js";

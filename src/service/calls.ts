@@ -5,7 +5,7 @@
  * `registry.stream`. It never accesses the store.
  */
 import type { DescMessage, DescMethod, DescService, MessageShape } from "@bufbuild/protobuf";
-import type { CallContext } from "../kv/store.js";
+import type { CallContext } from "../kv/call-context.js";
 import type { Principal } from "./principal.js";
 import type { CallObserver } from "./observer.js";
 

@@ -4,7 +4,7 @@ import type {
   CommitRequest_Operation,
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { invalidArgument, KvError, withDetails } from "../kv/errors.js";
-import type { CommitOperation } from "../kv/store.js";
+import type { CommitOperation } from "../kv/writes.js";
 import { conditionOf } from "./conditions.js";
 import { ttlMsOf } from "./convert.js";
 

@@ -1,7 +1,7 @@
 /** The condition of a write in a request. */
 import type { Precondition } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { invalidArgument } from "../kv/errors.js";
-import type { Condition } from "../kv/store.js";
+import type { Condition } from "../kv/writes.js";
 
 /** Throws `invalid_argument`. */
 export function conditionOf(precondition: Precondition | undefined): Condition {

@@ -12,7 +12,8 @@ import {
 } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { invalidArgument } from "../kv/errors.js";
 import { splitBucketName } from "../kv/names.js";
-import type { BucketInfo, Durability, Entry, Operation } from "../kv/store.js";
+import type { BucketInfo, Durability } from "../kv/bucket.js";
+import type { Entry, Operation } from "../kv/entry.js";
 
 const OPERATION: Readonly<Record<Operation, OperationEnum>> = {
   put: OperationEnum.PUT,

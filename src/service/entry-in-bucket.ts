@@ -1,5 +1,8 @@
 /** Reads an entry together with the creation time of its bucket. */
-import type { CallContext, Consistency, Entry, Store } from "../kv/store.js";
+import type { CallContext } from "../kv/call-context.js";
+import type { Consistency } from "../kv/reads.js";
+import type { Entry } from "../kv/entry.js";
+import type { Store } from "../kv/store.js";
 
 export interface EntryInBucket {
   readonly entry: Entry;

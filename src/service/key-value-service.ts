@@ -4,6 +4,7 @@ import {
   BatchGetResponse_ResultSchema,
   BatchGetResponseSchema,
   CommitResponseSchema,
+  DeleteKeysResponseSchema,
   DeleteResponseSchema,
   GetHistoryResponseSchema,
   GetResponseSchema,
@@ -15,10 +16,12 @@ import {
 import type { BatchGetResponse_Result } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { Consistency as ConsistencyEnum } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { bulkScheduler, noteShortCall } from "../kv/bulk-scheduler.js";
-import { flowOf } from "../kv/call-context.js";
+import { type CallContext, flowOf } from "../kv/call-context.js";
 import { invalidArgument, KvError } from "../kv/errors.js";
 import { quote } from "../kv/names.js";
-import type { CallContext, Condition, Consistency, KeyResult, Store, WriteOptions } from "../kv/store.js";
+import type { Condition, WriteOptions } from "../kv/writes.js";
+import type { Consistency, KeyResult } from "../kv/reads.js";
+import type { Store } from "../kv/store.js";
 import type { RequestContext, Handlers } from "./calls.js";
 import { commitOperationOf } from "./commit-operations.js";
 import { conditionOf } from "./conditions.js";
@@ -26,7 +29,7 @@ import { ttlMsOf, entryMessage, timestampOf } from "./convert.js";
 import { entryInBucket } from "./entry-in-bucket.js";
 import { optionalMilliseconds, scanOptionsOf, watchOptionsOf } from "./read-options.js";
 import { ScanStream } from "./scan-stream.js";
-import { SHORT_BYTES_MAX, WatchStream } from "./watch-stream.js";
+import { WatchStream } from "./watch-stream.js";
 
 export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService> {
   return {
@@ -44,7 +47,8 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
     async put(request, context) {
       const response = create(PutResponseSchema);
       noteShortCall();
-      const createdAtMs = await createdAtOf(store, request.bucket, context);
+      const known = createdAtOf(store, request.bucket, context);
+      const createdAtMs = known instanceof Promise ? await known : known;
       if (createdAtMs !== undefined) response.bucketCreatedAt = timestampOf(createdAtMs, 0);
       response.revision = await store.put(
         request.bucket,
@@ -67,7 +71,8 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
     async touch(request, context) {
       const response = create(TouchResponseSchema);
       noteShortCall();
-      const createdAtMs = await createdAtOf(store, request.bucket, context);
+      const known = createdAtOf(store, request.bucket, context);
+      const createdAtMs = known instanceof Promise ? await known : known;
       if (createdAtMs !== undefined) response.bucketCreatedAt = timestampOf(createdAtMs, 0);
       response.revision = await store.touch(
         request.bucket,
@@ -102,11 +107,19 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
       return response;
     },
 
+    async deleteKeys(request, context) {
+      const { filters, purge, limit, pageToken } = request;
+      const options = { filters, purge, page: { limit, pageToken } };
+      const { remainingMax, ...counts } = await store.deleteKeys(request.bucket, options, context);
+      return create(DeleteKeysResponseSchema, { ...counts, remainingMax: BigInt(remainingMax) });
+    },
+
     async commit(request, context) {
       noteShortCall();
       const operations = request.operations.map(commitOperationOf);
       const response = create(CommitResponseSchema);
-      const createdAtMs = await createdAtOf(store, request.bucket, context);
+      const known = createdAtOf(store, request.bucket, context);
+      const createdAtMs = known instanceof Promise ? await known : known;
       if (createdAtMs !== undefined) response.bucketCreatedAt = timestampOf(createdAtMs, 0);
       const options = {
         bucketCreatedAtMs: optionalMilliseconds(request.ifBucketCreatedAt),
@@ -123,7 +136,6 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
       const page = { limit: request.limit, pageToken: request.pageToken };
       const consistency = consistencyOf(request.consistency);
       const keys = await store.listKeys(request.bucket, request.filters, page, context, consistency);
-      await turnFor(keys.items.length * KEY_WORK_BYTES, context);
       const response = create(ListKeysResponseSchema);
       response.keys = [...keys.items];
       response.nextPageToken = keys.nextPageToken;
@@ -159,10 +171,6 @@ export function keyValueHandlers(store: Store): Handlers<typeof KeyValueService>
     async batchGet(request, context) {
       const { bucket, keys, revision } = request;
       const batch = await store.batchGet(bucket, keys, revision, context, consistencyOf(request.consistency));
-      await turnFor(
-        batch.results.reduce((sum, { entry }) => sum + KEY_WORK_BYTES + (entry?.value.length ?? 0), 0),
-        context,
-      );
       const response = create(BatchGetResponseSchema);
       response.results = batch.results.map(resultMessage);
       response.revision = batch.revision;
@@ -180,24 +188,23 @@ function resultMessage({ key, entry }: KeyResult): BatchGetResponse_Result {
   return result;
 }
 
-/** Undefined for a missing bucket: the write says so, after it has checked its arguments. */
-async function createdAtOf(store: Store, bucket: string, context: CallContext): Promise<number | undefined> {
-  try {
-    return await store.bucketCreatedAtMs(bucket, context, "recent");
-  } catch (error) {
+/** Undefined for a missing bucket: the write says so, after it has checked its arguments. A promise only if the storage is asked. */
+function createdAtOf(
+  store: Store,
+  bucket: string,
+  context: CallContext,
+): number | Promise<number | undefined> {
+  const createdAtMs = store.bucketCreatedAtMs(bucket, context, "recent");
+  if (typeof createdAtMs === "number") return createdAtMs;
+  return createdAtMs.catch((error: unknown) => {
     if (error instanceof KvError && error.kind === "bucket_not_found") return undefined;
     throw error;
-  }
+  });
 }
-
-/** Handling a key is as much work as encoding these bytes. */
-const KEY_WORK_BYTES = 128;
 
 /** Waits until a large response may be encoded, so that short calls come first. Undefined: now. */
 function turnFor(bytes: number, context: RequestContext): Promise<void> | undefined {
-  if (bytes > SHORT_BYTES_MAX) return bulkScheduler.turn(flowOf(context), bytes);
-  noteShortCall();
-  return undefined;
+  return bulkScheduler.turnIfLong(flowOf(context), bytes);
 }
 
 function consistencyOf(consistency: ConsistencyEnum): Consistency {

@@ -6,8 +6,10 @@ import { ServerReflection as ServerReflectionAlpha } from "../../gen/grpc/reflec
 import { ApiKeyService } from "../../gen/ironflow/kv/v1/api_key_service_pb.js";
 import { BackupService } from "../../gen/ironflow/kv/v1/backup_service_pb.js";
 import { BucketService } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
+import { ConfigService } from "../../gen/ironflow/kv/v1/config_service_pb.js";
 import { KeyValueService } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { StatusService } from "../../gen/ironflow/kv/v1/status_service_pb.js";
+import type { Limits } from "../kv/limits.js";
 import type { Store } from "../kv/store.js";
 import {
   type AccessCheck,
@@ -15,6 +17,7 @@ import {
   API_KEY_RULES,
   BACKUP_RULES,
   BUCKET_RULES,
+  CONFIG_RULES,
   HEALTH_RULES,
   KEY_VALUE_RULES,
   PUBLIC,
@@ -24,6 +27,8 @@ import {
 import { apiKeyHandlers } from "./api-key-service.js";
 import { backupHandlers } from "./backup-service.js";
 import { bucketHandlers } from "./bucket-service.js";
+import { configHandlers } from "./config-service.js";
+import type { OpenSystemBucket } from "./configs.js";
 import type { ApiKeys } from "./principal.js";
 import type { BoundMethod, Handlers, UnaryHandler } from "./calls.js";
 import { Descriptors } from "./descriptors.js";
@@ -38,6 +43,9 @@ export interface Services {
   readonly store: Store;
   readonly apiKeys: ApiKeys;
   readonly health: HealthState;
+  /** Opens the buckets of configs. */
+  readonly systemBucket: OpenSystemBucket;
+  readonly limits: Limits;
   /** The state of this instance, for GetStatus. Default: GetStatus describes only the caller. */
   readonly instance?: (() => InstanceState) | undefined;
   /** Whether to serve reflection. Default: true. */
@@ -46,10 +54,11 @@ export interface Services {
 
 /** Every method, by path. */
 export function bindMethods(services: Services): ReadonlyMap<string, BoundMethod> {
-  const { store, apiKeys, health, instance } = services;
+  const { store, apiKeys, health, instance, systemBucket, limits } = services;
   const methods = new Map<string, BoundMethod>();
   bind(methods, BucketService, bucketHandlers(store), BUCKET_RULES);
   bind(methods, KeyValueService, keyValueHandlers(store), KEY_VALUE_RULES);
+  bind(methods, ConfigService, configHandlers(systemBucket, limits), CONFIG_RULES);
   bind(methods, BackupService, backupHandlers(store), BACKUP_RULES);
   bind(methods, ApiKeyService, apiKeyHandlers(apiKeys), API_KEY_RULES);
   bind(methods, StatusService, statusHandlers(health, instance), STATUS_RULES);
@@ -105,7 +114,7 @@ function bind<Service extends DescService>(
 function checked(check: AccessCheck<unknown>, handler: BoundMethod["handler"]): BoundMethod["handler"] {
   const run = handler as UnaryHandler;
   const checkedRun: UnaryHandler = (request, context) => {
-    check(request, context.caller);
+    check(request, context.caller, context.environment);
     return run(request, context);
   };
   return checkedRun;

@@ -1,6 +1,7 @@
 /** The authenticated caller and its permissions: interfaces that `src/auth` implements, and handlers, limits and logs use. */
 import { KvError } from "../kv/errors.js";
-import type { CallContext, Page, PageRequest } from "../kv/store.js";
+import type { CallContext } from "../kv/call-context.js";
+import type { Page, PageRequest } from "../kv/reads.js";
 import type { CallInput } from "./calls.js";
 
 /** Permissions on a bucket. `admin`: create, update and delete it; on all buckets (`*`), also manage API keys. */

@@ -6,7 +6,8 @@ import {
   WatchRequest_Start,
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { invalidArgument } from "../kv/errors.js";
-import type { ScanOptions, WatchOptions } from "../kv/store.js";
+import type { ScanOptions } from "../kv/reads.js";
+import type { WatchOptions } from "../kv/watch.js";
 import { millisecondsOf, millisecondsOfTimestamp } from "./convert.js";
 
 export function optionalMilliseconds(time: Timestamp | undefined): number | undefined {

@@ -23,7 +23,6 @@ import { CallRateLimiter } from "./rate-limits.js";
 import { LimitedStream, WatchCounts } from "./watch-limits.js";
 
 export interface RegistryOptions extends Services {
-  readonly limits: Limits;
   readonly access: AccessControl;
   /** Default: not observed. */
   readonly observer?: CallObserver | undefined;
@@ -185,8 +184,9 @@ class Pipeline implements ServiceRegistry {
 
 /** The call's context, derived from the protocol's input. Does not read the signal before it is needed. */
 class InputContext implements RequestContext {
-  readonly deadlineMs: number;
+  deadlineMs: number;
   readonly environment: string;
+  private readonly extendedMs: number;
 
   constructor(
     private readonly input: CallInput,
@@ -200,6 +200,11 @@ class InputContext implements RequestContext {
     // The default timeout excludes the time to receive a large body.
     this.deadlineMs =
       timeoutMs === undefined ? startMs + limits.callTimeoutMs : Math.min(arrivedMs + timeoutMs, longestMs);
+    this.extendedMs = timeoutMs === undefined ? Math.max(longestMs, this.deadlineMs) : this.deadlineMs;
+  }
+
+  extendDeadline(): void {
+    this.deadlineMs = this.extendedMs;
   }
 
   get protocol(): CallInput["protocol"] {

@@ -6,7 +6,7 @@ import {
   ScanResponseSchema,
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { bulkScheduler } from "../kv/bulk-scheduler.js";
-import type { Scan, ScanPart } from "../kv/store.js";
+import type { Scan, ScanPart } from "../kv/reads.js";
 import type { MessageStream } from "./calls.js";
 import { entryMessage, timestampOf } from "./convert.js";
 

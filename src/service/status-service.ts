@@ -7,7 +7,7 @@ import {
   type InstanceStatus,
   type StatusService,
 } from "../../gen/ironflow/kv/v1/status_service_pb.js";
-import type { Durability } from "../kv/store.js";
+import type { Durability } from "../kv/bucket.js";
 import { accessNumber } from "./api-key-service.js";
 import type { Handlers } from "./calls.js";
 import { durabilityNumber, timestampOf } from "./convert.js";
@@ -17,6 +17,11 @@ import type { Principal } from "./principal.js";
 /** The state of this instance, besides its health. */
 export interface InstanceState {
   readonly natsVersion: string;
+  readonly natsServer: {
+    readonly name: string;
+    /** Undefined: it is a single server. */
+    readonly cluster: { readonly name: string; readonly serverAddresses: readonly string[] } | undefined;
+  };
   readonly isStorageExternal: boolean;
   readonly durability: Durability;
   /** What an operator should know, as sentences. */
@@ -52,10 +57,15 @@ function scopesOf({ scopes }: Principal) {
 }
 
 function instanceMessage(state: InstanceState, serving: boolean): InstanceStatus {
-  const { disk } = state;
+  const { disk, natsServer } = state;
+  const { cluster } = natsServer;
   return create(InstanceStatusSchema, {
     serving,
     natsVersion: state.natsVersion,
+    natsServerName: natsServer.name,
+    ...(cluster === undefined
+      ? {}
+      : { natsCluster: { name: cluster.name, serverAddresses: [...cluster.serverAddresses] } }),
     externalStorage: state.isStorageExternal,
     durability: durabilityNumber(state.durability),
     warnings: [...state.warnings],

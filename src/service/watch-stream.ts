@@ -9,16 +9,13 @@ import {
   WatchResponseSchema,
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { Attached } from "../kv/attached.js";
-import { bulkScheduler, liveScheduler } from "../kv/bulk-scheduler.js";
-import type { Watch, WatchEvent } from "../kv/store.js";
+import { bulkScheduler, liveScheduler, SHORT_BYTES_MAX } from "../kv/bulk-scheduler.js";
+import type { Watch, WatchEvent } from "../kv/watch.js";
 import type { MessageStream } from "./calls.js";
 import { entryMessage, timestampOf } from "./convert.js";
 
 /** Watchers of a bucket share event objects. Each is converted once, and protocols cache the encoding by the message's identity. */
 const messageByEvent = new Attached<WatchEvent, WatchResponse>();
-
-/** A response with fewer bytes of values is short work: it takes no turn of the event loop. */
-export const SHORT_BYTES_MAX = 16_384;
 
 /**
  * Iterates a store's watch as responses; `return()` ends the watch immediately. Large events take turns of the event loop: one that many

@@ -8,6 +8,8 @@ import { wireMetrics } from "./wire-metrics.js";
 /** The sources of the metrics, read on each scrape. */
 export interface ServiceState {
   wire(): WireState;
+  /** Bytes in the queues of all watches. What several of them hold counts once. */
+  watchQueueBytes(): number;
   /** Calls that failed with an internal error since the start. */
   faults(): number;
   watches(): WatchState;
@@ -62,7 +64,10 @@ export function addServiceMetrics(registry: Registry, state: ServiceState, perBu
   const hubs = (value: (hub: WatchState["hubs"][number]) => number): number[] =>
     state.watches().hubs.map(value);
   const definitions: readonly MetricDefinition[] = [
-    ...wireMetrics(() => state.wire()),
+    ...wireMetrics(
+      () => state.wire(),
+      () => state.watchQueueBytes(),
+    ),
     counter(
       "ironflow_faults_total",
       "Calls that failed with an internal error. Each one is logged with its cause.",
@@ -76,8 +81,10 @@ export function addServiceMetrics(registry: Registry, state: ServiceState, perBu
     gauge("ironflow_watch_queue_events", "Events queued for watchers.", () =>
       sum(hubs(({ queuedEvents }) => queuedEvents)),
     ),
-    gauge("ironflow_watch_queue_bytes", "Bytes of keys and values queued for watchers.", () =>
-      sum(hubs(({ queuedBytes }) => queuedBytes)),
+    gauge(
+      "ironflow_watch_queue_bytes",
+      "Bytes of keys and values queued for watchers. What several of them wait for counts for each.",
+      () => sum(hubs(({ queuedBytes }) => queuedBytes)),
     ),
     {
       ...gauge(
@@ -110,6 +117,11 @@ export function addServiceMetrics(registry: Registry, state: ServiceState, perBu
       "ironflow_key_index_loads_total",
       "Key indexes that were loaded.",
       () => state.keyIndexes().loads,
+    ),
+    counter(
+      "ironflow_key_index_restores_total",
+      "Those of them that began with a copy from a file.",
+      () => state.keyIndexes().restores,
     ),
     counter(
       "ironflow_key_index_waits_total",

@@ -2,7 +2,10 @@
 import type { WireState } from "../kv/wire-state.js";
 import { counter, gauge, type MetricDefinition, type Sample } from "./metric.js";
 
-export function wireMetrics(state: () => WireState): readonly MetricDefinition[] {
+export function wireMetrics(
+  state: () => WireState,
+  watchQueueBytes: () => number,
+): readonly MetricDefinition[] {
   const byCode = (counts: ReadonlyMap<string, number>, labels: Sample["labels"] = {}): readonly Sample[] =>
     [...counts].map(([code, value]) => ({ labels: { ...labels, code }, value }));
   return [
@@ -26,13 +29,14 @@ export function wireMetrics(state: () => WireState): readonly MetricDefinition[]
     ),
     {
       name: "ironflow_held_bytes",
-      help: "Bytes held for clients, by kind: request bodies without a response (TOTAL_INCOMPLETE_REQUEST_BYTES_MAX) and responses that wait to be sent (TOTAL_UNSENT_RESPONSE_BYTES_MAX).",
+      help: "Bytes held for clients, by kind: requests without a response (TOTAL_INCOMPLETE_REQUEST_BYTES_MAX), responses that wait to be sent (TOTAL_UNSENT_RESPONSE_BYTES_MAX) and events that wait for watchers (TOTAL_WATCH_QUEUE_BYTES_MAX).",
       type: "gauge",
       read: () => {
         const { incompleteRequestBytes, unsentResponseBytes } = state();
         return [
           { labels: { kind: "incomplete_requests" }, value: incompleteRequestBytes },
           { labels: { kind: "unsent_responses" }, value: unsentResponseBytes },
+          { labels: { kind: "watch_queues" }, value: watchQueueBytes() },
         ];
       },
     },

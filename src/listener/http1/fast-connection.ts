@@ -5,13 +5,11 @@
  */
 import type { Socket } from "node:net";
 import type { ByteAccount, ByteBudget } from "@ironflow-kv/http2";
+import { HTTP1_OVERLOADED } from "../response-framing.js";
 import { SimpleExchange, type SimpleRequest } from "./simple-exchange.js";
 import { headLengthOf, readSimpleHead, type SimpleHead } from "./simple-request.js";
 
 const CACHED_HEAD_BYTES_MAX = 1_024;
-/** Too many bytes of requests without a response are held. */
-const REFUSAL =
-  "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 export interface FastHttp1ConnectionOptions {
   /** The longest request head accepted here, in bytes. Connections with longer ones move to Node's server. */
@@ -95,7 +93,7 @@ export class FastHttp1Connection {
     }
     if (this.options.incompleteRequests.isExceeded) {
       this.received.set(0);
-      this.socket.end(REFUSAL);
+      this.socket.end(HTTP1_OVERLOADED);
       return;
     }
     const request = this.read(chunk);

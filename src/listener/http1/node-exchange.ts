@@ -1,13 +1,15 @@
 /** A request that Node's HTTP/1.1 server parsed. */
-import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import type { ByteAccount } from "@ironflow-kv/http2";
 import type { BodyReader, Chunk, Exchange, Fields } from "../../protocol/exchange.js";
 import { Abandonment } from "../abandonment.js";
 import type { MemoryBudgets } from "../memory-budgets.js";
 import { missingLength } from "../response-framing.js";
+import { headBytesOf } from "./head-bytes.js";
+import { NodeRequest } from "./node-request.js";
 
-export class NodeHttp1Exchange implements Exchange {
+export class NodeHttp1Exchange extends NodeRequest implements Exchange {
   readonly commonFields: Fields = {};
   private reader: BodyReader | undefined;
   private isPaced = false;
@@ -17,11 +19,12 @@ export class NodeHttp1Exchange implements Exchange {
 
   /** `expectsContinue`: the client waits for `100 Continue`, which Node has not sent. `budgets`: default: nothing is counted. */
   constructor(
-    private readonly request: IncomingMessage,
+    request: IncomingMessage,
     private readonly response: ServerResponse,
     readonly expectsContinue = false,
     private readonly budgets?: MemoryBudgets,
   ) {
+    super(request);
     this.held = budgets?.incompleteRequests.open(() => this.release());
     response.on("close", () => {
       this.held?.close();
@@ -41,18 +44,6 @@ export class NodeHttp1Exchange implements Exchange {
 
   get httpVersion(): "1.0" | "1.1" {
     return this.request.httpVersionMinor === 0 ? "1.0" : "1.1";
-  }
-  get method(): string {
-    return this.request.method ?? "";
-  }
-  get target(): string {
-    return this.request.url ?? "";
-  }
-  get headers(): IncomingHttpHeaders {
-    return this.request.headers;
-  }
-  get authority(): string | undefined {
-    return this.request.headers.host;
   }
   get socket(): Duplex {
     return this.request.socket;
@@ -172,9 +163,4 @@ export class NodeHttp1Exchange implements Exchange {
     this.isPaced = false;
     if (!this.request.complete) this.request.resume();
   }
-}
-
-/** The request line and the header fields, in bytes. */
-function headBytesOf({ url = "", rawHeaders }: IncomingMessage): number {
-  return rawHeaders.reduce((bytes, text) => bytes + text.length, url.length);
 }

@@ -5,6 +5,8 @@ import type { Duplex } from "node:stream";
 import type { Limits } from "../../kv/limits.js";
 import type { RequestHandler } from "../../protocol/exchange.js";
 import type { MemoryBudgets } from "../memory-budgets.js";
+import { HTTP1_HEAD_TOO_LONG, HTTP1_OVERLOADED } from "../response-framing.js";
+import { HeadGate } from "./head-gate.js";
 import { headWithoutUpgrade, isWebSocketUpgrade } from "./ignored-upgrade.js";
 import { NodeHttp1Exchange } from "./node-exchange.js";
 import { makeHttp1Server } from "./node-server.js";
@@ -25,6 +27,7 @@ export class NodeHttp1 {
   private readonly pipelines = new PipelineQueue();
   /** Responses that are not complete. */
   private readonly responses = new Map<Duplex, Set<ServerResponse>>();
+  private readonly gates = new WeakMap<Duplex, HeadGate>();
   private isStopping = false;
   private closesIdle = false;
 
@@ -32,6 +35,7 @@ export class NodeHttp1 {
     this.server = makeHttp1Server(options.limits);
     this.server.on("request", (request, response) => this.onRequest(request, response, false));
     this.server.on("checkContinue", (request, response) => this.onRequest(request, response, true));
+    this.server.on("checkExpectation", (request, response) => this.refuseExpectation(request, response));
     this.server.on("upgrade", (request, socket, head) => this.onUpgrade(request, socket, head));
     // This event starts the timer by which Node enforces headersTimeout and requestTimeout.
     this.server.emit("listening");
@@ -41,8 +45,7 @@ export class NodeHttp1 {
   accept(socket: Socket): void {
     // Deferred: Node emits `close` on the response being written only, and then calls its handlers.
     socket.on("close", () => setImmediate(() => this.failPendingResponses(socket)));
-    this.server.emit("connection", socket);
-    socket.resume();
+    this.serve(socket);
   }
 
   /** Responses carry `Connection: close` from now on. */
@@ -66,6 +69,7 @@ export class NodeHttp1 {
 
   private onRequest(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
     const { socket } = request;
+    this.gates.get(socket)?.completed(request);
     const earlier = this.responses.get(socket);
     const isAlone = earlier === undefined || earlier.size === 0;
     if (earlier !== undefined && PipelineQueue.isClosing(earlier)) return;
@@ -78,24 +82,51 @@ export class NodeHttp1 {
     );
   }
 
+  /** RFC 9110 section 10.1.1. */
+  private refuseExpectation(request: IncomingMessage, response: ServerResponse): void {
+    this.gates.get(request.socket)?.completed(request);
+    response.writeHead(417).end();
+  }
+
   private onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const unparsed = this.gates.get(socket)?.stop() ?? Buffer.alloc(0);
+    const rest = Buffer.concat([head, unparsed]);
     if (this.rejectsMalformed(request)) return;
     // An upgrade cannot follow a response that is still incomplete.
     if ((this.responses.get(request.socket)?.size ?? 0) > 0) return void socket.destroy();
     if (!isWebSocketUpgrade(request)) {
-      this.ignoreUpgrade(request, head);
+      this.ignoreUpgrade(request, rest);
       return;
     }
     this.options.guarded(socket, () =>
-      this.options.handler.handleUpgrade(new NodeUpgrade(request, socket, head, this.options.budgets)),
+      this.options.handler.handleUpgrade(new NodeUpgrade(request, socket, rest, this.options.budgets)),
     );
   }
 
   private ignoreUpgrade(request: IncomingMessage, head: Buffer): void {
     const { socket } = request;
     socket.unshift(Buffer.concat([headWithoutUpgrade(request), head]));
+    this.serve(socket);
+  }
+
+  private serve(socket: Socket): void {
     this.server.emit("connection", socket);
+    const { budgets, limits } = this.options;
+    const gate = new HeadGate(socket, {
+      budget: budgets.incompleteRequests,
+      sectionBytesMax: limits.headerBytesMax,
+      refuse: (reason) =>
+        this.refuseSection(socket, reason === "overloaded" ? HTTP1_OVERLOADED : HTTP1_HEAD_TOO_LONG),
+    });
+    this.gates.set(socket, gate);
     socket.resume();
+  }
+
+  /** Closes a connection whose next request has not arrived completely. */
+  private refuseSection(socket: Socket, response: string): void {
+    // A response in progress is lost: its client sent more before it was complete.
+    if (this.responses.has(socket)) socket.destroy();
+    else socket.end(response, () => socket.destroy());
   }
 
   /** Answers a malformed request with 400 and closes the connection, as Node does: pipelined requests behind it may be smuggled. */

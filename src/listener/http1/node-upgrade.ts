@@ -1,36 +1,26 @@
 /** A request to switch protocols, from Node's HTTP/1.1 server. */
-import { type IncomingHttpHeaders, type IncomingMessage, ServerResponse } from "node:http";
+import { type IncomingMessage, ServerResponse } from "node:http";
 import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Exchange, Upgrade } from "../../protocol/exchange.js";
 import type { MemoryBudgets } from "../memory-budgets.js";
 import { NodeHttp1Exchange } from "./node-exchange.js";
+import { NodeRequest } from "./node-request.js";
 
-export class NodeUpgrade implements Upgrade {
+export class NodeUpgrade extends NodeRequest implements Upgrade {
   readonly httpVersion = "1.1";
 
   constructor(
-    readonly request: IncomingMessage,
+    request: IncomingMessage,
     readonly socket: Duplex,
     readonly head: Buffer,
     private readonly budgets?: MemoryBudgets,
   ) {
+    super(request);
     // Without a listener, a reset by the client would crash the process.
     socket.on("error", () => undefined);
   }
 
-  get method(): string {
-    return this.request.method ?? "";
-  }
-  get target(): string {
-    return this.request.url ?? "";
-  }
-  get headers(): IncomingHttpHeaders {
-    return this.request.headers;
-  }
-  get authority(): string | undefined {
-    return this.request.headers.host;
-  }
   get isClosed(): boolean {
     return this.socket.destroyed;
   }

@@ -16,30 +16,36 @@ export class NodeHttp2Exchange implements Exchange {
   private isComplete = false;
   private trailers: Readonly<Fields> | undefined;
   private readonly abandonment = new Abandonment();
-  /** The bytes of the body until the response. */
-  private readonly held: ByteAccount | undefined;
+  /** The bytes of the request until the response. */
+  private readonly held: ByteAccount;
 
   constructor(
     private readonly stream: ServerHttp2Stream,
     readonly headers: IncomingHttpHeaders,
     readonly socket: Duplex,
-    budgets: MemoryBudgets,
+    private readonly budgets: MemoryBudgets,
   ) {
-    if (this.hasBody)
-      this.held = budgets.incompleteRequests.open(() => {
-        this.releaseBody();
-        if (!stream.readableEnded) stream.close(constants.NGHTTP2_REFUSED_STREAM);
-      });
+    this.held = budgets.incompleteRequests.open(() => {
+      // A complete request may have begun.
+      if (this.hasBody && !stream.readableEnded) this.refuse();
+    });
     // A reset cancels the call, which `close` reports.
     stream.on("error", () => undefined);
     // `end` follows a reset as if the body were complete, but `aborted` precedes it.
     stream.on("aborted", () => this.abandon());
     stream.on("close", () => {
-      this.held?.close();
+      this.held.close();
       this.abandon();
     });
     stream.once("wantTrailers", () => stream.sendTrailers({ ...this.trailers }));
     if (this.hasBody) stream.once("finish", () => this.discardRest());
+  }
+
+  /** Counts the head of the request. Returns false if too many bytes are held: it is refused then. */
+  admit(): boolean {
+    this.held.add(headBytesOf(this.headers));
+    if (this.budgets.incompleteRequests.isExceeded) this.refuse();
+    return !this.isClosed;
   }
 
   get method(): string {
@@ -86,7 +92,7 @@ export class NodeHttp2Exchange implements Exchange {
     stream.on("data", (chunk: Buffer) => {
       if (this.reader === undefined) return;
       if (this.isPaced) stream.pause();
-      this.held?.add(chunk.length);
+      this.held.add(chunk.length);
       this.reader.receive(chunk);
     });
     stream.on("end", () => this.reader?.received());
@@ -97,7 +103,7 @@ export class NodeHttp2Exchange implements Exchange {
   }
 
   releaseBody(): void {
-    this.held?.set(0);
+    this.held.set(0);
   }
 
   respond(status: number, fields: Readonly<Fields>, body?: Chunk, trailers?: Readonly<Fields>): void {
@@ -146,6 +152,16 @@ export class NodeHttp2Exchange implements Exchange {
     this.stream.respond({ ":status": status, ...fields }, { endStream: isEnd, waitForTrailers: !isEnd });
   }
 
+  /** V8 does not count the strings of heads, and so collects them late: the connection may open no more streams. */
+  private refuse(): void {
+    const { session } = this.stream;
+    this.releaseBody();
+    this.stream.close(constants.NGHTTP2_REFUSED_STREAM);
+    if (session === undefined || session.closed) return;
+    session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    session.close();
+  }
+
   /** Discards a bounded rest of the body after the response: several clients lose a response that is followed by a reset at once. */
   private discardRest(): void {
     const { stream } = this;
@@ -174,6 +190,12 @@ export class NodeHttp2Exchange implements Exchange {
     this.reader = undefined;
     this.abandonment.happen();
   }
+}
+
+function headBytesOf(headers: IncomingHttpHeaders): number {
+  let bytes = 0;
+  for (const name in headers) bytes += name.length + String(headers[name]).length;
+  return bytes;
 }
 
 /** Throws a TypeError for a value that HTTP cannot carry: nghttp2 would reset the stream. */

@@ -11,7 +11,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { KvError } from "../../kv/errors.js";
 import { quote, streamName, subjectPrefix } from "../../kv/names.js";
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import { JetStreamCode, JetStreamError, kindOf, toKvError } from "../client/errors.js";
 import {
   askJetStream,
@@ -159,6 +159,7 @@ export class BucketLock {
 
   /** Acquires the lease, or renews it if it is still held. Throws `KvError`. */
   async hold(context: CallContext): Promise<void> {
+    let isHeldElsewhere = false;
     for (let expected = this.sequence; ;) {
       const sentMs = performance.now();
       try {
@@ -173,9 +174,13 @@ export class BucketLock {
         const holder = stored?.record.holder;
         const isFree = holder === undefined || holder === this.holder;
         expected = isFree ? (stored?.sequence ?? 0) : 0;
-        if (!isFree) throw beingChanged(this.bucket);
+        isHeldElsewhere = !isFree;
+        if (isHeldElsewhere) throw beingChanged(this.bucket);
       } catch (error) {
-        if (!isRetryable(error, context)) throw toKvError(error, { bucket: this.bucket });
+        if (!isRetryable(error, context)) {
+          const known = toKvError(error, { bucket: this.bucket });
+          throw isHeldElsewhere && known.kind === "deadline_exceeded" ? beingChanged(this.bucket) : known;
+        }
         await delay(POLL_INTERVAL_MS * (0.5 + Math.random()));
       }
     }

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { KvError } from "../../kv/errors.js";
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import type { BucketLock } from "./bucket-lock.js";
 import { JetStreamError, kindOf, outcomeUnknown, toKvError, unavailable } from "../client/errors.js";
 import { askJetStream, type StreamConfig, type StreamInfo, within } from "../client/jetstream-api.js";

@@ -2,17 +2,12 @@
 import { KvError, type KvErrorKind } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import { checkBucketName, isReservedBucketName, quote, splitBucketName, streamName } from "../../kv/names.js";
+import { SerialQueue } from "../../kv/serial-queue.js";
 import { bucketJsonBytes, PageRoom } from "../../kv/page-room.js";
 import { pageLimit, readPageToken, writePageToken } from "../../kv/page-token.js";
-import type {
-  BucketChange,
-  BucketConfig,
-  BucketInfo,
-  CallContext,
-  Durability,
-  Page,
-  PageRequest,
-} from "../../kv/store.js";
+import type { BucketChange, BucketConfig, BucketInfo, Durability } from "../../kv/bucket.js";
+import type { CallContext } from "../../kv/call-context.js";
+import type { Page, PageRequest } from "../../kv/reads.js";
 import type { BucketConfigCache } from "../streams/bucket-config-cache.js";
 import { type BucketLock, BucketLocks, type LastChange } from "./bucket-lock.js";
 import { type BucketEdit, BucketUpdate } from "./bucket-update.js";
@@ -29,6 +24,7 @@ import { type Survivors, survivorsMark } from "./survivors.js";
 import type { Requests } from "../client/requests.js";
 import { changeBucket } from "../client/retry.js";
 import { bucketInfoOf, streamConfigOf, updatedConfig } from "../streams/stream-config.js";
+import { streamInfos } from "../streams/stream-pages.js";
 
 export interface BucketsOptions {
   readonly requests: Requests;
@@ -57,10 +53,12 @@ const GONE = {};
 const OMITTED: ReadonlySet<KvErrorKind> = new Set<KvErrorKind>(["bucket_not_found", "unimplemented"]);
 /** The most buckets of a page that are described concurrently. */
 const CONCURRENT_DESCRIPTIONS = 8;
+/** A list of more buckets reads the infos of all streams together. */
+const SINGLE_INFOS_MAX = 32;
 
 export class Buckets {
   /** The last change of each bucket by this process: changes read, then write, and must not overlap. */
-  private readonly changes = new Map<string, Promise<unknown>>();
+  private readonly changes = new SerialQueue();
 
   private readonly existing: ExistingBuckets;
   private readonly locks: BucketLocks | undefined;
@@ -100,10 +98,22 @@ export class Buckets {
   }
 
   /** `counts`: whether to count the live keys. */
-  async get(bucket: string, context: CallContext, counts = true): Promise<BucketInfo> {
+  get(bucket: string, context: CallContext, counts = true): Promise<BucketInfo> {
+    return this.read(bucket, context, counts);
+  }
+
+  /** `known`: its stream's info, read since the call began. */
+  private async read(
+    bucket: string,
+    context: CallContext,
+    counts: boolean,
+    known?: StreamInfo,
+  ): Promise<BucketInfo> {
     const place = placeOf(bucket);
-    await this.options.restartCheck.pending(bucket, context);
-    const info = await this.options.reader.stream(place, context);
+    const check = this.options.restartCheck.pending(bucket, context);
+    await check;
+    const isKnown = check === undefined && known !== undefined;
+    const info = isKnown ? known : await this.options.reader.stream(place, context);
     if (counts) return this.describe(place, info, context);
     return bucketInfoOf(bucket, info, 0, this.options.durability());
   }
@@ -122,11 +132,14 @@ export class Buckets {
     );
     const items: BucketInfo[] = [];
     const room = new PageRoom(limit, pageBytesMax);
+    const { requests, reader } = this.options;
+    const areMany = Math.min(limit, names.length) > SINGLE_INFOS_MAX && !reader.isClustered;
+    const known = areMany ? await streamInfos(requests, context) : undefined;
     for (let done = 0; done < names.length;) {
       // One bucket more than fits shows whether another page follows.
       const next = names.slice(done, done + Math.min(CONCURRENT_DESCRIPTIONS, limit - items.length + 1));
       done += next.length;
-      const infos = await Promise.all(next.map((name) => this.getUnlessGone(name, context, counts)));
+      const infos = await Promise.all(next.map((name) => this.readUnlessGone(name, context, counts, known)));
       for (const info of infos) {
         if (info === undefined) continue;
         if (!room.take(bucketJsonBytes(info)))
@@ -152,7 +165,7 @@ export class Buckets {
 
   /** Changes the configuration of a bucket's stream, while no other instance of the service changes it. */
   edit(place: Place, edit: BucketEdit, context: CallContext): Promise<StreamInfo> {
-    return this.oneAtATime(place.stream, async () => {
+    return this.changes.run(place.stream, async () => {
       // nats-server replaces two files. If it can write only the first, the bucket is gone after its next start.
       this.options.disk.check("record", { bucket: place.bucket });
       const lock = await this.locks?.acquire(place.bucket, context);
@@ -169,7 +182,7 @@ export class Buckets {
     const place = placeOf(bucket);
     const { requests, survivors } = this.options;
     await existing(requests, place, context);
-    await this.oneAtATime(place.stream, async () => {
+    await this.changes.run(place.stream, async () => {
       const lock = await this.locks?.acquire(bucket, context).catch(unlessFull);
       await this.changing(place.stream, lock, async () => {
         const { created, config } = await existing(requests, place, context);
@@ -205,13 +218,14 @@ export class Buckets {
     return { ...described, revision: BigInt(revision) };
   }
 
-  private async getUnlessGone(
+  private async readUnlessGone(
     bucket: string,
     context: CallContext,
     counts: boolean,
+    known: ReadonlyMap<string, StreamInfo> | undefined,
   ): Promise<BucketInfo | undefined> {
     try {
-      return await this.get(bucket, context, counts);
+      return await this.read(bucket, context, counts, known?.get(streamName(bucket)));
     } catch (error) {
       // A bucket of another program that can't be described must not hide the others.
       if (error instanceof KvError && OMITTED.has(error.kind)) return undefined;
@@ -235,17 +249,6 @@ export class Buckets {
       throw error;
     } finally {
       facts.forget(stream);
-    }
-  }
-
-  private async oneAtATime<Result>(stream: string, task: () => Promise<Result>): Promise<Result> {
-    const before = this.changes.get(stream) ?? Promise.resolve();
-    const mine = before.then(task, task);
-    this.changes.set(stream, mine);
-    try {
-      return await mine;
-    } finally {
-      if (this.changes.get(stream) === mine) this.changes.delete(stream);
     }
   }
 }

@@ -1,7 +1,7 @@
 /** Keeps the byte limits of streams above the `max_bytes` of their buckets: streams/headroom.ts explains why. */
 import { KvError } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import { serverTimeMs, type StreamInfo } from "../client/jetstream-api.js";
 import { existing, type Place } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";

@@ -1,7 +1,7 @@
 /** One compaction of one bucket: finds tombstones, records what stays, and removes them, oldest first. */
 import type { Limits } from "../../kv/limits.js";
 import { subjectPrefix } from "../../kv/names.js";
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import { toKvError, unavailable } from "../client/errors.js";
 import { serverTimeMs, type StreamConfig, type StreamInfo } from "../client/jetstream-api.js";
 import { existing, type MessageReader, type Place, storedMessageBytesMax } from "../client/message-reader.js";

@@ -8,7 +8,8 @@
  * compaction is harmless.
  */
 import { bucketOfStream, streamName } from "../../kv/names.js";
-import type { CallContext, CompactionResult } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
+import type { CompactionResult } from "../../kv/bucket.js";
 import type { CachedBucket } from "../streams/bucket-config-cache.js";
 import type { ByteLimits } from "./byte-limits.js";
 import { CompactionPasses, type CompactionPassesOptions, type PassResult } from "./compaction-pass.js";

@@ -2,7 +2,7 @@
 import { KvError } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import { bucketOfStream } from "../../kv/names.js";
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import type { Requests } from "../client/requests.js";
 import { CREATED_BY_KEY } from "../streams/stream-config.js";
 import { streamPage, streamsOf } from "../streams/stream-pages.js";

@@ -3,7 +3,7 @@
  * with nats-server 2.15.1 in 7 of 1,500 recreations). Their time is before the creation of the stream.
  */
 import type { KvErrorDetails } from "../../kv/errors.js";
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import { toKvError } from "../client/errors.js";
 import { askJetStream, purgeStream, type StreamConfig, type StreamInfo } from "../client/jetstream-api.js";
 import type { Requests } from "../client/requests.js";

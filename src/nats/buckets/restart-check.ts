@@ -4,7 +4,7 @@
  */
 import { KvError } from "../../kv/errors.js";
 import { streamName } from "../../kv/names.js";
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import { toKvError } from "../client/errors.js";
 import { purgeStream, type StreamInfo } from "../client/jetstream-api.js";
 import type { Log } from "../client/log.js";

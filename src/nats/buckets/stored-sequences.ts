@@ -1,5 +1,5 @@
 /** Which sequences a stream stores, as its leader has them. */
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import { toKvError } from "../client/errors.js";
 import {
   askJetStream,

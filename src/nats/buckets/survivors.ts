@@ -9,7 +9,7 @@
 import { randomUUID } from "node:crypto";
 import type { Limits } from "../../kv/limits.js";
 import { streamName, subjectPrefix } from "../../kv/names.js";
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import { JetStreamError, kindOf, toKvError } from "../client/errors.js";
 import {
   askJetStream,

@@ -1,8 +1,7 @@
 /** Finds tombstones and removes them from the storage. */
 import { setTimeout as delay } from "node:timers/promises";
-import { flowOf } from "../../kv/call-context.js";
+import { type CallContext, flowOf } from "../../kv/call-context.js";
 import { subjectPrefix as subjectPrefixOf } from "../../kv/names.js";
-import type { CallContext } from "../../kv/store.js";
 import { toKvError, unavailable } from "../client/errors.js";
 import { purgeStream, readJetStream } from "../client/jetstream-api.js";
 import type { MessageReader, Place } from "../client/message-reader.js";

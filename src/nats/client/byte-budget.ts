@@ -38,7 +38,7 @@ export class ByteBudget {
     return this.waiting.length === 0 && this.hasRoom(bytes);
   }
 
-  /** Whether a quarter of the budget would stay free: for requests that can also use another connection. */
+  /** Whether a quarter of the budget would stay free: for what can also do without. */
   hasSpareRoom(bytes: number): boolean {
     return this.canReserve(bytes) && this.reserved + bytes <= this.bytesMax * SPARE_FRACTION;
   }

@@ -8,7 +8,6 @@ import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import {
   type Authenticator,
-  type ConnectionOptions,
   credsAuthenticator,
   errors,
   type NatsConnection,
@@ -17,7 +16,7 @@ import {
 import { parseServerUrls, type ServerUrls } from "./server-urls.js";
 import { isSupported, OLDEST_SERVER_VERSION } from "./server-version.js";
 import { StartError } from "./start-error.js";
-import { connect } from "./transport.js";
+import { connect, type TransportOptions } from "./transport.js";
 
 export interface ConnectOptions {
   /** The format of NATS_URL: comma-separated URLs, with or without credentials. */
@@ -32,6 +31,8 @@ export interface ConnectOptions {
   readonly tls?: TlsOptions | undefined;
   /** The connection's name in NATS monitoring. Default: ironflow-kv. */
   readonly name?: string | undefined;
+  /** See `TransportOptions.turnBytesMax`. */
+  readonly turnBytesMax?: number | undefined;
   /** How long to retry while NATS can't be reached or JetStream does not respond, in milliseconds. Default: 5,000. */
   readonly readyTimeoutMs?: number | undefined;
 }
@@ -89,7 +90,7 @@ export async function connectNats(options: ConnectOptions): Promise<ConnectedNat
   }
 }
 
-async function connectionOptionsOf(options: ConnectOptions, urls: ServerUrls): Promise<ConnectionOptions> {
+async function connectionOptionsOf(options: ConnectOptions, urls: ServerUrls): Promise<TransportOptions> {
   const user = options.user ?? urls.user;
   const pass = options.pass ?? urls.pass;
   const token = options.token ?? urls.token;
@@ -97,6 +98,7 @@ async function connectionOptionsOf(options: ConnectOptions, urls: ServerUrls): P
   return {
     servers: [...urls.servers],
     name: options.name ?? "ironflow-kv",
+    turnBytesMax: options.turnBytesMax,
     ...(user === undefined ? {} : { user }),
     ...(pass === undefined ? {} : { pass }),
     ...(token === undefined ? {} : { token }),
@@ -141,7 +143,7 @@ async function credsFileAuthenticator(file: string): Promise<Authenticator> {
   };
 }
 
-async function dial(options: ConnectionOptions, where: string, deadlineMs: number): Promise<NatsConnection> {
+async function dial(options: TransportOptions, where: string, deadlineMs: number): Promise<NatsConnection> {
   for (;;) {
     try {
       return await connect(options);

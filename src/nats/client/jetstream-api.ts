@@ -1,8 +1,7 @@
 /** JetStream's JSON API: a request and a JSON response. Error responses are thrown as {@link JetStreamError}. */
 import { setTimeout as delay } from "node:timers/promises";
-import { flowOf } from "../../kv/call-context.js";
+import { type CallContext, flowOf } from "../../kv/call-context.js";
 import { KvError } from "../../kv/errors.js";
-import type { CallContext } from "../../kv/store.js";
 import { JetStreamCode, JetStreamError } from "./errors.js";
 import type { ExpectedReply } from "./link.js";
 import { type AttemptContext, type Requests, NoReplyError } from "./requests.js";

@@ -7,7 +7,7 @@
  * recently heard from enough followers to form a majority. The stream's info says when it last heard from each.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import { toKvError, unavailable } from "./errors.js";
 import { LEADER_ANSWER_TIMEOUT_MS, type StreamInfo, streamInfo } from "./jetstream-api.js";
 import type { Place } from "./message-reader.js";

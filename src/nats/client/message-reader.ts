@@ -17,7 +17,8 @@ import { type AttemptContext, type Reply, type Requests, NoReplyError } from "./
 import { parseTimestamp } from "./timestamps.js";
 import type { KvErrorDetails } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
-import type { CallContext, Consistency } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
+import type { Consistency } from "../../kv/reads.js";
 
 /** A stored message. */
 export interface StoredMessage {

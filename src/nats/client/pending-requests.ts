@@ -1,6 +1,5 @@
 /** The requests of a connection that wait for their replies: their deadlines, their signals and the bytes reserved for them. */
-import { isCanceled } from "../../kv/call-context.js";
-import type { CallContext } from "../../kv/store.js";
+import { type CallContext, isCanceled } from "../../kv/call-context.js";
 import type { Link } from "./link.js";
 import type { HeaderBlock } from "./messages.js";
 import type { Reservation } from "./reservation.js";

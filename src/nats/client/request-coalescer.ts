@@ -2,7 +2,7 @@
  * Shares one read among concurrent callers. Every caller gets a result that was requested after its call began: callers that arrive while
  * a read is in flight share the next one.
  */
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import { withinContext } from "./shared-work.js";
 import { NoReplyError } from "./no-reply.js";
 
@@ -10,8 +10,8 @@ type Read<Answer> = (context: CallContext) => Promise<Answer>;
 
 interface Round<Answer> {
   readonly answer: Promise<Answer>;
-  /** Cancels the read when its last caller stops waiting. */
-  readonly abort: AbortController;
+  /** Ends the read when its last caller stops waiting. Undefined: the read has not begun, and later callers may still join. */
+  abort: AbortController | undefined;
   callers: number;
 }
 
@@ -25,30 +25,26 @@ export class RequestCoalescer<Answer> {
   /** The result of the read that `key` identifies. Rejects with `NoReplyError` if the caller's context ends first. */
   get(key: string, context: CallContext, read: Read<Answer>): Promise<Answer> {
     const running = this.running.get(key);
-    if (running === undefined) return join(this.begin(key, read, new AbortController()), context);
+    if (running === undefined) return join(this.begin(key, read), context);
     let next = this.next.get(key);
     if (next === undefined) {
-      const abort = new AbortController();
       const begin = (): Promise<Answer> => {
         this.next.delete(key);
-        return this.begin(key, read, abort, next).answer;
+        return this.begin(key, read, next).answer;
       };
-      next = { answer: running.answer.then(begin, begin), abort, callers: 0 };
+      next = { answer: running.answer.then(begin, begin), abort: undefined, callers: 0 };
       this.next.set(key, next);
     }
     return join(next, context);
   }
 
-  private begin(
-    key: string,
-    read: Read<Answer>,
-    abort: AbortController,
-    queued?: Round<Answer>,
-  ): Round<Answer> {
+  private begin(key: string, read: Read<Answer>, queued?: Round<Answer>): Round<Answer> {
+    const abort = new AbortController();
+    if (queued !== undefined) queued.abort = abort;
     const context = { deadlineMs: performance.now() + this.timeoutMs, signal: abort.signal };
     const isWanted = queued === undefined || queued.callers > 0;
     const answer = isWanted ? read(context) : Promise.reject<Answer>(new NoReplyError("canceled", false));
-    const round = { answer, abort, callers: 0 };
+    const round: Round<Answer> = { answer, abort, callers: 0 };
     this.running.set(key, round);
     const done = (): void => {
       if (this.running.get(key) === round) this.running.delete(key);
@@ -62,6 +58,6 @@ export class RequestCoalescer<Answer> {
 function join<Answer>(round: Round<Answer>, context: CallContext): Promise<Answer> {
   round.callers++;
   return withinContext(context, round.answer).finally(() => {
-    if (--round.callers === 0) round.abort.abort();
+    if (--round.callers === 0) round.abort?.abort();
   });
 }

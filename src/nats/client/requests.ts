@@ -9,8 +9,7 @@
  * A request reserves the size of its largest reply in the connection's byte budget before it is sent, until the reply has arrived.
  */
 import { createInbox, type Msg, type Subscription } from "@nats-io/transport-node";
-import { flowOf } from "../../kv/call-context.js";
-import type { CallContext } from "../../kv/store.js";
+import { type CallContext, flowOf } from "../../kv/call-context.js";
 import { type ExpectedReply, type Link, SMALL_ANSWER_BYTES } from "./link.js";
 import { headersOf, type RawHeaders } from "./messages.js";
 import { type Pending, PendingRequests, type Reply } from "./pending-requests.js";
@@ -65,6 +64,8 @@ export class Requests {
   private serverId: string | undefined;
   /** When this process first connected to the server's current run, in milliseconds of `performance.now()`. */
   serverSinceMs = 0;
+  /** When the connection was last lost, in milliseconds of `performance.now()`. */
+  lostAtMs = -Infinity;
   private readonly stopListening: (() => void)[];
 
   constructor(readonly link: Link) {
@@ -73,7 +74,10 @@ export class Requests {
     this.subscription = link.subscribe(`${this.inboxPrefix}*`, (message) => this.handleReply(message));
     this.detectServerRestart();
     this.stopListening = [
-      link.onDisconnect(() => this.failAll()),
+      link.onDisconnect(() => {
+        this.lostAtMs = performance.now();
+        this.failAll();
+      }),
       link.onReconnect(() => this.detectServerRestart()),
     ];
   }
@@ -125,8 +129,14 @@ export class Requests {
       const reason = this.isConnected ? (sinceMs >= deadlineMs ? "deadline" : undefined) : "disconnected";
       if (reason === undefined)
         this.pending.add(token, {
-          ...{ context, sinceMs, deadlineMs, resolve, reject },
-          ...{ answerTimeoutMs: undefined, onReply: undefined, reservation: undefined },
+          context,
+          sinceMs,
+          deadlineMs,
+          answerTimeoutMs: undefined,
+          resolve,
+          reject,
+          onReply: undefined,
+          reservation: undefined,
         });
       else reject(new NoReplyError(reason, false));
     });
@@ -211,7 +221,13 @@ export class Requests {
     return new Promise((resolve, reject) => {
       const token = this.nextToken++;
       const pending: Pending = {
-        ...{ context, sinceMs, deadlineMs, answerTimeoutMs, resolve, reject, onReply },
+        context,
+        sinceMs,
+        deadlineMs,
+        answerTimeoutMs,
+        resolve,
+        reject,
+        onReply,
         reservation: this.link.reserveNow(expected),
       };
       this.pending.add(token, pending);

@@ -1,7 +1,7 @@
 /** Which errors to retry, and changes of buckets with a known outcome. */
 import { setTimeout as delay } from "node:timers/promises";
 import { KvError, type KvErrorDetails } from "../../kv/errors.js";
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import { JetStreamCode, JetStreamError, kindOf, outcomeUnknown, toKvError } from "./errors.js";
 import { askJetStream, within } from "./jetstream-api.js";
 import { type Requests, NoReplyError } from "./requests.js";

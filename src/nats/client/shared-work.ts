@@ -1,6 +1,5 @@
 /** Waits for work that several callers share, such as one read for all of them, or that goes on without its caller. */
-import { timeLeftMs } from "../../kv/call-context.js";
-import type { CallContext } from "../../kv/store.js";
+import { type CallContext, timeLeftMs } from "../../kv/call-context.js";
 import type { Requests } from "./requests.js";
 import { NoReplyError } from "./no-reply.js";
 

@@ -14,21 +14,41 @@ import {
 } from "@nats-io/transport-node";
 import { nodeResolveHost, NodeTransport } from "@nats-io/transport-node/lib/node_transport.js";
 import { readFrames } from "./frames.js";
+import { limitTurn } from "./turn-limit.js";
 
 /** The delay between reconnect attempts, plus up to as much jitter: calls work again within 0.2 s after NATS is back. */
 const RECONNECT_WAIT_MS = 100;
 const RECONNECT_JITTER_MS = 100;
 
-/** Connects, and reconnects unless `options` disables it. */
-export function connect(options: ConnectionOptions): Promise<NatsConnection> {
-  useTransport();
-  return NatsConnectionImpl.connect({ ...options, reconnectDelayHandler });
+/** The options of the library, and of this transport. */
+export interface TransportOptions extends ConnectionOptions {
+  /** The most bytes that one turn of the event loop reads, and one read more: see {@link limitTurn}. Default: no limit. */
+  readonly turnBytesMax?: number | undefined;
 }
 
-/** The client calls this before each attempt. */
-function reconnectDelayHandler(): number {
+/** Connects, and reconnects unless `options` disables it. */
+export async function connect(options: TransportOptions): Promise<NatsConnection> {
   useTransport();
-  return RECONNECT_WAIT_MS + Math.random() * RECONNECT_JITTER_MS;
+  const known: { connection?: NatsConnection } = {};
+  /** The client calls this before each attempt. */
+  const reconnectDelayHandler = (): number => {
+    useTransport();
+    forgetLaterAttempts(known.connection);
+    return RECONNECT_WAIT_MS + Math.random() * RECONNECT_JITTER_MS;
+  };
+  known.connection = await NatsConnectionImpl.connect({ ...options, reconnectDelayHandler });
+  return known.connection;
+}
+
+/**
+ * Forgets attempts that were later than now: the clock was set back. The client would not connect to that server before the clock is there
+ * again (`dodialLoop` in nats-core's protocol.js compares `Date.now()`).
+ */
+function forgetLaterAttempts(connection: NatsConnection | undefined): void {
+  if (!(connection instanceof NatsConnectionImpl)) return;
+  const nowMs = Date.now();
+  for (const server of connection.protocol.servers.getServers())
+    if (server.lastConnect > nowMs) server.lastConnect = 0;
 }
 
 /** The library has one factory for the whole process: its own `connect`, called by an embedding program, replaces it. */
@@ -49,6 +69,13 @@ class GuardedTransport extends NodeTransport {
 
   override async startTLS(): Promise<TLSSocket> {
     return keepErrorListener(await super.startTLS());
+  }
+
+  override setupHandlers(): void {
+    super.setupHandlers();
+    // The library keeps options that it does not know.
+    const { turnBytesMax }: TransportOptions = this.options;
+    if (turnBytesMax !== undefined) limitTurn(this.socket, turnBytesMax);
   }
 }
 

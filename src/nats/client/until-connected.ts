@@ -1,5 +1,5 @@
 /** Waits for a connection to NATS that is lost. */
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import type { Link } from "./link.js";
 import { NoReplyError } from "./no-reply.js";
 

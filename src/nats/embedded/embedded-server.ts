@@ -12,6 +12,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type DataDirLock, lockDataDir } from "./data-dir-lock.js";
 import { untilReady } from "./readiness-check.js";
 import { freePort, newCredentials, STORE_FOLDER, writeConfig } from "./server-config.js";
+import type { EmbeddedEvents } from "./embedded-events.js";
 import { newFileFault, untilDiskAnswers, type WriteFault, writeFaultOf } from "./storage-fault.js";
 import { stopOrphan } from "./orphan-process.js";
 import { repairStreamMetadata } from "./stream-metadata.js";
@@ -28,7 +29,7 @@ export interface EmbeddedLog {
   error(line: string): void;
 }
 
-export interface EmbeddedOptions {
+export interface EmbeddedOptions extends EmbeddedEvents {
   /** Created if it does not exist. Only one service can use it at a time. */
   readonly dataDir: string;
   /** `safe`: an acknowledged write is on disk. `relaxed`: it is on disk within a second. Both survive a crash of the server. */
@@ -39,10 +40,6 @@ export interface EmbeddedOptions {
   readonly hungTimeoutMs?: number | undefined;
   /** Default: no log. */
   readonly log?: EmbeddedLog | undefined;
-  /** Called when the server reports a full disk, before it is restarted. */
-  readonly onFull?: (() => void) | undefined;
-  /** Called at most once, if the server has ended and can't be restarted. */
-  readonly onFatal?: ((error: StartError) => void) | undefined;
 }
 
 export interface EmbeddedNats {
@@ -162,7 +159,7 @@ class EmbeddedServer implements EmbeddedNats {
         break;
       } catch (error) {
         if (attempts === FIRST_START_ATTEMPTS_MAX || !(error instanceof EndedError)) throw error;
-        this.fault = undefined;
+        this.setFault(undefined);
       }
     }
     this.supervision = this.supervise();
@@ -273,7 +270,7 @@ class EmbeddedServer implements EmbeddedNats {
       } catch (error) {
         if (this.isStopping()) return undefined;
         // Failures of the disk do not count: retry until it recovers. The server does not log all of them.
-        this.fault ??= await newFileFault(this.directory);
+        if (this.fault === undefined) this.setFault(await newFileFault(this.directory));
         if (this.fault === undefined) failures++;
         problem = error;
       }
@@ -285,7 +282,7 @@ class EmbeddedServer implements EmbeddedNats {
   /** Kills the server when it reports a failed write, so it can't acknowledge or serve anything that is not on disk. */
   private handleFault(fault: WriteFault): void {
     if (this.fault !== undefined || this.isStopping()) return;
-    this.fault = fault;
+    this.setFault(fault);
     this.log.error(`${fault.sentence} The embedded nats-server is restarted.`);
     this.process?.kill();
     if (fault.isFull) this.options.onFull?.();
@@ -296,14 +293,16 @@ class EmbeddedServer implements EmbeddedNats {
     const isRepeated = performance.now() - this.lastFaultMs < FAULT_REPEAT_MS;
     this.lastFaultMs = performance.now();
     await untilDiskAnswers({
-      folder: join(this.directory, STORE_FOLDER),
-      serverStartMs: this.processStartMs,
-      needsRoom: !this.fault.isFull || isRepeated,
-      signal: this.stopping.signal,
-      onWaiting: (reason) =>
-        this.log.error(`The disk does not accept writes (${reason}); waiting until it does.`),
+      ...{ folder: join(this.directory, STORE_FOLDER), serverStartMs: this.processStartMs },
+      ...{ needsRoom: !this.fault.isFull || isRepeated, signal: this.stopping.signal },
+      onWaiting: (reason) => this.log.error(`The disk accepts no writes (${reason}); waiting until it does.`),
     });
-    this.fault = undefined;
+    this.setFault(undefined);
+  }
+
+  private setFault(fault: WriteFault | undefined): void {
+    this.fault = fault;
+    this.options.onProblem?.(fault?.sentence);
   }
 
   /** Logs the server's warnings and errors. Its lines have the form `[123] [WRN] text`. */

@@ -6,10 +6,11 @@
  * this process could read it. Callbacks are synchronous and must be fast: the next message waits for them.
  */
 import type { KvError } from "../../kv/errors.js";
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import type { Change } from "../read/delivery.js";
 import type { StreamState } from "../read/stream-api.js";
 import type { ReplayVisitor } from "./recent-changes.js";
+import type { LastSeen } from "./rollback.js";
 
 /** Told what feeds go through; pino's loggers fit. */
 export interface FeedLog {
@@ -78,6 +79,8 @@ export interface Following {
   readonly position: number;
   /** The stream as it was when the feed began: `created` tells it from an earlier one of the name. */
   readonly origin: StreamState;
+  /** The last message that the feed has shown, or the one before its start. */
+  readonly lastSeen: LastSeen;
   /**
    * Resolves once `position >= sequence`; at once where it is already. If the message does not arrive soon (it was superseded, or deleted
    * by another program, or lost on the way), the feed reads the stream up to there. Throws `KvError`: `deadline_exceeded`, `canceled`,

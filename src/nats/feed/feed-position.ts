@@ -1,6 +1,6 @@
 /** How far a feed is: what was shown to its followers, and what it remembers of that. */
 import type { KvError } from "../../kv/errors.js";
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import type { Change } from "../read/delivery.js";
 import type { StreamState } from "../read/stream-api.js";
 import type { FeedEnd, FeedFollower, LostRevisions } from "./bucket-feed.js";

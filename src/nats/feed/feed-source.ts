@@ -1,5 +1,5 @@
 /** Where a feed's changes come from: what the stream republishes or, where it can't, a consumer. */
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import type { StreamConfig, StreamInfo } from "../client/jetstream-api.js";
 import type { Link } from "../client/link.js";
 import type { Place } from "../client/message-reader.js";

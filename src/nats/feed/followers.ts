@@ -1,14 +1,16 @@
 /** The followers of one feed. */
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import type { Change } from "../read/delivery.js";
 import type { StreamState } from "../read/stream-api.js";
 import type { FeedEnd, FeedFollower, FeedStats, Following, LostRevisions } from "./bucket-feed.js";
 import type { RecentChanges, ReplayVisitor } from "./recent-changes.js";
+import type { LastSeen } from "./rollback.js";
 
 /** What a follower's place needs of its feed. */
 export interface FollowedFeed {
   readonly position: number;
   readonly origin: StreamState;
+  readonly at: { readonly lastSeen: LastSeen };
   readonly recent: RecentChanges;
   waitFor(sequence: number, context: CallContext): Promise<void>;
   check(): Promise<void>;
@@ -32,6 +34,10 @@ class Member implements Following {
   }
   get origin(): StreamState {
     return this.feed.origin;
+  }
+
+  get lastSeen(): LastSeen {
+    return this.feed.at.lastSeen;
   }
 
   appliedThrough(sequence: number, context: CallContext): Promise<void> {

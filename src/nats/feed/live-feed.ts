@@ -3,7 +3,7 @@
  * that came back, a check that shows more than what arrived) is read from the stream; meanwhile what arrives waits.
  */
 import { KvError } from "../../kv/errors.js";
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import { unavailable } from "../client/errors.js";
 import type { Change } from "../read/delivery.js";
 import type { StreamState } from "../read/stream-api.js";
@@ -41,7 +41,7 @@ export class LiveFeed {
   lastCheckMs = performance.now();
   /** While something is known to be missing. Resolves when it was read. */
   recovery: Promise<void> | undefined;
-  private readonly at: FeedPosition;
+  readonly at: FeedPosition;
   private readonly source: FeedSource;
   private readonly memory: Recall;
   private readonly pending = new PendingChanges();

@@ -1,7 +1,6 @@
 /** Callers that wait until a feed has come to a sequence. One timer checks the deadlines of all. */
-import { isCanceled } from "../../kv/call-context.js";
+import { type CallContext, isCanceled } from "../../kv/call-context.js";
 import { KvError } from "../../kv/errors.js";
-import type { CallContext } from "../../kv/store.js";
 import { toKvError } from "../client/errors.js";
 import { NoReplyError } from "../client/requests.js";
 

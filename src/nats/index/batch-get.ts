@@ -11,7 +11,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import { invalidArgument, KvError } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import { checkKey, streamName } from "../../kv/names.js";
-import type { CallContext, Consistency, KeyBatch } from "../../kv/store.js";
+import { bulkScheduler, KEY_WORK_BYTES } from "../../kv/bulk-scheduler.js";
+import { type CallContext, flowOf } from "../../kv/call-context.js";
+import type { Consistency, KeyBatch } from "../../kv/reads.js";
 import { toKvError } from "../client/errors.js";
 import type { MessageReader, Place } from "../client/message-reader.js";
 import type { ValueReader } from "../read/value-reader.js";
@@ -19,6 +21,7 @@ import { BatchSelection, type KnownStates } from "./batch-selection.js";
 import type { BucketIndex } from "./bucket-index.js";
 import type { BucketIndexes } from "./bucket-indexes.js";
 import { throwIfEnded } from "./key-visit.js";
+import type { ReadMemory } from "./read-memory.js";
 import type { PastStates } from "./past-states.js";
 
 export interface BatchGetOptions {
@@ -27,10 +30,13 @@ export interface BatchGetOptions {
   readonly values: ValueReader;
   readonly past: PastStates;
   readonly limits: Limits;
+  readonly memory: ReadMemory;
 }
 
 /** How long to wait for the index where a value is gone and the index does not know why: it was overwritten, or has expired. */
 const PAUSE_MS = 5;
+/** A value is held once as it was read, and once in the encoded response. */
+const VALUE_FACTOR = 2;
 
 interface Request {
   readonly place: Place;
@@ -39,6 +45,8 @@ interface Request {
   readonly revision: number | undefined;
   readonly context: CallContext;
   readonly consistency: Consistency;
+  /** Release the memory of the values that were read. */
+  readonly releases: (() => void)[];
 }
 
 export class BatchGet {
@@ -58,10 +66,22 @@ export class BatchGet {
       throw invalidArgument(`There are ${keys.length} keys; a batch has 1 to ${batchKeysMax}.`, { bucket });
     for (const key of keys) checkKey(key);
     const asked = revision === 0n ? undefined : Number(revision);
+    const releases: (() => void)[] = [];
     try {
-      return await this.read({ place, keys, revision: asked, context, consistency });
+      const batch = await this.read({ place, keys, revision: asked, context, consistency, releases });
+      const bytes = batch.results.reduce(
+        (sum, { entry }) => sum + KEY_WORK_BYTES + (entry?.value.length ?? 0),
+        0,
+      );
+      await bulkScheduler.turnIfLong(flowOf(context), bytes);
+      return batch;
     } catch (error) {
       throw toKvError(error, { bucket });
+    } finally {
+      // The response is encoded and counted by then.
+      setImmediate(() => {
+        for (const release of releases) release();
+      });
     }
   }
 
@@ -71,7 +91,8 @@ export class BatchGet {
     const known: KnownStates = { values: new Map(), past: new Map() };
     for (let isFirst = true; ; isFirst = false) {
       // Later on, it still has what it had at first.
-      const index = await indexes.current(place, context, isFirst ? consistency : "eventual");
+      const needed = { kind: "named", keys: request.keys } as const;
+      const index = await indexes.current(place, context, needed, isFirst ? consistency : "eventual");
       throwIfEnded(context);
       if (isFirst) await this.checkWritten(request, index);
       const { keys, revision } = request;
@@ -84,12 +105,12 @@ export class BatchGet {
 
   /** Reads what the selection lacks. */
   private async learn(
-    { place, revision = 0, context, consistency }: Request,
+    { place, revision = 0, context, consistency, releases }: Request,
     index: BucketIndex,
     { changed, missing }: BatchSelection,
     known: KnownStates,
   ): Promise<void> {
-    const { values, past } = this.options;
+    const { values, past, memory } = this.options;
     const { created } = index;
     const learnPast = async (key: string): Promise<void> => {
       known.past.set(key, await past.of(place, key, { revision, created }, context));
@@ -98,6 +119,14 @@ export class BatchGet {
       await Promise.all(changed.map(learnPast));
       return;
     }
+    const bytes = missing.reduce((sum, { key, valueBytes }) => sum + key.length + valueBytes, 0);
+    const heldBytes = VALUE_FACTOR * bytes;
+    // Later on, it reads what was overwritten meanwhile.
+    const isFirst = releases.length === 0;
+    const held = isFirst
+      ? await memory.reserve(heldBytes, heldBytes, context)
+      : memory.reserveMore(heldBytes);
+    releases.push(held.release);
     const { entries, newest } = await values.read(place, missing, context, { consistency });
     for (const [key, entry] of entries) known.values.set(key, entry);
     if (newest > index.revision) await index.appliedThrough(newest, context);

@@ -1,7 +1,8 @@
 /** What a batch of keys has at the revision of the index, as far as the entries are known, and as much of it as fits into one response. */
 import { escapeKey } from "../../kv/names.js";
 import { entryJsonBytes, jsonBytes, PageRoom } from "../../kv/page-room.js";
-import type { Entry, KeyBatch, KeyResult } from "../../kv/store.js";
+import type { Entry } from "../../kv/entry.js";
+import type { KeyBatch, KeyResult } from "../../kv/reads.js";
 import { isSame, type WantedValue } from "../read/value-reader.js";
 import type { BucketIndex } from "./bucket-index.js";
 import type { KeyFacts } from "./key-leaf.js";
@@ -67,7 +68,8 @@ export class BatchSelection {
     const facts = index.keys.get(Buffer.from(key));
     if (facts !== undefined && facts.revision <= revision) return this.takeValue(key, facts);
     if (facts === undefined && this.isWithoutValue(key)) return this.take(key, undefined);
-    if (facts === undefined && index.hasExpired(escapeKey(key))) throw compacted(this.bucket, key, revision);
+    if (facts === undefined && index.state.hasExpired(escapeKey(key)))
+      throw compacted(this.bucket, key, revision);
     this.changed.push(key);
     return this.changed.length < CHANGED_AT_ONCE;
   }
@@ -76,7 +78,7 @@ export class BatchSelection {
   private isWithoutValue(key: string): boolean {
     const { index, revision } = this;
     if (revision >= index.revision) return true;
-    const tombstone = index.tombstoneOf(escapeKey(key));
+    const tombstone = index.state.tombstoneOf(escapeKey(key));
     return tombstone > 0 && tombstone <= revision;
   }
 

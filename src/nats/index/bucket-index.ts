@@ -3,63 +3,52 @@
  *
  * Beside the live keys it knows every other subject that has a message: tombstones, and keys that another program wrote and that are not
  * shown. So the number of subjects that the stream reports proves that nothing went without a message, such as by a purge of the stream.
+ *
+ * Where the live keys do not fit into memory, it has a window of them (see key-window.ts), and all other subjects. Their number and the stream's
+ * tell how many keys are live. Nothing proves then that no message went without a trace, so a window is used for a short time.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { escapeKey, isPlainKey, unescapeKey } from "../../kv/names.js";
-import type { CallContext } from "../../kv/store.js";
+import { isPlainKey, unescapeKey } from "../../kv/names.js";
+import type { CallContext } from "../../kv/call-context.js";
 import type { FeedEnd, FeedFollower, Following, LostRevisions } from "../feed/bucket-feed.js";
+import { within } from "../client/jetstream-api.js";
 import type { Change } from "../read/delivery.js";
-import type { StreamState } from "../read/stream-api.js";
 import type { MessageHead } from "../read/message-head.js";
 import type { KeyFacts } from "./key-leaf.js";
-import { KeyLoad } from "./key-load.js";
-import { KeyTree } from "./key-tree.js";
-import { StoredSubjects } from "./stored-subjects.js";
+import type { BucketIndexOptions } from "./index-options.js";
+import { type KeyWindow, type NeededKeys, wholeWindow } from "./key-window.js";
+import { type Latch, newLatch } from "./latch.js";
+import { WindowLoad } from "./window-load.js";
+import type { IndexCheckpoint } from "./checkpoint.js";
+import { IndexState, isElsewhere, type StoredChange } from "./index-state.js";
+import type { KeySnapshot, KeyTree } from "./key-tree.js";
+import type { Checked } from "./checked.js";
 import { SubjectCounts } from "./subject-counts.js";
 
-/** What an index is compared with: what the stream's leader says of it. */
-export type Checked = Pick<
-  StreamState,
-  "created" | "subjects" | "lastSequence" | "ageMsMax" | "compactedTo" | "nowMs"
->;
-
-export interface BucketIndexOptions {
-  /** The index does not describe the bucket any more, or can't be kept current. */
-  readonly onOver: (why: string) => void;
-  /**
-   * Accept that the stream has another number of subjects than the index after loading: it was loaded twice, and nothing explains it. Later
-   * differences count from there.
-   */
-  readonly acceptsDifference: boolean;
-}
-
-/** Keys that are removed at once when they expire: about a millisecond's work. */
-const EXPIRED_AT_ONCE = 500;
 /** Changes that are applied at once after loading: about a millisecond's work. */
 const CHANGES_AT_ONCE = 200;
-/** The longest subject. The server refuses longer control lines. */
-const SUBJECT_BYTES_MAX = 65_536;
-/** What a message takes in the stream's file beside its subject, headers and value (nats-server, filestore.go). */
-const RECORD_BYTES = 22;
-
-const scratch = Buffer.allocUnsafeSlow(SUBJECT_BYTES_MAX);
-const storedScratch = Buffer.allocUnsafeSlow(SUBJECT_BYTES_MAX);
-
-/** What a message changes. */
-interface StoredChange {
-  readonly storedKey: string;
-  readonly isTombstone: boolean;
-  readonly facts: KeyFacts;
-}
+/** How long a window is used. What another program removed without a message is seen after this time. */
+const WINDOW_MS_MAX = 30_000;
+/** How often the memory is added up while messages are loaded. */
+const SIZE_CHECK_HEADS = 4_096;
+/** How long to wait for the rest of a commit, which is on its way: the storage stores a commit at once. */
+const COMMIT_REST_MS_MAX = 1_000;
 
 export class BucketIndex implements FeedFollower {
   isOver = false;
   /** Whether the number of subjects was found to be the stream's. */
   isVerified = false;
-  private tree = new KeyTree();
-  private readonly others = new StoredSubjects();
+  /** Read it in one turn of the event loop. */
+  readonly state = new IndexState();
+  /** The most memory that it took. */
+  peakBytes = 0;
+  private isGivenUp = false;
+  private held: KeyWindow | undefined;
+  private readonly loadedAtMs = performance.now();
+  private loadedHeads = 0;
+  private compactedBefore = 0;
   /** The live keys that have been read, until all are in the tree. */
-  private reading: KeyLoad | undefined = new KeyLoad();
+  private reading: WindowLoad | undefined;
   /** By stored key: what the feed has brought meanwhile. */
   private newer = new Map<string, StoredChange>();
   private readonly counts = new SubjectCounts();
@@ -67,15 +56,53 @@ export class BucketIndex implements FeedFollower {
   private ageMsMax = 0;
   private clockAheadMs = 0;
   /** Until the feed has been compared with the stream again: the connection was lost, and the storage may have lost what it had. */
-  private doubt: { readonly over: Promise<void>; readonly end: () => void } | undefined;
+  private doubt: Latch | undefined;
+  /**
+   * Until the feed has shown everything again: it has passed over revisions that are superseded by later ones. In between, the index lacks what
+   * they wrote.
+   */
+  private gap: Latch | undefined;
   /** Subjects that the stream has less than the index, where that was accepted. */
   private accepted = 0;
+  private isRestored = false;
+  /** The last revision of the newest commit of which a write is in the index. */
+  private commitEnd = 0;
 
-  constructor(private readonly options: BucketIndexOptions) {}
+  constructor(private readonly options: BucketIndexOptions) {
+    const { needed, sizes, isLarge } = options;
+    this.reading = new WindowLoad(needed, sizes, isLarge);
+  }
+
+  /** The keys that it holds. Final when it is loaded. */
+  get window(): KeyWindow {
+    return this.held ?? this.reading?.window ?? wholeWindow();
+  }
+
+  /** Whether a read that needs these keys can begin with it. */
+  serves(needed: NeededKeys): boolean {
+    const { window } = this;
+    const isRecent = performance.now() - this.loadedAtMs < WINDOW_MS_MAX;
+    return window.isAll || (isRecent && window.serves(needed));
+  }
+
+  /** Whether it has more tombstones than fit into the memory for all indexes. */
+  get hasTooManyTombstones(): boolean {
+    return this.state.others.memoryBytes > this.options.sizes.wholeBytesMax;
+  }
+
+  /** The subjects without a live key, as of a revision; undefined: that is not known any more. */
+  subjectsWithoutKey(revision: number): number | undefined {
+    return revision === this.revision ? this.state.others.presentCount : this.counts.at(revision);
+  }
+
+  /** Whether a key of the window was written after a revision. Other calls are served meanwhile. */
+  async hasChangedSince(revision: number): Promise<boolean> {
+    return this.compactedBefore > revision || this.state.hasChangedSince(revision, this.window);
+  }
 
   /** The live keys. Read it in one turn of the event loop, or take a snapshot. */
   get keys(): KeyTree {
-    return this.tree;
+    return this.state.tree;
   }
 
   /** Every message up to here is in the index. */
@@ -88,24 +115,13 @@ export class BucketIndex implements FeedFollower {
     return this.following?.remembered(revision);
   }
 
-  /** The revision of the tombstone that a key has; 0: it has none, or the tombstone may be gone from the storage by now. */
-  tombstoneOf(storedKey: string): number {
-    return this.others.presentRevisionOf(storedScratch, storedScratch.write(storedKey));
-  }
-
-  /** Whether a key without a value had one that has expired, and nothing was stored for it since. */
-  hasExpired(storedKey: string): boolean {
-    const length = storedScratch.write(storedKey);
-    return this.others.revisionOf(storedScratch, length) > 0 && this.tombstoneOf(storedKey) === 0;
-  }
-
   /** The storage's clock, in milliseconds since 1970. */
   get nowMs(): number {
     return Date.now() + this.clockAheadMs;
   }
 
   get memoryBytes(): number {
-    return this.tree.memoryBytes + this.others.memoryBytes + (this.reading?.memoryBytes ?? 0);
+    return this.state.memoryBytes + (this.reading?.memoryBytes ?? 0);
   }
 
   /** When the bucket was created, as the server wrote it. */
@@ -118,44 +134,87 @@ export class BucketIndex implements FeedFollower {
     this.following = following;
     this.ageMsMax = state.ageMsMax;
     this.clockAheadMs = state.nowMs - Date.now();
+    this.compactedBefore = state.compactedTo;
   }
 
   /** Takes a message that was stored before the feed began. The messages of a key may come in any order. */
   load(head: MessageHead): void {
+    if (++this.loadedHeads % SIZE_CHECK_HEADS === 0) this.noteSize();
+    if (this.isGivenUp) return;
     const { bytes, keyStart, keyEnd } = head;
-    const facts = this.factsOf(head, keyEnd - keyStart);
+    const facts = this.state.factsOf(head, this.ageMsMax);
+    if (this.isRestored) {
+      const { storedKey, isTombstone } = head;
+      this.state.applyUnlessOlder({ storedKey, isTombstone, facts });
+      return;
+    }
     if (!head.isTombstone && isPlainKey(bytes, keyStart, keyEnd)) {
       this.reading?.add(bytes, keyStart, keyEnd, facts);
       return;
     }
-    const { storedKey } = head;
-    const key = unescapeKey(storedKey);
-    if (key !== undefined && !head.isTombstone) {
-      this.reading?.add(scratch, 0, scratch.write(key), facts);
-      return;
-    }
-    const length = storedScratch.write(storedKey);
-    if (this.others.revisionOf(storedScratch, length) < facts.revision)
-      this.others.set(storedScratch, facts, length);
+    const key = head.isTombstone ? undefined : unescapeKey(head.storedKey);
+    if (key === undefined) this.state.addOther(head.storedKey, facts);
+    else this.reading?.addText(key, facts);
+  }
+
+  /** What {@link restore} needs; undefined while it is not certain that the index describes the bucket. */
+  checkpoint(): IndexCheckpoint<KeySnapshot> | undefined {
+    const { following, created, ageMsMax, accepted } = this;
+    const isLoaded = this.reading === undefined && this.isVerified && this.window.isAll;
+    const isCertain = isLoaded && this.doubt === undefined && this.gap === undefined;
+    if (this.isOver || following === undefined || !isCertain) return undefined;
+    const { revision, lastSeen } = { revision: this.revision, lastSeen: following.lastSeen };
+    return { created, ageMsMax, accepted, revision, lastSeen, ...this.state.snapshot() };
+  }
+
+  /** Takes what the index had at a revision. Only what was stored after it is then to be loaded, in its order. */
+  restore(checkpoint: IndexCheckpoint): void {
+    this.state.restore(checkpoint);
+    this.accepted = checkpoint.accepted;
+    this.isRestored = true;
+  }
+
+  /** See `IndexState`. */
+  newest(accepts: (revision: number) => boolean, compactedTo: number): Promise<KeyFacts | undefined> {
+    return this.state.newest(accepts, compactedTo, this.nowMs);
+  }
+
+  /** Whether the index has as many subjects as the stream; undefined: that can't be said now. */
+  agreesWith({ subjects, lastSequence }: Checked): boolean | undefined {
+    if (this.isOver || !this.sweep()) return undefined;
+    const known = lastSequence === this.revision ? this.state.subjects : this.counts.at(lastSequence);
+    if (known === undefined) return undefined;
+    const more = known - this.accepted - subjects;
+    if (more === 0 || more === this.state.others.expiredCount) return true;
+    // The server is removing what has expired.
+    return more > 0 && more < this.state.others.expiredCount ? undefined : false;
+  }
+
+  /** Ends the index: it does not describe the bucket. */
+  refuse(why: string): void {
+    this.end(why);
   }
 
   /** Everything that was stored before the feed began has been loaded. Resolves when the index can be read. */
   async loaded(): Promise<void> {
     const { reading } = this;
     if (reading === undefined) return;
-    this.tree = await reading.finish((key, start, length, revision) =>
-      this.isNewest(key, start, length, revision),
-    );
+    if (!this.isRestored)
+      this.state.tree = await reading.finish((key, start, length, revision) =>
+        this.state.isNewest(key, start, length, revision),
+      );
+    this.held = reading.window;
+    this.noteSize();
     while (this.newer.size > CHANGES_AT_ONCE && !this.isOver) {
       const changes = this.newer;
       this.newer = new Map();
       let applied = 0;
       for (const change of changes.values()) {
-        this.applyUnlessOlder(change);
+        this.applyLater(change);
         if (++applied % CHANGES_AT_ONCE === 0) await nextTurn();
       }
     }
-    for (const change of this.newer.values()) this.applyUnlessOlder(change);
+    for (const change of this.newer.values()) this.applyLater(change);
     this.newer = new Map();
     this.reading = undefined;
   }
@@ -165,12 +224,24 @@ export class BucketIndex implements FeedFollower {
     return this.revision >= sequence ? undefined : this.following?.appliedThrough(sequence, context);
   }
 
+  /** Resolves when no commit is partly in the index, or its rest does not come; undefined: none is. */
+  wholeCommit(context: CallContext): Promise<void> | undefined {
+    const { commitEnd } = this;
+    return this.appliedThrough(commitEnd, within(context, COMMIT_REST_MS_MAX))?.catch(() => {
+      // Another program wrote something like the beginning of a commit.
+      if (this.commitEnd === commitEnd && !this.isOver) this.commitEnd = 0;
+    });
+  }
+
+  /** Resolves when the index has what superseded the revisions that the feed has passed over; undefined: it has. */
+  complete(): Promise<void> | undefined {
+    if (this.gap !== undefined) void this.following?.check();
+    return this.gap?.over;
+  }
+
   /** The connection to the storage is gone. */
   interrupt(): void {
-    if (this.doubt !== undefined) return;
-    let end = (): void => undefined;
-    const over = new Promise<void>((resolve) => (end = resolve));
-    this.doubt = { over, end };
+    this.doubt ??= newLatch();
   }
 
   /** Resolves when it is certain that the storage has what is in the index, or the index is over; undefined: it is. */
@@ -181,32 +252,29 @@ export class BucketIndex implements FeedFollower {
 
   /** Removes keys that have expired by now. False: call again, there are more. */
   sweep(): boolean {
-    const { nowMs } = this;
-    const expired = this.tree.expired(nowMs, EXPIRED_AT_ONCE);
-    for (const key of expired) {
-      const facts = this.tree.get(key);
-      this.tree.delete(key);
-      const subject = Buffer.from(escapeKey(Buffer.from(key).toString()));
-      if (facts !== undefined) this.others.expire(subject, facts, nowMs);
-    }
-    this.counts.subtract(this.others.sweep(nowMs));
-    return expired.length < EXPIRED_AT_ONCE;
+    const { gone, isDone } = this.state.sweep(this.nowMs);
+    if (this.window.isAll) this.counts.subtract(gone);
+    return isDone;
   }
 
   change(change: Change): void {
     if (this.isOver) return;
     const { storedKey, isTombstone } = change;
-    const stored = { storedKey, isTombstone, facts: this.factsOf(change, storedKey.length) };
+    this.commitEnd = Math.max(this.commitEnd, change.commitEnd);
+    const stored = { storedKey, isTombstone, facts: this.state.factsOf(change, this.ageMsMax) };
     if (this.reading !== undefined) {
       this.newer.set(storedKey, stored);
       return;
     }
-    this.apply(stored);
-    this.counts.note(change.revision, this.subjects);
+    if (isElsewhere(this.window, stored)) this.state.applyElsewhere(stored);
+    else this.state.apply(stored);
+    const { state, window } = this;
+    this.counts.note(change.revision, window.isAll ? state.subjects : state.others.presentCount);
   }
 
   lost({ isSuperseded }: LostRevisions): void {
-    if (!isSuperseded) this.end("changes were lost");
+    if (isSuperseded) this.gap ??= newLatch();
+    else this.end("changes were lost");
   }
 
   ended(end: FeedEnd): void {
@@ -216,8 +284,9 @@ export class BucketIndex implements FeedFollower {
   /** The feed was compared with the stream. */
   checked(state: Checked): void {
     this.compare(state);
-    this.doubt?.end();
+    for (const latch of [this.doubt, this.gap]) latch?.end();
     this.doubt = undefined;
+    this.gap = undefined;
   }
 
   /** Compares the index with the stream; ends it where something changed without a message. */
@@ -233,65 +302,34 @@ export class BucketIndex implements FeedFollower {
   /** Stops following. */
   close(): void {
     this.isOver = true;
-    this.doubt?.end();
+    for (const latch of [this.doubt, this.gap]) latch?.end();
     this.following?.stop();
   }
 
-  private get subjects(): number {
-    return this.tree.size + this.others.size;
+  private applyLater(change: StoredChange): void {
+    if (isElsewhere(this.window, change)) this.state.applyElsewhere(change);
+    else this.state.applyUnlessOlder(change);
   }
 
-  private factsOf(message: Change | MessageHead, keyBytes: number): KeyFacts {
-    return {
-      revision: message.revision,
-      timeMs: message.timeMs,
-      storedBytes: RECORD_BYTES + keyBytes + message.messageBytes,
-      valueBytes: message.valueBytes,
-      expiresAtMs: message.expiresAtMs(this.ageMsMax),
-    };
-  }
-
-  private apply({ storedKey, isTombstone, facts }: StoredChange): void {
-    const key = unescapeKey(storedKey);
-    const isLive = key !== undefined && !isTombstone;
-    if (key !== undefined) {
-      const length = scratch.write(key);
-      if (isLive) this.tree.set(scratch, facts, length);
-      else this.tree.delete(scratch, length);
-    }
-    if (isLive && this.others.size === 0) return;
-    const length = storedScratch.write(storedKey);
-    if (isLive) this.others.delete(storedScratch, length);
-    else this.others.set(storedScratch, facts, length);
-  }
-
-  /** Applies a change of the feed, unless what was read is newer. */
-  private applyUnlessOlder(change: StoredChange): void {
-    const { storedKey, facts } = change;
-    const key = unescapeKey(storedKey);
-    const live = key === undefined ? 0 : this.tree.revisionOf(scratch, scratch.write(key));
-    const other = this.others.revisionOf(storedScratch, storedScratch.write(storedKey));
-    if (Math.max(live, other) <= facts.revision) this.apply(change);
-  }
-
-  /** Whether a live key that was read has no newer tombstone. An older one is forgotten. */
-  private isNewest(key: Uint8Array, start: number, length: number, revision: number): boolean {
-    if (this.others.size === 0) return true;
-    const text = Buffer.from(key.buffer, key.byteOffset + start, length).toString();
-    const storedLength = storedScratch.write(escapeKey(text));
-    const other = this.others.revisionOf(storedScratch, storedLength);
-    if (other > revision) return false;
-    if (other > 0) this.others.delete(storedScratch, storedLength);
-    return true;
+  private noteSize(): void {
+    const othersBytes = this.state.others.memoryBytes;
+    this.isGivenUp = this.hasTooManyTombstones;
+    const loadBytes = this.reading?.peakBytes ?? 0;
+    this.peakBytes = Math.max(this.peakBytes, loadBytes + othersBytes + this.state.tree.memoryBytes);
   }
 
   private verify(state: Checked): void {
     if (!this.sweep()) return;
+    if (!this.window.isAll) {
+      this.isVerified = true;
+      if (state.compactedTo > this.compactedBefore) this.end("tombstones were compacted");
+      return;
+    }
     const isNow = state.lastSequence === this.revision;
-    const known = isNow ? this.subjects : this.counts.at(state.lastSequence);
+    const known = isNow ? this.state.subjects : this.counts.at(state.lastSequence);
     if (known === undefined) return;
     const gone = known - this.accepted - state.subjects;
-    if (gone >= 0 && gone <= this.others.removable(state.compactedTo)) {
+    if (gone >= 0 && gone <= this.state.others.removable(state.compactedTo)) {
       this.isVerified = true;
       if (gone > 0) void this.forgetCompacted(state.compactedTo, gone);
     } else if (this.options.acceptsDifference && !this.isVerified) {
@@ -303,7 +341,7 @@ export class BucketIndex implements FeedFollower {
   }
 
   private async forgetCompacted(compactedTo: number, gone: number): Promise<void> {
-    this.counts.subtract(await this.others.forgetCompacted(compactedTo, gone));
+    this.counts.subtract(await this.state.others.forgetCompacted(compactedTo, gone));
   }
 
   private end(why: string): void {

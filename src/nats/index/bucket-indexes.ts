@@ -1,21 +1,25 @@
 /** The indexes of the buckets in use: loaded when they are first asked for, the least recently used dropped when they take too much memory. */
-import { totalmem } from "node:os";
 import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promises";
-import { KvError } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
-import { subjectPrefix } from "../../kv/names.js";
-import type { CallContext, Consistency } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
+import type { Consistency } from "../../kv/reads.js";
 import type { KeyIndexStats } from "../../kv/store-stats.js";
-import { bucketNotFound, toKvError, unavailable } from "../client/errors.js";
-import { serverTimeMs, type StreamInfo } from "../client/jetstream-api.js";
-import { existing, type MessageReader, type Place } from "../client/message-reader.js";
+import { toKvError, unavailable } from "../client/errors.js";
+import type { StreamInfo } from "../client/jetstream-api.js";
+import type { MessageReader, Place } from "../client/message-reader.js";
 import { RequestCoalescer } from "../client/request-coalescer.js";
 import { withinContext } from "../client/shared-work.js";
 import type { Log } from "../client/log.js";
-import type { BucketFeeds, Following } from "../feed/bucket-feed.js";
-import { compactedTo } from "../streams/stream-config.js";
-import { BucketIndex, type Checked } from "./bucket-index.js";
-import { type ScanOptions, scanInParts } from "./stream-scan.js";
+import type { BucketFeeds } from "../feed/bucket-feed.js";
+import { Semaphore } from "../feed/semaphore.js";
+import { BucketIndex } from "./bucket-index.js";
+import { checkedOf } from "./checked.js";
+import { Checkpoints } from "./checkpoints.js";
+import { defaultIndexBytesMax } from "./index-memory.js";
+import { COUNT_ALONE, type NeededKeys } from "./key-window.js";
+import type { IndexSizes } from "./window-load.js";
+import { IndexLoader } from "./index-loader.js";
+import type { ScanOptions } from "./stream-scan.js";
 import type { WrittenRevisions } from "./written-revisions.js";
 
 export interface BucketIndexesOptions extends ScanOptions {
@@ -25,6 +29,9 @@ export interface BucketIndexesOptions extends ScanOptions {
   /** What this process wrote, where nobody else writes to the server: then it need not ask what was written. */
   readonly written: WrittenRevisions | undefined;
   readonly log: Log | undefined;
+  /** Where the indexes are written to, to be read at the next start. Undefined: nowhere. */
+  readonly checkpointFolder: string | undefined;
+  readonly disk: { readonly hasRoom: boolean };
 }
 
 /** An index, and its loading. */
@@ -32,21 +39,27 @@ interface Entry {
   readonly index: BucketIndex;
   /** Undefined: it is loaded. */
   loading: Promise<void> | undefined;
+  /** Calls that are about to read it. */
+  readers: number;
+  /** Calls that wait until nobody reads it, to load another window. */
+  readonly waiting: (() => void)[];
 }
 
-const NANOS_PER_MS = 1_000_000;
 /** An index that ends while a call waits for it is loaded again this often for that call. */
 const ATTEMPTS_MAX = 5;
 const DIFFERENT_SENTENCE =
   "the key index of a bucket differs from the storage after it was loaded; it is loaded again";
 /** How often the memory of all indexes is added up. */
 const MEMORY_CHECK_MS = 1_000;
-/** The part of the machine's memory that indexes may take by default. */
-const MEMORY_PART = 0.1;
-const FOLLOW_TIMEOUT_MS = 5_000;
-const RETRY_MS = 50;
-const LOAD_TIMEOUT_MS = 300_000;
-const NEVER_ABORTED = new AbortController().signal;
+/** How long an eventual read waits for an index that is being brought up to date. */
+const EVENTUAL_WAIT_MS_MAX = 250;
+/** A window, and those that running scans hold, share the memory for indexes. */
+const HELD_WINDOWS_MAX = 3;
+const WINDOW_PART = 1 / (1 + HELD_WINDOWS_MAX);
+/** No index is smaller than this, whatever the setting. */
+const INDEX_BYTES_MIN = 131_072;
+/** How long a bucket is known not to fit. */
+const LARGE_MS = 60_000;
 
 export class BucketIndexes {
   /** By stream; the most recently used stand last. */
@@ -58,42 +71,84 @@ export class BucketIndexes {
   private bytes = 0;
   private loads = 0;
   private waits = 0;
-  private isClosed = false;
 
+  /** Streams whose keys did not fit into memory, with the time of that. */
+  private readonly large = new Map<string, number>();
+  private readonly heldWindows = new Semaphore(HELD_WINDOWS_MAX);
+  private peakBytes = 0;
   private readonly bytesMax: number;
+  private readonly sizes: IndexSizes;
+  private readonly checkpoints: Checkpoints | undefined;
+  private readonly loader: IndexLoader;
 
   constructor(private readonly options: BucketIndexesOptions) {
     const { indexBytesMax } = options.limits;
-    this.bytesMax = indexBytesMax > 0 ? indexBytesMax : Math.floor(memoryBytes() * MEMORY_PART);
+    this.bytesMax = Math.max(INDEX_BYTES_MIN, indexBytesMax > 0 ? indexBytesMax : defaultIndexBytesMax());
+    const windowBytesMax = Math.floor(WINDOW_PART * this.bytesMax);
+    this.sizes = { wholeBytesMax: this.bytesMax, windowBytesMax };
     options.requests.onDisconnect(() => {
       for (const { index } of this.entries.values()) index.interrupt();
     });
+    const { checkpointFolder: folder } = options;
+    this.checkpoints =
+      folder === undefined ? undefined : new Checkpoints({ ...options, folder, bytesMax: this.bytesMax });
+    this.loader = new IndexLoader(options, this.checkpoints, this.bytesMax);
     this.infos = new RequestCoalescer(options.limits.callTimeoutMsMax);
   }
 
   /**
-   * The bucket's index, with everything that the read must see, for use in this turn of the event loop. `known`: the stream as the call has
-   * read it already. Throws `KvError`.
+   * The bucket's index, with everything that the read must see, for use in this turn of the event loop. Where the bucket's keys do not fit
+   * into memory, it has a window of them, with which the read can begin. `known`: the stream as the call has read it already. Throws `KvError`.
    */
   async current(
     place: Place,
     context: CallContext,
+    needed: NeededKeys,
     consistency: Consistency = "strong",
     known?: StreamInfo,
   ): Promise<BucketIndex> {
     try {
       for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
-        const { index, loading } = this.open(place);
-        await this.within(context, loading);
-        await this.within(context, consistency === "strong" ? index.confirmed() : undefined);
-        if (consistency === "strong") await this.catchUp(place, index, context, known);
-        while (!index.isOver && !index.sweep()) await nextTurn();
+        const entry = await this.open(place, needed, context);
+        const { index } = entry;
+        try {
+          await this.within(context, consistency === "strong" ? index.confirmed() : undefined);
+          if (consistency === "strong") await this.catchUp(place, index, context, known);
+          await this.readable(index, context, consistency);
+        } finally {
+          if (--entry.readers === 0) for (const wake of entry.waiting.splice(0)) wake();
+        }
         if (!index.isOver) return index;
       }
     } catch (error) {
       throw toKvError(error, { bucket: place.bucket });
     }
     throw unavailable({ bucket: place.bucket });
+  }
+
+  /** The index of a bucket whose keys all fit into memory; undefined: they do not. */
+  async whole(place: Place, context: CallContext): Promise<BucketIndex | undefined> {
+    if (this.isLarge(place.stream)) return undefined;
+    const index = await this.current(place, context, COUNT_ALONE);
+    return index.window.isAll ? index : undefined;
+  }
+
+  /** The stream's state; shared by those who ask at the same time. */
+  info(place: Place, context: CallContext): Promise<StreamInfo> {
+    return this.infos.get(place.stream, context, (shared) => this.options.reader.stream(place, shared));
+  }
+
+  /** Call it before a window of an index is read for longer: few are held at once. Resolves with what releases it. */
+  async hold(context: CallContext): Promise<() => void> {
+    const turn: { onGiveUp: (() => void) | undefined } = { onGiveUp: undefined };
+    const place = this.heldWindows.acquire(turn);
+    try {
+      return (await withinContext(context, place)) ?? ((): void => undefined);
+    } catch (error) {
+      turn.onGiveUp?.();
+      void place.then((release) => release?.());
+      throw error;
+    }
   }
 
   /** The bucket's configuration was changed. */
@@ -105,19 +160,24 @@ export class BucketIndexes {
   forget({ bucket, stream }: Place): void {
     this.drop(stream);
     this.different.delete(stream);
+    this.large.delete(stream);
+    this.checkpoints?.forget(stream);
     this.options.written?.forget(bucket);
   }
 
   stats(): KeyIndexStats {
     let keys = 0;
     for (const { index } of this.entries.values()) keys += index.keys.size;
-    const { entries, bytes, loads, waits } = this;
-    return { buckets: entries.size, keys, bytes, loads, waits };
+    const { entries, bytes, peakBytes, loads, waits } = this;
+    const { restores } = this.loader;
+    return { buckets: entries.size, keys, bytes, peakBytes, loads, restores, waits };
   }
 
-  close(): void {
-    this.isClosed = true;
+  /** Ends all indexes. Resolves when those that have changed are written. */
+  async close(): Promise<void> {
+    this.loader.isClosed = true;
     clearInterval(this.timer);
+    for (const [stream, { index }] of this.entries) await this.checkpoints?.write(stream, index);
     for (const stream of [...this.entries.keys()]) this.drop(stream);
   }
 
@@ -127,11 +187,10 @@ export class BucketIndexes {
     context: CallContext,
     known: StreamInfo | undefined,
   ): Promise<void> {
-    const { written, reader } = this.options;
+    const { written } = this.options;
     let newest = written?.newest(place.bucket);
     if (newest === undefined || known !== undefined) {
-      const info =
-        known ?? (await this.infos.get(place.stream, context, (shared) => reader.stream(place, shared)));
+      const info = known ?? (await this.info(place, context));
       index.compare(checkedOf(info));
       newest = Math.max(newest ?? 0, info.state.last_seq);
     }
@@ -143,15 +202,50 @@ export class BucketIndexes {
     });
   }
 
+  /** Resolves when the index is what the bucket was at one revision, without expired keys, or it is over. */
+  private async readable(index: BucketIndex, context: CallContext, consistency: Consistency): Promise<void> {
+    // An eventual read does not wait for long: the storage may be away.
+    const untilMs = consistency === "strong" ? Infinity : performance.now() + EVENTUAL_WAIT_MS_MAX;
+    while (!index.isOver) {
+      const gap = performance.now() < untilMs ? index.complete() : undefined;
+      const atMost = gap !== undefined && untilMs < Infinity ? [delay(EVENTUAL_WAIT_MS_MAX)] : [];
+      const isSwept = index.sweep();
+      const rest = isSwept ? (index.wholeCommit(context) ?? gap) : nextTurn();
+      if (rest === undefined) return;
+      await this.within(context, Promise.race([rest, ...atMost]));
+    }
+  }
+
   private async within(context: CallContext, promise: Promise<void> | undefined): Promise<void> {
     if (promise !== undefined) await withinContext(context, promise, this.options.requests);
   }
 
-  private open(place: Place): Entry {
+  /** A loaded index with which a read that needs these keys can begin; the caller is one of its readers. */
+  private async open(place: Place, needed: NeededKeys, context: CallContext): Promise<Entry> {
+    for (;;) {
+      const entry = this.opened(place, needed);
+      if (entry.loading !== undefined) context.extendDeadline?.();
+      await this.within(context, entry.loading);
+      if (entry.index.isOver || entry.index.serves(needed)) {
+        entry.readers++;
+        return entry;
+      }
+      if (entry.readers > 0)
+        await this.within(context, new Promise<void>((resolve) => entry.waiting.push(resolve)));
+      else if (this.entries.get(place.stream) === entry) this.drop(place.stream);
+    }
+  }
+
+  private isLarge(stream: string): boolean {
+    return performance.now() - (this.large.get(stream) ?? -Infinity) < LARGE_MS;
+  }
+
+  private opened(place: Place, needed: NeededKeys): Entry {
     const { stream } = place;
     let entry = this.entries.get(stream);
     if (entry === undefined) {
       const index = new BucketIndex({
+        ...{ sizes: this.sizes, needed, isLarge: this.isLarge(stream) },
         acceptsDifference: this.different.has(stream),
         onOver: (why) => {
           if (!index.isVerified) {
@@ -161,8 +255,12 @@ export class BucketIndexes {
           if (this.entries.get(stream)?.index === index) this.entries.delete(stream);
         },
       });
-      const loading = this.load(place, index);
-      const opened: Entry = { index, loading };
+      this.loads++;
+      const loading = this.loader.load(place, index).then(() => {
+        if (!index.window.isAll) this.large.set(stream, performance.now());
+        this.evict();
+      });
+      const opened: Entry = { index, loading, readers: 0, waiting: [] };
       loading.then(
         () => (opened.loading = undefined),
         () => {
@@ -174,50 +272,8 @@ export class BucketIndexes {
     }
     this.entries.delete(stream);
     this.entries.set(stream, entry);
-    this.timer ??= setInterval(() => this.evict(), MEMORY_CHECK_MS).unref();
+    this.timer ??= setInterval(() => this.tick(), MEMORY_CHECK_MS).unref();
     return entry;
-  }
-
-  private async load(place: Place, index: BucketIndex): Promise<void> {
-    const { requests } = this.options;
-    const context = { deadlineMs: performance.now() + LOAD_TIMEOUT_MS, signal: NEVER_ABORTED };
-    this.loads++;
-    const following = await this.follow(place, index);
-    if (index.isOver || this.isClosed) {
-      following.stop();
-      return;
-    }
-    const info = await existing(requests, place, context);
-    const state = checkedOf(info);
-    index.follow(following, state);
-    if (state.created !== following.origin.created) throw bucketNotFound(place.bucket);
-    const { messages, first_seq } = info.state;
-    const isNewestOnly = info.config.max_msgs_per_subject === 1;
-    const upTo = following.startsAfter;
-    if (messages > 0 && upTo > 0) {
-      const start = isNewestOnly ? { sequence: Math.max(1, first_seq) } : ("newest_of_each" as const);
-      const range = { subjectPrefix: subjectPrefix(place.bucket), start, upTo, flow: index };
-      await scanInParts(this.options, place, range, (head) => index.load(head), context);
-    }
-    await index.loaded();
-    const after = await existing(requests, place, context);
-    await index.appliedThrough(after.state.last_seq, context);
-    index.compare(checkedOf(after));
-    this.evict();
-  }
-
-  /** Retries for a short time: after an outage the feeds' connection may be back later than the others. */
-  private async follow({ bucket }: Place, index: BucketIndex): Promise<Following> {
-    const giveUpMs = performance.now() + FOLLOW_TIMEOUT_MS;
-    for (;;) {
-      try {
-        return await this.options.feeds.follow(bucket, index);
-      } catch (error) {
-        const mayPass = error instanceof KvError && error.kind === "unavailable";
-        if (!mayPass || this.isClosed || performance.now() >= giveUpMs) throw error;
-        await delay(RETRY_MS);
-      }
-    }
   }
 
   private drop(stream: string): void {
@@ -226,33 +282,29 @@ export class BucketIndexes {
     entry?.index.close();
   }
 
-  /** Drops the least recently used indexes until the others fit. The most recently used one always stays. */
+  private tick(): void {
+    this.evict();
+    for (const [stream, { index }] of this.entries) void this.checkpoints?.writeIfDue(stream, index);
+  }
+
+  /** Drops the least recently used indexes until the others fit. The last one, if it does not fit, is loaded again as a window. */
   private evict(): void {
     this.bytes = 0;
-    for (const { index } of this.entries.values()) this.bytes += index.memoryBytes;
+    let peak = 0;
+    for (const { index } of this.entries.values()) {
+      this.bytes += index.memoryBytes;
+      peak += Math.max(index.memoryBytes, index.peakBytes);
+    }
+    this.peakBytes = Math.max(this.peakBytes, peak);
     for (const [stream, { index }] of this.entries) {
-      if (this.bytes <= this.bytesMax || this.entries.size === 1) return;
+      if (this.bytes <= this.bytesMax) return;
+      if (this.entries.size === 1) {
+        const isCut = !index.window.isAll || index.keys.memoryBytes <= this.sizes.windowBytesMax;
+        if (isCut && !index.hasTooManyTombstones) return;
+        if (!isCut) this.large.set(stream, performance.now());
+      }
       this.bytes -= index.memoryBytes;
       this.drop(stream);
     }
   }
-}
-
-/** What an index is compared with. */
-function checkedOf(info: StreamInfo): Checked {
-  const { created, config, state } = info;
-  return {
-    created,
-    subjects: state.num_subjects ?? 0,
-    lastSequence: state.last_seq,
-    ageMsMax: (config.max_age ?? 0) / NANOS_PER_MS,
-    compactedTo: compactedTo(config),
-    nowMs: serverTimeMs(info),
-  };
-}
-
-/** What this process may use: the machine's memory, or what a container is allowed of it. */
-function memoryBytes(): number {
-  const allowed = process.constrainedMemory();
-  return allowed > 0 ? Math.min(totalmem(), allowed) : totalmem();
 }

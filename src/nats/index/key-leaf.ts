@@ -5,13 +5,15 @@
  * The facts of a key stand in a slot; `order` lists the slots in the order of the keys, so that an insertion moves one byte per key.
  */
 
+import type { KeyRun } from "./key-run.js";
+
 /** What the index knows of a live key. */
 export interface KeyFacts {
   readonly revision: number;
   /** When it was written, in milliseconds since 1970 by the storage's clock. */
   readonly timeMs: number;
-  /** Bytes that the message takes in the stream, about. */
-  readonly storedBytes: number;
+  /** What else its entry has beside the value: see `KeyDetails`. */
+  readonly detail: number;
   readonly valueBytes: number;
   /** In milliseconds since 1970 by the storage's clock; Infinity: never. */
   readonly expiresAtMs: number;
@@ -27,7 +29,7 @@ const WORD_BYTES = 4;
 const HALF_WORD_BYTES = 2;
 /** Revision and time. */
 const NUMBER_COLUMNS = 2;
-/** Stored size, value size and where the key begins. */
+/** Detail, value size and where the key begins. */
 const WORD_COLUMNS = 3;
 const SLOT_BYTES = NUMBER_COLUMNS * NUMBER_BYTES + WORD_COLUMNS * WORD_BYTES + HALF_WORD_BYTES + 1;
 /** What V8 takes for a leaf, its typed arrays and their buffers, measured. */
@@ -141,7 +143,7 @@ export class KeyLeaf {
     return {
       revision: numbers[slot] as number,
       timeMs: numbers[capacity + slot] as number,
-      storedBytes: words[slot] as number,
+      detail: words[slot] as number,
       valueBytes: words[capacity + slot] as number,
       expiresAtMs: this.expiries?.[slot] ?? Infinity,
     };
@@ -160,6 +162,13 @@ export class KeyLeaf {
     const slot = this.order[position] as number;
     const start = this.words[2 * this.capacity + slot] as number;
     return this.blob.toString("utf8", start, start + (this.lengths[slot] as number));
+  }
+
+  /** Adds the key to a run. */
+  addTo(run: KeyRun, position: number): void {
+    const slot = this.order[position] as number;
+    const start = this.words[2 * this.capacity + slot] as number;
+    run.add(this.blob, start, this.lengths[slot] as number, this.factsAt(position));
   }
 
   /** A copy of the key. */
@@ -213,7 +222,7 @@ export class KeyLeaf {
     const { numbers, words, capacity } = this;
     numbers[slot] = facts.revision;
     numbers[capacity + slot] = facts.timeMs;
-    words[slot] = facts.storedBytes;
+    words[slot] = facts.detail;
     words[capacity + slot] = facts.valueBytes;
     const { expiresAtMs } = facts;
     if (expiresAtMs !== Infinity) this.expiries ??= new Float64Array(capacity).fill(Infinity);

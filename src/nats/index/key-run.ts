@@ -3,11 +3,13 @@ import type { KeyFacts } from "./key-leaf.js";
 import { type PackedKeys, sortedOrder } from "./key-sort.js";
 
 /** Keys of one run: sorting them takes some milliseconds. */
-export const RUN_KEYS_MAX = 16_384;
+export const RUN_KEYS_MAX = 4_096;
 const CAPACITY_MIN = 64;
 const KEY_BYTES_EXPECTED = 32;
 const GROWTH = 2;
-/** Revision, time, stored size, value size, start, length and place in the order. */
+/** Of a run as bytes: the number of keys, and whether expiries follow. */
+const HEAD_BYTES = 8;
+/** Revision, time, detail, value size, start, length and place in the order. */
 const SLOT_BYTES = 8 + 8 + 4 + 4 + 4 + 2 + 2;
 const EXPIRY_BYTES = 8;
 
@@ -22,7 +24,7 @@ export class KeyRun implements PackedKeys {
   revisions: Float64Array = new Float64Array(0);
   blob: Uint8Array;
   private times: Float64Array = new Float64Array(0);
-  private storedSizes: Uint32Array = new Uint32Array(0);
+  private details: Uint32Array = new Uint32Array(0);
   private valueSizes: Uint32Array = new Uint32Array(0);
   /** Absent while no key expires. */
   private expiries: Float64Array | undefined;
@@ -62,7 +64,7 @@ export class KeyRun implements PackedKeys {
     this.blobUsed += length;
     this.revisions[slot] = facts.revision;
     this.times[slot] = facts.timeMs;
-    this.storedSizes[slot] = facts.storedBytes;
+    this.details[slot] = facts.detail;
     this.valueSizes[slot] = facts.valueBytes;
     const { expiresAtMs } = facts;
     if (expiresAtMs !== Infinity) this.expiries ??= new Float64Array(this.capacity).fill(Infinity);
@@ -73,6 +75,55 @@ export class KeyRun implements PackedKeys {
   sort(): void {
     this.resizeBlob(this.blobUsed);
     this.order = new Uint16Array(sortedOrder(this));
+  }
+
+  /** A sorted run of some of its keys. Sort it before. */
+  only(isKept: (blob: Uint8Array, start: number, length: number, revision: number) => boolean): KeyRun {
+    const kept = new KeyRun();
+    for (let position = 0; position < this.count; position++) {
+      const [start, length] = [this.startAt(position), this.lengthAt(position)];
+      if (isKept(this.blob, start, length, this.revisionAt(position)))
+        kept.add(this.blob, start, length, this.factsAt(position));
+    }
+    kept.sort();
+    return kept;
+  }
+
+  /** The keys as bytes, for {@link KeyRun.ofBytes}. Call it after keys were added in their order. */
+  toBytes(): Buffer {
+    const { count, blobUsed, expiries } = this;
+    const columns = [
+      this.revisions.subarray(0, count),
+      this.times.subarray(0, count),
+      ...(expiries === undefined ? [] : [expiries.subarray(0, count)]),
+      this.starts.subarray(0, count),
+      this.details.subarray(0, count),
+      this.valueSizes.subarray(0, count),
+      this.lengths.subarray(0, count),
+      this.blob.subarray(0, blobUsed),
+    ];
+    const head = new Uint32Array([count, expiries === undefined ? 0 : 1]);
+    return Buffer.concat([head, ...columns].map((column) => bytesOf(column)));
+  }
+
+  /** The run whose keys these bytes are. They must begin at a multiple of 8 of their memory. */
+  static ofBytes(bytes: Uint8Array): KeyRun {
+    const { buffer, byteOffset } = bytes;
+    const [count = 0, hasExpiries = 0] = new Uint32Array(buffer, byteOffset, 2);
+    let at = byteOffset + HEAD_BYTES;
+    const end = (length: number): number => (at += length) - length;
+    const run = new KeyRun(0, 0);
+    run.revisions = new Float64Array(buffer, end(8 * count), count);
+    run.times = new Float64Array(buffer, end(8 * count), count);
+    if (hasExpiries === 1) run.expiries = new Float64Array(buffer, end(8 * count), count);
+    run.starts = new Uint32Array(buffer, end(4 * count), count);
+    run.details = new Uint32Array(buffer, end(4 * count), count);
+    run.valueSizes = new Uint32Array(buffer, end(4 * count), count);
+    run.lengths = new Uint16Array(buffer, end(2 * count), count);
+    run.blob = new Uint8Array(buffer, at, byteOffset + bytes.length - at);
+    run.order = Uint16Array.from(run.lengths, (_, position) => position);
+    run.count = count;
+    return run;
   }
 
   lengthAt(position: number): number {
@@ -92,7 +143,7 @@ export class KeyRun implements PackedKeys {
     return {
       revision: this.revisions[slot] as number,
       timeMs: this.times[slot] as number,
-      storedBytes: this.storedSizes[slot] as number,
+      detail: this.details[slot] as number,
       valueBytes: this.valueSizes[slot] as number,
       expiresAtMs: this.expiries?.[slot] ?? Infinity,
     };
@@ -129,19 +180,19 @@ export class KeyRun implements PackedKeys {
   }
 
   private enlarge(capacity: number): void {
-    const { starts, lengths, revisions, times, storedSizes, valueSizes, expiries } = this;
+    const { starts, lengths, revisions, times, details, valueSizes, expiries } = this;
     this.capacity = capacity;
     this.starts = new Uint32Array(capacity);
     this.lengths = new Uint16Array(capacity);
     this.revisions = new Float64Array(capacity);
     this.times = new Float64Array(capacity);
-    this.storedSizes = new Uint32Array(capacity);
+    this.details = new Uint32Array(capacity);
     this.valueSizes = new Uint32Array(capacity);
     this.starts.set(starts);
     this.lengths.set(lengths);
     this.revisions.set(revisions);
     this.times.set(times);
-    this.storedSizes.set(storedSizes);
+    this.details.set(details);
     this.valueSizes.set(valueSizes);
     if (expiries === undefined) return;
     this.expiries = new Float64Array(capacity).fill(Infinity);
@@ -153,4 +204,8 @@ export class KeyRun implements PackedKeys {
     blob.set(this.blob.subarray(0, this.blobUsed));
     this.blob = blob;
   }
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Buffer {
+  return Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength);
 }

@@ -6,6 +6,7 @@
  */
 import { BRANCH_CHILDREN_MAX, KeyBranch, type KeyNode } from "./key-branch.js";
 import { type KeyFacts, KeyLeaf } from "./key-leaf.js";
+import type { KeyRun } from "./key-run.js";
 
 /** Reads keys. A snapshot does not change. */
 export class KeySnapshot {
@@ -49,6 +50,23 @@ export class KeySnapshot {
   /** Stands before the first key that is not below this one, or before the key that has so many below it. */
   cursor(from: Uint8Array | number): KeyCursor {
     return new KeyCursor(this.root, from);
+  }
+
+  /** The leaves in order, each with the number of keys before it. */
+  leaves(): { readonly leaves: readonly KeyLeaf[]; readonly before: readonly number[] } {
+    const [leaves, before]: [KeyLeaf[], number[]] = [[], []];
+    let count = 0;
+    const visit = (node: KeyNode): void => {
+      if (node instanceof KeyBranch) {
+        for (const child of node.children) visit(child);
+        return;
+      }
+      leaves.push(node);
+      before.push(count);
+      count += node.count;
+    };
+    visit(this.root);
+    return { leaves, before };
   }
 
   private leafOf(key: Uint8Array, length: number): KeyLeaf {
@@ -110,6 +128,10 @@ export class KeyCursor {
 
   get facts(): KeyFacts {
     return this.leaf.factsAt(this.position);
+  }
+
+  addTo(run: KeyRun): void {
+    this.leaf.addTo(run, this.position);
   }
 
   private nextLeaf(): KeyLeaf | undefined {

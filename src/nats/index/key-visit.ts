@@ -1,14 +1,17 @@
 /** Goes through the keys that match some filters, in byte order, as they are when it begins, and lets other calls be served meanwhile. */
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { bulkScheduler } from "../../kv/bulk-scheduler.js";
 import { type Filter, matchesAny } from "../../kv/filter.js";
 import { escapeKey } from "../../kv/names.js";
-import type { CallContext } from "../../kv/store.js";
+import { type CallContext, flowOf } from "../../kv/call-context.js";
 import { NoReplyError } from "../client/no-reply.js";
 import { after, type KeyRange, rangesOf } from "./key-ranges.js";
 import type { KeySnapshot, KeyTree } from "./key-tree.js";
 
 /** About a millisecond's work. */
 const SLICE_KEYS = 1_000;
+/** As much work for the scheduler: one slice in a turn of the event loop, while short calls come in. */
+const SLICE_WORK_BYTES = 262_144;
 
 /**
  * Calls `visit` with each key until it returns false. Resolves with whether all were visited. `from`: the smallest key to visit; default: the
@@ -36,6 +39,7 @@ export async function visitKeys(
       // Nothing has changed since the first key: the others are to be of the same revision.
       if (view === tree) view = tree.snapshot();
       await nextTurn();
+      await bulkScheduler.turn(flowOf(context), SLICE_WORK_BYTES);
       throwIfEnded(context);
       sliceLeft = SLICE_KEYS;
       start = after(Buffer.from(last));

@@ -43,6 +43,11 @@ export class KeyWalk {
     return this.parts.length === 0;
   }
 
+  /** An upper bound on the number of matching keys that were not visited. */
+  get remainingMax(): number {
+    return this.parts.reduce((sum, { from, to }) => sum + to - from, 0);
+  }
+
   /** Visits keys until `accept` returns false, which leaves that key for the next step. At most a few hundred: call again. */
   step(accept: (key: WalkedKey) => boolean): void {
     const [part] = this.parts;

@@ -1,7 +1,8 @@
 /** What keys that have changed since had at an earlier revision of their bucket, as far as their history proves it. */
 import { KvError } from "../../kv/errors.js";
 import { quote } from "../../kv/names.js";
-import type { CallContext, Entry } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
+import type { Entry } from "../../kv/entry.js";
 import { bucketNotFound } from "../client/errors.js";
 import type { Place } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";

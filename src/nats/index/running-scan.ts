@@ -4,12 +4,17 @@
  * The first part, a few megabytes, is always exact at one revision: where a value was overwritten before it was read, the scan moves to a
  * later revision and keeps what it has read. After that, entries have been sent, and the scan can only stay at its revision. A value of that
  * revision that neither the storage nor the feed's memory has any more ends it, unless the client allows later parts to be newer.
+ *
+ * Where the index has a window of the bucket's keys, the scan goes on with the next window. It stays at its revision as long as none of that
+ * window's keys was written since.
  */
 import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promises";
 import { KvError } from "../../kv/errors.js";
 import type { Filter } from "../../kv/filter.js";
 import { quote } from "../../kv/names.js";
-import type { CallContext, Entry, ScanOptions, ScanPart } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
+import type { Entry } from "../../kv/entry.js";
+import type { ScanOptions, ScanPart } from "../../kv/reads.js";
 import { bucketNotFound, toKvError } from "../client/errors.js";
 import type { Place } from "../client/message-reader.js";
 import { isSame, type ValueReader } from "../read/value-reader.js";
@@ -18,15 +23,18 @@ import type { BucketIndexes } from "./bucket-indexes.js";
 import { after, within, type KeyRange } from "./key-ranges.js";
 import type { KeySnapshot } from "./key-tree.js";
 import { KeyWalk, type WalkedKey } from "./key-walk.js";
-import type { ScanMemory } from "./scan-memory.js";
+import type { KeyWindow, NeededRange } from "./key-window.js";
+import type { ReadMemory } from "./read-memory.js";
 
 export interface RunningScanOptions {
   readonly place: Place;
   readonly indexes: BucketIndexes;
   readonly values: ValueReader;
-  readonly memory: ScanMemory;
+  readonly memory: ReadMemory;
   readonly filters: readonly Filter[];
   readonly ranges: readonly KeyRange[];
+  /** From the first range to the last one. */
+  readonly needed: NeededRange;
   readonly scan: ScanOptions;
   /** Of each request to the storage. */
   readonly context: () => CallContext;
@@ -34,8 +42,9 @@ export interface RunningScanOptions {
 
 /** Values and keys of the first part: up to here, a scan is always exact at one revision. */
 export const FIRST_PART_BYTES = 8 * 1_048_576;
-/** Of a later part: one is read while another is sent. */
-const PART_BYTES = 262_144;
+const FIRST_PART = { bytes: FIRST_PART_BYTES, spareBytes: FIRST_PART_BYTES };
+/** A later part: one is read while another is sent. With memory to spare, its values can be read in a pass over the stream. */
+const LATER_PART = { bytes: 262_144, spareBytes: FIRST_PART_BYTES };
 /** Entries of one message. */
 const MESSAGE_ENTRIES = 512;
 /** Values of one message, unless a single value is larger: below the 4 MiB that gRPC clients accept. */
@@ -50,6 +59,7 @@ const NO_BYTES = new Uint8Array(0);
 interface View {
   readonly index: BucketIndex;
   readonly keys: KeySnapshot;
+  readonly window: KeyWindow;
   readonly revision: number;
 }
 
@@ -64,6 +74,8 @@ export class RunningScan {
   private lastKey: string | undefined;
   private left: number;
   private readonly created: string;
+  /** Of the window that is read. */
+  private release: (() => void) | undefined;
 
   private constructor(
     private readonly options: RunningScanOptions,
@@ -80,14 +92,16 @@ export class RunningScan {
 
   /** The parts, of which the last has an `end`. Throws `KvError`. */
   async *parts(): AsyncGenerator<ScanPart, undefined> {
-    let ahead: Promise<Collected> | undefined = this.collect(FIRST_PART_BYTES, true);
+    let ahead: Promise<Collected> | undefined;
     try {
+      if (!this.hasAllKeys) await this.hold();
+      ahead = this.collect(FIRST_PART, true);
       while (ahead !== undefined) {
         const { parts, release } = await ahead;
         ahead = undefined;
         try {
           if (!this.isDone) {
-            ahead = this.collect(PART_BYTES, this.options.scan.allowNewer);
+            ahead = this.collect(LATER_PART, this.options.scan.allowNewer);
             ahead.catch(() => undefined);
           }
           for (const part of parts) yield part;
@@ -100,20 +114,28 @@ export class RunningScan {
       throw toKvError(error, { bucket: this.options.place.bucket });
     } finally {
       // A part that is read ahead is not needed any more.
-      ahead?.then(
+      const over = ahead?.then(
         ({ release }) => release(),
         () => undefined,
       );
+      if (over === undefined) this.release?.();
+      else void over.finally(() => this.release?.());
     }
   }
 
   private get isDone(): boolean {
-    return this.walk.isDone || this.left === 0;
+    return (this.walk.isDone && this.hasAllKeys) || this.left === 0;
+  }
+
+  /** Whether no window follows. */
+  private get hasAllKeys(): boolean {
+    return this.view.window.completes(this.options.needed);
   }
 
   private async end(): Promise<NonNullable<ScanPart["end"]>> {
     let hasMore = false as boolean;
-    while (!this.walk.isDone && !hasMore) {
+    while (!(this.walk.isDone && this.hasAllKeys) && !hasMore) {
+      if (this.walk.isDone) await this.goOn();
       this.walk.step((key) => {
         hasMore ||= !this.hasExpired(key);
         return !hasMore;
@@ -124,11 +146,12 @@ export class RunningScan {
   }
 
   /** Collects entries, which are exact at the view's revision. `mayMove`: whether the view may become a later one. */
-  private async collect(bytesMax: number, mayMove: boolean): Promise<Collected> {
+  private async collect(part: typeof FIRST_PART, mayMove: boolean): Promise<Collected> {
     const { memory, context } = this.options;
-    const release = await memory.reserve(bytesMax, context());
+    const { bytes: bytesMax, release } = await memory.reserve(part.bytes, part.spareBytes, context());
     try {
       const known = new Map<string, Entry>();
+      if (this.walk.isDone && !this.hasAllKeys) await this.goOn();
       for (;;) {
         const keys = await this.nextKeys(bytesMax);
         const missing = await this.read(keys, known);
@@ -193,15 +216,45 @@ export class RunningScan {
 
   /** Goes on at the index's present revision, after the last key that was collected. */
   private async move(): Promise<void> {
-    const { indexes, place, context } = this.options;
-    const index = await indexes.current(place, context(), "eventual");
-    if (index.created !== this.created) throw bucketNotFound(place.bucket);
-    this.view = viewOf(index);
+    const { needed, scan } = this.options;
+    const last = this.lastKey === undefined ? undefined : Buffer.from(this.lastKey);
+    const rest = last === undefined ? {} : scan.isReverse ? { to: last } : { from: after(last) };
+    this.view = viewOf(await this.indexFor({ ...needed, ...rest }));
     this.walk = this.walkFrom(this.lastKey);
+    if (this.release === undefined && !this.hasAllKeys) await this.hold();
+  }
+
+  /** Goes on with the next window. */
+  private async goOn(): Promise<void> {
+    const { needed, place, scan } = this.options;
+    const { revision, window } = this.view;
+    const index = await this.indexFor(window.restOf(needed));
+    const next = viewOf(index);
+    if (!scan.allowNewer && (await index.hasChangedSince(revision)))
+      throw new KvError(
+        "revision_compacted",
+        `The scan at the revision ${revision} can't continue: keys have changed since, and the key index does not hold all keys of the bucket. Set allow_newer, or raise INDEX_BYTES_MAX.`,
+        { bucket: place.bucket },
+      );
+    this.view = scan.allowNewer ? next : { ...next, revision };
+    this.walk = this.walkFrom(this.lastKey);
+  }
+
+  private async indexFor(needed: NeededRange): Promise<BucketIndex> {
+    const { indexes, place, context } = this.options;
+    const index = await indexes.current(place, context(), needed, "eventual");
+    if (index.created !== this.created) throw bucketNotFound(place.bucket);
+    return index;
+  }
+
+  private async hold(): Promise<void> {
+    const { indexes, context } = this.options;
+    this.release = await indexes.hold(context());
   }
 
   private walkFrom(lastKey: string | undefined): KeyWalk {
     const { ranges, filters, scan } = this.options;
+    const { keys, window } = this.view;
     const last = lastKey === undefined ? undefined : Buffer.from(lastKey);
     const rest =
       last === undefined
@@ -209,7 +262,7 @@ export class RunningScan {
         : scan.isReverse
           ? within(ranges, undefined, last)
           : within(ranges, after(last), undefined);
-    return new KeyWalk(this.view.keys, rest, filters, scan.isReverse);
+    return new KeyWalk(keys, within(rest, window.from, window.to), filters, scan.isReverse);
   }
 
   private hasExpired({ expiresAtMs }: WalkedKey): boolean {
@@ -228,7 +281,8 @@ export class RunningScan {
 }
 
 function viewOf(index: BucketIndex): View {
-  return { index, keys: index.keys.snapshot(), revision: index.revision };
+  const { window, revision } = index;
+  return { index, keys: index.keys.snapshot(), window, revision };
 }
 
 /** An entry of which only the key index was asked. */

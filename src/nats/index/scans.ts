@@ -3,23 +3,24 @@ import { invalidArgument } from "../../kv/errors.js";
 import { parseFilters } from "../../kv/filter.js";
 import type { Limits } from "../../kv/limits.js";
 import { quote, streamName } from "../../kv/names.js";
-import type { CallContext, Consistency, Scan, ScanOptions, ScanPart } from "../../kv/store.js";
-import { flowOf } from "../../kv/call-context.js";
+import type { Consistency, Scan, ScanOptions, ScanPart } from "../../kv/reads.js";
+import { type CallContext, flowOf } from "../../kv/call-context.js";
 import type { ValueReader } from "../read/value-reader.js";
 import type { BucketIndexes } from "./bucket-indexes.js";
 import { endOfPrefix, rangesOf, within, type KeyRange } from "./key-ranges.js";
+import { boundsOf } from "./key-window.js";
 import { RunningScan } from "./running-scan.js";
-import { ScanMemory } from "./scan-memory.js";
+import { ReadMemory } from "./read-memory.js";
 
 export class Scans {
-  readonly memory: ScanMemory;
+  readonly memory: ReadMemory;
 
   constructor(
     private readonly indexes: BucketIndexes,
     private readonly values: ValueReader,
     private readonly limits: Limits,
   ) {
-    this.memory = new ScanMemory(limits.scanBytesMax);
+    this.memory = new ReadMemory(limits.scanBytesMax);
   }
 
   /** See `Store.scan`. */
@@ -40,8 +41,10 @@ export class Scans {
     const ofRequest = (): CallContext => ({
       ...{ deadlineMs: performance.now() + limits.callTimeoutMsMax, signal, flow },
     });
-    const index = await indexes.current(place, context, consistency);
-    const options = { place, indexes, values, memory, filters, ranges, scan, context: ofRequest };
+    const { isReverse } = scan;
+    const needed = { kind: "range", filters, ...boundsOf(ranges), isReverse } as const;
+    const options = { place, indexes, values, memory, filters, ranges, needed, scan, context: ofRequest };
+    const index = await indexes.current(place, context, needed, consistency);
     return new AbortableScan(RunningScan.open(options, index).parts(), ended);
   }
 

@@ -4,22 +4,43 @@
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { KeyFacts } from "./key-leaf.js";
-import { KeyTree } from "./key-tree.js";
+import { type KeySnapshot, KeyTree } from "./key-tree.js";
 
 /** How long the server may take to remove what has expired. It is mostly done at once. */
 const REMOVAL_LAG_MS = 120_000;
 const AT_ONCE = 500;
 
 export class StoredSubjects {
-  private readonly present = new KeyTree();
+  private present = new KeyTree();
   /** Expired; `expiresAtMs` says until when they may still be stored. */
-  private readonly leaving = new KeyTree();
+  private leaving = new KeyTree();
   /** No tombstone up to this revision is left in `present`. */
   private compactedTo = 0;
   private isForgetting = false;
 
   get size(): number {
     return this.present.size + this.leaving.size;
+  }
+
+  /** How many have not expired. */
+  get presentCount(): number {
+    return this.present.size;
+  }
+
+  /** How many have expired and may still be stored. */
+  get expiredCount(): number {
+    return this.leaving.size;
+  }
+
+  /** What {@link restore} needs. */
+  snapshot(): { readonly trees: readonly [KeySnapshot, KeySnapshot]; readonly compactedTo: number } {
+    return { trees: [this.present.snapshot(), this.leaving.snapshot()], compactedTo: this.compactedTo };
+  }
+
+  restore(present: KeyTree, leaving: KeyTree, compactedTo: number): void {
+    this.present = present;
+    this.leaving = leaving;
+    this.compactedTo = compactedTo;
   }
 
   get memoryBytes(): number {

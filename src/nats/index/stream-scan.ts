@@ -5,11 +5,11 @@
  * budget, and never the event loop for long.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { timeLeftMs } from "../../kv/call-context.js";
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import type { Place } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
 import { NoReplyError } from "../client/no-reply.js";
+import { interruptAtEnd } from "../read/interrupt-at-end.js";
 import type { MessageHead } from "../read/message-head.js";
 import { StreamApi } from "../read/stream-api.js";
 import type { ReadStart } from "../read/consumer-config.js";
@@ -148,15 +148,4 @@ async function scanOnce(
 function endOf(context: CallContext): NoReplyError | undefined {
   if (context.signal.aborted) return new NoReplyError("canceled", true);
   return performance.now() >= context.deadlineMs ? new NoReplyError("deadline", true) : undefined;
-}
-
-/** Ends a pull that is under way with the context. Returns what stops that. */
-function interruptAtEnd(reader: Reader, context: CallContext): () => void {
-  const interrupt = (): void => reader.interrupt();
-  const timer = setTimeout(interrupt, timeLeftMs(context));
-  context.signal.addEventListener("abort", interrupt);
-  return () => {
-    clearTimeout(timer);
-    context.signal.removeEventListener("abort", interrupt);
-  };
 }

@@ -11,16 +11,16 @@ const EVERYTHING = ">";
 const IDLE_MS_MAX = 10_000;
 
 /**
- * `subject`: a NATS filter without the bucket's prefix. A read of everything without values has no filter: nats-server finds the next message
+ * `subject`: a NATS filter without the bucket's prefix. A read of everything as frames has no filter: nats-server finds the next message
  * faster, and what a stream may have beside the bucket's subjects costs little.
  */
 export function consumerConfig(
   start: ReadStart,
   subjectPrefix: string,
   subject: string,
-  headersOnly: boolean,
+  { headersOnly, asFrames }: { readonly headersOnly: boolean; readonly asFrames: boolean },
 ): object {
-  const isUnfiltered = headersOnly && subject === EVERYTHING && start !== "newest_of_each";
+  const isUnfiltered = asFrames && subject === EVERYTHING && start !== "newest_of_each";
   return {
     description: READER_DESCRIPTION,
     ...(start === "newest_of_each"

@@ -1,8 +1,9 @@
 /** What JetStream says of a message it delivers: the tokens of the subject that an acknowledgement would go to (ADR-15). */
 import { endOfLifetimeMs, LIFETIME_HEADER } from "../streams/lifetime.js";
 import { type HeaderBlock, ownBytes } from "../client/messages.js";
-import { entryOf, operationOf } from "../streams/records.js";
-import type { Entry, Operation, WatchEvent } from "../../kv/store.js";
+import { commitRevisionOf, entryOf, onlyContentTypeOf, operationOf } from "../streams/records.js";
+import type { Entry, Operation } from "../../kv/entry.js";
+import type { WatchEvent } from "../../kv/watch.js";
 
 /** A delivered message's place in its stream and in its consumer, and when it was stored. */
 export interface Delivery {
@@ -129,6 +130,26 @@ export class Change {
     return this.delivery.timeMs;
   }
 
+  /** Nanoseconds within that millisecond. */
+  get timeNanos(): number {
+    return this.delivery.timeNanos;
+  }
+
+  /** The revision of the last write of its commit; its own where it belongs to none. */
+  get commitEnd(): number {
+    const { message, revision, decoded } = this;
+    const end =
+      message === undefined
+        ? decoded?.commitRevision
+        : commitRevisionOf({ headers: message.headers, revision: BigInt(revision) });
+    return end === undefined ? revision : Number(end);
+  }
+
+  /** The media type; undefined where the entry has more beside its value than that. */
+  get onlyContentType(): string | undefined {
+    return this.message === undefined ? contentTypeOf(this.decoded) : onlyContentTypeOf(this.message.headers);
+  }
+
   /** The same in nanoseconds. */
   get storedAtNanos(): bigint {
     return BigInt(this.delivery.timeMs) * 1_000_000n + BigInt(this.delivery.timeNanos);
@@ -161,6 +182,13 @@ export class Change {
     if (keysOnly) return (this.bareEvent ??= { type: "change", entry: withoutValue(entry) });
     return (this.fullEvent ??= { type: "change", entry });
   }
+}
+
+function contentTypeOf(entry: Entry | undefined): string | undefined {
+  if (entry === undefined) return undefined;
+  const { expiresAtMs, metadata, commitRevision } = entry;
+  const isAlone = expiresAtMs === undefined && metadata === undefined && commitRevision === undefined;
+  return isAlone ? entry.contentType : undefined;
 }
 
 const NO_BYTES = new Uint8Array(0);

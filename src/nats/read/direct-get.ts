@@ -2,7 +2,7 @@
  * Direct gets of the newest messages of some keys up to a sequence, without a consumer (ADR-31). Any copy of the stream may answer, also
  * one that lags behind; a stream that another program made may not allow them at all.
  */
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import { SMALL_BYTES_MAX } from "../client/answer-sizes.js";
 import { SLOW_ANSWER_GROWTH, untilAnswered } from "../client/jetstream-api.js";
 import type { ExpectedReply } from "../client/link.js";

@@ -2,7 +2,9 @@
 import type { KvErrorDetails } from "../../kv/errors.js";
 import { invalidArgument, KvError } from "../../kv/errors.js";
 import { type BucketOwner, escapeKey, streamName, subjectPrefix } from "../../kv/names.js";
-import type { CallContext, Consistency, Entry } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
+import type { Consistency } from "../../kv/reads.js";
+import type { Entry } from "../../kv/entry.js";
 import { keyNotFound } from "../client/errors.js";
 import type { Expiry } from "../streams/expiry.js";
 import type { MessageReader, Place, StoredMessage } from "../client/message-reader.js";

@@ -10,7 +10,9 @@ import {
   readPageToken,
   writePageToken,
 } from "../../kv/page-token.js";
-import type { CallContext, Consistency, Entry, Page, PageRequest } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
+import type { Consistency, Page, PageRequest } from "../../kv/reads.js";
+import type { Entry } from "../../kv/entry.js";
 import { aboutOf, entryOfMessage, type KeyPlace, placeOf } from "./entries.js";
 import { AnswerSizes } from "../client/answer-sizes.js";
 import { JetStreamError, toKvError } from "../client/errors.js";

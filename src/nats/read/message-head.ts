@@ -1,9 +1,9 @@
 /** A delivered message without its value, for reads of many messages: what is not asked for is not decoded. */
-import type { Operation } from "../../kv/store.js";
+import type { Operation } from "../../kv/entry.js";
 import type { Frame } from "../client/frames.js";
 import { HeaderBlock, NO_HEADERS } from "../client/messages.js";
 import { endOfLifetimeMs, LIFETIME_HEADER } from "../streams/lifetime.js";
-import { operationOf } from "../streams/records.js";
+import { onlyContentTypeOf, operationOf } from "../streams/records.js";
 import { Change, type Delivery } from "./delivery.js";
 
 /** What nats-server adds to a message that is delivered without its value; most messages of a bucket have no other header. */
@@ -52,6 +52,16 @@ export class MessageHead {
   /** Whether it leaves the key without a value. */
   get isTombstone(): boolean {
     return this.operation !== "put";
+  }
+
+  /** Nanoseconds within `timeMs`. */
+  get timeNanos(): number {
+    return this.delivery.timeNanos;
+  }
+
+  /** See `Change`. */
+  get onlyContentType(): string | undefined {
+    return this.headers === NO_HEADERS ? "" : onlyContentTypeOf(this.headers);
   }
 
   /** The key in its stored form. */

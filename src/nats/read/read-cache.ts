@@ -1,17 +1,17 @@
 /**
- * Entries kept in memory, so that what is read often need not be asked for again.
+ * Entries kept in memory, so that hot keys are read without a request to NATS.
  *
- * Only for a storage that nobody else writes to: the embedded server of a single process. There every change passes through this
- * process, so an entry is the newest for as long as no write of its key was begun since it was read. What could change it otherwise is
- * kept out:
- * - a key is not answered from memory from before a write of it is sent until its outcome is known; for ever where it stays unknown;
+ * Only for a storage to which nobody else writes: the embedded server of a single process. Every change passes through this process there,
+ * so a cached entry is the newest until a write of its key begins. What could be stale is not served:
+ * - a key is not answered from memory while a write of it is in flight, and not at all if the outcome of the write stays unknown;
  * - the same for a whole bucket that is updated or deleted;
- * - buckets whose entries go by themselves (a life time, old ones making room) are not kept at all;
- * - a lost connection empties everything.
+ * - buckets that remove entries on their own (a TTL, limits that evict the oldest) are not cached;
+ * - a lost connection empties the cache.
  * So a read sees every write acknowledged before it, as if it had asked the storage.
  */
 import { KvError } from "../../kv/errors.js";
-import type { CallContext, Entry } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
+import type { Entry } from "../../kv/entry.js";
 import type { StreamConfig } from "../client/jetstream-api.js";
 import type { KeyPlace } from "./entries.js";
 import { existing, type StoredMessage } from "../client/message-reader.js";

@@ -1,7 +1,7 @@
 /** The few JetStream API calls that watches need, with answers checked and failures as `KvError`. */
 import { createInbox } from "@nats-io/transport-node";
 import { KvError, type KvErrorKind } from "../../kv/errors.js";
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import { AnswerSizes } from "../client/answer-sizes.js";
 import { JetStreamError, kindOf, toKvError, unavailable } from "../client/errors.js";
 import {
@@ -79,6 +79,8 @@ const EXPECTED_KINDS: ReadonlySet<KvErrorKind> = new Set([
 const SHARED_READ_TIMEOUT_MS = 60_000;
 /** For deleting a consumer, which is not repeated: the server deletes it when it is not used. */
 const DELETE_TIMEOUT_MS = 2_000;
+/** What a list of sequences may grow by while it is asked for, and the stream's configuration. */
+const SPARE_BYTES = 65_536;
 const UNLIMITED: CallContext = { deadlineMs: Infinity, signal: new AbortController().signal };
 
 interface CallOptions {
@@ -87,6 +89,12 @@ interface CallOptions {
   readonly isRead?: boolean;
   /** Where the answer may be large. */
   readonly answerBytesMax?: number;
+}
+
+/** Of a read for callers that share it, or for a watch. */
+export function sharedContext(): CallContext {
+  // With a signal of its own: many callers may listen at the same time.
+  return { deadlineMs: performance.now() + SHARED_READ_TIMEOUT_MS, signal: new AbortController().signal };
 }
 
 /** Calls to JetStream about one bucket's stream. */
@@ -104,33 +112,35 @@ export class StreamApi {
   ) {}
 
   async state(): Promise<StreamState> {
-    const { created, config, state, ts } = await this.call<StreamInfo & { readonly ts?: string }>(
-      `STREAM.INFO.${this.stream}`,
-      undefined,
-      { context: within(UNLIMITED, SHARED_READ_TIMEOUT_MS), isRead: true },
+    const context = sharedContext();
+    return stateOf(
+      await this.call<TimedInfo>(`STREAM.INFO.${this.stream}`, undefined, { context, isRead: true }),
     );
-    return {
-      created,
-      createdAtMs: Date.parse(created),
-      messages: state.messages,
-      subjects: state.num_subjects ?? 0,
-      firstSequence: state.first_seq,
-      lastSequence: state.last_seq,
-      lastStoredAtNanos: nanosOf(state.last_ts),
-      history: config.max_msgs_per_subject ?? 1,
-      ageMsMax: (config.max_age ?? 0) / NANOS_PER_MS,
-      markerMs: mayExpire(config) ? (config.subject_delete_marker_ttl ?? 0) / NANOS_PER_MS : 0,
-      compactedTo: compactedTo(config),
-      nowMs: ts === undefined ? Date.now() : Date.parse(ts),
-      republish: config.republish,
-    };
+  }
+
+  /**
+   * The state, and which sequences from the first to the last one are not stored; undefined: more than `max`. The server's list is exact, and
+   * takes some 8 bytes for each.
+   */
+  async deletedSequences(
+    max: number,
+  ): Promise<{ readonly state: StreamState; readonly deleted: ReadonlySet<number> } | undefined> {
+    const { firstSequence, lastSequence, messages } = await this.state();
+    const count = lastSequence - firstSequence + 1 - messages;
+    if (count > max) return undefined;
+    const { state, ...info } = await this.call<StreamDetails>(
+      `STREAM.INFO.${this.stream}`,
+      { deleted_details: true },
+      {
+        ...{ context: sharedContext(), isRead: true },
+        answerBytesMax: count * (String(lastSequence).length + 1) + SPARE_BYTES,
+      },
+    );
+    return { state: stateOf({ ...info, state }), deleted: new Set(state.deleted ?? []) };
   }
 
   /** Tries until the context ends, by default for as long as a shared read: a leader that fails never responds. */
-  createConsumer(
-    config: object,
-    context: CallContext = within(UNLIMITED, SHARED_READ_TIMEOUT_MS),
-  ): Promise<ConsumerState> {
+  createConsumer(config: object, context: CallContext = sharedContext()): Promise<ConsumerState> {
     const create = (attempt: AttemptContext): Promise<ConsumerState> => this.createOnce(config, attempt);
     return this.translated(() => untilAnswered(context, create, SLOW_ANSWER_GROWTH));
   }
@@ -200,7 +210,7 @@ export class StreamApi {
       const { message } = await this.call<{
         readonly message: { readonly seq: number; readonly time: string };
       }>(`STREAM.MSG.GET.${this.stream}`, query, {
-        context: within(UNLIMITED, SHARED_READ_TIMEOUT_MS),
+        context: sharedContext(),
         isRead: true,
         answerBytesMax: inBase64(this.messageBytesMax),
       });
@@ -232,6 +242,30 @@ export class StreamApi {
       throw EXPECTED_KINDS.has(kindOf(cause)) ? toKvError(cause, about) : unavailable(about, cause);
     }
   }
+}
+
+type TimedInfo = StreamInfo & { readonly ts?: string };
+
+interface StreamDetails extends TimedInfo {
+  readonly state: StreamInfo["state"] & { readonly deleted?: readonly number[] | null };
+}
+
+function stateOf({ created, config, state, ts }: TimedInfo): StreamState {
+  return {
+    created,
+    createdAtMs: Date.parse(created),
+    messages: state.messages,
+    subjects: state.num_subjects ?? 0,
+    firstSequence: state.first_seq,
+    lastSequence: state.last_seq,
+    lastStoredAtNanos: nanosOf(state.last_ts),
+    history: config.max_msgs_per_subject ?? 1,
+    ageMsMax: (config.max_age ?? 0) / NANOS_PER_MS,
+    markerMs: mayExpire(config) ? (config.subject_delete_marker_ttl ?? 0) / NANOS_PER_MS : 0,
+    compactedTo: compactedTo(config),
+    nowMs: ts === undefined ? Date.now() : Date.parse(ts),
+    republish: config.republish,
+  };
 }
 
 /**

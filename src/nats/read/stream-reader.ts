@@ -3,8 +3,7 @@
  * Only what was asked for is under way, so that nothing piles up anywhere.
  */
 import { createInbox, type Msg, type Subscription } from "@nats-io/transport-node";
-import { flowOf } from "../../kv/call-context.js";
-import type { CallContext } from "../../kv/store.js";
+import { type CallContext, flowOf } from "../../kv/call-context.js";
 import type { Frame } from "../client/frames.js";
 import { HeaderBlock, headersOf, payloadBytes, replyBytes } from "../client/messages.js";
 import type { StreamApi } from "./stream-api.js";
@@ -19,6 +18,8 @@ export interface ReaderOptions {
   readonly bytesMax: number;
   /** Without values. Default: false. */
   readonly headersOnly?: boolean;
+  /** With values, for {@link Reader.pullFrames}. Default: false. */
+  readonly asFrames?: boolean;
   /** Until when the consumer is to be created. Default: see `StreamApi.createConsumer`. */
   readonly context?: CallContext;
   /** A pull that hears nothing for this long is given up. Default: long, as the server may scan far for a rare key. */
@@ -43,11 +44,11 @@ const HEADERS_BYTES = 16_384;
 const NEWEST_BYTES_MAX = 4 * 1_048_576;
 /** The most messages of one pull: handling them is to take no longer than a turn of the event loop. */
 const PULL_MESSAGES_MAX = 512;
-/** Without values: they arrive in several reads of the socket, so in several turns. */
-const PULL_HEADS_MAX = 2_048;
+/** Without values, or small ones: they arrive in several reads of the socket, so in several turns. */
+const PULL_FRAMES_MAX = 2_048;
 /** Handling a small message is as much work as copying these bytes. */
 const MESSAGE_WORK_BYTES = 1_024;
-const HEAD_WORK_BYTES = 256;
+const FRAME_WORK_BYTES = 256;
 /** The most such messages in one pull: as many as are expected to bring so much, and few as long as nothing is known of them. */
 const HEADERS_BATCH_MAX = 256;
 const HEADERS_BATCH_FIRST = 64;
@@ -72,7 +73,7 @@ export class Reader {
   private readonly stopListening: () => void;
   private finishPull: ((result: PullResult) => void) | undefined;
   private onMessage: ((message: Msg, delivery: Delivery) => void) | undefined;
-  private onHead: ((head: MessageHead) => void) | undefined;
+  private onFrame: ((frame: Frame, delivery: Delivery) => void) | undefined;
   private consumerSequence = 0;
   /** Messages after which the server ends the pull without a word; undefined: it sends a status. */
   private countLeft: number | undefined;
@@ -95,6 +96,7 @@ export class Reader {
     readonly mayStumble: boolean,
     bytesMax: number,
     private readonly headersOnly: boolean,
+    private readonly asFrames: boolean,
     private readonly silenceMs: number,
     private readonly flow: unknown,
   ) {
@@ -102,7 +104,7 @@ export class Reader {
     this.prefix = Buffer.from(subjectPrefix);
     const { link } = api.requests;
     this.asked = new AskedBytes(link);
-    this.subscription = headersOnly
+    this.subscription = asFrames
       ? link.subscribeFrames(this.inbox, (frame) => this.receiveFrame(frame))
       : link.subscribe(this.inbox, (message) => this.receive(message));
     // A pull that is under way will not be answered.
@@ -117,17 +119,19 @@ export class Reader {
     options: ReaderOptions,
   ): Promise<Reader> {
     const { start, bytesMax, headersOnly = false, context, silenceMs = SILENCE_MS_MAX, flow } = options;
+    const asFrames = headersOnly || options.asFrames === true;
     const reader = new Reader(
       api,
       subjectPrefix,
       start === "newest_of_each",
       bytesMax,
       headersOnly,
+      asFrames,
       silenceMs,
       flow ?? (context && flowOf(context)),
     );
     try {
-      const config = consumerConfig(start, subjectPrefix, subject, headersOnly);
+      const config = consumerConfig(start, subjectPrefix, subject, { headersOnly, asFrames });
       reader.name = (await api.createConsumer(config, context)).name;
       return reader;
     } catch (error) {
@@ -147,7 +151,13 @@ export class Reader {
 
   /** Reads up to `batch` messages without their values. For a reader of headers only. */
   pullHeads(batch: number, onHead: (head: MessageHead) => void): Promise<PullResult> {
-    this.onHead = onHead;
+    const { length } = this.prefix;
+    return this.pullFrames(batch, (frame, delivery) => onHead(new MessageHead(frame, delivery, length)));
+  }
+
+  /** Reads up to `batch` messages. For a reader with `asFrames`. A frame is valid only during the call that it is passed to. */
+  pullFrames(batch: number, onFrame: (frame: Frame, delivery: Delivery) => void): Promise<PullResult> {
+    this.onFrame = onFrame;
     return this.pullMessages(batch);
   }
 
@@ -171,7 +181,7 @@ export class Reader {
         return true;
       };
       const bytesEach = this.expectedBytesEach ?? Infinity;
-      const workBytes = this.headersOnly ? HEAD_WORK_BYTES : MESSAGE_WORK_BYTES;
+      const workBytes = this.asFrames ? FRAME_WORK_BYTES : MESSAGE_WORK_BYTES;
       const expectedBytes = Math.min(bytesMax, bytesEach * request.batch) + request.batch * workBytes;
       this.asked.reserve(bytesMax, ask, this.flow ?? this, expectedBytes);
     });
@@ -185,7 +195,7 @@ export class Reader {
    */
   private pullOf(batch: number): { readonly request: PullRequest; readonly bytesMax: number } {
     if (!this.mayStumble) {
-      const count = Math.min(batch, this.headersOnly ? PULL_HEADS_MAX : PULL_MESSAGES_MAX);
+      const count = Math.min(batch, this.asFrames ? PULL_FRAMES_MAX : PULL_MESSAGES_MAX);
       const request: PullRequest = { batch: count, max_bytes: this.bytesMax, no_wait: true };
       return { request, bytesMax: this.bytesMax + count * FRAME_BYTES };
     }
@@ -235,7 +245,7 @@ export class Reader {
     this.countDown();
   }
 
-  /** Like `receive`, for reads that need only heads: decodes nothing else. */
+  /** Like `receive`, for reads of frames: decodes nothing else. */
   private receiveFrame(frame: Frame): void {
     if (this.finishPull === undefined) return;
     this.isSilent = false;
@@ -247,7 +257,7 @@ export class Reader {
       return;
     }
     if (!this.isNext(delivery, payloadEnd - payloadStart)) return;
-    if (this.isOfBucket(frame)) this.onHead?.(new MessageHead(frame, delivery, this.prefix.length));
+    if (this.isOfBucket(frame)) this.onFrame?.(frame, delivery);
     this.countDown();
   }
 
@@ -299,7 +309,7 @@ export class Reader {
     const finish = this.finishPull;
     this.finishPull = undefined;
     this.onMessage = undefined;
-    this.onHead = undefined;
+    this.onFrame = undefined;
     if (result !== "lost") this.asked.complete();
     clearTimeout(this.silence);
     this.silence = undefined;

@@ -1,12 +1,15 @@
 /** Reads the values of many keys at once. */
 import { escapeKey, streamName, subjectPrefix } from "../../kv/names.js";
-import type { CallContext, Consistency, Entry } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
+import type { Consistency } from "../../kv/reads.js";
+import type { Entry } from "../../kv/entry.js";
 import { SMALL_BYTES_MAX } from "../client/answer-sizes.js";
 import type { MessageReader, Place } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
 import { DirectGap, directGet, DirectRefused } from "./direct-get.js";
 import { entryOfMessage } from "./entries.js";
 import { StreamApi } from "./stream-api.js";
+import { isDense, PASS_VALUES_MIN, readInPasses } from "./value-pass.js";
 
 /** A value to read: what the key index knows of it. */
 export interface WantedValue {
@@ -62,13 +65,30 @@ export class ValueReader {
     { consistency = "strong", seeksOlder = false }: ReadOptions = {},
   ): Promise<ReadValues> {
     const found = new FoundValues(wanted);
-    await Promise.all(chunksOf(wanted).map((chunk) => this.readChunk(place, chunk, found, context)));
+    if (wanted.length >= PASS_VALUES_MIN) await this.readByPass(place, wanted, found, context);
+    const rest = found.entries.size === 0 ? wanted : wanted.filter(({ key }) => !found.entries.has(key));
+    await Promise.all(chunksOf(rest).map((chunk) => this.readChunk(place, chunk, found, context)));
     const missing = wanted.filter((value) => found.isMissing(value, seeksOlder));
     for (let at = 0; at < missing.length; at += SINGLE_READS_MAX) {
       const some = missing.slice(at, at + SINGLE_READS_MAX);
       await Promise.all(some.map((value) => this.readSingly(place, value, found, context, consistency)));
     }
     return found;
+  }
+
+  /** Reads in a pass over a part of the stream, if that costs less than asking for each key. May leave values for direct gets. */
+  private async readByPass(
+    place: Place,
+    wanted: readonly WantedValue[],
+    found: FoundValues,
+    context: CallContext,
+  ): Promise<void> {
+    const { bulk, storedMessageBytesMax } = this.options;
+    const api = new StreamApi(bulk, place.bucket, streamName(place.bucket), storedMessageBytesMax);
+    const isWorthwhile = await isDense(wanted, async () => (await api.state()).messages);
+    const prefix = subjectPrefix(place.bucket);
+    if (isWorthwhile)
+      await readInPasses(api, prefix, wanted, (value, entry) => found.accept(value, entry), context);
   }
 
   /** A replica that lags behind may omit values: read these singly. */
@@ -121,17 +141,22 @@ export class ValueReader {
 class FoundValues implements ReadValues {
   readonly entries = new Map<string, Entry>();
   newest = 0;
-  private readonly wanted: ReadonlyMap<string, WantedValue>;
+  private byKey: ReadonlyMap<string, WantedValue> | undefined;
   private readonly overwritten = new Set<string>();
 
-  constructor(wanted: readonly WantedValue[]) {
-    this.wanted = new Map(wanted.map((value) => [value.key, value]));
+  constructor(private readonly wanted: readonly WantedValue[]) {}
+
+  /** Adds the entry that a wanted value is. */
+  accept({ key, revision }: WantedValue, entry: Entry): void {
+    if (revision > this.newest) this.newest = revision;
+    this.entries.set(key, entry);
   }
 
   add(entry: Entry): void {
     const { key } = entry;
     const revision = Number(entry.revision);
-    const wanted = this.wanted.get(key);
+    this.byKey ??= new Map(this.wanted.map((value) => [value.key, value]));
+    const wanted = this.byKey.get(key);
     if (wanted === undefined) return;
     if (revision > this.newest) this.newest = revision;
     if (isSame(entry, wanted)) this.entries.set(key, entry);

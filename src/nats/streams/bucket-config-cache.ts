@@ -1,5 +1,5 @@
 /** Caches the configuration and size of buckets, which writes need. Does not cache that a bucket does not exist. */
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import { existing, type Place } from "../client/message-reader.js";
 import { maxBytesOf } from "./headroom.js";
 import { serverTimeMs } from "../client/jetstream-api.js";

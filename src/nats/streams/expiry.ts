@@ -2,7 +2,7 @@
  * Decides whether stored messages have expired. The storage removes them on a timer, after a restart up to some seconds late, so reads
  * check the age themselves.
  */
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import type { CachedBucket, BucketConfigCache } from "./bucket-config-cache.js";
 import type { Place, StoredMessage } from "../client/message-reader.js";
 import { expiresAtMs } from "./lifetime.js";

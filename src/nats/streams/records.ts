@@ -1,8 +1,8 @@
 /** Converts stored JetStream messages to entries (ADR-8). */
 import { unescapeKey } from "../../kv/names.js";
-import type { Entry, Operation } from "../../kv/store.js";
+import type { Entry, Operation } from "../../kv/entry.js";
 import type { HeaderLookup } from "../client/messages.js";
-import { ownExpiryMs } from "./lifetime.js";
+import { LIFETIME_HEADER, ownExpiryMs } from "./lifetime.js";
 import { decodeMetadata, METADATA_HEADER } from "./metadata.js";
 
 /** `DEL` or `PURGE` on tombstones; absent on values. ADR-8. */
@@ -46,6 +46,13 @@ export function operationOf(headers: HeaderLookup | undefined): Operation {
   }
 }
 
+/** The media type in a value's headers; undefined where they have more of what an entry shows. */
+export function onlyContentTypeOf(headers: HeaderLookup): string | undefined {
+  for (const name of [LIFETIME_HEADER, METADATA_HEADER, COMMIT_HEADER])
+    if (headers.get(name) !== "") return undefined;
+  return headers.get(CONTENT_TYPE_HEADER);
+}
+
 /** The entry of a message; undefined if its subject is not the stored form of a key. */
 export function entryOf(record: StoredRecord): Entry | undefined {
   const key = unescapeKey(record.storedKey);
@@ -72,7 +79,8 @@ export function entryOfKey(key: string, record: Omit<StoredRecord, "storedKey">)
   };
 }
 
-function commitRevisionOf({
+/** The revision of the last write of the commit that a write belongs to; undefined: it belongs to none. */
+export function commitRevisionOf({
   headers,
   revision,
 }: Pick<StoredRecord, "headers" | "revision">): bigint | undefined {

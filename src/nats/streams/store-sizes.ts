@@ -1,6 +1,6 @@
 /** The size of each bucket, for metrics. One request covers many buckets. */
 import { bucketOfStream } from "../../kv/names.js";
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import type { BucketSize } from "../../kv/store-stats.js";
 import type { Requests } from "../client/requests.js";
 import { streamsOf } from "./stream-pages.js";

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { type KvError, invalidArgument } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import { type BucketOwner, streamName, subjectPrefix } from "../../kv/names.js";
-import type { BucketChange, BucketConfig, BucketInfo, Durability } from "../../kv/store.js";
+import type { BucketChange, BucketConfig, BucketInfo, Durability } from "../../kv/bucket.js";
 import { byteLimitConfig, heldBytes, maxBytesOf } from "./headroom.js";
 import type { StreamConfig, StreamInfo } from "../client/jetstream-api.js";
 import { republishConfig } from "./republish.js";

@@ -1,5 +1,5 @@
 /** Lists the streams of all KV buckets, including those of other programs, page by page. */
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import { toKvError } from "../client/errors.js";
 import { readJetStream, type StreamInfo } from "../client/jetstream-api.js";
 import type { Requests } from "../client/requests.js";
@@ -49,4 +49,27 @@ export async function* streamsOf<Operation extends keyof Listed>(
     offset += streams.length;
     if (streams.length === 0 || offset >= page.total) return;
   }
+}
+
+/**
+ * The infos of all streams by name, at less than a tenth of the cost of a request for each. Streams that come or go meanwhile may be missing,
+ * and so are those with sequences that JSON can't express. Throws `KvError`. Not for a cluster: its servers may leave streams out.
+ */
+export async function streamInfos(
+  requests: Requests,
+  context: CallContext,
+): Promise<ReadonlyMap<string, StreamInfo>> {
+  const pageAt = (offset: number): Promise<StreamPage<StreamInfo>> =>
+    streamPage(requests, "STREAM.LIST", offset, context);
+  const first = await pageAt(0);
+  const size = first.streams?.length ?? 0;
+  const offsets: number[] = [];
+  for (let offset = size; size > 0 && offset < first.total; offset += size) offsets.push(offset);
+  const pages = [first, ...(await Promise.all(offsets.map(pageAt)))];
+  const infos = pages.flatMap(({ streams }) => streams ?? []).filter(({ state }) => isExact(state));
+  return new Map(infos.map((info) => [info.config.name, info]));
+}
+
+function isExact({ first_seq, last_seq }: StreamInfo["state"]): boolean {
+  return Math.max(first_seq, last_seq) <= Number.MAX_SAFE_INTEGER;
 }

@@ -1,5 +1,5 @@
 /** What a catch-up is told when it starts: what to read, and where live changes come from. */
-import type { WatchOptions } from "../../kv/store.js";
+import type { WatchOptions } from "../../kv/watch.js";
 import type { StreamState } from "../read/stream-api.js";
 import type { Watcher } from "./watcher.js";
 
@@ -11,13 +11,15 @@ export interface LiveChanges {
   remembers(revision: number): boolean;
   /** Queues the changes in memory after the watcher's position, while it has capacity. Returns whether these were all. */
   replay(watcher: Watcher): boolean;
-  /** The same, and then subscribes the watcher to live changes. False: its capacity did not suffice. */
+  /** Resolves soon, at the latest when the feed has delivered every change up to this revision. Never rejects. */
+  appliedThrough(revision: number): Promise<void>;
+  /** The same as `replay`, and then subscribes the watcher to live changes. False: its capacity did not suffice. */
   goLive(watcher: Watcher): boolean;
 }
 
 export interface CatchUpPlan {
   readonly kind: "snapshot" | "history" | "changes";
-  /** The bucket's newest revision when the watch began. */
+  /** The bucket's newest revision when the watch began, or after the last read. */
   readonly upTo: number;
   /** Whether it was empty then. */
   readonly isEmpty: boolean;

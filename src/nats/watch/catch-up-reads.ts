@@ -1,17 +1,34 @@
 /** What one catch-up reads from the storage: its part in a shared snapshot, or changes with a reader of its own. Holds one reader permit meanwhile. */
 import { KvError } from "../../kv/errors.js";
+import type { Entry } from "../../kv/entry.js";
 import type { Change } from "../read/delivery.js";
 import type { DirectAnswer } from "../read/direct-get.js";
 import type { Reader } from "../read/stream-reader.js";
+import { sharedContext } from "../read/stream-api.js";
 import type { CatchUpPlan } from "./catch-up-plan.js";
+import type { KeySnapshotReader } from "./key-snapshot.js";
 import type { Part, SharedSnapshot } from "./shared-snapshot.js";
 import type { Source } from "./source.js";
 import type { Watcher } from "./watcher.js";
+
+/** Entries of a snapshot without values. */
+export interface KeysPart {
+  /** False: the keys must be read from the stream. */
+  readonly isIndexed: boolean;
+  readonly entries: readonly Entry[];
+  /** Of the snapshot. */
+  readonly revision: number;
+  /** Whether the keys were taken at a later revision: those that were replaced since are missing. */
+  readonly isLater: boolean;
+  /** Whether none follows. */
+  readonly isDone: boolean;
+}
 
 type Accept = (change: Change) => void;
 
 export class CatchUpReads {
   private snapshot: SharedSnapshot | undefined;
+  private keySnapshot: KeySnapshotReader | undefined;
   private reader: Reader | undefined;
   private releasePermit: (() => void) | undefined;
   private readonly turn: { onGiveUp: (() => void) | undefined } = { onGiveUp: undefined };
@@ -36,6 +53,7 @@ export class CatchUpReads {
   close(): void {
     this.snapshot?.leave();
     this.snapshot = undefined;
+    this.keySnapshot = undefined;
     void this.reader?.close();
     this.reader = undefined;
     this.releasePermit?.();
@@ -67,6 +85,36 @@ export class CatchUpReads {
     });
   }
 
+  /**
+   * The next entries of a snapshot without values, after the watcher's position. `upTo`: the snapshot's revision; undefined: not known yet.
+   * Undefined: as above.
+   */
+  keys(upTo: number | undefined): Promise<KeysPart | undefined> {
+    return this.whileReachable(async () => {
+      const { source, watcher, plan } = this;
+      await this.checkUnbroken();
+      if (watcher.isOver) return undefined;
+      if (this.keySnapshot === undefined) {
+        const taken = await source.takeKeys(watcher.filters, plan.created);
+        taken?.seek(watcher.position);
+        this.keySnapshot = taken;
+      }
+      const snapshot = this.keySnapshot;
+      if (snapshot === undefined)
+        return { isIndexed: false, entries: [], revision: 0, isLater: false, isDone: false };
+      const entries = await snapshot.read(source.keysBatchMax, sharedContext());
+      const revision = upTo ?? snapshot.revision;
+      const within = entries.filter((entry) => entry.revision <= BigInt(revision));
+      const isDone = snapshot.isDone || within.length < entries.length;
+      return { isIndexed: true, entries: within, revision, isLater: snapshot.revision > revision, isDone };
+    });
+  }
+
+  /** The bucket's newest revision. Undefined: as above. */
+  newestRevision(): Promise<number | undefined> {
+    return this.whileReachable(() => this.source.newestRevision(this.plan.created));
+  }
+
   /** The next changes. Undefined: as above. */
   changes(accept: Accept): Promise<Part | undefined> {
     return this.whileReachable(async () => {
@@ -81,12 +129,14 @@ export class CatchUpReads {
     });
   }
 
-  private async whileReachable(read: () => Promise<Part | undefined>): Promise<Part | undefined> {
+  private async whileReachable<Read extends Part | KeysPart | number>(
+    read: () => Promise<Read | undefined>,
+  ): Promise<Read | undefined> {
     try {
       await this.acquirePermit();
       const part = await read();
       if (part !== undefined) this.hasBegun = true;
-      if (part?.result === "lost") this.breakOff();
+      if (typeof part === "object" && "result" in part && part.result === "lost") this.breakOff();
       return part;
     } catch (error) {
       if (!(error instanceof KvError)) throw error;

@@ -5,11 +5,16 @@
  * hub's memory of recent changes has everything after that, the watcher gets it and becomes live in one step (the splice): without a gap,
  * at any rate of writes. Otherwise the reader continues.
  *
- * A snapshot ends at the revision that the bucket had when the watch began, because its reader reads only the newest entry of each key, but
- * the watch sends every later change. These come from memory or from a second reader.
+ * A snapshot is read up to the revision that the bucket had when the watch began. The watch sends every later change: from memory or from a
+ * second reader.
+ *
+ * An entry that is replaced before its turn is not read: the client gets the newer one. The mark of the end therefore names a revision that the
+ * bucket had after the last read. What was replaced before it has a later change up to the mark, so at the mark the client has every key
+ * that is live.
  *
  * While the watcher's queue is full, the catch-up waits; after a while it closes its reader, and later resumes from its position.
  */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { KvError } from "../../kv/errors.js";
 import { matchesAny, serverSubjects } from "../../kv/filter.js";
 import type { Change } from "../read/delivery.js";
@@ -34,23 +39,33 @@ export class CatchUp {
   private readonly reads: CatchUpReads;
   private pause: Delay | undefined;
   private isEndMarked = false;
+  /** Whether nothing was read from the storage, or the bucket's revision after the last read is known: it is `plan.upTo`. */
+  private isEndKnown = true;
   private triesDirectGet: boolean;
-  private readonly missing: MissingRevisions;
+  /** Whether the snapshot comes from the key index, with the revision that it then has. */
+  private fromIndex: boolean;
+  private indexedAt: number | undefined;
+  private missing: MissingRevisions;
 
   constructor(
     private readonly live: LiveChanges,
     private readonly source: Source,
     private readonly watcher: Watcher,
-    private readonly plan: CatchUpPlan,
+    private plan: CatchUpPlan,
   ) {
     const subjects = serverSubjects(watcher.filters);
     this.subject = coveringSubject(subjects);
     this.reads = new CatchUpReads(source, watcher, plan, subjects, this.subject);
     this.inSnapshot = plan.kind === "snapshot";
     this.triesDirectGet = source.mayReadAtOnce(subjects, plan.subjects);
-    const after = plan.kind === "changes" ? watcher.position : plan.upTo;
-    const isUnfiltered = this.subject === ">";
-    this.missing = new MissingRevisions(watcher, source, isUnfiltered, after, plan.compactedTo);
+    this.fromIndex =
+      this.inSnapshot && watcher.keysOnly && source.readsKeysFromIndex(watcher.filters, plan.subjects);
+    this.missing = this.missingAfter(plan.kind === "changes" ? watcher.position : plan.upTo);
+  }
+
+  private missingAfter(revision: number): MissingRevisions {
+    const { watcher, source, plan, subject } = this;
+    return new MissingRevisions(watcher, source, subject === ">", revision, plan.compactedTo);
   }
 
   /** Tries to catch up from memory alone. True: the watcher is live. False: call `run`. */
@@ -74,8 +89,12 @@ export class CatchUp {
       while (!this.watcher.isOver) {
         const step = await this.step();
         if (step === "live") return;
-        if (step === "again") retryMs = RETRY_MS_MIN;
-        if (step !== "away") continue;
+        if (step === "again") {
+          retryMs = RETRY_MS_MIN;
+          // Other work goes on, even if a step waited for nothing.
+          await nextTurn();
+          continue;
+        }
         await this.wait(retryMs);
         retryMs = Math.min(2 * retryMs, RETRY_MS_MAX);
       }
@@ -101,8 +120,10 @@ export class CatchUp {
   private async step(): Promise<"again" | "away" | "live"> {
     const { watcher, live, source, plan } = this;
     if (!(await this.waitForCapacity())) return "again";
-    if (this.inSnapshot && this.triesDirectGet) return this.readByDirectGet();
+    if (this.inSnapshot && this.fromIndex) return this.readFromIndex();
     if (!this.inSnapshot && live.remembers(watcher.position)) return this.continueFromMemory();
+    this.isEndKnown = false;
+    if (this.inSnapshot && this.triesDirectGet) return this.readByDirectGet();
     const readUpTo = this.inSnapshot ? plan.upTo : Math.max(plan.upTo, live.position);
     const accept = (change: Change): void => this.accept(change);
     const part = await (this.inSnapshot ? this.reads.snapshotPart(accept) : this.reads.changes(accept));
@@ -118,22 +139,23 @@ export class CatchUp {
       }
     }
     if (!this.inSnapshot && !(await this.missing.hasRead(readUpTo))) return "away";
-    return this.finishRead(readUpTo) ? "live" : "again";
+    return this.finishRead(readUpTo);
   }
 
   /** Queues the changes in memory, as far as the watcher has capacity. */
   private async continueFromMemory(): Promise<"again" | "away" | "live"> {
     this.reads.close();
-    if (!(await this.missing.hasRead(this.watcher.position))) return "away";
-    if (!this.live.remembers(this.watcher.position)) return "again";
+    const { live, watcher } = this;
+    if (!(await this.missing.hasRead(watcher.position)) || !(await this.findEnd())) return "away";
+    if (!live.remembers(watcher.position)) return "again";
     this.replay();
-    if (this.watcher.position < this.plan.upTo) {
+    if (watcher.position < this.plan.upTo) {
       // There was no room, or the feed is not there yet.
-      if (this.watcher.hasCapacity()) await this.wait(LAG_RETRY_MS);
+      if (watcher.hasCapacity()) await live.appliedThrough(this.plan.upTo);
       return "again";
     }
     this.markEnd();
-    return this.watcher.hasCapacity() && this.goLive() ? "live" : "again";
+    return watcher.hasCapacity() && this.goLive() ? "live" : "again";
   }
 
   private replay(): boolean {
@@ -148,6 +170,24 @@ export class CatchUp {
     return isLive;
   }
 
+  private async readFromIndex(): Promise<"again" | "away" | "live"> {
+    const { watcher } = this;
+    const part = await this.reads.keys(this.indexedAt);
+    if (part === undefined) return watcher.isOver ? "again" : "away";
+    if (!part.isIndexed) {
+      this.fromIndex = false;
+      return "again";
+    }
+    if (this.indexedAt === undefined) {
+      this.indexedAt = part.revision;
+      this.plan = { ...this.plan, upTo: part.revision };
+      this.missing = this.missingAfter(part.revision);
+    }
+    if (part.isLater) this.isEndKnown = false;
+    for (const entry of part.entries) watcher.offerEntry(entry);
+    return part.isDone ? this.finishRead(part.revision) : "again";
+  }
+
   /** Reads a small snapshot, or the beginning of a larger one, with one request. */
   private async readByDirectGet(): Promise<"again" | "away" | "live"> {
     const { watcher, plan } = this;
@@ -160,21 +200,31 @@ export class CatchUp {
     if (watcher.isOver) return "again";
     this.triesDirectGet = false;
     for (const change of answer?.changes ?? []) this.accept(change);
-    return answer?.isCut === false && this.finishRead(plan.upTo) ? "live" : "again";
+    return answer?.isCut === false ? this.finishRead(plan.upTo) : "again";
   }
 
-  /** Every change up to this revision was read. Returns whether the watcher is live. */
-  private finishRead(revision: number): boolean {
+  /** Every change up to this revision was read, if it was still stored. */
+  private async finishRead(revision: number): Promise<"again" | "away" | "live"> {
     const { watcher, live } = this;
-    if (watcher.isOver) return false;
-    this.markEnd();
     watcher.advance(revision);
-    if (watcher.hasCapacity() && live.remembers(watcher.position) && this.goLive()) return true;
     if (this.inSnapshot) {
       this.inSnapshot = false;
       this.reads.close();
     }
-    return false;
+    if (!(await this.findEnd())) return "away";
+    if (watcher.position < this.plan.upTo) return "again";
+    this.markEnd();
+    return watcher.hasCapacity() && live.remembers(watcher.position) && this.goLive() ? "live" : "again";
+  }
+
+  /** Finds out which revision the bucket has after the last read. Returns false if the storage does not answer. */
+  private async findEnd(): Promise<boolean> {
+    if (this.isEndMarked || this.isEndKnown) return true;
+    const revision = await this.reads.newestRevision();
+    if (revision === undefined) return false;
+    this.isEndKnown = true;
+    this.plan = { ...this.plan, upTo: Math.max(this.plan.upTo, revision) };
+    return true;
   }
 
   /** Waits until the watcher has capacity, and closes the reader if that takes long. Returns true if it did not wait. */
@@ -194,11 +244,13 @@ export class CatchUp {
 
   private accept(change: Change): void {
     const { watcher, plan } = this;
-    const isPastSnapshot = change.revision > plan.upTo;
-    if (!this.inSnapshot) this.missing.hasReadBefore(Math.min(change.revision, plan.upTo + 1));
-    if (isPastSnapshot) this.markEnd();
-    if (watcher.isOver || change.revision <= watcher.position || (this.inSnapshot && isPastSnapshot)) return;
     if (!this.inSnapshot) this.missing.hasReadBefore(change.revision);
+    if (watcher.isOver || change.revision <= watcher.position) return;
+    if (this.inSnapshot && change.revision > plan.upTo) {
+      // The reader is past the snapshot's last revision.
+      watcher.advance(plan.upTo);
+      return;
+    }
     const isGone = change.isTombstone || change.expiresAtMs(plan.ageMsMax) <= plan.nowMs;
     const isShown = matchesAny(watcher.filters, change.storedKey) && !(this.inSnapshot && isGone);
     if (isShown) watcher.offer(change, this.inSnapshot ? "snapshot" : "reader");
@@ -206,7 +258,7 @@ export class CatchUp {
   }
 
   private markEnd(): void {
-    if (this.isEndMarked) return;
+    if (this.isEndMarked || this.watcher.isOver) return;
     this.isEndMarked = true;
     const revision = Math.max(this.plan.upTo, this.watcher.position);
     this.watcher.advance(revision);

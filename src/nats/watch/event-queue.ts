@@ -1,11 +1,13 @@
 /** The events that wait for the reader of a watch, in order. */
-import type { WatchEvent } from "../../kv/store.js";
+import type { WatchEvent } from "../../kv/watch.js";
+import type { QueueMemory, QueueOwner } from "./queue-memory.js";
 
 /** An event in the queue. While `isPending`, it and everything behind it must wait: its previous entry is being looked up. */
 export interface QueuedEvent {
   event: WatchEvent;
-  readonly bytes: number;
   isPending: boolean;
+  /** Whether the queue was cleared meanwhile. */
+  isDropped: boolean;
 }
 
 /** From this many removed events on, the array is compacted once half of it is unused. */
@@ -18,21 +20,37 @@ export class EventQueue {
   private items: (WatchEvent | QueuedEvent | undefined)[] | undefined;
   private head = 0;
 
+  constructor(
+    private readonly memory: QueueMemory,
+    private readonly owner: QueueOwner,
+  ) {}
+
   get length(): number {
     return this.items === undefined ? 0 : this.items.length - this.head;
   }
 
-  push(event: WatchEvent, bytes: number): void {
+  /** Adds an event. Clears the queue if all queues together exceed their limit and this one is among the largest. */
+  push(event: WatchEvent): void {
     (this.items ??= []).push(event);
-    this.bytes += bytes;
+    this.count(event);
   }
 
-  /** Adds an event that can't leave the queue until `isPending` is false. */
-  pushPending(event: WatchEvent, bytes: number): QueuedEvent {
-    const queued: QueuedEvent = { event, bytes, isPending: true };
+  /** Adds an event that can't leave the queue before `settle`. */
+  pushPending(event: WatchEvent): QueuedEvent {
+    const queued: QueuedEvent = { event, isPending: true, isDropped: false };
     (this.items ??= []).push(queued);
-    this.bytes += bytes;
+    this.count(event);
     return queued;
+  }
+
+  /** Replaces a pending event, which may leave the queue then. */
+  settle(queued: QueuedEvent, event: WatchEvent): void {
+    queued.isPending = false;
+    const pending = queued.event;
+    if (pending === event || queued.isDropped) return;
+    queued.event = event;
+    this.release(pending);
+    this.count(event);
   }
 
   /** Removes the first event; undefined if there is none or it is pending. */
@@ -50,8 +68,10 @@ export class EventQueue {
       items.splice(0, this.head);
       this.head = 0;
     }
-    this.bytes -= bytesOf(first);
-    return eventOf(first);
+    const event = eventOf(first);
+    this.release(event);
+    if (this.items === undefined) this.memory.forget(this.owner);
+    return event;
   }
 
   /** The last event, if it is a progress event. */
@@ -78,9 +98,24 @@ export class EventQueue {
   }
 
   clear(): void {
+    for (const item of this.items ?? []) {
+      if (item === undefined) continue;
+      this.release(eventOf(item));
+      if ("isDropped" in item) item.isDropped = true;
+    }
     this.items = undefined;
     this.head = 0;
-    this.bytes = 0;
+    this.memory.forget(this.owner);
+  }
+
+  private count(event: WatchEvent): void {
+    this.bytes += bytesOf(event);
+    this.memory.add(this.owner, event);
+  }
+
+  private release(event: WatchEvent): void {
+    this.bytes -= bytesOf(event);
+    this.memory.remove(event);
   }
 }
 
@@ -88,7 +123,7 @@ function eventOf(item: WatchEvent | QueuedEvent): WatchEvent {
   return "isPending" in item ? item.event : item;
 }
 
-function bytesOf(item: WatchEvent | QueuedEvent): number {
-  if ("isPending" in item) return item.bytes;
-  return item.type === "change" ? item.entry.value.length + item.entry.key.length : 0;
+function bytesOf(event: WatchEvent): number {
+  if (event.type !== "change") return 0;
+  return event.entry.value.length + event.entry.key.length + (event.previous?.value.length ?? 0);
 }

@@ -3,7 +3,9 @@ import type { Limits } from "../../kv/limits.js";
 import type { BucketFeeds, FeedStats } from "../feed/bucket-feed.js";
 import type { Semaphore } from "../feed/semaphore.js";
 import type { StreamApi } from "../read/stream-api.js";
+import type { KeySnapshots } from "./key-snapshot.js";
 import type { ProgressTicker } from "./progress-ticker.js";
+import type { QueueMemory } from "./queue-memory.js";
 
 export interface HubOptions {
   readonly api: StreamApi;
@@ -11,8 +13,12 @@ export interface HubOptions {
   readonly subjectPrefix: string;
   readonly isClustered: boolean;
   readonly limits: Limits;
+  /** Of the queues of all watches. */
+  readonly queueMemory: QueueMemory;
   /** Permits for readers, shared by all hubs. */
   readonly readerPermits: Semaphore;
+  /** Where the keys of snapshots without values come from. Undefined: from the stream. */
+  readonly keySnapshots: KeySnapshots | undefined;
   readonly ticker: ProgressTicker<ProgressItem>;
   /** Called when the hub has ended: no watcher is left, or its bucket was deleted. */
   readonly onEnd: () => void;

@@ -1,18 +1,19 @@
 /** The watches of one bucket in this process: they share one live feed. A watch that starts before now has a catch-up. */
 import type { KvError } from "../../kv/errors.js";
 import { type Filter, matchesAny } from "../../kv/filter.js";
-import type { CallContext, WatchOptions } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
+import type { WatchOptions } from "../../kv/watch.js";
 import { bucketNotFound } from "../client/errors.js";
-import { RequestCoalescer } from "../client/request-coalescer.js";
+import { within } from "../client/jetstream-api.js";
 import type { FeedEnd, Following, LostRevisions } from "../feed/bucket-feed.js";
-import type { StreamState } from "../read/stream-api.js";
+import { delayed } from "../feed/delay.js";
+import { sharedContext, type StreamState } from "../read/stream-api.js";
 import { CatchUp } from "./catch-up.js";
 import { type LiveChanges, planOf } from "./catch-up-plan.js";
 import type { Change } from "../read/delivery.js";
 import { canceled, compacted, inFuture, recreated, rolledBack, shuttingDown } from "./endings.js";
 import { FilterIndex } from "./filter-index.js";
 import type { HubOptions, HubStats } from "./hub-options.js";
-
 import { inTime } from "./in-time.js";
 import { PreviousEntries } from "./previous.js";
 import { Source } from "./source.js";
@@ -20,6 +21,9 @@ import { Watcher } from "./watcher.js";
 
 /** How long a hub without watchers stays open. */
 const LINGER_MS = 500;
+/** How long a catch-up waits at once for the feed, and until it waits again where the feed does not answer. */
+const FEED_WAIT_MS = 1_000;
+const FEED_RETRY_MS = 20;
 
 /** Thrown by `open` if the hub belongs to an earlier bucket with the same name: retry with a new hub. */
 export class HubOutdated extends Error {}
@@ -37,12 +41,10 @@ export class Hub implements LiveChanges {
   private opening = 0;
   private linger: NodeJS.Timeout | undefined;
   private isOver = false;
-  private readonly states: RequestCoalescer<StreamState>;
 
   constructor(private readonly options: HubOptions) {
-    const { api, subjectPrefix, limits } = options;
-    this.states = new RequestCoalescer(limits.callTimeoutMsMax);
-    this.source = new Source(api, subjectPrefix, limits, options.isClustered, options.readerPermits);
+    const { api, subjectPrefix, limits, isClustered, readerPermits, keySnapshots } = options;
+    this.source = new Source(api, subjectPrefix, limits, isClustered, readerPermits, keySnapshots);
     this.previous = new PreviousEntries(api, subjectPrefix, (revision) => this.feed?.remembered(revision));
     this.started = this.follow();
     this.started.catch(() => undefined);
@@ -66,9 +68,7 @@ export class Hub implements LiveChanges {
     clearTimeout(this.linger);
     try {
       await inTime(this.start(), context, this.bucket);
-      const { api } = this.options;
-      const request = this.states.get(api.stream, context, () => api.state());
-      const state = await inTime(request, context, this.bucket);
+      const state = await inTime(this.source.state(context), context, this.bucket);
       this.checkCurrent();
       if (state.created !== this.feed?.origin.created) {
         this.endAll(bucketNotFound(this.bucket));
@@ -99,6 +99,11 @@ export class Hub implements LiveChanges {
       lost: ({ from, through }) => watcher.omit(from, through),
     });
     return isComplete === true;
+  }
+
+  async appliedThrough(revision: number): Promise<void> {
+    const context = within(sharedContext(), FEED_WAIT_MS);
+    await this.feed?.appliedThrough(revision, context).catch(() => delayed(FEED_RETRY_MS).over);
   }
 
   goLive(watcher: Watcher): boolean {
@@ -204,7 +209,7 @@ export class Hub implements LiveChanges {
     state: StreamState,
     position: number,
   ): Watcher {
-    const { limits, ticker } = this.options;
+    const { limits, ticker, queueMemory } = this.options;
     const { signal } = context;
     const abort = (): void => watcher.end(() => canceled(this.bucket));
     const progress =
@@ -218,6 +223,7 @@ export class Hub implements LiveChanges {
       everyChange: options.everyChange ?? false,
       queueEventsMax: limits.watchQueueEventsMax,
       queueBytesMax: limits.watchQueueBytesMax,
+      memory: queueMemory,
       position,
       onEnd: () => {
         signal.removeEventListener("abort", abort);

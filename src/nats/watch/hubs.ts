@@ -7,7 +7,8 @@ import { invalidArgument } from "../../kv/errors.js";
 import { parseFilters } from "../../kv/filter.js";
 import type { Limits } from "../../kv/limits.js";
 import { type BucketOwner, streamName, subjectPrefix } from "../../kv/names.js";
-import type { CallContext, WatchOptions } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
+import type { WatchOptions } from "../../kv/watch.js";
 import { bucketNotFound } from "../client/errors.js";
 import type { Link } from "../client/link.js";
 import { storedMessageBytesMax } from "../client/message-reader.js";
@@ -18,7 +19,9 @@ import type { BucketFeeds } from "../feed/bucket-feed.js";
 import { Semaphore } from "../feed/semaphore.js";
 import { Hub, HubOutdated } from "./hub.js";
 import type { HubStats } from "./hub-options.js";
+import type { KeySnapshots } from "./key-snapshot.js";
 import { ProgressTicker } from "./progress-ticker.js";
+import { QueueMemory } from "./queue-memory.js";
 import type { Watcher } from "./watcher.js";
 
 export interface WatchHubsOptions {
@@ -31,6 +34,8 @@ export interface WatchHubsOptions {
   readonly limits: Limits;
   /** The owner of the buckets. Default: users. */
   readonly owner?: BucketOwner | undefined;
+  /** The memory of the queues, which other hubs may share. Default: one of its own, of `totalWatchQueueBytesMax`. */
+  readonly queueMemory?: QueueMemory | undefined;
 }
 
 export interface WatchStats {
@@ -51,6 +56,8 @@ export class WatchHubs {
   private readonly readerPermits = new Semaphore(READERS_MAX);
   private readonly ticker = new ProgressTicker<{ mark(): void }>((item) => item.mark());
   private readonly requests: Requests;
+  private readonly queueMemory: QueueMemory;
+  private keySnapshots: KeySnapshots | undefined;
   private isClosed = false;
   private watchers = 0;
   private slowWatchers = 0;
@@ -59,6 +66,12 @@ export class WatchHubs {
 
   constructor(private readonly options: WatchHubsOptions) {
     this.requests = new Requests(options.link);
+    this.queueMemory = options.queueMemory ?? new QueueMemory(options.limits.totalWatchQueueBytesMax);
+  }
+
+  /** Where the keys of snapshots without values come from, from now on. Default: from the streams. */
+  takeKeysFrom(keySnapshots: KeySnapshots): void {
+    this.keySnapshots = keySnapshots;
   }
 
   /** See `Store.watch`. */
@@ -122,7 +135,9 @@ export class WatchHubs {
       feeds,
       isClustered,
       limits,
+      queueMemory: this.queueMemory,
       readerPermits: this.readerPermits,
+      keySnapshots: this.keySnapshots,
       ticker: this.ticker,
       onEnd: () => {
         if (this.hubs.get(bucket) === hub) this.hubs.delete(bucket);

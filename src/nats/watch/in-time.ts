@@ -1,5 +1,5 @@
 /** Waits for a step of starting a watch, until the call ends. */
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import { unavailable } from "../client/errors.js";
 import { withinContext } from "../client/shared-work.js";
 import { NoReplyError } from "../client/no-reply.js";

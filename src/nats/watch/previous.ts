@@ -1,5 +1,5 @@
 /** Finds the entries that changes replaced, in memory or in the stored history, for watches with `previous`. */
-import type { Entry } from "../../kv/store.js";
+import type { Entry } from "../../kv/entry.js";
 import type { StreamApi } from "../read/stream-api.js";
 import { delayed } from "../feed/delay.js";
 import type { Change } from "../read/delivery.js";

@@ -1,9 +1,14 @@
 /** Reads the stored entries of a bucket for catch-ups: opens readers and checks whether a watch can start or resume at a revision. */
+import type { Filter } from "../../kv/filter.js";
+import type { CallContext } from "../../kv/call-context.js";
 import type { Limits } from "../../kv/limits.js";
 import { bucketNotFound } from "../client/errors.js";
-import type { StreamApi, StreamState } from "../read/stream-api.js";
+import { RequestCoalescer } from "../client/request-coalescer.js";
+import { sharedContext, type StreamApi, type StreamState } from "../read/stream-api.js";
 import { type DirectAnswer, directGet, DirectRefused } from "../read/direct-get.js";
 import { compacted } from "./endings.js";
+import { inTime } from "./in-time.js";
+import type { KeySnapshotReader, KeySnapshots } from "./key-snapshot.js";
 import type { ReadStart } from "../read/consumer-config.js";
 import { Reader } from "../read/stream-reader.js";
 import { missedUpTo } from "../feed/resume-rule.js";
@@ -19,7 +24,7 @@ const BEGINS_WITH_WILDCARD = /^[*>]/;
 /** The maximum size of its answer; a reader reads the rest. */
 const DIRECT_BYTES_MAX = 1_048_576;
 /** The maximum size of a pull, unless one value is larger. */
-const PULL_BYTES_MAX = 262_144;
+export const PULL_BYTES_MAX = 262_144;
 /** Added to the largest value for a message's headers and key. */
 const MESSAGE_OVERHEAD_BYTES = 65_536;
 
@@ -37,6 +42,7 @@ export class Source {
   private readonly batchBytesMax: number;
   private readonly keptBytesMax: number;
   private readonly snapshots = new Map<string, SharedSnapshot>();
+  private readonly states: RequestCoalescer<StreamState>;
 
   constructor(
     private readonly api: StreamApi,
@@ -46,7 +52,10 @@ export class Source {
     readonly isClustered: boolean,
     /** Permits for readers, shared by all hubs. */
     readonly readerPermits: Semaphore,
+    /** Where the keys of snapshots without values come from. Undefined: from the stream. */
+    private readonly keySnapshots?: KeySnapshots,
   ) {
+    this.states = new RequestCoalescer(limits.callTimeoutMsMax);
     const quarter = Math.max(1, Math.floor(limits.watchQueueEventsMax / 4));
     this.batchMax = Math.min(BATCH_MAX, quarter);
     this.keysBatchMax = Math.min(KEYS_BATCH_MAX, quarter);
@@ -56,6 +65,19 @@ export class Source {
     );
     // As much again as may wait for one watcher that is catching up and still reads.
     this.keptBytesMax = Math.floor(limits.watchQueueBytesMax / 2);
+  }
+
+  /** The stream as its leader has it after the call began; shared by those who ask at the same time. */
+  state(context: CallContext): Promise<StreamState> {
+    return this.states.get(this.api.stream, context, () => this.api.state());
+  }
+
+  /** The bucket's newest revision. Throws `bucket_not_found` if the bucket was recreated. */
+  async newestRevision(created: string): Promise<number> {
+    const context = sharedContext();
+    const state = await inTime(this.state(context), context, this.api.bucket);
+    if (state.created !== created) throw bucketNotFound(this.api.bucket);
+    return state.lastSequence;
   }
 
   /**
@@ -88,6 +110,20 @@ export class Source {
    */
   mayReadAtOnce(subjects: readonly string[], keys: number): boolean {
     return keys <= DIRECT_MAX || subjects.every((subject) => !BEGINS_WITH_WILDCARD.test(subject));
+  }
+
+  /** Whether the keys of a snapshot come from the index. A few keys by name, or of a small bucket, are read with one request. */
+  readsKeysFromIndex(filters: readonly Filter[], keys: number): boolean {
+    const areNamed = filters.length > 0 && filters.every((filter) => filter.exactStoredKey !== undefined);
+    return this.keySnapshots !== undefined && keys > DIRECT_MAX && !areNamed;
+  }
+
+  /** The present keys that match. Throws `KvError`. Undefined: they must be read from the stream. */
+  async takeKeys(filters: readonly Filter[], created: string): Promise<KeySnapshotReader | undefined> {
+    const { bucket, stream } = this.api;
+    const keys = await this.keySnapshots?.take({ bucket, stream }, filters, sharedContext());
+    if (keys !== undefined && keys.created !== created) throw bucketNotFound(bucket);
+    return keys;
   }
 
   /** A reader for one watcher alone. */

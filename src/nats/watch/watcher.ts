@@ -1,10 +1,13 @@
 /** A watch as its reader sees it: an iterator over a bounded queue. Not a generator, which would cost more: ten thousand may be open. */
 import type { KvError } from "../../kv/errors.js";
 import type { Filter } from "../../kv/filter.js";
-import type { Entry, Watch, WatchEvent } from "../../kv/store.js";
+import type { Entry } from "../../kv/entry.js";
+import type { Watch, WatchEvent } from "../../kv/watch.js";
 import { type Change, withoutValue } from "../read/delivery.js";
 import { notEveryChange, slowWatcher } from "./endings.js";
 import { EventQueue } from "./event-queue.js";
+import type { QueueMemory, QueueOwner } from "./queue-memory.js";
+import { PULL_BYTES_MAX } from "./source.js";
 
 /** The options of a watcher and the limits of its queue. */
 export interface WatcherSettings {
@@ -18,6 +21,8 @@ export interface WatcherSettings {
   readonly everyChange: boolean;
   readonly queueEventsMax: number;
   readonly queueBytesMax: number;
+  /** Of all queues. */
+  readonly memory: QueueMemory;
   /** The position before the first event: the watcher ignores every change up to this revision. */
   readonly position: number;
   /** Called once when the watch ends, for any reason. */
@@ -33,13 +38,13 @@ const DONE: IteratorResult<WatchEvent> = { done: true, value: undefined };
 /** A catch-up reads more only while at most this part of the queue is used: the rest holds what it reads. */
 const CATCH_UP_FRACTION = 0.5;
 
-export class Watcher implements Watch {
+export class Watcher implements Watch, QueueOwner {
   /** Every matching change up to this revision was queued. */
   position: number;
   isCatchingUp = false;
   /** Whether the watch was ended because it was read too slowly. */
   wasSlow = false;
-  private readonly queue = new EventQueue();
+  private readonly queue: EventQueue;
   private pendingReads: PendingRead[] = [];
   private capacityWaiter: (() => void) | undefined;
   /** Revisions omitted since the last event. */
@@ -50,6 +55,7 @@ export class Watcher implements Watch {
 
   constructor(private readonly settings: WatcherSettings) {
     this.position = settings.position;
+    this.queue = new EventQueue(settings.memory, this);
   }
 
   [Symbol.asyncIterator](): this {
@@ -110,15 +116,23 @@ export class Watcher implements Watch {
       this.queue.length >= this.settings.queueEventsMax ||
       (this.queue.bytes + bytes > this.settings.queueBytesMax && this.queue.length > 0);
     if (isFull && from === "feed") {
-      this.endSlow(change.revision);
+      this.endAsSlow();
       return;
     }
     this.position = change.revision;
     const { previousOf } = this.settings;
     const previous = from === "snapshot" ? undefined : previousOf?.(change);
-    if (previous === undefined) this.push(this.withOmitted(event), bytes);
-    else if (previous instanceof Promise) this.pushWithPrevious(this.withOmitted(event), bytes, previous);
-    else this.push(this.withOmitted(this.withPrevious(event, previous)), bytes);
+    if (previous === undefined) this.push(this.withOmitted(event));
+    else if (previous instanceof Promise) this.pushWithPrevious(this.withOmitted(event), previous);
+    else this.push(this.withOmitted(this.withPrevious(event, previous)));
+  }
+
+  /** Queues an entry of a snapshot. */
+  offerEntry(entry: Entry): void {
+    const revision = Number(entry.revision);
+    if (this.isEnded || revision <= this.position) return;
+    this.position = revision;
+    this.push(this.withOmitted({ type: "change", entry }));
   }
 
   /** Counts the revisions of a range as omitted, whatever their keys were. The next event has the count. */
@@ -147,7 +161,7 @@ export class Watcher implements Watch {
     if (this.isEnded) return;
     const last = event.type === "progress" ? this.queue.lastProgress() : undefined;
     if (last === undefined) {
-      this.push(this.withOmitted(event), 0);
+      this.push(this.withOmitted(event));
       return;
     }
     this.omitted += last.superseded ?? 0;
@@ -162,9 +176,11 @@ export class Watcher implements Watch {
   }
 
   hasCapacity(): boolean {
+    const { queueEventsMax, queueBytesMax, memory } = this.settings;
+    const bytesMax = queueBytesMax * CATCH_UP_FRACTION;
     return (
-      this.queue.length <= this.settings.queueEventsMax * CATCH_UP_FRACTION &&
-      this.queue.bytes <= this.settings.queueBytesMax * CATCH_UP_FRACTION
+      this.queue.length <= queueEventsMax * CATCH_UP_FRACTION &&
+      this.queue.bytes <= (memory.hasRoom ? bytesMax : Math.min(bytesMax, PULL_BYTES_MAX))
     );
   }
 
@@ -188,8 +204,9 @@ export class Watcher implements Watch {
     this.finish();
   }
 
-  private endSlow(revision: number): void {
-    const resumeFrom = this.resumeFrom(revision);
+  /** Ends the watch at once: its client reads too slowly. */
+  endAsSlow(): void {
+    const resumeFrom = this.resumeFrom(this.position + 1);
     this.wasSlow = true;
     this.end(() => slowWatcher(this.settings.bucket, resumeFrom));
   }
@@ -211,17 +228,16 @@ export class Watcher implements Watch {
     return { ...event, previous: this.settings.keysOnly ? withoutValue(previous) : previous };
   }
 
-  private push(event: WatchEvent, bytes: number): void {
+  private push(event: WatchEvent): void {
     const read = this.queue.length === 0 ? this.pendingReads.shift() : undefined;
-    if (read === undefined) this.queue.push(event, bytes);
+    if (read === undefined) this.queue.push(event);
     else read.resolve({ done: false, value: event });
   }
 
-  private pushWithPrevious(event: ChangeEvent, bytes: number, lookup: Promise<Entry | undefined>): void {
-    const queued = this.queue.pushPending(event, bytes);
+  private pushWithPrevious(event: ChangeEvent, lookup: Promise<Entry | undefined>): void {
+    const queued = this.queue.pushPending(event);
     void lookup.then((previous) => {
-      queued.isPending = false;
-      if (previous !== undefined) queued.event = this.withPrevious(event, previous);
+      this.queue.settle(queued, previous === undefined ? event : this.withPrevious(event, previous));
       this.serveReads();
     });
   }

@@ -8,7 +8,7 @@
  */
 import { KvError } from "../../kv/errors.js";
 import { quote } from "../../kv/names.js";
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import type { CachedBucket, BucketConfigCache } from "../streams/bucket-config-cache.js";
 import type { ByteLimits } from "../buckets/byte-limits.js";
 import type { Compaction } from "../buckets/compaction.js";
@@ -19,7 +19,6 @@ import { purgeStream, readJetStream, type StreamInfo } from "../client/jetstream
 import type { MessageReader, Place, StoredMessage } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
 import { NoReplyError } from "../client/no-reply.js";
-import type { Write } from "./write.js";
 
 export interface BucketQuotaOptions {
   readonly requests: Requests;
@@ -55,16 +54,17 @@ export class BucketQuota {
 
   /**
    * Admits a value. Returns what is to be called when the outcome of its write is known. Throws `bucket_full`. `mayWait`: whether it may
-   * wait for the outcome of another write of the key; false for who admits several before they are sent.
+   * wait for the outcome of another write of the key; false for who admits several before they are sent. A promise only near the limit.
    */
-  async admit(
-    { place, subject }: Pick<Write, "place" | "subject">,
+  admit(
+    place: Place,
+    subject: string,
     /** Of the value and its metadata. */
     valueBytes: number,
     facts: CachedBucket,
     context: CallContext,
     mayWait = true,
-  ): Promise<() => void> {
+  ): (() => void) | Promise<() => void> {
     if (facts.maxBytes === 0) return NOTHING_TO_RELEASE;
     const bytes = RECORD_BYTES + HEADER_BYTES + subject.length + valueBytes;
     const withBatch = bytes + BATCH_HEADER_BYTES;

@@ -2,7 +2,7 @@
 import { KvError } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import { quote, subjectPrefix, unescapeKey } from "../../kv/names.js";
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import {
   type MessageReader,
   type Place,
@@ -131,10 +131,10 @@ export class CommitConditions {
       const sentence = `The revision ${since} has not been written; the bucket's newest is ${last}.`;
       throw new KvError("revision_in_future", sentence, { ...about, revision: last });
     }
-    if (newest !== undefined && newest.sequence > since) {
-      const key = unescapeKey(newest.subject.slice(subjectPrefix(bucket).length));
+    const changed = newest === undefined ? undefined : await this.changedKey(place, guard, newest, context);
+    if (changed !== undefined) {
       const sentence = `A key that matches the filter ${quote(filter)} changed after the revision ${since}.`;
-      throw new KvError("revision_mismatch", sentence, { ...about, key, revision: newest.sequence });
+      throw new KvError("revision_mismatch", sentence, { ...about, ...changed });
     }
     const seen = since === 0n ? undefined : await reader.at(place, since, context);
     const awayMs = seen === undefined ? undefined : state.nowMs - seen.timeMs;
@@ -144,6 +144,29 @@ export class CommitConditions {
       throw new KvError("revision_compacted", sentence, { ...about, revision: BigInt(oldest) - 1n });
     }
     return { subject, sequence: newest?.sequence ?? 0n };
+  }
+
+  /** A key that matches a filter and changed after its revision. `newest`: the newest message that matches; it may be of no key. */
+  private async changedKey(
+    place: Place,
+    { subject, since }: FilterGuard,
+    newest: StoredMessage,
+    context: CallContext,
+  ): Promise<{ readonly key: string; readonly revision: bigint } | undefined> {
+    const prefixLength = subjectPrefix(place.bucket).length;
+    const keyOf = (message: StoredMessage): string | undefined =>
+      unescapeKey(message.subject.slice(prefixLength));
+    if (newest.sequence <= since) return undefined;
+    const newestKey = keyOf(newest);
+    if (newestKey !== undefined) return { key: newestKey, revision: newest.sequence };
+    for (let from = since + 1n; from < newest.sequence;) {
+      const message = await this.options.reader.next(place, subject, from, context);
+      if (message === undefined) return undefined;
+      const key = keyOf(message);
+      if (key !== undefined) return { key, revision: message.sequence };
+      from = message.sequence + 1n;
+    }
+    return undefined;
   }
 
   private apiOf({ bucket, stream }: Place): StreamApi {

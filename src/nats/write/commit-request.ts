@@ -4,7 +4,7 @@ import { invalidArgument, KvError, type KvErrorDetails, withDetails } from "../.
 import { type Filter, parseFilter } from "../../kv/filter.js";
 import type { Limits } from "../../kv/limits.js";
 import { quote, subjectPrefix } from "../../kv/names.js";
-import type { CommitOperation, CommitPutOptions, Condition } from "../../kv/store.js";
+import type { CommitOperation, CommitPutOptions, Condition } from "../../kv/writes.js";
 import { type KeyPlace, placeOf } from "../read/entries.js";
 import type { PlannedWrite } from "./commit-plan.js";
 import { checkCondition, textOf } from "./conditions.js";

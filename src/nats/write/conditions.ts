@@ -1,7 +1,7 @@
 /** Conditions of writes, compared with a key's newest message. */
 import { invalidArgument, KvError } from "../../kv/errors.js";
 import { quote } from "../../kv/names.js";
-import type { Condition } from "../../kv/store.js";
+import type { Condition } from "../../kv/writes.js";
 import type { StoredMessage } from "../client/message-reader.js";
 import { aboutOf, type KeyPlace } from "../read/entries.js";
 import { operationOf } from "../streams/records.js";

@@ -1,6 +1,7 @@
 /** Writing single keys. */
 import { invalidArgument, KvError } from "../../kv/errors.js";
-import type { CallContext, Condition, DeleteOptions, PutOptions, TouchOptions } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
+import type { Condition, DeleteOptions, PutOptions, TouchOptions } from "../../kv/writes.js";
 import { checkCondition, checkRevision, isGone, keyExists, textOf } from "./conditions.js";
 import { aboutOf, type KeyPlace, placeOf } from "../read/entries.js";
 import { identityOf } from "./idempotency.js";
@@ -38,14 +39,15 @@ export class EntryWrites {
     const identity = identityOf(options, ["put", key, headerLines, textOf(condition)], value, limits);
     // The service's own records are small, and needed where the disk is full: API keys, tickets for watches.
     const use = this.options.owner === undefined ? "value" : "record";
-    return this.steps.run(place, identity, options, context, async (identity) => {
-      const facts = await this.steps.factsThatAllow(place, value.length, metadataBytes, context);
+    return await this.steps.run(place, identity, options, context, async (identity) => {
+      const allowing = this.steps.factsThatAllow(place, value.length, metadataBytes, context);
+      const facts = allowing instanceof Promise ? await allowing : allowing;
       if (hasTtl) await this.steps.checkAllowsTtl(place, facts, context);
       const write = writeOf(place, value, headerLines, identity, use);
       const values = [{ subject: place.subject, bytes: value.length + metadataBytes }];
-      return this.steps.unlessFull(write, values, facts, context, () =>
-        this.steps.admit(write, storedBytesOf(write), context, async () => {
-          if (condition === "always") return accepted(await this.steps.write(write, context));
+      return await this.steps.unlessFull(write, values, facts, context, () =>
+        this.steps.admit(write, storedBytesOf(write), context, () => {
+          if (condition === "always") return this.steps.write(write, context).then(accepted);
           if (condition === "if_absent") return this.putIfAbsent(place, write, context);
           return this.writeIfRevision(place, write, condition.ifRevision, context);
         }),

@@ -6,7 +6,7 @@
  * Writes of a bucket whose stream does not accept batches, or that is nearly full, are published alone, as are all writes to a server that
  * does not support them. A stream that does not accept batches is configured to, when two writes first overlap.
  */
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import type { CachedBucket } from "../streams/bucket-config-cache.js";
 import { JetStreamError, kindOf } from "../client/errors.js";
 import type { Place } from "../client/message-reader.js";

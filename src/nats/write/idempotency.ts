@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { invalidArgument, KvError, type KvErrorDetails } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
-import type { EarlierAttempt, WriteOptions } from "../../kv/store.js";
+import type { EarlierAttempt, WriteOptions } from "../../kv/writes.js";
 import type { CachedBucket } from "../streams/bucket-config-cache.js";
 import type { UncertainWrite } from "./write-outcome.js";
 

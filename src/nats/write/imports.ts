@@ -12,7 +12,8 @@ import { randomBytes } from "node:crypto";
 import { invalidArgument, KvError } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import { quote } from "../../kv/names.js";
-import type { CallContext, ImportedEntry, ImportResult } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
+import type { ImportedEntry, ImportResult } from "../../kv/writes.js";
 import type { BucketConfigCache, CachedBucket } from "../streams/bucket-config-cache.js";
 import type { BucketQuota } from "./bucket-quota.js";
 import { type DiskRoom, storedBytes } from "../embedded/disk-guard.js";
@@ -162,13 +163,7 @@ export class Imports {
       try {
         const known = facts.recent(place) ?? (await facts.read(place, context));
         releases.push(
-          await quota.admit(
-            { place, subject: place.subject },
-            data.length + metadataBytes,
-            known,
-            context,
-            false,
-          ),
+          await quota.admit(place, place.subject, data.length + metadataBytes, known, context, false),
         );
       } catch (error) {
         if (index > 0 && error instanceof KvError && error.kind === "bucket_full")

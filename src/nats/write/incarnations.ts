@@ -5,7 +5,7 @@
  * names, the write went there, as no creation time comes back.
  */
 import { KvError, withDetails } from "../../kv/errors.js";
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import type { BucketConfigCache } from "../streams/bucket-config-cache.js";
 import { aboutOf, type KeyPlace } from "../read/entries.js";
 import { outcomeUnknown } from "../client/errors.js";
@@ -35,8 +35,8 @@ export class Incarnations {
     context: CallContext,
     write: () => Promise<bigint>,
   ): Promise<bigint> {
-    const createdAtMs =
-      wanted === undefined ? await this.ifKnown(place, context) : await this.current(place, context);
+    const known = wanted === undefined ? this.ifKnown(place, context) : this.current(place, context);
+    const createdAtMs = known instanceof Promise ? await known : known;
     if (wanted !== undefined && createdAtMs !== undefined && createdAtMs !== wanted)
       throw await this.recreated(place, wanted, createdAtMs, context);
     let revision: bigint;
@@ -52,12 +52,9 @@ export class Incarnations {
   }
 
   /** Undefined where it can't be read: the write finds out whether it waits, or why it fails. */
-  private async ifKnown(place: Place, context: CallContext): Promise<number | undefined> {
-    try {
-      return await this.createdAtMs(place, context, "recent");
-    } catch {
-      return undefined;
-    }
+  private ifKnown(place: Place, context: CallContext): number | Promise<number | undefined> {
+    const createdAtMs = this.createdAtMs(place, context, "recent");
+    return typeof createdAtMs === "number" ? createdAtMs : createdAtMs.catch(() => undefined);
   }
 
   private async current(place: Place, context: CallContext): Promise<number> {

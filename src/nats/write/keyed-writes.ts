@@ -6,7 +6,6 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { KvError, type KvErrorDetails } from "../../kv/errors.js";
-import type { CallContext } from "../../kv/store.js";
 import type { CachedBucket } from "../streams/bucket-config-cache.js";
 import { outcomeUnknown, toKvError } from "../client/errors.js";
 import { keyReused, uncertainNow, type WriteIdentity } from "./idempotency.js";
@@ -14,7 +13,7 @@ import type { Requests } from "../client/requests.js";
 import { MESSAGE_ID_HEADER } from "../client/messages.js";
 import type { MessageReader, Place } from "../client/message-reader.js";
 import { isRetryable, RETRY_WAIT_MS } from "../client/retry.js";
-import { timeLeftMs } from "../../kv/call-context.js";
+import { type CallContext, timeLeftMs } from "../../kv/call-context.js";
 import type { UncertainWrite } from "./write-outcome.js";
 
 interface KeyedWrite {

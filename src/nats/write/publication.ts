@@ -1,6 +1,6 @@
 /** Publishes messages to a stream, and parses the storage's acknowledgement. */
 import { randomBytes } from "node:crypto";
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import { JetStreamCode, JetStreamError, kindOf } from "../client/errors.js";
 import { parseAnswer } from "../client/jetstream-api.js";
 import { RawHeaders } from "../client/messages.js";
@@ -80,14 +80,18 @@ export function batchMessages(
   members: readonly { readonly group: PublicationGroup; readonly request: QueuedRequest }[],
   batchId: string,
 ): QueuedMessage[] {
-  const messages = members.flatMap(({ group, request }) =>
-    group.map((message, index) => ({ message, request: index === group.length - 1 ? request : undefined })),
-  );
-  return messages.map(({ message, request }, index) => {
-    const { subject, data: payload, headerLines, answerTimeoutMs } = message;
-    const headers = new RawHeaders(headerLines + batchLines(batchId, index, messages.length));
-    return { request, subject, payload, headers, answerTimeoutMs };
-  });
+  const count = members.reduce((sum, { group }) => sum + group.length, 0);
+  const messages: QueuedMessage[] = [];
+  for (const { group, request: requestOfGroup } of members) {
+    const last = group.at(-1);
+    for (const message of group) {
+      const { subject, data: payload, headerLines, answerTimeoutMs } = message;
+      const headers = new RawHeaders(headerLines + batchLines(batchId, messages.length, count));
+      const request = message === last ? requestOfGroup : undefined;
+      messages.push({ request, subject, payload, headers, answerTimeoutMs });
+    }
+  }
+  return messages;
 }
 
 /** The headers of ADR-50. Stored with the message. */

@@ -1,5 +1,6 @@
 /** Touch: writes a key's value again, with another TTL. */
-import type { CallContext, Condition, TouchOptions } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
+import type { Condition, TouchOptions } from "../../kv/writes.js";
 import { keyNotFound } from "../client/errors.js";
 import type { StoredMessage } from "../client/message-reader.js";
 import type { KeyPlace } from "../read/entries.js";

@@ -3,7 +3,7 @@ import { invalidArgument, KvError } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import { checkMetadata } from "../../kv/metadata.js";
 import { quote } from "../../kv/names.js";
-import type { PutOptions } from "../../kv/store.js";
+import type { PutOptions } from "../../kv/writes.js";
 import { aboutOf, type KeyPlace } from "../read/entries.js";
 import { LIFETIME_HEADER } from "../streams/lifetime.js";
 import { encodeMetadata, METADATA_HEADER } from "../streams/metadata.js";

@@ -10,7 +10,7 @@
  * Everything else is `outcome_unknown`.
  */
 import { KvError } from "../../kv/errors.js";
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import type { CachedBucket } from "../streams/bucket-config-cache.js";
 import { JetStreamCode, JetStreamError, kindOf, outcomeUnknown } from "../client/errors.js";
 import { keyReused, REQUEST_HEADER } from "./idempotency.js";

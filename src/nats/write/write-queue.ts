@@ -1,5 +1,5 @@
 /** The writes of one bucket that wait while others are in flight: see group-commit.ts. */
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import { JetStreamCode, JetStreamError } from "../client/errors.js";
 import { RawHeaders } from "../client/messages.js";
 import { type QueuedMessage, type QueuedRequest, type Requests, NoReplyError } from "../client/requests.js";
@@ -79,8 +79,13 @@ export class WriteQueue {
   async publish(group: PublicationGroup, context: CallContext): Promise<Acknowledgement> {
     const request = this.options.requests.queue(context);
     const member: Member = {
-      ...{ group, request, isAlone: false, isChecked: group.some((message) => message.isChecked) },
-      ...{ round: undefined, batch: undefined, index: 0 },
+      group,
+      request,
+      isAlone: false,
+      isChecked: group.some((message) => message.isChecked),
+      round: undefined,
+      batch: undefined,
+      index: 0,
     };
     this.waiting.push(member);
     for (;;) {
@@ -202,7 +207,9 @@ export class WriteQueue {
     let end = 0;
     for (const member of members) {
       end += member.group.length;
-      Object.assign(member, { round, batch, index: end - 1 });
+      member.round = round;
+      member.batch = batch;
+      member.index = end - 1;
     }
     this.options.requests.sendTogether(
       batch === undefined ? members.map(singleMessage) : batchMessages(members, this.options.batchId()),

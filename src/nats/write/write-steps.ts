@@ -2,7 +2,8 @@
 import { KvError } from "../../kv/errors.js";
 import type { Limits } from "../../kv/limits.js";
 import type { BucketOwner } from "../../kv/names.js";
-import type { CallContext, WriteOptions } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
+import type { WriteOptions } from "../../kv/writes.js";
 import type { CachedBucket, BucketConfigCache } from "../streams/bucket-config-cache.js";
 import type { BucketQuota } from "./bucket-quota.js";
 import { type DiskRoom, type DiskUse, storedBytes } from "../embedded/disk-guard.js";
@@ -67,7 +68,7 @@ export class WriteSteps {
   ): Promise<bigint> {
     const once = (): Promise<bigint> => {
       if (identity === undefined) return write(undefined);
-      const readFacts = (): Promise<CachedBucket> => this.facts(place, context);
+      const readFacts = async (): Promise<CachedBucket> => this.facts(place, context);
       const { writer } = this.options;
       const remembered = (facts: CachedBucket): Promise<bigint | undefined> =>
         writer.remembered(place.subject, identity.messageId, facts, context);
@@ -89,7 +90,8 @@ export class WriteSteps {
     try {
       for (const { subject, bytes } of values) {
         const mayWait = values.length === 1;
-        releases.push(await this.options.quota.admit({ place, subject }, bytes, facts, context, mayWait));
+        const admitted = this.options.quota.admit(place, subject, bytes, facts, context, mayWait);
+        releases.push(admitted instanceof Promise ? await admitted : admitted);
       }
       return await send();
     } catch (error) {
@@ -102,19 +104,19 @@ export class WriteSteps {
   }
 
   /** Writes so many bytes if the disk has space. If it is full, an earlier attempt of the same request may have been applied. */
-  async admit<Result extends Outcome>(
+  admit<Result extends Outcome>(
     write: Write,
     bytes: number,
     context: CallContext,
     send: () => Promise<Result>,
   ): Promise<Result | bigint> {
-    try {
-      return await this.options.disk.admit(write.use, COPIES_MAX * bytes, writeAbout(write), send);
-    } catch (error) {
+    const outcome = this.options.disk.admit(write.use, COPIES_MAX * bytes, writeAbout(write), send);
+    if (write.identity?.uncertain === undefined) return outcome;
+    return outcome.catch((error: unknown) => {
       const isRefused = error instanceof KvError && error.kind === "storage_exhausted";
-      if (!isRefused || write.identity?.uncertain === undefined) throw error;
-      return await this.appliedBeforeOr(error, write, context);
-    }
+      if (!isRefused) throw error;
+      return this.appliedBeforeOr(error, write, context);
+    });
   }
 
   /** The revision of an earlier attempt; throws the refusal if none was applied. */
@@ -125,14 +127,17 @@ export class WriteSteps {
     return revision;
   }
 
-  /** The bucket's configuration, at most a second old. */
-  async facts(place: Place, context: CallContext): Promise<CachedBucket> {
+  /** The bucket's configuration, at most a second old. A promise only if it is read. */
+  facts(place: Place, context: CallContext): CachedBucket | Promise<CachedBucket> {
     const { facts } = this.options;
-    return facts.recent(place) ?? (await facts.read(place, context));
+    return facts.recent(place) ?? facts.read(place, context);
   }
 
-  async write(write: Write, context: CallContext): Promise<Outcome> {
-    return this.options.writer.write(write, await this.facts(write.place, context), context);
+  write(write: Write, context: CallContext): Promise<Outcome> {
+    const { writer } = this.options;
+    const facts = this.facts(write.place, context);
+    if (facts instanceof Promise) return facts.then((read) => writer.write(write, read, context));
+    return writer.write(write, facts, context);
   }
 
   /** See `Writer.appliedBefore`. */
@@ -151,16 +156,26 @@ export class WriteSteps {
     if (bytes + metadataBytes > most) throw tooLarge(place, bytes, most, "the service", metadataBytes);
   }
 
-  /** The facts of a bucket that accepts values of this size. Throws `value_too_large`. */
-  async factsThatAllow(
+  /** The facts of a bucket that accepts values of this size. A promise only if they are read. Throws `value_too_large`. */
+  factsThatAllow(
+    place: KeyPlace,
+    bytes: number,
+    metadataBytes: number,
+    context: CallContext,
+  ): CachedBucket | Promise<CachedBucket> {
+    const known = this.options.facts.recent(place);
+    if (known !== undefined && !isOver(bytes + metadataBytes, known.maxValueSize)) return known;
+    return this.readFactsThatAllow(place, bytes, metadataBytes, context);
+  }
+
+  private async readFactsThatAllow(
     place: KeyPlace,
     bytes: number,
     metadataBytes: number,
     context: CallContext,
   ): Promise<CachedBucket> {
     const allBytes = bytes + metadataBytes;
-    let facts = await this.facts(place, context);
-    if (isOver(allBytes, facts.maxValueSize)) facts = await this.options.facts.read(place, context);
+    const facts = await this.options.facts.read(place, context);
     if (!isOver(allBytes, facts.maxValueSize)) return facts;
     throw tooLarge(place, bytes, facts.maxValueSize, "the bucket", metadataBytes);
   }

@@ -8,7 +8,7 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { KvError } from "../../kv/errors.js";
-import type { CallContext } from "../../kv/store.js";
+import type { CallContext } from "../../kv/call-context.js";
 import type { CachedBucket } from "../streams/bucket-config-cache.js";
 import type { DiskRoom } from "../embedded/disk-guard.js";
 import { JetStreamCode, JetStreamError, kindOf, toKvError, unavailable } from "../client/errors.js";
@@ -22,9 +22,16 @@ import {
 } from "../client/message-reader.js";
 import type { ReadCache } from "../read/read-cache.js";
 import { type Requests, NoReplyError } from "../client/requests.js";
+import { within } from "../client/jetstream-api.js";
 import { isRetryable, isUnderWay, RETRY_WAIT_MS } from "../client/retry.js";
 import type { GroupCommit } from "./group-commit.js";
-import { type Acknowledgement, batchIds, publish, type PublicationGroup } from "./publication.js";
+import {
+  type Acknowledgement,
+  batchIds,
+  type Publication,
+  publish,
+  type PublicationGroup,
+} from "./publication.js";
 import { isRollup } from "./tombstone-headers.js";
 import { aboutOf, type Write } from "./write.js";
 import { type UncertainWrite, unknownOutcome, WriteOutcomes } from "./write-outcome.js";
@@ -38,6 +45,13 @@ const ANSWER_TIMEOUT_MS = 2_000;
 /** Of a short window, a part: the rest is for finding out. */
 const ANSWER_TIMEOUT_FRACTION = 0.25;
 const ANSWER_TIMEOUT_MS_MIN = 100;
+/**
+ * Longer than anything takes to arrive that was sent on a connection which then broke: it may lie in a buffer while nats-server is busy. Where the
+ * storage remembers ids for less, such an attempt would be stored a second time.
+ */
+const LATE_ARRIVAL_MS_MAX = 10_000;
+/** The part of the window in which an attempt must be sent again, once it is known that the one before it was not applied. */
+const REPEAT_FRACTION = 0.5;
 const ID_PREFIX_BYTES = 9;
 
 export class Writer {
@@ -48,7 +62,7 @@ export class Writer {
   constructor(
     private readonly requests: Requests,
     private readonly reader: MessageReader,
-    isClustered: boolean,
+    private readonly isClustered: boolean,
     private readonly disk: DiskRoom,
     private readonly cache?: ReadCache,
     /** Absent: each write leaves on its own. */
@@ -123,7 +137,8 @@ export class Writer {
       const published =
         groupCommit?.publish(write.place, group, facts, context) ??
         publish(requests, group, batchId, context);
-      return await this.accept(await published, write, facts, context);
+      const revision = this.accept(await published, write, facts, context);
+      return revision instanceof Promise ? await revision : revision;
     } catch (error) {
       if (isNoResponders(error)) throw await whyNoResponders(this.requests, write.place, context, about);
       if (isUnderWay(error) || isStoredBefore(error) || (error instanceof NoReplyError && error.sent))
@@ -156,11 +171,18 @@ export class Writer {
       });
     }
     const condition = expected === undefined ? "" : `${EXPECTED_HEADER}: ${expected.toString()}\r\n`;
-    const message = {
-      ...{ place, subject, data, answerTimeoutMs },
-      headerLines: idLines + condition + write.headerLines,
-      isChecked: expected !== undefined || identity !== undefined,
+    const headerLines = idLines + condition + write.headerLines;
+    const isChecked = expected !== undefined || identity !== undefined;
+    // No spread: this runs for every write.
+    const message: Publication = {
+      place,
+      subject,
+      data,
+      headerLines,
+      isChecked,
+      checkedSubject: undefined,
       isRollup: isRollup(write.headerLines),
+      answerTimeoutMs,
     };
     return [message];
   }
@@ -175,10 +197,14 @@ export class Writer {
   ): Promise<Outcome> {
     /** What the last repeated attempt expected of its own key, where a condition refused it. */
     let refused: bigint | undefined;
+    /** When this process sent the first attempt that was not answered; undefined if all were. */
+    let firstMs = uncertain.created === undefined ? undefined : uncertain.sinceMs;
     for (;;) {
-      let sent: bigint | undefined;
+      let sent: { readonly current: bigint; readonly atMs: number } | undefined;
       try {
         await this.requests.untilConnected(context);
+        // What is found out now holds only while the storage would know a first attempt that arrives after that: so the next one must not wait.
+        const soon = within(context, facts.windowMs * REPEAT_FRACTION);
         const newest = await this.reader.newest(write.place, write.subject, context);
         const revision = await this.outcomes.find(write, id, newest, uncertain, facts, context);
         if (revision !== undefined) return revision;
@@ -186,19 +212,38 @@ export class Writer {
         if (write.expected !== undefined && write.expected !== current) return MISMATCH;
         // Another check of the commit does not hold.
         if (write.commit !== undefined && refused === current) return MISMATCH;
-        sent = current;
+        if (firstMs !== undefined && this.mayBeStoredTwice(write, firstMs, facts))
+          throw unknownOutcome(write, facts);
+        sent = { current, atMs: performance.now() };
         // Nothing is under way to a server that was started since: then a refusal is certain, and a full disk a reason.
         if (this.requests.serverSinceMs > uncertain.sinceMs) this.disk.check(write.use, aboutOf(write));
         const group = this.publications(write, id, current, facts);
-        const published = publish(this.requests, group, this.batchId, context);
+        const published = publish(this.requests, group, this.batchId, soon);
         return await this.accept(await published, write, facts, context);
       } catch (error) {
-        refused = isMismatch(error) ? sent : undefined;
+        refused = isMismatch(error) ? sent?.current : undefined;
         if (isMismatch(error) || isStoredBefore(error)) continue;
+        firstMs ??= sent?.atMs;
         if (!isRetryable(error, context)) throw finalError(error, write, facts);
         await delay(RETRY_WAIT_MS);
       }
     }
+  }
+
+  /**
+   * Whether an attempt since `firstMs` may arrive when the storage has forgotten the one that would be sent now, and be stored as well. On a
+   * connection that stands, attempts arrive in their order, and none is left of a server that has ended. A revision that an attempt expects is
+   * not there any more.
+   */
+  private mayBeStoredTwice(
+    { commit, expected }: Write,
+    firstMs: number,
+    { windowMs }: CachedBucket,
+  ): boolean {
+    if (windowMs >= LATE_ARRIVAL_MS_MAX) return false;
+    if (commit === undefined && expected !== undefined && expected > 0n) return false;
+    if (this.isClustered) return true;
+    return this.requests.lostAtMs >= firstMs && this.requests.serverSinceMs <= firstMs;
   }
 
   /** The revision of an acknowledged write. */

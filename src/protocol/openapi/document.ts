@@ -12,17 +12,36 @@ import { emptyAnswer } from "../rest/shape.js";
 import { SHAPES } from "../rest/shapes.js";
 import { type Comments, descriptionOf, readComments } from "./comments.js";
 import { errorAnswers } from "./error-answers.js";
+import { errorsSection } from "./errors-section.js";
+import { EXAMPLES, KEY_EXAMPLES } from "./examples.js";
 import { formSchemas } from "./form-schemas.js";
 import { type Form, type FormAnswer, FORMS } from "./forms.js";
-import { described, type Json, MessageSchemas, TEXT } from "./schemas.js";
+import { BINARY, described, type Json, MessageSchemas, TEXT } from "./schemas.js";
+import { CREDENTIALS, SECURITY_SCHEMES } from "./security.js";
 
 const INFO = `The REST paths of ironflow-kv. Revisions and sizes are JSON numbers, times RFC 3339, values base64.
 
 \`HEAD\` works wherever \`GET\` does, except for watches. \`OPTIONS\` lists the methods of a path. Other paths and methods return 404 or 405.
 Unknown query parameters are refused with 400.`;
 
-/** Creates the document. `files`: the contract with source information. Throws if something has no description. */
-export function openApiDocument(files: FileDescriptorSet, version: string): Json {
+/** What the document calls a service of the contract. */
+const TAGS: Readonly<Record<string, string>> = {
+  KeyValueService: "Keys",
+  BucketService: "Buckets",
+  ApiKeyService: "API keys",
+  ConfigService: "Configs",
+};
+
+export interface DocumentSource {
+  /** The contract, with source information. */
+  readonly files: FileDescriptorSet;
+  readonly version: string;
+  /** The text of docs/errors.md. */
+  readonly errors: string;
+}
+
+/** Creates the document. Throws if something has no description. */
+export function openApiDocument({ files, version, errors }: DocumentSource): Json {
   const comments = readComments(files);
   const schemas = new MessageSchemas(comments);
   const methods = methodsOf(files);
@@ -40,23 +59,19 @@ export function openApiDocument(files: FileDescriptorSet, version: string): Json
     info: {
       title: "ironflow-kv",
       version,
-      description: INFO,
+      description: `${INFO}\n\n${errorsSection(errors)}`,
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
-    servers: [{ url: "/" }],
-    tags: [...services].map(({ name, typeName }) =>
-      described({ name }, descriptionOf(comments.get(typeName) ?? "")),
-    ),
-    security: [{ apiKey: [] }, {}],
+    tags: [
+      ...[...services].map((service) =>
+        described({ name: tagOf(service) }, descriptionOf(comments.get(service.typeName) ?? "")),
+      ),
+      { name: PROBES_TAG, description: "Tells whether the service runs. Needs no API key." },
+    ],
+    security: CREDENTIALS,
     paths,
     components: {
-      securitySchemes: {
-        apiKey: {
-          type: "http",
-          scheme: "bearer",
-          description: "An API key. Not needed if the service has no keys.",
-        },
-      },
+      securitySchemes: SECURITY_SCHEMES,
       parameters: { Environment: ENVIRONMENT },
       schemas: { ...formSchemas((name) => schemas.describe(name)), ...schemas.components },
     },
@@ -70,21 +85,33 @@ const ENVIRONMENT: Json = {
   schema: { type: "string", pattern: "^[A-Za-z0-9-]{1,32}$", default: "default" },
 };
 
+const PROBES_TAG = "Probes";
+
 const PROBES = {
-  "/healthz": probe("Reports whether the process is alive.", { 200: "The process is alive." }),
-  "/readyz": probe("Reports whether the service accepts calls and its storage answers.", {
+  "/healthz": probe("getHealth", "Reports whether the process is alive.", { 200: "The process is alive." }),
+  "/readyz": probe("getReadiness", "Reports whether the service accepts calls and its storage answers.", {
     200: "The service is ready.",
     503: "The service is stopping, or the storage does not answer.",
   }),
 };
 
-function probe(summary: string, answers: Readonly<Record<number, string>>): Record<string, Json> {
+function probe(
+  operationId: string,
+  summary: string,
+  answers: Readonly<Record<number, string>>,
+): Record<string, Json> {
   const responses = Object.entries(answers).map(([status, description]) => [
     status,
     { description, content: { "text/plain": { schema: TEXT } } },
   ]);
   return {
-    get: { summary, tags: ["Probes"], security: [], responses: Object.fromEntries(responses) as Json },
+    get: {
+      operationId,
+      tags: [PROBES_TAG],
+      summary,
+      security: [],
+      responses: Object.fromEntries(responses) as Json,
+    },
   };
 }
 
@@ -113,6 +140,12 @@ function shapesByName(methods: ReadonlyMap<string, BoundMethod>) {
   );
 }
 
+function tagOf({ name }: BoundMethod["service"]): string {
+  const tag = TAGS[name];
+  if (tag === undefined) throw new Error(`${name} has no tag; name one in openapi/document.ts`);
+  return tag;
+}
+
 function nameOf(method: DescMethod): string {
   return `${method.parent.typeName}.${method.name}`;
 }
@@ -126,12 +159,13 @@ function operationOf({ target }: Route<Endpoint>, comments: Comments, schemas: M
   const requestBody =
     body.kind === "none"
       ? undefined
-      : { required: body.kind === "json", content: bodyOf(target, form, schemas) };
+      : { required: body.kind !== "bytes", content: bodyOf(target, form, schemas) };
   return {
-    operationId: `${method.service.name}_${method.desc.name}`,
-    tags: [method.service.name],
+    operationId: form.operationId ?? method.desc.localName,
+    tags: [tagOf(method.service)],
     summary: description.split(/(?<=\.)\s|\n/)[0] ?? "",
-    description,
+    description: form.note === undefined ? description : `${description}\n\n${form.note}`,
+    ...(form.security === undefined ? {} : { security: form.security }),
     parameters: parametersOf(target, form, schemas),
     ...(requestBody === undefined ? {} : { requestBody }),
     responses: {
@@ -149,6 +183,7 @@ function parametersOf({ method, paths, parameters }: Endpoint, form: Form, schem
     required: true,
     description: schemas.describe(`${input.typeName}.${variable.fieldPath}`) ?? "",
     schema: TEXT,
+    example: KEY_EXAMPLES[variable.fieldPath] ?? "",
   }));
   const inQuery = [...parameters].map(([name, { repeats }]) => {
     const field = input.fields.find((one) => one.name === name);
@@ -173,31 +208,43 @@ function parametersOf({ method, paths, parameters }: Endpoint, form: Form, schem
 
 function bodyOf(endpoint: Endpoint, form: Form, schemas: MessageSchemas): Json {
   const { body, shape, method, paths } = endpoint;
-  if (body.kind === "bytes") return { "*/*": {} };
+  const example = EXAMPLES[nameOf(method.desc)]?.request;
+  if (body.kind === "bytes") {
+    return {
+      "text/plain": { schema: TEXT, example },
+      "application/octet-stream": { schema: BINARY, example },
+    };
+  }
+  if (body.kind === "text") return { "application/json": { schema: form.body, example } };
   if (form.body === undefined && shape.readBody !== undefined) throw undescribed(method, "body");
   const inPath = new Set(paths.map(({ variable }) => variable.fieldPath));
   const { body: own = "message" } = form;
   const schema = own === "message" ? schemas.request(method.desc.input, inPath) : own;
-  return { "application/json": { schema } };
+  return { "application/json": { schema, example } };
 }
 
 function answersOf({ method, shape }: Endpoint, form: Form, schemas: MessageSchemas): Json {
+  const example = EXAMPLES[nameOf(method.desc)]?.response;
   if (form.answers !== undefined) {
-    const answers = Object.entries(form.answers).map(([status, answer]) => [status, answerOf(answer)]);
+    const answers = Object.entries(form.answers).map(([status, answer]) => [
+      status,
+      answerOf(answer, example),
+    ]);
     return Object.fromEntries(answers) as Json;
   }
   if (shape.answer === emptyAnswer) return { 204: { description: "Done." } };
   if (shape.answer !== undefined) throw undescribed(method, "answer");
   const schema = schemas.answer(method.desc.output);
-  return { 200: { description: "Done.", content: { "application/json": { schema } } } };
+  return { 200: { description: "Done.", content: { "application/json": { schema, example } } } };
 }
 
-function answerOf({ description, headers, content }: FormAnswer): Json {
+/** `example` is that of the first content type. */
+function answerOf({ description, headers, content }: FormAnswer, example: unknown): Json {
   const media = (schemas: Readonly<Record<string, Json>>): Json =>
     Object.fromEntries(
-      Object.entries(schemas).map(([type, schema]) => [
+      Object.entries(schemas).map(([type, schema], index) => [
         type,
-        Object.keys(schema).length === 0 ? {} : { schema },
+        index === 0 ? { schema, example } : { schema },
       ]),
     );
   return {

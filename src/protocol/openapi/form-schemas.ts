@@ -1,4 +1,6 @@
 /** The JSON Schemas of the REST forms that do not follow from the contract: see forms.ts. */
+import { configSchemas } from "./config-schemas.js";
+import { linkOfReason } from "./errors-section.js";
 import { BASE64, COUNT, described, type Json, listOf, objectOf, TEXT, TIME } from "./schemas.js";
 
 /** Returns the comment of a contract field by its full name. */
@@ -25,17 +27,21 @@ export function formSchemas(describe: Describe): Record<string, Json> {
   const names = Object.keys(settings);
   const lasting = {
     expires_at: field("Entry.expires_at", TIME),
-    metadata: described(
+    metadata: ref("Metadata"),
+  };
+  return {
+    Metadata: described(
       { type: "object", additionalProperties: TEXT },
       "The metadata that was sent with the value. Absent: none.",
     ),
-  };
-  return {
     Error: {
+      description:
+        "An error: the REST form of the contract's `ironflow.kv.v1.ErrorDetail`, which calls over gRPC and Connect get.",
+      externalDocs: { description: "All reasons, and when to retry", url: linkOfReason("errors") },
       ...objectOf(
         {
           error: described(TEXT, "A message for people: what was wrong, and what would be right."),
-          code: described(TEXT, "For programs: one of the reasons in docs/errors.md. New ones may be added."),
+          code: described(TEXT, "For programs: the reason. New ones may be added."),
           operation_index: field("ErrorDetail.operation_index", COUNT),
           key: described(TEXT, "With `operation_index`: the operation's key."),
           revision: described(COUNT, "With `operation_index`: the key's current revision; 0: it has none."),
@@ -133,6 +139,28 @@ export function formSchemas(describe: Describe): Record<string, Json> {
       },
       ["unread_keys"],
     ),
+    ...configSchemas(NEXT_PAGE),
+    KeyDeletion: closed(
+      objectOf(
+        {
+          filters: field("DeleteKeysRequest.filters", listOf(TEXT)),
+          purge: field("DeleteKeysRequest.purge", { type: "boolean" }),
+          limit: field("DeleteKeysRequest.limit", COUNT),
+          page_token: field("DeleteKeysRequest.page_token", TEXT),
+        },
+        ["purge", "limit", "page_token"],
+      ),
+    ),
+    KeyDeletionResult: objectOf(
+      {
+        deleted: field("DeleteKeysResponse.deleted", COUNT),
+        skipped: field("DeleteKeysResponse.skipped", COUNT),
+        revision: field("DeleteKeysResponse.revision", COUNT),
+        remaining_max: field("DeleteKeysResponse.remaining_max", COUNT),
+        next_page_token: described(TEXT, "Send this as `page_token` to continue. Absent: complete."),
+      },
+      ["remaining_max", "next_page_token"],
+    ),
     ListedEntry: objectOf(
       {
         key: field("Entry.key", TEXT),
@@ -159,37 +187,46 @@ export function formSchemas(describe: Describe): Record<string, Json> {
     },
     WatchFrame: {
       description: "A frame of a watch, the same over WebSocket and SSE. An error is the last frame.",
-      oneOf: [
-        objectOf(
-          {
-            type: { const: "kv_update" },
-            key: TEXT,
-            value: described(BASE64, "The value's bytes in base64; empty for deletes."),
-            revision: COUNT,
-            operation: { type: "string", enum: ["put", "delete"] },
-            bucket: TEXT,
-            commit_revision: field("WatchResponse.Change.commit_revision", COUNT),
-            superseded,
-            ...lasting,
-          },
-          ["commit_revision", "superseded", ...LASTING],
-        ),
-        objectOf({ type: { const: "error" }, message: TEXT }),
-        objectOf(
-          {
-            type: { const: "snapshot_end" },
-            revision: COUNT,
-            bucket: TEXT,
-            bucket_created_at: TIME,
-            superseded,
-          },
-          ["superseded"],
-        ),
-        objectOf({ type: { const: "progress" }, revision: COUNT, bucket: TEXT, time: TIME, superseded }, [
-          "superseded",
-        ]),
-      ],
+      oneOf: [ref("WatchUpdate"), ref("WatchError"), ref("WatchSnapshotEnd"), ref("WatchProgress")],
+      discriminator: {
+        propertyName: "type",
+        mapping: {
+          kv_update: "#/components/schemas/WatchUpdate",
+          error: "#/components/schemas/WatchError",
+          snapshot_end: "#/components/schemas/WatchSnapshotEnd",
+          progress: "#/components/schemas/WatchProgress",
+        },
+      },
     },
+    WatchUpdate: objectOf(
+      {
+        type: { const: "kv_update" },
+        key: TEXT,
+        value: described(BASE64, "The value's bytes in base64; empty for deletes."),
+        revision: COUNT,
+        operation: { type: "string", enum: ["put", "delete"] },
+        bucket: TEXT,
+        commit_revision: field("WatchResponse.Change.commit_revision", COUNT),
+        superseded,
+        ...lasting,
+      },
+      ["commit_revision", "superseded", ...LASTING],
+    ),
+    WatchError: objectOf({ type: { const: "error" }, message: TEXT }),
+    WatchSnapshotEnd: objectOf(
+      {
+        type: { const: "snapshot_end" },
+        revision: COUNT,
+        bucket: TEXT,
+        bucket_created_at: TIME,
+        superseded,
+      },
+      ["superseded"],
+    ),
+    WatchProgress: objectOf(
+      { type: { const: "progress" }, revision: COUNT, bucket: TEXT, time: TIME, superseded },
+      ["superseded"],
+    ),
   };
 }
 

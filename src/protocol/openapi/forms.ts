@@ -3,10 +3,17 @@
  * use their messages unchanged.
  */
 import { ref } from "./form-schemas.js";
-import { BOOLEAN, COUNT, type Json, SPAN, TEXT } from "./schemas.js";
+import { BINARY, BOOLEAN, COUNT, type Json, SPAN, TEXT } from "./schemas.js";
+import { WATCH_CREDENTIALS } from "./security.js";
 
 /** The REST form of one method. Each part is optional. */
 export interface Form {
+  /** Default: the method's name. Names such as `delete` are reserved words in the languages of generated clients. */
+  readonly operationId?: string;
+  /** Follows the comment of the method. */
+  readonly note?: string;
+  /** The credentials that the operation accepts. Default: those of the document. */
+  readonly security?: readonly Json[];
   /** Query parameters that are not request fields: schema and description. */
   readonly parameters?: Readonly<Record<string, readonly [schema: Json, description: string]>>;
   /** Request headers. */
@@ -16,13 +23,13 @@ export interface Form {
   /** Successful responses by status. */
   readonly answers?: Readonly<Record<number, FormAnswer>>;
   /** Errors beyond those in the comments, by status. */
-  readonly errors?: Readonly<Record<number, string>>;
+  readonly errors?: Readonly<Record<number, readonly [reason: string, sentence: string]>>;
 }
 
 export interface FormAnswer {
   readonly description: string;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Schemas by content type; an empty schema means bytes. */
+  /** Schemas by content type. */
   readonly content?: Readonly<Record<string, Json>>;
 }
 
@@ -62,6 +69,7 @@ export const FORMS: Readonly<Record<string, Form>> = {
   "ironflow.kv.v1.BucketService.CompactBucket": answer("The number of removed tombstones.", "Compacted"),
   "ironflow.kv.v1.BucketService.ListEnvironments": answer("The environments, sorted.", "EnvironmentList"),
   "ironflow.kv.v1.KeyValueService.Get": {
+    operationId: "getKey",
     parameters: {
       raw: [BOOLEAN, "true: return the value's bytes, as with `Accept: application/octet-stream`."],
     },
@@ -74,20 +82,20 @@ export const FORMS: Readonly<Record<string, Form>> = {
         description:
           "The entry, or, if requested with `raw` or `Accept`, the value's bytes with the stored content type.",
         headers: ETAG,
-        content: { ...json("KeyValue"), "*/*": {} },
+        content: { ...json("KeyValue"), "*/*": BINARY },
       },
       304: { description: "`If-None-Match` matches the key.", headers: ETAG },
     },
-    errors: { 412: "`revision_mismatch`: `If-Match` does not match the key." },
+    errors: { 412: ["revision_mismatch", "`If-Match` does not match the key."] },
   },
   "ironflow.kv.v1.KeyValueService.Put": {
+    operationId: "putKey",
+    note: "The body is the value, of any content type, not only those listed: the service stores `Content-Type` with it. Headers `X-Kv-Meta-<name>` store metadata with the value: ASCII, with `%` and all other characters percent-encoded in UTF-8.",
     headers: {
       "If-Match": IF_MATCH_OF_WRITE,
       "If-None-Match": "`*`: writes only if the key has no value. Otherwise 412.",
       "Idempotency-Key": IDEMPOTENCY_KEY,
       Ttl: TTL_HEADER,
-      "X-Kv-Meta-*":
-        "Metadata: the name follows the prefix. The value is ASCII; other characters and `%` are percent-encoded in UTF-8.",
     },
     parameters: TTL_PARAMETER,
     answers: {
@@ -95,6 +103,7 @@ export const FORMS: Readonly<Record<string, Form>> = {
     },
   },
   "ironflow.kv.v1.KeyValueService.Touch": {
+    operationId: "touchKey",
     headers: { "If-Match": IF_MATCH_OF_WRITE, "Idempotency-Key": IDEMPOTENCY_KEY, Ttl: TTL_HEADER },
     parameters: TTL_PARAMETER,
     answers: {
@@ -102,6 +111,7 @@ export const FORMS: Readonly<Record<string, Form>> = {
     },
   },
   "ironflow.kv.v1.KeyValueService.Delete": {
+    operationId: "deleteKey",
     headers: { "If-Match": IF_MATCH_OF_WRITE, "Idempotency-Key": IDEMPOTENCY_KEY },
   },
   "ironflow.kv.v1.KeyValueService.Commit": {
@@ -144,7 +154,60 @@ export const FORMS: Readonly<Record<string, Form>> = {
       "KeyBatchResult",
     ),
   },
+  "ironflow.kv.v1.ConfigService.SetConfig": {
+    headers: {
+      "If-Match": IF_MATCH_OF_WRITE,
+      "If-None-Match": "`*`: writes only if there is no such config.",
+    },
+    body: { type: "object" },
+    answers: {
+      200: { description: "The config is written.", headers: ETAG, content: json("ConfigWritten") },
+    },
+  },
+  "ironflow.kv.v1.ConfigService.GetConfig": {
+    headers: {
+      "If-None-Match": "ETags, revisions, or `*`: 304 if one of them matches the config.",
+      "If-Match": "ETags, revisions, or `*`: 412 if none of them matches the config.",
+    },
+    answers: {
+      200: { description: "The config.", headers: ETAG, content: json("Config") },
+      304: { description: "`If-None-Match` matches the config.", headers: ETAG },
+    },
+    errors: { 412: ["revision_mismatch", "`If-Match` does not match the config."] },
+  },
+  "ironflow.kv.v1.ConfigService.PatchConfig": {
+    headers: { "If-Match": IF_MATCH_OF_WRITE },
+    body: { type: "object" },
+    answers: {
+      200: { description: "The config is written.", headers: ETAG, content: json("ConfigWritten") },
+    },
+  },
+  "ironflow.kv.v1.ConfigService.DeleteConfig": { headers: { "If-Match": IF_MATCH_OF_WRITE } },
+  "ironflow.kv.v1.ConfigService.ListConfigs": answer(
+    "The configs: all of them without `limit` and `page_token`.",
+    "ConfigList",
+  ),
+  "ironflow.kv.v1.ConfigService.WatchConfig": {
+    parameters: { token: [TEXT, "An API key, for existing browser SDKs."] },
+    answers: {
+      101: { description: "A WebSocket: each of its messages is a `ConfigFrame`." },
+      200: {
+        description:
+          "With `Accept: text/event-stream`: each event's `data` is a `ConfigFrame`, its `id` the revision.",
+        content: { "text/event-stream": TEXT },
+      },
+    },
+    errors: {
+      406: ["not_acceptable", "neither a WebSocket nor `Accept: text/event-stream` (HTTP/2)."],
+      426: ["upgrade_required", "neither a WebSocket nor `Accept: text/event-stream` (HTTP/1.1)."],
+    },
+  },
+  "ironflow.kv.v1.KeyValueService.DeleteKeys": {
+    body: ref("KeyDeletion"),
+    ...answer("The number of deleted keys, and the token of the next call.", "KeyDeletionResult"),
+  },
   "ironflow.kv.v1.KeyValueService.Watch": {
+    security: WATCH_CREDENTIALS,
     parameters: {
       key: [
         TEXT,
@@ -159,7 +222,7 @@ export const FORMS: Readonly<Record<string, Form>> = {
       ],
       ticket: [TEXT, "A ticket from `CreateWatchTicket`, for browsers, instead of a key."],
       token: [TEXT, "An API key, for existing browser SDKs; prefer a ticket."],
-      env: [TEXT, "The environment; only `default` exists."],
+      env: [TEXT, "The environment, where a client can't set the header."],
     },
     headers: { "Last-Event-ID": "The revision of the last event received: SSE resumes after it." },
     answers: {
@@ -171,8 +234,8 @@ export const FORMS: Readonly<Record<string, Form>> = {
       },
     },
     errors: {
-      406: "`not_acceptable`: neither a WebSocket nor `Accept: text/event-stream` (HTTP/2).",
-      426: "`upgrade_required`: neither a WebSocket nor `Accept: text/event-stream` (HTTP/1.1).",
+      406: ["not_acceptable", "neither a WebSocket nor `Accept: text/event-stream` (HTTP/2)."],
+      426: ["upgrade_required", "neither a WebSocket nor `Accept: text/event-stream` (HTTP/1.1)."],
     },
   },
 };

@@ -11,6 +11,8 @@ export const BOOLEAN: Json = { type: "boolean" };
 export const COUNT: Json = { type: "integer", minimum: 0 };
 export const TIME: Json = { type: "string", format: "date-time" };
 export const BASE64: Json = { type: "string", contentEncoding: "base64" };
+/** A value's bytes as the body. */
+export const BINARY: Json = { type: "string", format: "binary" };
 /** A duration in a parameter. */
 export const SPAN: Json = { type: "string", pattern: "^[0-9]{1,9}(\\.[0-9]{1,9})?(ms|s|m|h)$" };
 
@@ -78,7 +80,8 @@ export class MessageSchemas {
   private message(message: DescMessage, suffix: string): Json {
     const known = WELL_KNOWN.get(message.typeName);
     if (known !== undefined) return known;
-    const name = message.name + suffix;
+    // Generators name the response of an operation ListApiKeysResponse: the message of that name is ListApiKeysResult here.
+    const name = message.name.replace(/Response$/, "Result") + suffix;
     if (this.components[name] === undefined) {
       // Registered before its fields: message types can be recursive.
       this.components[name] = {};

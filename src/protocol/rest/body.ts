@@ -64,6 +64,15 @@ function tooLarge(bytesMax: number, code: string): Refusal {
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
+/** Decodes a body as text. Throws a 400. */
+export function decodeText(bytes: Uint8Array): string {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    throw badRequest("The body is not UTF-8; it must be JSON in UTF-8.");
+  }
+}
+
 /** Parses a body as a JSON object. Throws a 400. */
 export function parseJsonObject(bytes: Uint8Array): Readonly<Record<string, unknown>> {
   if (bytes.length === 0) throw badRequest("The body is empty; it must be a JSON object.");

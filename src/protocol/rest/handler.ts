@@ -11,7 +11,7 @@ import { REQUEST_ID_HEADER, requestIdOf } from "../request-id.js";
 import { type Answer, send } from "../send.js";
 import { serveEventStream } from "../watch/sse.js";
 import { allowedMethods, bindCall, findRoute } from "./bind.js";
-import { checkBodyHeaders, parseJsonObject, readBody } from "./body.js";
+import { checkBodyHeaders, decodeText, parseJsonObject, readBody } from "./body.js";
 import { encodedAnswer } from "./compression.js";
 import type { HttpCall } from "./call.js";
 import { messageBytesMaxOf } from "../message-limit.js";
@@ -119,7 +119,7 @@ class RestDoor {
     } else {
       const result = await registry.unary(method, call, call.request);
       const answer = shape.answer?.(result, call, target.path) ?? plainAnswer(endpoint, result);
-      const encoded = encodedAnswer(exchange, answer);
+      const encoded = encodedAnswer(exchange, answer instanceof Promise ? await answer : answer);
       sentBytes = send(exchange, encoded instanceof Promise ? await encoded : encoded);
     }
     registry.observer?.transferred(method, "rest", call.bodyBytes, sentBytes);
@@ -173,6 +173,10 @@ class RestDoor {
     call.bodyBytes = bytes.length;
     if (body.kind === "bytes") {
       Reflect.set(call.request, body.field, bytes);
+      return;
+    }
+    if (body.kind === "text") {
+      Reflect.set(call.request, body.field, decodeText(bytes));
       return;
     }
     // The path has all that is required, such as to rotate a key.

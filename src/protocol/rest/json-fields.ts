@@ -38,6 +38,11 @@ export const readText: ReadMember<string> = (value) => {
   return value;
 };
 
+export const readBoolean: ReadMember<boolean> = (value) => {
+  if (typeof value !== "boolean") throw new Error("it must be true or false");
+  return value;
+};
+
 export const readTexts: ReadMember<string[]> = (value) => {
   if (!Array.isArray(value) || !value.every((item) => typeof item === "string"))
     throw new Error("it must be a list of strings");

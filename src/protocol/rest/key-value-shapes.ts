@@ -9,8 +9,9 @@ import {
   type TouchResponse,
   WatchRequest_Start,
 } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
-import { Consistency, type Entry, PreconditionSchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
+import { type Entry, PreconditionSchema } from "../../../gen/ironflow/kv/v1/types_pb.js";
 import { DEFAULT_LIMITS } from "../../kv/limits.js";
+import { BATCH_SHAPES } from "./batch-shapes.js";
 import { entityTag, matchesEntry, namesBucket } from "./entity-tag.js";
 import type { HttpCall } from "./call.js";
 import { entryJson, keyJson, OPERATION_NAMES } from "./entry-json.js";
@@ -21,8 +22,7 @@ import { COMMIT_SHAPE } from "./commit-shape.js";
 import { LargeValues } from "../large-values.js";
 import { writeTime } from "./json.js";
 import { parseBooleanParameter, parseDurationParameter } from "./parameters.js";
-import { readConsistency, readCount, readMembers, readTexts } from "./json-fields.js";
-import { type Answer, emptyAnswer, endWithCount, jsonAnswer, shapeOf } from "./shape.js";
+import { type Answer, emptyAnswer, endWithCount, shapeOf } from "./shape.js";
 
 const BYTES = "application/octet-stream";
 /** A content type that is valid in a header. Other programs may have stored anything. */
@@ -203,24 +203,7 @@ export const KEY_VALUE_SHAPES = [
     },
   }),
 
-  shapeOf(KeyValueService.method.batchGet, {
-    readBody(body, request) {
-      const members = readMembers(body, BATCH_GET_MEMBERS, true);
-      request.keys = members.keys ?? [];
-      request.revision = BigInt(members.revision ?? 0);
-      request.consistency = members.consistency ?? Consistency.UNSPECIFIED;
-    },
-    answer({ results, revision, unreadKeys }) {
-      const large = new LargeValues();
-      const items = results.map(({ key, entry }) => {
-        const text = entry === undefined ? "null" : entryJson(entry, large);
-        return `{"key":${JSON.stringify(key)},"entry":${text}}`;
-      });
-      const unread = unreadKeys.length === 0 ? "" : `,"unread_keys":${JSON.stringify(unreadKeys)}`;
-      const text = `{"results":[${items.join(",")}],"revision":${revision}${unread}}`;
-      return { ...jsonAnswer(200, ""), body: large.isNeeded ? large.encode(text) : text };
-    },
-  }),
+  ...BATCH_SHAPES,
 ];
 
 function writtenAnswer({ revision, bucketCreatedAt }: PutResponse | TouchResponse): Answer {
@@ -230,12 +213,6 @@ function writtenAnswer({ revision, bucketCreatedAt }: PutResponse | TouchRespons
     body: `{"revision":${revision}}`,
   };
 }
-
-const BATCH_GET_MEMBERS = {
-  keys: readTexts,
-  revision: readCount(Number.MAX_SAFE_INTEGER),
-  consistency: readConsistency,
-};
 
 function historyItem(entry: Entry, large: LargeValues): string {
   const createdAt = entry.createdAt === undefined ? "" : `,"created_at":"${writeTime(entry.createdAt)}"`;

@@ -30,19 +30,20 @@ export async function answerList(
   let page = await next();
   let large = new LargeValues();
   let items = list.items(page, large, call);
-  const encode = (text: string): string | Buffer => (large.isNeeded ? large.encode(text) : text);
+  const encode = (text: string): string | Buffer | Promise<Buffer> =>
+    large.isNeeded ? large.encodeInTurns(text, call.connection) : text;
   const begin = list.begin(call);
   const { nextPageToken } = page;
   if (!isWhole || nextPageToken === "") {
     const text = begin + items.join(",") + list.end(items.length, nextPageToken);
-    const answer = { ...jsonAnswer(200, ""), body: encode(text) };
+    const answer = { ...jsonAnswer(200, ""), body: await encode(text) };
     return send(exchange, await encodedAnswer(exchange, answer));
   }
   const body = new ChunkedBody(exchange);
   if (exchange.method === "HEAD") return await body.end("");
   let count = items.length;
   try {
-    await body.write(encode(begin + items.join(",")));
+    await body.write(await encode(begin + items.join(",")));
     while (page.nextPageToken !== "" && !body.isClosed) {
       asked.pageToken = page.nextPageToken;
       call.isContinued = true;
@@ -51,7 +52,7 @@ export async function answerList(
       items = list.items(page, large, call);
       count += items.length;
       // An item of an earlier page precedes these.
-      if (items.length > 0) await body.write(encode(`,${items.join(",")}`));
+      if (items.length > 0) await body.write(await encode(`,${items.join(",")}`));
     }
   } catch (error) {
     body.abandon();

@@ -18,9 +18,11 @@ export interface PathBinding {
   readonly set: Setter;
 }
 
-/** What the request's body sets: nothing, one bytes field, or all fields as JSON. */
+/** What the request's body sets: nothing, one bytes field, one string field that is JSON, or all fields as JSON. */
 export type BodyBinding =
-  { readonly kind: "none" } | { readonly kind: "bytes"; readonly field: string } | { readonly kind: "json" };
+  | { readonly kind: "none" }
+  | { readonly kind: "bytes" | "text"; readonly field: string }
+  | { readonly kind: "json" };
 
 /** The target of a route. */
 export interface Endpoint {
@@ -101,10 +103,11 @@ function bodyOf(input: DescMessage, name: string): BodyBinding {
   if (name === "") return { kind: "none" };
   if (name === "*") return { kind: "json" };
   const field = fieldNamed(input, name);
-  if (field.fieldKind !== "scalar" || field.scalar !== ScalarType.BYTES || field.oneof !== undefined) {
-    throw new Error(`the body field ${name} is no bytes field, and others are not supported`);
+  if (field.fieldKind === "scalar" && field.oneof === undefined) {
+    if (field.scalar === ScalarType.BYTES) return { kind: "bytes", field: field.localName };
+    if (field.scalar === ScalarType.STRING) return { kind: "text", field: field.localName };
   }
-  return { kind: "bytes", field: field.localName };
+  throw new Error(`the body field ${name} is no bytes or string field, and others are not supported`);
 }
 
 function pathSetter(input: DescMessage, fieldPath: string, body: string): Setter {

@@ -23,9 +23,11 @@ export interface Shape<Input extends DescMessage = DescMessage, Output extends D
   /** Sets request fields from the JSON body. */
   readBody?(body: Readonly<Record<string, unknown>>, request: MessageShape<Input>): void;
   /** Creates the response to a unary call. */
-  answer?(response: MessageShape<Output>, call: HttpCall<Input>, path: string): Answer;
+  answer?(response: MessageShape<Output>, call: HttpCall<Input>, path: string): Answer | Promise<Answer>;
   /** For a stream that is no watch: a response as lines of JSON, each with its line end. It is sent as NDJSON. */
   lines?(response: MessageShape<Output>, call: HttpCall<Input>, large: LargeValues): string;
+  /** For a stream that is a watch, but not of a bucket: a response as one frame of JSON. */
+  frame?(response: MessageShape<Output>): { readonly json: string; readonly revision: bigint };
   /** For paged lists, in place of `answer`. */
   readonly list?: ListShape<Input, Output>;
 }

@@ -8,7 +8,8 @@ import type {
   MessageShape,
 } from "@bufbuild/protobuf";
 import { createBinaryEncoder } from "./binary-encoder.js";
-import { createJsonEncoder } from "./json-encoder.js";
+import { createJsonWriter } from "./json-encoder.js";
+import { LargeValues } from "../large-values.js";
 import { createMethodSerializationLookup } from "@connectrpc/connect/protocol";
 
 export type Message = MessageShape<DescMessage>;
@@ -20,6 +21,13 @@ export interface MethodCodec {
   decode(isBinary: boolean, bytes: Uint8Array): Message;
   /** Encodes the message after `headBytes` free bytes for an envelope's head. Throws ConnectError. */
   encode(isBinary: boolean, message: Message, headBytes: number): Buffer;
+  /** The same, in turns of the event loop if the message has large values: see `LargeValues.encodeInTurns`. */
+  encodeInTurns(
+    isBinary: boolean,
+    message: Message,
+    headBytes: number,
+    flow: unknown,
+  ): Buffer | Promise<Buffer>;
 }
 
 /** The library's maximum: responses are not limited here. */
@@ -39,13 +47,25 @@ export function createMethodCodec(
   const jsonInput = lookup.getI(false);
   const jsonOutput = lookup.getO(false);
   const encodeBinary = createBinaryEncoder(method.output);
-  // With options, the JSON may differ from the compiled encoder's.
-  const encodeJson = jsonOptions === undefined ? createJsonEncoder(method.output) : () => undefined;
+  // With options, the JSON may differ from the compiled writer's.
+  const writeJson = jsonOptions === undefined ? createJsonWriter(method.output) : () => undefined;
+  const encodeByLibrary = (isBinary: boolean, message: Message, headBytes: number): Buffer =>
+    bytesAfterHead((isBinary ? binaryOutput : jsonOutput).serialize(message), headBytes);
   return {
     decode: (isBinary, bytes) => (isBinary ? binaryInput : jsonInput).parse(bytes),
     encode(isBinary, message, headBytes) {
-      const quick = isBinary ? encodeBinary(message, headBytes) : encodeJson(message, headBytes);
-      return quick ?? bytesAfterHead((isBinary ? binaryOutput : jsonOutput).serialize(message), headBytes);
+      if (isBinary) return encodeBinary(message, headBytes) ?? encodeByLibrary(true, message, headBytes);
+      const large = new LargeValues();
+      const text = writeJson(message, large);
+      return text === undefined ? encodeByLibrary(false, message, headBytes) : large.encode(text, headBytes);
+    },
+    encodeInTurns(isBinary, message, headBytes, flow) {
+      if (isBinary) return this.encode(true, message, headBytes);
+      const large = new LargeValues();
+      const text = writeJson(message, large);
+      return text === undefined
+        ? encodeByLibrary(false, message, headBytes)
+        : large.encodeInTurns(text, flow, headBytes);
     },
   };
 }

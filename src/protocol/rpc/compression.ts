@@ -1,6 +1,6 @@
 /** Compresses responses for clients that accept gzip, by the stock adapter's rules. */
 import { promisify } from "node:util";
-import { gzip } from "node:zlib";
+import { gunzip, gzip } from "node:zlib";
 import { COMPRESSED_FLAG, envelope } from "./envelope.js";
 import type { StreamEnd } from "./protocol.js";
 
@@ -13,6 +13,8 @@ export function isLong(data: Uint8Array): boolean {
 }
 
 export const compress: (bytes: Uint8Array) => Promise<Uint8Array> = promisify(gzip);
+
+export const decompress: (bytes: Uint8Array) => Promise<Uint8Array> = promisify(gunzip);
 
 /** A message in its envelope, compressed if it is long enough. */
 export async function compressedEnvelope(flags: number, data: Uint8Array): Promise<Buffer> {

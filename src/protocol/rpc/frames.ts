@@ -1,13 +1,13 @@
 /** Caches enveloped messages: each is encoded once for all streams that send it. */
-import { Attached } from "../../kv/attached.js";
+import { AttachedEncoding } from "../../kv/attached.js";
 import { compressedEnvelope, isLong } from "./compression.js";
 import type { Message, MethodCodec } from "./codec.js";
 import { ENVELOPE_HEAD_BYTES, seal } from "./envelope.js";
 
-/** Kept with the message object: a frame lives as long as a stream still has to send its message. */
+/** Kept with the message object, large ones only while a stream sends them. */
 export class SharedFrames {
-  private readonly binary = new Attached<Message, Buffer>();
-  private readonly json = new Attached<Message, Buffer>();
+  private readonly binary = new AttachedEncoding<Message>();
+  private readonly json = new AttachedEncoding<Message>();
   private readonly compressed = new WeakMap<Buffer, Promise<Buffer>>();
 
   constructor(private readonly codec: MethodCodec) {}

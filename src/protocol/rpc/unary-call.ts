@@ -32,7 +32,8 @@ export class UnaryCall extends RpcCall {
     try {
       const request = bytes === undefined ? this.body.end() : route.codec.decode(isBinary, bytes);
       const response = await this.settings.registry.unary(route.method, this, request);
-      framed = route.codec.encode(isBinary, response, protocol.headBytes);
+      const encoded = route.codec.encodeInTurns(isBinary, response, protocol.headBytes, this.connection);
+      framed = encoded instanceof Promise ? await encoded : encoded;
     } catch (error) {
       await this.fail(error);
       return;

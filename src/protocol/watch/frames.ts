@@ -3,17 +3,18 @@ import type { Message } from "@bufbuild/protobuf";
 import { ConnectError } from "@connectrpc/connect";
 import type { WatchRequest, WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { type Entry, Operation } from "../../../gen/ironflow/kv/v1/types_pb.js";
-import { Attached } from "../../kv/attached.js";
+import { Attached, AttachedEncoding } from "../../kv/attached.js";
 import type { HttpCall } from "../rest/call.js";
 import { entryMembers } from "../rest/entry-fields.js";
 import { detailOf, opaqueRefusal, refusalOf } from "../rest/errors.js";
 import { LargeValues } from "../large-values.js";
 import { writeTime } from "../rest/json.js";
+import type { Shape } from "../rest/shape.js";
+
+const encodings = new AttachedEncoding<Frame>();
 
 /** An encoded event. */
 export class Frame {
-  private encoded: Buffer | undefined;
-
   constructor(
     private readonly text: string,
     readonly revision: bigint,
@@ -27,15 +28,45 @@ export class Frame {
 
   /** The JSON in UTF-8; encoded once for all streams that send it. */
   get bytes(): Buffer {
-    return (this.encoded ??= this.large?.encode(this.text) ?? Buffer.from(this.text));
+    let bytes = encodings.get(this);
+    if (bytes === undefined) {
+      bytes = this.large?.encode(this.text) ?? Buffer.from(this.text);
+      encodings.set(this, bytes);
+    }
+    return bytes;
   }
 }
 
 /** Watchers of a bucket share event objects, so each event is encoded once. */
 const frameByEvent = new Attached<WatchResponse, Frame>();
 
-/** The frames of one watch. */
-export class FrameEncoder {
+/** The frames of one watch, of a bucket or of something else. */
+export interface WatchFrames {
+  /** The frame of an event; undefined if the client did not request such events. */
+  frameOf(event: Message): Frame | undefined;
+  /** For an event without a frame: all changes up to this revision have been sent. */
+  positionOf(event: Message): bigint | undefined;
+}
+
+/** Creates the frames of a watch. */
+export function framesOf(
+  shape: Pick<Shape, "frame">,
+  call: HttpCall,
+  wants: { readonly snapshotEnd: boolean; readonly progress: boolean },
+): WatchFrames {
+  const { frame } = shape;
+  if (frame === undefined) return new FrameEncoder((call.request as Message as WatchRequest).bucket, wants);
+  return {
+    frameOf(event) {
+      const { json, revision } = frame(event);
+      return new Frame(json, revision);
+    },
+    positionOf: () => undefined,
+  };
+}
+
+/** The frames of a bucket's watch. */
+class FrameEncoder implements WatchFrames {
   /** Superseded revisions that an event without a frame counted. */
   private superseded = 0n;
 
@@ -44,8 +75,8 @@ export class FrameEncoder {
     private readonly wants: { readonly snapshotEnd: boolean; readonly progress: boolean },
   ) {}
 
-  /** The frame of an event; undefined if the client did not request such events. */
-  frameOf(event: WatchResponse): Frame | undefined {
+  frameOf(message: Message): Frame | undefined {
+    const event = message as WatchResponse;
     const superseded = this.superseded + event.superseded;
     const { case: kind } = event.event;
     if ((kind === "snapshotEnd" || kind === "progress") && !this.wants[kind]) {
@@ -59,6 +90,11 @@ export class FrameEncoder {
     const frame = encode(event, this.bucket, 0n);
     if (frame !== undefined) frameByEvent.set(event, frame);
     return frame;
+  }
+
+  positionOf(message: Message): bigint | undefined {
+    const { event } = message as WatchResponse;
+    return event.case === "snapshotEnd" || event.case === "progress" ? event.value.revision : undefined;
   }
 }
 
@@ -119,13 +155,3 @@ export function errorFrame(
 }
 
 const RESUMABLE: ReadonlySet<string> = new Set(["slow_watcher", "shutting_down", "revision_compacted"]);
-
-/** The revision of an event that is not a change: all changes up to it have been sent. */
-export function positionOf({ event }: WatchResponse): bigint | undefined {
-  return event.case === "snapshotEnd" || event.case === "progress" ? event.value.revision : undefined;
-}
-
-/** The bucket that a call watches. */
-export function bucketOfWatch(call: HttpCall): string {
-  return (call.request as Message as WatchRequest).bucket;
-}

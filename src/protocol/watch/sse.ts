@@ -2,7 +2,8 @@
  * A watch as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html). Each frame is one event, with its revision
  * as the id: a browser that reconnects resumes after it.
  */
-import type { WatchRequest, WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import type { Message } from "@bufbuild/protobuf";
+import type { WatchRequest } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { WatchRequest_Start } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { Limits } from "../../kv/limits.js";
 import type { BoundMethod, MessageStream, ServiceRegistry } from "../../service/calls.js";
@@ -14,7 +15,7 @@ import type { FaultLog } from "../rest/handler.js";
 import type { Endpoint } from "../rest/routes.js";
 import { addCommonFields } from "../send.js";
 import { durationOf } from "../../service/convert.js";
-import { bucketOfWatch, errorFrame, type Frame, FrameEncoder, positionOf } from "./frames.js";
+import { errorFrame, type Frame, framesOf, type WatchFrames } from "./frames.js";
 
 /** Buffered events are flushed at this length. */
 const BATCH_CHARS_MAX = 65_536;
@@ -32,18 +33,25 @@ export async function serveEventStream(
   exchange: Exchange,
   options: EventStreamOptions,
 ): Promise<void> {
-  const request = call.request as WatchRequest;
+  const { method, shape } = endpoint;
+  const wantsProgress = shape.frame === undefined && prepareWatch(call.request, exchange, options);
+  const events = await options.registry.stream(method, call, call.request);
+  const wants = { snapshotEnd: call.options.snapshotEnd === true, progress: wantsProgress };
+  const stream = new EventStream(method, events, call, exchange, {
+    ...options,
+    frames: framesOf(shape, call, wants),
+  });
+  await stream.run();
+}
+
+/** Prepares the watch of a bucket. Returns whether the client wants progress events. */
+function prepareWatch(message: Message, exchange: Exchange, { limits }: EventStreamOptions): boolean {
+  const request = message as WatchRequest;
   resume(request, exchange.headers["last-event-id"]);
   const wantsProgress = request.progressInterval !== undefined;
   // Without events, the client would resume from an old revision, or from none.
-  request.progressInterval ??= durationOf(options.limits.pingIntervalMs);
-  const events = (await options.registry.stream(
-    endpoint.method,
-    call,
-    call.request,
-  )) as MessageStream<WatchResponse>;
-  const stream = new EventStream(endpoint.method, events, call, exchange, { ...options, wantsProgress });
-  await stream.run();
+  request.progressInterval ??= durationOf(limits.pingIntervalMs);
+  return wantsProgress;
 }
 
 /** On reconnect, a browser sends the ID of the last event it saw. It overrides the start in the URL, which is that of the first connection. */
@@ -67,10 +75,10 @@ class EventStream {
 
   constructor(
     private readonly method: BoundMethod,
-    private readonly events: MessageStream<WatchResponse>,
+    private readonly events: MessageStream<Message>,
     private readonly call: HttpCall,
     private readonly exchange: Exchange,
-    private readonly options: EventStreamOptions & { readonly wantsProgress: boolean },
+    private readonly options: EventStreamOptions & { readonly frames: WatchFrames },
   ) {}
 
   async run(): Promise<void> {
@@ -101,10 +109,7 @@ class EventStream {
   }
 
   private async pump(): Promise<void> {
-    const encoder = new FrameEncoder(bucketOfWatch(this.call), {
-      snapshotEnd: this.call.options.snapshotEnd === true,
-      progress: this.options.wantsProgress,
-    });
+    const { frames } = this.options;
     while (!this.isClosed) {
       if (this.isBlocked) await new Promise<void>((resolve) => (this.unblock = resolve));
       let event = this.events.poll?.();
@@ -113,9 +118,9 @@ class EventStream {
         if (result.done === true) return;
         event = result.value;
       }
-      const frame = encoder.frameOf(event);
+      const frame = frames.frameOf(event);
       if (frame !== undefined) this.writeFrame(frame);
-      else this.writePosition(positionOf(event));
+      else this.writePosition(frames.positionOf(event));
     }
   }
 

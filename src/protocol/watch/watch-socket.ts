@@ -1,7 +1,7 @@
 /** A watch over an open WebSocket: sends frames at the client's pace, pings the client, and closes watch and socket together. */
+import type { Message } from "@bufbuild/protobuf";
 import type { Duplex } from "node:stream";
 import type { WebSocket } from "ws";
-import type { WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { Limits } from "../../kv/limits.js";
 import type { BoundMethod, ServiceRegistry } from "../../service/calls.js";
 import { PingMonitor } from "@ironflow-kv/http2";
@@ -9,7 +9,7 @@ import { REQUEST_ID_HEADER } from "../request-id.js";
 import type { HttpCall } from "../rest/call.js";
 import { refusalOf } from "../rest/errors.js";
 import type { FaultLog } from "../rest/handler.js";
-import { bucketOfWatch, errorFrame, FrameEncoder } from "./frames.js";
+import { errorFrame, type WatchFrames } from "./frames.js";
 
 /** Close codes by the error's code (RFC 6455 section 7.4.1; 1013, "try again later", is in its IANA registry). */
 const CLOSE_CODES: Readonly<Record<string, number>> = {
@@ -35,7 +35,8 @@ export class WatchSocket {
     /** The underlying connection: its write buffer shows whether the client keeps up. */
     private readonly connection: Duplex,
     private readonly method: BoundMethod,
-    private readonly events: AsyncIterableIterator<WatchResponse>,
+    private readonly events: AsyncIterableIterator<Message>,
+    private readonly frames: WatchFrames,
     private readonly call: HttpCall,
     private readonly options: {
       readonly registry: Pick<ServiceRegistry, "observer">;
@@ -74,11 +75,6 @@ export class WatchSocket {
 
   /** Pulls the next event only when the client has room for it. A slow client's backlog stays in the watch's bounded queue. */
   private async pump(): Promise<void> {
-    const encoder = new FrameEncoder(bucketOfWatch(this.call), {
-      snapshotEnd: this.call.options.snapshotEnd === true,
-      // Only if the request has an interval.
-      progress: true,
-    });
     while (!this.isClosed) {
       if (this.connection.writableNeedDrain) {
         await new Promise<void>((resolve) => (this.unblock = resolve));
@@ -87,7 +83,7 @@ export class WatchSocket {
       }
       const result = await this.events.next();
       if (result.done === true) return;
-      const frame = encoder.frameOf(result.value);
+      const frame = this.frames.frameOf(result.value);
       if (frame !== undefined) this.send(frame.bytes);
     }
   }

@@ -3,7 +3,6 @@
  * request, a missing API key or bucket. Later errors are an error frame and a close.
  */
 import { type ServerOptions, WebSocketServer } from "ws";
-import type { WatchResponse } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import type { Limits } from "../../kv/limits.js";
 import type { ServiceRegistry } from "../../service/calls.js";
 import type { Upgrade } from "../exchange.js";
@@ -15,6 +14,8 @@ import type { FaultLog } from "../rest/handler.js";
 import { splitTarget } from "../rest/percent.js";
 import type { Router } from "../rest/router.js";
 import { createRouter, type Endpoint } from "../rest/routes.js";
+import { framesOf } from "./frames.js";
+import { pieceBytesFor, receiveInPieces } from "./received-pieces.js";
 import { WatchSocket } from "./watch-socket.js";
 
 export interface WatchUpgradeOptions {
@@ -27,6 +28,10 @@ export interface WatchUpgradeOptions {
 
 /** How long to wait for the client's close frame. */
 const CLOSE_TIMEOUT_MS = 2_000;
+/** The most fragments of one message (RFC 6455 section 5.4). More get 1008. */
+const FRAGMENTS_MAX = 16;
+/** The most pieces of one frame that are kept until it is complete, beside those of the largest message. More get 1008. */
+const SPARE_PIECES = 64;
 
 /** `closeTimeout` is missing in the types of ws. */
 function handshakeOptions(limits: Limits): ServerOptions & { readonly closeTimeout: number } {
@@ -35,6 +40,10 @@ function handshakeOptions(limits: Limits): ServerOptions & { readonly closeTimeo
     clientTracking: false,
     perMessageDeflate: false,
     maxPayload: limits.webSocketMessageBytesMax,
+    maxFragments: FRAGMENTS_MAX,
+    maxBufferedChunks:
+      SPARE_PIECES +
+      Math.ceil(limits.webSocketMessageBytesMax / pieceBytesFor(limits.webSocketMessageBytesMax)),
     closeTimeout: CLOSE_TIMEOUT_MS,
   };
 }
@@ -72,11 +81,10 @@ class WatchDoor {
     const refusal = this.options.pageGuard?.(headers.origin, upgrade.authority);
     if (refusal !== undefined) throw new Refusal(403, "permission_denied", refusal);
     const call = bindCall(match, target, upgrade, "websocket");
-    const events = (await this.options.registry.stream(
-      endpoint.method,
-      call,
-      call.request,
-    )) as AsyncIterableIterator<WatchResponse>;
+    const events = await this.options.registry.stream(endpoint.method, call, call.request);
+    // Progress comes only if the request has an interval.
+    const wants = { snapshotEnd: call.options.snapshotEnd === true, progress: true };
+    const frames = framesOf(endpoint.shape, call, wants);
     // Also if the client only half-closed: the handshake would fail silently.
     if (!socket.readable || !socket.writable) {
       await events.return?.();
@@ -84,7 +92,8 @@ class WatchDoor {
       return;
     }
     this.handshake.handleUpgrade(upgrade.request, socket, upgrade.head, (webSocket) => {
-      new WatchSocket(webSocket, socket, endpoint.method, events, call, {
+      receiveInPieces(socket, pieceBytesFor(this.options.limits.webSocketMessageBytesMax));
+      new WatchSocket(webSocket, socket, endpoint.method, events, frames, call, {
         ...this.options,
         onWritten: () => upgrade.countUnsent(),
       }).start();
