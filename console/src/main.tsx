@@ -1,10 +1,8 @@
 /** Starts the console. */
-import { TransportProvider } from "@connectrpc/connect-query";
 import { QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "@tanstack/react-router";
 import { createRoot } from "react-dom/client";
 import { queryClient } from "./api/query-client.js";
-import { transport } from "./api/transport.js";
 import { HOME, router } from "./router.js";
 import { applyTheme } from "./ui/theme.js";
 import "./styles/index.css";
@@ -16,9 +14,7 @@ if (location.pathname === "/" || /^\/console\/?$/.test(location.pathname))
 const root = document.getElementById("root");
 if (root === null) throw new Error("The page has no element with the ID root.");
 createRoot(root).render(
-  <TransportProvider transport={transport}>
-    <QueryClientProvider client={queryClient}>
-      <RouterProvider router={router} />
-    </QueryClientProvider>
-  </TransportProvider>,
+  <QueryClientProvider client={queryClient}>
+    <RouterProvider router={router} />
+  </QueryClientProvider>,
 );

@@ -1,5 +1,5 @@
 /** The screens and their addresses. Everything that a screen shows is in its address, so links and reloads keep the place. */
-import { createRootRoute, createRoute, createRouter } from "@tanstack/react-router";
+import { createRootRoute, createRoute, createRouter, retainSearchParams } from "@tanstack/react-router";
 import { NotFound } from "./screens/not-found.js";
 import { BucketScreen } from "./screens/buckets/bucket-screen.js";
 import { BucketsScreen } from "./screens/buckets/buckets-screen.js";
@@ -11,29 +11,32 @@ import { StatusScreen } from "./screens/status/status-screen.js";
 const BASE = "/console";
 export const HOME = `${BASE}/buckets`;
 
-const root = createRootRoute({ component: Shell, notFoundComponent: NotFound });
+const root = createRootRoute({
+  component: Shell,
+  notFoundComponent: NotFound,
+  validateSearch: (search: Record<string, unknown>) => pick(search, "env"),
+  search: { middlewares: [retainSearchParams(["env"])] },
+});
 
 const buckets = createRoute({
   getParentRoute: () => root,
   path: "/buckets",
-  validateSearch: (search: Record<string, unknown>): { find?: string; create?: string } =>
-    pick(search, "find", "create"),
+  validateSearch: (search: Record<string, unknown>) => pick(search, "find", "create", "sort"),
   component: BucketsScreen,
 });
 
 const bucket = createRoute({
   getParentRoute: () => root,
   path: "/buckets/$bucket",
-  validateSearch: (search: Record<string, unknown>): { find?: string; key?: string; view?: string } =>
-    pick(search, "find", "key", "view"),
+  validateSearch: (search: Record<string, unknown>) =>
+    pick(search, "find", "sort", "open", "at", "key", "view", "form", "newer", "older", "dialog"),
   component: BucketScreen,
 });
 
 const live = createRoute({
   getParentRoute: () => root,
   path: "/live",
-  validateSearch: (search: Record<string, unknown>): { bucket?: string; filter?: string } =>
-    pick(search, "bucket", "filter"),
+  validateSearch: (search: Record<string, unknown>) => pick(search, "bucket", "filter"),
   component: LiveScreen,
 });
 
@@ -42,7 +45,7 @@ const status = createRoute({ getParentRoute: () => root, path: "/status", compon
 const apiKeys = createRoute({
   getParentRoute: () => root,
   path: "/api-keys",
-  validateSearch: (search: Record<string, unknown>): { create?: string } => pick(search, "create"),
+  validateSearch: (search: Record<string, unknown>) => pick(search, "create"),
   component: ApiKeysScreen,
 });
 
@@ -69,8 +72,8 @@ declare module "@tanstack/react-router" {
 function pick<Name extends string>(
   search: Record<string, unknown>,
   ...names: readonly Name[]
-): { [Key in Name]?: string } {
-  const picked: { [Key in Name]?: string } = {};
+): { [Key in Name]?: string | undefined } {
+  const picked: { [Key in Name]?: string | undefined } = {};
   for (const name of names) {
     const value = search[name];
     if (typeof value === "string" && value !== "") picked[name] = value;

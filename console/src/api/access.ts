@@ -1,6 +1,7 @@
 /** What the API key of the session may do, and the state of the service. */
 import { useQuery } from "@connectrpc/connect-query";
 import { Access as AccessNumber, type Caller, StatusService } from "@ironflow-kv/client/gen";
+import { DEFAULT_ENVIRONMENT, useEnvironment } from "./environment.js";
 
 export type Access = "read" | "write" | "watch" | "admin";
 
@@ -22,16 +23,23 @@ export function useStatus(intervalMs?: number) {
   return useQuery(StatusService.method.getStatus, {}, { refetchInterval: intervalMs ?? false });
 }
 
-/** Returns why the key may not do this with the bucket (`*`: with all buckets); undefined if it may, or while that is not known. */
+/** Returns why the key may not do this with the bucket of the environment; undefined if it may, or while that is not known. */
 export function useDenial(): (access: Access, bucket: string) => string | undefined {
   const { data } = useStatus();
+  const environment = useEnvironment();
   const caller = data?.caller;
-  return (access, bucket) => {
-    if (caller === undefined || allows(caller, access, bucket)) return undefined;
-    return bucket === "*"
-      ? `This API key may not do this: it needs the scope ${access} on *.`
+  return (access, bucket) =>
+    caller === undefined || allows(caller, access, `${environment}/${bucket}`)
+      ? undefined
       : `This API key may not ${NEEDS[access]}: it needs the scope ${access} on it.`;
-  };
+}
+
+/** Returns why the key may not manage the service; undefined if it may, or while that is not known. */
+export function useAdminDenial(): string | undefined {
+  const { data } = useStatus();
+  return data?.caller === undefined || allows(data.caller, "admin", "*")
+    ? undefined
+    : "This API key may not do this: it needs the scope admin on *.";
 }
 
 function allows({ scopes }: Caller, access: Access, bucket: string): boolean {
@@ -49,7 +57,7 @@ function matches(scope: string, bucket: string): boolean {
 
 function splitName(text: string): [environment: string, name: string] {
   const slash = text.indexOf("/");
-  return slash === -1 ? ["default", text] : [text.slice(0, slash), text.slice(slash + 1)];
+  return slash === -1 ? [DEFAULT_ENVIRONMENT, text] : [text.slice(0, slash), text.slice(slash + 1)];
 }
 
 function matchesText(glob: string, text: string): boolean {
@@ -57,8 +65,14 @@ function matchesText(glob: string, text: string): boolean {
   return new RegExp(`^${parts.join(".*")}$`).test(text);
 }
 
-/** Whether the key may create a bucket of some name. */
+/** Whether the key may create a bucket of some name in the environment. */
 export function useMayCreateBuckets(): boolean {
   const { data } = useStatus();
-  return data?.caller?.scopes.some(({ accesses }) => accesses.includes(AccessNumber.ADMIN)) ?? true;
+  const environment = useEnvironment();
+  return (
+    data?.caller?.scopes.some(
+      ({ accesses, buckets }) =>
+        accesses.includes(AccessNumber.ADMIN) && matchesText(splitName(buckets)[0], environment),
+    ) ?? true
+  );
 }

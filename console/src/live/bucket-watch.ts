@@ -1,8 +1,9 @@
 /** A watch of a bucket that resumes after interruptions. It is closed while the tab is hidden, because browsers allow few connections. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import { WatchRequest_Start, type WatchResponse_Change } from "@ironflow-kv/client/gen";
-import { keyValue } from "../api/clients.js";
+import type { KeyValueClient } from "../api/clients.js";
 import { detailOf, hasCode, sentenceOf } from "../api/errors.js";
+import { onSignIn } from "../api/session.js";
 
 /** Changes are handed on in batches: a busy bucket must not cost a render for each. */
 const BATCH_MS = 100;
@@ -12,10 +13,11 @@ const HIDDEN_MS_MAX = 20_000;
 
 export type WatchState =
   | { readonly kind: "connecting" | "live" | "hidden" | "away" }
-  /** The service refuses the watch; it is not tried again. */
+  /** The service refuses the watch; it is not tried again until the user asks for it. */
   | { readonly kind: "refused"; readonly sentence: string };
 
 export interface BucketWatchOptions {
+  readonly keyValue: KeyValueClient;
   readonly bucket: string;
   readonly filters?: readonly string[];
   readonly keysOnly?: boolean;
@@ -23,7 +25,7 @@ export interface BucketWatchOptions {
   readonly startRevision?: bigint;
   readonly onChanges: (changes: readonly WatchResponse_Change[]) => void;
   readonly onState: (state: WatchState) => void;
-  /** Changes were missed, and can't be read any more. */
+  /** Changes were missed, and can't be read any more; or the bucket was deleted, and another one may have its name. */
   readonly onGap: () => void;
 }
 
@@ -36,6 +38,9 @@ export class BucketWatch {
   private wake: (() => void) | undefined;
   private isClosed = false;
   private state: WatchState = { kind: "connecting" };
+  /** Whether the service said that the bucket does not exist: its revisions mean nothing for another one. */
+  private isBucketGone = false;
+  private readonly stopListening = onSignIn(() => this.retry());
 
   constructor(private readonly options: BucketWatchOptions) {
     this.nextRevision = options.startRevision;
@@ -45,11 +50,23 @@ export class BucketWatch {
 
   close(): void {
     this.isClosed = true;
+    this.stopListening();
     document.removeEventListener("visibilitychange", this.onVisibility);
     clearTimeout(this.timer);
     clearTimeout(this.hiddenTimer);
     this.connection?.abort();
     this.wake?.();
+  }
+
+  /** Tries again after a refusal. */
+  retry(): void {
+    if (this.state.kind !== "refused" || this.isClosed) return;
+    if (this.isBucketGone) {
+      this.isBucketGone = false;
+      this.nextRevision = undefined;
+      this.options.onGap();
+    }
+    void this.run();
   }
 
   private readonly onVisibility = (): void => {
@@ -77,6 +94,7 @@ export class BucketWatch {
           this.nextRevision = undefined;
           this.options.onGap();
         } else if (isRefusal(error)) {
+          this.isBucketGone = hasCode(error, Code.NotFound);
           this.setState({ kind: "refused", sentence: sentenceOf(error) });
           return;
         }
@@ -97,7 +115,7 @@ export class BucketWatch {
   }
 
   private async connect(onLive: () => void): Promise<void> {
-    const { bucket, filters = [], keysOnly = false } = this.options;
+    const { keyValue, bucket, filters = [], keysOnly = false } = this.options;
     this.setState({ kind: "connecting" });
     this.connection = new AbortController();
     const position =

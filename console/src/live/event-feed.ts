@@ -1,5 +1,6 @@
 /** The latest changes of a bucket that match a filter, newest first, and how many arrived in each of the last seconds. */
 import type { Entry, WatchResponse_Change } from "@ironflow-kv/client/gen";
+import type { KeyValueClient } from "../api/clients.js";
 import { BucketWatch, type WatchState } from "./bucket-watch.js";
 
 const EVENTS_KEPT_MAX = 1_000;
@@ -32,6 +33,7 @@ export class EventFeed {
   private readonly listeners = new Set<() => void>();
 
   constructor(
+    private readonly keyValue: KeyValueClient,
     private readonly bucket: string,
     private readonly filter: string,
   ) {}
@@ -43,6 +45,7 @@ export class EventFeed {
       this.change({});
     }, 1_000);
     this.watch = new BucketWatch({
+      keyValue: this.keyValue,
       bucket: this.bucket,
       filters: this.filter === "" ? [] : [this.filter],
       onState: (watch) => this.change({ watch }),
@@ -61,6 +64,11 @@ export class EventFeed {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
   };
+
+  /** Starts the watch again after the service refused it. */
+  retryWatch(): void {
+    this.watch?.retry();
+  }
 
   setPaused(isPaused: boolean): void {
     if (!isPaused) this.show(this.held.splice(0));

@@ -5,192 +5,112 @@
  * later page is on its way are applied to that page, too.
  */
 import { ConnectError } from "@connectrpc/connect";
-import { Operation, type WatchResponse_Change } from "@ironflow-kv/client/gen";
-import { keyValue } from "../api/clients.js";
-import { BucketWatch, type WatchState } from "./bucket-watch.js";
-import type { KeyFilter } from "./key-filter.js";
-import { compareKeys, lowerBound } from "./key-order.js";
+import type { WatchResponse_Change } from "@ironflow-kv/client/gen";
+import { KeyPages } from "./key-pages.js";
+import { LiveKeys, type LiveKeysOptions } from "./live-keys.js";
+import { type KeyOrder, SortedKeys } from "./sorted-keys.js";
 
-const FIRST_PAGE_KEYS = 1_000;
-const PAGE_KEYS = 10_000;
-/** How long a change is marked, and a deleted key stays visible. */
-const MARKED_MS = 1_500;
-
-export interface Mark {
-  readonly operation: Operation;
-  readonly untilMs: number;
-}
-
-export interface KeyListState {
-  readonly version: number;
-  readonly isLoading: boolean;
-  readonly isComplete: boolean;
-  readonly error: ConnectError | undefined;
-  readonly watch: WatchState;
-  /** Paused: changes are counted, and applied on resume. */
-  readonly isPaused: boolean;
-  readonly waiting: number;
-}
-
-type Listener = () => void;
-
-export class KeyList {
-  readonly keys: string[] = [];
-  readonly marks = new Map<string, Mark>();
-  state: KeyListState = {
-    version: 0,
-    isLoading: true,
-    isComplete: false,
-    error: undefined,
-    watch: { kind: "connecting" },
-    isPaused: false,
-    waiting: 0,
-  };
-  private pageToken = "";
+export class KeyList extends LiveKeys {
+  private readonly sorted: SortedKeys;
+  /** Undefined: the next page is the first. */
+  private pages: KeyPages | undefined;
   private loading: Promise<void> | undefined;
-  private readonly abort = new AbortController();
-  private watch: BucketWatch | undefined;
-  private sweepTimer: ReturnType<typeof setTimeout> | undefined;
   /** Changes since the request for the page that is being loaded. */
   private arrived: WatchResponse_Change[] = [];
-  private held: WatchResponse_Change[] = [];
-  private readonly listeners = new Set<Listener>();
 
   constructor(
-    private readonly bucket: string,
-    private readonly filter: KeyFilter,
-    /** Called with each batch of changes of the bucket, whether they match the filter or not. */
-    private readonly onChanges: (changes: readonly WatchResponse_Change[]) => void = () => undefined,
-  ) {}
+    options: LiveKeysOptions,
+    readonly order: KeyOrder,
+  ) {
+    super(options);
+    this.sorted = new SortedKeys(order);
+  }
+
+  get keys(): readonly string[] {
+    return this.sorted.keys;
+  }
+
+  /** The index of the key, or the one at which it belongs. */
+  indexOf(key: string): number {
+    return this.sorted.indexOf(key);
+  }
+
+  /** The index of the key, or the one at which it was. "loading": it is not loaded yet; loads the next page. */
+  locate(key: string): number | "loading" | "gone" {
+    if (this.state.isComplete && this.order === "changed" && !this.has(key)) return "gone";
+    if (this.covers(key)) return this.indexOf(key);
+    if (this.state.error !== undefined) return "gone";
+    if (!this.state.isLoading) void this.loadMore();
+    return "loading";
+  }
 
   start(): void {
     void this.loadMore();
   }
 
-  close(): void {
-    this.abort.abort();
-    this.watch?.close();
-    clearTimeout(this.sweepTimer);
-  }
-
-  subscribe = (listener: Listener): (() => void) => {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
-  };
-
   /** Loads the next page, unless all keys are loaded. */
   loadMore(): Promise<void> {
     if (this.state.isComplete) return Promise.resolve();
-    return (this.loading ??= this.loadPage().finally(() => (this.loading = undefined)));
+    if (this.loading === undefined) {
+      const loading = this.loadPage().finally(() => {
+        if (this.loading === loading) this.loading = undefined;
+      });
+      this.loading = loading;
+    }
+    return this.loading;
   }
 
   async loadAll(): Promise<void> {
-    while (!this.state.isComplete && this.state.error === undefined && !this.abort.signal.aborted)
+    while (!this.state.isComplete && this.state.error === undefined && !this.isClosed())
       await this.loadMore();
   }
 
-  setPaused(isPaused: boolean): void {
-    this.change({ isPaused, waiting: 0 });
-    const held = this.held.splice(0);
-    if (!isPaused && held.length > 0) this.apply(held);
-  }
-
   private async loadPage(): Promise<void> {
-    const isFirst = this.pageToken === "";
+    const isFirst = this.pages === undefined;
+    const pages = (this.pages ??= new KeyPages(this.options, this.order));
     this.arrived = [];
     this.change({ isLoading: true, error: undefined });
     try {
-      const page = await keyValue.listKeys(
-        {
-          bucket: this.bucket,
-          filters: [...this.filter.filters],
-          limit: isFirst ? FIRST_PAGE_KEYS : PAGE_KEYS,
-          pageToken: this.pageToken,
-        },
-        { signal: this.abort.signal },
-      );
-      for (const key of page.keys) this.keys.push(key);
-      this.pageToken = page.nextPageToken;
-      this.state = { ...this.state, isLoading: false, isComplete: page.nextPageToken === "" };
+      const page = await this.read(() => pages.next(this.abort.signal));
+      if (pages !== this.pages) return;
+      this.sorted.append(page.keys, page.revisions);
+      this.state = { ...this.state, isLoading: false, isComplete: page.isLast };
       const missed = this.arrived.filter(({ entry }) => (entry?.revision ?? 0n) > page.revision);
       this.arrived = [];
       this.apply(missed);
       if (isFirst) this.follow(page.revision + 1n);
     } catch (error) {
-      if (!this.abort.signal.aborted) this.change({ isLoading: false, error: ConnectError.from(error) });
+      if (pages !== this.pages || this.isClosed()) return;
+      if (isFirst) this.pages = undefined;
+      this.change({ isLoading: false, error: ConnectError.from(error) });
     }
   }
 
-  private follow(startRevision: bigint): void {
-    this.watch ??= new BucketWatch({
-      bucket: this.bucket,
-      keysOnly: true,
-      startRevision,
-      onState: (watch) => this.change({ watch }),
-      onGap: () => this.reload(),
-      onChanges: (changes) => {
-        this.onChanges(changes);
-        if (this.loading !== undefined) this.arrived.push(...changes);
-        if (this.state.isPaused) {
-          this.held.push(...changes);
-          this.change({ waiting: this.state.waiting + changes.length });
-        } else this.apply(changes);
-      },
-    });
-  }
-
-  /** Starts again from the first page. */
-  reload(): void {
-    this.watch?.close();
-    this.watch = undefined;
-    this.keys.length = 0;
-    this.pageToken = "";
-    this.change({ isComplete: false });
+  protected restart(): void {
+    this.sorted.clear();
+    this.pages = undefined;
+    this.loading = undefined;
+    this.change({ isComplete: false, error: undefined });
     void this.loadMore();
   }
 
-  private apply(changes: readonly WatchResponse_Change[]): void {
-    const untilMs = Date.now() + MARKED_MS;
-    for (const { entry } of changes) {
-      if (entry === undefined || !this.filter.matches(entry.key) || !this.covers(entry.key)) continue;
-      const index = lowerBound(this.keys, entry.key);
-      const isListed = this.keys[index] === entry.key;
-      if (entry.operation === Operation.PUT && !isListed) this.keys.splice(index, 0, entry.key);
-      if (entry.operation === Operation.PUT || isListed)
-        this.marks.set(entry.key, { operation: entry.operation, untilMs });
-    }
-    if (this.marks.size > 0) this.sweepTimer ??= setTimeout(() => this.sweep(), MARKED_MS);
-    this.change({});
+  protected onArrival(changes: readonly WatchResponse_Change[]): void {
+    if (this.loading !== undefined) this.arrived.push(...changes);
   }
 
-  /** Whether the key belongs to the part of the list that is loaded. */
-  private covers(key: string): boolean {
-    const last = this.keys.at(-1);
-    return this.state.isComplete || (last !== undefined && compareKeys(key, last) <= 0);
+  protected put(key: string, revision: bigint): void {
+    this.sorted.put(key, revision);
   }
 
-  /** Ends marks, and removes the keys that were deleted. */
-  private sweep(): void {
-    this.sweepTimer = undefined;
-    const nowMs = Date.now();
-    let nextMs = Infinity;
-    for (const [key, { operation, untilMs }] of this.marks) {
-      if (untilMs > nowMs) {
-        nextMs = Math.min(nextMs, untilMs - nowMs);
-        continue;
-      }
-      this.marks.delete(key);
-      if (operation === Operation.PUT) continue;
-      const index = lowerBound(this.keys, key);
-      if (this.keys[index] === key) this.keys.splice(index, 1);
-    }
-    if (nextMs < Infinity) this.sweepTimer = setTimeout(() => this.sweep(), nextMs);
-    this.change({});
+  protected remove(key: string): void {
+    this.sorted.remove(key);
   }
 
-  private change(change: Partial<KeyListState>): void {
-    if (this.abort.signal.aborted) return;
-    this.state = { ...this.state, ...change, version: this.state.version + 1 };
-    for (const listener of [...this.listeners]) listener();
+  protected has(key: string): boolean {
+    return this.sorted.has(key);
+  }
+
+  protected covers(key: string): boolean {
+    return this.state.isComplete || this.sorted.reaches(key);
   }
 }

@@ -12,15 +12,3 @@ export function compareKeys(one: string, other: string): number {
   }
   return one.length - other.length;
 }
-
-/** The index of the first key that is not below `key`. */
-export function lowerBound(keys: readonly string[], key: string): number {
-  let low = 0;
-  let high = keys.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (compareKeys(keys[middle] ?? "", key) < 0) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}

@@ -1,12 +1,15 @@
 /** Keys as text that can't mislead: their direction is isolated, and characters that can't be seen have visible marks. */
-import type { JSX } from "react";
+import { memo } from "react";
 
 /** Characters that look like nothing or reorder what follows: each is shown as a mark. A space in the middle of a key stays a space. */
-const INVISIBLE = /[\p{Cf}\p{Zl}\p{Zp}\u00a0\u2000-\u200a\u202f\u205f\u3000\u115f\u1160\u3164\uffa0]/u;
+const INVISIBLE = /(?! )[\p{Cc}\p{Cf}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/u;
+/** Most keys: nothing in them needs a mark. */
+const PLAIN = /^[!-~]*$/;
 const MARKS: Readonly<Record<string, string>> = { " ": "space" };
 
 /** The pieces of a key, in order; `isMark` for those that stand for an invisible character. */
 export function piecesOf(key: string): { readonly text: string; readonly isMark: boolean }[] {
+  if (PLAIN.test(key)) return key === "" ? [] : [{ text: key, isMark: false }];
   const pieces: { text: string; isMark: boolean }[] = [];
   const end = key.trimEnd().length;
   const start = key.length - key.trimStart().length;
@@ -28,7 +31,8 @@ function markOf(character: string): string {
   );
 }
 
-export function KeyText({ value }: { readonly value: string }): JSX.Element {
+/** Renders again only for another key: lists of keys render with each change of one of them. */
+export const KeyText = memo(function KeyText({ value }: { readonly value: string }) {
   return (
     <bdi className="key-text" dir="ltr">
       {piecesOf(value).map(({ text, isMark }, index) =>
@@ -42,4 +46,4 @@ export function KeyText({ value }: { readonly value: string }): JSX.Element {
       )}
     </bdi>
   );
-}
+});

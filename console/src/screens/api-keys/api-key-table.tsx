@@ -30,7 +30,7 @@ export function ApiKeyTable({ apiKeys, onRotate, onRevoke }: ApiKeyTableProps): 
           {apiKeys.map((apiKey) => (
             <tr key={apiKey.id}>
               <th scope="row">
-                {apiKey.name}
+                <bdi>{apiKey.name}</bdi>
                 <span className="soft row-note mono">{apiKey.id}</span>
               </th>
               <td>

@@ -4,7 +4,7 @@ import { createConnectQueryKey, useMutation, useQuery } from "@connectrpc/connec
 import { type ApiKey, ApiKeyService } from "@ironflow-kv/client/gen";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { type JSX, useState } from "react";
-import { useDenial } from "../../api/access.js";
+import { useAdminDenial } from "../../api/access.js";
 import { hasCode, sentenceOf } from "../../api/errors.js";
 import { queryClient } from "../../api/query-client.js";
 import { Button } from "../../ui/button.js";
@@ -28,7 +28,7 @@ export function refreshApiKeys(): Promise<unknown> {
 export function ApiKeysScreen(): JSX.Element {
   const { create } = useSearch({ from: "/api-keys" });
   const navigate = useNavigate();
-  const reason = useDenial()("admin", "*");
+  const reason = useAdminDenial();
   const { data, error, isPending } = useQuery(listApiKeys, {});
   const [secret, setSecret] = useState<string>();
   const [rotating, setRotating] = useState<ApiKey>();

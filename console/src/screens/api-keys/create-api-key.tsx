@@ -80,7 +80,7 @@ function Form({ onClose, onCreated }: CreateApiKeyProps): JSX.Element {
             isMono
             value={scope.buckets}
             onChange={(buckets) => replace(index, { ...scope, buckets })}
-            description="A name, in which * stands for any characters. * alone: all buckets."
+            description="A name, in which * stands for any characters. * alone: all buckets. Those of an environment: staging/*; all of all environments: */*."
           />
           {ACCESSES.map(([access, title, what]) => (
             <Checkbox

@@ -3,7 +3,7 @@ import { useMutation } from "@connectrpc/connect-query";
 import { useNavigate } from "@tanstack/react-router";
 import { type Bucket, BucketService } from "@ironflow-kv/client/gen";
 import { type JSX, useState } from "react";
-import { refreshBuckets } from "../../api/bucket-queries.js";
+import { type KeyCount, refreshBuckets } from "../../api/bucket-queries.js";
 import { sentenceOf } from "../../api/errors.js";
 import { Confirm } from "../../ui/confirm.js";
 import { formatCount, formatKeys } from "../../ui/format.js";
@@ -14,16 +14,26 @@ import { BucketForm } from "./bucket-form.js";
 export interface BucketActionsProps {
   readonly name: string;
   readonly bucket: Bucket | undefined;
+  readonly keys: KeyCount;
   /** Why the key may not change the bucket. Undefined: it may. */
   readonly reason: string | undefined;
+  readonly isSettingsOpen: boolean;
+  readonly onSettings: (isOpen: boolean) => void;
 }
 
-export function BucketActions({ name, bucket, reason }: BucketActionsProps): JSX.Element {
+export function BucketActions({
+  name,
+  bucket,
+  keys,
+  reason,
+  isSettingsOpen,
+  onSettings,
+}: BucketActionsProps): JSX.Element {
   const navigate = useNavigate();
-  const [open, setOpen] = useState<"settings" | "delete">();
+  const [isDeleting, setIsDeleting] = useState(false);
   const compact = useMutation(BucketService.method.compactBucket);
   const remove = useMutation(BucketService.method.deleteBucket);
-  const close = (): void => setOpen(undefined);
+  const closeSettings = (): void => onSettings(false);
   const runCompact = (): void =>
     compact.mutate(
       { bucket: name },
@@ -53,27 +63,32 @@ export function BucketActions({ name, bucket, reason }: BucketActionsProps): JSX
       <Menu
         label={`Actions of ${name}`}
         actions={[
-          { name: "Settings", icon: "edit", reason, run: () => setOpen("settings") },
+          { name: "Settings", icon: "edit", reason, run: () => onSettings(true) },
           { name: "Compact: remove tombstones", icon: "compact", reason, run: runCompact },
-          { name: "Delete bucket", icon: "trash", isDangerous: true, reason, run: () => setOpen("delete") },
+          { name: "Delete bucket", icon: "trash", isDangerous: true, reason, run: () => setIsDeleting(true) },
         ]}
       />
       {bucket !== undefined && (
-        <BucketForm isOpen={open === "settings"} bucket={bucket} onClose={close} onDone={close} />
+        <BucketForm
+          isOpen={isSettingsOpen && reason === undefined}
+          bucket={bucket}
+          onClose={closeSettings}
+          onDone={closeSettings}
+        />
       )}
       <Confirm
         title={`Delete the bucket ${name}?`}
         action="Delete bucket"
         typed={name}
-        isOpen={open === "delete"}
+        isOpen={isDeleting}
         isBusy={remove.isPending}
         error={remove.error === null ? undefined : sentenceOf(remove.error)}
-        onClose={close}
+        onClose={() => setIsDeleting(false)}
         onConfirm={runRemove}
       >
         <p>
-          This deletes {bucket === undefined ? "all keys" : formatKeys(bucket.values)} and their history, and
-          ends all watches. It can't be undone.
+          This deletes {keys === undefined ? "all keys" : formatKeys(keys)} and their history, and ends all
+          watches. It can't be undone.
         </p>
       </Confirm>
     </>

@@ -1,7 +1,8 @@
 /** What a bucket is: its settings and sizes, as people read them. */
 import { Durability, type Bucket } from "@ironflow-kv/client/gen";
 import type { JSX } from "react";
-import { formatBytes, formatCount, formatKeys, formatSeconds } from "../../ui/format.js";
+import type { KeyCount } from "../../api/bucket-queries.js";
+import { formatBytes, formatCount, formatSeconds } from "../../ui/format.js";
 
 export function ttlOf({ ttl }: Bucket): string {
   return ttl === undefined ? "forever" : formatSeconds(Number(ttl.seconds) + ttl.nanos / 1e9);
@@ -18,10 +19,15 @@ export const DURABILITIES: Readonly<Record<Durability, string>> = {
   [Durability.UNKNOWN]: "as the external server is configured",
 };
 
-export function BucketFacts({ bucket }: { readonly bucket: Bucket }): JSX.Element {
-  const { values, bytes, maxBytes, maxValueSize, revision, replicas, durability } = bucket;
+export interface BucketFactsProps {
+  readonly bucket: Bucket;
+  readonly keys: KeyCount;
+}
+
+export function BucketFacts({ bucket, keys }: BucketFactsProps): JSX.Element {
+  const { bytes, maxBytes, maxValueSize, revision, replicas, durability } = bucket;
   const facts: readonly (readonly [string, string])[] = [
-    ["Keys", formatCount(values)],
+    ["Keys", keys === undefined ? "being counted" : formatCount(keys)],
     ["Size", maxBytes === 0n ? formatBytes(bytes) : `${formatBytes(bytes)} of ${formatBytes(maxBytes)}`],
     ["Entries live", ttlOf(bucket)],
     ["History", revisionsOf(bucket)],
@@ -31,7 +37,7 @@ export function BucketFacts({ bucket }: { readonly bucket: Bucket }): JSX.Elemen
     ["Writes", DURABILITIES[durability]],
   ];
   return (
-    <dl className="facts" aria-label={`${bucket.name}: ${formatKeys(values)}`}>
+    <dl className="facts" aria-label={`Facts of ${bucket.name}`}>
       {facts.map(([name, value]) => (
         <div key={name}>
           <dt>{name}</dt>

@@ -1,12 +1,14 @@
 /** One bucket: its keys on the left, the open key on the right. */
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import type { WatchResponse_Change } from "@ironflow-kv/client/gen";
-import { type JSX, useCallback, useState } from "react";
+import { type JSX, useMemo } from "react";
 import { useBucket } from "../../api/bucket-queries.js";
 import { sentenceOf } from "../../api/errors.js";
 import { refreshKey } from "../../api/key-queries.js";
-import { useKeyList } from "../../live/use-key-list.js";
+import { throttled } from "../../live/throttle.js";
+import { useLiveKeys } from "../../live/use-live-keys.js";
 import { Notice } from "../../ui/states.js";
+import { shapeOf } from "../keys/list-options.js";
 import { KeysPane } from "../keys/keys-pane.js";
 import { NewKeyDialog } from "../keys/new-key-dialog.js";
 import { ValuePane } from "../value/value-pane.js";
@@ -14,23 +16,69 @@ import { BucketActions } from "./bucket-actions.js";
 import { BucketFacts } from "./bucket-facts.js";
 import { useDenials } from "./denials.js";
 
+/** How often an open value that others change is read again. */
+const REFRESH_INTERVAL_MS = 250;
+
+/** What the address says besides the bucket. */
+interface BucketSearch {
+  readonly find?: string | undefined;
+  readonly sort?: string | undefined;
+  /** The open groups of the tree, see `open-groups.ts`. */
+  readonly open?: string | undefined;
+  /** The first visible key or group. Absent: the list is at its top. */
+  readonly at?: string | undefined;
+  readonly key?: string | undefined;
+  readonly view?: string | undefined;
+  /** The form in which the value is shown. */
+  readonly form?: string | undefined;
+  /** The two revisions that the history compares. */
+  readonly newer?: string | undefined;
+  readonly older?: string | undefined;
+  readonly dialog?: "new-key" | "settings" | undefined;
+}
+
+/** Another key is shown as it is by default. */
+const NO_VIEW = {
+  view: undefined,
+  form: undefined,
+  newer: undefined,
+  older: undefined,
+} as const satisfies BucketSearch;
+
 export function BucketScreen(): JSX.Element {
   const { bucket } = useParams({ from: "/buckets/$bucket" });
-  const { find = "", key, view } = useSearch({ from: "/buckets/$bucket" });
+  const {
+    find = "",
+    sort,
+    open = "",
+    at,
+    key,
+    view,
+    form,
+    newer,
+    older,
+    dialog,
+  } = useSearch({ from: "/buckets/$bucket" });
   const navigate = useNavigate();
-  const [isCreating, setIsCreating] = useState(false);
   const denials = useDenials(bucket);
-  const { data, error } = useBucket(bucket);
-  const onChanges = useCallback(
-    (changes: readonly WatchResponse_Change[]) => {
-      if (key !== undefined && changes.some(({ entry }) => entry?.key === key)) void refreshKey(bucket, key);
-    },
+  const { bucket: facts, keys: keyCount, error } = useBucket(bucket);
+  const refresh = useMemo(
+    () => throttled(() => void refreshKey(bucket, key ?? ""), REFRESH_INTERVAL_MS),
     [bucket, key],
   );
-  const list = useKeyList(bucket, find, onChanges);
-  const go = (search: { find?: string; key?: string; view?: string }, replace = false): void =>
-    void navigate({ to: "/buckets/$bucket", params: { bucket }, search, replace });
-  const found = find === "" ? {} : { find };
+  const onChanges = (changes: readonly WatchResponse_Change[]): void => {
+    if (changes.some(({ entry }) => entry?.key === key)) refresh();
+  };
+  const shape = shapeOf(sort);
+  const keys = useLiveKeys(bucket, find, shape, onChanges);
+  /** Changes part of the address. */
+  const go = (change: BucketSearch, replace = false): void =>
+    void navigate({
+      to: "/buckets/$bucket",
+      params: { bucket },
+      search: (search) => ({ ...search, ...change }),
+      replace,
+    });
 
   return (
     <div className={`bucket ${key === undefined ? "" : "has-key"}`}>
@@ -41,24 +89,37 @@ export function BucketScreen(): JSX.Element {
         </nav>
         <h1>{bucket}</h1>
         <span className="spacer" />
-        <BucketActions name={bucket} bucket={data?.bucket} reason={denials.admin} />
-        {data?.bucket !== undefined && <BucketFacts bucket={data.bucket} />}
+        <BucketActions
+          name={bucket}
+          bucket={facts}
+          keys={keyCount}
+          reason={denials.admin}
+          isSettingsOpen={dialog === "settings"}
+          onSettings={(isOpen) => go({ dialog: isOpen ? "settings" : undefined })}
+        />
+        {facts !== undefined && <BucketFacts bucket={facts} keys={keyCount} />}
       </header>
       {error !== null && <Notice>{sentenceOf(error)}</Notice>}
       <div className="panes">
         <KeysPane
           key={bucket}
           bucket={bucket}
-          list={list}
-          total={data?.bucket?.values}
-          find={find}
-          onFind={(text) =>
-            go({ ...(text === "" ? {} : { find: text }), ...(key === undefined ? {} : { key }) }, true)
+          keys={keys}
+          shape={shape}
+          onShape={(next) =>
+            go({ sort: next === "ascending" ? undefined : next, open: undefined, at: undefined }, true)
           }
+          groups={open}
+          onGroups={(groups) => go({ open: groups }, true)}
+          place={{ at, onAt: (next) => go({ at: next }, true) }}
+          total={keyCount}
+          bytes={facts?.bytes}
+          find={find}
+          onFind={(text) => go({ find: text, at: undefined }, true)}
           openKey={key}
-          onOpen={(opened) => go({ ...found, key: opened })}
+          onOpen={(opened) => go({ ...NO_VIEW, key: opened })}
           onNew={() => {
-            if (denials.write === undefined) setIsCreating(true);
+            if (denials.write === undefined) go({ dialog: "new-key" });
           }}
           denials={denials}
         />
@@ -73,22 +134,23 @@ export function BucketScreen(): JSX.Element {
             bucket={bucket}
             name={key}
             view={view === "history" ? "history" : "value"}
-            onView={(next) => go({ ...found, key, ...(next === "history" ? { view: next } : {}) }, true)}
-            mayExpire={data?.bucket?.history === 1}
-            onClose={() => go(found)}
+            onView={(next) => go({ ...NO_VIEW, form, view: next === "history" ? next : undefined }, true)}
+            form={form}
+            onForm={(next) => go({ form: next }, true)}
+            compared={{ newer, older }}
+            onCompare={(revisions) => go(revisions, true)}
+            mayExpire={facts?.history === 1}
+            onClose={() => go({ ...NO_VIEW, key: undefined })}
             denials={denials}
           />
         )}
       </div>
       <NewKeyDialog
         bucket={bucket}
-        mayExpire={data?.bucket?.history === 1}
-        isOpen={isCreating}
-        onClose={() => setIsCreating(false)}
-        onCreated={(created) => {
-          setIsCreating(false);
-          go({ ...found, key: created });
-        }}
+        mayExpire={facts?.history === 1}
+        isOpen={dialog === "new-key" && denials.write === undefined}
+        onClose={() => go({ dialog: undefined })}
+        onCreated={(created) => go({ ...NO_VIEW, key: created, dialog: undefined })}
       />
     </div>
   );

@@ -1,20 +1,19 @@
-import { Link, useNavigate, useSearch } from "@tanstack/react-router";
-import type { Bucket } from "@ironflow-kv/client/gen";
+import { useNavigate, useSearch } from "@tanstack/react-router";
 import { type JSX, useRef } from "react";
 import { useMayCreateBuckets } from "../../api/access.js";
 import { useBuckets } from "../../api/bucket-queries.js";
 import { sentenceOf } from "../../api/errors.js";
 import { Button } from "../../ui/button.js";
-import { formatBytes, formatCount } from "../../ui/format.js";
+import { formatCount } from "../../ui/format.js";
 import { SearchBox } from "../../ui/search-box.js";
 import { useShortcuts } from "../../ui/shortcuts.js";
 import { Loading, Notice } from "../../ui/states.js";
 import { BucketForm } from "./bucket-form.js";
-import { revisionsOf, ttlOf } from "./bucket-facts.js";
+import { BucketTable } from "./bucket-table.js";
 import { FirstBucket } from "./first-bucket.js";
 
 export function BucketsScreen(): JSX.Element {
-  const { find = "", create } = useSearch({ from: "/buckets" });
+  const { find = "", create, sort } = useSearch({ from: "/buckets" });
   const navigate = useNavigate();
   const search = useRef<HTMLInputElement>(null);
   const { data, error, isPending } = useBuckets();
@@ -22,9 +21,9 @@ export function BucketsScreen(): JSX.Element {
     ? undefined
     : "This API key may not create buckets: it needs the scope admin on their names.";
   const setCreating = (isCreating: boolean): void =>
-    void navigate({ to: "/buckets", search: { find, ...(isCreating ? { create: "bucket" } : {}) } });
+    void navigate({ to: "/buckets", search: { find, sort, ...(isCreating ? { create: "bucket" } : {}) } });
   const setFind = (text: string): void =>
-    void navigate({ to: "/buckets", search: { find: text }, replace: true });
+    void navigate({ to: "/buckets", search: { find: text, sort }, replace: true });
   useShortcuts({
     "/": () => search.current?.focus(),
     n: () => {
@@ -57,11 +56,18 @@ export function BucketsScreen(): JSX.Element {
       {isPending && <Loading what="the buckets" />}
       {error !== null && <Notice>{sentenceOf(error)}</Notice>}
       {data?.buckets.length === 0 && <FirstBucket reason={reason} onCreate={() => setCreating(true)} />}
-      {found !== undefined && found.length > 0 && <BucketTable buckets={found} />}
+      {found !== undefined && found.length > 0 && (
+        <BucketTable
+          buckets={found}
+          keys={data?.keys ?? new Map()}
+          sort={sort}
+          onSort={(next) => void navigate({ to: "/buckets", search: { find, sort: next }, replace: true })}
+        />
+      )}
       {found?.length === 0 && data?.buckets.length !== 0 && (
         <p className="soft">No bucket matches “{find}”.</p>
       )}
-      {data !== undefined && data.nextPageToken !== "" && (
+      {data?.hasMore === true && (
         <Notice kind="info">Only the first {formatCount(data.buckets.length)} buckets are shown.</Notice>
       )}
       <BucketForm
@@ -69,48 +75,6 @@ export function BucketsScreen(): JSX.Element {
         onClose={() => setCreating(false)}
         onDone={(name) => void navigate({ to: "/buckets/$bucket", params: { bucket: name } })}
       />
-    </div>
-  );
-}
-
-function BucketTable({ buckets }: { readonly buckets: readonly Bucket[] }): JSX.Element {
-  return (
-    <div className="table-wrap card">
-      <table className="table">
-        <thead>
-          <tr>
-            <th scope="col">Bucket</th>
-            <th scope="col" className="end">
-              Keys
-            </th>
-            <th scope="col" className="end">
-              Size
-            </th>
-            <th scope="col">Entries live</th>
-            <th scope="col">History</th>
-            <th scope="col" className="end">
-              Limit
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {buckets.map((bucket) => (
-            <tr key={bucket.name}>
-              <th scope="row">
-                <Link to="/buckets/$bucket" params={{ bucket: bucket.name }} className="row-link">
-                  {bucket.name}
-                </Link>
-                {bucket.description !== "" && <span className="soft row-note">{bucket.description}</span>}
-              </th>
-              <td className="end number">{formatCount(bucket.values)}</td>
-              <td className="end number">{formatBytes(bucket.bytes)}</td>
-              <td>{ttlOf(bucket)}</td>
-              <td>{revisionsOf(bucket)}</td>
-              <td className="end number">{bucket.maxBytes === 0n ? "none" : formatBytes(bucket.maxBytes)}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
     </div>
   );
 }

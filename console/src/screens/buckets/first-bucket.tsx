@@ -1,5 +1,6 @@
 /** What the console shows before there is a bucket. */
 import type { JSX } from "react";
+import { DEFAULT_ENVIRONMENT, useEnvironment } from "../../api/environment.js";
 import { Button } from "../../ui/button.js";
 import { CodeSample } from "../../ui/code-sample.js";
 import { Empty } from "../../ui/states.js";
@@ -12,9 +13,11 @@ export function FirstBucket({
   readonly reason: string | undefined;
   readonly onCreate: () => void;
 }): JSX.Element {
+  const environment = useEnvironment();
+  const options = environment === DEFAULT_ENVIRONMENT ? "" : `, environment: "${environment}"`;
   const typescript = `import { createClient } from "@ironflow-kv/client";
 
-const kv = createClient({ serverUrl: "${location.origin}" }).kv();
+const kv = createClient({ serverUrl: "${location.origin}"${options} }).kv();
 await kv.createBucket({ name: "sessions" });
 await kv.bucket("sessions").put("user.1", { name: "Alice" });`;
   return (
@@ -28,7 +31,7 @@ await kv.bucket("sessions").put("user.1", { name: "Alice" });`;
       </Button>
       <CodeSample
         title="curl"
-        code={`${curlToCreateBucket("sessions")}\n${curlToPut("sessions", "user.1", '{"name":"Alice"}')}`}
+        code={`${curlToCreateBucket(environment, "sessions")}\n${curlToPut(environment, "sessions", "user.1", '{"name":"Alice"}')}`}
       />
       <CodeSample title="TypeScript" code={typescript} />
     </Empty>

@@ -1,4 +1,5 @@
 import { type JSX, useState } from "react";
+import { useKeyValue } from "../../api/clients.js";
 import { sentenceOf } from "../../api/errors.js";
 import { Confirm } from "../../ui/confirm.js";
 import { formatCount, formatKeys } from "../../ui/format.js";
@@ -17,12 +18,13 @@ export interface DeleteManyProps {
 }
 
 export function DeleteMany({ bucket, keys, isOpen, onClose, onDone }: DeleteManyProps): JSX.Element {
+  const keyValue = useKeyValue();
   const [done, setDone] = useState<number>();
   const [error, setError] = useState<string>();
   const run = async (): Promise<void> => {
     setDone(0);
     setError(undefined);
-    const failure = await deleteKeys(bucket, keys, false, setDone);
+    const failure = await deleteKeys(keyValue, bucket, keys, false, setDone);
     setDone(undefined);
     if (failure !== undefined) {
       setError(sentenceOf(failure));

@@ -1,10 +1,11 @@
 /** Deletes many keys, a few at a time. */
-import { keyValue } from "../../api/clients.js";
+import type { KeyValueClient } from "../../api/clients.js";
 
 const AT_ONCE = 8;
 
 /** Deletes the keys; resolves with the first error, or undefined. Stops at the first error. */
 export async function deleteKeys(
+  keyValue: KeyValueClient,
   bucket: string,
   keys: readonly string[],
   purge: boolean,

@@ -1,43 +1,51 @@
 /** The virtual list of keys. What the user reads stays in place while keys come and go: rows above it change the scroll position. */
-import { useVirtualizer } from "@tanstack/react-virtual";
-import { type JSX, type KeyboardEvent, useEffect, useLayoutEffect, useRef, useState } from "react";
+import { type JSX, type KeyboardEvent, memo, type MouseEvent, useEffect, useRef, useState } from "react";
 import type { KeyList } from "../../live/key-list.js";
-import { lowerBound } from "../../live/key-order.js";
 import { Icon } from "../../ui/icons.js";
 import { KeyText } from "../../ui/key-text.js";
 import { operationName } from "../../ui/operation.js";
+import { ROW_PIXELS, useVirtualRows } from "../../ui/virtual-rows.js";
+import { useAnchor } from "./use-anchor.js";
+import { type ScrollPlace, useScrollPlace } from "./use-scroll-place.js";
 
-const ROW_PIXELS = 34;
+const OVERSCAN_ROWS = 12;
 /** The next page is loaded when fewer rows than this are left. */
 const ROWS_LEFT_MIN = 300;
 
+/** One for all rows: React passes over an element that is the same as before. */
+const CHECKBOX = (
+  <span className="checkbox-box">
+    <Icon name="check" />
+  </span>
+);
+
 export interface KeyRowsProps {
   readonly list: KeyList;
+  readonly place: ScrollPlace;
   readonly openKey: string | undefined;
   readonly selection: ReadonlySet<string>;
   readonly onOpen: (key: string) => void;
   readonly onSelect: (selection: ReadonlySet<string>) => void;
 }
 
-export function KeyRows({ list, openKey, selection, onOpen, onSelect }: KeyRowsProps): JSX.Element {
+export function KeyRows({ list, place, openKey, selection, onOpen, onSelect }: KeyRowsProps): JSX.Element {
   const scroller = useRef<HTMLDivElement>(null);
   const { keys, marks, state } = list;
   const [active, setActive] = useState<string | undefined>(openKey);
-  const rows = useVirtualizer({
-    count: keys.length,
-    getScrollElement: () => scroller.current,
-    estimateSize: () => ROW_PIXELS,
-    overscan: 12,
+  const virtual = useVirtualRows(scroller, keys.length, OVERSCAN_ROWS);
+  useAnchor(list, scroller, virtual);
+  useScrollPlace(scroller, virtual, place, {
+    pathAt: (index) => keys[index],
+    locate: (key) => list.locate(key),
   });
-  useAnchor(list, scroller.current);
-
-  const items = rows.getVirtualItems();
-  const isNearEnd = (items.at(-1)?.index ?? 0) + ROWS_LEFT_MIN > keys.length;
+  const { first, end } = virtual;
+  const shown = keys.slice(first, end);
+  const isNearEnd = end + ROWS_LEFT_MIN > keys.length;
   useEffect(() => {
     if (isNearEnd && !state.isComplete && state.error === undefined && !state.isLoading) void list.loadMore();
   }, [list, isNearEnd, state.isComplete, state.error, state.isLoading]);
 
-  const isActiveShown = active !== undefined && items.some(({ index }) => keys[index] === active);
+  const isActiveShown = active !== undefined && shown.includes(active);
 
   const toggle = (key: string): void => {
     const next = new Set(selection);
@@ -45,8 +53,8 @@ export function KeyRows({ list, openKey, selection, onOpen, onSelect }: KeyRowsP
     onSelect(next);
   };
   const selectTo = (key: string): void => {
-    const from = active === undefined ? 0 : lowerBound(keys, active);
-    const to = lowerBound(keys, key);
+    const from = active === undefined ? 0 : list.indexOf(active);
+    const to = list.indexOf(key);
     onSelect(new Set([...selection, ...keys.slice(Math.min(from, to), Math.max(from, to) + 1)]));
   };
   const moveTo = (index: number, isExtending: boolean): void => {
@@ -55,10 +63,10 @@ export function KeyRows({ list, openKey, selection, onOpen, onSelect }: KeyRowsP
     if (key === undefined) return;
     if (isExtending) selectTo(key);
     setActive(key);
-    rows.scrollToIndex(bounded);
+    virtual.scrollToIndex(bounded);
   };
   const onKeyDown = (event: KeyboardEvent): void => {
-    const index = active === undefined ? -1 : lowerBound(keys, active);
+    const index = active === undefined ? -1 : list.indexOf(active);
     const page = Math.max(1, Math.floor((scroller.current?.clientHeight ?? 0) / ROW_PIXELS) - 1);
     const targets: Readonly<Record<string, number>> = {
       ArrowDown: index + 1,
@@ -78,6 +86,18 @@ export function KeyRows({ list, openKey, selection, onOpen, onSelect }: KeyRowsP
     event.preventDefault();
   };
 
+  const onClick = (event: MouseEvent): void => {
+    const { target } = event;
+    if (!(target instanceof Element)) return;
+    const key = keys[indexOfRow(target)];
+    if (key === undefined) return;
+    const isCheck = target.closest(".row-check") !== null;
+    if (event.shiftKey) selectTo(key);
+    else if (isCheck || event.ctrlKey || event.metaKey) toggle(key);
+    else onOpen(key);
+    setActive(key);
+  };
+
   return (
     <div ref={scroller} className="rows">
       <div
@@ -87,77 +107,80 @@ export function KeyRows({ list, openKey, selection, onOpen, onSelect }: KeyRowsP
         aria-multiselectable="true"
         tabIndex={0}
         aria-activedescendant={isActiveShown ? optionId(active) : undefined}
-        style={{ height: rows.getTotalSize() }}
+        style={{ height: virtual.height }}
         onKeyDown={onKeyDown}
+        onClick={onClick}
         onFocus={() => setActive((now) => now ?? keys[0])}
       >
-        {items.map(({ index, start }) => {
-          const key = keys[index];
-          if (key === undefined) return null;
-          const mark = marks.get(key);
-          const classes = ["row", key === openKey ? "is-open" : "", key === active ? "is-active" : ""];
-          if (mark !== undefined) classes.push(`row-${operationName(mark.operation)}`);
-          return (
-            <div
-              key={key}
-              id={optionId(key)}
-              role="option"
-              aria-selected={selection.has(key)}
-              aria-posinset={index + 1}
-              aria-setsize={state.isComplete ? keys.length : -1}
-              {...(key === openKey ? { "aria-current": true } : {})}
-              className={classes.join(" ")}
-              style={{ transform: `translateY(${start}px)` }}
-              onClick={(event) => {
-                if (event.shiftKey) selectTo(key);
-                else if (event.ctrlKey || event.metaKey) toggle(key);
-                else onOpen(key);
-                setActive(key);
-              }}
-            >
-              <span
-                className="row-check"
-                aria-hidden="true"
-                onClick={(event) => {
-                  event.stopPropagation();
-                  if (event.shiftKey) selectTo(key);
-                  else toggle(key);
-                  setActive(key);
-                }}
-              >
-                <span className="checkbox-box">
-                  <Icon name="check" />
-                </span>
-              </span>
-              <KeyText value={key} />
-            </div>
-          );
-        })}
+        <div
+          role="presentation"
+          className="rows-window"
+          style={{ transform: `translateY(${virtual.offset}px)` }}
+        >
+          {shown.map((key, at) => {
+            const mark = marks.get(key);
+            return (
+              <KeyRow
+                key={key}
+                name={key}
+                index={first + at}
+                count={state.isComplete ? keys.length : -1}
+                isOpen={key === openKey}
+                isActive={key === active}
+                isSelected={selection.has(key)}
+                mark={mark === undefined ? "" : `row-${operationName(mark.operation)}`}
+              />
+            );
+          })}
+        </div>
       </div>
     </div>
   );
 }
 
-/** Keeps the first visible key where it is when keys above it are added or removed. */
-function useAnchor(list: KeyList, scroller: HTMLElement | null): void {
-  const anchor = useRef<{ key: string; index: number } | undefined>(undefined);
-  const { version } = list.state;
-  useLayoutEffect(() => {
-    if (scroller === null) return;
-    const { current } = anchor;
-    if (current !== undefined) {
-      const moved = lowerBound(list.keys, current.key) - current.index;
-      if (moved !== 0) scroller.scrollTop += moved * ROW_PIXELS;
-    }
-    const remember = (): void => {
-      const index = Math.floor(scroller.scrollTop / ROW_PIXELS);
-      const key = list.keys[index];
-      anchor.current = key === undefined ? undefined : { key, index };
-    };
-    remember();
-    scroller.addEventListener("scroll", remember, { passive: true });
-    return () => scroller.removeEventListener("scroll", remember);
-  }, [list, version, scroller]);
+interface KeyRowProps {
+  readonly name: string;
+  readonly index: number;
+  /** Of all keys; -1: not known. */
+  readonly count: number;
+  readonly isOpen: boolean;
+  readonly isActive: boolean;
+  readonly isSelected: boolean;
+  readonly mark: string;
+}
+
+/** Renders again only if something of it changes: a list of keys renders with each change of one of them. */
+const KeyRow = memo(function KeyRow({
+  name,
+  index,
+  count,
+  isOpen,
+  isActive,
+  isSelected,
+  mark,
+}: KeyRowProps): JSX.Element {
+  return (
+    <div
+      id={optionId(name)}
+      role="option"
+      aria-selected={isSelected}
+      aria-posinset={index + 1}
+      aria-setsize={count}
+      {...(isOpen ? { "aria-current": true } : {})}
+      className={`row ${isOpen ? "is-open" : ""} ${isActive ? "is-active" : ""} ${mark}`}
+    >
+      <span className="row-check" aria-hidden="true">
+        {CHECKBOX}
+      </span>
+      <KeyText value={name} />
+    </div>
+  );
+});
+
+/** The index of the row that contains the element. */
+function indexOfRow(element: Element): number {
+  const row = element.closest("[role=option]");
+  return Number(row?.getAttribute("aria-posinset") ?? 0) - 1;
 }
 
 function optionId(key: string): string {

@@ -1,21 +1,35 @@
 /** The keys of a bucket: search, list, selection, and whether changes are shown as they happen. */
 import { type JSX, useRef, useState } from "react";
 import type { Denials } from "../buckets/denials.js";
-import type { KeyList } from "../../live/key-list.js";
+import { KeyList } from "../../live/key-list.js";
+import type { KeyTree } from "../../live/key-tree.js";
+import { useLiveKeysState } from "../../live/use-live-keys.js";
 import { sentenceOf } from "../../api/errors.js";
 import { Button } from "../../ui/button.js";
 import { formatCount, formatKeys } from "../../ui/format.js";
 import { SearchBox } from "../../ui/search-box.js";
 import { useShortcuts } from "../../ui/shortcuts.js";
-import { Loading, Notice } from "../../ui/states.js";
+import { Notice } from "../../ui/states.js";
 import { DeleteMany } from "./delete-many.js";
+import { FirstPage } from "./first-page.js";
 import { KeyRows } from "./key-rows.js";
+import { type KeyShape, ListOptions } from "./list-options.js";
 import { LiveSwitch } from "./live-switch.js";
+import { TreeRows } from "./tree-rows.js";
+import type { ScrollPlace } from "./use-scroll-place.js";
 
 export interface KeysPaneProps {
   readonly bucket: string;
-  readonly list: KeyList;
+  readonly keys: KeyList | KeyTree;
+  readonly shape: KeyShape;
+  readonly onShape: (shape: KeyShape) => void;
+  /** The open groups of the tree, see `open-groups.ts`. */
+  readonly groups: string;
+  readonly onGroups: (groups: string) => void;
+  readonly place: ScrollPlace;
   readonly total: bigint | undefined;
+  /** The size of the bucket. */
+  readonly bytes: bigint | undefined;
   readonly find: string;
   readonly onFind: (find: string) => void;
   readonly openKey: string | undefined;
@@ -25,13 +39,17 @@ export interface KeysPaneProps {
 }
 
 export function KeysPane(props: KeysPaneProps): JSX.Element {
-  const { bucket, list, total, find, onFind, openKey, onOpen, onNew, denials } = props;
+  const { bucket, keys, shape, onShape, groups, onGroups, place } = props;
+  const { total, bytes, find, onFind, openKey, onOpen, onNew, denials } = props;
   const [selection, setSelection] = useState<ReadonlySet<string>>(new Set());
   const [isDeleting, setIsDeleting] = useState(false);
   const search = useRef<HTMLInputElement>(null);
   useShortcuts({ "/": () => search.current?.focus(), n: onNew });
-  const { keys, state } = list;
-  const isEmpty = keys.length === 0 && state.isComplete;
+  const state = useLiveKeysState(keys);
+  const list = keys instanceof KeyList ? keys : undefined;
+  const count =
+    keys instanceof KeyList ? keys.keys.length : keys.rows().filter(({ kind }) => kind !== "more").length;
+  const isEmpty = count === 0 && state.isComplete;
   return (
     <section className="keys" aria-label={`Keys of ${bucket}`}>
       <div className="toolbar">
@@ -46,6 +64,7 @@ export function KeysPane(props: KeysPaneProps): JSX.Element {
           New key
         </Button>
       </div>
+      <ListOptions shape={shape} onChange={onShape} />
       {selection.size > 0 && (
         <div className="toolbar selection-bar" role="region" aria-label="Selected keys">
           <span>{formatKeys(selection.size)} selected</span>
@@ -58,8 +77,15 @@ export function KeysPane(props: KeysPaneProps): JSX.Element {
           </Button>
         </div>
       )}
-      {state.error !== undefined && <Notice>{sentenceOf(state.error)}</Notice>}
-      {keys.length === 0 && state.isLoading && <Loading what="the keys" />}
+      {state.error !== undefined && (
+        <Notice>
+          {sentenceOf(state.error)}{" "}
+          <Button variant="quiet" onPress={() => keys.retry()}>
+            Try again
+          </Button>
+        </Notice>
+      )}
+      {count === 0 && state.isLoading && <FirstPage bytes={bytes} />}
       {isEmpty && (
         <p className="no-rows soft">
           {find === "" ? "The bucket has no keys yet." : `No key matches “${find}”.`}{" "}
@@ -67,9 +93,20 @@ export function KeysPane(props: KeysPaneProps): JSX.Element {
             "A plain text finds keys that begin with it; * stands for any characters of a part, > for all further parts."}
         </p>
       )}
-      {keys.length > 0 && (
+      {!(keys instanceof KeyList) && count > 0 && (
+        <TreeRows
+          tree={keys}
+          groups={groups}
+          onGroups={onGroups}
+          place={place}
+          openKey={openKey}
+          onOpen={onOpen}
+        />
+      )}
+      {list !== undefined && count > 0 && (
         <KeyRows
           list={list}
+          place={place}
           openKey={openKey}
           selection={selection}
           onOpen={onOpen}
@@ -78,17 +115,15 @@ export function KeysPane(props: KeysPaneProps): JSX.Element {
       )}
       <footer className="keys-footer">
         <span className="number" role="status">
-          {state.isComplete
-            ? formatKeys(keys.length)
-            : `${formatCount(keys.length)} loaded${find === "" && total !== undefined ? ` of ${formatCount(total)}` : ""}`}
+          {countText(list, find === "" ? total : undefined)}
         </span>
-        {!state.isComplete && keys.length > 0 && (
+        {list !== undefined && !state.isComplete && count > 0 && (
           <Button variant="quiet" onPress={() => void list.loadAll()}>
             Load all
           </Button>
         )}
         <span className="spacer" />
-        <LiveSwitch list={list} />
+        <LiveSwitch keys={keys} />
       </footer>
       <DeleteMany
         bucket={bucket}
@@ -102,4 +137,12 @@ export function KeysPane(props: KeysPaneProps): JSX.Element {
       />
     </section>
   );
+}
+
+/** `total`: the keys of the bucket, if all of them match. A tree does not count what is below its groups. */
+function countText(list: KeyList | undefined, total: bigint | undefined): string {
+  if (list?.state.isComplete === true) return formatKeys(list.keys.length);
+  if (list === undefined) return total === undefined ? "" : formatKeys(total);
+  const loaded = `${formatCount(list.keys.length)} loaded`;
+  return total === undefined ? loaded : `${loaded} of ${formatCount(total)}`;
 }

@@ -1,6 +1,6 @@
 /** Shows whether changes appear as they happen; pauses and resumes them. */
 import type { JSX } from "react";
-import type { KeyList } from "../../live/key-list.js";
+import type { LiveKeys } from "../../live/live-keys.js";
 import { Button } from "../../ui/button.js";
 import { formatCount } from "../../ui/format.js";
 
@@ -11,9 +11,19 @@ const NAMES = {
   away: "Reconnecting",
 } as const;
 
-export function LiveSwitch({ list }: { readonly list: KeyList }): JSX.Element {
-  const { watch, isPaused, waiting } = list.state;
-  if (watch.kind === "refused") return <span className="live live-refused">Not live: {watch.sentence}</span>;
+export function LiveSwitch({ keys }: { readonly keys: LiveKeys }): JSX.Element {
+  const { watch, isPaused, waiting } = keys.state;
+  if (watch.kind === "refused")
+    return (
+      <>
+        <span className="live live-refused" role="status">
+          Not live: {watch.sentence}
+        </span>
+        <Button variant="quiet" onPress={() => keys.retryWatch()}>
+          Try again
+        </Button>
+      </>
+    );
   const name = isPaused ? `Paused, ${formatCount(waiting)} waiting` : NAMES[watch.kind];
   return (
     <>
@@ -24,7 +34,7 @@ export function LiveSwitch({ list }: { readonly list: KeyList }): JSX.Element {
         variant="quiet"
         icon={isPaused ? "play" : "pause"}
         label={isPaused ? "Resume live changes" : "Pause live changes"}
-        onPress={() => list.setPaused(!isPaused)}
+        onPress={() => keys.setPaused(!isPaused)}
       />
     </>
   );

@@ -1,9 +1,8 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { Link } from "@tanstack/react-router";
-import { useVirtualizer } from "@tanstack/react-virtual";
 import type { Entry } from "@ironflow-kv/client/gen";
 import { Operation } from "@ironflow-kv/client/gen";
-import { type JSX, type KeyboardEvent, useRef, useState } from "react";
+import { type JSX, type KeyboardEvent, memo, useRef, useState } from "react";
 import { useEventFeed } from "../../live/use-event-feed.js";
 import { Button } from "../../ui/button.js";
 import { formatBytes, formatCount, formatTime } from "../../ui/format.js";
@@ -11,10 +10,11 @@ import { KeyText } from "../../ui/key-text.js";
 import { OperationBadge } from "../../ui/operation.js";
 import { Sparkline } from "../../ui/sparkline.js";
 import { Notice } from "../../ui/states.js";
+import { useVirtualRows } from "../../ui/virtual-rows.js";
 import { formatsOf } from "../value/formats.js";
 import { ValueContent } from "../value/value-content.js";
 
-const ROW_PIXELS = 34;
+const OVERSCAN_ROWS = 8;
 const STATES = {
   connecting: "Connecting",
   live: "Live",
@@ -59,10 +59,23 @@ export function LiveFeed({
           Clear
         </Button>
       </div>
-      {watch.kind === "refused" && <Notice>{watch.sentence}</Notice>}
+      {watch.kind === "refused" && (
+        <Notice>
+          {watch.sentence}{" "}
+          <Button variant="quiet" onPress={() => feed.retryWatch()}>
+            Try again
+          </Button>
+        </Notice>
+      )}
       {state.hasGap && <Notice kind="warning">Some changes were missed while the service was away.</Notice>}
       <div className={`panes live-panes ${opened === undefined ? "" : "has-event"}`}>
-        <EventRows events={events} opened={opened} onOpen={setOpened} />
+        {events.length === 0 ? (
+          <p className="card no-rows soft">
+            No change yet. Each put, delete, purge and expiry appears here as it happens.
+          </p>
+        ) : (
+          <EventRows events={events} opened={opened} onOpen={setOpened} />
+        )}
         {opened === undefined ? (
           <p className="pane-hint soft">Choose an event to see the value that it wrote.</p>
         ) : (
@@ -81,13 +94,8 @@ interface EventRowsProps {
 
 function EventRows({ events, opened, onOpen }: EventRowsProps): JSX.Element {
   const scroller = useRef<HTMLDivElement>(null);
-  const rows = useVirtualizer({
-    count: events.length,
-    getScrollElement: () => scroller.current,
-    estimateSize: () => ROW_PIXELS,
-    getItemKey: (index) => String(events[index]?.revision ?? index),
-    overscan: 8,
-  });
+  const virtual = useVirtualRows(scroller, events.length, OVERSCAN_ROWS);
+  const shown = events.slice(virtual.first, virtual.end);
   const onKeyDown = (event: KeyboardEvent): void => {
     const step = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
     if (step === 0) return;
@@ -96,14 +104,8 @@ function EventRows({ events, opened, onOpen }: EventRowsProps): JSX.Element {
     const next = events[Math.max(0, Math.min(events.length - 1, index + step))];
     if (next === undefined) return;
     onOpen(next);
-    rows.scrollToIndex(events.indexOf(next));
+    virtual.scrollToIndex(events.indexOf(next));
   };
-  if (events.length === 0)
-    return (
-      <p className="card no-rows soft">
-        No change yet. Each put, delete, purge and expiry appears here as it happens.
-      </p>
-    );
   return (
     <div ref={scroller} className="card rows live-rows">
       <div
@@ -111,35 +113,54 @@ function EventRows({ events, opened, onOpen }: EventRowsProps): JSX.Element {
         role="listbox"
         aria-label="Changes, newest first"
         tabIndex={0}
-        style={{ height: rows.getTotalSize() }}
+        aria-activedescendant={opened !== undefined && shown.includes(opened) ? eventId(opened) : undefined}
+        style={{ height: virtual.height }}
         onKeyDown={onKeyDown}
       >
-        {rows.getVirtualItems().map(({ index, start, key }) => {
-          const entry = events[index];
-          if (entry === undefined) return null;
-          const timeMs = entry.createdAt === undefined ? 0 : timestampMs(entry.createdAt);
-          return (
-            <div
-              key={key}
-              role="option"
-              aria-selected={entry === opened}
-              className={`row event-row ${entry === opened ? "is-open" : ""}`}
-              style={{ transform: `translateY(${start}px)` }}
-              onClick={() => onOpen(entry)}
-            >
-              <OperationBadge operation={entry.operation} />
-              <KeyText value={entry.key} />
-              <span className="spacer" />
-              <span className="soft number">
-                {entry.operation === Operation.PUT ? formatBytes(entry.value.length) : ""}
-              </span>
-              <span className="soft number event-time">{formatTime(timeMs).slice(11)}</span>
-            </div>
-          );
-        })}
+        <div
+          role="presentation"
+          className="rows-window"
+          style={{ transform: `translateY(${virtual.offset}px)` }}
+        >
+          {shown.map((entry) => (
+            <EventRow key={String(entry.revision)} entry={entry} isOpen={entry === opened} onOpen={onOpen} />
+          ))}
+        </div>
       </div>
     </div>
   );
+}
+
+interface EventRowProps {
+  readonly entry: Entry;
+  readonly isOpen: boolean;
+  readonly onOpen: (entry: Entry) => void;
+}
+
+/** Renders once: an event does not change. */
+const EventRow = memo(function EventRow({ entry, isOpen, onOpen }: EventRowProps): JSX.Element {
+  const timeMs = entry.createdAt === undefined ? 0 : timestampMs(entry.createdAt);
+  return (
+    <div
+      id={eventId(entry)}
+      role="option"
+      aria-selected={isOpen}
+      className={`row event-row ${isOpen ? "is-open" : ""}`}
+      onClick={() => onOpen(entry)}
+    >
+      <OperationBadge operation={entry.operation} />
+      <KeyText value={entry.key} />
+      <span className="spacer" />
+      <span className="soft number">
+        {entry.operation === Operation.PUT ? formatBytes(entry.value.length) : ""}
+      </span>
+      <span className="soft number event-time">{formatTime(timeMs).slice(11)}</span>
+    </div>
+  );
+});
+
+function eventId({ revision }: Entry): string {
+  return `event-${revision}`;
 }
 
 function EventDetail({

@@ -1,10 +1,11 @@
 /** The changes of a bucket as they happen. */
 import { useNavigate, useSearch } from "@tanstack/react-router";
-import { type JSX, useEffect, useState } from "react";
+import { type JSX, useEffect, useRef, useState } from "react";
 import { useBuckets } from "../../api/bucket-queries.js";
 import { sentenceOf } from "../../api/errors.js";
 import { SelectField } from "../../ui/field.js";
 import { SearchBox } from "../../ui/search-box.js";
+import { useShortcuts } from "../../ui/shortcuts.js";
 import { Empty, Loading, Notice } from "../../ui/states.js";
 import { LiveFeed } from "./live-feed.js";
 
@@ -13,6 +14,8 @@ export function LiveScreen(): JSX.Element {
   const navigate = useNavigate();
   const { data, error, isPending } = useBuckets();
   const [typed, setTyped] = useState(filter);
+  const search = useRef<HTMLInputElement>(null);
+  useShortcuts({ "/": () => search.current?.focus() });
   const first = data?.buckets[0]?.name;
   const watched = bucket ?? first;
   const go = (search: { bucket?: string; filter?: string }): void =>
@@ -52,6 +55,7 @@ export function LiveScreen(): JSX.Element {
               placeholder="Filter, such as user.> or user-*"
               value={typed}
               onChange={setTyped}
+              inputRef={search}
             />
           </>
         )}

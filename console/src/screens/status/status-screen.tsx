@@ -29,13 +29,20 @@ export function StatusScreen(): JSX.Element {
 }
 
 function Instance({ status }: { readonly status: InstanceStatus }): JSX.Element {
-  const { serving, warnings, startedAt, diskFreeBytes, diskReserveBytes } = status;
+  const { serving, warnings, startedAt, diskFreeBytes, diskReserveBytes, natsCluster: cluster } = status;
   const startedMs = startedAt === undefined ? undefined : timestampMs(startedAt);
   const cards: readonly (readonly [name: string, value: string, note: string])[] = [
     [
       "Storage",
       `NATS ${status.natsVersion}`,
       status.externalStorage ? "external server, NATS_URL" : "runs with the service",
+    ],
+    [
+      "Cluster",
+      cluster === undefined ? "Single server" : cluster.name,
+      cluster === undefined
+        ? status.natsServerName
+        : `connected to ${status.natsServerName}; ${advertised(cluster.serverAddresses)}`,
     ],
     ["Acknowledged writes", "", DURABILITIES[status.durability]],
     ["Client connections", formatCount(status.connections), "open now"],
@@ -92,4 +99,9 @@ function Instance({ status }: { readonly status: InstanceStatus }): JSX.Element 
       </p>
     </>
   );
+}
+
+/** What the connected server tells about the servers of its cluster. */
+function advertised(addresses: readonly string[]): string {
+  return addresses.length === 0 ? "it advertises no addresses" : `known servers: ${addresses.join(", ")}`;
 }

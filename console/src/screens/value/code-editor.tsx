@@ -5,6 +5,18 @@ import { EditorView } from "@codemirror/view";
 import { type JSX, useEffect, useRef } from "react";
 import { type EditorOptions, editorRoot, extensionsOf } from "./editor-setup.js";
 
+/** What changed between two texts: one range. What the user reads or has selected outside of it stays. */
+function differenceOf(before: string, after: string): { from: number; to: number; insert: string } {
+  const shorter = Math.min(before.length, after.length);
+  let start = 0;
+  while (start < shorter && before[start] === after[start]) start++;
+  let end = 0;
+  while (end < shorter - start && before.at(-1 - end) === after.at(-1 - end)) end++;
+  return { from: start, to: before.length - end, insert: after.slice(start, after.length - end) };
+}
+
+/** Large texts that differ much are compared less precisely, so that the page goes on. */
+const DIFF_LIMITS = { scanLimit: 500, timeout: 200 };
 const UNCHANGED_LINES = { margin: 3, minSize: 6 };
 
 export interface CodeEditorProps extends EditorOptions {
@@ -36,7 +48,7 @@ export default function CodeEditor({ text, original, ...options }: CodeEditorPro
             isJson,
             isReadOnly,
             onChange: (changed) => current.current.onChange?.(changed),
-            onSave: () => current.current.onSave?.(),
+            onSave: (saved) => current.current.onSave?.(saved),
           }),
           original === undefined
             ? []
@@ -45,6 +57,7 @@ export default function CodeEditor({ text, original, ...options }: CodeEditorPro
                 mergeControls: false,
                 gutter: false,
                 collapseUnchanged: UNCHANGED_LINES,
+                diffConfig: DIFF_LIMITS,
               }),
         ],
       }),
@@ -57,7 +70,7 @@ export default function CodeEditor({ text, original, ...options }: CodeEditorPro
   useEffect(() => {
     const view = editor.current;
     if (view === undefined || view.state.doc.toString() === text) return;
-    view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text } });
+    view.dispatch({ changes: differenceOf(view.state.doc.toString(), text) });
   }, [text]);
   return <div ref={host} className="code-editor" />;
 }

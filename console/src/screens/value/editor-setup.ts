@@ -40,12 +40,13 @@ export interface EditorOptions {
   readonly isJson: boolean;
   readonly isReadOnly: boolean;
   readonly onChange?: ((text: string) => void) | undefined;
-  readonly onSave?: (() => void) | undefined;
+  /** Gets the text of this moment: what was rendered last may be older. */
+  readonly onSave?: ((text: string) => void) | undefined;
 }
 
 export function extensionsOf({ label, isJson, isReadOnly, onChange, onSave }: EditorOptions): Extension[] {
-  const save = (): boolean => {
-    onSave?.();
+  const save = ({ state }: EditorView): boolean => {
+    onSave?.(state.doc.toString());
     return true;
   };
   return [

@@ -1,5 +1,5 @@
 /** The forms in which a value can be seen and edited. */
-import { layOutJson } from "./json-layout.js";
+import { compactJson, isValidJson, layOutJson } from "./json-layout.js";
 
 export const FORMATS = [
   ["json", "JSON"],
@@ -41,7 +41,7 @@ export function formatsOf(bytes: Uint8Array, contentType: string): readonly Form
   const formats: Format[] = [];
   if (imageTypeOf(bytes, contentType) !== undefined) formats.push("image");
   if (text !== undefined && !hasControls) {
-    const isJson = layOutJson(text) !== undefined || /[/+]json\b/.test(contentType);
+    const isJson = isValidJson(text) || /[/+]json\b/.test(contentType);
     formats.push(...(isJson ? (["json", "text"] as const) : (["text", "json"] as const)));
   }
   formats.push("hex", "base64");
@@ -64,8 +64,14 @@ export function format(bytes: Uint8Array, form: Format): string {
   }
 }
 
-/** Reads what a user wrote; a text is the reason why it can't be read. */
-export function parse(text: string, form: Format): Uint8Array<ArrayBuffer> | string {
+/** Whether the value is JSON on one line, as programs write it. It stays so when it is edited. */
+export function isCompactJson(bytes: Uint8Array): boolean {
+  const text = textOf(bytes);
+  return text !== undefined && !text.includes("\n") && isValidJson(text);
+}
+
+/** Reads what a user wrote; a text is the reason why it can't be read. `isCompact`: whether JSON loses the layout that the editor added. */
+export function parse(text: string, form: Format, isCompact: boolean): Uint8Array<ArrayBuffer> | string {
   if (form === "hex") {
     const digits = text.replace(/\s/g, "");
     if (!/^([0-9a-f]{2})*$/i.test(digits)) return "Write pairs of hexadecimal digits, such as 48 65 6c.";
@@ -84,6 +90,7 @@ export function parse(text: string, form: Format): Uint8Array<ArrayBuffer> | str
     } catch (error) {
       return `This is not valid JSON: ${error instanceof Error ? error.message : String(error)}. To save it as it is, choose Text.`;
     }
+    return new TextEncoder().encode(isCompact ? compactJson(text) : text);
   }
   return new TextEncoder().encode(text);
 }

@@ -2,9 +2,9 @@
 import { Code } from "@connectrpc/connect";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { type Entry, Operation } from "@ironflow-kv/client/gen";
-import { type JSX, useEffect, useState } from "react";
+import { type JSX, useEffect } from "react";
 import { RadioButton, RadioField, RadioGroup } from "react-aria-components";
-import { keyValue } from "../../api/clients.js";
+import { useKeyValue } from "../../api/clients.js";
 import { hasCode, sentenceOf } from "../../api/errors.js";
 import { refreshKey, useHistory } from "../../api/key-queries.js";
 import { Button } from "../../ui/button.js";
@@ -15,18 +15,32 @@ import { toast } from "../../ui/toast.js";
 import { format, formatsOf } from "./formats.js";
 import { LazyEditor } from "./lazy-editor.js";
 
+/** The revisions that the address names, as text. Undefined, or not kept: the newest one, and the one before. */
+export interface ComparedRevisions {
+  readonly newer?: string | undefined;
+  readonly older?: string | undefined;
+}
+
 export interface HistoryViewProps {
   readonly bucket: string;
   readonly name: string;
+  readonly compared: ComparedRevisions;
+  readonly onCompare: (compared: ComparedRevisions) => void;
   /** Undefined: the key has no value. */
   readonly currentRevision: bigint | undefined;
   readonly reason: string | undefined;
 }
 
-export function HistoryView({ bucket, name, currentRevision, reason }: HistoryViewProps): JSX.Element {
+export function HistoryView({
+  bucket,
+  name,
+  compared,
+  onCompare,
+  currentRevision,
+  reason,
+}: HistoryViewProps): JSX.Element {
   const { data, error, isPending, hasNextPage, isFetching, fetchNextPage } = useHistory(bucket, name);
-  const [olderRevision, setOlder] = useState<bigint>();
-  const [newerRevision, setNewer] = useState<bigint>();
+  const keyValue = useKeyValue();
   useEffect(() => {
     if (hasNextPage && !isFetching) void fetchNextPage();
   }, [hasNextPage, isFetching, fetchNextPage]);
@@ -39,8 +53,8 @@ export function HistoryView({ bucket, name, currentRevision, reason }: HistoryVi
     );
   }
   const entries = data.pages.flatMap((page) => page.entries).reverse();
-  const newer = entries.find(({ revision }) => revision === newerRevision) ?? entries[0];
-  const older = entries.find(({ revision }) => revision === olderRevision) ?? entries[1];
+  const newer = entries.find(({ revision }) => String(revision) === compared.newer) ?? entries[0];
+  const older = entries.find(({ revision }) => String(revision) === compared.older) ?? entries[1];
 
   const restore = async (entry: Entry): Promise<void> => {
     const { value, contentType, metadata } = entry;
@@ -58,8 +72,7 @@ export function HistoryView({ bucket, name, currentRevision, reason }: HistoryVi
         precondition: { condition },
       });
       toast(`Restored revision ${formatCount(entry.revision)} as revision ${formatCount(revision)}.`);
-      setNewer(undefined);
-      setOlder(undefined);
+      onCompare({ newer: undefined, older: undefined });
     } catch (failure) {
       toast(
         hasCode(failure, Code.Aborted, Code.AlreadyExists)
@@ -74,8 +87,18 @@ export function HistoryView({ bucket, name, currentRevision, reason }: HistoryVi
   return (
     <div className="history">
       <div className="timelines">
-        <Timeline label="Compare" entries={entries} chosen={newer} onChoose={setNewer} />
-        <Timeline label="with" entries={entries} chosen={older} onChoose={setOlder} />
+        <Timeline
+          label="Compare"
+          entries={entries}
+          chosen={newer}
+          onChoose={(revision) => onCompare({ newer: revision, older: textOfRevision(older) })}
+        />
+        <Timeline
+          label="with"
+          entries={entries}
+          chosen={older}
+          onChoose={(revision) => onCompare({ newer: textOfRevision(newer), older: revision })}
+        />
       </div>
       {entries.length === 1 && (
         <p className="hint">
@@ -108,6 +131,10 @@ export function HistoryView({ bucket, name, currentRevision, reason }: HistoryVi
   );
 }
 
+function textOfRevision(entry: Entry | undefined): string | undefined {
+  return entry === undefined ? undefined : String(entry.revision);
+}
+
 function whyNotRestorable(entry: Entry, currentRevision: bigint | undefined): string | undefined {
   if (entry.operation !== Operation.PUT) return "This revision has no value: it removed the key.";
   return entry.revision === currentRevision ? "This is the current value." : undefined;
@@ -117,7 +144,7 @@ interface TimelineProps {
   readonly label: string;
   readonly entries: readonly Entry[];
   readonly chosen: Entry | undefined;
-  readonly onChoose: (revision: bigint) => void;
+  readonly onChoose: (revision: string) => void;
 }
 
 function Timeline({ label, entries, chosen, onChoose }: TimelineProps): JSX.Element {
@@ -126,7 +153,7 @@ function Timeline({ label, entries, chosen, onChoose }: TimelineProps): JSX.Elem
       className="timeline"
       aria-label={label}
       value={String(chosen?.revision ?? "")}
-      onChange={(revision) => onChoose(BigInt(revision))}
+      onChange={onChoose}
     >
       <span className="label">{label}</span>
       <div className="timeline-entries">

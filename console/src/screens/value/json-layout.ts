@@ -1,13 +1,23 @@
-/** Lays out JSON with indentation. Numbers, strings and repeated names stay as they are written: parsing and printing would change some. */
+/** Lays out JSON with indentation, and removes that again. Numbers, strings and repeated names stay as they are written: parsing and printing would change some. */
 const TOKEN = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g;
+
+export function isValidJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Removes the layout of JSON. */
+export function compactJson(text: string): string {
+  return (text.match(TOKEN) ?? []).join("");
+}
 
 /** Undefined: the text is not JSON. */
 export function layOutJson(text: string): string | undefined {
-  try {
-    JSON.parse(text);
-  } catch {
-    return undefined;
-  }
+  if (!isValidJson(text)) return undefined;
   let output = "";
   let depth = 0;
   let previous = "";

@@ -1,10 +1,11 @@
 /** One key: its value, its history, and what can be done with it. */
 import { Code } from "@connectrpc/connect";
 import { useMutation } from "@connectrpc/connect-query";
-import { KeyValueService } from "@ironflow-kv/client/gen";
+import { type Entry, KeyValueService } from "@ironflow-kv/client/gen";
 import { type JSX, useState } from "react";
 import { Tab, TabList, TabPanel, Tabs } from "react-aria-components";
-import { hasCode, sentenceOf } from "../../api/errors.js";
+import { useEnvironment } from "../../api/environment.js";
+import { detailOf, hasCode, sentenceOf } from "../../api/errors.js";
 import { refreshKey, useEntry } from "../../api/key-queries.js";
 import { Button } from "../../ui/button.js";
 import { Confirm } from "../../ui/confirm.js";
@@ -15,7 +16,11 @@ import { Loading, Notice } from "../../ui/states.js";
 import { toast } from "../../ui/toast.js";
 import type { Denials } from "../buckets/denials.js";
 import { curlToGet } from "../keys/commands.js";
-import { HistoryView } from "./history-view.js";
+import { useDraft } from "./drafts.js";
+import { optionsOf } from "./entry-options.js";
+import { format, type Format } from "./formats.js";
+import { type ComparedRevisions, HistoryView } from "./history-view.js";
+import { ValueEditor } from "./value-editor.js";
 import { ValueView } from "./value-view.js";
 
 export interface ValuePaneProps {
@@ -23,6 +28,11 @@ export interface ValuePaneProps {
   readonly name: string;
   readonly view: "value" | "history";
   readonly onView: (view: "value" | "history") => void;
+  /** The form in which the value is shown, as the address names it. */
+  readonly form: string | undefined;
+  readonly onForm: (form: Format) => void;
+  readonly compared: ComparedRevisions;
+  readonly onCompare: (compared: ComparedRevisions) => void;
   readonly onClose: () => void;
   /** Whether entries may have a lifetime of their own. */
   readonly mayExpire: boolean;
@@ -34,15 +44,30 @@ export function ValuePane({
   name,
   view,
   onView,
+  form: shownForm,
+  onForm,
+  compared,
+  onCompare,
   onClose,
   denials,
   mayExpire,
 }: ValuePaneProps): JSX.Element {
+  const environment = useEnvironment();
   const { data, error, isPending } = useEntry(bucket, name);
   const [removing, setRemoving] = useState<"delete" | "purge">();
   const remove = useMutation(KeyValueService.method.delete);
   const isGone = hasCode(error, Code.NotFound);
+  const isBucketGone = isGone && detailOf(error)?.reason === "bucket_not_found";
   const entry = isGone ? undefined : data?.entry;
+  const { draft, setDraft } = useDraft(environment, bucket, name);
+  const edit = (base: Entry, form: Format): void =>
+    setDraft({
+      base,
+      form,
+      text: format(base.value, form),
+      options: optionsOf(base),
+      isChanged: false,
+    });
   const runRemove = (): void =>
     remove.mutate(
       { bucket, key: name, purge: removing === "purge" },
@@ -79,7 +104,7 @@ export function ValuePane({
             {
               name: "Copy as curl",
               icon: "copy",
-              run: () => void copyText(curlToGet(bucket, name), "a curl command"),
+              run: () => void copyText(curlToGet(environment, bucket, name), "a curl command"),
             },
             { name: "Delete", icon: "trash", reason: denials.write, run: () => setRemoving("delete") },
             {
@@ -113,20 +138,44 @@ export function ValuePane({
           </Tab>
         </TabList>
         <TabPanel id="value" className="tab-panel">
-          {isPending && <Loading what="the value" />}
-          {isGone && (
+          {draft !== undefined && (
+            <ValueEditor
+              bucket={bucket}
+              draft={draft}
+              onDraft={setDraft}
+              newestRevision={isGone ? undefined : (entry?.revision ?? draft.base.revision)}
+              mayExpire={mayExpire}
+              denial={denials.write ?? (isBucketGone ? sentenceOf(error) : undefined)}
+              onDone={() => setDraft(undefined)}
+            />
+          )}
+          {draft === undefined && isPending && <Loading what="the value" />}
+          {draft === undefined && isGone && !isBucketGone && (
             <p className="no-rows soft">
               This key has no value: it was deleted, has expired or was never written. The history may still
               have revisions.
             </p>
           )}
-          {error !== null && !isGone && <Notice>{sentenceOf(error)}</Notice>}
-          {entry !== undefined && (
-            <ValueView bucket={bucket} entry={entry} mayExpire={mayExpire} reason={denials.write} />
+          {error !== null && (!isGone || isBucketGone) && <Notice>{sentenceOf(error)}</Notice>}
+          {draft === undefined && entry !== undefined && (
+            <ValueView
+              entry={entry}
+              chosen={shownForm}
+              onChoose={onForm}
+              reason={denials.write}
+              onEdit={(form) => edit(entry, form)}
+            />
           )}
         </TabPanel>
         <TabPanel id="history" className="tab-panel">
-          <HistoryView bucket={bucket} name={name} currentRevision={entry?.revision} reason={denials.write} />
+          <HistoryView
+            bucket={bucket}
+            name={name}
+            compared={compared}
+            onCompare={onCompare}
+            currentRevision={entry?.revision}
+            reason={denials.write}
+          />
         </TabPanel>
       </Tabs>
       <Confirm

@@ -1,49 +1,35 @@
-/** The current value of a key: to read, or to edit. */
+/** The current value of a key, to read. */
 import type { Entry } from "@ironflow-kv/client/gen";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import { type JSX, useState } from "react";
+import { type JSX, useMemo } from "react";
 import { Button } from "../../ui/button.js";
 import { SelectField } from "../../ui/field.js";
 import { formatAgo, formatBytes, formatCount, formatTime } from "../../ui/format.js";
 import { useShortcuts } from "../../ui/shortcuts.js";
 import { FORMATS, type Format, formatsOf } from "./formats.js";
 import { ValueContent } from "./value-content.js";
-import { ValueEditor } from "./value-editor.js";
 
 export interface ValueViewProps {
-  readonly bucket: string;
   readonly entry: Entry;
-  readonly mayExpire: boolean;
+  /** The form that the address names: any text, or undefined for the one that says most. */
+  readonly chosen: string | undefined;
+  readonly onChoose: (form: Format) => void;
+  /** Begins an edit in the form that is shown. */
+  readonly onEdit: (form: Format) => void;
   /** Why the key may not be written. Undefined: it may. */
   readonly reason: string | undefined;
 }
 
-export function ValueView({ bucket, entry, mayExpire, reason }: ValueViewProps): JSX.Element {
+export function ValueView({ entry, chosen, onChoose, onEdit, reason }: ValueViewProps): JSX.Element {
   const { value, contentType } = entry;
-  const forms = formatsOf(value, contentType);
-  const [chosen, setChosen] = useState<Format>();
-  const form = chosen !== undefined && forms.includes(chosen) ? chosen : (forms[0] ?? "hex");
-  /** The entry that is being edited: it stays while others change the key. */
-  const [base, setBase] = useState<Entry>();
-  const edit = (): void => setBase(entry);
+  const forms = useMemo(() => formatsOf(value, contentType), [value, contentType]);
+  const form = forms.find((one) => one === chosen) ?? forms[0] ?? "hex";
+  const edit = (): void => onEdit(form === "image" ? "base64" : form);
   useShortcuts({
     e: () => {
-      if (reason === undefined && base === undefined) edit();
+      if (reason === undefined) edit();
     },
   });
-  if (base !== undefined) {
-    return (
-      <ValueEditor
-        bucket={bucket}
-        base={base}
-        newest={entry}
-        initialForm={form === "image" ? "base64" : form}
-        mayExpire={mayExpire}
-        onRebase={setBase}
-        onDone={() => setBase(undefined)}
-      />
-    );
-  }
   return (
     <div className="value-body">
       <div className="toolbar">
@@ -51,7 +37,7 @@ export function ValueView({ bucket, entry, mayExpire, reason }: ValueViewProps):
           isCompact
           label="Show as"
           value={form}
-          onChange={setChosen}
+          onChange={onChoose}
           options={FORMATS.filter(([id]) => forms.includes(id))}
         />
         <span className="spacer" />

@@ -1,0 +1,44 @@
+import type { WatchResponse_Change } from "@ironflow-kv/client/gen";
+import { useEffect, useMemo, useRef, useSyncExternalStore } from "react";
+import { useKeyValue } from "../api/clients.js";
+import { keyFilterOf } from "./key-filter.js";
+import { KeyList } from "./key-list.js";
+import { KeyTree } from "./key-tree.js";
+import type { LiveKeys, LiveKeysState } from "./live-keys.js";
+import type { KeyOrder } from "./sorted-keys.js";
+
+/**
+ * The keys of a bucket that match what the user typed, as a list in an order, or as a tree. `onChanges` receives every change of the bucket. Does not
+ * render again when keys change: see `useLiveKeysState`.
+ */
+export function useLiveKeys(
+  bucket: string,
+  typed: string,
+  shape: KeyOrder | "tree",
+  onChanges: (changes: readonly WatchResponse_Change[]) => void,
+): KeyList | KeyTree {
+  const keyValue = useKeyValue();
+  const handler = useRef(onChanges);
+  useEffect(() => {
+    handler.current = onChanges;
+  });
+  const keys = useMemo(() => {
+    const options = {
+      keyValue,
+      bucket,
+      filter: keyFilterOf(typed),
+      onChanges: (changes: readonly WatchResponse_Change[]) => handler.current(changes),
+    };
+    return shape === "tree" ? new KeyTree(options) : new KeyList(options, shape);
+  }, [keyValue, bucket, typed, shape]);
+  useEffect(() => {
+    keys.start();
+    return () => keys.close();
+  }, [keys]);
+  return keys;
+}
+
+/** The state of the keys. What uses it renders again with each change of a key. */
+export function useLiveKeysState(keys: LiveKeys): LiveKeysState {
+  return useSyncExternalStore(keys.subscribe, () => keys.state);
+}
