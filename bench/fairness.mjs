@@ -8,8 +8,10 @@
 // 16 callers in a process of their own put and get keys of a bucket of their own: alone, beside a heavy load from a second process, and
 // beside a process that has nothing to do with the service but uses as much CPU as the load did in all processes together. These parts take
 // turns, so that a change of the machine's speed meets all of them. Prints medians over the rounds: p50 and p99 in milliseconds, and p99 as
-// a multiple of that alone and of that beside the other process ("x busy": what the service adds to what the machine allows).
-import { loadavg } from "node:os";
+// a multiple of that alone and of that beside the other process ("x busy": what the service adds to what the machine allows). The process
+// that loads and the other one have the lowest priority: clients are on other machines, so their own work must not delay the service.
+import { readdirSync } from "node:fs";
+import { constants, loadavg, setPriority } from "node:os";
 import { fillBuckets } from "./fairness/buckets.mjs";
 import { closeConnections } from "./fairness/http.mjs";
 import { LOADS } from "./fairness/loads.mjs";
@@ -31,6 +33,7 @@ async function compare() {
   const callers = await startScript("fairness/callers.mjs", service.port);
   const loads = await startScript("fairness/loads.mjs", service.port);
   const burner = await startScript("fairness/burner.mjs");
+  for (const { pid } of [loads, burner]) lowerPriority(pid);
   const servers = [service.pid, nats.pid];
   const cpuMs = (pids) => pids.reduce((sum, pid) => sum + cpuMsOf(pid), 0);
 
@@ -78,6 +81,12 @@ async function compare() {
     console.log(operation);
     console.table(Object.fromEntries(NAMES.map((name) => [name, rowOf(operation, rounds[name])])));
   }
+}
+
+/** A priority belongs to a thread. */
+function lowerPriority(pid) {
+  for (const thread of readdirSync(`/proc/${pid}/task`))
+    setPriority(Number(thread), constants.priority.PRIORITY_LOW);
 }
 
 function rowOf(operation, rounds) {

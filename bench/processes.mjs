@@ -97,8 +97,8 @@ export async function startNats(durability) {
   };
 }
 
-/** Three nats-servers that are a cluster; their URLs. */
-export async function startNatsCluster() {
+/** Three nats-servers that are a cluster; their URLs. `safe` has each node sync writes before it acknowledges them. */
+export async function startNatsCluster(durability) {
   const { program } = await findProgram({ serverBin: process.env.NATS_SERVER_BIN });
   const ports = await Promise.all(Array.from({ length: 6 }, freePort));
   const routes = ports.slice(3).map((port) => `"nats://127.0.0.1:${port}"`);
@@ -109,7 +109,8 @@ export async function startNatsCluster() {
       file,
       `listen: "127.0.0.1:${port}"
 server_name: n${index}
-jetstream { store_dir: "${folder}" }
+max_payload: 8MB
+jetstream { store_dir: "${folder}", sync_interval: ${durability === "safe" ? "always" : "2m"} }
 cluster { name: bench, listen: "127.0.0.1:${ports[index + 3]}", routes: [${routes.join(", ")}] }
 `,
     );
@@ -143,7 +144,13 @@ export async function startFilled(keys, value) {
   }
   await nats.close();
   await running.pop()();
-  return startService(undefined, env);
+  const service = await startService(undefined, env);
+  /** Stops the service, which must be what was started last, and starts it again on its data. */
+  const restart = async () => {
+    await running.pop()();
+    return startService(undefined, env);
+  };
+  return { ...service, restart };
 }
 
 /** Our service on a NATS server, or on one of its own; `startMs` is the time to its first answer. */
@@ -220,32 +227,34 @@ export function cpuMsOf(pid) {
 
 /** etcd with its own folder; `program` from rivals.mjs. */
 export async function startEtcd(program, ...options) {
-  const folder = await temporaryFolder();
-  const [port, peerPort] = [await freePort(), await freePort()];
+  const member = await newEtcdMember("default");
+  const child = await startEtcdMember(program, member, [member], options);
+  return { port: member.port, pid: child.pid };
+}
+
+/** Three etcds that are a cluster; the ports for clients, and the ids of the processes. */
+export async function startEtcdCluster(program) {
+  const members = await Promise.all(["e0", "e1", "e2"].map(newEtcdMember));
+  const children = await Promise.all(members.map((member) => startEtcdMember(program, member, members, [])));
+  return { ports: members.map(({ port }) => port), pids: children.map(({ pid }) => pid) };
+}
+
+async function newEtcdMember(name) {
+  return { name, folder: await temporaryFolder(), port: await freePort(), peerPort: await freePort() };
+}
+
+async function startEtcdMember(program, { name, folder, port, peerPort }, members, options) {
   const client = `http://127.0.0.1:${port}`;
   const peer = `http://127.0.0.1:${peerPort}`;
+  const cluster = members.map((each) => `${each.name}=http://127.0.0.1:${each.peerPort}`).join(",");
   const child = start(program, [
-    ...[
-      "--data-dir",
-      folder,
-      "--log-level",
-      "error",
-      "--listen-client-urls",
-      client,
-      "--advertise-client-urls",
-      client,
-    ],
-    ...[
-      "--listen-peer-urls",
-      peer,
-      "--initial-advertise-peer-urls",
-      peer,
-      "--initial-cluster",
-      `default=${peer}`,
-    ],
+    ...["--name", name, "--data-dir", folder, "--log-level", "error"],
+    ...["--listen-client-urls", client, "--advertise-client-urls", client],
+    ...["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer],
+    ...["--initial-cluster", cluster],
     ...options,
   ]);
   child.stdout.resume();
   await untilOpen(port, child);
-  return { port, pid: child.pid };
+  return child;
 }

@@ -1,6 +1,6 @@
 // Go programs of the benchmarks, built once from the module proxy and kept in node_modules/.cache.
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { has } from "./processes.mjs";
@@ -27,7 +27,7 @@ export function writesProgram() {
 function built(folder, target) {
   const program = join(CACHE, process.platform === "win32" ? `${folder}.exe` : folder);
   const module = join(ROOT, "bench", folder);
-  const sources = ["go.mod", "main.go"].map((name) => join(module, name)).filter(existsSync);
+  const sources = readdirSync(module).map((name) => join(module, name));
   const isFresh =
     existsSync(program) && sources.every((file) => statSync(file).mtimeMs <= statSync(program).mtimeMs);
   if (!isFresh) {

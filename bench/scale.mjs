@@ -18,6 +18,7 @@ const option = (name, standard) => {
   return at < 0 ? standard : Number(process.argv[at + 1]);
 };
 const KEYS = option("keys", 1_000_000);
+const BUCKETS = option("buckets", 2_000);
 const CALLS = 30;
 const DURATION_MS = 3_000;
 const GRPC = { "content-type": "application/grpc", te: "trailers" };
@@ -58,6 +59,41 @@ async function firstPage(port) {
   }
 }
 
+async function starts(name, { port, startMs }) {
+  report(`${name}, to ready`, `${Math.round(startMs)} ms`);
+  const { ms, failed } = await firstPage(port);
+  report(`${name}, to the first page`, `${Math.round(startMs + ms)} ms, ${failed} calls failed before it`);
+}
+
+/** Lists that arrive together. */
+async function together(port, lists) {
+  const paths = Array.from({ length: lists }, () => `${LIST_PATH}?limit=1000`);
+  const answers = await Promise.all(paths.map((path) => fetchOf(port, path)));
+  const failed = answers.filter(({ status }) => status !== 200).length;
+  report(
+    `${lists} pages of 1,000 at once`,
+    `${Math.round(Math.max(...answers.map(({ ms }) => ms)))} ms, ${failed} failed`,
+  );
+}
+
+/** Lists of many small buckets, all of which were counted before. */
+async function manyBuckets(port, count) {
+  const create = (name) =>
+    fetch(`http://127.0.0.1:${port}/api/v1/kv/buckets`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ name }),
+    });
+  for (let at = 0; at < count; at += 50)
+    await Promise.all(Array.from({ length: 50 }, (_, offset) => create(`small-${at + offset}`)));
+  await fetchOf(port, "/api/v1/kv/buckets");
+  report(`${count} buckets listed, warm`, await times(port, "/api/v1/kv/buckets", 5));
+}
+
+async function metrics(port) {
+  return { text: await (await fetch(`http://127.0.0.1:${port}/metrics`)).text() };
+}
+
 async function times(port, path, calls = CALLS) {
   const all = [];
   for (let call = 0; call < calls; call++) {
@@ -94,13 +130,10 @@ try {
     `${cpus().length} cores, ${KEYS} keys of ${keyOf(0).length} bytes, values of ${VALUE.length} bytes`,
   );
   const keys = Array.from({ length: KEYS }, (_, index) => keyOf(index));
-  const service = await startFilled(keys, VALUE);
-  report("start to ready", `${Math.round(service.startMs)} ms`);
-  const first = await firstPage(service.port);
-  report(
-    "start to the first page",
-    `${Math.round(service.startMs + first.ms)} ms, ${first.failed} calls failed before it`,
-  );
+  const filled = await startFilled(keys, VALUE);
+  await starts("start without a copy of the index", filled);
+  const service = await filled.restart();
+  await starts("restart", service);
   const { tail } = await fetchOf(service.port, "/api/v1/kv/buckets/big");
   report("keys counted", /"values":\s*"?(\d+)/.exec(tail)?.[1]);
   await pages(service.port, "idle");
@@ -111,6 +144,12 @@ try {
   const snapshot = await fetchOf(service.port, watchPath, sse, (text) => text.includes("snapshot_end"));
   report("keys-only snapshot over SSE", `${Math.round(snapshot.ms)} ms`);
   report("memory of the service after that", `${residentMb(service.pid)} MB`);
+  await together(service.port, 128);
+  const { text } = await metrics(service.port);
+  const [bytes, count] = ["bytes", "keys"].map((name) =>
+    Number(new RegExp(`index_${name} (\\d+)`).exec(text)?.[1]),
+  );
+  report("bytes of the index for each key", (bytes / count).toFixed(1));
 
   const list = Buffer.concat([field(1, "big"), number(3, 1_000)]);
   const listCall = { path: "/ironflow.kv.v1.KeyValueService/ListKeys", headers: GRPC, body: grpcFrame(list) };
@@ -152,6 +191,7 @@ try {
     );
   }
   report("memory of the service at the end", `${residentMb(service.pid)} MB`);
+  await manyBuckets(service.port, BUCKETS);
 } finally {
   agent.destroy();
   await stopAll();

@@ -1,5 +1,6 @@
 // Watches through the service while what is underneath breaks: counts what was missed, doubled or reordered, and what is left over. Every
-// figure should be 0 but the times, the counts of what was done, and the memory, which should be about the same before and after.
+// figure should be 0 but the times, the counts of what was done, what was said to be superseded, and the memory, which should be about the same
+// before and after.
 //
 //   node bench/watch/faults.mjs            20 crashes, 500 drops, 20,000 watches; some minutes, at most 20
 //   node bench/watch/faults.mjs --quick    a tenth of that
@@ -44,6 +45,8 @@ async function until(isTrue, stepMs = 5) {
 class Follower {
   last = 0n;
   faults = { missed: 0, doubled: 0, reordered: 0 };
+  /** Revisions that the service said were superseded before it could read them: those before the next change, and all. */
+  superseded = { next: 0, all: 0 };
   ends = 0;
   lastEventMs = performance.now();
   #controller = new AbortController();
@@ -54,7 +57,10 @@ class Follower {
       this.#controller = new AbortController();
       try {
         const request = { bucket, startRevision: this.last + 1n };
-        for await (const { event } of kv.watch(request, { signal: this.#controller.signal })) {
+        this.superseded.next = 0;
+        for await (const { event, superseded } of kv.watch(request, { signal: this.#controller.signal })) {
+          this.superseded.next += Number(superseded);
+          this.superseded.all += Number(superseded);
           if (event.case === "change") this.#take(event.value.entry.revision);
         }
       } catch {
@@ -77,14 +83,15 @@ class Follower {
     this.lastEventMs = performance.now();
     if (revision === this.last) this.faults.doubled++;
     else if (revision < this.last) this.faults.reordered++;
-    else this.faults.missed += Number(revision - this.last) - 1;
+    else this.faults.missed += Math.abs(Number(revision - this.last) - 1 - this.superseded.next);
+    this.superseded.next = 0;
     if (revision > this.last) this.last = revision;
   }
 }
 
 /** Writers and followers on a bucket of their own while `disturb` runs; then everything that was written must have arrived. */
-async function follow(bucket, disturb) {
-  await buckets.createBucket({ name: bucket, history: 64 });
+async function follow(bucket, history, disturb) {
+  await buckets.createBucket({ name: bucket, history });
   const followers = Array.from({ length: WATCHERS }, () => new Follower());
   const following = followers.map((follower) => follower.run(bucket));
   let isWriting = true;
@@ -113,7 +120,8 @@ async function follow(bucket, disturb) {
   return {
     acknowledged,
     events: sum((follower) => Number(follower.last)),
-    missed: sum((follower) => follower.faults.missed + Number(newest - follower.last)),
+    "missed, or counted wrongly": sum((follower) => follower.faults.missed + Number(newest - follower.last)),
+    "said to be superseded": sum((follower) => follower.superseded.all),
     doubled: sum((follower) => follower.faults.doubled),
     reordered: sum((follower) => follower.faults.reordered),
     "streams ended": sum((follower) => follower.ends),
@@ -242,11 +250,11 @@ async function giveUp(error) {
 
 const table = {};
 try {
-  table[`${WATCHERS} watchers, ${WRITERS} writers, NATS killed ${CRASHES} times`] = await follow(
-    "crashes",
-    crashes,
-  );
-  table[`the same, ${DROPS} drops and resumes`] = await follow("drops", drops);
+  for (const history of [1, 64]) {
+    const about = `${WATCHERS} watchers, ${WRITERS} writers, history ${history}`;
+    table[`${about}, NATS killed ${CRASHES} times`] = await follow(`crashes-${history}`, history, crashes);
+    table[`${about}, ${DROPS} drops and resumes`] = await follow(`drops-${history}`, history, drops);
+  }
   table[`${CHURN} watches opened and dropped`] = await churn();
 } catch (error) {
   await giveUp(error);

@@ -1,17 +1,20 @@
-// Command writes sends gRPC Puts of 128 bytes, spread over many keys, to ironflow-kv or etcd, and prints one line of JSON:
-// perSecond, p50Ms, p99Ms, failed, and the first error.
+// Command writes sends gRPC calls for keys with values of 128 bytes to ironflow-kv or etcd, and prints one line of JSON: perSecond, p50Ms,
+// p99Ms, failed, and the first error. Of a scan, perSecond counts entries.
 //
-// Usage: writes (ironflow|etcd) ADDRESS IN_FLIGHT SECONDS KEYS
+// Usage: writes WORKLOAD (ironflow|etcd) ADDRESSES IN_FLIGHT SECONDS KEYS
+//
+// A WORKLOAD of workloads.go or `scan`. `fill` puts each key once, and `scan` reads all keys once, whatever SECONDS is. ADDRESSES: one, or
+// several with commas, which the connections are spread over.
 package main
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,9 +24,8 @@ import (
 
 const (
 	warmUp      = 500 * time.Millisecond
-	valueBytes  = 128
 	connections = 4
-	// Coprime to the number of keys: neighboring writes go to distant keys.
+	// Coprime to the number of keys: neighboring calls go to distant keys.
 	keyStep = 7919
 )
 
@@ -52,6 +54,12 @@ type result struct {
 	Error     string  `json:"error,omitempty"`
 }
 
+type options struct {
+	workload, target string
+	inFlight, keys   int
+	seconds          float64
+}
+
 func main() {
 	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -60,51 +68,82 @@ func main() {
 }
 
 func run(arguments []string) error {
-	if len(arguments) != 5 {
-		return fmt.Errorf("%d arguments; usage: writes (ironflow|etcd) ADDRESS IN_FLIGHT SECONDS KEYS", len(arguments))
+	if len(arguments) != 6 {
+		return fmt.Errorf("%d arguments; usage: writes WORKLOAD (ironflow|etcd) ADDRESSES IN_FLIGHT SECONDS KEYS", len(arguments))
 	}
-	target, address := arguments[0], arguments[1]
-	inFlight, err := strconv.Atoi(arguments[2])
+	inFlight, err := strconv.Atoi(arguments[3])
 	if err != nil {
 		return err
 	}
-	seconds, err := strconv.ParseFloat(arguments[3], 64)
+	seconds, err := strconv.ParseFloat(arguments[4], 64)
 	if err != nil {
 		return err
 	}
-	keys, err := strconv.Atoi(arguments[4])
+	keys, err := strconv.Atoi(arguments[5])
 	if err != nil {
 		return err
 	}
-	clients := make([]*grpc.ClientConn, min(connections, inFlight))
+	options := options{arguments[0], arguments[1], inFlight, keys, seconds}
+	clients, err := connect(strings.Split(arguments[2], ","), min(connections, inFlight))
+	if err != nil {
+		return err
+	}
+	var total result
+	if options.workload == "scan" {
+		total, err = scan(clients[0], options)
+	} else {
+		total, err = load(clients, options)
+	}
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(total)
+}
+
+func connect(addresses []string, count int) ([]*grpc.ClientConn, error) {
+	clients := make([]*grpc.ClientConn, count)
 	for i := range clients {
-		clients[i], err = grpc.NewClient(address,
+		var err error
+		clients[i], err = grpc.NewClient(addresses[i%len(addresses)],
 			grpc.WithTransportCredentials(insecure.NewCredentials()),
 			grpc.WithDefaultCallOptions(grpc.ForceCodec(rawCodec{})))
 		if err != nil {
-			return err
+			return nil, err
 		}
-		defer clients[i].Close()
 	}
-	workers := make([]worker, inFlight)
-	begin := time.Now().Add(warmUp)
-	end := begin.Add(time.Duration(seconds * float64(time.Second)))
-	var group sync.WaitGroup
-	for i := range workers {
-		group.Go(func() { workers[i].put(clients[i%len(clients)], target, i, inFlight, keys, begin, end) })
-	}
-	group.Wait()
-	return json.NewEncoder(os.Stdout).Encode(summarize(workers, seconds))
+	return clients, nil
 }
 
-// put sends Puts one after the other until the end; those between begin and end count.
-func (w *worker) put(client *grpc.ClientConn, target string, first, step, keys int, begin, end time.Time) {
-	method, encode := methodOf(target)
-	for i := first; ; i += step {
-		request := encode(fmt.Sprintf("user.%d", i*keyStep%keys))
+func load(clients []*grpc.ClientConn, options options) (result, error) {
+	next, err := callsOf(options)
+	if err != nil {
+		return result{}, err
+	}
+	workers := make([]worker, options.inFlight)
+	started := time.Now()
+	begin, end := started.Add(warmUp), started.Add(warmUp+time.Duration(options.seconds*float64(time.Second)))
+	if options.workload == "fill" {
+		begin, end = started, started.Add(time.Hour)
+	}
+	var group sync.WaitGroup
+	for i := range workers {
+		group.Go(func() { workers[i].send(clients[i%len(clients)], next, i, options, begin, end) })
+	}
+	group.Wait()
+	measured := options.seconds
+	if options.workload == "fill" {
+		measured = time.Since(started).Seconds()
+	}
+	return summarize(workers, measured), nil
+}
+
+// send sends calls one after the other until the end; those between begin and end count.
+func (w *worker) send(client *grpc.ClientConn, next func(i int) call, first int, options options, begin, end time.Time) {
+	for i := first; options.workload != "fill" || i < options.keys; i += options.inFlight {
+		call := next(i)
 		var response []byte
 		sent := time.Now()
-		err := client.Invoke(context.Background(), method, request, &response)
+		err := client.Invoke(context.Background(), call.method, call.request, &response)
 		done := time.Now()
 		switch {
 		case done.After(end):
@@ -117,25 +156,6 @@ func (w *worker) put(client *grpc.ClientConn, target string, first, step, keys i
 			w.latencies = append(w.latencies, done.Sub(sent))
 		}
 	}
-}
-
-func methodOf(target string) (string, func(key string) []byte) {
-	value := make([]byte, valueBytes)
-	if target == "etcd" {
-		return "/etcdserverpb.KV/Put", func(key string) []byte {
-			return field(field(nil, 1, []byte(key)), 2, value)
-		}
-	}
-	return "/ironflow.kv.v1.KeyValueService/Put", func(key string) []byte {
-		return field(field(field(nil, 1, []byte("bench")), 2, []byte(key)), 3, value)
-	}
-}
-
-// field appends a length-delimited field (https://protobuf.dev/programming-guides/encoding).
-func field(message []byte, number int, value []byte) []byte {
-	message = append(message, byte(number<<3|2))
-	message = binary.AppendUvarint(message, uint64(len(value)))
-	return append(message, value...)
 }
 
 func summarize(workers []worker, seconds float64) result {
