@@ -1,16 +1,13 @@
 /** Commits through every door. */
 import { Code, ConnectError } from "@connectrpc/connect";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
+import { serviceTest } from "../support/fixtures.js";
 import { needsServer } from "../support/nats-program.js";
-import { freshName, startTestService, type TestService } from "../support/service.js";
+import { freshName } from "../support/service.js";
 import { ALL_DOORS } from "./doors.js";
 import { bytes, clientsOf, line, refusal, take, text } from "./support.js";
 
-let service: TestService;
-beforeAll(async () => {
-  service = await startTestService();
-});
-afterAll(() => service.remove());
+const withService = serviceTest();
 
 const put = (key: string, value: string, condition?: { case: "ifAbsent"; value: true }) => ({
   operation: {
@@ -36,14 +33,14 @@ const unchanged = (filter: string, since: bigint) => ({
 });
 
 describe.each(ALL_DOORS)("over $name", needsServer("2.15.1"), (door) => {
-  async function setUp() {
+  const it = withService.extend("setUp", ({ service }) => async () => {
     const clients = clientsOf(door, service.url);
     const bucket = freshName();
     await clients.buckets.createBucket({ name: bucket });
     return { ...clients, bucket };
-  }
+  });
 
-  it("a commit applies all of its operations", async () => {
+  it("a commit applies all of its operations", async ({ setUp }) => {
     const { kv, bucket } = await setUp();
     await kv.put({ bucket, key: "a", value: bytes("1") });
     const operations = [
@@ -59,7 +56,7 @@ describe.each(ALL_DOORS)("over $name", needsServer("2.15.1"), (door) => {
     await refusal(other, Code.FailedPrecondition, "idempotency_key_reused");
   });
 
-  it("a commit applies nothing where an operation conflicts, and says which", async () => {
+  it("a commit applies nothing where an operation conflicts, and says which", async ({ setUp }) => {
     const { kv, bucket } = await setUp();
     await kv.put({ bucket, key: "a", value: bytes("1") });
     const mismatch = await refusal(
@@ -87,7 +84,7 @@ describe.each(ALL_DOORS)("over $name", needsServer("2.15.1"), (door) => {
     expect((await kv.listKeys({ bucket })).keys).toEqual(["a"]);
   });
 
-  it("a commit may be larger than other messages", async () => {
+  it("a commit may be larger than other messages", async ({ setUp }) => {
     const { kv, bucket } = await setUp();
     // The client takes seconds to encode 8 MiB as JSON.
     const count = door.name.includes("proto") ? 8 : 2;
@@ -102,7 +99,7 @@ describe.each(ALL_DOORS)("over $name", needsServer("2.15.1"), (door) => {
     expect((error as ConnectError).code).toBe(Code.InvalidArgument);
   });
 
-  it("a watch tells which changes belong to a commit", async () => {
+  it("a watch tells which changes belong to a commit", async ({ setUp }) => {
     const { kv, bucket } = await setUp();
     await kv.put({ bucket, key: "a", value: bytes("1") });
     await kv.commit({ bucket, operations: [put("b", "2"), remove("a"), put("c", "2")] });

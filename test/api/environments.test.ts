@@ -6,14 +6,14 @@ import { serviceTest } from "../support/fixtures.js";
 import { send1 } from "../support/http-client.js";
 import { freshName, startTestService } from "../support/service.js";
 import { WatchClient } from "../support/watch-client.js";
-import { CONTRACT_DOORS } from "./doors.js";
+import { ALL_DOORS } from "./doors.js";
 import { bytes, clientsOf, line, refusal, take, text } from "./support.js";
 
 const it = serviceTest();
 const STAGING = { headers: { "x-ironflow-environment": "staging" } };
 const BUCKETS = "/api/v1/kv/buckets";
 
-describe.each(CONTRACT_DOORS)("environments over $name", (door) => {
+describe.each(ALL_DOORS.filter((door) => door.isWholeContract))("environments over $name", (door) => {
   it("keeps buckets with the same name apart: keys, lists, watches and deletes", async ({ service }) => {
     const { buckets, kv } = clientsOf(door, service.url);
     const bucket = freshName();

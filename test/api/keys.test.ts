@@ -105,6 +105,35 @@ describe.each(ALL_DOORS)("keys over $name", (door) => {
     await refusal(kv.batchGet({ bucket: "none", keys }), Code.NotFound, "bucket_not_found");
   });
 
+  it("deletes keys by filter, page by page, but no entry that is written meanwhile", async ({ setUp }) => {
+    const { kv, bucket } = await setUp(5);
+    for (const key of ["a.1", "a.2", "a.3", "b", "é"]) await kv.put({ bucket, key, value: bytes("old") });
+    const filters = ["a.*", "é"];
+    const first = await kv.deleteKeys({ bucket, filters, limit: 1 });
+    expect(first).toMatchObject({ deleted: 1, skipped: 0, revision: 5n });
+    expect(first.remainingMax).toBeGreaterThanOrEqual(3n);
+    await kv.put({ bucket, key: "a.2", value: bytes("new") });
+    await kv.put({ bucket, key: "a.4", value: bytes("new") });
+    const rest = await kv.deleteKeys({ bucket, filters, pageToken: first.nextPageToken });
+    expect(rest).toMatchObject({ deleted: 2, skipped: 2, nextPageToken: "", revision: 5n, remainingMax: 0n });
+    expect((await kv.listKeys({ bucket })).keys).toEqual(["a.2", "a.4", "b"]);
+    expect((await kv.getHistory({ bucket, key: "a.3" })).entries).toHaveLength(2);
+    expect(await kv.deleteKeys({ bucket, filters: [">"], purge: true })).toMatchObject({ deleted: 3 });
+    const history = await kv.getHistory({ bucket, key: "a.2" });
+    expect(history.entries.map(({ operation }) => operation)).toEqual([Operation.PURGE]);
+    for (const wrong of [
+      { bucket, filters: [] },
+      { bucket, filters: ["a.*", ""] },
+      { bucket, filters: ["a.>.b"] },
+      { bucket, filters, limit: 10_001 },
+      { bucket, filters, pageToken: "nonsense" },
+      { bucket, filters: ["b"], pageToken: first.nextPageToken },
+      { bucket, filters, purge: true, pageToken: first.nextPageToken },
+    ])
+      await refusal(kv.deleteKeys(wrong), Code.InvalidArgument, "invalid_argument");
+    await refusal(kv.deleteKeys({ bucket: "none", filters }), Code.NotFound, "bucket_not_found");
+  });
+
   it("scans entries by filters, prefix and bounds, in both directions, and says where it ends", async ({
     setUp,
   }) => {

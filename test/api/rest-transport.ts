@@ -38,7 +38,9 @@ export function createRestTransport(baseUrl: string, watchBy: "sse" | "websocket
       _header: unknown,
       input: any,
     ): Promise<UnaryResponse<I, O>> {
-      const message = await callUnary(api, method.name, input, signal);
+      const message = method.name.includes("Config")
+        ? await callConfig(`${baseUrl}/api/v1/config`, method.name, input, signal)
+        : await callUnary(api, method.name, input, signal);
       return {
         stream: false,
         service: method.parent,
@@ -63,7 +65,10 @@ export function createRestTransport(baseUrl: string, watchBy: "sse" | "websocket
           message: scanResponses(method.output, api, request, signal),
         };
       }
-      const target = watchTarget(api, request);
+      const target =
+        method.name === "WatchConfig"
+          ? `${baseUrl}/api/v1/config/${encodeURIComponent(request.name)}/watch`
+          : watchTarget(api, request);
       const frames = watchBy === "sse" ? sseFrames(target, signal) : webSocketFrames(target, signal);
       return {
         stream: true,
@@ -196,6 +201,15 @@ async function callUnary(
       const entries = answer.entries.map((entry: any) => entryOf({ ...entry, key: input.key }));
       return { entries, nextPageToken: answer.next_page_token ?? "" };
     }
+    case "DeleteKeys": {
+      const { filters = [], purge, limit, pageToken } = input;
+      const body = JSON.stringify({ filters, purge, limit, page_token: pageToken });
+      const answer = await send("POST", `${bucket}/delete-keys`, signal, JSON_TYPE, body);
+      return {
+        ...{ deleted: answer.deleted, skipped: answer.skipped, revision: BigInt(answer.revision) },
+        ...{ remainingMax: BigInt(answer.remaining_max ?? 0), nextPageToken: answer.next_page_token ?? "" },
+      };
+    }
     case "BatchGet": {
       const body = {
         keys: input.keys ?? [],
@@ -214,6 +228,48 @@ async function callUnary(
     default:
       throw new Error(`no REST path for ${name}`);
   }
+}
+
+/** The calls of ConfigService. */
+async function callConfig(
+  api: string,
+  name: string,
+  input: any,
+  signal: AbortSignal | undefined,
+): Promise<any> {
+  const config = `${api}/${encodeURIComponent(input.name ?? "")}`;
+  const revision = input.condition?.case === "ifRevision" ? input.condition.value : input.ifRevision;
+  const headers: Record<string, string> = { ...JSON_TYPE };
+  if (revision) headers["If-Match"] = `"${revision}"`;
+  if (input.condition?.case === "ifAbsent") headers["If-None-Match"] = "*";
+  switch (name) {
+    case "SetConfig":
+      return revisionIn(await send("POST", config, signal, headers, input.data));
+    case "PatchConfig":
+      return revisionIn(await send("PATCH", config, signal, headers, input.data));
+    case "GetConfig":
+      return configState(await send("GET", config, signal));
+    case "DeleteConfig":
+      await send("DELETE", config, signal, headers);
+      return {};
+    case "ListConfigs": {
+      const page = query({ limit: input.limit, page_token: input.pageToken });
+      const answer = await send("GET", api + page, signal);
+      return { configs: answer.configs.map(configState), nextPageToken: answer.next_page_token ?? "" };
+    }
+    default:
+      throw new Error(`no REST path for ${name}`);
+  }
+}
+
+function revisionIn({ name, revision }: any): any {
+  return { name, revision: BigInt(revision) };
+}
+
+function configState({ name, data, revision, updatedAt }: any): any {
+  const text = data === undefined || data === null ? "" : JSON.stringify(data);
+  const state = { name, revision: BigInt(revision), updatedAt: timestampFromDate(new Date(updatedAt)) };
+  return data === undefined ? state : { ...state, data: text };
 }
 
 async function send(
@@ -404,7 +460,9 @@ async function* responses<O extends DescMessage>(
 ): AsyncGenerator<MessageShape<O>> {
   for await (const frame of frames) {
     const superseded = BigInt(frame.superseded ?? 0);
-    if (frame.type === "kv_update") {
+    if (frame.type === "config_update") {
+      yield create(output, configState(frame));
+    } else if (frame.type === "kv_update") {
       const previous = frame.previous === undefined ? {} : { previous: entryOf(frame.previous) };
       const commitRevision = BigInt(frame.commit_revision ?? 0);
       const value = { entry: entryOf(frame), commitRevision, ...previous };

@@ -1,38 +1,37 @@
 /** Sending a write again, choosing how fresh a read must be, and what happens while the storage is away, through every door. */
 import { Code } from "@connectrpc/connect";
 import { pino } from "pino";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { Consistency, Durability, Storage } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { startService } from "../../src/embed.js";
+import { copiesTest } from "../support/fixtures.js";
 import { needsServer } from "../support/nats-program.js";
-import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
-import { freshName, startTestService, type TestService } from "../support/service.js";
+import { freshName, startTestService } from "../support/service.js";
 import { ALL_DOORS } from "./doors.js";
 import { bytes, clientsOf, refusal, text } from "./support.js";
 import { until } from "../support/until.js";
 
-let server: TestNatsServer;
-let service: TestService;
-beforeAll(async () => {
-  server = await startNatsServer();
-  // Calls that waited would wait for an hour.
-  const noTimeLimit = { "call-timeout-ms": "3600000", "call-timeout-ms-max": "3600000" };
-  service = await startTestService({ "nats-url": server.url, ...noTimeLimit });
-});
-afterAll(async () => {
-  await service.remove();
-  await server.remove();
-});
+// Calls that waited would wait for an hour.
+const NO_TIME_LIMIT = { "call-timeout-ms": "3600000", "call-timeout-ms-max": "3600000" };
+const it = copiesTest(NO_TIME_LIMIT).extend(
+  "untilReadinessIs",
+  ({ service }) =>
+    (status: number): Promise<void> => {
+      return until(`/readyz answers ${status}`, async () => {
+        return (await fetch(`${service.url}/readyz`)).status === status;
+      });
+    },
+);
 
 describe.each(ALL_DOORS)("over $name", (door) => {
-  async function setUp() {
+  const test = it.extend("setUp", ({ service }) => async () => {
     const clients = clientsOf(door, service.url);
     const bucket = freshName();
     const created = await clients.buckets.createBucket({ name: bucket, history: 5 });
     return { ...clients, bucket, created };
-  }
+  });
 
-  it("a write that is sent again with its idempotency key is applied once", async () => {
+  test("a write that is sent again with its idempotency key is applied once", async ({ setUp }) => {
     const { kv, bucket } = await setUp();
     const put = { bucket, key: "k", value: bytes("v"), idempotencyKey: "put-1" };
     const remove = { bucket, key: "k", idempotencyKey: "delete-1" };
@@ -50,7 +49,7 @@ describe.each(ALL_DOORS)("over $name", (door) => {
     ]);
   });
 
-  it("an idempotency key is good for one request", async () => {
+  test("an idempotency key is good for one request", async ({ setUp }) => {
     const { kv, bucket } = await setUp();
     await kv.put({ bucket, key: "k", value: bytes("v"), idempotencyKey: "once" });
     const detail = await refusal(
@@ -63,7 +62,10 @@ describe.each(ALL_DOORS)("over $name", (door) => {
     await refusal(malformed, Code.InvalidArgument, "invalid_argument");
   });
 
-  it("a bucket says how long it remembers writes, and so does an unknown outcome", async () => {
+  test("a bucket says how long it remembers writes, and so does an unknown outcome", async ({
+    setUp,
+    service,
+  }) => {
     const { buckets, kv, bucket } = await setUp();
     const windowMsOf = async (name: string): Promise<number> => {
       if (!door.isWholeContract) {
@@ -102,7 +104,10 @@ describe.each(ALL_DOORS)("over $name", (door) => {
     expect((await putAged("1.5")).status).toBe(400);
   });
 
-  it("a repeated write that names the time of the first is applied once that is known", async () => {
+  test("a repeated write that names the time of the first is applied once that is known", async ({
+    setUp,
+    service,
+  }) => {
     const { kv, bucket } = await setUp();
     await kv.put({ bucket, key: "other", value: bytes("v") });
     const request = { bucket, key: "k", value: bytes("v"), idempotencyKey: "again" };
@@ -126,7 +131,7 @@ describe.each(ALL_DOORS)("over $name", (door) => {
     expect(await put(storageTimeMs)).toBe(2);
   });
 
-  it("reads take a consistency", async () => {
+  test("reads take a consistency", async ({ setUp }) => {
     const { kv, bucket } = await setUp();
     await kv.put({ bucket, key: "k", value: bytes("v") });
     for (const consistency of [Consistency.STRONG, Consistency.EVENTUAL]) {
@@ -144,14 +149,18 @@ describe.each(ALL_DOORS)("over $name", (door) => {
     );
   });
 
-  it("a bucket says where it is kept, and what its writes survive", needsServer("2.15.1"), async () => {
-    const { buckets, bucket, created } = await setUp();
-    // REST's form of a bucket is fixed.
-    if (!door.isWholeContract) return;
-    const expected = { replicas: 1, storage: Storage.FILE, durability: Durability.UNKNOWN };
-    expect(created.bucket).toMatchObject(expected);
-    expect((await buckets.getBucket({ bucket })).bucket).toMatchObject(expected);
-  });
+  test(
+    "a bucket says where it is kept, and what its writes survive",
+    needsServer("2.15.1"),
+    async ({ setUp }) => {
+      const { buckets, bucket, created } = await setUp();
+      // REST's form of a bucket is fixed.
+      if (!door.isWholeContract) return;
+      const expected = { replicas: 1, storage: Storage.FILE, durability: Durability.UNKNOWN };
+      expect(created.bucket).toMatchObject(expected);
+      expect((await buckets.getBucket({ bucket })).bucket).toMatchObject(expected);
+    },
+  );
 });
 
 describe("an outside server", () => {
@@ -167,14 +176,14 @@ describe("an outside server", () => {
   it(
     "is warned of in one line, as it may lose acknowledged writes with the power",
     needsServer("2.15.1"),
-    async () => {
+    async ({ server }) => {
       expect(await warningsOf({ "nats-url": server.url })).toEqual([
         expect.stringMatching(/cannot tell whether .*: unless its sync_interval is always, a power failure/),
       ]);
     },
   );
 
-  it("that is alone is no place for REPLICAS=3", async () => {
+  it("that is alone is no place for REPLICAS=3", async ({ server }) => {
     await expect(warningsOf({ "nats-url": server.url, replicas: "3" })).rejects.toThrow(/^REPLICAS is 3, /);
   });
 });
@@ -197,7 +206,11 @@ describe("the embedded server", () => {
 describe("while the storage is away", () => {
   const bucket = freshName();
 
-  it("every call through every door is UNAVAILABLE at once, and all goes on when it is back", async () => {
+  it("every call through every door is UNAVAILABLE at once, and all goes on when it is back", async ({
+    service,
+    server,
+    untilReadinessIs,
+  }) => {
     const clients = ALL_DOORS.map((door) => ({ door, ...clientsOf(door, service.url) }));
     const [first] = clients;
     if (first === undefined) throw new Error("no door");
@@ -230,9 +243,4 @@ describe("while the storage is away", () => {
 
   const unavailable = (call: Promise<unknown>): Promise<unknown> =>
     refusal(call, Code.Unavailable, "unavailable");
-  function untilReadinessIs(status: number): Promise<void> {
-    return until(`/readyz answers ${status}`, async () => {
-      return (await fetch(`${service.url}/readyz`)).status === status;
-    });
-  }
 });

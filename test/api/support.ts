@@ -2,6 +2,7 @@
 import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
 import { expect } from "vitest";
 import { BucketService } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
+import { ConfigService } from "../../gen/ironflow/kv/v1/config_service_pb.js";
 import { KeyValueService, type WatchResponse } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { ErrorDetailSchema, type ErrorDetail } from "../../gen/ironflow/kv/v1/types_pb.js";
 import type { Door } from "./doors.js";
@@ -9,11 +10,16 @@ import type { Door } from "./doors.js";
 export interface Clients {
   readonly buckets: Client<typeof BucketService>;
   readonly kv: Client<typeof KeyValueService>;
+  readonly configs: Client<typeof ConfigService>;
 }
 
 export function clientsOf(door: Door, url: string): Clients {
   const transport = door.connect(url);
-  return { buckets: createClient(BucketService, transport), kv: createClient(KeyValueService, transport) };
+  return {
+    buckets: createClient(BucketService, transport),
+    kv: createClient(KeyValueService, transport),
+    configs: createClient(ConfigService, transport),
+  };
 }
 
 export const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);

@@ -1,9 +1,10 @@
 /** API keys on real copies of the service that share one NATS server. */
 import { jetstreamManager } from "@nats-io/jetstream";
-import { connect } from "@nats-io/transport-node";
+import { copiesTest } from "../support/fixtures.js";
+import { connect } from "../support/nats-connection.js";
 import { Writable } from "node:stream";
 import { pino } from "pino";
-import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { describe, expect, onTestFinished, vi } from "vitest";
 import {
   type ApiKeyScope,
   type Client,
@@ -13,7 +14,7 @@ import {
   type NewApiKey,
 } from "@ironflow-kv/client";
 import { startService } from "../../src/embed.js";
-import { type TestNatsServer, startNatsServer } from "../support/nats-server.js";
+import { startNatsServer } from "../support/nats-server.js";
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import { open1 } from "../support/sse-client.js";
 
@@ -27,51 +28,45 @@ const allow = (text: string): ApiKeyScope => {
   return { accesses: accesses.split(",") as ApiKeyScope["accesses"], buckets };
 };
 
-let nats: TestNatsServer;
-let service: TestService;
-/** Another copy on the same storage. */
-let other: TestService;
-let root: Client;
-let bucket: string;
-
-const clientOf = (apiKey: string, at = service): Client =>
-  createClient({ serverUrl: at.url, apiKey, retry: false });
-
-/** Waits until a copy refuses a key. */
-async function untilRefused(secret: string, at: TestService): Promise<void> {
-  const call = (): Promise<unknown> => clientOf(secret, at).kv().listBuckets();
-  await vi.waitFor(() => expect(call()).rejects.toThrow(REFUSED), WAIT);
-}
-
-/** Waits until a copy knows a new key. */
-async function untilGood(secret: string, at: TestService): Promise<void> {
-  await vi.waitFor(() => clientOf(secret, at).kv().listBuckets(), WAIT);
-}
+const SETTINGS = { "api-key": ROOT_KEY };
+const it = copiesTest(SETTINGS)
+  /** Another copy on the same storage. */
+  .extend("other", { scope: "file" }, ({ startCopy }) => startCopy(SETTINGS))
+  .extend(
+    "clientOf",
+    ({ service }) =>
+      (apiKey: string, at = service): Client =>
+        createClient({ serverUrl: at.url, apiKey, retry: false }),
+  )
+  .extend("root", ({ clientOf }): Client => clientOf(ROOT_KEY))
+  .extend("bucket", async ({ root }): Promise<string> => {
+    const name = freshName("keys");
+    await root.kv().createBucket({ name });
+    return name;
+  })
+  /** Waits until a copy refuses a key. */
+  .extend("untilRefused", ({ clientOf }) => async (secret: string, at: TestService): Promise<void> => {
+    const call = (): Promise<unknown> => clientOf(secret, at).kv().listBuckets();
+    await vi.waitFor(() => expect(call()).rejects.toThrow(REFUSED), WAIT);
+  })
+  /** Waits until a copy knows a new key. */
+  .extend("untilGood", ({ clientOf }) => async (secret: string, at: TestService): Promise<void> => {
+    await vi.waitFor(() => clientOf(secret, at).kv().listBuckets(), WAIT);
+  });
 
 /** Reads events until the watch fails. */
 async function untilEnd(events: AsyncIterator<unknown>): Promise<void> {
   while ((await events.next()).done !== true);
 }
 
-beforeAll(async () => {
-  nats = await startNatsServer();
-  const settings = { "nats-url": nats.url, "api-key": ROOT_KEY };
-  [service, other] = await Promise.all([startTestService(settings), startTestService(settings)]);
-  root = clientOf(ROOT_KEY);
-});
-
-afterAll(async () => {
-  await Promise.all([service.remove(), other.remove()]);
-  await nats.remove();
-});
-
-beforeEach(async () => {
-  bucket = freshName("keys");
-  await root.kv().createBucket({ name: bucket });
-});
-
 describe("a new key", () => {
-  it("works at once, in every copy, for what its scopes say", async () => {
+  it("works at once, in every copy, for what its scopes say", async ({
+    root,
+    bucket,
+    clientOf,
+    untilGood,
+    other,
+  }) => {
     const key = await root.apiKeys().create({ name: "a reader", scopes: [allow(`read:${bucket}`)] });
     expect(key.secret).toMatch(/^ifkey_[0-9a-f]{40}$/);
     expect(key).toMatchObject({ name: "a reader", expiresAt: undefined, rotatedAt: undefined });
@@ -83,7 +78,7 @@ describe("a new key", () => {
     await untilGood(key.secret, other);
   });
 
-  it("is listed and described without its secret", async () => {
+  it("is listed and described without its secret", async ({ root }) => {
     const { secret, ...info } = await root.apiKeys().create({
       name: "ünïcode",
       scopes: [allow("read,write:a-*"), allow("watch:*")],
@@ -97,7 +92,7 @@ describe("a new key", () => {
     expect(info.expiresAt?.getTime()).toBe(info.createdAt.getTime() + 3_600_000);
   });
 
-  it("can't allow more than the key that makes it", async () => {
+  it("can't allow more than the key that makes it", async ({ root, clientOf }) => {
     const manager = await root.apiKeys().create({
       name: "manager",
       scopes: [allow("admin:*"), allow("read:team-*")],
@@ -113,18 +108,18 @@ describe("a new key", () => {
     );
   });
 
-  it.each([
+  it.for([
     ["an empty name", "", 0, /1 to 128 bytes/],
     ["a name with a line end", "a\nb", 0, /control characters/],
     ["a name that is too long", "é".repeat(65), 0, /1 to 128 bytes/],
     ["a life of less than a second", "n", 0.5, /1 to /],
     ["a life of more than 100 years", "n", 4e9, /or 0 for a key that never expires/],
-  ])("is refused with %s", async (_, name, expiresInSeconds, sentence) => {
+  ] as const)("is refused with %s", async ([, name, expiresInSeconds, sentence], { root }) => {
     const made = root.apiKeys().create({ name, scopes: [allow("read:a")], expiresInSeconds });
     await expect(made).rejects.toThrow(sentence);
   });
 
-  it("comes page by page where that is asked for", async () => {
+  it("comes page by page where that is asked for", async ({ root, service }) => {
     const ids = new Set<string>();
     for (let made = 0; made < 3; made++) {
       ids.add((await root.apiKeys().create({ name: "paged", scopes: [allow("read:a")] })).id);
@@ -146,7 +141,15 @@ describe("a new key", () => {
 });
 
 describe("a key that is no longer valid", () => {
-  it("is refused at once where it was revoked, soon in other copies, and its watches end", async () => {
+  it("is refused at once where it was revoked, soon in other copies, and its watches end", async ({
+    root,
+    bucket,
+    untilGood,
+    other,
+    service,
+    clientOf,
+    untilRefused,
+  }) => {
     const key = await root.apiKeys().create({ name: "n", scopes: [allow(`read,watch:${bucket}`)] });
     await root.kv().bucket(bucket).put("k", "v");
     await untilGood(key.secret, other);
@@ -162,7 +165,7 @@ describe("a key that is no longer valid", () => {
     await expect(root.apiKeys().rotate(key.id)).rejects.toThrow(KvNotFoundError);
   });
 
-  it("is refused when its time is up, and its watches end", async () => {
+  it("is refused when its time is up, and its watches end", async ({ bucket, root, clientOf }) => {
     const scopes = [allow(`watch:${bucket}`)];
     const key = await root.apiKeys().create({ name: "short", scopes, expiresInSeconds: 2 });
     await expect(untilEnd(clientOf(key.secret).kv().bucket(bucket).watch([]))).rejects.toThrow(REFUSED);
@@ -170,18 +173,18 @@ describe("a key that is no longer valid", () => {
     expect((await root.apiKeys().get(key.id)).expiresAt?.getTime()).toBeLessThanOrEqual(Date.now());
   });
 
-  it.each([
+  it.for([
     ["none", ""],
     ["one that never was", `ifkey_${"0".repeat(40)}`],
     ["the root key with a character more", `${ROOT_KEY}x`],
     ["a hash", "a".repeat(64)],
-  ])("gets the same answer as %s", async (_, secret) => {
+  ] as const)("gets the same answer as %s", async ([, secret], { clientOf }) => {
     await expect(clientOf(secret).kv().listBuckets()).rejects.toThrow(REFUSED);
   });
 
-  it.each(["", "x", "0".repeat(16), "../etc", "a".repeat(300), "*", ">"])(
+  it.for(["", "x", "0".repeat(16), "../etc", "a".repeat(300), "*", ">"])(
     "is not found by the id %j",
-    async (id) => {
+    async (id, { root }) => {
       if (id !== "") await expect(root.apiKeys().get(id)).rejects.toThrow(KvNotFoundError);
       await expect(root.apiKeys().revoke(id)).rejects.toThrow(KvNotFoundError);
       await expect(root.apiKeys().rotate(id)).rejects.toThrow(KvNotFoundError);
@@ -190,7 +193,7 @@ describe("a key that is no longer valid", () => {
 });
 
 describe("a rotated key", () => {
-  it("has a new secret beside the one before, for the overlap", async () => {
+  it("has a new secret beside the one before, for the overlap", async ({ root, bucket, clientOf }) => {
     const old = await root.apiKeys().create({ name: "n", scopes: [allow(`watch:${bucket}`)] });
     const next = await root.apiKeys().rotate(old.id, { overlapSeconds: 3_600 });
     expect(next).toMatchObject({ id: old.id, scopes: old.scopes });
@@ -204,7 +207,11 @@ describe("a rotated key", () => {
     expect((await root.apiKeys().get(old.id)).previousSecretExpiresAt).toBeUndefined();
   });
 
-  it("has only the new secret without an overlap, and watches of the old one end", async () => {
+  it("has only the new secret without an overlap, and watches of the old one end", async ({
+    root,
+    bucket,
+    clientOf,
+  }) => {
     const old = await root.apiKeys().create({ name: "n", scopes: [allow(`watch:${bucket}`)] });
     const events = clientOf(old.secret).kv().bucket(bucket).watch([], { marks: true });
     await events.next();
@@ -214,7 +221,10 @@ describe("a rotated key", () => {
     await clientOf(next.secret).kv().listBuckets();
   });
 
-  it("can't be one that allows more than the key that asks: the answer has its secret", async () => {
+  it("can't be one that allows more than the key that asks: the answer has its secret", async ({
+    root,
+    clientOf,
+  }) => {
     const strong = await root.apiKeys().create({ name: "strong", scopes: [allow("read:*")] });
     const manager = await root.apiKeys().create({ name: "manager", scopes: [allow("admin:*")] });
     const keys = clientOf(manager.secret).apiKeys();
@@ -224,7 +234,7 @@ describe("a rotated key", () => {
     await expect(long).rejects.toThrow(/must be at most 2592000/);
   });
 
-  it("ends with one secret when two copies rotate it at once", async () => {
+  it("ends with one secret when two copies rotate it at once", async ({ root, service, other, clientOf }) => {
     const key = await root.apiKeys().create({ name: "n", scopes: [allow("read:*")] });
     const rotated = await Promise.all(
       [service, other].map((at) => clientOf(ROOT_KEY, at).apiKeys().rotate(key.id)),
@@ -244,7 +254,7 @@ describe("a rotated key", () => {
 });
 
 describe("a list of buckets", () => {
-  it("shows only those that the key has a scope on, in full pages", async () => {
+  it("shows only those that the key has a scope on, in full pages", async ({ root, clientOf, service }) => {
     const prefix = freshName("list");
     for (const name of ["a1", "b1", "a2", "b2", "a3"]) {
       await root.kv().createBucket({ name: `${prefix}-${name}` });
@@ -263,7 +273,7 @@ describe("a list of buckets", () => {
 });
 
 describe("a service without IRONFLOW_API_KEY", () => {
-  it("needs no key until the first one is made, and one ever after", async () => {
+  it("needs no key until the first one is made, and one ever after", async ({ clientOf }) => {
     const open = await startTestService();
     onTestFinished(() => open.remove());
     const anyone = clientOf("", open);
@@ -288,7 +298,11 @@ describe("a service without IRONFLOW_API_KEY", () => {
     await expect(clientOf("", again).kv().listBuckets()).rejects.toThrow(REFUSED);
   });
 
-  it("keeps its keys over restarts of itself, and follows them over restarts of the storage", async () => {
+  it("keeps its keys over restarts of itself, and follows them over restarts of the storage", async ({
+    clientOf,
+    untilGood,
+    untilRefused,
+  }) => {
     const server = await startNatsServer();
     onTestFinished(() => server.remove());
     const settings = { "nats-url": server.url };
@@ -313,7 +327,7 @@ describe("a service without IRONFLOW_API_KEY", () => {
 });
 
 describe("the service's own buckets", () => {
-  it("can't be reached by any name", async () => {
+  it("can't be reached by any name", async ({ root, bucket }) => {
     await root.apiKeys().createWatchTicket(bucket);
     for (const name of ["SYS_api_keys", "api_keys", "KV_SYS_api_keys", "SYS_watch_tickets"]) {
       const own = root.kv().bucket(name);
@@ -328,7 +342,7 @@ describe("the service's own buckets", () => {
 });
 
 describe("secrets", () => {
-  it("are in no log, metric, error or stored value", async () => {
+  it("are in no log, metric, error or stored value", async ({ bucket, server }) => {
     const lines: string[] = [];
     const sink = new Writable({
       write(chunk: Buffer, _encoding, done) {
@@ -337,7 +351,7 @@ describe("secrets", () => {
       },
     });
     const seen = await startService({
-      settings: { port: "0", "nats-url": nats.url, "api-key": ROOT_KEY },
+      settings: { port: "0", "nats-url": server.url, "api-key": ROOT_KEY },
       logger: pino({ level: "trace" }, sink),
     });
     onTestFinished(() => seen.stop());
@@ -371,8 +385,8 @@ describe("secrets", () => {
     const headers = { authorization: `Bearer ${ROOT_KEY}` };
     lines.push(await (await fetch(`${seen.url}/metrics`, { headers })).text());
     lines.push(
-      await storedText(nats.url, "KV_SYS_api_keys"),
-      await storedText(nats.url, "KV_SYS_watch_tickets"),
+      await storedText(server.url, "KV_SYS_api_keys"),
+      await storedText(server.url, "KV_SYS_watch_tickets"),
     );
     await seen.stop();
     const everything = lines.join("\n");

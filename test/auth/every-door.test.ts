@@ -11,20 +11,23 @@ import {
   getOption,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { http } from "../../gen/google/api/annotations_pb.js";
 import { type Access, createClient } from "@ironflow-kv/client";
+import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import { Health } from "../../src/service/health.js";
 import { bindMethods } from "../../src/service/methods.js";
 import { CONTRACT_DOORS } from "../api/doors.js";
+import { serviceTest } from "../support/fixtures.js";
 import { send1, send2, type TestAnswer } from "../support/http-client.js";
-import { startTestService, type TestService } from "../support/service.js";
 import { open1 } from "../support/sse-client.js";
 import { refusedUpgrade } from "../support/watch-client.js";
 import { IS_EXTENDED } from "../support/extended.js";
 
-/** What each method needs: a scope, any key, or no key. */
-const NEEDS: Readonly<Record<string, Access | "admin on *" | "any scope" | "any key" | "nothing">> = {
+/** What each method needs: a scope, any key, or no key. `configs`: a scope on SYS_config, which no key here has. */
+const NEEDS: Readonly<
+  Record<string, Access | "configs" | "admin on *" | "any scope" | "any key" | "nothing">
+> = {
   "/ironflow.kv.v1.BucketService/CreateBucket": "admin",
   "/ironflow.kv.v1.BucketService/GetBucket": "any scope",
   "/ironflow.kv.v1.BucketService/ListBuckets": "any key",
@@ -40,8 +43,15 @@ const NEEDS: Readonly<Record<string, Access | "admin on *" | "any scope" | "any 
   "/ironflow.kv.v1.KeyValueService/ListKeys": "read",
   "/ironflow.kv.v1.KeyValueService/BatchGet": "read",
   "/ironflow.kv.v1.KeyValueService/Scan": "read",
+  "/ironflow.kv.v1.KeyValueService/DeleteKeys": "write",
   "/ironflow.kv.v1.KeyValueService/GetHistory": "read",
   "/ironflow.kv.v1.KeyValueService/Watch": "watch",
+  "/ironflow.kv.v1.ConfigService/SetConfig": "configs",
+  "/ironflow.kv.v1.ConfigService/GetConfig": "configs",
+  "/ironflow.kv.v1.ConfigService/PatchConfig": "configs",
+  "/ironflow.kv.v1.ConfigService/DeleteConfig": "configs",
+  "/ironflow.kv.v1.ConfigService/ListConfigs": "configs",
+  "/ironflow.kv.v1.ConfigService/WatchConfig": "configs",
   "/ironflow.kv.v1.BackupService/ImportEntries": "write",
   "/ironflow.kv.v1.ApiKeyService/CreateApiKey": "admin on *",
   "/ironflow.kv.v1.ApiKeyService/GetApiKey": "admin on *",
@@ -72,6 +82,8 @@ const methods = [
   ...bindMethods({
     store: {} as never,
     apiKeys: {} as never,
+    systemBucket: () => ({}) as never,
+    limits: DEFAULT_LIMITS,
     health: new Health(() => Promise.resolve()),
   }).values(),
 ];
@@ -84,11 +96,10 @@ const routes = methods.flatMap(({ desc, path }) => {
   );
 });
 
-let service: TestService;
 const keys: Record<string, string> = {};
 
-beforeAll(async () => {
-  service = await startTestService({ "api-key": ROOT_KEY, "allowed-origins": ORIGIN });
+const it = serviceTest({ "api-key": ROOT_KEY, "allowed-origins": ORIGIN });
+it.beforeAll(async ({ service }) => {
   const root = createClient({ serverUrl: service.url, apiKey: ROOT_KEY }).apiKeys();
   for (const access of ACCESSES) {
     const scopes = [{ accesses: [access], buckets: "mine-*" }];
@@ -103,8 +114,6 @@ beforeAll(async () => {
   keys.expired = expired.secret;
   await new Promise((resolve) => setTimeout(resolve, (expired.expiresAt?.getTime() ?? 0) - Date.now() + 1));
 });
-
-afterAll(() => service.remove());
 
 /** The credentials of callers without a valid key. */
 const BAD_CREDENTIALS: readonly (readonly [string, () => string | undefined])[] = [
@@ -168,9 +177,9 @@ describe("every method", () => {
       ([what, credential]) => [door.name, what, door, credential] as const,
     ),
   );
-  it.each(refusals)(
+  it.for(refusals)(
     "through %s is refused with %s, unless it needs none",
-    async (name, _, door, credential) => {
+    async ([name, , door, credential], { service }) => {
       const transport = door.connect(service.url);
       const served = methods.filter(({ desc }) => isServed(desc, name));
       const codes = await Promise.all(served.map(({ desc }) => codeOf(transport, desc, MINE, credential())));
@@ -182,20 +191,23 @@ describe("every method", () => {
 
   const doors = CONTRACT_DOORS.filter((_, index) => IS_EXTENDED || index % 5 === 0);
   const grants = doors.flatMap((door) => SCOPES.map((scope) => [door.name, scope, door] as const));
-  it.each(grants)("through %s takes a key with %s for what it allows", async (name, scope, door) => {
-    const transport = door.connect(service.url);
-    const calls = methods
-      .filter(({ desc }) => isServed(desc, name))
-      .flatMap((method) => [MINE, OTHERS].map((bucket) => ({ ...method, bucket })));
-    const codes = await Promise.all(
-      calls.map(({ desc, bucket }) => codeOf(transport, desc, bucket, `Bearer ${keys[scope]}`)),
-    );
-    for (const [index, { path, bucket }] of calls.entries()) {
-      const code = codes[index] ?? "";
-      const isDenied = code === "PermissionDenied" || code === "Unauthenticated";
-      expect(isDenied, `${path} on ${bucket}: ${code}`).toBe(!isAllowed(path, bucket, scope));
-    }
-  });
+  it.for(grants)(
+    "through %s takes a key with %s for what it allows",
+    async ([name, scope, door], { service }) => {
+      const transport = door.connect(service.url);
+      const calls = methods
+        .filter(({ desc }) => isServed(desc, name))
+        .flatMap((method) => [MINE, OTHERS].map((bucket) => ({ ...method, bucket })));
+      const codes = await Promise.all(
+        calls.map(({ desc, bucket }) => codeOf(transport, desc, bucket, `Bearer ${keys[scope]}`)),
+      );
+      for (const [index, { path, bucket }] of calls.entries()) {
+        const code = codes[index] ?? "";
+        const isDenied = code === "PermissionDenied" || code === "Unauthenticated";
+        expect(isDenied, `${path} on ${bucket}: ${code}`).toBe(!isAllowed(path, bucket, scope));
+      }
+    },
+  );
 });
 
 function isAllowed(path: string, bucket: string, scope: string): boolean {
@@ -208,6 +220,8 @@ function isAllowed(path: string, bucket: string, scope: string): boolean {
       return isInScope;
     case "admin on *":
       return scope === "admin on *";
+    case "configs":
+      return false;
     default:
       return isInScope && NEEDS[path] === scope.split(" ")[0];
   }
@@ -227,7 +241,7 @@ describe("every REST route", () => {
             : {},
     );
 
-  it.each(routes)("$httpMethod $template", async ({ path, desc, httpMethod, template }) => {
+  it.for(routes)("$httpMethod $template", async ({ path, desc, httpMethod, template }, { service }) => {
     const isStream = desc.methodKind === "server_streaming";
     const ask = (bucket: string, authorization: string | undefined, send = send1): Promise<TestAnswer> =>
       send(service.url, httpMethod, pathOf(template, bucket), {
@@ -257,7 +271,7 @@ describe("every REST route", () => {
     }
   });
 
-  it("answers no other path under /api, with or without a key", async () => {
+  it("answers no other path under /api, with or without a key", async ({ service }) => {
     for (const path of [
       "/api",
       "/api/",
@@ -274,7 +288,7 @@ describe("every REST route", () => {
 });
 
 describe("every upgrade", () => {
-  it("is refused without a valid key", async () => {
+  it("is refused without a valid key", async ({ service }) => {
     for (const { template } of routes.filter(({ desc }) => desc.name === "Watch")) {
       const path = template.replace("{bucket}", MINE);
       for (const [what, credential] of BAD_CREDENTIALS) {
@@ -296,7 +310,7 @@ describe("every upgrade", () => {
 });
 
 describe("every other path", () => {
-  it.each([
+  it.for([
     ["/healthz", 200],
     ["/readyz", 200],
     ["/", 200],
@@ -318,11 +332,11 @@ describe("every other path", () => {
     ["/debug/pprof", 404],
     ["/ironflow.kv.v1.KeyValueService", 404],
     ["/ironflow.kv.v1.KeyValueService/Nothing", 404],
-  ])("%s answers %i without a key", async (path, status) => {
+  ] as const)("%s answers %i without a key", async ([path, status], { service }) => {
     for (const send of [send1, send2]) expect((await send(service.url, "GET", path)).status).toBe(status);
   });
 
-  it("answers preflights, which browsers send without a key", async () => {
+  it("answers preflights, which browsers send without a key", async ({ service }) => {
     const headers = { origin: ORIGIN, "access-control-request-method": "GET" };
     for (const path of ["/api/v1/kv/buckets", "/ironflow.kv.v1.KeyValueService/Get"]) {
       expect((await send1(service.url, "OPTIONS", path, { headers })).status).toBe(204);

@@ -1,8 +1,8 @@
 /** Tickets: what a browser opens a watch with, since it can't set headers there. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { createClient, KvPermissionDeniedError } from "@ironflow-kv/client";
-import { type TestNatsServer, startNatsServer } from "../support/nats-server.js";
-import { startTestService, type TestService } from "../support/service.js";
+import { copiesTest } from "../support/fixtures.js";
+import { startTestService } from "../support/service.js";
 import { open1, open2, readEvents } from "../support/sse-client.js";
 import { refusedUpgrade, WatchClient } from "../support/watch-client.js";
 
@@ -13,36 +13,32 @@ const REFUSED = {
   error: expect.stringContaining("A valid API key is required") as string,
 };
 
-let nats: TestNatsServer;
-let service: TestService;
-let other: TestService;
-let keyId: string;
-let key: string;
-
-const ticketOf = async (apiKey: string, bucket = "b"): Promise<string> => {
-  const keys = createClient({ serverUrl: service.url, apiKey, retry: false }).apiKeys();
-  return (await keys.createWatchTicket(bucket)).ticket;
-};
-
-beforeAll(async () => {
-  nats = await startNatsServer();
-  const settings = { "nats-url": nats.url, "api-key": ROOT_KEY, "watch-ticket-ms": "60000" };
-  [service, other] = await Promise.all([startTestService(settings), startTestService(settings)]);
-  const root = createClient({ serverUrl: service.url, apiKey: ROOT_KEY });
-  await root.kv().createBucket({ name: "b" });
-  await root.kv().createBucket({ name: "c" });
-  await root.kv().bucket("b").put("k", "v");
-  const scopes = [{ accesses: ["watch"] as const, buckets: "*" }];
-  ({ id: keyId, secret: key } = await root.apiKeys().create({ name: "page", scopes }));
-});
-
-afterAll(async () => {
-  await Promise.all([service.remove(), other.remove()]);
-  await nats.remove();
-});
+const SETTINGS = { "api-key": ROOT_KEY, "watch-ticket-ms": "60000" };
+const it = copiesTest(SETTINGS)
+  .extend("other", { scope: "file" }, ({ startCopy }) => startCopy(SETTINGS))
+  /** A key that may watch both buckets, `b` and `c`. */
+  .extend("page", { scope: "file" }, async ({ service }) => {
+    const root = createClient({ serverUrl: service.url, apiKey: ROOT_KEY });
+    await root.kv().createBucket({ name: "b" });
+    await root.kv().createBucket({ name: "c" });
+    await root.kv().bucket("b").put("k", "v");
+    const scopes = [{ accesses: ["watch"] as const, buckets: "*" }];
+    return root.apiKeys().create({ name: "page", scopes });
+  })
+  .extend("keyId", { scope: "file" }, ({ page }) => page.id)
+  .extend("key", { scope: "file" }, ({ page }) => page.secret)
+  .extend("ticketOf", ({ service }) => async (apiKey: string, bucket = "b"): Promise<string> => {
+    const keys = createClient({ serverUrl: service.url, apiKey, retry: false }).apiKeys();
+    return (await keys.createWatchTicket(bucket)).ticket;
+  });
 
 describe("a ticket", () => {
-  it("opens one watch by WebSocket, through any copy of the service", async () => {
+  it("opens one watch by WebSocket, through any copy of the service", async ({
+    ticketOf,
+    key,
+    other,
+    service,
+  }) => {
     const ticket = await ticketOf(key);
     expect(ticket).toMatch(/^ifticket_[0-9a-f]{40}$/);
     const client = await WatchClient.open(other.url, `${WATCH}?ticket=${ticket}`);
@@ -53,7 +49,7 @@ describe("a ticket", () => {
     }
   });
 
-  it("opens one watch by SSE, over both versions of HTTP", async () => {
+  it("opens one watch by SSE, over both versions of HTTP", async ({ ticketOf, key, service }) => {
     for (const open of [open1, open2]) {
       const path = `${WATCH}?ticket=${await ticketOf(key)}`;
       const stream = await open(service.url, path);
@@ -63,7 +59,7 @@ describe("a ticket", () => {
     }
   });
 
-  it("is taken by one of many that bring it at once", async () => {
+  it("is taken by one of many that bring it at once", async ({ ticketOf, key, service, other }) => {
     const path = `${WATCH}?ticket=${await ticketOf(key)}`;
     const streams = await Promise.all(
       Array.from({ length: 10 }, (_, index) => open1((index % 2 === 0 ? service : other).url, path)),
@@ -72,12 +68,12 @@ describe("a ticket", () => {
     for (const { leave } of streams) leave();
   });
 
-  it("is for its bucket alone", async () => {
+  it("is for its bucket alone", async ({ ticketOf, key, service }) => {
     const ticket = await ticketOf(key, "c");
     expect(await refusedUpgrade(service.url, `${WATCH}?ticket=${ticket}`)).toEqual([401, REFUSED]);
   });
 
-  it("is for watches alone", async () => {
+  it("is for watches alone", async ({ ticketOf, key, service }) => {
     const ticket = await ticketOf(key);
     const listed = await fetch(`${service.url}/api/v1/kv/buckets/b/keys?ticket=${ticket}`);
     expect(listed.status).toBe(400);
@@ -85,18 +81,18 @@ describe("a ticket", () => {
     expect((await fetch(`${service.url}/api/v1/kv/buckets`, { headers })).status).toBe(401);
   });
 
-  it.each(["", "x", "ifticket_", `ifticket_${"0".repeat(40)}`, "*", ">", "a.b", "%00", "x".repeat(2_000)])(
+  it.for(["", "x", "ifticket_", `ifticket_${"0".repeat(40)}`, "*", ">", "a.b", "%00", "x".repeat(2_000)])(
     "is refused when it is %.30j",
-    async (ticket) => {
+    async (ticket, { service }) => {
       expect(await refusedUpgrade(service.url, `${WATCH}?ticket=${ticket}`)).toEqual([401, REFUSED]);
     },
   );
 
-  it("can't be a key: that would stand in the URL", async () => {
+  it("can't be a key: that would stand in the URL", async ({ service, key }) => {
     expect(await refusedUpgrade(service.url, `${WATCH}?ticket=${key}`)).toEqual([401, REFUSED]);
   });
 
-  it("needs a key that may watch the bucket", async () => {
+  it("needs a key that may watch the bucket", async ({ service, ticketOf, key }) => {
     const root = createClient({ serverUrl: service.url, apiKey: ROOT_KEY });
     const scopes = [{ accesses: ["read", "write", "admin"] as const, buckets: "*" }];
     const { secret } = await root.apiKeys().create({ name: "no watch", scopes });
@@ -104,9 +100,9 @@ describe("a ticket", () => {
     await expect(ticketOf(key, "no.bucket")).rejects.toThrow(/The bucket name "no.bucket" is malformed/);
   });
 
-  it("is good no longer than it says", async () => {
+  it("is good no longer than it says", async ({ service, server }) => {
     const hasty = await startTestService({
-      "nats-url": nats.url,
+      "nats-url": server.url,
       "api-key": ROOT_KEY,
       "watch-ticket-ms": "1000",
     });
@@ -120,7 +116,12 @@ describe("a ticket", () => {
     }
   });
 
-  it("ends with the key that it was given for, as does its watch", async () => {
+  it("ends with the key that it was given for, as does its watch", async ({
+    ticketOf,
+    key,
+    service,
+    keyId,
+  }) => {
     const [used, unused] = [await ticketOf(key), await ticketOf(key)];
     const client = await WatchClient.open(service.url, `${WATCH}?ticket=${used}`);
     await client.have(1);

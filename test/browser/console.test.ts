@@ -106,6 +106,25 @@ describe.skipIf(CHROMIUM === undefined)("the console", () => {
     await page.close();
   });
 
+  it("moves nothing where the user asked for reduced motion", async () => {
+    await newBucket("calm");
+    const { page } = await open("/console/buckets/calm");
+    await page.locator(".live-live").waitFor();
+    const changedRowMoves = (): Promise<number> =>
+      page.evaluate(() => {
+        const changed = document.createElement("div");
+        changed.className = "row row-put";
+        document.body.append(changed);
+        const { animationName, animationDuration } = getComputedStyle(changed);
+        changed.remove();
+        return animationName === "none" ? 0 : Number.parseFloat(animationDuration);
+      });
+    expect(await changedRowMoves()).toBeGreaterThan(0.1);
+    await page.emulateMedia({ reducedMotion: "reduce" });
+    expect(await changedRowMoves()).toBeLessThan(0.001);
+    await page.close();
+  });
+
   it("finds keys as the user types, opens them by keyboard, and deletes many", async () => {
     const bucket = await newBucket("found");
     for (const key of ["user.1", "user.2", "user.2.cart", "order.1", " ", "a\u202eb"])
@@ -196,10 +215,15 @@ describe.skipIf(CHROMIUM === undefined)("the console", () => {
     await other.stop();
     await page.getByRole("alert").getByText("The service can't be reached").waitFor();
     await row(page, "first").waitFor();
+    const styleOf = (property: "filter" | "opacity"): Promise<string> =>
+      page.locator("#main").evaluate((main, name) => getComputedStyle(main)[name], property);
+    await expect.poll(() => styleOf("opacity")).toBe("0.7");
+    expect(await styleOf("filter")).toContain("grayscale");
     const again = await startTestService({ "api-key": API_KEY, port: String(port), "data-dir": dataDir });
     await createClient({ serverUrl: again.url, apiKey: API_KEY }).kv().bucket("kept").put("second", 2);
     await row(page, "second").waitFor({ timeout: 60_000 });
     await page.getByText("The service can't be reached").waitFor({ state: "detached" });
+    await expect.poll(() => styleOf("opacity")).toBe("1");
     await page.close();
     await again.remove();
   });

@@ -1,68 +1,43 @@
 /** What `import` and `verify` do with backups and buckets that are not as they should be. */
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFile, writeFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { createClient, type ImportedEntry, type KeyValue } from "@ironflow-kv/client";
+import { describe, expect } from "vitest";
+import { createClient, type ImportedEntry } from "@ironflow-kv/client";
 import { CuttableProxy } from "../client/cuttable-proxy.js";
-import { freshName, startTestService, type TestService } from "../support/service.js";
+import { startTestService } from "../support/service.js";
 import { contentsOf, fill, lineOf, numbered, put } from "./backup-support.js";
-import { run, type Run, type RunOptions } from "./support.js";
 import { IS_EXTENDED } from "../support/extended.js";
+import { backupTest } from "./backup-test.js";
 
-let service: TestService;
-let kv: KeyValue;
-let directory: string;
-let file: string;
-let fileCount = 0;
-
-beforeAll(async () => {
-  service = await startTestService();
-  kv = createClient({ serverUrl: service.url }).kv();
-  directory = await mkdtemp(join(tmpdir(), "ironflow-import-"));
-});
-beforeEach(() => {
-  file = join(directory, `backup-${++fileCount}`);
-});
-afterAll(async () => {
-  await service.remove();
-  await rm(directory, { recursive: true, force: true });
-});
-
-function cli(args: readonly string[], options: RunOptions = {}): Promise<Run> {
-  return run(args, { ...options, env: { IRONFLOW_SERVER: service.url, ...options.env } });
-}
-
-/** Expects one line on standard error, and nothing on standard output. */
-async function refusal(
-  args: readonly string[],
-  exitCode: number,
-  sentence: RegExp,
-  input = "",
-): Promise<void> {
-  const result = await cli(args, { input });
-  expect(result).toMatchObject({ exitCode, stdout: "" });
-  expect(result.stderr).toMatch(/^ironflow-kv: [^\n]+\n$/);
-  expect(result.stderr).toMatch(sentence);
-}
-
-async function newBucket(history = 1, entries: readonly ImportedEntry[] = []): Promise<string> {
-  const { name } = await kv.createBucket({ name: freshName(), history });
-  await fill(kv, name, entries);
-  return name;
-}
-
-async function exported(buckets: readonly string[], to = file): Promise<Buffer> {
-  expect(await cli(["export", ...buckets, "--output", to])).toMatchObject({ exitCode: 0 });
-  return await readFile(to);
-}
+const it = backupTest()
+  /** Expects one line on standard error, and nothing on standard output. */
+  .extend(
+    "refusal",
+    ({ cli }) =>
+      async (args: readonly string[], exitCode: number, sentence: RegExp, input = ""): Promise<void> => {
+        const result = await cli(args, { input });
+        expect(result).toMatchObject({ exitCode, stdout: "" });
+        expect(result.stderr).toMatch(/^ironflow-kv: [^\n]+\n$/);
+        expect(result.stderr).toMatch(sentence);
+      },
+  )
+  .extend("exported", ({ file, cli }) => async (buckets: readonly string[], to = file): Promise<Buffer> => {
+    expect(await cli(["export", ...buckets, "--output", to])).toMatchObject({ exitCode: 0 });
+    return await readFile(to);
+  });
 
 const lines = (entries: readonly ImportedEntry[]): string[] => entries.map(lineOf);
 
 describe("an import", () => {
-  it("refuses what was written to, before it writes anything anywhere", async () => {
+  it("refuses what was written to, before it writes anything anywhere", async ({
+    newBucket,
+    exported,
+    kv,
+    refusal,
+    file,
+    cli,
+  }) => {
     const [one, other] = [await newBucket(1, numbered(3)), await newBucket(1, numbered(3))];
     await exported([one, other]);
     await kv.deleteBucket(one);
@@ -74,7 +49,13 @@ describe("an import", () => {
     expect((await kv.getBucketInfo(one)).revision).toBe(3n);
   });
 
-  it("fills a bucket that was never written to, and gives it the settings of the backup", async () => {
+  it("fills a bucket that was never written to, and gives it the settings of the backup", async ({
+    newBucket,
+    kv,
+    exported,
+    cli,
+    file,
+  }) => {
     const bucket = await newBucket(4, numbered(3));
     const before = await contentsOf(kv, bucket);
     await exported([bucket]);
@@ -84,7 +65,7 @@ describe("an import", () => {
     expect(await contentsOf(kv, bucket)).toEqual(before);
   });
 
-  it("takes some of the buckets", async () => {
+  it("takes some of the buckets", async ({ newBucket, exported, kv, cli, file, refusal }) => {
     const [one, other] = [await newBucket(1, numbered(3)), await newBucket(1, numbered(2))];
     await exported([one, other]);
     await kv.deleteBucket(one);
@@ -95,7 +76,14 @@ describe("an import", () => {
     await refusal(["import", file, "absent"], 4, /The backup has no bucket "absent"/);
   });
 
-  it("adds to a bucket that is in use, which keeps its settings", async () => {
+  it("adds to a bucket that is in use, which keeps its settings", async ({
+    newBucket,
+    exported,
+    kv,
+    cli,
+    file,
+    refusal,
+  }) => {
     const added = [put("a", "1"), put("b", "1"), put("a", "2")];
     const source = await newBucket(5, added);
     await exported([source]);
@@ -120,7 +108,13 @@ describe("an import", () => {
     );
   });
 
-  it("adds each entry once where others write all the while", async () => {
+  it("adds each entry once where others write all the while", async ({
+    newBucket,
+    exported,
+    kv,
+    cli,
+    file,
+  }) => {
     const added = numbered(2_000);
     const bucket = await newBucket(1, added);
     await exported([bucket]);
@@ -142,7 +136,15 @@ describe("an import", () => {
     expect(info).toMatchObject({ values: 2_001, revision: BigInt(2_000 + others) });
   });
 
-  it("stops where somebody else writes to a bucket that it restores, and says how far it came", async () => {
+  it("stops where somebody else writes to a bucket that it restores, and says how far it came", async ({
+    newBucket,
+    exported,
+    kv,
+    service,
+    cli,
+    file,
+    refusal,
+  }) => {
     const bucket = await newBucket(1, numbered(3_000));
     await exported([bucket]);
     await kv.deleteBucket(bucket);
@@ -172,7 +174,14 @@ describe("an import", () => {
     await refusal(["import", file, "--resume"], 4, /another client wrote to it/);
   });
 
-  it("resumes where one was interrupted, and skips complete buckets", async () => {
+  it("resumes where one was interrupted, and skips complete buckets", async ({
+    newBucket,
+    kv,
+    exported,
+    cli,
+    file,
+    refusal,
+  }) => {
     const entries = numbered(700);
     const [one, other] = [await newBucket(1, numbered(5)), await newBucket(2, entries)];
     const before = await contentsOf(kv, other);
@@ -194,7 +203,7 @@ describe("an import", () => {
     await refusal(["import", file, "--resume"], 4, /exists and was not created by an import of this backup/);
   });
 
-  it("fails with the service's error if a value is too large", async () => {
+  it("fails with the service's error if a value is too large", async ({ newBucket, exported, cli, file }) => {
     const small = await startTestService({ "value-bytes-max": "1000" });
     try {
       const bucket = await newBucket(1, [put("a", "1"), put("large", new Uint8Array(2_000)), put("b", "1")]);
@@ -209,7 +218,13 @@ describe("an import", () => {
     }
   });
 
-  it("sends smaller batches to a service with a small message limit", async () => {
+  it("sends smaller batches to a service with a small message limit", async ({
+    newBucket,
+    kv,
+    exported,
+    cli,
+    file,
+  }) => {
     const bucket = await newBucket(1, numbered(200, 1_000));
     const before = await contentsOf(kv, bucket);
     await exported([bucket]);
@@ -226,7 +241,7 @@ describe("an import", () => {
     }
   });
 
-  it.each([
+  it.for([
     ["a file that is not there", 1, ["import", "/nowhere/at/all"]],
     ["resuming standard input", 2, ["import", "-", "--resume"]],
     ["skipping without a bucket", 2, ["import", "FILE", "--into-existing", "--skip", "3"]],
@@ -234,7 +249,7 @@ describe("an import", () => {
     ["a malformed count", 2, ["import", "FILE", "b", "--into-existing", "--skip", "x"]],
     ["resuming and adding", 2, ["import", "FILE", "--resume", "--into-existing"]],
     ["nothing on standard input", 1, ["import", "-"]],
-  ])("of %s ends with exit code %i", async (_, exitCode, args) => {
+  ] as const)("of %s ends with exit code %i", async ([, exitCode, args], { refusal, file }) => {
     await refusal(
       args.map((arg) => arg.replace("FILE", file)),
       exitCode,
@@ -244,7 +259,14 @@ describe("an import", () => {
 });
 
 describe("a truncated backup", () => {
-  it("is not imported, and import and verify report the intact part", async () => {
+  it("is not imported, and import and verify report the intact part", async ({
+    newBucket,
+    exported,
+    kv,
+    file,
+    refusal,
+    cli,
+  }) => {
     const [one, other] = [await newBucket(1, numbered(5)), await newBucket(1, numbered(20))];
     const whole = await exported([one, other]);
     await kv.deleteBucket(one);
@@ -274,7 +296,13 @@ describe("a truncated backup", () => {
     expect(settings.description).toBe("");
   });
 
-  it("is refused where standard input ends, and the bucket's description is marked", async () => {
+  it("is refused where standard input ends, and the bucket's description is marked", async ({
+    newBucket,
+    exported,
+    kv,
+    cli,
+    file,
+  }) => {
     const bucket = await newBucket(1, numbered(20));
     const whole = await exported([bucket]);
     await kv.deleteBucket(bucket);
@@ -288,7 +316,7 @@ describe("a truncated backup", () => {
     expect((await contentsOf(kv, bucket)).entries).toEqual(lines(numbered(20)));
   });
 
-  it.each([
+  it.for([
     [
       "damaged",
       1,
@@ -298,15 +326,18 @@ describe("a truncated backup", () => {
     ["of a newer format", 1, (whole: Buffer) => whole.fill("2", 19, 20), /newer version of ironflow-kv/],
     ["of an older format", 1, (whole: Buffer) => whole.fill("0", 19, 20), /older version of ironflow-kv/],
     ["no backup", 1, () => Buffer.from("hello, world"), /not an ironflow-kv backup/],
-  ])("as it is %s, ends verify and import with exit code %i", async (_, exitCode, change, sentence) => {
-    const bucket = await newBucket(1, numbered(30));
-    await writeFile(file, change(await exported([bucket])));
-    for (const verb of ["verify", "import"]) {
-      const result = await cli([verb, file]);
-      expect(result.exitCode).toBe(exitCode);
-      expect(result.stderr).toMatch(sentence);
-    }
-    const failed = await cli(["import", file, "--json"]);
-    expect(JSON.parse(failed.stderr)).toMatchObject({ code: "failed" });
-  });
+  ] as const)(
+    "as it is %s, ends verify and import with exit code %i",
+    async ([, exitCode, change, sentence], { newBucket, file, exported, cli }) => {
+      const bucket = await newBucket(1, numbered(30));
+      await writeFile(file, change(await exported([bucket])));
+      for (const verb of ["verify", "import"]) {
+        const result = await cli([verb, file]);
+        expect(result.exitCode).toBe(exitCode);
+        expect(result.stderr).toMatch(sentence);
+      }
+      const failed = await cli(["import", file, "--json"]);
+      expect(JSON.parse(failed.stderr)).toMatchObject({ code: "failed" });
+    },
+  );
 });

@@ -1,80 +1,70 @@
 /** Exports and imports that are interrupted and resumed. */
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createClient, type KeyValue } from "@ironflow-kv/client";
+import { describe, expect } from "vitest";
 import { CuttableProxy } from "../client/cuttable-proxy.js";
-import { freshName, startTestService, type TestService } from "../support/service.js";
-import { type Contents, contentsOf, fill, isSameBackup, numbered } from "./backup-support.js";
+import { freshName } from "../support/service.js";
+import { contentsOf, fill, isSameBackup, numbered } from "./backup-support.js";
 import { runBuilt, start } from "./support.js";
 import { IS_EXTENDED } from "../support/extended.js";
 import { until } from "../support/until.js";
+import { backupTest } from "./backup-test.js";
 
 const ENTRIES = 4_000;
 
-let service: TestService;
-let kv: KeyValue;
-let directory: string;
-let file: string;
-let bucket: string;
-let before: Contents;
-
-beforeAll(async () => {
-  service = await startTestService();
-  kv = createClient({ serverUrl: service.url }).kv();
-  directory = await mkdtemp(join(tmpdir(), "ironflow-interrupted-"));
-  file = join(directory, "backup");
-  bucket = (await kv.createBucket({ name: freshName(), history: 2 })).name;
-  await fill(kv, bucket, numbered(ENTRIES, 250));
-  before = await contentsOf(kv, bucket);
-  expect(await runBuilt(["export", "--output", file], { env: direct() })).toMatchObject({ exitCode: 0 });
-});
-afterAll(async () => {
-  await service.remove();
-  await rm(directory, { recursive: true, force: true });
-});
-
-const direct = (): Record<string, string> => ({ IRONFLOW_SERVER: service.url });
-
-/** Resolves when the import has written so many entries. */
-function untilWritten(count: number): Promise<void> {
-  return until(`${count} entries are written`, async () => {
-    const info = await kv.getBucketInfo(bucket).catch(() => undefined);
-    return info !== undefined && info.revision >= BigInt(count);
+const it = backupTest()
+  .extend("exported", { scope: "file" }, async ({ folder, env, kv }) => {
+    const file = join(folder, "backup");
+    const { name: bucket } = await kv.createBucket({ name: freshName(), history: 2 });
+    await fill(kv, bucket, numbered(ENTRIES, 250));
+    const before = await contentsOf(kv, bucket);
+    expect(await runBuilt(["export", "--output", file], { env })).toMatchObject({ exitCode: 0 });
+    return { file, bucket, before };
+  })
+  .extend("whole", { scope: "file" }, ({ exported }) => exported.file)
+  .extend("bucket", { scope: "file" }, ({ exported }) => exported.bucket)
+  .extend("before", { scope: "file" }, ({ exported }) => exported.before)
+  /** Resolves when the import has written so many entries. */
+  .extend("untilWritten", ({ kv, bucket }) => (count: number): Promise<void> => {
+    return until(`${count} entries are written`, async () => {
+      const info = await kv.getBucketInfo(bucket).catch(() => undefined);
+      return info !== undefined && info.revision >= BigInt(count);
+    });
   });
-}
 
 describe("an export", () => {
-  it.each(["SIGINT", "SIGKILL"] as const)("that %s ends resumes where it stopped", async (signal) => {
-    const proxy = await CuttableProxy.to(service);
-    // The answers stop in the middle of the entries: that is where it is when the signal comes.
-    proxy.holdAnswers(700_000);
-    const part = join(directory, signal);
-    const child = start(["export", "--output", part], { IRONFLOW_SERVER: proxy.url });
-    const exited = once(child, "exit");
-    const said = text(child.stderr);
-    // All that passes has been written, but for what waits for more.
-    await expect
-      .poll(async () => (await readFile(`${part}.partial`).catch(() => Buffer.alloc(0))).length)
-      .toBeGreaterThan(400_000);
-    child.kill(signal);
-    expect(await exited).toEqual(signal === "SIGINT" ? [130, null] : [null, "SIGKILL"]);
-    const words = `ironflow-kv: Interrupted. The data read so far is kept; resume with: ironflow-kv export --output ${part} --resume\n`;
-    expect(await said).toBe(signal === "SIGINT" ? words : "");
-    await proxy.refuse();
-    await expect(readFile(part)).rejects.toThrow(/ENOENT/);
+  it.for(["SIGINT", "SIGKILL"] as const)(
+    "that %s ends resumes where it stopped",
+    async (signal, { service, folder, env, whole }) => {
+      const proxy = await CuttableProxy.to(service);
+      // The answers stop in the middle of the entries: that is where it is when the signal comes.
+      proxy.holdAnswers(700_000);
+      const part = join(folder, signal);
+      const child = start(["export", "--output", part], { IRONFLOW_SERVER: proxy.url });
+      const exited = once(child, "exit");
+      const said = text(child.stderr);
+      // All that passes has been written, but for what waits for more.
+      await expect
+        .poll(async () => (await readFile(`${part}.partial`).catch(() => Buffer.alloc(0))).length)
+        .toBeGreaterThan(400_000);
+      child.kill(signal);
+      expect(await exited).toEqual(signal === "SIGINT" ? [130, null] : [null, "SIGKILL"]);
+      const words = `ironflow-kv: Interrupted. The data read so far is kept; resume with: ironflow-kv export --output ${part} --resume\n`;
+      expect(await said).toBe(signal === "SIGINT" ? words : "");
+      await proxy.refuse();
+      await expect(readFile(part)).rejects.toThrow(/ENOENT/);
 
-    const resumed = await runBuilt(["export", "--output", part, "--resume"], { env: direct() });
-    expect(resumed).toMatchObject({ exitCode: 0, stderr: "" });
-    expect(isSameBackup(await readFile(part), await readFile(file))).toBe(true);
-  });
+      const resumed = await runBuilt(["export", "--output", part, "--resume"], { env });
+      expect(resumed).toMatchObject({ exitCode: 0, stderr: "" });
+      expect(isSameBackup(await readFile(part), await readFile(whole))).toBe(true);
+    },
+  );
 
-  it("resumes by itself when the connection breaks", async () => {
+  it("resumes by itself when the connection breaks", async ({ service, folder, whole }) => {
     const proxy = await CuttableProxy.to(service);
-    const part = join(directory, "cut");
+    const part = join(folder, "cut");
     for (const passing of IS_EXTENDED ? [100_000, 500_000, 900_000] : [500_000]) {
       proxy.holdAnswers(passing);
       const exporting = runBuilt(["export", "--output", part, "--force"], {
@@ -86,19 +76,19 @@ describe("an export", () => {
       proxy.passAnswers();
       proxy.cut();
       expect(await exporting).toMatchObject({ exitCode: 0 });
-      expect(isSameBackup(await readFile(part), await readFile(file))).toBe(true);
+      expect(isSameBackup(await readFile(part), await readFile(whole))).toBe(true);
     }
     await proxy.refuse();
   });
 });
 
 describe("an import", () => {
-  it.each(["SIGINT", "SIGKILL"] as const)(
+  it.for(["SIGINT", "SIGKILL"] as const)(
     "that %s ends resumes where it stopped, and duplicates nothing",
-    async (signal) => {
+    async (signal, { kv, bucket, service, whole, untilWritten, env, before }) => {
       await kv.deleteBucket(bucket);
       const proxy = await CuttableProxy.to(service);
-      const child = start(["import", file], { IRONFLOW_SERVER: proxy.url });
+      const child = start(["import", whole], { IRONFLOW_SERVER: proxy.url });
       const exited = once(child, "exit");
       const said = text(child.stderr);
       await untilWritten(500);
@@ -113,17 +103,24 @@ describe("an import", () => {
       }
       await proxy.refuse();
       expect((await kv.getBucketInfo(bucket)).description).toMatch(/^Not complete: /);
-      const resumed = await runBuilt(["import", file, "--resume"], { env: direct() });
+      const resumed = await runBuilt(["import", whole, "--resume"], { env });
       expect(resumed).toMatchObject({ exitCode: 0, stderr: "" });
       expect(await contentsOf(kv, bucket)).toEqual(before);
       expect((await kv.getBucketInfo(bucket)).revision).toBe(BigInt(ENTRIES));
     },
   );
 
-  it("duplicates nothing when answers are lost and connections break", async () => {
+  it("duplicates nothing when answers are lost and connections break", async ({
+    kv,
+    bucket,
+    service,
+    whole,
+    untilWritten,
+    before,
+  }) => {
     await kv.deleteBucket(bucket);
     const proxy = await CuttableProxy.to(service);
-    const importing = runBuilt(["import", file], { env: { IRONFLOW_SERVER: proxy.url } });
+    const importing = runBuilt(["import", whole], { env: { IRONFLOW_SERVER: proxy.url } });
     for (const count of [300, 1_200, 2_400]) {
       await untilWritten(count);
       proxy.holdAnswers();

@@ -1,32 +1,16 @@
 /** Export and import of entries with a TTL of their own and metadata. */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, it, vi } from "vitest";
-import { createClient, type KeyValue } from "@ironflow-kv/client";
-import { freshName, startTestService, type TestService } from "../support/service.js";
+import { expect, vi } from "vitest";
+import { freshName } from "../support/service.js";
 import { WAIT } from "../support/until.js";
 import { run } from "./support.js";
+import { backupTest } from "./backup-test.js";
 
 const METADATA = { author: "Ann", note: "grüße" };
 
-let service: TestService;
-let kv: KeyValue;
-let env: Record<string, string>;
-let folder: string;
+const it = backupTest();
 
-beforeAll(async () => {
-  service = await startTestService();
-  kv = createClient({ serverUrl: service.url }).kv();
-  env = { IRONFLOW_SERVER: service.url };
-  folder = await mkdtemp(join(tmpdir(), "ironflow-backup-"));
-});
-afterAll(async () => {
-  await service.remove();
-  await rm(folder, { recursive: true });
-});
-
-it("restores what still lives until the same time, and not what has expired", async () => {
+it("restores what still lives until the same time, and not what has expired", async ({ kv, folder, env }) => {
   const { name } = await kv.createBucket({ name: freshName() });
   const bucket = kv.bucket(name);
   await bucket.put("gone", "1", { ttlSeconds: 1 });

@@ -1,13 +1,11 @@
 /** Backups against real services: what was exported is what is restored, byte by byte. */
-import { copyFile, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { copyFile, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { gunzipSync } from "node:zlib";
 import fc from "fast-check";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { createClient, type ImportedEntry, type KeyValue } from "@ironflow-kv/client";
+import { describe, expect } from "vitest";
+import { createClient, type ImportedEntry } from "@ironflow-kv/client";
 import { IS_EXTENDED } from "../support/extended.js";
-import { freshName, startTestService, type TestService } from "../support/service.js";
+import { startTestService } from "../support/service.js";
 import {
   type Contents,
   contentsOf,
@@ -19,59 +17,34 @@ import {
   put,
   tombstone,
 } from "./backup-support.js";
-import { run, type Run, type RunOptions, runBuilt } from "./support.js";
+import { type RunOptions, runBuilt } from "./support.js";
+import { backupTest } from "./backup-test.js";
 
 const API_KEY = "the-right-key-of-tests";
 
-let service: TestService;
-let kv: KeyValue;
-let directory: string;
-let file: string;
-let fileCount = 0;
-
-beforeAll(async () => {
-  service = await startTestService({ "api-key": API_KEY });
-  kv = createClient({ serverUrl: service.url, apiKey: API_KEY }).kv();
-  directory = await mkdtemp(join(tmpdir(), "ironflow-backup-"));
-});
-beforeEach(() => {
-  file = join(directory, `backup-${++fileCount}`);
-});
-afterAll(async () => {
-  await service.remove();
-  await rm(directory, { recursive: true, force: true });
-});
-
-function env(): Record<string, string> {
-  return { IRONFLOW_SERVER: service.url, IRONFLOW_API_KEY: API_KEY };
-}
-
-function cli(args: readonly string[], options: RunOptions = {}): Promise<Run> {
-  return run(args, { ...options, env: { ...env(), ...options.env } });
-}
-
-/** As `cli`, for what must go well. */
-async function succeed(args: readonly string[], options: RunOptions = {}): Promise<string> {
-  const result = await cli(args, options);
-  expect(result).toMatchObject({ exitCode: 0, stderr: "" });
-  return result.stdout;
-}
-
-async function newBucket(history = 1, entries: readonly ImportedEntry[] = []): Promise<string> {
-  const { name } = await kv.createBucket({ name: freshName(), history });
-  await fill(kv, name, entries);
-  return name;
-}
-
-/** Deletes a bucket and restores it. */
-async function restored(bucket: string, from = file): Promise<Contents> {
-  await kv.deleteBucket(bucket);
-  await succeed(["import", from, bucket]);
-  return await contentsOf(kv, bucket);
-}
+const it = backupTest(API_KEY)
+  /** As `cli`, for what must go well. */
+  .extend(
+    "succeed",
+    ({ cli }) =>
+      async (args: readonly string[], options: RunOptions = {}): Promise<string> => {
+        const result = await cli(args, options);
+        expect(result).toMatchObject({ exitCode: 0, stderr: "" });
+        return result.stdout;
+      },
+  )
+  /** Deletes a bucket and restores it. */
+  .extend("restored", ({ file, kv, succeed }) => async (bucket: string, from = file): Promise<Contents> => {
+    await kv.deleteBucket(bucket);
+    await succeed(["import", from, bucket]);
+    return await contentsOf(kv, bucket);
+  });
 
 describe("a restore", () => {
-  it("into an empty service brings back every bucket, key, revision, value, media type and setting", async () => {
+  it("into an empty service brings back every bucket, key, revision, value, media type and setting", async ({
+    succeed,
+    file,
+  }) => {
     const [source, target] = await Promise.all([startTestService(), startTestService()]);
     const [from, to] = [source, target].map(({ url }) => createClient({ serverUrl: url }).kv());
     if (from === undefined || to === undefined) throw new Error("no services");
@@ -132,7 +105,13 @@ describe("a restore", () => {
     }
   });
 
-  it("keeps the order of revisions over thousands of keys, and renumbers them from 1", async () => {
+  it("keeps the order of revisions over thousands of keys, and renumbers them from 1", async ({
+    newBucket,
+    kv,
+    succeed,
+    file,
+    restored,
+  }) => {
     const keys = IS_EXTENDED ? 10_000 : 2_500;
     const entries = keys + 1_000;
     const bucket = await newBucket(2, [...numbered(keys), ...numbered(1_000, 5)]);
@@ -145,7 +124,7 @@ describe("a restore", () => {
     expect(await kv.getBucketInfo(bucket)).toMatchObject({ revision: BigInt(entries), values: keys });
   });
 
-  it("keeps deletes that nothing stands before", async () => {
+  it("keeps deletes that nothing stands before", async ({ newBucket, kv, succeed, file, restored }) => {
     // The put is gone by the history limit; then the limit grows.
     const bucket = await newBucket(1, [put("gone", "1"), put("there", "1")]);
     await kv.bucket(bucket).delete("gone");
@@ -157,7 +136,13 @@ describe("a restore", () => {
     expect(await restored(bucket)).toEqual(before);
   });
 
-  it("restarts each TTL, and does not bring back what expired", async () => {
+  it("restarts each TTL, and does not bring back what expired", async ({
+    newBucket,
+    kv,
+    succeed,
+    file,
+    restored,
+  }) => {
     const bucket = await newBucket(1, [put("short", "1")]);
     await kv.updateBucket(bucket, { ttlSeconds: 1 });
     for await (const event of kv.bucket(bucket).watch([], { start: "history" })) {
@@ -173,7 +158,13 @@ describe("a restore", () => {
     expect((await kv.bucket(bucket).get("long")).createdAt.getTime()).toBeGreaterThanOrEqual(importedAt - 5);
   });
 
-  it("of a bucket that was written to all the while shows it as it was at one revision", async () => {
+  it("of a bucket that was written to all the while shows it as it was at one revision", async ({
+    newBucket,
+    kv,
+    succeed,
+    file,
+    restored,
+  }) => {
     const history = 2;
     const first = numbered(3_000);
     const bucket = await newBucket(history, first);
@@ -216,7 +207,13 @@ describe("a restore", () => {
 });
 
 describe("an export", () => {
-  it("is compressed where the file's name or an option says so", async () => {
+  it("is compressed where the file's name or an option says so", async ({
+    newBucket,
+    succeed,
+    file,
+    kv,
+    restored,
+  }) => {
     const bucket = await newBucket(1, numbered(500, 100));
     await succeed(["export", bucket, "--output", file]);
     await succeed(["export", bucket, "--output", `${file}.gz`]);
@@ -231,11 +228,17 @@ describe("an export", () => {
     expect(await restored(bucket, `${file}.gz`)).toEqual(before);
   });
 
-  it("goes to standard output and comes from standard input", async () => {
+  it("goes to standard output and comes from standard input", async ({
+    newBucket,
+    kv,
+    env,
+    succeed,
+    cli,
+  }) => {
     const bucket = await newBucket(2, numbered(300));
     const before = await contentsOf(kv, bucket);
     for (const flags of [[], ["--gzip"]]) {
-      const exported = await runBuilt(["export", bucket, "--output", "-", ...flags], { env: env() });
+      const exported = await runBuilt(["export", bucket, "--output", "-", ...flags], { env: env });
       expect(exported).toMatchObject({ exitCode: 0 });
       expect(exported.stderr).toMatch(/^ironflow-kv: exported 1 bucket, 300 entries, .*\n$/);
       expect(await succeed(["verify", "-"], { input: exported.bytes })).toMatch(/The backup is complete/);
@@ -247,7 +250,12 @@ describe("an export", () => {
     expect(onTerminal).toMatchObject({ exitCode: 2, stdout: "" });
   });
 
-  it("gets its final name only when complete, and replaces no file without --force", async () => {
+  it("gets its final name only when complete, and replaces no file without --force", async ({
+    newBucket,
+    file,
+    cli,
+    succeed,
+  }) => {
     const bucket = await newBucket(1, numbered(3));
     await writeFile(file, "precious");
     const refused = await cli(["export", bucket, "--output", file]);
@@ -264,20 +272,20 @@ describe("an export", () => {
     expect(left.stderr).toMatch(/--resume.*--force/);
   });
 
-  it.each([
+  it.for([
     ["a bucket that is not there", 3, ["export", "nowhere", "--output", "FILE"]],
     ["no file", 2, ["export"]],
     ["a folder that is not there", 1, ["export", "--output", "FILE/in/it"]],
     ["resuming standard output", 2, ["export", "--output", "-", "--resume"]],
     ["both resuming and beginning anew", 2, ["export", "--output", "FILE", "--resume", "--force"]],
-  ])("of %s ends with exit code %i and one line", async (_, exitCode, args) => {
+  ] as const)("of %s ends with exit code %i and one line", async ([, exitCode, args], { cli, file }) => {
     const result = await cli(args.map((arg) => arg.replace("FILE", file)));
     expect(result).toMatchObject({ exitCode, stdout: "" });
     expect(result.stderr).toMatch(/^ironflow-kv: [^\n]+\n$/);
     await expect(stat(file)).rejects.toThrow(/ENOENT/);
   });
 
-  it("resumes after a cut at any byte, and the file is complete", async () => {
+  it("resumes after a cut at any byte, and the file is complete", async ({ newBucket, succeed, file }) => {
     const bucket = await newBucket(5, [...numbered(8), ...numbered(4, 3)]);
     const empty = await newBucket();
     await succeed(["export", bucket, empty, "--output", file]);
@@ -297,7 +305,7 @@ describe("an export", () => {
     });
   });
 
-  it("resumes a compressed one too, and one with a damaged part", async () => {
+  it("resumes a compressed one too, and one with a damaged part", async ({ newBucket, succeed, file }) => {
     const bucket = await newBucket(1, numbered(2_000));
     await succeed(["export", bucket, "--output", `${file}.gz`]);
     const whole = await readFile(`${file}.gz`);
@@ -316,7 +324,14 @@ describe("an export", () => {
     expect((await readFile(file)).equals(plain)).toBe(true);
   });
 
-  it("that is resumed has what was written since, and refuses a bucket that is another one", async () => {
+  it("that is resumed has what was written since, and refuses a bucket that is another one", async ({
+    newBucket,
+    succeed,
+    file,
+    kv,
+    restored,
+    cli,
+  }) => {
     const bucket = await newBucket(1, numbered(50));
     await succeed(["export", bucket, "--output", file]);
     const part = (await readFile(file)).subarray(0, 2_000);
@@ -337,7 +352,7 @@ describe("an export", () => {
     expect(others.stderr).toMatch(/other buckets/);
   });
 
-  it("shows a bar on a terminal, on standard error", async () => {
+  it("shows a bar on a terminal, on standard error", async ({ newBucket, cli, file }) => {
     const bucket = await newBucket(1, numbered(2_000));
     const { exitCode, stdout, stderr } = await cli(["export", bucket, "--output", file], {
       isTerminal: true,

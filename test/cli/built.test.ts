@@ -4,26 +4,28 @@ import { createInterface } from "node:readline";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { createClient, type KeyValue } from "@ironflow-kv/client";
-import { freshName, startTestService, type TestService } from "../support/service.js";
+import { serviceTest } from "../support/fixtures.js";
+import { freshName } from "../support/service.js";
 import { runBuilt, start } from "./support.js";
 
-let service: TestService;
-let kv: KeyValue;
-let env: Record<string, string>;
-let bucket: string;
-
-beforeAll(async () => {
-  service = await startTestService();
-  kv = createClient({ serverUrl: service.url }).kv();
-  env = { IRONFLOW_SERVER: service.url };
-  bucket = (await kv.createBucket({ name: freshName() })).name;
-});
-afterAll(() => service.remove());
+const it = serviceTest()
+  .extend("kv", { scope: "file" }, ({ service }): KeyValue => createClient({ serverUrl: service.url }).kv())
+  .extend("env", { scope: "file" }, ({ service }): Record<string, string> => ({
+    IRONFLOW_SERVER: service.url,
+  }))
+  .extend(
+    "bucket",
+    { scope: "file" },
+    async ({ kv }): Promise<string> => (await kv.createBucket({ name: freshName() })).name,
+  );
 
 describe("the built program", () => {
-  it("writes and reads bytes exactly: from standard input, from a file, to standard output", async () => {
+  it("writes and reads bytes exactly: from standard input, from a file, to standard output", async ({
+    bucket,
+    env,
+  }) => {
     const bytes = Uint8Array.from({ length: 256 }, (_, index) => index);
     const directory = await mkdtemp(join(tmpdir(), "ironflow-cli-"));
     const file = join(directory, "value");
@@ -46,7 +48,11 @@ describe("the built program", () => {
     await rm(directory, { recursive: true });
   });
 
-  it("prints a value without a line end of its own, and ends when it is done", async () => {
+  it("prints a value without a line end of its own, and ends when it is done", async ({
+    kv,
+    bucket,
+    env,
+  }) => {
     await kv.bucket(bucket).put("plain", "hello");
     expect(await runBuilt(["get", bucket, "plain"], { env })).toMatchObject({
       exitCode: 0,
@@ -55,7 +61,7 @@ describe("the built program", () => {
     });
   });
 
-  it("reports a failure by one line and an exit code", async () => {
+  it("reports a failure by one line and an exit code", async ({ bucket, env }) => {
     const [missing, unreachable] = await Promise.all([
       runBuilt(["get", bucket, "absent"], { env }),
       runBuilt(["get", bucket, "k", "--timeout", "200ms"], {
@@ -68,7 +74,7 @@ describe("the built program", () => {
     expect(unreachable.stderr).toMatch(/^ironflow-kv: .*\n$/);
   });
 
-  it("ends a watch by Ctrl-C with exit code 0", async () => {
+  it("ends a watch by Ctrl-C with exit code 0", async ({ kv, env }) => {
     const watched = (await kv.createBucket({ name: freshName() })).name;
     await kv.bucket(watched).put("a", "1");
     const child = start(["watch", watched, "--json"], env);
@@ -81,7 +87,7 @@ describe("the built program", () => {
     expect(await exited).toEqual([0, null]);
   });
 
-  it("ends quietly when nobody reads its output any more", async () => {
+  it("ends quietly when nobody reads its output any more", async ({ kv, env }) => {
     const many = kv.bucket((await kv.createBucket({ name: freshName() })).name);
     await many.put("k", "x".repeat(1_000_000));
     const child = start(["watch", many.name, "--json"], env);

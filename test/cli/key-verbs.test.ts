@@ -1,6 +1,6 @@
 /** `key`: API keys by the command line, on a real service. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { startTestService, type TestService } from "../support/service.js";
+import { describe, expect } from "vitest";
+import { serviceTest } from "../support/fixtures.js";
 import { run, type Run } from "./support.js";
 
 const ROOT_KEY = "the-right-key-of-tests";
@@ -11,24 +11,21 @@ interface KeyJson {
   readonly secret: string;
 }
 
-let service: TestService;
-
-beforeAll(async () => {
-  service = await startTestService({ "api-key": ROOT_KEY });
-});
-afterAll(() => service.remove());
-
-const cli = (args: readonly string[], apiKey = ROOT_KEY, isTerminal = false): Promise<Run> =>
-  run(args, { env: { IRONFLOW_SERVER: service.url, IRONFLOW_API_KEY: apiKey }, isTerminal });
-
-async function create(...scopes: string[]): Promise<KeyJson> {
-  const flags = scopes.flatMap((scope) => ["--scope", scope]);
-  const { stdout } = await cli(["key", "create", "--name", "test", ...flags, "--json"]);
-  return JSON.parse(stdout) as KeyJson;
-}
+const it = serviceTest({ "api-key": ROOT_KEY })
+  .extend(
+    "cli",
+    ({ service }) =>
+      (args: readonly string[], apiKey = ROOT_KEY, isTerminal = false): Promise<Run> =>
+        run(args, { env: { IRONFLOW_SERVER: service.url, IRONFLOW_API_KEY: apiKey }, isTerminal }),
+  )
+  .extend("create", ({ cli }) => async (...scopes: string[]): Promise<KeyJson> => {
+    const flags = scopes.flatMap((scope) => ["--scope", scope]);
+    const { stdout } = await cli(["key", "create", "--name", "test", ...flags, "--json"]);
+    return JSON.parse(stdout) as KeyJson;
+  });
 
 describe("key create", () => {
-  it("prints the bare secret for programs, and it works for its scopes", async () => {
+  it("prints the bare secret for programs, and it works for its scopes", async ({ cli }) => {
     const made = await cli([
       "key",
       "create",
@@ -49,7 +46,7 @@ describe("key create", () => {
     });
   });
 
-  it("shows a person what was made", async () => {
+  it("shows a person what was made", async ({ cli }) => {
     const args = ["key", "create", "--name", "my key", "--scope", "read:a", "--scope", "watch:*"];
     const { stdout } = await cli(args, ROOT_KEY, true);
     expect(stdout).toMatch(
@@ -57,7 +54,7 @@ describe("key create", () => {
     );
   });
 
-  it.each([
+  it.for([
     ["without a name", ["--scope", "read:a"]],
     ["without a scope", ["--name", "n"]],
     ["with an unknown access", ["--name", "n", "--scope", "own:a"]],
@@ -65,13 +62,13 @@ describe("key create", () => {
     ["with empty buckets", ["--name", "n", "--scope", "read:"]],
     ["with a malformed glob", ["--name", "n", "--scope", "read:a.b"]],
     ["with a malformed span", ["--name", "n", "--scope", "read:a", "--expires", "soon"]],
-  ])("is wrong usage %s", async (_, flags) => {
+  ] as const)("is wrong usage %s", async ([, flags], { cli }) => {
     expect((await cli(["key", "create", ...flags])).exitCode).toBe(2);
   });
 });
 
 describe("key list, revoke and rotate", () => {
-  it("list shows keys, not secrets", async () => {
+  it("list shows keys, not secrets", async ({ create, cli }) => {
     const { id, secret } = await create("read,watch:a-*");
     const listed = await cli(["key", "list"]);
     expect(listed.stdout).toMatch(/^ID +SCOPES +CREATED +EXPIRES +NAME\n/);
@@ -88,7 +85,7 @@ describe("key list, revoke and rotate", () => {
     expect(JSON.stringify(json) + listed.stdout).not.toContain(secret);
   });
 
-  it("revoke takes a key back", async () => {
+  it("revoke takes a key back", async ({ create, cli }) => {
     const { id, secret } = await create("read:*");
     expect((await cli(["bucket", "ls"], secret)).exitCode).toBe(0);
     expect(await cli(["key", "revoke", id])).toMatchObject({ exitCode: 0, stdout: "" });
@@ -99,7 +96,7 @@ describe("key list, revoke and rotate", () => {
     });
   });
 
-  it("rotate prints a new secret; the one before is good for the overlap", async () => {
+  it("rotate prints a new secret; the one before is good for the overlap", async ({ create, cli }) => {
     const { id, secret } = await create("read:*");
     const next = (await cli(["key", "rotate", id, "--overlap", "1h"])).stdout.trim();
     expect(next).toMatch(SECRET);
@@ -109,7 +106,7 @@ describe("key list, revoke and rotate", () => {
     expect((await cli(["bucket", "ls"], last)).exitCode).toBe(0);
   });
 
-  it("need a key that may manage keys", async () => {
+  it("need a key that may manage keys", async ({ create, cli }) => {
     const { id, secret } = await create("read,write,watch:*", "admin:a*");
     for (const verb of [["list"], ["revoke", id], ["rotate", id]]) {
       expect((await cli(["key", ...verb], secret)).exitCode).toBe(6);

@@ -1,24 +1,23 @@
 /** `put --ttl --meta`, `touch`, `lock` and `elect`, as programs. */
 import { once } from "node:events";
 import { createInterface } from "node:readline";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect } from "vitest";
 import { createClient, type Bucket } from "@ironflow-kv/client";
-import { freshName, startTestService, type TestService } from "../support/service.js";
+import { serviceTest } from "../support/fixtures.js";
+import { freshName } from "../support/service.js";
 import { run, runBuilt, start } from "./support.js";
 
-let service: TestService;
-let env: Record<string, string>;
-let bucket: Bucket;
+const it = serviceTest()
+  .extend("env", { scope: "file" }, ({ service }): Record<string, string> => ({
+    IRONFLOW_SERVER: service.url,
+    PATH: process.env.PATH ?? "",
+  }))
+  .extend("bucket", { scope: "file" }, async ({ service }): Promise<Bucket> => {
+    const kv = createClient({ serverUrl: service.url }).kv();
+    return kv.bucket((await kv.createBucket({ name: freshName() })).name);
+  });
 
-beforeAll(async () => {
-  service = await startTestService();
-  env = { IRONFLOW_SERVER: service.url, PATH: process.env.PATH ?? "" };
-  const kv = createClient({ serverUrl: service.url }).kv();
-  bucket = kv.bucket((await kv.createBucket({ name: freshName() })).name);
-});
-afterAll(() => service.remove());
-
-it("stores a TTL and metadata, shows them, and touches", async () => {
+it("stores a TTL and metadata, shows them, and touches", async ({ bucket, env }) => {
   const args = ["put", bucket.name, "k", "v", "--ttl", "1m", "--meta", "author=Ann", "--meta", "note=a=b"];
   expect(await run(args, { env })).toMatchObject({ exitCode: 0, stderr: "" });
   const shown = JSON.parse((await run(["get", bucket.name, "k", "--json"], { env })).stdout) as {
@@ -35,7 +34,7 @@ it("stores a TTL and metadata, shows them, and touches", async () => {
   expect(await run(["touch", bucket.name, "none"], { env })).toMatchObject({ exitCode: 3 });
 });
 
-it("runs a program while it holds the lock, and ends as the program does", async () => {
+it("runs a program while it holds the lock, and ends as the program does", async ({ bucket, env }) => {
   const script = "echo $IRONFLOW_LOCK $IRONFLOW_FENCING_TOKEN --json; exit 9";
   const held = await runBuilt(["lock", bucket.name, "jobs", "--", "sh", "-c", script], { env });
   expect(held).toMatchObject({ exitCode: 9, stderr: "" });
@@ -45,7 +44,7 @@ it("runs a program while it holds the lock, and ends as the program does", async
   expect([missing.exitCode, await bucket.tryGet("jobs")]).toEqual([1, undefined]);
 });
 
-it("waits for the lock, stops the program when it is lost, and says so", async () => {
+it("waits for the lock, stops the program when it is lost, and says so", async ({ bucket, env }) => {
   const lock = await bucket.lock("nightly");
   const busy = await runBuilt(["lock", bucket.name, "nightly", "--wait", "0", "--", "true"], { env });
   expect(busy).toMatchObject({ exitCode: 5, stdout: "" });
@@ -66,7 +65,7 @@ it("waits for the lock, stops the program when it is lost, and says so", async (
   expect(stderr).toContain('The lease "nightly" was lost');
 });
 
-it("elects a leader, whose name others can read", async () => {
+it("elects a leader, whose name others can read", async ({ bucket, env }) => {
   const program = ["sh", "-c", `exec ${process.execPath} dist/src/main.js get ${bucket.name} leader`];
   const elected = await runBuilt(["elect", bucket.name, "leader", "--value", "host-1", "--", ...program], {
     env,

@@ -1,35 +1,13 @@
 /** Options, errors and exit codes of the command line. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { type Bucket, createClient, type KeyValue } from "@ironflow-kv/client";
+import { describe, expect } from "vitest";
 import type { ServeFlags } from "../../src/cli/serve-command.js";
-import { freshName, startTestService, type TestService } from "../support/service.js";
-import { run, type Run, type RunOptions } from "./support.js";
+import { run } from "./support.js";
+import { API_KEY, verbTest } from "./verb-test.js";
 
-const API_KEY = "the-right-key-of-tests";
-
-let service: TestService;
-let kv: KeyValue;
-let bucket: Bucket;
-let name: string;
-
-beforeAll(async () => {
-  service = await startTestService({ "api-key": API_KEY });
-  kv = createClient({ serverUrl: service.url, apiKey: API_KEY }).kv();
-});
-beforeEach(async () => {
-  ({ name } = await kv.createBucket({ name: freshName(), history: 5 }));
-  bucket = kv.bucket(name);
-});
-afterAll(() => service.remove());
-
-/** Runs a command line against the service, with the right key. */
-function cli(args: readonly string[], options: RunOptions = {}): Promise<Run> {
-  const env = { IRONFLOW_SERVER: service.url, IRONFLOW_API_KEY: API_KEY, ...options.env };
-  return run(args, { ...options, env });
-}
+const it = verbTest();
 
 describe("errors", () => {
-  it.each<[string, number, readonly string[], Readonly<Record<string, string>>?]>([
+  it.for<[string, number, readonly string[], Readonly<Record<string, string>>?]>([
     ["no verb that is known", 2, ["frob"]],
     ["an unknown option", 2, ["keys", "b", "--frob"]],
     ["a missing argument", 2, ["get", "b"]],
@@ -50,15 +28,15 @@ describe("errors", () => {
     ["a wrong key", 6, ["bucket", "ls"], { IRONFLOW_API_KEY: "wrong" }],
     ["no key", 6, ["bucket", "ls"], { IRONFLOW_API_KEY: "" }],
     ["no server", 5, ["bucket", "ls", "--timeout", "100ms"], { IRONFLOW_SERVER: "http://127.0.0.1:9" }],
-  ])("%s ends with exit code %i and one line", async (_, exitCode, args, env = {}) => {
+  ])("%s ends with exit code %i and one line", async ([, exitCode, args, env = {}], { cli }) => {
     const result = await cli(args, { env });
     expect(result).toMatchObject({ exitCode, stdout: "" });
     expect(result.stderr).toMatch(/^ironflow-kv: [^\n]+\n$/);
   });
 
-  it("are JSON with --json", async () => {
+  it("are JSON with --json", async ({ bucket, cli, bucketName }) => {
     await bucket.put("k", "v");
-    const { exitCode, stderr } = await cli(["create", name, "k", "x", "--json"]);
+    const { exitCode, stderr } = await cli(["create", bucketName, "k", "x", "--json"]);
     expect(exitCode).toBe(4);
     expect(JSON.parse(stderr)).toEqual({
       error: expect.any(String) as string,
@@ -67,27 +45,27 @@ describe("errors", () => {
     });
   });
 
-  it("an interrupt ends with exit code 130, without a word", async () => {
-    const interrupted = await cli(["keys", name], { signal: AbortSignal.abort() });
+  it("an interrupt ends with exit code 130, without a word", async ({ cli, bucketName }) => {
+    const interrupted = await cli(["keys", bucketName], { signal: AbortSignal.abort() });
     expect(interrupted).toEqual({ exitCode: 130, stdout: "", stderr: "" });
   });
 
-  it("limits end with exit code 7", async () => {
-    await kv.updateBucket(name, { maxValueSize: 4 });
-    expect((await cli(["put", name, "k", "too large"])).exitCode).toBe(7);
+  it("limits end with exit code 7", async ({ kv, cli, bucketName }) => {
+    await kv.updateBucket(bucketName, { maxValueSize: 4 });
+    expect((await cli(["put", bucketName, "k", "too large"])).exitCode).toBe(7);
   });
 });
 
 describe("options", () => {
-  it("may stand before the verb; the one nearest to it wins", async () => {
-    const before = await cli(["--server", service.url, "--json", "keys", name], {
+  it("may stand before the verb; the one nearest to it wins", async ({ cli, service, bucketName }) => {
+    const before = await cli(["--server", service.url, "--json", "keys", bucketName], {
       env: { IRONFLOW_SERVER: "http://127.0.0.1:9" },
     });
     expect(before.stdout).toBe('{"keys":[],"count":0}\n');
-    const both = await cli(["--server", "http://127.0.0.1:9", "keys", name, "--server", service.url]);
+    const both = await cli(["--server", "http://127.0.0.1:9", "keys", bucketName, "--server", service.url]);
     expect(both.exitCode).toBe(0);
     const wrong = { env: { IRONFLOW_API_KEY: "wrong" } };
-    expect((await cli(["keys", name, "--api-key", API_KEY], wrong)).exitCode).toBe(0);
+    expect((await cli(["keys", bucketName, "--api-key", API_KEY], wrong)).exitCode).toBe(0);
   });
 
   it("of serve are its own, by the name of the setting", async () => {
@@ -114,6 +92,8 @@ describe("options", () => {
       "touch",
       "txn",
       "scan",
+      "delete-keys",
+      "config",
       "del",
       "purge",
       "keys",

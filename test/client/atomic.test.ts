@@ -1,5 +1,11 @@
 /** Commits of the SDK: what applies together, what a refusal says, and what is refused before anything is sent. */
-import { createClient, KvConflictError, type KvError, KvKeyExistsError } from "@ironflow-kv/client";
+import {
+  type ChangeGroup,
+  createClient,
+  KvConflictError,
+  type KvError,
+  KvKeyExistsError,
+} from "@ironflow-kv/client";
 import { describe, expect } from "vitest";
 import { serviceTest } from "../support/fixtures.js";
 import { freshName } from "../support/service.js";
@@ -119,5 +125,41 @@ describe("a commit", () => {
     await expect(bucket.atomic().put("a", "1").delete("a").commit()).rejects.toMatchObject({
       reason: "invalid_argument",
     });
+  });
+});
+
+describe("watchCommits", () => {
+  const shown = ({ changes, revision }: ChangeGroup): string =>
+    `${changes.map(({ type, key }) => `${type} ${key}`).join(", ")} @${revision}`;
+
+  it("emits the changes of a commit together, and single writes alone", async ({ bucket }) => {
+    await bucket.put("x", "1");
+    await bucket.atomic().put("a", "1").put("b", "1").delete("c").commit();
+    const groups: string[] = [];
+    for await (const group of bucket.watchCommits()) {
+      groups.push(shown(group));
+      if (groups.length === 2) await bucket.atomic().put("d", "1").delete("a").put("e", "1").commit();
+      if (groups.length === 3) await bucket.put("d", "2");
+      if (groups.length === 4) break;
+    }
+    // The snapshot omits the tombstone.
+    expect(groups).toEqual(["put x @1", "put a, put b @4", "put d, delete a, put e @7", "put d @8"]);
+  });
+
+  it("emits a commit whose last write the filters omit with the next event", async ({ bucket }) => {
+    const groups: string[] = [];
+    const watch = bucket.watchCommits("k.*", { progressIntervalMs: 100 });
+    const first = watch.next();
+    const { revision } = await bucket.atomic().put("k.1", "1").put("k.2", "1").put("other", "1").commit();
+    groups.push(shown((await first).value as ChangeGroup));
+    await watch.return();
+    expect(groups).toEqual([`put k.1, put k.2 @${revision}`]);
+  });
+
+  it("ends at once while it waits", async ({ bucket }) => {
+    const watch = bucket.watchCommits();
+    const next = watch.next();
+    await watch.return();
+    expect(await next).toMatchObject({ done: true });
   });
 });

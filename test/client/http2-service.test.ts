@@ -6,7 +6,7 @@ import { type AddressInfo, connect, createServer as createNetServer } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Code, ConnectError, createClient as createRpcClient } from "@connectrpc/connect";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect } from "vitest";
 import { BucketService, KeyValueService } from "../../packages/client/src/gen.js";
 import {
   type Bucket,
@@ -17,39 +17,34 @@ import {
   KvUnavailableError,
   type TransportOptions,
 } from "../../packages/client/src/index-node.js";
+import { serviceTest } from "../support/fixtures.js";
 import { type Certificate, hasOpenssl, makeCertificate } from "../support/certificates.js";
 import { freshName, startTestService, type TestService } from "../support/service.js";
 import { refusal, take } from "./support.js";
 
-let service: TestService;
-beforeAll(async () => {
-  service = await startTestService();
-});
-afterAll(() => service.remove());
-
-async function newBucket(options: TransportOptions = {}): Promise<Bucket> {
-  const kv = createClient({ serverUrl: service.url, ...options }).kv();
-  return kv.bucket((await kv.createBucket({ name: freshName() })).name);
-}
-
-/** A TCP proxy to the service that records what the client writes and how much the service answers. */
-async function startRecorder() {
-  const record = { writes: [] as Buffer[], answerBytes: 0 };
-  const server = createNetServer((client) => {
-    const upstream = connect(service.port, "127.0.0.1");
-    client.on("data", (chunk) => record.writes.push(chunk)).pipe(upstream);
-    upstream.on("data", (chunk) => (record.answerBytes += chunk.length)).pipe(client);
-    for (const socket of [client, upstream]) {
-      socket.on("error", () => undefined);
-      socket.on("close", () => (socket === client ? upstream : client).destroy());
-    }
+const it = serviceTest()
+  .extend("newBucket", ({ service }) => async (options: TransportOptions = {}): Promise<Bucket> => {
+    const kv = createClient({ serverUrl: service.url, ...options }).kv();
+    return kv.bucket((await kv.createBucket({ name: freshName() })).name);
+  })
+  /** A TCP proxy to the service that records what the client writes and how much the service answers. */
+  .extend("startRecorder", ({ service }) => async () => {
+    const record = { writes: [] as Buffer[], answerBytes: 0 };
+    const server = createNetServer((client) => {
+      const upstream = connect(service.port, "127.0.0.1");
+      client.on("data", (chunk) => record.writes.push(chunk)).pipe(upstream);
+      upstream.on("data", (chunk) => (record.answerBytes += chunk.length)).pipe(client);
+      for (const socket of [client, upstream]) {
+        socket.on("error", () => undefined);
+        socket.on("close", () => (socket === client ? upstream : client).destroy());
+      }
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    return { record, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, server };
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return { record, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, server };
-}
 
-it("sends a call in one write: a HEADERS frame and a DATA frame", async () => {
+it("sends a call in one write: a HEADERS frame and a DATA frame", async ({ startRecorder, newBucket }) => {
   const { record, url, server } = await startRecorder();
   const bucket = await newBucket({ serverUrl: url });
   await bucket.put("k", "v");
@@ -65,7 +60,7 @@ it("sends a call in one write: a HEADERS frame and a DATA frame", async () => {
   server.close();
 });
 
-it("compresses requests and responses where that is asked for", async () => {
+it("compresses requests and responses where that is asked for", async ({ startRecorder, newBucket }) => {
   const { record, url, server } = await startRecorder();
   const value = "compressible ".repeat(20_000);
   const bucket = await newBucket({ serverUrl: url, compression: true });
@@ -81,9 +76,9 @@ it("compresses requests and responses where that is asked for", async () => {
   server.close();
 });
 
-it.each([false, true])(
+it.for([false, true])(
   "refuses a response above responseBytesMax, also after decompression (compression: %s)",
-  async (compression) => {
+  async (compression, { newBucket }) => {
     const bucket = await newBucket({ compression, responseBytesMax: 10_000 });
     await bucket.put("k", "x".repeat(20_000));
     const error = await refusal(bucket.get("k"), KvResourceExhaustedError, { reason: "response_too_large" });
@@ -108,7 +103,9 @@ it("continues after a restart of the service", async () => {
   await again.remove();
 });
 
-it("serves any generated client: unary and streaming calls, their headers and their errors", async () => {
+it("serves any generated client: unary and streaming calls, their headers and their errors", async ({
+  service,
+}) => {
   const transport = createTransport({ serverUrl: service.url });
   const buckets = createRpcClient(BucketService, transport);
   const keys = createRpcClient(KeyValueService, transport);
@@ -141,7 +138,7 @@ it("serves any generated client: unary and streaming calls, their headers and th
   );
 });
 
-it("falls back to fetch where the server only speaks HTTP/1.1", async () => {
+it("falls back to fetch where the server only speaks HTTP/1.1", async ({ service, newBucket }) => {
   const paths: string[] = [];
   const proxy = createServer((request, response) => {
     paths.push(request.url ?? "");

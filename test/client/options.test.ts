@@ -1,5 +1,5 @@
 /** Options, TTLs, metadata, JSON and ensureBucket of the SDK, on a real service. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import {
   type Bucket,
   type Client,
@@ -9,76 +9,74 @@ import {
   KvConflictError,
   KvNotFoundError,
 } from "@ironflow-kv/client";
-import { freshName, startTestService, type TestService } from "../support/service.js";
+import { serviceTest } from "../support/fixtures.js";
+import { freshName } from "../support/service.js";
 import { refusal } from "./support.js";
 
 const METADATA = { author: "Ann", note: " grüße \r\n…" };
 
-let service: TestService;
-let client: Client;
-let kv: KeyValue;
-let bucket: Bucket;
-
-beforeAll(async () => {
-  service = await startTestService();
-  client = createClient({ serverUrl: service.url });
-  kv = client.kv();
-});
-beforeEach(async () => {
-  bucket = kv.bucket((await kv.createBucket({ name: freshName() })).name);
-});
-afterAll(() => service.remove());
+const it = serviceTest()
+  .extend("client", { scope: "file" }, ({ service }): Client => createClient({ serverUrl: service.url }))
+  .extend("kv", { scope: "file" }, ({ client }): KeyValue => client.kv())
+  .extend("bucket", async ({ kv }): Promise<Bucket> =>
+    kv.bucket((await kv.createBucket({ name: freshName() })).name),
+  );
 
 describe("an option with an unknown name", () => {
   const wrong = { ttl: 5 } as object;
-  it.each<[string, () => unknown]>([
-    ["put", () => bucket.put("k", "v", wrong)],
-    ["create", () => bucket.create("k", "v", wrong)],
-    ["update", () => bucket.update("k", "v", 1n, wrong)],
-    ["touch", () => bucket.touch("k", wrong)],
-    ["get", () => bucket.get("k", wrong)],
-    ["get", () => bucket.tryGet("k", wrong)],
-    ["delete", () => bucket.delete("k", wrong)],
-    ["purge", () => bucket.purge("k", wrong)],
-    ["listKeys", () => bucket.listKeys([], wrong)],
-    ["keys", () => bucket.keys([], wrong).next()],
-    ["history", () => bucket.history("k", wrong)],
-    ["watch", () => bucket.watch([], wrong)],
-    ["importEntries", () => bucket.importEntries([], 0n, wrong)],
-    ["getMany", () => bucket.getMany(["k"], wrong)],
-    ["scan", () => bucket.scan(wrong)],
-    ["commit", () => bucket.atomic().commit(wrong)],
-    ["lock", () => bucket.lock("k", wrong)],
-    ["elect", () => bucket.elect("k", wrong)],
-    ["createBucket", () => kv.createBucket({ name: "b", ...wrong })],
-    ["createBucket", () => kv.createBucket({ name: "b" }, wrong)],
-    ["ensureBucket", () => kv.ensureBucket({ name: "b", ...wrong })],
-    ["updateBucket", () => kv.updateBucket("b", wrong)],
-    ["getBucketInfo", () => kv.getBucketInfo("b", wrong)],
-    ["listBuckets", () => kv.listBuckets(wrong)],
-    ["listEnvironments", () => kv.listEnvironments(wrong)],
-    ["deleteBucket", () => kv.deleteBucket("b", wrong)],
-    ["compactBucket", () => kv.compactBucket("b", wrong)],
+  it.for<[string, (on: { client: Client; kv: KeyValue; bucket: Bucket }) => unknown]>([
+    ["put", ({ bucket }) => bucket.put("k", "v", wrong)],
+    ["create", ({ bucket }) => bucket.create("k", "v", wrong)],
+    ["update", ({ bucket }) => bucket.update("k", "v", 1n, wrong)],
+    ["touch", ({ bucket }) => bucket.touch("k", wrong)],
+    ["get", ({ bucket }) => bucket.get("k", wrong)],
+    ["get", ({ bucket }) => bucket.tryGet("k", wrong)],
+    ["delete", ({ bucket }) => bucket.delete("k", wrong)],
+    ["purge", ({ bucket }) => bucket.purge("k", wrong)],
+    ["listKeys", ({ bucket }) => bucket.listKeys([], wrong)],
+    ["keys", ({ bucket }) => bucket.keys([], wrong).next()],
+    ["history", ({ bucket }) => bucket.history("k", wrong)],
+    ["watch", ({ bucket }) => bucket.watch([], wrong)],
+    ["importEntries", ({ bucket }) => bucket.importEntries([], 0n, wrong)],
+    ["getMany", ({ bucket }) => bucket.getMany(["k"], wrong)],
+    ["scan", ({ bucket }) => bucket.scan(wrong)],
+    ["watchCommits", ({ bucket }) => bucket.watchCommits(">", wrong)],
+    ["deleteKeys", ({ bucket }) => bucket.deleteKeys(">", wrong)],
+    ["commit", ({ bucket }) => bucket.atomic().commit(wrong)],
+    ["lock", ({ bucket }) => bucket.lock("k", wrong)],
+    ["elect", ({ bucket }) => bucket.elect("k", wrong)],
+    ["createBucket", ({ kv }) => kv.createBucket({ name: "b", ...wrong })],
+    ["createBucket", ({ kv }) => kv.createBucket({ name: "b" }, wrong)],
+    ["ensureBucket", ({ kv }) => kv.ensureBucket({ name: "b", ...wrong })],
+    ["updateBucket", ({ kv }) => kv.updateBucket("b", wrong)],
+    ["getBucketInfo", ({ kv }) => kv.getBucketInfo("b", wrong)],
+    ["listBuckets", ({ kv }) => kv.listBuckets(wrong)],
+    ["listEnvironments", ({ kv }) => kv.listEnvironments(wrong)],
+    ["deleteBucket", ({ kv }) => kv.deleteBucket("b", wrong)],
+    ["compactBucket", ({ kv }) => kv.compactBucket("b", wrong)],
     ["createClient", () => createClient(wrong)],
-    ["list", () => client.apiKeys().list(wrong)],
-    ["create", () => client.apiKeys().create({ name: "n", scopes: [], ...wrong })],
-  ])("is refused by %s, which names it and those that it has", async (method, call) => {
-    const error = await Promise.resolve()
-      .then(call)
-      .then(
-        () => undefined,
-        (thrown: unknown) => thrown,
+    ["list", ({ client }) => client.apiKeys().list(wrong)],
+    ["create", ({ client }) => client.apiKeys().create({ name: "n", scopes: [], ...wrong })],
+  ])(
+    "is refused by %s, which names it and those that it has",
+    async ([method, call], { client, kv, bucket }) => {
+      const error = await Promise.resolve()
+        .then(() => call({ client, kv, bucket }))
+        .then(
+          () => undefined,
+          (thrown: unknown) => thrown,
+        );
+      expect(error).toBeInstanceOf(TypeError);
+      expect((error as TypeError).message).toMatch(
+        new RegExp(`^${method} has no option "ttl"; its options are \\w+(, \\w+)*\\.$`),
       );
-    expect(error).toBeInstanceOf(TypeError);
-    expect((error as TypeError).message).toMatch(
-      new RegExp(`^${method} has no option "ttl"; its options are \\w+(, \\w+)*\\.$`),
-    );
-    expect(await bucket.listKeys()).toEqual([]);
-  });
+      expect(await bucket.listKeys()).toEqual([]);
+    },
+  );
 });
 
 describe("TTLs and metadata", () => {
-  it("are stored with a value, and shown", async () => {
+  it("are stored with a value, and shown", async ({ bucket }) => {
     await bucket.put("k", "v", { ttlSeconds: 60, metadata: METADATA });
     const entry = await bucket.get("k");
     expect((entry.expiresAt?.getTime() ?? 0) - entry.createdAt.getTime()).toBe(60_000);
@@ -90,7 +88,7 @@ describe("TTLs and metadata", () => {
     }
   });
 
-  it("are changed by touch, which keeps the value", async () => {
+  it("are changed by touch, which keeps the value", async ({ bucket }) => {
     const { revision } = await bucket.put("k", { a: 1 }, { ttlSeconds: 60, metadata: METADATA });
     await bucket.touch("k", { ttlSeconds: 90, ifRevision: revision });
     const touched = await bucket.get("k");
@@ -104,7 +102,7 @@ describe("TTLs and metadata", () => {
 });
 
 describe("JSON.stringify", () => {
-  it("writes every object of the SDK", async () => {
+  it("writes every object of the SDK", async ({ bucket, kv, client }) => {
     const result = await bucket.put("k", "v", { ttlSeconds: 60, metadata: METADATA });
     expect(result).toEqual({ revision: 1n });
     expect(JSON.stringify(result)).toBe('{"revision":1}');
@@ -144,7 +142,7 @@ describe("JSON.stringify", () => {
 });
 
 describe("ensureBucket", () => {
-  it("creates a bucket that does not exist, and returns one that has the settings", async () => {
+  it("creates a bucket that does not exist, and returns one that has the settings", async ({ kv }) => {
     const name = freshName();
     const created = await kv.ensureBucket({ name, history: 3, ttlSeconds: 60 });
     expect(created).toMatchObject({ name, history: 3 });
@@ -152,7 +150,7 @@ describe("ensureBucket", () => {
     expect(await kv.ensureBucket({ name })).toEqual(created);
   });
 
-  it("says what differs, and changes nothing", async () => {
+  it("says what differs, and changes nothing", async ({ kv }) => {
     const name = freshName();
     await kv.createBucket({ name, history: 3, description: "d" });
     const error = await refusal(

@@ -1,6 +1,6 @@
 /** The SDK's everyday calls, on a real service. */
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import {
   type Bucket,
   createClient,
@@ -14,28 +14,22 @@ import {
   type ScanOptions,
   type Storable,
 } from "@ironflow-kv/client";
-import { freshName, startTestService, type TestService } from "../support/service.js";
+import { serviceTest } from "../support/fixtures.js";
+import { freshName } from "../support/service.js";
 import { refusal } from "./support.js";
 
-let service: TestService;
-let kv: KeyValue;
-let bucket: Bucket;
-
-beforeAll(async () => {
-  // Small pages, so that every list has several.
-  service = await startTestService({ "keys-page-max": "7", "buckets-page-max": "2" });
-  kv = createClient({ serverUrl: service.url }).kv();
-  const { name } = await kv.createBucket({ name: freshName(), history: 5 });
-  bucket = kv.bucket(name);
-});
-
-afterAll(() => service.remove());
+const it = serviceTest({ "keys-page-max": "7", "buckets-page-max": "2" })
+  .extend("kv", { scope: "file" }, ({ service }): KeyValue => createClient({ serverUrl: service.url }).kv())
+  .extend("bucket", { scope: "file" }, async ({ kv }): Promise<Bucket> => {
+    const { name } = await kv.createBucket({ name: freshName(), history: 5 });
+    return kv.bucket(name);
+  });
 
 describe("values", () => {
   const bytes = Uint8Array.of(0, 255, 128, 10);
   const view = new Uint8Array(Uint8Array.of(9, 1, 2, 3, 9).buffer, 1, 3);
   const json = "application/json";
-  it.each<[string, Storable, string | Uint8Array, string]>([
+  it.for<[string, Storable, string | Uint8Array, string]>([
     ["a string", "Grüße 👋", "Grüße 👋", "text/plain; charset=utf-8"],
     ["an empty string", "", "", "text/plain; charset=utf-8"],
     ["a string that begins with a byte order mark", "\ufeffx", "\ufeffx", "text/plain; charset=utf-8"],
@@ -50,7 +44,7 @@ describe("values", () => {
     ["false", false, "false", json],
     ["null", null, "null", json],
     ["a Date", new Date(0), '"1970-01-01T00:00:00.000Z"', json],
-  ])("stores %s", async (name, value, stored, contentType) => {
+  ])("stores %s", async ([name, value, stored, contentType], { bucket }) => {
     await bucket.put(name, value);
     const entry = await bucket.get(name);
     const expected = typeof stored === "string" ? new TextEncoder().encode(stored) : stored;
@@ -60,7 +54,7 @@ describe("values", () => {
     if (contentType === json) expect(entry.json()).toEqual(JSON.parse(stored as string));
   });
 
-  it.each<[string, unknown]>([
+  it.for<[string, unknown]>([
     ["undefined", undefined],
     ["a function", () => 1],
     ["a symbol", Symbol("x")],
@@ -69,12 +63,12 @@ describe("values", () => {
     ["a Set", new Set([1])],
     ["a promise that someone forgot to await", Promise.resolve(1)],
     ["a Blob", new Blob(["x"])],
-  ])("refuses %s with a TypeError, and sends nothing", async (_, value) => {
+  ])("refuses %s with a TypeError, and sends nothing", async ([, value], { bucket }) => {
     await expect(bucket.put("refused", value as Storable)).rejects.toThrow(TypeError);
     expect(await bucket.tryGet("refused")).toBeUndefined();
   });
 
-  it("reads many at one revision, with as many calls as their sizes require", async () => {
+  it("reads many at one revision, with as many calls as their sizes require", async ({ bucket }) => {
     const keys = Array.from({ length: 8 }, (_, index) => `many-${index}`);
     for (const key of keys) await bucket.put(key, new Uint8Array(900_000).fill(key.charCodeAt(5)));
     const { revision } = await bucket.put("many-0", "changed");
@@ -89,7 +83,7 @@ describe("values", () => {
     expect(await bucket.getMany([])).toEqual({ entries: [], revision: 0n });
   });
 
-  it("scans entries in the order of keys, and says at which revision", async () => {
+  it("scans entries in the order of keys, and says at which revision", async ({ kv }) => {
     const { name } = await kv.createBucket({ name: freshName() });
     const scanned = kv.bucket(name);
     for (const key of ["a.1", "a.2", "b"]) await scanned.put(key, `of ${key}`);
@@ -113,7 +107,7 @@ describe("values", () => {
     await expect(read({ signal: controller.signal })).rejects.toThrow("enough");
   });
 
-  it("describes a bucket without counting its keys", async () => {
+  it("describes a bucket without counting its keys", async ({ kv }) => {
     const { name } = await kv.createBucket({ name: freshName(), description: "counted" });
     await kv.bucket(name).put("k", "v");
     expect(await kv.getBucketInfo(name)).toMatchObject({ values: 1, revision: 1n });
@@ -123,14 +117,14 @@ describe("values", () => {
     expect(listed).toEqual(info);
   });
 
-  it("keeps the content type that was asked for", async () => {
+  it("keeps the content type that was asked for", async ({ bucket }) => {
     await bucket.put("picture", bytes, { contentType: "image/png" });
     expect((await bucket.get("picture")).contentType).toBe("image/png");
     await bucket.put("picture", "x", { contentType: "" });
     expect((await bucket.get("picture")).contentType).toBe("");
   });
 
-  it("says which value is not JSON", async () => {
+  it("says which value is not JSON", async ({ bucket }) => {
     await bucket.put("broken", "{");
     const entry = await bucket.get("broken");
     expect(() => entry.json()).toThrow(/"broken" is not JSON/);
@@ -138,7 +132,7 @@ describe("values", () => {
 });
 
 describe("keys", () => {
-  it("writes conditionally: create, then update by revision", async () => {
+  it("writes conditionally: create, then update by revision", async ({ bucket }) => {
     const { revision } = await bucket.create("k", "v");
     const second = await bucket.update("k", "v2", revision);
     expect(second.revision).toBeGreaterThan(revision);
@@ -158,7 +152,7 @@ describe("keys", () => {
     expect((await bucket.get("k")).text()).toBe("v3");
   });
 
-  it("deletes conditionally, and says what it did", async () => {
+  it("deletes conditionally, and says what it did", async ({ bucket }) => {
     const { revision } = await bucket.put("doomed", 1);
     await refusal(bucket.delete("doomed", { ifRevision: revision + 1n }), KvConflictError);
     const deleted = await bucket.delete("doomed", { ifRevision: revision });
@@ -167,7 +161,7 @@ describe("keys", () => {
     await refusal(bucket.get("doomed"), KvNotFoundError, { reason: "key_not_found", code: "not_found" });
   });
 
-  it("gives the history oldest first, and none of it after a purge", async () => {
+  it("gives the history oldest first, and none of it after a purge", async ({ bucket }) => {
     const first = await bucket.put("h", "1");
     await bucket.put("h", "2");
     await bucket.delete("h");
@@ -183,19 +177,19 @@ describe("keys", () => {
     expect((await bucket.history("h")).map((entry) => entry.operation)).toEqual(["purge"]);
   });
 
-  it("tells a key without a value from a bucket that does not exist", async () => {
+  it("tells a key without a value from a bucket that does not exist", async ({ bucket, kv }) => {
     expect(await bucket.tryGet("never")).toBeUndefined();
     await refusal(kv.bucket("nowhere").tryGet("never"), KvNotFoundError, { reason: "bucket_not_found" });
   });
 
-  it("gives an entry its revision, time and operation", async () => {
+  it("gives an entry its revision, time and operation", async ({ bucket }) => {
     const { revision } = await bucket.put("fresh", "x");
     const entry = await bucket.get("fresh");
     expect(entry).toMatchObject({ key: "fresh", revision, operation: "put" });
     expect(Math.abs(entry.createdAt.getTime() - Date.now())).toBeLessThan(60_000);
   });
 
-  it("lists keys by one filter, by several, and page after page", async () => {
+  it("lists keys by one filter, by several, and page after page", async ({ kv }) => {
     const listed = kv.bucket((await kv.createBucket({ name: freshName() })).name);
     const keys = Array.from({ length: 20 }, (_, index) => `user.${String(index).padStart(3, "0")}`);
     await Promise.all([...keys, "other", "user.1.x"].map((key) => listed.put(key, "")));
@@ -207,29 +201,35 @@ describe("keys", () => {
     expect(first).toEqual(keys.slice(0, 3));
   });
 
-  it.each<[string, () => Promise<unknown>]>([
-    ["an empty key", () => bucket.get("")],
-    ["half of a surrogate pair", () => bucket.get("\ud800")],
-    ["a key with a control character", () => bucket.put("a\nb", 1)],
-    ["a revision of 0 for get", () => bucket.get("k", { revision: 0 })],
-    ["a revision of 0 for update", () => bucket.update("k", 1, 0n)],
-    ["a revision of 0 for delete, which would be no condition", () => bucket.delete("k", { ifRevision: 0n })],
-    ["a negative revision", () => bucket.update("k", 1, -1)],
-    ["a revision that is not whole", () => bucket.update("k", 1, 1.5)],
-    ["a revision over 64 bits", () => bucket.update("k", 1, 2n ** 64n)],
-    ["a malformed filter", () => bucket.listKeys("a.>.b")],
-    ["a negative size", () => kv.createBucket({ name: "x", maxBytes: -1 })],
-    ["a size that is not a number", () => kv.createBucket({ name: "x", maxValueSize: NaN })],
-    ["a negative ttl", () => kv.createBucket({ name: "x", ttlSeconds: -1 })],
-    ["a history of 65", () => kv.createBucket({ name: "x", history: 65 })],
-    ["a malformed bucket name", () => kv.createBucket({ name: "a.b" })],
-  ])("refuses %s", async (_, call) => {
-    await refusal(call(), KvInvalidArgumentError, { code: "invalid_argument", retryable: false });
+  it.for<[string, (on: { kv: KeyValue; bucket: Bucket }) => Promise<unknown>]>([
+    ["an empty key", ({ bucket }) => bucket.get("")],
+    ["half of a surrogate pair", ({ bucket }) => bucket.get("\ud800")],
+    ["a key with a control character", ({ bucket }) => bucket.put("a\nb", 1)],
+    ["a revision of 0 for get", ({ bucket }) => bucket.get("k", { revision: 0 })],
+    ["a revision of 0 for update", ({ bucket }) => bucket.update("k", 1, 0n)],
+    [
+      "a revision of 0 for delete, which would be no condition",
+      ({ bucket }) => bucket.delete("k", { ifRevision: 0n }),
+    ],
+    ["a negative revision", ({ bucket }) => bucket.update("k", 1, -1)],
+    ["a revision that is not whole", ({ bucket }) => bucket.update("k", 1, 1.5)],
+    ["a revision over 64 bits", ({ bucket }) => bucket.update("k", 1, 2n ** 64n)],
+    ["a malformed filter", ({ bucket }) => bucket.listKeys("a.>.b")],
+    ["a negative size", ({ kv }) => kv.createBucket({ name: "x", maxBytes: -1 })],
+    ["a size that is not a number", ({ kv }) => kv.createBucket({ name: "x", maxValueSize: NaN })],
+    ["a negative ttl", ({ kv }) => kv.createBucket({ name: "x", ttlSeconds: -1 })],
+    ["a history of 65", ({ kv }) => kv.createBucket({ name: "x", history: 65 })],
+    ["a malformed bucket name", ({ kv }) => kv.createBucket({ name: "a.b" })],
+  ])("refuses %s", async ([, call], { kv, bucket }) => {
+    await refusal(call({ kv, bucket }), KvInvalidArgumentError, {
+      code: "invalid_argument",
+      retryable: false,
+    });
   });
 });
 
 describe("buckets", () => {
-  it("makes, describes, changes, lists and deletes one", async () => {
+  it("makes, describes, changes, lists and deletes one", async ({ kv }) => {
     const name = freshName();
     const made = await kv.createBucket({
       name,
@@ -277,7 +277,7 @@ describe("buckets", () => {
 });
 
 describe("another transport", () => {
-  it("speaks gRPC where it is given that, with the same errors", async () => {
+  it("speaks gRPC where it is given that, with the same errors", async ({ service, bucket }) => {
     const transport = createGrpcTransport({ baseUrl: service.url });
     const grpc = createClient({ transport }).kv().bucket(bucket.name);
     await grpc.put("by.grpc", { a: 1 });
@@ -289,5 +289,28 @@ describe("another transport", () => {
       expect(event.json()).toBe(2);
       break;
     }
+  });
+});
+
+describe("deleteKeys", () => {
+  it("deletes what matches in several calls, and keeps what is written meanwhile", async ({ kv }) => {
+    const own = kv.bucket((await kv.createBucket({ name: freshName() })).name);
+    for (let n = 0; n < 10; n++) await own.put(`k.${n}`, "old");
+    await own.put("other", "old");
+    const seen: number[] = [];
+    let written: Promise<unknown> | undefined;
+    const result = await own.deleteKeys("k.*", {
+      pageLimit: 3,
+      onProgress({ deleted, remainingMax }) {
+        seen.push(deleted + remainingMax);
+        written ??= own.put("k.new", "new");
+      },
+    });
+    await written;
+    expect(result.deleted).toBe(10);
+    expect(seen.at(-1)).toBe(10);
+    expect(seen.length).toBeGreaterThanOrEqual(4);
+    expect(await own.listKeys()).toEqual(["k.new", "other"]);
+    await expect(own.deleteKeys([])).rejects.toThrow(KvInvalidArgumentError);
   });
 });

@@ -1,50 +1,30 @@
 /** Watches of the SDK through connections and services that come and go. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
-import {
-  type Bucket,
-  type ChangeEvent,
-  createClient,
-  type KeyValue,
-  type KvError,
-  KvOutOfRangeError,
-} from "@ironflow-kv/client";
-import { freshName, startTestService, type TestService } from "../support/service.js";
-import { CuttableProxy } from "./cuttable-proxy.js";
+import { describe, expect, vi } from "vitest";
+import { type ChangeEvent, createClient, type KvError, KvOutOfRangeError } from "@ironflow-kv/client";
+import { freshName, startTestService } from "../support/service.js";
 import { contents, line, refusal, take } from "./support.js";
 import { WAIT } from "../support/until.js";
+import { proxiedTest } from "./proxied-test.js";
 
-const RETRY = { baseDelayMs: 5, maxDelayMs: 50 };
-
-let service: TestService;
-let kv: KeyValue;
-let direct: Bucket;
-let proxy: CuttableProxy;
-let watched: Bucket;
-
-beforeAll(async () => {
-  service = await startTestService();
-  kv = createClient({ serverUrl: service.url }).kv();
-});
-beforeEach(async () => {
-  const { name } = await kv.createBucket({ name: freshName(), history: 3 });
-  direct = kv.bucket(name);
-  proxy = await CuttableProxy.to(service);
-  watched = createClient({ serverUrl: proxy.url, retry: RETRY }).kv().bucket(name);
-});
-afterEach(() => proxy.refuse());
-afterAll(() => service.remove());
-
-async function fill(count: number, value: string, start = 0): Promise<void> {
-  const numbers = Array.from({ length: count }, (_, index) => start + index);
-  await Promise.all(numbers.map((number) => direct.put(`k.${number}`, value)));
-}
+const it = proxiedTest().extend(
+  "fill",
+  ({ direct }) =>
+    async (count: number, value: string, start = 0): Promise<void> => {
+      const numbers = Array.from({ length: count }, (_, index) => start + index);
+      await Promise.all(numbers.map((number) => direct.put(`k.${number}`, value)));
+    },
+);
 
 describe("how a watch resumes", () => {
-  it("misses, duplicates and reorders nothing while its connection is cut again and again", async () => {
+  it("misses, duplicates and reorders nothing while its connection is cut again and again", async ({
+    proxied,
+    proxy,
+    fill,
+  }) => {
     const count = 400;
     const revisions: bigint[] = [];
     const watching = (async () => {
-      for await (const event of watched.watch("k.*", { progressIntervalMs: 100 })) {
+      for await (const event of proxied.watch("k.*", { progressIntervalMs: 100 })) {
         revisions.push(event.revision);
         if (revisions.length % 60 === 0) proxy.cut();
         if (event.revision === BigInt(count)) break;
@@ -55,13 +35,18 @@ describe("how a watch resumes", () => {
     expect(revisions).toEqual(Array.from({ length: count }, (_, index) => BigInt(index + 1)));
   });
 
-  it("completes a snapshot that was cut off in the middle, with the deletes that came meanwhile", async () => {
+  it("completes a snapshot that was cut off in the middle, with the deletes that came meanwhile", async ({
+    fill,
+    proxy,
+    proxied,
+    direct,
+  }) => {
     const value = "x".repeat(20_000);
     await fill(100, value);
     const mirror = new Map<string, string>();
     let isCut = false;
     proxy.holdAnswers(500_000);
-    for await (const event of watched.watch("k.*", { marks: true })) {
+    for await (const event of proxied.watch("k.*", { marks: true })) {
       if (event.type === "snapshot_end") break;
       if (event.type === "progress") continue;
       if (event.type === "put") mirror.set(event.key, event.text());
@@ -80,10 +65,14 @@ describe("how a watch resumes", () => {
     expect(mirror.size).toBe(98);
   });
 
-  it("knows where now was, even if the connection broke before the first change", async () => {
+  it("knows where now was, even if the connection broke before the first change", async ({
+    direct,
+    proxied,
+    proxy,
+  }) => {
     await direct.put("k", "before");
     const interrupted = vi.fn<(error: KvError) => void>();
-    const watch = watched.watch("k", { start: "now", marks: true, onInterrupted: interrupted });
+    const watch = proxied.watch("k", { start: "now", marks: true, onInterrupted: interrupted });
     expect((await watch.next()).value).toMatchObject({ type: "snapshot_end", revision: 1n });
     const pending = watch.next();
     await proxy.refuse();
@@ -97,10 +86,10 @@ describe("how a watch resumes", () => {
     expect(interrupted.mock.calls[0]?.[0]).toMatchObject({ retryable: true });
   });
 
-  it("reconnects when the service sends no progress event in time", async () => {
+  it("reconnects when the service sends no progress event in time", async ({ direct, proxied, proxy }) => {
     await direct.put("k", "1");
     const interrupted = vi.fn<(error: KvError) => void>();
-    const watch = watched.watch("k", { progressIntervalMs: 100, onInterrupted: interrupted });
+    const watch = proxied.watch("k", { progressIntervalMs: 100, onInterrupted: interrupted });
     await watch.next();
     const pending = watch.next();
     proxy.holdAnswers();
@@ -112,15 +101,15 @@ describe("how a watch resumes", () => {
     expect(interrupted.mock.calls[0]?.[0].message).toMatch(/no progress event in time/);
   });
 
-  it.each<[string, number]>([
+  it.for<[string, number]>([
     ["after the snapshot", 1],
     ["in the middle of the snapshot", 100],
-  ])("refuses a recreated bucket, %s", async (_, keys) => {
+  ])("refuses a recreated bucket, %s", async ([, keys], { fill, proxy, proxied, kv, direct }) => {
     const value = "x".repeat(20_000);
     await fill(keys, value);
     // One key and the end of the snapshot pass, or some of 100 keys and not the end.
     proxy.holdAnswers(500_000);
-    const watch = watched.watch("k.*", { marks: true });
+    const watch = proxied.watch("k.*", { marks: true });
     await watch.next();
     if (keys === 1) await watch.next();
     await proxy.refuse();
@@ -136,18 +125,18 @@ describe("how a watch resumes", () => {
     await refusal(drained, KvOutOfRangeError);
   });
 
-  it("resumes where an earlier run of the program stopped", async () => {
+  it("resumes where an earlier run of the program stopped", async ({ direct, proxied }) => {
     await direct.put("k", "1");
-    const marks = watched.watch("k", { marks: true });
+    const marks = proxied.watch("k", { marks: true });
     await marks.next();
     const end = (await marks.next()).value;
     await marks.return();
     if (end?.type !== "snapshot_end") throw new Error("no end of the snapshot");
     await direct.put("k", "2");
     const options = { startRevision: end.revision + 1n, bucketCreatedAt: end.bucketCreatedAt };
-    expect(await take(watched.watch("k", options), 1)).toEqual(["put k=2 @2"]);
+    expect(await take(proxied.watch("k", options), 1)).toEqual(["put k=2 @2"]);
     const made = new Date(end.bucketCreatedAt.getTime() - 1_000);
-    await refusal(watched.watch("k", { ...options, bucketCreatedAt: made }).next(), KvOutOfRangeError);
+    await refusal(proxied.watch("k", { ...options, bucketCreatedAt: made }).next(), KvOutOfRangeError);
   });
 });
 

@@ -1,10 +1,11 @@
-/** The Go client, clients/go: its own tests against a real service, and its generated code. Needs Go and its modules; skipped without. */
+/** The Go client, clients/go: its own tests against a real service, and its generated code. Runs with EXTENDED=1, and where Go and its modules are. */
 import { execFile } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
+import { isExtendedFor } from "../support/extended.js";
 import { startTestService } from "../support/service.js";
 
 const ROOT = join(import.meta.dirname, "../..");
@@ -15,16 +16,11 @@ const DOWNLOAD_MS_MAX = 120_000;
 /** Time to compile gRPC and the tests. */
 const TEST_MS_MAX = 480_000;
 
-const problem = await run("go", ["mod", "download"], { cwd: MODULE, timeout: DOWNLOAD_MS_MAX }).then(
-  () => undefined,
-  (error: unknown) =>
-    (error as NodeJS.ErrnoException).code === "ENOENT"
-      ? "Go is not installed"
-      : "its modules can't be downloaded",
-);
+const isExtended = isExtendedFor("the tests of the Go client", "it is compiled");
+const problem = isExtended ? await problemOfToolchain() : undefined;
 if (problem !== undefined) console.log(`The tests of the Go client are skipped: ${problem}.`);
 
-describe.skipIf(problem !== undefined)("the Go client", () => {
+describe.runIf(isExtended && problem === undefined)("the Go client", () => {
   it("passes its own tests against a service", { timeout: TEST_MS_MAX }, async () => {
     const service = await startTestService();
     const env = { ...process.env, IRONFLOW_SERVER: service.url, IRONFLOW_API_KEY: "" };
@@ -47,6 +43,16 @@ describe.skipIf(problem !== undefined)("the Go client", () => {
     await rm(folder, { recursive: true, force: true });
   });
 });
+
+async function problemOfToolchain(): Promise<string | undefined> {
+  try {
+    await run("go", ["mod", "download"], { cwd: MODULE, timeout: DOWNLOAD_MS_MAX });
+    return undefined;
+  } catch (error) {
+    const isMissing = (error as NodeJS.ErrnoException).code === "ENOENT";
+    return isMissing ? "Go is not installed" : "its modules can't be downloaded";
+  }
+}
 
 async function contentsOf(folder: string): Promise<Map<string, string>> {
   const contents = new Map<string, string>();

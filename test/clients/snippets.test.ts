@@ -1,15 +1,31 @@
-/** The commands of docs/clients.md, each in a checkout without node_modules, where its toolchain is installed. */
+/**
+ * The commands of docs/clients.md, each in a checkout without node_modules, where its toolchain is installed. EXTENDED=1 installs those of
+ * Python, Java and Go.
+ */
 import { execFile, spawnSync } from "node:child_process";
 import { cp, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { IS_EXTENDED } from "../support/extended.js";
 import { startTestService, type TestService } from "../support/service.js";
+import { bringGoPrograms, bringGrpcJava, bringPythonGrpc } from "./toolchains.js";
 
 const ROOT = join(import.meta.dirname, "../..");
 const run = promisify(execFile);
-const PATH = [join(ROOT, "node_modules/.bin"), process.env.PATH ?? ""].join(delimiter);
+const tools = IS_EXTENDED ? await mkdtemp(join(tmpdir(), "ironflow-tools-")) : undefined;
+const installed =
+  tools === undefined
+    ? []
+    : [
+        await bringPythonGrpc(join(tools, "python")),
+        (await bringGrpcJava(join(tools, "java")))?.programs,
+        await bringGoPrograms(join(tools, "go")),
+      ];
+const PATH = [...installed, join(ROOT, "node_modules/.bin"), process.env.PATH]
+  .filter((path) => path !== undefined)
+  .join(delimiter);
 
 /** By the first word of a snippet that tells it: how to see whether its toolchain is there. */
 const TOOLCHAINS: Readonly<Record<string, string>> = {
@@ -44,6 +60,7 @@ describe("docs/clients.md", () => {
   afterAll(async () => {
     await service.remove();
     await rm(checkout, { recursive: true, force: true });
+    if (tools !== undefined) await rm(tools, { recursive: true, force: true });
   });
 
   it("has a toolchain for every command", () => {

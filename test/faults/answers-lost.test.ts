@@ -79,13 +79,21 @@ it(
   IS_LONG ? 900_000 : 120_000,
 );
 
-/** Writes that are stored more than once. */
+/** Writes that are stored more than once, with their sequences and times. */
 function twice(messages: readonly StoredMessage[]): readonly string[] {
-  const seen = new Map<string, number>();
-  for (const { bucket, id } of messages) {
-    if (id !== "") seen.set(`${bucket} ${id}`, (seen.get(`${bucket} ${id}`) ?? 0) + 1);
+  const seen = new Map<string, StoredMessage[]>();
+  for (const message of messages) {
+    const { bucket, id } = message;
+    if (id === "") continue;
+    const same = seen.get(`${bucket} ${id}`) ?? [];
+    seen.set(`${bucket} ${id}`, [...same, message]);
   }
-  return [...seen].filter(([, count]) => count > 1).map(([id]) => id);
+  return [...seen]
+    .filter(([, same]) => same.length > 1)
+    .map(
+      ([id, same]) =>
+        `${id}: ${same.map(({ sequence, storedAt }) => `${sequence} at ${storedAt}`).join(", ")}`,
+    );
 }
 
 /** Writes that were refused and are stored, or acknowledged and not stored as was said. */

@@ -3,13 +3,14 @@ import { setTimeout as delay } from "node:timers/promises";
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { jetstreamManager } from "@nats-io/jetstream";
-import { connect, type NatsConnection } from "@nats-io/transport-node";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { connect } from "../support/nats-connection.js";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { BucketService } from "@ironflow-kv/client/gen";
 import { startNatsCluster, type TestCluster } from "../support/nats-cluster.js";
 import { type Deployment, deploy } from "./deployment.js";
-import { IS_LONG, NOTHING_WRONG, percentiles, report, SEED, times } from "./report.js";
-import { HISTORY, randomFrom, reasonOf, Workload } from "./workload.js";
+import { IS_FULL, IS_LONG, NOTHING_WRONG, percentiles, report, SEED, times } from "./report.js";
+import { HISTORIES, randomFrom, reasonOf, Workload } from "./workload.js";
 
 let cluster: TestCluster;
 let services: Deployment[];
@@ -21,14 +22,18 @@ beforeAll(async () => {
   connection = await connect({ servers, maxReconnectAttempts: -1 });
   services = await Promise.all(servers.map(() => deploy({ NATS_URL: servers.join(","), REPLICAS: "3" })));
   const buckets = createClient(BucketService, createGrpcTransport({ baseUrl: services[0]?.url ?? "" }));
-  for (;;) {
-    const reason = await buckets
-      .createBucket({ name: "faults", history: HISTORY })
-      .then(() => "made", reasonOf);
-    if (reason === "made" || reason === "bucket_exists") break;
+  for (const history of HISTORIES) {
+    const created = (): Promise<string | undefined> =>
+      buckets.createBucket({ name: nameOf(history), history }).then(() => "made", reasonOf);
     // A cluster that has just come up may not know all its nodes.
-    expect(reason).toBe("unavailable");
-    await delay(100);
+    for (
+      let reason = await created();
+      reason !== "made" && reason !== "bucket_exists";
+      reason = await created()
+    ) {
+      expect(reason).toBe("unavailable");
+      await delay(100);
+    }
   }
 }, 120_000);
 
@@ -39,11 +44,16 @@ afterAll(async () => {
   await cluster.remove();
 }, 120_000);
 
+const nameOf = (history: number): string => `faults-${history}`;
+
+/** The bucket that the running test writes to. */
+let bucket = "";
+
 /** The number of the node that leads the bucket; undefined while none does. */
 async function leader(): Promise<number | undefined> {
   try {
     const manager = await jetstreamManager(connection, { timeout: 1_000, checkAPI: false });
-    const info = await manager.streams.info("KV_APP_faults");
+    const info = await manager.streams.info(`KV_APP_${bucket}`);
     const name = info.cluster?.leader;
     return name === undefined ? undefined : Number(name.slice(1));
   } catch {
@@ -64,7 +74,7 @@ async function whole(): Promise<void> {
   for (;;) {
     try {
       const manager = await jetstreamManager(connection, { timeout: 1_000, checkAPI: false });
-      const { cluster: state } = await manager.streams.info("KV_APP_faults");
+      const { cluster: state } = await manager.streams.info(`KV_APP_${bucket}`);
       const replicas = state?.replicas ?? [];
       if (state?.leader !== undefined && replicas.length === 2 && replicas.every(({ current }) => current))
         return;
@@ -102,11 +112,12 @@ const strikes: Record<string, (lastMs: number) => Promise<void>> = {
   },
 };
 
-it(
-  "loses nothing and answers nothing stale through elections, pauses and partitions",
-  async () => {
+it.each(IS_FULL ? HISTORIES : [1])(
+  "loses nothing and answers nothing stale through elections, pauses and partitions, with a history of %i",
+  async (history) => {
+    bucket = nameOf(history);
     const urls = services.map(({ url }) => url);
-    const workload = new Workload({ urls, bucket: "faults", seed: SEED });
+    const workload = new Workload({ urls, bucket, history, seed: SEED });
     const random = randomFrom(SEED + 3);
     const pausesMs: number[] = [];
     /** Where the leader was killed or cut off: another one has to be elected before a write goes through. */
@@ -128,7 +139,7 @@ it(
     await whole();
     const findings = await workload.finish();
     report(
-      `cluster of three, ${rounds} faults`,
+      `cluster of three, ${rounds} faults, history ${history}`,
       findings,
       `without writes: ${percentiles(pausesMs)}; after the leader was lost: ${percentiles(electionsMs)}`,
     );

@@ -101,7 +101,7 @@ export function stateOf(pid: number): string | undefined {
   return statOf(pid)?.state;
 }
 
-function descendantsOf(pid: number): number[] {
+export function descendantsOf(pid: number): number[] {
   const children = new Map<number, number[]>();
   for (const name of readdirSync("/proc")) {
     const one = Number(name);

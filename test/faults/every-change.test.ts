@@ -3,6 +3,7 @@
  * resume, every revision is seen once and in order, or counted as superseded in the event after it.
  */
 import { setTimeout as delay } from "node:timers/promises";
+import { until } from "../support/until.js";
 import { type Client, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { createClient as createKvClient } from "@ironflow-kv/client";
@@ -173,7 +174,9 @@ it(
     const watches = watchers.map((watcher) => watcher.run());
     // What is superseded before a watch is established is counted, not seen.
     const first = await kv.put({ bucket: BUCKET, key: KEY, value: Buffer.from("first") });
-    while (watchers.some(({ last }) => last < first.revision)) await delay(20);
+    await until("each watch is at the first write", () =>
+      watchers.every(({ last }) => last >= first.revision),
+    );
     const writing = { isOver: false, acknowledged: 0n, count: 0 };
     const acknowledged = new Set<bigint>();
     const write = async (writer: number): Promise<void> => {
@@ -189,7 +192,8 @@ it(
     const writers = Array.from({ length: WRITERS }, (_, writer) => write(writer));
     const random = randomFrom(SEED);
     const untilWritten = async (more: bigint): Promise<void> => {
-      for (const reached = writing.acknowledged + more; writing.acknowledged < reached;) await delay(10);
+      const reached = writing.acknowledged + more;
+      await until(`${more} more writes are acknowledged`, () => writing.acknowledged >= reached);
     };
     for (let strike = 0; strike < KILLS; strike++) {
       await untilWritten(50n);
@@ -204,7 +208,7 @@ it(
     writing.isOver = true;
     await Promise.all(writers);
     const { revision } = await kv.put({ bucket: BUCKET, key: KEY, value: Buffer.from("last") });
-    while (watchers.some(({ last }) => last < revision)) await delay(20);
+    await until("each watch is at the last write", () => watchers.every(({ last }) => last >= revision));
     const stayed = new Set(watchers.filter(({ wasDropped }) => !wasDropped));
     for (const watcher of watchers) watcher.stop();
     await Promise.all(watches);

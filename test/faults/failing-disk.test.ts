@@ -27,6 +27,8 @@ let dataDir: string;
 let disk: PowerCutDisk;
 let service: Deployment;
 let keys: Service;
+/** Those of the test that runs: they end with it, also where it fails. */
+let writers: Writers | undefined;
 
 /** Writers that overwrite keys, each its own. */
 class Writers {
@@ -114,6 +116,8 @@ describe.skipIf(problem !== undefined || needsServer("2.15.1").skip)("a disk tha
     await buckets.createBucket({ name: "b" });
   });
   afterEach(async () => {
+    await writers?.end();
+    writers = undefined;
     await service.remove();
     await disk.unmount();
     await rm(dataDir, { recursive: true });
@@ -122,7 +126,7 @@ describe.skipIf(problem !== undefined || needsServer("2.15.1").skip)("a disk tha
   it.each(["syncs", "writes"] as const)(
     "%s: nothing that it failed is acknowledged, /readyz says so, and writes go on when it answers; a power cut then takes nothing",
     async (what) => {
-      const writers = new Writers();
+      writers = new Writers();
       await writers.untilAcknowledged();
       await (what === "syncs" ? disk.failSyncs("EIO") : disk.failWrites("EIO"));
       await untilReadiness("503 storage failed: waiting for its disk");

@@ -1,6 +1,6 @@
 /** No room: a full bucket, too large a value, no more consumers. The documented error each time, reads go on, and what was acknowledged stays. */
 import { jetstreamManager } from "@nats-io/jetstream";
-import { connect } from "@nats-io/transport-node";
+import { connect } from "../support/nats-connection.js";
 import { type Client, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";

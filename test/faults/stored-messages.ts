@@ -1,9 +1,12 @@
 /** Every message that a stream stores, also those that are overwritten or expire at once: seen through the stream's republishing. */
-import { connect, type NatsConnection } from "@nats-io/transport-node";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { connect } from "../support/nats-connection.js";
 
 export interface StoredMessage {
   readonly bucket: string;
   readonly sequence: number;
+  /** By the storage's clock, in RFC 3339. */
+  readonly storedAt: string;
   /** Empty for messages without one. */
   readonly id: string;
   readonly isPut: boolean;
@@ -43,6 +46,7 @@ export class StoredMessages {
         this.all.push({
           bucket,
           sequence: Number(header("Nats-Sequence")),
+          storedAt: header("Nats-Time-Stamp"),
           id: header("Nats-Msg-Id"),
           isPut: header("KV-Operation") === "" && header("Nats-Marker-Reason") === "",
           value: message.string(),

@@ -9,6 +9,8 @@ export interface WorkloadOptions {
   /** The copies of the service. Each client stays with one until a call fails there. */
   readonly urls: readonly string[];
   readonly bucket: string;
+  /** The revisions that the bucket keeps of each key. */
+  readonly history: number;
   readonly seed: number;
   readonly writers?: number;
   readonly readers?: number;
@@ -52,7 +54,8 @@ export interface Findings {
   readonly violations: number;
 }
 
-export const HISTORY = 64;
+/** Buckets of the default history, and of one that keeps almost every write, so that one applied twice is seen. */
+export const HISTORIES = [1, 64];
 const CALL_TIMEOUT_MS = 5_000;
 const PAUSE_MS = 4;
 const REFUSED_PAUSE_MS = 50;
@@ -213,7 +216,7 @@ export class Workload {
       if (outcome !== "acknowledged" || revision === 0) continue;
       if (at !== undefined && !at.has(revision)) reportedWrongly++;
       const kept = stored.get(key);
-      const oldest = (kept?.size ?? 0) < HISTORY ? 0 : Math.min(...(kept?.keys() ?? []));
+      const oldest = (kept?.size ?? 0) < this.options.history ? 0 : Math.min(...(kept?.keys() ?? []));
       if (revision >= oldest && kept?.has(revision) !== true) lost++;
     }
     return {

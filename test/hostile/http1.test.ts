@@ -1,60 +1,54 @@
 /** HTTP/1.1 as no client library writes it: shapes that two servers may read differently (request smuggling), and connections that stand still. */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { startTestService, type TestService } from "../support/service.js";
+import { describe, expect } from "vitest";
+import { serviceTest } from "../support/fixtures.js";
 
 const BUCKETS = "/api/v1/kv/buckets";
 
-let service: TestService;
-beforeAll(async () => {
-  service = await startTestService({
-    "headers-timeout-ms": "500",
-    "request-timeout-ms": "800",
-    "answer-timeout-ms": "800",
-    "peek-timeout-ms": "500",
-    "idle-timeout-ms": "60000",
+const it = serviceTest({
+  "headers-timeout-ms": "500",
+  "request-timeout-ms": "800",
+  "answer-timeout-ms": "800",
+  "peek-timeout-ms": "500",
+  "idle-timeout-ms": "60000",
+})
+  .extend("open", ({ service }) => (): Socket => {
+    const socket = connect(service.port, "127.0.0.1");
+    socket.on("error", () => undefined);
+    return socket;
+  })
+  /** Writes bytes and gives all that comes back until the server closes the connection. */
+  .extend("exchange", ({ open }) => async (bytes: string): Promise<string> => {
+    const socket = open();
+    let answer = "";
+    socket.on("data", (chunk: Buffer) => (answer += chunk.toString("latin1")));
+    socket.write(Buffer.from(bytes, "latin1"));
+    await closed(socket);
+    return answer;
+  })
+  .extend("expectAlive", ({ service }) => async (): Promise<void> => {
+    expect((await fetch(`${service.url}${BUCKETS}/b`)).status).toBe(200);
+  })
+  .extend("expectNothingSmuggled", ({ service }) => async (): Promise<void> => {
+    expect((await fetch(`${service.url}${BUCKETS}/b/keys/smuggled`)).status).toBe(404);
   });
+it.beforeAll(async ({ service }) => {
   await fetch(service.url + BUCKETS, { method: "POST", body: '{"name":"b"}' });
 });
-afterAll(() => service.remove());
-
-function open(): Socket {
-  const socket = connect(service.port, "127.0.0.1");
-  socket.on("error", () => undefined);
-  return socket;
-}
 
 async function closed(socket: Socket): Promise<void> {
   if (!socket.closed) await new Promise((resolve) => socket.once("close", resolve));
 }
 
-/** Writes bytes and gives all that comes back until the server closes the connection. */
-async function exchange(bytes: string): Promise<string> {
-  const socket = open();
-  let answer = "";
-  socket.on("data", (chunk: Buffer) => (answer += chunk.toString("latin1")));
-  socket.write(Buffer.from(bytes, "latin1"));
-  await closed(socket);
-  return answer;
-}
-
-async function expectAlive(): Promise<void> {
-  expect((await fetch(`${service.url}${BUCKETS}/b`)).status).toBe(200);
-}
-
 /** What a smuggled request would do. */
 const SMUGGLED = `PUT ${BUCKETS}/b/keys/smuggled HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx`;
-
-async function expectNothingSmuggled(): Promise<void> {
-  expect((await fetch(`${service.url}${BUCKETS}/b/keys/smuggled`)).status).toBe(404);
-}
 
 const post = (headers: string, body: string): string =>
   `POST ${BUCKETS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n${headers}\r\n\r\n${body}`;
 
 describe("a request that two servers may read differently", () => {
-  it.each([
+  it.for([
     [
       "a length and chunks (CL.TE)",
       post("Content-Length: 4\r\nTransfer-Encoding: chunked", `0\r\n\r\n${SMUGGLED}`),
@@ -108,13 +102,20 @@ describe("a request that two servers may read differently", () => {
     ["two hosts", `GET /healthz HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n${SMUGGLED}`],
     ["no host", `GET /healthz HTTP/1.1\r\n\r\n${SMUGGLED}`],
     ["a target with a space", `GET /health z HTTP/1.1\r\nHost: x\r\n\r\n${SMUGGLED}`],
-  ])("is refused with %s, and ends its connection", async (_name, bytes) => {
-    expect(await exchange(bytes)).toMatch(/^(HTTP\/1\.1 4\d\d [^]*)?$/);
-    await expectNothingSmuggled();
-    await expectAlive();
-  });
+  ] as const)(
+    "is refused with %s, and ends its connection",
+    async ([, bytes], { exchange, expectNothingSmuggled, expectAlive }) => {
+      expect(await exchange(bytes)).toMatch(/^(HTTP\/1\.1 4\d\d [^]*)?$/);
+      await expectNothingSmuggled();
+      await expectAlive();
+    },
+  );
 
-  it("is read by its length, whatever the body looks like", async () => {
+  it("is read by its length, whatever the body looks like", async ({
+    exchange,
+    service,
+    expectNothingSmuggled,
+  }) => {
     const last = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     const put = `PUT ${BUCKETS}/b/keys/plain HTTP/1.1\r\nHost: x\r\nContent-Length: ${SMUGGLED.length}\r\n\r\n${SMUGGLED}`;
     expect((await exchange(put + last)).match(/HTTP\/1\.1 200/g)).toHaveLength(2);
@@ -122,7 +123,7 @@ describe("a request that two servers may read differently", () => {
     await expectNothingSmuggled();
   });
 
-  it("is read by its chunks, their extensions and trailers left out", async () => {
+  it("is read by its chunks, their extensions and trailers left out", async ({ exchange, service }) => {
     const chunks = "2;a=b\r\n12\r\n3\r\n345\r\n0\r\nX-Trailer: y\r\n\r\n";
     const put = `PUT ${BUCKETS}/b/keys/chunks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n${chunks}`;
     expect(await exchange(put)).toMatch(/^HTTP\/1\.1 200/);
@@ -131,25 +132,25 @@ describe("a request that two servers may read differently", () => {
 });
 
 describe("a connection that stands still", () => {
-  it.each([
+  it.for([
     ["says nothing", ""],
     ["stops in the request line", "GET /heal"],
     ["stops in its headers", "GET /healthz HTTP/1.1\r\nHost: x\r\nX: "],
     ["stops in its body", post("Content-Length: 100", '{"name"')],
     ["stops in a chunk", post("Transfer-Encoding: chunked", "10\r\n{")],
     ["waits to be told to go on, and then does not", post("Content-Length: 100\r\nExpect: 100-continue", "")],
-  ])("is closed when it %s", async (_name, bytes) => {
+  ] as const)("is closed when it %s", async ([, bytes], { exchange, expectAlive }) => {
     const answer = await exchange(bytes);
     expect(answer).toMatch(/^(HTTP\/1\.1 100 Continue\r\n\r\n)?(HTTP\/1\.1 408 [^]*)?$/);
     await expectAlive();
   });
 
-  it("is closed when it sends a part of the preface of HTTP/2", async () => {
+  it("is closed when it sends a part of the preface of HTTP/2", async ({ exchange }) => {
     expect(await exchange("PR")).toBe("");
     expect(await exchange("PRI * HT")).not.toContain("HTTP/1.1");
   });
 
-  it("is closed when it sends too slowly", async () => {
+  it("is closed when it sends too slowly", async ({ open }) => {
     const socket = open();
     socket.write("GET /healthz HTTP/1.1\r\nHost: x\r\n");
     const drip = setInterval(() => socket.write("X: y\r\n"), 50);
@@ -158,7 +159,11 @@ describe("a connection that stands still", () => {
     clearInterval(drip);
   });
 
-  it("is closed when it takes no answers, and as many requests as it sends are not read", async () => {
+  it("is closed when it takes no answers, and as many requests as it sends are not read", async ({
+    service,
+    open,
+    expectAlive,
+  }) => {
     const body = Buffer.alloc(1_000_000, "x");
     await fetch(`${service.url}${BUCKETS}/b/keys/big`, { method: "PUT", body });
     const socket = open();
@@ -177,7 +182,7 @@ describe("a connection that stands still", () => {
 });
 
 describe("a crowd", () => {
-  it("of 300 connections that say nothing does not keep others out", async () => {
+  it("of 300 connections that say nothing does not keep others out", async ({ open, expectAlive }) => {
     const crowd = Array.from({ length: 300 }, open);
     await expectAlive();
     await Promise.all(crowd.map(closed));

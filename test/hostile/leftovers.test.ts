@@ -1,19 +1,35 @@
 /** Clients that are gone before their watch is in place, or while it waits behind another answer: nothing may be held for them. */
 import { connect } from "node:net";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
+import { serviceTest } from "../support/fixtures.js";
 import { send1 } from "../support/http-client.js";
-import { startTestService, type TestService } from "../support/service.js";
 import { refusedUpgrade, WatchClient } from "../support/watch-client.js";
 
 const WATCH = "/api/v1/kv/buckets/b/watch";
 const WATCHES_MAX = 3;
 
-let service: TestService;
-beforeAll(async () => {
-  service = await startTestService({ "watches-max": String(WATCHES_MAX) });
+const it = serviceTest({ "watches-max": String(WATCHES_MAX) })
+  /** How many watches can be opened. */
+  .extend("freeWatches", ({ service }) => async (): Promise<number> => {
+    const clients: WatchClient[] = [];
+    try {
+      while (clients.length <= WATCHES_MAX) {
+        try {
+          clients.push(await WatchClient.open(service.url, WATCH));
+        } catch {
+          expect((await refusedUpgrade(service.url, WATCH))[0]).toBe(429);
+          break;
+        }
+      }
+      return clients.length;
+    } finally {
+      for (const client of clients) client.socket.close();
+      await Promise.all(clients.map((client) => client.untilClosed()));
+    }
+  });
+it.beforeAll(async ({ service }) => {
   await send1(service.url, "POST", "/api/v1/kv/buckets", { body: '{"name":"b"}' });
 });
-afterAll(() => service.remove());
 
 const sse = `GET ${WATCH} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n`;
 const upgrade =
@@ -26,7 +42,7 @@ const connectWatch =
   `Content-Length: ${envelope.length}\r\n\r\n${envelope}`;
 
 describe("a watch whose client is gone leaves room for others", () => {
-  it.each([
+  it.for([
     ["a WebSocket that is closed in the middle of its handshake", upgrade],
     ["SSE", sse],
     ["a stream of Connect", connectWatch],
@@ -34,7 +50,7 @@ describe("a watch whose client is gone leaves room for others", () => {
     ["a stream of Connect behind SSE", sse + connectWatch + connectWatch],
     ["SSE behind a stream of Connect", connectWatch + sse + sse],
     ["a WebSocket behind SSE", sse + upgrade],
-  ])("%s", async (_name, requests) => {
+  ] as const)("%s", async ([, requests], { service, freeWatches }) => {
     for (const leave of ["end", "destroy", "resetAndDestroy"] as const) {
       for (let round = 0; round < WATCHES_MAX + 1; round++) {
         const socket = connect(service.port, "127.0.0.1");
@@ -55,22 +71,3 @@ describe("a watch whose client is gone leaves room for others", () => {
     await expect.poll(freeWatches).toBe(WATCHES_MAX);
   });
 });
-
-/** How many watches can be opened. */
-async function freeWatches(): Promise<number> {
-  const clients: WatchClient[] = [];
-  try {
-    while (clients.length <= WATCHES_MAX) {
-      try {
-        clients.push(await WatchClient.open(service.url, WATCH));
-      } catch {
-        expect((await refusedUpgrade(service.url, WATCH))[0]).toBe(429);
-        break;
-      }
-    }
-    return clients.length;
-  } finally {
-    for (const client of clients) client.socket.close();
-    await Promise.all(clients.map((client) => client.untilClosed()));
-  }
-}

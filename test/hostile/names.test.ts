@@ -1,11 +1,12 @@
 /** Names that are made to escape: from their bucket, their token, their URL, or the memory set aside for them. On every door. */
 import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { BucketService } from "../../gen/ironflow/kv/v1/bucket_service_pb.js";
 import { KeyValueService } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { ALL_DOORS } from "../api/doors.js";
+import { serviceTest } from "../support/fixtures.js";
 import { send1, send2 } from "../support/http-client.js";
-import { freshName, startTestService, type TestService } from "../support/service.js";
+import { freshName } from "../support/service.js";
 import { refusedUpgrade } from "../support/watch-client.js";
 import { IS_EXTENDED } from "../support/extended.js";
 
@@ -61,11 +62,7 @@ const FORBIDDEN_FILTERS = ["a.>.b", ">.a", "a\nb", "a\0b", LONG];
 /** What a client may be blamed for. Anything else would be a fault of ours. */
 const CLIENT_FAULTS = [Code.InvalidArgument, Code.NotFound, Code.PermissionDenied, Code.ResourceExhausted];
 
-let service: TestService;
-beforeAll(async () => {
-  service = await startTestService();
-});
-afterAll(() => service.remove());
+const it = serviceTest();
 
 async function expectRefused(name: string, calls: readonly (() => Promise<unknown>)[]): Promise<void> {
   for (const call of calls) {
@@ -91,7 +88,7 @@ describe.each(DOORS.map((door) => [door.name, door] as const))("%s", (_name, doo
   let bucket: string;
   const keys = () => createClient(KeyValueService, transport);
   const buckets = () => createClient(BucketService, transport);
-  beforeAll(async () => {
+  it.beforeAll(async ({ service }) => {
     transport = door.connect(service.url);
     bucket = freshName();
     await buckets().createBucket({ name: bucket });
@@ -148,7 +145,7 @@ describe.each(DOORS.map((door) => [door.name, door] as const))("%s", (_name, doo
 });
 
 describe("a path over REST", () => {
-  it.each([
+  it.for([
     "/api/v1/kv/buckets/../../../etc/passwd",
     "/api/v1/kv/buckets/%2e%2e/keys/k",
     "/api/v1/kv/buckets/a%2Fb/keys/k",
@@ -176,7 +173,7 @@ describe("a path over REST", () => {
     "/docs.js%00",
     "/docs.js/../../package.json",
     "/assets/../index.html",
-  ])("%s is the client's fault", async (path) => {
+  ])("%s is the client's fault", async (path, { service }) => {
     for (const send of [send1, send2]) {
       for (const method of ["GET", "PUT", "DELETE", "POST", "PROPFIND"]) {
         const { status } = await send(service.url, method, path);

@@ -8,23 +8,22 @@ import {
   constants,
 } from "node:http2";
 import { pino } from "pino";
-import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
+import { expect, onTestFinished } from "vitest";
+import { serviceTest } from "../support/fixtures.js";
 import { send1 } from "../support/http-client.js";
 import { scrape } from "../support/metrics.js";
-import { startTestService, type TestService } from "../support/service.js";
 
 const BUCKETS = "/api/v1/kv/buckets";
 const WATCH = `${BUCKETS}/b/watch`;
 const WATCHES = 1_000;
 
 const logged: string[] = [];
-let service: TestService;
-beforeAll(async () => {
-  const logger = pino({ level: "error" }, { write: (line) => void logged.push(line) });
-  service = await startTestService({}, logger);
+
+const logger = pino({ level: "error" }, { write: (line) => void logged.push(line) });
+const it = serviceTest({}, logger);
+it.beforeAll(async ({ service }) => {
   await send1(service.url, "POST", BUCKETS, { body: '{"name":"b"}' });
 });
-afterAll(() => service.remove());
 
 interface Response {
   readonly stream: ClientHttp2Stream;
@@ -47,7 +46,9 @@ async function open(
 const openWatch = (session: ClientHttp2Session): Promise<Response> =>
   open(session, { ":path": WATCH, accept: "text/event-stream" });
 
-it("1,000 watches on one connection leave streams for calls, may end at once, and cost no other call", async () => {
+it("1,000 watches on one connection leave streams for calls, may end at once, and cost no other call", async ({
+  service,
+}) => {
   const session = connectHttp2(service.url);
   onTestFinished(() => session.destroy());
   session.on("error", () => undefined);
@@ -80,7 +81,7 @@ it("1,000 watches on one connection leave streams for calls, may end at once, an
   }
 });
 
-it("a client that hangs up is no fault of the service, over every door", async () => {
+it("a client that hangs up is no fault of the service, over every door", async ({ service }) => {
   const port = service.port;
   await send1(service.url, "PUT", `${BUCKETS}/b/keys/k`, { body: Buffer.alloc(1_000_000, "x") });
   const heldBytes = async (): Promise<number | undefined> =>

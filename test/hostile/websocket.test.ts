@@ -1,21 +1,34 @@
 /** A WebSocket that sends instead of listening, or breaks the protocol of its frames (RFC 6455). */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { startTestService, type TestService } from "../support/service.js";
+import { describe, expect } from "vitest";
+import { serviceTest } from "../support/fixtures.js";
 
 const BUCKETS = "/api/v1/kv/buckets";
 
-let service: TestService;
-beforeAll(async () => {
-  service = await startTestService({
-    "ping-interval-ms": "1000",
-    "web-socket-messages-max": "50",
-    "web-socket-message-bytes-max": "1000",
+const it = serviceTest({
+  "ping-interval-ms": "1000",
+  "web-socket-messages-max": "50",
+  "web-socket-message-bytes-max": "1000",
+})
+  .extend("open", ({ service }) => async (): Promise<Socket> => {
+    const socket = connect(service.port, "127.0.0.1");
+    socket.on("error", () => undefined);
+    socket.write(
+      `GET ${BUCKETS}/b/watch HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+    );
+    const [answer] = (await once(socket, "data")) as [Buffer];
+    expect(answer.toString("latin1")).toMatch(/^HTTP\/1\.1 101/);
+    return socket;
+  })
+  .extend("expectAlive", ({ service, open }) => async (): Promise<void> => {
+    expect((await fetch(`${service.url}${BUCKETS}/b`)).status).toBe(200);
+    (await open()).destroy();
   });
+it.beforeAll(async ({ service }) => {
   await fetch(service.url + BUCKETS, { method: "POST", body: '{"name":"b"}' });
 });
-afterAll(() => service.remove());
 
 const Opcode = { CONTINUATION: 0, TEXT: 1, BINARY: 2, CLOSE: 8, PING: 9, PONG: 10 } as const;
 const FIN = 0x80;
@@ -28,18 +41,6 @@ function frame(opcode: number, payload: Uint8Array = Buffer.alloc(0), flags = FI
       ? Buffer.from([flags | opcode, 0x80 | length, 0, 0, 0, 0])
       : Buffer.from([flags | opcode, 0x80 | 126, length >> 8, length & 0xff, 0, 0, 0, 0]);
   return Buffer.concat([head, payload]);
-}
-
-async function open(): Promise<Socket> {
-  const socket = connect(service.port, "127.0.0.1");
-  socket.on("error", () => undefined);
-  socket.write(
-    `GET ${BUCKETS}/b/watch HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
-      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
-  );
-  const [answer] = (await once(socket, "data")) as [Buffer];
-  expect(answer.toString("latin1")).toMatch(/^HTTP\/1\.1 101/);
-  return socket;
 }
 
 /** The code of the close frame that comes; undefined where the connection ends without one. */
@@ -56,17 +57,12 @@ async function closeCode(socket: Socket): Promise<number | undefined> {
   return undefined;
 }
 
-async function expectAlive(): Promise<void> {
-  expect((await fetch(`${service.url}${BUCKETS}/b`)).status).toBe(200);
-  (await open()).destroy();
-}
-
 describe("a WebSocket that sends", () => {
-  it.each([
+  it.for([
     ["messages", frame(Opcode.TEXT, Buffer.from("hello"))],
     ["empty messages", frame(Opcode.BINARY)],
     ["pings", frame(Opcode.PING)],
-  ])("many %s is closed for it", async (_name, bytes) => {
+  ] as const)("many %s is closed for it", async ([, bytes], { open, expectAlive }) => {
     const socket = await open();
     const closing = closeCode(socket);
     for (let count = 0; count < 60; count++) socket.write(bytes);
@@ -74,7 +70,20 @@ describe("a WebSocket that sends", () => {
     await expectAlive();
   });
 
-  it("a few messages is left alone", async () => {
+  it("a frame byte by byte is closed with the code 1008", async ({ open, service, expectAlive }) => {
+    const socket = await open();
+    socket.setNoDelay(true);
+    const closing = closeCode(socket);
+    for (const byte of frame(Opcode.TEXT, Buffer.alloc(100)).subarray(0, 80)) {
+      socket.write(Buffer.from([byte]));
+      // Each byte is read alone.
+      await fetch(`${service.url}/healthz`);
+    }
+    expect(await closing).toBe(1008);
+    await expectAlive();
+  });
+
+  it("a few messages is left alone", async ({ open }) => {
     const socket = await open();
     for (let count = 0; count < 20; count++) socket.write(frame(Opcode.TEXT, Buffer.from("hello")));
     socket.write(frame(Opcode.PING, Buffer.from("still there?")));
@@ -83,7 +92,7 @@ describe("a WebSocket that sends", () => {
     socket.destroy();
   });
 
-  it.each<[string, number, Buffer]>([
+  it.for<[string, number, Buffer]>([
     ["a message that is too large", 1009, frame(Opcode.TEXT, Buffer.alloc(1_001))],
     [
       "a message that is too large in pieces",
@@ -91,6 +100,14 @@ describe("a WebSocket that sends", () => {
       Buffer.concat([
         frame(Opcode.TEXT, Buffer.alloc(600), 0),
         frame(Opcode.CONTINUATION, Buffer.alloc(600)),
+      ]),
+    ],
+    [
+      "a message in too many pieces",
+      1008,
+      Buffer.concat([
+        frame(Opcode.TEXT, Buffer.alloc(1), 0),
+        ...Array.from({ length: 16 }, () => frame(Opcode.CONTINUATION, Buffer.alloc(0), 0)),
       ]),
     ],
     ["a length of 2^63", 1009, Buffer.from([0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])],
@@ -104,7 +121,7 @@ describe("a WebSocket that sends", () => {
     ["text that is no UTF-8", 1007, frame(Opcode.TEXT, Buffer.from([0xc0, 0xaf]))],
     ["a close with half a code", 1002, frame(Opcode.CLOSE, Buffer.alloc(1))],
     ["a close with a code that there is not", 1002, frame(Opcode.CLOSE, Buffer.from([0, 1]))],
-  ])("%s is closed with the code %i", async (_name, code, bytes) => {
+  ])("%s is closed with the code %i", async ([, code, bytes], { open, expectAlive }) => {
     const socket = await open();
     const closing = closeCode(socket);
     socket.write(bytes);
@@ -112,7 +129,7 @@ describe("a WebSocket that sends", () => {
     await expectAlive();
   });
 
-  it("without end is cut, although it never closes its side", async () => {
+  it("without end is cut, although it never closes its side", async ({ open, expectAlive }) => {
     const socket = await open();
     const noise = Buffer.concat(Array.from({ length: 1_000 }, () => frame(Opcode.TEXT, Buffer.from("x"))));
     socket.resume();
@@ -123,7 +140,7 @@ describe("a WebSocket that sends", () => {
     await expectAlive();
   });
 
-  it("nothing, not even an answer to a ping, is cut", async () => {
+  it("nothing, not even an answer to a ping, is cut", async ({ open }) => {
     const socket = await open();
     socket.resume();
     await new Promise((resolve) => socket.on("close", resolve));

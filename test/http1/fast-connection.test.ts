@@ -3,22 +3,20 @@ import fc from "fast-check";
 import { once } from "node:events";
 import { Agent, type IncomingMessage, request as httpRequest } from "node:http";
 import { connect, type Socket } from "node:net";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import { listen } from "../../src/listener/listener.js";
-import { startTestService, type TestService } from "../support/service.js";
+import { serviceTest } from "../support/fixtures.js";
 
 const BUCKETS = "/api/v1/kv/buckets";
 const KEYS = `${BUCKETS}/b/keys`;
 
-let service: TestService;
-beforeAll(async () => {
-  service = await startTestService({ "idle-timeout-ms": "1000" });
+const it = serviceTest({ "idle-timeout-ms": "1000" });
+it.beforeAll(async ({ service }) => {
   await fetch(service.url + BUCKETS, { method: "POST", body: '{"name":"b"}' });
   await fetch(`${service.url}${KEYS}/k`, { method: "PUT", body: "value" });
   await fetch(`${service.url}${KEYS}/long`, { method: "PUT", body: "x".repeat(300_000) });
 });
-afterAll(() => service.remove());
 
 /** A raw TCP client. */
 class RawClient {
@@ -33,7 +31,7 @@ class RawClient {
     socket.on("close", () => (this.isClosed = true));
   }
 
-  static async open(port = service.port): Promise<RawClient> {
+  static async open(port: number): Promise<RawClient> {
     const socket = connect(port, "127.0.0.1");
     await once(socket, "connect");
     return new RawClient(socket);
@@ -87,7 +85,7 @@ function comparable({ status, headers, body }: Awaited<ReturnType<RawClient["ans
 }
 
 describe("a response", () => {
-  it.each<[string, string]>([
+  it.for<[string, string]>([
     ["an entry", request("GET", `${KEYS}/k`)],
     ["a value", request("GET", `${KEYS}/k?raw=true`)],
     ["a long value", request("GET", `${KEYS}/long?raw=true`)],
@@ -113,8 +111,8 @@ describe("a response", () => {
       ),
     ],
     ["a watch over Connect that fails", rpc("Watch", "", { "Content-Type": "application/connect+json" })],
-  ])("for %s is the same with and without Node's server", async (_name, text) => {
-    const [past, node] = [await RawClient.open(), await RawClient.open()];
+  ])("for %s is the same with and without Node's server", async ([, text], { service }) => {
+    const [past, node] = [await RawClient.open(service.port), await RawClient.open(service.port)];
     past.socket.write(text);
     // This header makes the request not simple, and changes nothing else.
     node.socket.write(text.replace("Host: x", "Host: x\r\nTE: trailers"));
@@ -125,7 +123,9 @@ describe("a response", () => {
 });
 
 describe("a connection", () => {
-  it("answers each request once and in order, plain or not, however its bytes are split", async () => {
+  it("answers each request once and in order, plain or not, however its bytes are split", async ({
+    service,
+  }) => {
     const requests = fc.array(
       fc.record({ number: fc.nat(9), isPlain: fc.boolean(), isPut: fc.boolean(), length: fc.nat(2_000) }),
       { minLength: 1, maxLength: 8 },
@@ -133,7 +133,7 @@ describe("a connection", () => {
     const cuts = fc.array(fc.integer({ min: 1, max: 700 }), { minLength: 1, maxLength: 5 });
     await fc.assert(
       fc.asyncProperty(requests, cuts, fc.boolean(), async (all, lengths, isPatient) => {
-        const client = await RawClient.open();
+        const client = await RawClient.open(service.port);
         const texts = all.map(({ number, isPlain, isPut, length }) =>
           request(
             isPut ? "PUT" : "GET",
@@ -168,8 +168,8 @@ describe("a connection", () => {
     );
   });
 
-  it("answers pipelined requests in order", async () => {
-    const client = await RawClient.open();
+  it("answers pipelined requests in order", async ({ service }) => {
+    const client = await RawClient.open(service.port);
     for (let index = 0; index < 20; index++) {
       client.socket.write(request("GET", `${KEYS}/absent${index}`));
       await new Promise((resolve) => setImmediate(resolve));
@@ -179,8 +179,8 @@ describe("a connection", () => {
     client.socket.destroy();
   });
 
-  it("generates no more responses than fit while the client does not read", async () => {
-    const client = await RawClient.open();
+  it("generates no more responses than fit while the client does not read", async ({ service }) => {
+    const client = await RawClient.open(service.port);
     client.socket.pause();
     const long = request("GET", `${KEYS}/long?raw=true`);
     for (let index = 0; index < 200; index++) {
@@ -193,8 +193,8 @@ describe("a connection", () => {
     client.socket.destroy();
   });
 
-  it("is closed when it has been idle for IDLE_TIMEOUT_MS", async () => {
-    const client = await RawClient.open();
+  it("is closed when it has been idle for IDLE_TIMEOUT_MS", async ({ service }) => {
+    const client = await RawClient.open(service.port);
     client.socket.write(GET);
     expect((await client.answer()).headers["keep-alive"]).toBe("timeout=1");
     await once(client.socket, "close");
@@ -234,8 +234,8 @@ describe("a connection", () => {
     await listener.drain(0);
   });
 
-  it("is closed when the client sends Connection: close", async () => {
-    const client = await RawClient.open();
+  it("is closed when the client sends Connection: close", async ({ service }) => {
+    const client = await RawClient.open(service.port);
     client.socket.write(GET);
     await client.answer();
     client.socket.write(request("GET", `${KEYS}/k`, { Connection: "close" }));
@@ -243,8 +243,8 @@ describe("a connection", () => {
     await once(client.socket, "close");
   });
 
-  it("can upgrade to a WebSocket after plain requests", async () => {
-    const client = await RawClient.open();
+  it("can upgrade to a WebSocket after plain requests", async ({ service }) => {
+    const client = await RawClient.open(service.port);
     client.socket.write(GET);
     await client.answer();
     client.socket.write(
@@ -259,10 +259,10 @@ describe("a connection", () => {
     client.socket.destroy();
   });
 
-  it.each(["watch", "watc%68", "%77atch"])(
+  it.for(["watch", "watc%68", "%77atch"])(
     "can become an SSE watch after plain requests, by the path %s",
-    async (name) => {
-      const client = await RawClient.open();
+    async (name, { service }) => {
+      const client = await RawClient.open(service.port);
       client.socket.write(GET);
       await client.answer();
       client.socket.write(request("GET", `${BUCKETS}/b/${name}`, { Accept: "text/event-stream" }));
@@ -272,9 +272,9 @@ describe("a connection", () => {
     },
   );
 
-  it("that is lost during a call does not affect others", async () => {
+  it("that is lost during a call does not affect others", async ({ service }) => {
     for (let index = 0; index < 50; index++) {
-      const client = await RawClient.open();
+      const client = await RawClient.open(service.port);
       client.socket.write(request("PUT", `${KEYS}/gone`, {}, "v"));
       client.socket.destroy();
     }

@@ -1,7 +1,7 @@
 /** A batch of keys is read as of one revision, whoever writes; what can't be proved of an earlier revision is refused. */
 import { describe, expect } from "vitest";
 import type { KvError } from "../../src/kv/errors.js";
-import type { KeyBatch } from "../../src/kv/store.js";
+import type { KeyBatch } from "../../src/kv/reads.js";
 import { storeTest } from "../support/fixtures.js";
 import { until } from "../support/until.js";
 import { bytes, newBucketName, scope } from "./store-contract.js";

@@ -3,7 +3,7 @@ import { describe, expect } from "vitest";
 import { startNatsCluster } from "../support/nats-cluster.js";
 import { storeTest } from "../support/fixtures.js";
 import { IS_EXTENDED } from "../support/extended.js";
-import type { BucketConfig } from "../../src/kv/store.js";
+import type { BucketConfig } from "../../src/kv/bucket.js";
 import { newBucketName, refusal, refusalAtDeadline, scope } from "./store-contract.js";
 import { holdRequests } from "./held-requests.js";
 import { createOnCluster } from "./on-clusters.js";

@@ -6,11 +6,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { NatsConnection } from "@nats-io/transport-node";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { type ConnectedNats, connectNats, type ConnectOptions } from "../../src/nats/client/connect.js";
 import { parseServerUrls } from "../../src/nats/client/server-urls.js";
+import { connect } from "../../src/nats/client/transport.js";
 import { StartError } from "../../src/nats/client/start-error.js";
 import { freePort, startNatsServer, type TestNatsServer } from "../support/nats-server.js";
+import { succeeds, until } from "../support/until.js";
 import { makeOperator } from "./operator.js";
 
 let scratch: string;
@@ -271,3 +273,20 @@ function untilStatus(connection: NatsConnection, type: string, times = 1): Promi
     throw new Error("the connection was closed");
   })();
 }
+
+it("reconnects at once although the clock was set back", async () => {
+  const nats = await server();
+  const connection = await connect({ servers: nats.url, maxReconnectAttempts: -1 });
+  cleanUp.push(() => connection.close());
+  const clock = vi.spyOn(Date, "now");
+  cleanUp.push(() => {
+    clock.mockRestore();
+    return Promise.resolve();
+  });
+  const setBackMs = Date.now() - 3_600_000;
+  const startedMs = performance.now();
+  clock.mockImplementation(() => setBackMs + performance.now() - startedMs);
+  await nats.stop("SIGKILL");
+  await nats.start();
+  await until("the connection is back", () => succeeds(connection.flush()));
+});

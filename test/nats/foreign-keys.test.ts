@@ -1,7 +1,7 @@
 /** Keys of other programs whose `=` is no escape of ours: not shown, and no call, watch or connection suffers from them. */
 import { describe, expect } from "vitest";
 import { streamName, subjectPrefix } from "../../src/kv/names.js";
-import type { WatchOptions } from "../../src/kv/store.js";
+import type { WatchOptions } from "../../src/kv/watch.js";
 import type { Watcher } from "../../src/nats/watch/watcher.js";
 import { storeTest } from "../support/fixtures.js";
 import { until } from "../support/until.js";

@@ -1,9 +1,11 @@
 /** The parser of received messages passes on what the library's own parser does, however the bytes arrive. */
 import { connect as stockConnect, Parser } from "@nats-io/transport-node";
 import fc from "fast-check";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect } from "vitest";
 import { type Frame, frameOf, listenToFrames, readFrames } from "../../src/nats/client/frames.js";
-import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
+import { storeTest } from "../support/fixtures.js";
+
+const it = storeTest();
 
 // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with its object below
 const libraryParse = Parser.prototype.parse;
@@ -106,13 +108,7 @@ it.each([
   expect(events.at(-1)).toContain("Error");
 });
 
-let server: TestNatsServer;
-beforeAll(async () => {
-  server = await startNatsServer();
-});
-afterAll(() => server.remove());
-
-it("passes each message of a subscription once, as a frame or to its callback", async () => {
+it("passes each message of a subscription once, as a frame or to its callback", async ({ server }) => {
   const nats = await stockConnect({ servers: server.url });
   const seen: string[] = [];
   const note = ({ bytes, ...at }: Frame): void => {

@@ -3,7 +3,8 @@
  * connection is lost, no call of another bucket fails, what is reserved stays within the budget, and few bulk reads are under way at once. EXTENDED=1 also runs each of the reads
  * alone, which shows the one that fails.
  */
-import { connect, type NatsConnection } from "@nats-io/transport-node";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { connect } from "../support/nats-connection.js";
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, it } from "vitest";
 import { bulkScheduler } from "../../src/kv/bulk-scheduler.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
@@ -34,6 +35,9 @@ let store: Store;
 let hubs: WatchHubs;
 let disconnects: number;
 
+/** nats-server drops what a stream has not stored when 10,000 messages wait (`max_buffered_msgs`). */
+const UNSTORED_MESSAGES_MAX = 8_000;
+
 /** Stores messages without waiting for each. */
 async function fill(
   bucket: string,
@@ -41,7 +45,8 @@ async function fill(
   key: (index: number) => string,
   value: string | Uint8Array,
 ): Promise<void> {
-  const perFlush = Math.max(1, Math.floor((16 * MEBIBYTE) / (value.length + 100)));
+  const fitting = Math.max(1, Math.floor((16 * MEBIBYTE) / (value.length + 100)));
+  const perFlush = Math.min(UNSTORED_MESSAGES_MAX, fitting);
   for (let index = 0; index < count; index++) {
     filler.publish(subjectPrefix(bucket) + key(index), value);
     if (index % perFlush === perFlush - 1) await stored(bucket, index + 1);

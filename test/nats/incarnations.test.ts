@@ -1,6 +1,7 @@
 /** Writes and reads that name their bucket, while another copy of the service deletes and recreates it. */
 import { describe, expect } from "vitest";
-import type { Store, WriteOptions } from "../../src/kv/store.js";
+import type { Store } from "../../src/kv/store.js";
+import type { WriteOptions } from "../../src/kv/writes.js";
 import { entryInBucket } from "../../src/service/entry-in-bucket.js";
 import { storeTest } from "../support/fixtures.js";
 import { holdRequests } from "./held-requests.js";

@@ -1,8 +1,10 @@
 /** Lists and counts are exact at the revision that they name, whoever writes, and follow what changes a stream without a message. */
-import { connect, type NatsConnection } from "@nats-io/transport-node";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { connect } from "../support/nats-connection.js";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
-import type { KeyPage, Store } from "../../src/kv/store.js";
+import type { KeyPage } from "../../src/kv/reads.js";
+import type { Store } from "../../src/kv/store.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { until } from "../support/until.js";
 import { bytes, newBucketName, scope } from "./store-contract.js";

@@ -13,7 +13,7 @@ interface Loaded {
 }
 
 const factsOf = (revision: number, expiresAtMs = Infinity): KeyFacts => ({
-  ...{ revision, timeMs: revision * 10, storedBytes: revision + 5, valueBytes: revision + 3 },
+  ...{ revision, timeMs: revision * 10, detail: revision + 5, valueBytes: revision + 3 },
   expiresAtMs,
 });
 

@@ -12,7 +12,7 @@ function factsOf(revision: number, expiresAtMs = Infinity): KeyFacts {
   return {
     revision,
     timeMs: revision * 10,
-    storedBytes: revision + 5,
+    detail: revision + 5,
     valueBytes: revision + 3,
     expiresAtMs,
   };

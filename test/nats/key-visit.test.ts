@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { matchesAny, parseFilters } from "../../src/kv/filter.js";
 import { escapeKey } from "../../src/kv/names.js";
 import { KeyTree } from "../../src/nats/index/key-tree.js";
+import { bulkScheduler } from "../../src/kv/bulk-scheduler.js";
 import { countKeys, visitKeys } from "../../src/nats/index/key-visit.js";
 
 const context = { deadlineMs: Infinity, signal: new AbortController().signal };
@@ -15,7 +16,7 @@ const treeOf = (keys: readonly string[]): KeyTree => {
 const factsOf = (revision: number) => ({
   revision,
   timeMs: 0,
-  storedBytes: 0,
+  detail: 0,
   valueBytes: 0,
   expiresAtMs: Infinity,
 });
@@ -71,6 +72,22 @@ describe("keys of an index", () => {
     expect(await visiting).toBe(true);
     expect(visited).toEqual(all);
     expect(tree.size).toBe(1);
+  });
+
+  it("of several callers are visited a slice in each turn while short calls come in", async () => {
+    const tree = treeOf(Array.from({ length: 5_000 }, (_, index) => `k${index}`));
+    let [turns, isOver] = [0, false];
+    const nextTurn = (): void => {
+      turns++;
+      bulkScheduler.noteShortCall();
+      if (!isOver) setImmediate(nextTurn);
+    };
+    nextTurn();
+    const visit = (): Promise<boolean> => visitKeys(tree, parseFilters([]), undefined, () => true, context);
+    expect(await Promise.all([visit(), visit(), visit(), visit()])).toEqual([true, true, true, true]);
+    isOver = true;
+    // The first slice of each does not wait.
+    expect(turns).toBeGreaterThanOrEqual(16);
   });
 
   it("end with the caller's time, between two slices", async () => {

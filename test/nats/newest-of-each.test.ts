@@ -1,27 +1,16 @@
 /** Lists and snapshots of buckets whose messages do not fit in one pull: they have every key. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import { subjectPrefix } from "../../src/kv/names.js";
-import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
+import { storeTest } from "../support/fixtures.js";
 import { newBucketName, scope } from "./store-contract.js";
-import { type OpenStore, openStore } from "./store-support.js";
 import { newHubs } from "./watching.js";
 
 const KEYS = 3_000;
 const KEY_CHARS = 500;
 const VALUE_BYTES = 2_000;
 
-let server: TestNatsServer;
-let open: OpenStore;
-
-beforeAll(async () => {
-  server = await startNatsServer();
-  open = await openStore(server.url);
-});
-afterAll(async () => {
-  await open.close();
-  await server.remove();
-});
+const it = storeTest();
 
 describe.each([1, 5])("a bucket with a history of %i", (history) => {
   const bucket = newBucketName();
@@ -29,7 +18,7 @@ describe.each([1, 5])("a bucket with a history of %i", (history) => {
     String(index).padStart(5, "0").padEnd(KEY_CHARS, "k"),
   );
 
-  beforeAll(async () => {
+  it.beforeAll(async ({ open }) => {
     await open.store.createBucket({ name: bucket, history }, scope());
     const value = Buffer.alloc(VALUE_BYTES, "v");
     const { connection } = open;
@@ -38,7 +27,7 @@ describe.each([1, 5])("a bucket with a history of %i", (history) => {
     await connection.request(subjectPrefix(bucket) + (keys[0] ?? ""), value);
   });
 
-  it("lists every key", async () => {
+  it("lists every key", async ({ open }) => {
     const listed: string[] = [];
     let pageToken = "";
     do {
@@ -49,7 +38,7 @@ describe.each([1, 5])("a bucket with a history of %i", (history) => {
     expect(listed).toEqual(keys);
   });
 
-  it("shows every key to a snapshot watch", async () => {
+  it("shows every key to a snapshot watch", async ({ open }) => {
     const hubs = newHubs(open.connection, { watchQueueBytesMax: 4 * DEFAULT_LIMITS.valueBytesMax });
     const watcher = await hubs.watch(bucket, { filters: [], start: "snapshot" }, scope(60_000));
     const shown: string[] = [];

@@ -1,7 +1,8 @@
 /** What tests of stores on a cluster share. */
 import type { NatsConnection } from "@nats-io/transport-node";
 import { KvError } from "../../src/kv/errors.js";
-import type { BucketConfig, Store } from "../../src/kv/store.js";
+import type { BucketConfig } from "../../src/kv/bucket.js";
+import type { Store } from "../../src/kv/store.js";
 import { until } from "../support/until.js";
 import { scope } from "./store-contract.js";
 

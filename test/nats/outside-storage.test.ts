@@ -3,7 +3,8 @@ import { cp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
-import type { Store, WatchEvent } from "../../src/kv/store.js";
+import type { Store } from "../../src/kv/store.js";
+import type { WatchEvent } from "../../src/kv/watch.js";
 import { WatchHubs } from "../../src/nats/watch/hubs.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { bytes, expectRefusal, newBucketName, refusal, scope } from "./store-contract.js";
@@ -45,20 +46,28 @@ function connected(): Promise<void> {
   });
 }
 
-it("a storage that lost its last write is listed as it is, also when as much was written since", async () => {
-  await store.createBucket({ name: bucket }, scope());
-  await put("a");
+/** Keeps a copy of what is stored. What is returned stops the server, and starts it with that copy. */
+async function keepStorage(): Promise<() => Promise<void>> {
   await server.stop("SIGTERM");
   const [kept, files] = [join(server.directory, "kept"), join(server.directory, "js")];
   await cp(files, kept, { recursive: true });
   await server.start();
   await connected();
+  return async () => {
+    await server.stop();
+    await rm(files, { recursive: true });
+    await cp(kept, files, { recursive: true });
+    await server.start();
+  };
+}
+
+it("a storage that lost its last write is listed as it is, also when as much was written since", async () => {
+  await store.createBucket({ name: bucket }, scope());
+  await put("a");
+  const bringBack = await keepStorage();
   await put("lost");
   expect(await keys()).toEqual(["a", "lost"]);
-  await server.stop();
-  await rm(files, { recursive: true });
-  await cp(kept, files, { recursive: true });
-  await server.start();
+  await bringBack();
   await connected();
   expect(await put("c")).toBe(2n);
   expect(await keys()).toEqual(["a", "c"]);
@@ -134,18 +143,11 @@ describe("a watch of a storage that lost its last write", () => {
   async function rolledBack(): Promise<AsyncIterator<WatchEvent>> {
     await store.createBucket({ name: bucket }, scope());
     await put("a");
-    await server.stop("SIGTERM");
-    const [kept, files] = [join(server.directory, "kept"), join(server.directory, "js")];
-    await cp(files, kept, { recursive: true });
-    await server.start();
-    await connected();
+    const bringBack = await keepStorage();
     const watch = await watches.watch(bucket, { filters: [], start: "now" }, scope());
     await put("lost");
     expect(await watch.next()).toMatchObject({ value: { entry: { key: "lost", revision: 2n } } });
-    await server.stop();
-    await rm(files, { recursive: true });
-    await cp(kept, files, { recursive: true });
-    await server.start();
+    await bringBack();
     return watch;
   }
 

@@ -1,7 +1,7 @@
 /** Reads that are shared: each caller gets an answer that was asked for after its call began, and no read serves nobody. */
 import { describe, expect, it } from "vitest";
 import { RequestCoalescer } from "../../src/nats/client/request-coalescer.js";
-import type { CallContext } from "../../src/kv/store.js";
+import type { CallContext } from "../../src/kv/call-context.js";
 
 interface Asked {
   readonly context: CallContext;
@@ -85,6 +85,25 @@ describe("RequestCoalescer", () => {
     asked[1]?.answer("two");
     expect(await next).toBe("two");
   });
+
+  it.each(["canceled", "deadline"] as const)(
+    "serves who comes after all that waited for the next read gave up: %s",
+    async (reason) => {
+      const { get, asked } = coalescer();
+      const running = get();
+      const caller = new AbortController();
+      const gone = get(scopeOf(caller.signal, reason === "deadline" ? 1 : undefined));
+      if (reason === "canceled") caller.abort();
+      await expect(gone).rejects.toMatchObject({ reason });
+      const later = get();
+      asked[0]?.answer("one");
+      await running;
+      await turn();
+      expect(asked[1]?.context.signal.aborted).toBe(false);
+      asked[1]?.answer("two");
+      expect(await later).toBe("two");
+    },
+  );
 
   it("keeps a caller no longer than its own deadline", async () => {
     const { get, asked } = coalescer();

@@ -2,7 +2,9 @@
 import { describe, expect } from "vitest";
 import type { KvError } from "../../src/kv/errors.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
-import type { Entry, Scan, ScanOptions, ScanPart, Store } from "../../src/kv/store.js";
+import type { Entry } from "../../src/kv/entry.js";
+import type { Scan, ScanOptions, ScanPart } from "../../src/kv/reads.js";
+import type { Store } from "../../src/kv/store.js";
 import { storeTest } from "../support/fixtures.js";
 import { until } from "../support/until.js";
 import { bytes, newBucketName, scope } from "./store-contract.js";

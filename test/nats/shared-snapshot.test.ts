@@ -1,6 +1,7 @@
 /** Snapshot watches that begin together: each part of the bucket is read from NATS once for all of them. */
-import { connect, type NatsConnection } from "@nats-io/transport-node";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { storeTest } from "../support/fixtures.js";
+import { connect } from "../support/nats-connection.js";
+import { expect } from "vitest";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import { streamName, subjectPrefix } from "../../src/kv/names.js";
 import { storedMessageBytesMax } from "../../src/nats/client/message-reader.js";
@@ -9,7 +10,6 @@ import { StreamApi } from "../../src/nats/read/stream-api.js";
 import { Reader } from "../../src/nats/read/stream-reader.js";
 import { SharedSnapshot } from "../../src/nats/watch/shared-snapshot.js";
 import type { Watcher } from "../../src/nats/watch/watcher.js";
-import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { newBucketName } from "./store-contract.js";
 import { linkOf } from "./store-support.js";
 import { TestBucket } from "./watch-bucket.js";
@@ -20,23 +20,17 @@ const VALUE = "v".repeat(300_000);
 const BUCKET_BYTES = KEYS * VALUE.length;
 const WATCHERS = 8;
 
-let server: TestNatsServer;
-let filler: NatsConnection;
-
-beforeAll(async () => {
-  server = await startNatsServer();
-  filler = await connect({ servers: server.url });
-});
-afterAll(async () => {
-  await filler.close();
-  await server.remove();
-});
-
-async function filled(history: number): Promise<string> {
-  const bucket = await TestBucket.create(filler, newBucketName(), { history });
-  for (let key = 0; key < KEYS; key++) await bucket.put(`k${key}`, VALUE);
-  return bucket.name;
-}
+const it = storeTest()
+  .extend("filler", { scope: "file" }, ({ connection }) => connection)
+  .extend("filled", ({ filler }) => async (history: number): Promise<string> => {
+    const bucket = await TestBucket.create(filler, newBucketName(), { history });
+    for (let key = 0; key < KEYS; key++) await bucket.put(`k${key}`, VALUE);
+    return bucket.name;
+  })
+  .extend("consumersOf", ({ filler }) => async (bucket: string): Promise<number> => {
+    const answer = await filler.request(`$JS.API.STREAM.INFO.${streamName(bucket)}`, "", { timeout: 20_000 });
+    return answer.json<{ state: { consumer_count: number } }>().state.consumer_count;
+  });
 
 async function keysOf(watcher: Watcher): Promise<string[]> {
   const keys: string[] = [];
@@ -48,14 +42,10 @@ async function keysOf(watcher: Watcher): Promise<string[]> {
   }
 }
 
-const consumersOf = async (bucket: string): Promise<number> => {
-  const answer = await filler.request(`$JS.API.STREAM.INFO.${streamName(bucket)}`, "", { timeout: 20_000 });
-  return answer.json<{ state: { consumer_count: number } }>().state.consumer_count;
-};
-
-it.each([1, 5])(
+it.for([1, 5])(
   "snapshots that begin together are read once, with a history of %d",
-  async (history) => {
+  { timeout: 60_000 },
+  async (history, { filled, server, consumersOf }) => {
     const bucket = await filled(history);
     const connection = await connect({ servers: server.url });
     const hubs = newHubs(connection);
@@ -78,10 +68,13 @@ it.each([1, 5])(
     }
     expect(await consumersOf(bucket)).toBe(0);
   },
-  60_000,
 );
 
-it("keeps no more bytes than allowed, serves those behind, and leaves nothing on the server", async () => {
+it("keeps no more bytes than allowed, serves those behind, and leaves nothing on the server", async ({
+  filled,
+  server,
+  consumersOf,
+}) => {
   const bucket = await filled(1);
   const connection = await connect({ servers: server.url });
   const requests = new Requests(linkOf(connection));

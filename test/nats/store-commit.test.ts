@@ -1,7 +1,9 @@
 /** Commits: several keys at once, all or none. */
 import { describe, expect } from "vitest";
-import { subjectPrefix } from "../../src/kv/names.js";
-import type { CommitOperation, Condition, Store, WatchEvent, WriteOptions } from "../../src/kv/store.js";
+import { streamName, subjectPrefix } from "../../src/kv/names.js";
+import type { CommitOperation, Condition, WriteOptions } from "../../src/kv/writes.js";
+import type { Store } from "../../src/kv/store.js";
+import type { WatchEvent } from "../../src/kv/watch.js";
 import { needsServer } from "../support/nats-program.js";
 import { storeTest } from "../support/fixtures.js";
 import { bytes, expectRefusal, historyOf, refusal, scope, text } from "./store-contract.js";
@@ -161,6 +163,56 @@ describe("a commit", needsServer("2.15.1"), () => {
       "revision_compacted",
     );
     expect(error.operationIndex).toBe(1);
+  });
+
+  it("is not refused by a filter that matches what is no key: records of checks, and what another program wrote", async ({
+    store,
+    bucket,
+    connection,
+  }) => {
+    await write(store, bucket, "a");
+    await commit(store, bucket, [check("a", 1n), checkAbsent("b"), put("orders.1"), put("orders.2")]);
+    connection.publish(`${subjectPrefix(bucket)}base64=`, "x");
+    await connection.flush();
+    await expectRefusal(commit(store, bucket, [unchanged(">", 1n), put("orders.3")]), "revision_mismatch");
+    await commit(store, bucket, [unchanged("*", 1n), put("orders.3")]);
+    const { revision } = await store.getBucket(bucket, scope());
+    await write(store, bucket, "b");
+    const error = await expectRefusal(
+      commit(store, bucket, [unchanged("*", revision), put("orders.4")]),
+      "revision_mismatch",
+    );
+    expect(error.key).toBe("b");
+    await commit(store, bucket, [check("a", 1n), checkAbsent("c"), put("orders.1"), put("orders.2")]);
+    await expectRefusal(
+      commit(store, bucket, [unchanged("*", revision), put("orders.4")]),
+      "revision_mismatch",
+    );
+  });
+
+  it("keeps one record of its checks, which a compaction removes", async ({ store, bucket, connection }) => {
+    const storedRecords = async (): Promise<number> => {
+      const body = JSON.stringify({ subjects_filter: `${subjectPrefix(bucket)}=check` });
+      const reply = await connection.request(`$JS.API.STREAM.INFO.${streamName(bucket)}`, body);
+      const { state } = reply.json<{ readonly state: { readonly subjects?: Record<string, number> } }>();
+      return Object.values(state.subjects ?? {}).reduce((sum, count) => sum + count, 0);
+    };
+    const a = await write(store, bucket, "a");
+    let c = await write(store, bucket, "c");
+    const change = async (): Promise<void> => {
+      const [, next = 0n] = await commit(store, bucket, [check("a", a), put("c", "v", { ifRevision: c })]);
+      // The record took the revision in between.
+      expect(next).toBe(c + 2n);
+      c = next;
+    };
+    for (let round = 0; round < 5; round++) await change();
+    expect(await storedRecords()).toBe(1);
+    expect((await store.compactBucket(bucket, scope())).removed).toBe(1);
+    expect([await storedRecords(), await keysOf(store, bucket)]).toEqual([0, ["a", "c"]]);
+    await change();
+    await expectRefusal(commit(store, bucket, [check("a", c), put("b")]), "revision_mismatch", a);
+    await expectRefusal(commit(store, bucket, [unchanged("a", a), put("b")]), "revision_compacted");
+    await commit(store, bucket, [unchanged("a", c), put("b")]);
   });
 
   it("is a read where it has only checks", async ({ store, bucket }) => {

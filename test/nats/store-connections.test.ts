@@ -1,7 +1,7 @@
 /** The store has several connections. While NATS is available, a call waits for the one it needs, and repeats what was lost with it. */
 import { describe, expect, vi } from "vitest";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
-import type { CallContext } from "../../src/kv/store.js";
+import type { CallContext } from "../../src/kv/call-context.js";
 import type { Link } from "../../src/nats/client/link.js";
 import { WatchHubs } from "../../src/nats/watch/hubs.js";
 import { storeTest } from "../support/fixtures.js";

@@ -1,7 +1,8 @@
 /** Reads and writes on a cluster of three whose nodes lag behind, or are cut off: with a copy of the service on each. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { KvError } from "../../src/kv/errors.js";
-import type { Consistency, Store } from "../../src/kv/store.js";
+import type { Consistency } from "../../src/kv/reads.js";
+import type { Store } from "../../src/kv/store.js";
 import { startNatsCluster, type TestCluster } from "../support/nats-cluster.js";
 import { bytes, historyOf, newBucketName, scope, text } from "./store-contract.js";
 import { type OpenStore, openStore } from "./store-support.js";

@@ -1,31 +1,14 @@
 /** What every store must do with buckets: the contract of `src/kv/store.ts` as tests. */
-import { beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { KvError } from "../../src/kv/errors.js";
-import type { BucketConfig, Store } from "../../src/kv/store.js";
+import type { Store } from "../../src/kv/store.js";
 import { bytes, expectRefusal, historyOf, newBucketName, scope } from "./store-contract.js";
+import type { ContractTest } from "./contract-test.js";
 
-/** Runs the tests on the store that `getStore` returns once the caller's own `beforeAll` ran. */
-export function describeBucketContract(name: string, getStore: () => Store): void {
+export function describeBucketContract(name: string, it: ContractTest): void {
   describe(`${name}: buckets of a store`, () => {
-    let store: Store;
-    beforeAll(() => {
-      store = getStore();
-    });
-
-    async function bucketWith(config: Omit<BucketConfig, "name"> = {}): Promise<string> {
-      const name = newBucketName();
-      await store.createBucket({ name, ...config }, scope());
-      return name;
-    }
-    const put = (bucket: string, key: string, value: string): Promise<bigint> =>
-      store.put(bucket, key, bytes(value), {}, scope());
-    const get = (bucket: string, key: string, revision = 0n): ReturnType<Store["get"]> =>
-      store.get(bucket, key, revision, scope());
-    const keysOf = async (bucket: string, filters: string[] = []): Promise<readonly string[]> =>
-      (await store.listKeys(bucket, filters, { limit: 0, pageToken: "" }, scope())).items;
-
     describe("buckets", () => {
-      it("are made as asked for, and described so", async () => {
+      it("are made as asked for, and described so", async ({ store }) => {
         const name = newBucketName();
         const before = Date.now();
         const config = {
@@ -42,13 +25,13 @@ export function describeBucketContract(name: string, getStore: () => Store): voi
         expect(await store.getBucket(name, scope())).toEqual(made);
       });
 
-      it("get the defaults where nothing is asked for", async () => {
+      it("get the defaults where nothing is asked for", async ({ store }) => {
         const name = newBucketName();
         const made = await store.createBucket({ name }, scope());
         expect(made).toMatchObject({ description: "", ttlMs: 0, maxValueSize: 0, maxBytes: 0, history: 1 });
       });
 
-      it("are not made twice, whatever the configuration, and stay as they are", async () => {
+      it("are not made twice, whatever the configuration, and stay as they are", async ({ store }) => {
         const name = newBucketName();
         await store.createBucket({ name, history: 2 }, scope());
         await expectRefusal(store.createBucket({ name, history: 2 }, scope()), "bucket_exists");
@@ -56,7 +39,7 @@ export function describeBucketContract(name: string, getStore: () => Store): voi
         expect((await store.getBucket(name, scope())).history).toBe(2);
       });
 
-      it("are made once by callers at the same time", async () => {
+      it("are made once by callers at the same time", async ({ store }) => {
         const name = newBucketName();
         const outcomes = await Promise.allSettled(
           Array.from({ length: 8 }, () => store.createBucket({ name }, scope())),
@@ -67,11 +50,11 @@ export function describeBucketContract(name: string, getStore: () => Store): voi
         }
       });
 
-      it.each(["APP_x", "SYS_x", "SYS_"])("refuses to make the reserved name %s", async (name) => {
+      it.for(["APP_x", "SYS_x", "SYS_"])("refuses to make the reserved name %s", async (name, { store }) => {
         await expectRefusal(store.createBucket({ name }, scope()), "reserved_name");
       });
 
-      it.each([
+      it.for([
         ["no name", { name: "" }],
         ["a dot in the name", { name: "a.b" }],
         ["a wildcard in the name", { name: "*" }],
@@ -92,19 +75,19 @@ export function describeBucketContract(name: string, getStore: () => Store): voi
         ["a history of 65", { history: 65 }],
         ["a negative history", { history: -1 }],
         ["half a history", { history: 1.5 }],
-      ])("refuses to make one with %s", async (_, config: Partial<BucketConfig>) => {
+      ] as const)("refuses to make one with %s", async ([, config], { store }) => {
         await expectRefusal(
           store.createBucket({ name: newBucketName(), ...config }, scope()),
           "invalid_argument",
         );
       });
 
-      it("take a ttl of 100 years", async () => {
+      it("take a ttl of 100 years", async ({ store, bucketWith }) => {
         const ttlMs = 100 * 365 * 24 * 3_600_000;
         expect((await store.getBucket(await bucketWith({ ttlMs }), scope())).ttlMs).toBe(ttlMs);
       });
 
-      it("count live keys, exactly", async () => {
+      it("count live keys, exactly", async ({ bucketWith, put, store }) => {
         const bucket = await bucketWith({ history: 3 });
         for (const key of ["a", "b", "c", "d", "user:1", "x.y"]) await put(bucket, key, "1");
         await put(bucket, "a", "2");
@@ -117,7 +100,7 @@ export function describeBucketContract(name: string, getStore: () => Store): voi
         expect(info.bytes).toBeGreaterThan(0);
       });
 
-      it("change in what is named, and keep the rest", async () => {
+      it("change in what is named, and keep the rest", async ({ bucketWith, put, store }) => {
         const bucket = await bucketWith({ description: "one", maxValueSize: 10, history: 2 });
         await put(bucket, "k", "v");
         const changed = await store.updateBucket(bucket, { description: "two", ttlMs: 60_000 }, scope());
@@ -137,7 +120,7 @@ export function describeBucketContract(name: string, getStore: () => Store): voi
         expect(await store.getBucket(bucket, scope())).toEqual(forEver);
       });
 
-      it("keep every change of callers that change at the same time", async () => {
+      it("keep every change of callers that change at the same time", async ({ bucketWith, store }) => {
         const bucket = await bucketWith();
         await Promise.all([
           store.updateBucket(bucket, { description: "x" }, scope()),
@@ -151,7 +134,11 @@ export function describeBucketContract(name: string, getStore: () => Store): voi
         });
       });
 
-      it("drop what a shorter history no longer covers, and keep what lower limits would not take", async () => {
+      it("drop what a shorter history no longer covers, and keep what lower limits would not take", async ({
+        bucketWith,
+        put,
+        store,
+      }) => {
         const bucket = await bucketWith({ history: 5 });
         for (let count = 0; count < 5; count++) await put(bucket, "k", `v${count}`.padEnd(400, "."));
         await store.updateBucket(bucket, { history: 2 }, scope());
@@ -164,17 +151,17 @@ export function describeBucketContract(name: string, getStore: () => Store): voi
         await expectRefusal(put(bucket, "k", "123456"), "value_too_large");
       });
 
-      it.each([
+      it.for([
         { ttlMs: 1 },
         { history: 65 },
         { maxBytes: 1 },
         { maxValueSize: -1 },
         { description: "x".repeat(1_025) },
-      ])("refuses the change %o", async (change) => {
+      ])("refuses the change %o", async (change, { store, bucketWith }) => {
         await expectRefusal(store.updateBucket(await bucketWith(), change, scope()), "invalid_argument");
       });
 
-      it("are listed in the order of their names, page by page, each once", async () => {
+      it("are listed in the order of their names, page by page, each once", async ({ store, put }) => {
         const prefix = newBucketName();
         const names = ["c", "a", "B", "d-1", "d_1"].map((suffix) => `${prefix}${suffix}`);
         for (const name of names) await store.createBucket({ name }, scope());
@@ -196,7 +183,7 @@ export function describeBucketContract(name: string, getStore: () => Store): voi
         expect(all.items.map((info) => info.name)).toEqual(found);
       });
 
-      it("are gone when deleted, and start empty when recreated", async () => {
+      it("are gone when deleted, and start empty when recreated", async ({ bucketWith, put, store, get }) => {
         const bucket = await bucketWith();
         await put(bucket, "k", "v");
         await store.deleteBucket(bucket, scope());
@@ -207,26 +194,33 @@ export function describeBucketContract(name: string, getStore: () => Store): voi
       });
 
       const missing = newBucketName();
-      it.each<[string, (bucket: string) => Promise<unknown>]>([
-        ["getBucket", (bucket) => store.getBucket(bucket, scope())],
-        ["updateBucket", (bucket) => store.updateBucket(bucket, { history: 2 }, scope())],
-        ["deleteBucket", (bucket) => store.deleteBucket(bucket, scope())],
-        ["get", (bucket) => get(bucket, "k")],
-        ["get at a revision", (bucket) => get(bucket, "k", 1n)],
-        ["put", (bucket) => put(bucket, "k", "v")],
-        ["put if absent", (bucket) => store.put(bucket, "k", bytes(""), { condition: "if_absent" }, scope())],
-        ["delete", (bucket) => store.delete(bucket, "k", {}, scope())],
-        ["purge", (bucket) => store.delete(bucket, "k", { purge: true }, scope())],
-        ["listKeys", (bucket) => keysOf(bucket)],
-        ["history", (bucket) => historyOf(store, bucket, "k", scope())],
-      ])("%s says that there is no such bucket, and refuses malformed names", async (_, call) => {
-        await expectRefusal(call(missing), "bucket_not_found");
+      it.for<[string, (store: Store, bucket: string) => Promise<unknown>]>([
+        ["getBucket", (store, bucket) => store.getBucket(bucket, scope())],
+        ["updateBucket", (store, bucket) => store.updateBucket(bucket, { history: 2 }, scope())],
+        ["deleteBucket", (store, bucket) => store.deleteBucket(bucket, scope())],
+        ["get", (store, bucket) => store.get(bucket, "k", 0n, scope())],
+        ["get at a revision", (store, bucket) => store.get(bucket, "k", 1n, scope())],
+        ["put", (store, bucket) => store.put(bucket, "k", bytes("v"), {}, scope())],
+        [
+          "put if absent",
+          (store, bucket) => store.put(bucket, "k", bytes(""), { condition: "if_absent" }, scope()),
+        ],
+        ["delete", (store, bucket) => store.delete(bucket, "k", {}, scope())],
+        ["purge", (store, bucket) => store.delete(bucket, "k", { purge: true }, scope())],
+        ["listKeys", (store, bucket) => store.listKeys(bucket, [], { limit: 0, pageToken: "" }, scope())],
+        ["history", (store, bucket) => historyOf(store, bucket, "k", scope())],
+      ])("%s says that there is no such bucket, and refuses malformed names", async ([, call], { store }) => {
+        await expectRefusal(call(store, missing), "bucket_not_found");
         for (const name of ["", "a.b", "*", ">", "a b", "a".repeat(65), "KV_../x", "é"]) {
-          await expectRefusal(call(name), "invalid_argument");
+          await expectRefusal(call(store, name), "invalid_argument");
         }
       });
 
-      it("that were written to before and then deleted are missed by the next write", async () => {
+      it("that were written to before and then deleted are missed by the next write", async ({
+        bucketWith,
+        put,
+        store,
+      }) => {
         const bucket = await bucketWith();
         await put(bucket, "k", "v");
         await store.deleteBucket(bucket, scope());

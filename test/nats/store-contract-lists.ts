@@ -1,32 +1,16 @@
 /** What every store must do to list keys: the contract of `src/kv/store.ts` as tests. */
-import { beforeAll, describe, expect, it } from "vitest";
-import type { BucketConfig, Store } from "../../src/kv/store.js";
-import { bytes, expectRefusal, newBucketName, scope } from "./store-contract.js";
+import { describe, expect } from "vitest";
+import { expectRefusal, scope } from "./store-contract.js";
+import type { ContractTest } from "./contract-test.js";
 
-/** Runs the tests on the store that `getStore` returns once the caller's own `beforeAll` ran. */
-export function describeListContract(name: string, getStore: () => Store): void {
+export function describeListContract(name: string, it: ContractTest): void {
   describe(`${name}: lists of a store`, () => {
-    let store: Store;
-    beforeAll(() => {
-      store = getStore();
-    });
-
-    async function bucketWith(config: Omit<BucketConfig, "name"> = {}): Promise<string> {
-      const name = newBucketName();
-      await store.createBucket({ name, ...config }, scope());
-      return name;
-    }
-    const put = (bucket: string, key: string, value: string): Promise<bigint> =>
-      store.put(bucket, key, bytes(value), {}, scope());
-    const keysOf = async (bucket: string, filters: string[] = []): Promise<readonly string[]> =>
-      (await store.listKeys(bucket, filters, { limit: 0, pageToken: "" }, scope())).items;
-
     describe("listKeys", () => {
-      it("is empty in an empty bucket, at once", async () => {
+      it("is empty in an empty bucket, at once", async ({ keysOf, bucketWith }) => {
         expect(await keysOf(await bucketWith())).toEqual([]);
       });
 
-      it("is in the order of UTF-8 bytes", async () => {
+      it("is in the order of UTF-8 bytes", async ({ bucketWith, put, keysOf }) => {
         const bucket = await bucketWith();
         const keys = ["🙂", "\uffee", "é", "b", "a.b", "a", "a-b", "B", "a:b", "10", "9"];
         for (const key of keys) await put(bucket, key, "");
@@ -34,7 +18,7 @@ export function describeListContract(name: string, getStore: () => Store): void 
         expect(await keysOf(bucket)).toEqual(sorted);
       });
 
-      it.each<[string[], string[]]>([
+      it.for<[string[], string[]]>([
         [["user.*"], ["user.1", "user.2"]],
         [["user.>"], ["user.1", "user.1.name", "user.2"]],
         [["user-*"], ["user-7"]],
@@ -56,7 +40,7 @@ export function describeListContract(name: string, getStore: () => Store): void 
         [["*:*"], ["a:b"]],
         [[""], ["a:b", "group.1", "user-7", "user.1", "user.1.name", "user.2"]],
         [[">"], ["a:b", "group.1", "user-7", "user.1", "user.1.name", "user.2"]],
-      ])("of %j has what matches, once", async (filters, expected) => {
+      ])("of %j has what matches, once", async ([filters, expected], { bucketWith, put, store, keysOf }) => {
         const bucket = await bucketWith();
         for (const key of ["user.1", "user.2", "user.1.name", "user-7", "group.1", "a:b", "gone"])
           await put(bucket, key, "");
@@ -64,7 +48,7 @@ export function describeListContract(name: string, getStore: () => Store): void 
         expect(await keysOf(bucket, filters)).toEqual(expected);
       });
 
-      it("refuses malformed filters, limits and tokens", async () => {
+      it("refuses malformed filters, limits and tokens", async ({ bucketWith, store }) => {
         const bucket = await bucketWith();
         const list = (filters: string[], limit: number, pageToken: string): Promise<unknown> =>
           store.listKeys(bucket, filters, { limit, pageToken }, scope());
@@ -93,7 +77,11 @@ export function describeListContract(name: string, getStore: () => Store): void 
         }
       });
 
-      it("gives each key that lives throughout once, while others come and go between the pages", async () => {
+      it("gives each key that lives throughout once, while others come and go between the pages", async ({
+        bucketWith,
+        put,
+        store,
+      }) => {
         const bucket = await bucketWith();
         const stay = Array.from({ length: 25 }, (_, index) => `stay.${index.toString().padStart(2, "0")}`);
         for (const key of stay) await put(bucket, key, "");
@@ -112,7 +100,12 @@ export function describeListContract(name: string, getStore: () => Store): void 
         expect(new Set(found).size).toBe(found.length);
       });
 
-      it("has every key that lives throughout, while all of them are written anew", async () => {
+      it("has every key that lives throughout, while all of them are written anew", async ({
+        bucketWith,
+        put,
+        keysOf,
+        store,
+      }) => {
         const bucket = await bucketWith();
         const keys = Array.from({ length: 1_000 }, (_, index) => `k${index.toString().padStart(4, "0")}`);
         await Promise.all(keys.map((key) => put(bucket, key, "")));
@@ -129,7 +122,7 @@ export function describeListContract(name: string, getStore: () => Store): void 
         await Promise.all(writers);
       });
 
-      it("ends with an empty token when the last page is full", async () => {
+      it("ends with an empty token when the last page is full", async ({ bucketWith, put, store }) => {
         const bucket = await bucketWith();
         for (const key of ["a", "b"]) await put(bucket, key, "");
         expect(await store.listKeys(bucket, [], { limit: 2, pageToken: "" }, scope())).toEqual({
@@ -139,7 +132,11 @@ export function describeListContract(name: string, getStore: () => Store): void 
         });
       });
 
-      it("takes a token only with the bucket and filters that it came from", async () => {
+      it("takes a token only with the bucket and filters that it came from", async ({
+        bucketWith,
+        put,
+        store,
+      }) => {
         const [one, other] = [await bucketWith(), await bucketWith()];
         for (const key of ["a", "b"]) await put(one, key, "");
         const { nextPageToken: pageToken } = await store.listKeys(
@@ -153,7 +150,7 @@ export function describeListContract(name: string, getStore: () => Store): void 
         await expectRefusal(store.listBuckets({ limit: 1, pageToken }, scope()), "invalid_argument");
       });
 
-      it("sees each change made before it, in turn", async () => {
+      it("sees each change made before it, in turn", async ({ bucketWith, put, keysOf, store }) => {
         const bucket = await bucketWith();
         for (let round = 0; round < 5; round++) {
           await put(bucket, `k${round}`, "");

@@ -1,30 +1,16 @@
 /** What every store must do when it is read: the contract of `src/kv/store.ts` as tests. */
-import { beforeAll, describe, expect, it } from "vitest";
-import type { BucketConfig, Store } from "../../src/kv/store.js";
-import { bytes, expectRefusal, historyOf, newBucketName, scope, text } from "./store-contract.js";
+import { describe, expect } from "vitest";
+import { bytes, expectRefusal, historyOf, scope, text } from "./store-contract.js";
+import type { ContractTest } from "./contract-test.js";
 
-/** Runs the tests on the store that `getStore` returns once the caller's own `beforeAll` ran. */
-export function describeReadContract(name: string, getStore: () => Store): void {
+export function describeReadContract(name: string, it: ContractTest): void {
   describe(`${name}: reads of a store`, () => {
-    let store: Store;
-    beforeAll(() => {
-      store = getStore();
-    });
-
-    async function bucketWith(config: Omit<BucketConfig, "name"> = {}): Promise<string> {
-      const name = newBucketName();
-      await store.createBucket({ name, ...config }, scope());
-      return name;
-    }
-    const put = (bucket: string, key: string, value: string): Promise<bigint> =>
-      store.put(bucket, key, bytes(value), {}, scope());
-    const get = (bucket: string, key: string, revision = 0n): ReturnType<Store["get"]> =>
-      store.get(bucket, key, revision, scope());
-    const keysOf = async (bucket: string, filters: string[] = []): Promise<readonly string[]> =>
-      (await store.listKeys(bucket, filters, { limit: 0, pageToken: "" }, scope())).items;
-
     describe("get", () => {
-      it("returns what was put, to the byte, with its revision, time and content type", async () => {
+      it("returns what was put, to the byte, with its revision, time and content type", async ({
+        bucketWith,
+        store,
+        get,
+      }) => {
         const bucket = await bucketWith();
         const value = Uint8Array.from({ length: 256 }, (_, index) => index);
         const before = Date.now();
@@ -38,7 +24,7 @@ export function describeReadContract(name: string, getStore: () => Store): void 
         expect(entry.createdAtNanos).toBeLessThan(1_000_000);
       });
 
-      it("returns empty values, and the largest", async () => {
+      it("returns empty values, and the largest", async ({ bucketWith, put, get, store }) => {
         const bucket = await bucketWith();
         await put(bucket, "empty", "");
         expect((await get(bucket, "empty")).value).toHaveLength(0);
@@ -47,7 +33,7 @@ export function describeReadContract(name: string, getStore: () => Store): void 
         expect(Buffer.compare(large, (await get(bucket, "large")).value)).toBe(0);
       });
 
-      it.each([
+      it.for([
         "a",
         "a/b",
         "user:123",
@@ -71,7 +57,7 @@ export function describeReadContract(name: string, getStore: () => Store): void 
         'a"b',
         "x".repeat(512),
         "é".repeat(256),
-      ])("finds the key %j, and only that", async (key) => {
+      ])("finds the key %j, and only that", async (key, { bucketWith, put, get, keysOf, store }) => {
         const bucket = await bucketWith();
         await put(bucket, "other", "other");
         const revision = await put(bucket, key, "mine");
@@ -84,9 +70,9 @@ export function describeReadContract(name: string, getStore: () => Store): void 
         expect(text((await get(bucket, "other")).value)).toBe("other");
       });
 
-      it.each(["", "a\nb", "a\u0000b", "\u007f", "a\u0085b", "\ud800", "x".repeat(513), "é".repeat(257)])(
+      it.for(["", "a\nb", "a\u0000b", "\u007f", "a\u0085b", "\ud800", "x".repeat(513), "é".repeat(257)])(
         "refuses the key %j everywhere",
-        async (key) => {
+        async (key, { bucketWith, get, put, store }) => {
           const bucket = await bucketWith();
           await expectRefusal(get(bucket, key), "invalid_argument");
           await expectRefusal(put(bucket, key, "v"), "invalid_argument");
@@ -95,7 +81,12 @@ export function describeReadContract(name: string, getStore: () => Store): void 
         },
       );
 
-      it("says that a key has no value when it never had one, or was deleted or purged", async () => {
+      it("says that a key has no value when it never had one, or was deleted or purged", async ({
+        bucketWith,
+        get,
+        put,
+        store,
+      }) => {
         const bucket = await bucketWith();
         await expectRefusal(get(bucket, "k"), "key_not_found");
         await put(bucket, "k", "v");
@@ -106,7 +97,7 @@ export function describeReadContract(name: string, getStore: () => Store): void 
         await expectRefusal(get(bucket, "k"), "key_not_found");
       });
 
-      it("returns exactly the revision asked for", async () => {
+      it("returns exactly the revision asked for", async ({ bucketWith, put, store, get }) => {
         const bucket = await bucketWith({ history: 3 });
         await put(bucket, "k", "one");
         await put(bucket, "other", "x");
@@ -118,7 +109,11 @@ export function describeReadContract(name: string, getStore: () => Store): void 
         await expectRefusal(get(bucket, "k", tombstone), "key_not_found");
       });
 
-      it("tells a revision that is gone from one that was not written yet", async () => {
+      it("tells a revision that is gone from one that was not written yet", async ({
+        bucketWith,
+        put,
+        get,
+      }) => {
         const bucket = await bucketWith();
         await put(bucket, "k", "one");
         await put(bucket, "k", "two");
@@ -131,7 +126,12 @@ export function describeReadContract(name: string, getStore: () => Store): void 
     });
 
     describe("history", () => {
-      it("has every kept revision, oldest first, tombstones included", async () => {
+      it("has every kept revision, oldest first, tombstones included", async ({
+        bucketWith,
+        put,
+        store,
+        get,
+      }) => {
         const bucket = await bucketWith({ history: 3 });
         await put(bucket, "k", "1");
         await put(bucket, "other", "x");
@@ -155,7 +155,7 @@ export function describeReadContract(name: string, getStore: () => Store): void 
         expect(entries[2]).toEqual(await get(bucket, "k"));
       });
 
-      it("of 64 revisions of a key between others is whole", async () => {
+      it("of 64 revisions of a key between others is whole", async ({ bucketWith, put, store }) => {
         const bucket = await bucketWith({ history: 64 });
         for (let count = 0; count < 70; count++)
           await Promise.all([put(bucket, "k", `${count}`), put(bucket, `o${count}`, "")]);
@@ -165,13 +165,16 @@ export function describeReadContract(name: string, getStore: () => Store): void 
         expect(values).toEqual(Array.from({ length: 64 }, (_, index) => index + 6));
       });
 
-      it("of a key that nothing is kept of is refused", async () => {
+      it("of a key that nothing is kept of is refused", async ({ store, bucketWith }) => {
         await expectRefusal(historyOf(store, await bucketWith(), "k", scope()), "key_not_found");
       });
     });
 
     describe("the caller's scope", () => {
-      it("ends calls past their deadline or without a caller, before anything is sent", async () => {
+      it("ends calls past their deadline or without a caller, before anything is sent", async ({
+        bucketWith,
+        store,
+      }) => {
         const bucket = await bucketWith();
         await expectRefusal(store.get(bucket, "k", 0n, scope(0)), "deadline_exceeded");
         await expectRefusal(store.put(bucket, "k", bytes(""), {}, scope(0)), "deadline_exceeded");
@@ -183,7 +186,7 @@ export function describeReadContract(name: string, getStore: () => Store): void 
       });
     });
 
-    it("answers a ping", async () => {
+    it("answers a ping", async ({ store }) => {
       await store.ping(scope());
     });
   });

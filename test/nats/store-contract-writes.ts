@@ -1,38 +1,20 @@
 /** What every store must do when it is written to: the contract of `src/kv/store.ts` as tests. */
-import { beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { KvError } from "../../src/kv/errors.js";
-import type { BucketConfig, Store } from "../../src/kv/store.js";
-import { bytes, expectRefusal, historyOf, newBucketName, refusal, scope, text } from "./store-contract.js";
+import { bytes, expectRefusal, historyOf, refusal, scope, text } from "./store-contract.js";
+import type { ContractTest } from "./contract-test.js";
 
-/** Runs the tests on the store that `getStore` returns once the caller's own `beforeAll` ran. */
-export function describeWriteContract(name: string, getStore: () => Store): void {
+export function describeWriteContract(name: string, it: ContractTest): void {
   describe(`${name}: writes of a store`, () => {
-    let store: Store;
-    beforeAll(() => {
-      store = getStore();
-    });
-
-    async function bucketWith(config: Omit<BucketConfig, "name"> = {}): Promise<string> {
-      const name = newBucketName();
-      await store.createBucket({ name, ...config }, scope());
-      return name;
-    }
-    const put = (bucket: string, key: string, value: string): Promise<bigint> =>
-      store.put(bucket, key, bytes(value), {}, scope());
-    const get = (bucket: string, key: string, revision = 0n): ReturnType<Store["get"]> =>
-      store.get(bucket, key, revision, scope());
-    const keysOf = async (bucket: string, filters: string[] = []): Promise<readonly string[]> =>
-      (await store.listKeys(bucket, filters, { limit: 0, pageToken: "" }, scope())).items;
-
     describe("put", () => {
-      it("returns revisions that grow by one over the whole bucket", async () => {
+      it("returns revisions that grow by one over the whole bucket", async ({ bucketWith, put }) => {
         const bucket = await bucketWith();
         expect(await put(bucket, "a", "1")).toBe(1n);
         expect(await put(bucket, "b", "1")).toBe(2n);
         expect(await put(bucket, "a", "2")).toBe(3n);
       });
 
-      it("if absent writes where the key has no value, and nowhere else", async () => {
+      it("if absent writes where the key has no value, and nowhere else", async ({ bucketWith, store }) => {
         const bucket = await bucketWith();
         const create = (key: string): Promise<bigint> =>
           store.put(bucket, key, bytes("v"), { condition: "if_absent" }, scope());
@@ -45,7 +27,7 @@ export function describeWriteContract(name: string, getStore: () => Store): void
         await expectRefusal(create("k"), "key_exists", 5n);
       });
 
-      it("if absent is won by one of many, also over a tombstone", async () => {
+      it("if absent is won by one of many, also over a tombstone", async ({ bucketWith, store }) => {
         const bucket = await bucketWith();
         for (let round = 0; round < 3; round++) {
           const outcomes = await Promise.allSettled(
@@ -63,7 +45,11 @@ export function describeWriteContract(name: string, getStore: () => Store): void
         }
       });
 
-      it("if revision writes over exactly that one, tombstones included", async () => {
+      it("if revision writes over exactly that one, tombstones included", async ({
+        bucketWith,
+        store,
+        put,
+      }) => {
         const bucket = await bucketWith();
         const update = (revision: bigint): Promise<bigint> =>
           store.put(bucket, "k", bytes("v"), { condition: { ifRevision: revision } }, scope());
@@ -80,7 +66,7 @@ export function describeWriteContract(name: string, getStore: () => Store): void
         await expectRefusal(update(-1n), "invalid_argument");
       });
 
-      it("if revision is won by one of many", async () => {
+      it("if revision is won by one of many", async ({ bucketWith, put, get, store }) => {
         const bucket = await bucketWith();
         await put(bucket, "counter", "0");
         const increment = async (): Promise<void> => {
@@ -100,7 +86,10 @@ export function describeWriteContract(name: string, getStore: () => Store): void
         expect(text((await get(bucket, "counter")).value)).toBe("20");
       });
 
-      it("takes values up to max_value_size, to the byte, whatever else is sent with them", async () => {
+      it("takes values up to max_value_size, to the byte, whatever else is sent with them", async ({
+        bucketWith,
+        store,
+      }) => {
         const bucket = await bucketWith({ maxValueSize: 10 });
         const contentType = "x".repeat(255);
         const large = (size: number): Promise<bigint> =>
@@ -113,15 +102,15 @@ export function describeWriteContract(name: string, getStore: () => Store): void
         await store.delete(bucket, "k", {}, scope());
       });
 
-      it("refuses values over the service's limit", async () => {
+      it("refuses values over the service's limit", async ({ bucketWith, store }) => {
         const bucket = await bucketWith();
         const call = store.put(bucket, "k", Buffer.alloc(1_048_577), {}, scope());
         await expectRefusal(call, "value_too_large");
       });
 
-      it.each(["a\r\nNats-Rollup: all", "é", "\u0000", "x".repeat(256)])(
+      it.for(["a\r\nNats-Rollup: all", "é", "\u0000", "x".repeat(256)])(
         "refuses the content type %j",
-        async (contentType) => {
+        async (contentType, { bucketWith, store }) => {
           const bucket = await bucketWith();
           await expectRefusal(
             store.put(bucket, "k", bytes(""), { contentType }, scope()),
@@ -130,7 +119,12 @@ export function describeWriteContract(name: string, getStore: () => Store): void
         },
       );
 
-      it("says that the bucket is full, keeps what it has, and accepts writes again after a purge", async () => {
+      it("says that the bucket is full, keeps what it has, and accepts writes again after a purge", async ({
+        bucketWith,
+        put,
+        keysOf,
+        store,
+      }) => {
         const bucket = await bucketWith({ maxBytes: 2_000, history: 4 });
         const value = "x".repeat(400);
         let written = 0;
@@ -149,7 +143,7 @@ export function describeWriteContract(name: string, getStore: () => Store): void
     });
 
     describe("delete", () => {
-      it("writes a tombstone, once", async () => {
+      it("writes a tombstone, once", async ({ bucketWith, store, put }) => {
         const bucket = await bucketWith({ history: 5 });
         expect(await store.delete(bucket, "k", {}, scope())).toBe(0n);
         await put(bucket, "k", "v");
@@ -162,7 +156,12 @@ export function describeWriteContract(name: string, getStore: () => Store): void
         ]);
       });
 
-      it("with purge removes the history, also of a deleted key, once", async () => {
+      it("with purge removes the history, also of a deleted key, once", async ({
+        bucketWith,
+        store,
+        put,
+        get,
+      }) => {
         const bucket = await bucketWith({ history: 5 });
         expect(await store.delete(bucket, "k", { purge: true }, scope())).toBe(0n);
         await put(bucket, "k", "1");
@@ -178,22 +177,30 @@ export function describeWriteContract(name: string, getStore: () => Store): void
         expect(text((await get(bucket, "kk")).value)).toBe("3");
       });
 
-      it.each([false, true])("if revision deletes exactly that one (purge: %s)", async (purge) => {
-        const bucket = await bucketWith({ history: 5 });
-        const remove = (revision: bigint): Promise<bigint> =>
-          store.delete(bucket, "k", { purge, condition: { ifRevision: revision } }, scope());
-        await expectRefusal(remove(1n), "revision_mismatch", 0n);
-        await put(bucket, "k", "v");
-        await put(bucket, "k", "v");
-        await expectRefusal(remove(1n), "revision_mismatch", 2n);
-        await expectRefusal(remove(3n), "revision_mismatch", 2n);
-        await expectRefusal(remove(0n), "invalid_argument");
-        expect(await remove(2n)).toBe(3n);
-        await expectRefusal(remove(2n), "revision_mismatch", 3n);
-        expect(await remove(3n)).toBe(0n);
-      });
+      it.for([false, true])(
+        "if revision deletes exactly that one (purge: %s)",
+        async (purge, { bucketWith, store, put }) => {
+          const bucket = await bucketWith({ history: 5 });
+          const remove = (revision: bigint): Promise<bigint> =>
+            store.delete(bucket, "k", { purge, condition: { ifRevision: revision } }, scope());
+          await expectRefusal(remove(1n), "revision_mismatch", 0n);
+          await put(bucket, "k", "v");
+          await put(bucket, "k", "v");
+          await expectRefusal(remove(1n), "revision_mismatch", 2n);
+          await expectRefusal(remove(3n), "revision_mismatch", 2n);
+          await expectRefusal(remove(0n), "invalid_argument");
+          expect(await remove(2n)).toBe(3n);
+          await expectRefusal(remove(2n), "revision_mismatch", 3n);
+          expect(await remove(3n)).toBe(0n);
+        },
+      );
 
-      it("of a key with wildcard characters leaves all others", async () => {
+      it("of a key with wildcard characters leaves all others", async ({
+        bucketWith,
+        put,
+        store,
+        keysOf,
+      }) => {
         const bucket = await bucketWith();
         for (const key of ["a.1", "a.2", "a.*", ">"]) await put(bucket, key, "v");
         expect(await store.delete(bucket, "*", { purge: true }, scope())).toBe(0n);
@@ -202,7 +209,7 @@ export function describeWriteContract(name: string, getStore: () => Store): void
         expect(await keysOf(bucket)).toEqual(["a.1", "a.2"]);
       });
 
-      it("refuses to be conditional on absence", async () => {
+      it("refuses to be conditional on absence", async ({ bucketWith, store }) => {
         const bucket = await bucketWith();
         await expectRefusal(
           store.delete(bucket, "k", { condition: "if_absent" }, scope()),

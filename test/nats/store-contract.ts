@@ -2,7 +2,10 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "vitest";
 import { KvError, type KvErrorKind } from "../../src/kv/errors.js";
-import type { CallContext, Consistency, Entry, Store } from "../../src/kv/store.js";
+import type { CallContext } from "../../src/kv/call-context.js";
+import type { Consistency } from "../../src/kv/reads.js";
+import type { Entry } from "../../src/kv/entry.js";
+import type { Store } from "../../src/kv/store.js";
 
 /** A scope that ends after so many milliseconds. Default: more than a busy machine needs. */
 export function scope(timeMs = 60_000, signal = new AbortController().signal): CallContext {

@@ -1,13 +1,12 @@
 /** Full buckets: values are refused at max_bytes, deletes, purges and expiry go on, and tombstones do not stay. */
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, vi } from "vitest";
 import { KvError } from "../../src/kv/errors.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import { streamName, subjectOf } from "../../src/kv/names.js";
-import type { Store } from "../../src/kv/store.js";
 import type { WatchHubs } from "../../src/nats/watch/hubs.js";
-import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
-import { bytes, expectRefusal, newBucketName, refusal, scope } from "./store-contract.js";
+import { storeTest } from "../support/fixtures.js";
+import { bytes, expectRefusal, refusal, scope } from "./store-contract.js";
 import { type OpenStore, openStore } from "./store-support.js";
 import { newHubs, read } from "./watching.js";
 import { IS_EXTENDED } from "../support/extended.js";
@@ -15,46 +14,55 @@ import { WAIT } from "../support/until.js";
 
 const KIB = 1_024;
 const SESSIONS = IS_EXTENDED ? 1_000 : 400;
-const DELETES = IS_EXTENDED ? 200 : 50;
+const DELETES = IS_EXTENDED ? 200 : 20;
 
-let server: TestNatsServer;
-let open: OpenStore;
-let store: Store;
-let hubs: WatchHubs;
-let bucket: string;
-
-beforeAll(async () => {
-  server = await startNatsServer();
-  open = await openStore(server.url);
-  store = open.store;
-  hubs = newHubs(open.connection);
-});
-afterAll(async () => {
-  await hubs.close();
-  await open.close();
-  await server.remove();
-});
-beforeEach(() => {
-  bucket = newBucketName();
-});
-
-/** Writes keys until one is refused; returns how many there are. */
-async function fill(valueBytes: number): Promise<number> {
-  for (let count = 0; ; count++) {
-    try {
-      await store.put(bucket, `k${count}`, Buffer.alloc(valueBytes, "x"), {}, scope());
-    } catch (error) {
-      expect((error as KvError).kind).toBe("bucket_full");
-      return count;
+const it = storeTest({ ownServer: {} })
+  /** Writes keys until one is refused; returns how many there are. */
+  .extend("fill", ({ store, bucket }) => async (valueBytes: number): Promise<number> => {
+    for (let count = 0; ; count++) {
+      try {
+        await store.put(bucket, `k${count}`, Buffer.alloc(valueBytes, "x"), {}, scope());
+      } catch (error) {
+        expect((error as KvError).kind).toBe("bucket_full");
+        return count;
+      }
     }
-  }
-}
-
-const values = async (): Promise<number> => (await store.getBucket(bucket, scope())).values;
-const usedBytes = async (): Promise<number> => (await store.getBucket(bucket, scope())).bytes;
+  })
+  .extend(
+    "values",
+    ({ store, bucket }) =>
+      async (): Promise<number> =>
+        (await store.getBucket(bucket, scope())).values,
+  )
+  .extend(
+    "usedBytes",
+    ({ store, bucket }) =>
+      async (): Promise<number> =>
+        (await store.getBucket(bucket, scope())).bytes,
+  )
+  /** Publishes empty values until the stream refuses one. Returns how many were stored. */
+  .extend("overfill", ({ open, bucket }) => async (prefix: string): Promise<number> => {
+    const js = jetstream(open.connection);
+    for (let count = 0; ; count++) {
+      try {
+        await js.publish(subjectOf(bucket, `${prefix}.${count}`), "");
+      } catch (error) {
+        expect(String(error)).toContain("maximum bytes");
+        return count;
+      }
+    }
+  })
+  .extend("streamLimit", ({ open, bucket }) => async (): Promise<number> => {
+    const manager = await jetstreamManager(open.connection);
+    return (await manager.streams.info(streamName(bucket))).config.max_bytes;
+  });
 
 describe.each([1, 3])("a full bucket with a history of %i", (history) => {
-  it("is reported with the max_bytes that was asked for, and never goes past it by values", async () => {
+  it("is reported with the max_bytes that was asked for, and never goes past it by values", async ({
+    store,
+    bucket,
+    fill,
+  }) => {
     await store.createBucket({ name: bucket, maxBytes: 64 * KIB, history }, scope());
     const count = await fill(100);
     expect(count).toBeGreaterThan(250);
@@ -64,7 +72,7 @@ describe.each([1, 3])("a full bucket with a history of %i", (history) => {
     expect(info.bytes).toBeGreaterThan(63 * KIB);
   });
 
-  it("is not passed by many writers at once", async () => {
+  it("is not passed by many writers at once", async ({ store, bucket, usedBytes }) => {
     await store.createBucket({ name: bucket, maxBytes: 64 * KIB, history }, scope());
     const put = (n: number): Promise<unknown> =>
       store.put(bucket, `k${n}`, Buffer.alloc(500), {}, scope()).catch((error: unknown) => error);
@@ -72,7 +80,13 @@ describe.each([1, 3])("a full bucket with a history of %i", (history) => {
     expect(await usedBytes()).toBeLessThanOrEqual(64 * KIB);
   });
 
-  it("is passed by two copies that fill it at once by a quarter at most", async () => {
+  it("is passed by two copies that fill it at once by a quarter at most", async ({
+    server,
+    store,
+    bucket,
+    open,
+    usedBytes,
+  }) => {
     const other = await openStore(server.url);
     const maxBytes = 1_024 * KIB;
     await store.createBucket({ name: bucket, maxBytes, history }, scope());
@@ -95,7 +109,7 @@ describe.each([1, 3])("a full bucket with a history of %i", (history) => {
     await other.close();
   });
 
-  it("takes deletes and purges of every key, and values again", async () => {
+  it("takes deletes and purges of every key, and values again", async ({ store, bucket, fill, values }) => {
     await store.createBucket({ name: bucket, maxBytes: 64 * KIB, history }, scope());
     const count = await fill(0);
     for (let n = 0; n < count; n++)
@@ -104,7 +118,7 @@ describe.each([1, 3])("a full bucket with a history of %i", (history) => {
     await store.put(bucket, "again", Buffer.alloc(1_000), {}, scope());
   });
 
-  it("takes a value over one that is as large, in a full history", async () => {
+  it("takes a value over one that is as large, in a full history", async ({ store, bucket, fill }) => {
     await store.createBucket({ name: bucket, maxBytes: 16 * KIB, history }, scope());
     for (let n = 0; n < history; n++) await store.put(bucket, "over", Buffer.alloc(300), {}, scope());
     await fill(300);
@@ -112,7 +126,12 @@ describe.each([1, 3])("a full bucket with a history of %i", (history) => {
     await expectRefusal(store.put(bucket, "over", Buffer.alloc(3_000), {}, scope()), "bucket_full");
   });
 
-  it("is not passed by many writes of one key that push the same revision out", async () => {
+  it("is not passed by many writes of one key that push the same revision out", async ({
+    store,
+    bucket,
+    fill,
+    usedBytes,
+  }) => {
     await store.createBucket({ name: bucket, maxBytes: 64 * KIB, history }, scope());
     await store.put(bucket, "over", Buffer.alloc(5_000), {}, scope());
     for (let n = 1; n < history; n++) await store.put(bucket, "over", bytes("v"), {}, scope());
@@ -123,7 +142,13 @@ describe.each([1, 3])("a full bucket with a history of %i", (history) => {
     expect(await usedBytes()).toBeLessThanOrEqual(64 * KIB);
   });
 
-  it("accepts writes forever when unique keys are put and deleted", async () => {
+  it("accepts writes forever when unique keys are put and deleted", async ({
+    store,
+    bucket,
+    hubs,
+    usedBytes,
+    open,
+  }) => {
     await store.createBucket({ name: bucket, maxBytes: 32 * KIB, history }, scope());
     const watcher = await hubs.watch(bucket, { filters: [], start: "now" }, scope());
     for (let n = 0; n < SESSIONS; n++) {
@@ -147,7 +172,7 @@ describe.each([1, 3])("a full bucket with a history of %i", (history) => {
     await other.close();
   });
 
-  it("expires by its ttl", async () => {
+  it("expires by its ttl", async ({ store, bucket, fill, hubs, values }) => {
     await store.createBucket({ name: bucket, maxBytes: 64 * KIB, history, ttlMs: 3_600_000 }, scope());
     const count = await fill(0);
     const watcher = await hubs.watch(bucket, { filters: [], start: "now" }, scope());
@@ -160,7 +185,7 @@ describe.each([1, 3])("a full bucket with a history of %i", (history) => {
 });
 
 describe("a bucket that was made without headroom", () => {
-  it("gets it when a delete needs it", async () => {
+  it("gets it when a delete needs it", async ({ store, bucket, open, fill, values }) => {
     await store.createBucket({ name: bucket, maxBytes: 64 * KIB, history: 3 }, scope());
     const manager = await jetstreamManager(open.connection);
     const { config } = await manager.streams.info(streamName(bucket));
@@ -174,7 +199,7 @@ describe("a bucket that was made without headroom", () => {
     expect((await store.getBucket(bucket, scope())).maxBytes).toBe(16 * KIB);
   });
 
-  it("is held to the limit that another program sets since", async () => {
+  it("is held to the limit that another program sets since", async ({ store, bucket, open }) => {
     await store.createBucket({ name: bucket, maxBytes: 64 * KIB }, scope());
     const manager = await jetstreamManager(open.connection);
     const { config } = await manager.streams.info(streamName(bucket));
@@ -182,7 +207,7 @@ describe("a bucket that was made without headroom", () => {
     expect((await store.getBucket(bucket, scope())).maxBytes).toBe(10_000);
   });
 
-  it("takes deletes when max_bytes becomes less than what it holds", async () => {
+  it("takes deletes when max_bytes becomes less than what it holds", async ({ store, bucket, values }) => {
     await store.createBucket({ name: bucket, history: 2 }, scope());
     for (let n = 0; n < 100; n++) await store.put(bucket, `k${n}`, Buffer.alloc(2_000), {}, scope());
     await store.updateBucket(bucket, { maxBytes: 1_024 }, scope());
@@ -191,7 +216,12 @@ describe("a bucket that was made without headroom", () => {
     expect(await values()).toBe(0);
   });
 
-  it("is bounded by the headroom for programs that know nothing of max_bytes", async () => {
+  it("is bounded by the headroom for programs that know nothing of max_bytes", async ({
+    store,
+    bucket,
+    open,
+    usedBytes,
+  }) => {
     await store.createBucket({ name: bucket, maxBytes: 64 * KIB }, scope());
     const js = jetstream(open.connection);
     const failure = await refusal(
@@ -210,25 +240,12 @@ describe.each([1, 5])("a bucket with a history of %i that another program overfi
   /** docs/durability.md: max_bytes and half of it, 64 KiB, and for the time of a delete 64 KiB more. */
   const SETTLED_BYTES = MAX_BYTES * 1.5 + 64 * KIB;
 
-  /** Publishes empty values until the stream refuses one. Returns how many were stored. */
-  async function overfill(prefix: string): Promise<number> {
-    const js = jetstream(open.connection);
-    for (let count = 0; ; count++) {
-      try {
-        await js.publish(subjectOf(bucket, `${prefix}.${count}`), "");
-      } catch (error) {
-        expect(String(error)).toContain("maximum bytes");
-        return count;
-      }
-    }
-  }
-
-  const streamLimit = async (): Promise<number> => {
-    const manager = await jetstreamManager(open.connection);
-    return (await manager.streams.info(streamName(bucket))).config.max_bytes;
-  };
-
-  it(`takes ${DELETES} deletes without a limit that grows`, async () => {
+  it(`takes ${DELETES} deletes without a limit that grows`, async ({
+    store,
+    bucket,
+    overfill,
+    streamLimit,
+  }) => {
     await store.createBucket({ name: bucket, maxBytes: MAX_BYTES, history }, scope());
     const count = await overfill("first");
     expect(count).toBeGreaterThan(200);
@@ -242,7 +259,7 @@ describe.each([1, 5])("a bucket with a history of %i that another program overfi
     await expectRefusal(store.get(bucket, `first.${DELETES - 1}`, 0n, scope()), "key_not_found");
   });
 
-  it("takes 100 deletes at once", async () => {
+  it("takes 100 deletes at once", async ({ store, bucket, overfill, streamLimit }) => {
     await store.createBucket({ name: bucket, maxBytes: MAX_BYTES, history }, scope());
     await overfill("first");
     const deletes = Array.from({ length: 100 }, (_, n) => store.delete(bucket, `first.${n}`, {}, scope()));
@@ -250,7 +267,12 @@ describe.each([1, 5])("a bucket with a history of %i that another program overfi
     await vi.waitFor(async () => expect(await streamLimit()).toBe(SETTLED_BYTES), WAIT);
   });
 
-  it("gets no higher limit when its max_bytes is set again", async () => {
+  it("gets no higher limit when its max_bytes is set again", async ({
+    store,
+    bucket,
+    overfill,
+    streamLimit,
+  }) => {
     await store.createBucket({ name: bucket, maxBytes: MAX_BYTES, history }, scope());
     for (let n = 0; n < 5; n++) {
       await overfill(`set.${n}`);
@@ -261,7 +283,7 @@ describe.each([1, 5])("a bucket with a history of %i that another program overfi
 });
 
 describe("compaction", () => {
-  it("removes what is older than the retention, by itself", async () => {
+  it("removes what is older than the retention, by itself", async ({ server, bucket }) => {
     const quick = await openStore(server.url, { limits: { ...DEFAULT_LIMITS, tombstoneRetentionMs: 1 } });
     await quick.store.createBucket({ name: bucket, history: 5 }, scope());
     await quick.store.put(bucket, "gone", bytes("v"), {}, scope());
@@ -282,7 +304,12 @@ describe("compaction", () => {
     await quick.close();
   });
 
-  it("leaves a key that was written again, also while it runs, and may run twice at once", async () => {
+  it("leaves a key that was written again, also while it runs, and may run twice at once", async ({
+    store,
+    bucket,
+    server,
+    values,
+  }) => {
     await store.createBucket({ name: bucket, history: 4 }, scope());
     const other = await openStore(server.url);
     for (let n = 0; n < 200; n++) {
@@ -300,7 +327,11 @@ describe("compaction", () => {
     await other.close();
   });
 
-  it("tells a watch that resumes from before it, and lets one resume from after it", async () => {
+  it("tells a watch that resumes from before it, and lets one resume from after it", async ({
+    store,
+    bucket,
+    hubs,
+  }) => {
     await store.createBucket({ name: bucket }, scope());
     for (const key of ["a", "b"]) await store.put(bucket, key, bytes("1"), {}, scope());
     await store.delete(bucket, "a", {}, scope());

@@ -2,7 +2,9 @@
 import { describe, expect } from "vitest";
 import type { KvError } from "../../src/kv/errors.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
-import type { CallContext, Store, WriteOptions } from "../../src/kv/store.js";
+import type { CallContext } from "../../src/kv/call-context.js";
+import type { Store } from "../../src/kv/store.js";
+import type { WriteOptions } from "../../src/kv/writes.js";
 import { bytes, expectRefusal, newBucketName, refusal, scope } from "./store-contract.js";
 import { openStore } from "./store-support.js";
 import { KEY, type TwoCopies, twoCopiesTest } from "./two-copies.js";

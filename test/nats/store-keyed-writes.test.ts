@@ -2,7 +2,8 @@
 import { describe, expect } from "vitest";
 import type { KvError } from "../../src/kv/errors.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
-import type { Store, WriteOptions } from "../../src/kv/store.js";
+import type { Store } from "../../src/kv/store.js";
+import type { WriteOptions } from "../../src/kv/writes.js";
 import { startNatsCluster } from "../support/nats-cluster.js";
 import { holdRequests } from "./held-requests.js";
 import { createOnCluster, moveLeader } from "./on-clusters.js";

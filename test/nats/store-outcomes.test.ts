@@ -1,7 +1,7 @@
 /** What becomes of calls when the connection to NATS breaks, or NATS is silent: nothing is told that is not known. */
 import { describe, expect } from "vitest";
 import type { KvErrorKind } from "../../src/kv/errors.js";
-import type { CallContext } from "../../src/kv/store.js";
+import type { CallContext } from "../../src/kv/call-context.js";
 import { storeTest } from "../support/fixtures.js";
 import type { OpenStore } from "./store-support.js";
 import {
@@ -201,31 +201,23 @@ describe("a write whose answer is lost with the connection", () => {
   ];
   const subjectOf = (name: string): string => `STREAM.${name.slice(0, 6).toUpperCase()}`;
 
-  it.for(bucketChanges)(
-    "is found to be applied if it was about a bucket: %s",
-    async ([name, call], { faulty, store, bucket, link }) => {
-      const lost = link.loseAnswersTo(subjectOf(name));
-      const outcome = call({ faulty, bucket }, scope());
-      await lost;
-      link.cut();
-      const info = await outcome;
-      if (name === "deleteBucket") await expectRefusal(store.getBucket(bucket, scope()), "bucket_not_found");
-      else expect(info).toMatchObject({ history: 2 });
-    },
-  );
-
-  it.for(bucketChanges)(
-    "is made when it never arrived, if it was about a bucket: %s",
-    async ([name, call], { faulty, store, bucket, link }) => {
-      const lost = link.loseRequest(subjectOf(name));
-      const outcome = call({ faulty, bucket }, scope());
-      await lost;
-      link.cut();
-      const info = await outcome;
-      if (name === "deleteBucket") await expectRefusal(store.getBucket(bucket, scope()), "bucket_not_found");
-      else expect(info).toMatchObject({ history: 2 });
-    },
-  );
+  it.for(
+    (["loseAnswersTo", "loseRequest"] as const).flatMap((lose) =>
+      bucketChanges.map(([name, call]) => {
+        const outcome =
+          lose === "loseAnswersTo" ? "is found to be applied" : "is made when it never arrived,";
+        return [outcome, name, lose, call] as const;
+      }),
+    ),
+  )("%s if it was about a bucket: %s", async ([, name, lose, call], { faulty, store, bucket, link }) => {
+    const lost = link[lose](subjectOf(name));
+    const outcome = call({ faulty, bucket }, scope());
+    await lost;
+    link.cut();
+    const info = await outcome;
+    if (name === "deleteBucket") await expectRefusal(store.getBucket(bucket, scope()), "bucket_not_found");
+    else expect(info).toMatchObject({ history: 2 });
+  });
 
   it.for(bucketChanges)(
     "is not known if it was about a bucket, and NATS stays away: %s",

@@ -9,7 +9,10 @@ import {
   ListKeysResponseSchema,
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
-import type { BucketInfo, Entry, Page, PageRequest, Store } from "../../src/kv/store.js";
+import type { BucketInfo } from "../../src/kv/bucket.js";
+import type { Entry } from "../../src/kv/entry.js";
+import type { Page, PageRequest } from "../../src/kv/reads.js";
+import type { Store } from "../../src/kv/store.js";
 import { bucketMessage, entryMessage } from "../../src/service/convert.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { expectRefusal, historyOf, scope } from "./store-contract.js";

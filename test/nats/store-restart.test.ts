@@ -1,5 +1,5 @@
 /** What was deleted stays deleted when the storage is killed and rebuilds what it holds from its files. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import { streamName } from "../../src/kv/names.js";
 import { MessageReader } from "../../src/nats/client/message-reader.js";
@@ -7,40 +7,38 @@ import { Requests } from "../../src/nats/client/requests.js";
 import { decodeRuns, encodeRuns, notIn, runsWithout } from "../../src/nats/buckets/sequence-runs.js";
 import { storedSequences } from "../../src/nats/buckets/stored-sequences.js";
 import { Survivors } from "../../src/nats/buckets/survivors.js";
-import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
-import { bytes, expectRefusal, newBucketName, scope } from "./store-contract.js";
-import { type OpenStore, openStore } from "./store-support.js";
-import { tick } from "./watching.js";
+import { storeTest } from "../support/fixtures.js";
+import { bytes, expectRefusal, scope } from "./store-contract.js";
+import { openStore } from "./store-support.js";
+import { succeeds, until } from "../support/until.js";
 
-let server: TestNatsServer;
-let open: OpenStore;
-let bucket: string;
-
-beforeAll(async () => {
-  server = await startNatsServer({ syncAlways: true });
-  open = await openStore(server.url);
-});
-afterAll(async () => {
-  await open.close();
-  await server.remove();
-});
-beforeEach(() => {
-  bucket = newBucketName();
-});
-
-async function restart(): Promise<void> {
-  await server.stop("SIGKILL");
-  await server.start();
-  const isUp = (): Promise<boolean> =>
-    open.store.ping(scope()).then(
-      () => true,
-      () => false,
-    );
-  while (!open.bulk.isConnected || !(await isUp())) await tick();
-}
-
-const liveKeys = async (): Promise<readonly string[]> =>
-  (await open.store.listKeys(bucket, [], { limit: 0, pageToken: "" }, scope())).items;
+const it = storeTest({ ownServer: { syncAlways: true } })
+  .extend("restart", ({ server, open }) => async (): Promise<void> => {
+    await server.stop("SIGKILL");
+    await server.start();
+    await until("the store is connected", async () => {
+      return open.bulk.isConnected && (await succeeds(open.store.ping(scope())));
+    });
+  })
+  .extend(
+    "liveKeys",
+    ({ open, bucket }) =>
+      async (): Promise<readonly string[]> =>
+        (await open.store.listKeys(bucket, [], { limit: 0, pageToken: "" }, scope())).items,
+  )
+  /** As nats-server sees them: how many messages the service's records of compactions are. */
+  .extend("records", ({ open, bucket }) => async (): Promise<readonly string[]> => {
+    const info = await open.connection
+      .request("$JS.API.STREAM.INFO.KV_SYS_compactions", JSON.stringify({ subjects_filter: ">" }))
+      .then((reply) => reply.json<{ state: { subjects?: Record<string, number> } }>());
+    return Object.keys(info.state.subjects ?? {}).filter((subject) => subject.includes(`.${bucket}.`));
+  })
+  .extend("deletedAndCompacted", ({ open, bucket }) => async (key = "gone"): Promise<void> => {
+    await open.store.put(bucket, key, bytes("1"), {}, scope());
+    await open.store.put(bucket, key, bytes("2"), {}, scope());
+    await open.store.delete(bucket, key, {}, scope());
+    await open.store.compactBucket(bucket, scope());
+  });
 
 it.each([[[]], [[1, 1]], [[1, 127, 129, 16_384, 1_000_000, 2 ** 40, 2 ** 52, 2 ** 53 - 1]]])(
   "runs of sequences are recorded exactly, in parts of any size: %j",
@@ -64,22 +62,12 @@ it("what is stored and was not recorded is found, up to the last recorded sequen
   expect(wrong).toEqual([]);
 });
 
-/** As nats-server sees them: how many messages the service's records of compactions are. */
-async function records(): Promise<readonly string[]> {
-  const info = await open.connection
-    .request("$JS.API.STREAM.INFO.KV_SYS_compactions", JSON.stringify({ subjects_filter: ">" }))
-    .then((reply) => reply.json<{ state: { subjects?: Record<string, number> } }>());
-  return Object.keys(info.state.subjects ?? {}).filter((subject) => subject.includes(`.${bucket}.`));
-}
-
-async function deletedAndCompacted(key = "gone"): Promise<void> {
-  await open.store.put(bucket, key, bytes("1"), {}, scope());
-  await open.store.put(bucket, key, bytes("2"), {}, scope());
-  await open.store.delete(bucket, key, {}, scope());
-  await open.store.compactBucket(bucket, scope());
-}
-
-it("the first list of buckets after a restart counts no deleted key", async () => {
+it("the first list of buckets after a restart counts no deleted key", async ({
+  open,
+  bucket,
+  deletedAndCompacted,
+  restart,
+}) => {
   await open.store.createBucket({ name: bucket }, scope());
   await open.store.put(bucket, "live", bytes("1"), {}, scope());
   await deletedAndCompacted();
@@ -92,7 +80,12 @@ it("the first list of buckets after a restart counts no deleted key", async () =
   expect(items.map(({ values }) => values)).toEqual([1]);
 });
 
-it("a deleted bucket leaves no record of its compactions", async () => {
+it("a deleted bucket leaves no record of its compactions", async ({
+  open,
+  bucket,
+  deletedAndCompacted,
+  records,
+}) => {
   await open.store.createBucket({ name: bucket }, scope());
   await deletedAndCompacted();
   expect(await records()).toHaveLength(1);
@@ -100,7 +93,12 @@ it("a deleted bucket leaves no record of its compactions", async () => {
   expect(await records()).toEqual([]);
 });
 
-it("records that no bucket names any more are removed after a while, others are not", async () => {
+it("records that no bucket names any more are removed after a while, others are not", async ({
+  open,
+  bucket,
+  deletedAndCompacted,
+  records,
+}) => {
   await open.store.createBucket({ name: bucket }, scope());
   await deletedAndCompacted();
   const requests = new Requests(open.bulk);
@@ -116,7 +114,10 @@ it("records that no bucket names any more are removed after a while, others are 
   requests.close();
 });
 
-it("what is stored is found by the deleted sequences, and by the messages where those are few", async () => {
+it("what is stored is found by the deleted sequences, and by the messages where those are few", async ({
+  open,
+  bucket,
+}) => {
   await open.store.createBucket({ name: bucket, history: 3 }, scope());
   const requests = new Requests(open.bulk);
   const place = { bucket, stream: streamName(bucket) };
@@ -135,7 +136,7 @@ it("what is stored is found by the deleted sequences, and by the messages where 
 });
 
 describe.each([1, 2, 5, 8])("with a history of %i", (history) => {
-  it.each(["delete", "purge"])("a compacted %s", async (operation) => {
+  it.for(["delete", "purge"])("a compacted %s", async (operation, { open, bucket, restart, liveKeys }) => {
     const { store } = open;
     await store.createBucket({ name: bucket, history }, scope());
     for (let n = 0; n < 6; n++) await store.put(bucket, "gone", bytes(`${n}`), {}, scope());
@@ -164,7 +165,13 @@ describe.each([1, 2, 5, 8])("with a history of %i", (history) => {
     }
   });
 
-  it("a key that was compacted by one copy while another one compacts", async () => {
+  it("a key that was compacted by one copy while another one compacts", async ({
+    open,
+    server,
+    bucket,
+    restart,
+    liveKeys,
+  }) => {
     const { store } = open;
     const other = await openStore(server.url);
     await store.createBucket({ name: bucket, history }, scope());

@@ -3,9 +3,11 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { DEFAULT_LIMITS, type Limits } from "../../src/kv/limits.js";
 import type { Store } from "../../src/kv/store.js";
 import { Link } from "../../src/nats/client/link.js";
+import type { Log } from "../../src/nats/client/log.js";
 import { connect } from "../../src/nats/client/transport.js";
 import { Feeds } from "../../src/nats/feed/feeds.js";
 import { createJetStreamStore, type Watches } from "../../src/nats/store.js";
+import { withPatience } from "../support/nats-connection.js";
 
 /** Watches are another part's tests. */
 export const NO_WATCHES: Watches = {
@@ -32,13 +34,14 @@ export function linkOf(connection: NatsConnection, limits: Limits = DEFAULT_LIMI
   });
 }
 
-function dial(servers: string | string[]): Promise<NatsConnection> {
-  return connect({
+async function dial(servers: string | string[]): Promise<NatsConnection> {
+  const connection = await connect({
     servers,
     maxReconnectAttempts: -1,
     timeout: 10_000,
     noAsyncTraces: true,
   });
+  return withPatience(connection);
 }
 
 export interface StoreOptions {
@@ -48,6 +51,8 @@ export interface StoreOptions {
   readonly watches?: Watches;
   readonly limits?: Limits;
   readonly groupCommit?: boolean;
+  readonly indexFolder?: string;
+  readonly log?: Log;
   /** The servers of the bulk connection, and of the feeds'. Default: those of the main connection. */
   readonly bulkServers?: string;
   readonly feedServers?: string;
@@ -75,6 +80,8 @@ export async function openStore(servers: string | string[], options: StoreOption
     watches: options.watches ?? NO_WATCHES,
     replicas: options.replicas,
     groupCommit: options.groupCommit,
+    indexFolder: options.indexFolder,
+    log: options.log,
     maxPayloadBytes: connection.info?.max_payload ?? 0,
   });
   return {

@@ -1,10 +1,12 @@
 /** Two copies of the service that share a bucket: one over a link that can fail, one that is always connected. */
 import { KvError } from "../../src/kv/errors.js";
-import type { BucketConfig, Store, WriteOptions } from "../../src/kv/store.js";
+import type { BucketConfig } from "../../src/kv/bucket.js";
+import type { Store } from "../../src/kv/store.js";
+import type { WriteOptions } from "../../src/kv/writes.js";
 import { succeeds, until } from "../support/until.js";
 import { storeTest, type StoreTestOptions } from "../support/fixtures.js";
 import type { FaultyLink } from "./faulty-link.js";
-import { bytes, historyOf, scope, text } from "./store-contract.js";
+import { bytes, scope, text } from "./store-contract.js";
 import type { OpenStore } from "./store-support.js";
 
 export const twoCopiesTest = (options: StoreTestOptions = {}) =>
@@ -53,15 +55,10 @@ export class TwoCopies {
     return (await this.sound.store.getBucket(this.bucket, scope())).revision;
   }
 
-  /** Resolves when the key `k` has an entry, with its first revision. */
-  async untilStored(): Promise<bigint> {
-    let revision: bigint | undefined;
-    await until("the key has an entry", async () => {
-      const entries = await historyOf(this.sound.store, this.bucket, "k", scope()).catch(() => []);
-      revision = entries[0]?.revision;
-      return revision !== undefined;
-    });
-    return revision ?? 0n;
+  /** Resolves when the bucket has a revision after this one, with the next: an entry that expires at once is not missed. */
+  async untilStored(after = 0n): Promise<bigint> {
+    await until("the key has an entry", async () => (await this.newest()) > after);
+    return after + 1n;
   }
 
   /** Resolves when the bucket stores nothing, not even a marker. */

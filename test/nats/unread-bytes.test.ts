@@ -1,5 +1,6 @@
 /** What is reserved for answers is held until they have arrived, is given back in full, and survives what callbacks throw. */
-import { connect, type Msg, type NatsConnection } from "@nats-io/transport-node";
+import type { Msg, NatsConnection } from "@nats-io/transport-node";
+import { connect } from "../support/nats-connection.js";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { Link } from "../../src/nats/client/link.js";
 import { Requests } from "../../src/nats/client/requests.js";

@@ -1,15 +1,17 @@
 /** Watches on a cluster of three: the leader of a bucket's stream is moved and killed, and nothing is missed, doubled or reordered. */
 import { jetstreamManager } from "@nats-io/jetstream";
-import { connect, type NatsConnection } from "@nats-io/transport-node";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { connect } from "../support/nats-connection.js";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { KvError } from "../../src/kv/errors.js";
 import { streamName } from "../../src/kv/names.js";
-import type { WatchEvent, WatchOptions } from "../../src/kv/store.js";
+import type { WatchEvent, WatchOptions } from "../../src/kv/watch.js";
 import type { WatchHubs } from "../../src/nats/watch/hubs.js";
 import { freePort, startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { TestBucket } from "./watch-bucket.js";
 import { compare, type Watched, type Written } from "./watch-model.js";
 import { newHubs, scope, tick } from "./watching.js";
+import { until } from "../support/until.js";
 
 const SERVERS = 3;
 const HISTORY = 64;
@@ -122,7 +124,8 @@ function createdBucket(): Promise<TestBucket> {
 }
 
 async function untilWritten(progress: Progress, more: bigint): Promise<void> {
-  for (const reached = progress.last + more; progress.last < reached;) await tick();
+  const reached = progress.last + more;
+  await until(`${more} more entries are written`, () => progress.last >= reached);
 }
 
 /** Tries until the storage answers: it does not for a moment when a leader moves. */

@@ -1,46 +1,23 @@
 /** Watches on a real storage: how they end, and what they leave behind. */
-import { connect, type NatsConnection } from "@nats-io/transport-node";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { WatchOptions } from "../../src/kv/store.js";
-import type { WatchHubs } from "../../src/nats/watch/hubs.js";
-import type { Watcher } from "../../src/nats/watch/watcher.js";
-import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
-import { TestBucket, type TestBucketOptions } from "./watch-bucket.js";
-import { line, newHubs, read, scope, subscriptions, tick } from "./watching.js";
+import { describe, expect } from "vitest";
+import type { WatchOptions } from "../../src/kv/watch.js";
+import { TestBucket } from "./watch-bucket.js";
+import { line, read, scope, subscriptions, tick } from "./watching.js";
 import { IS_EXTENDED } from "../support/extended.js";
 import { until } from "../support/until.js";
+import { watchTest } from "./watch-test.js";
 
 /** EXTENDED=1 opens many more. */
 const OPENED = IS_EXTENDED ? 20_000 : 2_000;
 
-let server: TestNatsServer;
-let connection: NatsConnection;
-let hubs: WatchHubs;
-let buckets = 0;
-
-beforeAll(async () => {
-  server = await startNatsServer();
-  connection = await connect({ servers: server.url, maxReconnectAttempts: -1 });
-});
-afterAll(async () => {
-  await connection.close();
-  await server.remove();
-});
-beforeEach(() => {
-  hubs = newHubs(connection);
-});
-afterEach(() => hubs.close());
-
-function bucketOf(options: TestBucketOptions = {}): Promise<TestBucket> {
-  return TestBucket.create(connection, `b${++buckets}`, options);
-}
-
-async function watch(bucket: TestBucket, options: Partial<WatchOptions> = {}): Promise<Watcher> {
-  return hubs.watch(bucket.name, { filters: [], start: "snapshot", ...options }, scope());
-}
+const it = watchTest();
 
 describe("an end", () => {
-  test("comes with bucket_not_found when the bucket is deleted by this process, after what was sent", async () => {
+  it("comes with bucket_not_found when the bucket is deleted by this process, after what was sent", async ({
+    bucketOf,
+    watch,
+    hubs,
+  }) => {
     const bucket = await bucketOf();
     const watcher = await watch(bucket);
     const other = await watch(bucket, { start: "now" });
@@ -55,9 +32,9 @@ describe("an end", () => {
     await expect(other.next()).rejects.toMatchObject({ kind: "bucket_not_found" });
   });
 
-  test.each(["deleted", "deleted and made again"])(
+  it.for(["deleted", "deleted and made again"])(
     "comes with bucket_not_found when another process has %s the bucket",
-    async (how) => {
+    async (how, { bucketOf, watch, connection }) => {
       const bucket = await bucketOf();
       const watcher = await watch(bucket, { start: "now" });
       await bucket.remove();
@@ -66,7 +43,7 @@ describe("an end", () => {
     },
   );
 
-  test("comes at once on return, also while next waits", async () => {
+  it("comes at once on return, also while next waits", async ({ bucketOf, watch, hubs }) => {
     const bucket = await bucketOf();
     const watcher = await watch(bucket, { start: "now" });
     const waiting = watcher.next();
@@ -75,7 +52,7 @@ describe("an end", () => {
     expect(hubs.stats().watchers).toBe(0);
   });
 
-  test("comes with canceled when the caller cancels", async () => {
+  it("comes with canceled when the caller cancels", async ({ bucketOf, hubs }) => {
     const bucket = await bucketOf();
     const abort = new AbortController();
     const watcher = await hubs.watch(bucket.name, { filters: [], start: "now" }, scope(abort.signal));
@@ -85,7 +62,11 @@ describe("an end", () => {
     expect(hubs.stats().watchers).toBe(0);
   });
 
-  test("comes with shutting_down and the revision to resume from when the service stops", async () => {
+  it("comes with shutting_down and the revision to resume from when the service stops", async ({
+    bucketOf,
+    watch,
+    hubs,
+  }) => {
     const bucket = await bucketOf();
     await bucket.put("a", "1");
     const idle = await watch(bucket, { start: "now" });
@@ -101,12 +82,16 @@ describe("an end", () => {
     expect(await bucket.consumers()).toBe(0);
   });
 
-  test("comes with slow_watcher for the one that does not read, and for no other", async () => {
-    hubs = newHubs(connection, { watchQueueEventsMax: 100 });
+  it("comes with slow_watcher for the one that does not read, and for no other", async ({
+    hubsWith,
+    bucketOf,
+    watch,
+  }) => {
+    const hubs = hubsWith({ watchQueueEventsMax: 100 });
     const bucket = await bucketOf({ history: 64 });
-    const slow = await watch(bucket, { start: "now" });
-    const slowWithFilter = await watch(bucket, { start: "now", filters: ["k"] });
-    const quick = await watch(bucket, { start: "now" });
+    const slow = await watch(bucket, { start: "now" }, hubs);
+    const slowWithFilter = await watch(bucket, { start: "now", filters: ["k"] }, hubs);
+    const quick = await watch(bucket, { start: "now" }, hubs);
     const lines: string[] = [];
     for (let n = 1; n <= 150; n++) {
       await bucket.put("k", String(n));
@@ -120,11 +105,15 @@ describe("an end", () => {
     expect(hubs.stats()).toMatchObject({ slowWatchers: 2, watchers: 1 });
   });
 
-  test("comes with slow_watcher when bytes pile up, and says the first revision that was not handed out", async () => {
-    hubs = newHubs(connection, { watchQueueBytesMax: 10_000 });
+  it("comes with slow_watcher when bytes pile up, and says the first revision that was not handed out", async ({
+    hubsWith,
+    bucketOf,
+    watch,
+  }) => {
+    const hubs = hubsWith({ watchQueueBytesMax: 10_000 });
     const bucket = await bucketOf();
-    const slow = await watch(bucket, { start: "now" });
-    const quick = await watch(bucket, { start: "now" });
+    const slow = await watch(bucket, { start: "now" }, hubs);
+    const quick = await watch(bucket, { start: "now" }, hubs);
     await bucket.put("first", "1");
     await read(slow, 1);
     for (let n = 0; n < 12; n++) {
@@ -137,23 +126,27 @@ describe("an end", () => {
 });
 
 describe("limits", () => {
-  test("on watches in the process are held, and given back", async () => {
-    hubs = newHubs(connection, { watchesMax: 2 });
+  it("on watches in the process are held, and given back", async ({ hubsWith, bucketOf, watch }) => {
+    const hubs = hubsWith({ watchesMax: 2 });
     const bucket = await bucketOf();
-    const first = await watch(bucket, { start: "now" });
-    await watch(bucket, { start: "now" });
-    await expect(watch(bucket, { start: "now" })).rejects.toMatchObject({ kind: "too_many_watches" });
+    const first = await watch(bucket, { start: "now" }, hubs);
+    await watch(bucket, { start: "now" }, hubs);
+    await expect(watch(bucket, { start: "now" }, hubs)).rejects.toMatchObject({ kind: "too_many_watches" });
     await first.return();
-    await watch(bucket, { start: "now" });
+    await watch(bucket, { start: "now" }, hubs);
   });
 
-  test("a watch that is never read holds a bounded part of a large snapshot, and its reader is given back", async () => {
-    hubs = newHubs(connection, { watchQueueEventsMax: 64 });
+  it("a watch that is never read holds a bounded part of a large snapshot, and its reader is given back", async ({
+    hubsWith,
+    bucketOf,
+    watch,
+  }) => {
+    const hubs = hubsWith({ watchQueueEventsMax: 64 });
     const bucket = await bucketOf();
     const puts: Promise<bigint>[] = [];
     for (let n = 0; n < 2_000; n++) puts.push(bucket.put(`k${n}`, "1"));
     await Promise.all(puts);
-    const watcher = await watch(bucket);
+    const watcher = await watch(bucket, {}, hubs);
     await until("the queue is full", () => {
       return hubs.stats().hubs[0]?.queuedEvents === watcher.queuedEvents && watcher.queuedEvents >= 32;
     });
@@ -165,7 +158,7 @@ describe("limits", () => {
     expect(lines.at(-1)).toBe("snapshot_end @2000");
   });
 
-  test("poll hands out what is there, one by one", async () => {
+  it("poll hands out what is there, one by one", async ({ bucketOf, watch }) => {
     const bucket = await bucketOf({ history: 5 });
     const watcher = await watch(bucket, { start: "now" });
     const follower = await watch(bucket, { start: "now" });
@@ -176,30 +169,34 @@ describe("limits", () => {
     expect(lines).toEqual(["put a=1 @1", "put a=2 @2", "put a=3 @3"]);
   });
 
-  test(`${OPENED} watches opened and dropped leave nothing behind`, { timeout: 300_000 }, async () => {
-    const before = subscriptions(connection);
-    const bucket = await bucketOf();
-    for (let n = 0; n < 20; n++) await bucket.put(`k.${n}`, "1");
-    const starts: WatchOptions["start"][] = ["now", "snapshot", "history", { revision: 5n }];
-    const filters = [[], ["k.1"], ["k.*", "k.>"], ["k.1*"]];
-    let round = 0;
-    const openAndDrop = async (): Promise<void> => {
-      while (round++ < OPENED) {
-        const watcher = await watch(bucket, {
-          start: starts[round % 4] ?? "now",
-          filters: filters[(round >> 2) % 4] ?? [],
-          ...(round % 3 === 0 ? { progressIntervalMs: 100 } : {}),
-        });
-        if (round % 5 === 0) void watcher.next();
-        if (round % 7 === 0) await tick();
-        await watcher.return();
-      }
-    };
-    await Promise.all(Array.from({ length: 50 }, openAndDrop));
-    await until("no hub is left", () => hubs.stats().hubs.length === 0);
-    await hubs.close();
-    expect(hubs.stats()).toEqual({ hubs: [], watchers: 0, slowWatchers: 0 });
-    expect(await bucket.consumers()).toBe(0);
-    expect(subscriptions(connection)).toBeLessThan(before + 1);
-  });
+  it(
+    `${OPENED} watches opened and dropped leave nothing behind`,
+    { timeout: 300_000 },
+    async ({ connection, bucketOf, watch, hubs }) => {
+      const before = subscriptions(connection);
+      const bucket = await bucketOf();
+      for (let n = 0; n < 20; n++) await bucket.put(`k.${n}`, "1");
+      const starts: WatchOptions["start"][] = ["now", "snapshot", "history", { revision: 5n }];
+      const filters = [[], ["k.1"], ["k.*", "k.>"], ["k.1*"]];
+      let round = 0;
+      const openAndDrop = async (): Promise<void> => {
+        while (round++ < OPENED) {
+          const watcher = await watch(bucket, {
+            start: starts[round % 4] ?? "now",
+            filters: filters[(round >> 2) % 4] ?? [],
+            ...(round % 3 === 0 ? { progressIntervalMs: 100 } : {}),
+          });
+          if (round % 5 === 0) void watcher.next();
+          if (round % 7 === 0) await tick();
+          await watcher.return();
+        }
+      };
+      await Promise.all(Array.from({ length: 50 }, openAndDrop));
+      await until("no hub is left", () => hubs.stats().hubs.length === 0);
+      await hubs.close();
+      expect(hubs.stats()).toEqual({ hubs: [], watchers: 0, slowWatchers: 0 });
+      expect(await bucket.consumers()).toBe(0);
+      expect(subscriptions(connection)).toBeLessThan(before + 1);
+    },
+  );
 });

@@ -1,8 +1,9 @@
 /** A bucket with the default history of 1 and a busy key: every change arrives, and what is gone is counted in the event after it. */
-import { connect, headers, type NatsConnection } from "@nats-io/transport-node";
+import { headers, type NatsConnection } from "@nats-io/transport-node";
+import { connect } from "../support/nats-connection.js";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { streamName } from "../../src/kv/names.js";
-import type { WatchEvent, WatchOptions } from "../../src/kv/store.js";
+import type { WatchEvent, WatchOptions } from "../../src/kv/watch.js";
 import type { WatchHubs } from "../../src/nats/watch/hubs.js";
 import type { Watcher } from "../../src/nats/watch/watcher.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";

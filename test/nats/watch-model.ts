@@ -1,7 +1,8 @@
 /** What a watch must show, told from the list of all that was written: the model of a bucket. */
 import { matchesAny, parseFilters } from "../../src/kv/filter.js";
 import { escapeKey } from "../../src/kv/names.js";
-import type { Operation, WatchEvent, WatchOptions } from "../../src/kv/store.js";
+import type { Operation } from "../../src/kv/entry.js";
+import type { WatchEvent, WatchOptions } from "../../src/kv/watch.js";
 
 /** One write that was acknowledged. */
 export interface Written {
@@ -47,6 +48,8 @@ export function compare(written: readonly Written[], watched: Watched, history: 
   let last = 0n;
   let snapshotEnd: bigint | undefined;
   let complete = 0n;
+  /** By key: the revision of its value that the client has. */
+  const held = liveAt(matching, typeof options.start === "object" ? options.start.revision - 1n : 0n);
   for (const event of events) {
     if (event.type === "progress") {
       complete = event.revision;
@@ -56,6 +59,7 @@ export function compare(written: readonly Written[], watched: Watched, history: 
       if (snapshotEnd !== undefined || last > event.revision)
         findings.wrong.push("a second or late end of the snapshot");
       snapshotEnd = event.revision;
+      findings.wrong.push(...differences(held, liveAt(matching, event.revision), options));
       continue;
     }
     const { revision, key, operation } = event.entry;
@@ -65,14 +69,15 @@ export function compare(written: readonly Written[], watched: Watched, history: 
     if (revision <= complete) findings.wrong.push(`${name} after progress said ${String(complete)}`);
     seen.add(revision);
     last = revision;
+    if (operation === "put") held.set(key, revision);
+    else held.delete(key);
     const change = byRevision.get(revision);
     const value = options.keysOnly === true ? "" : change?.value;
     if (
       change?.key !== key ||
       change.operation !== operation ||
       Buffer.from(event.entry.value).toString() !== value ||
-      (options.ignoreDeletes === true && operation !== "put") ||
-      (options.start === "snapshot" && operation !== "put" && snapshotEnd === undefined)
+      (options.ignoreDeletes === true && operation !== "put")
     ) {
       findings.wrong.push(name);
     }
@@ -85,6 +90,33 @@ export function compare(written: readonly Written[], watched: Watched, history: 
   }
   findings.missed.push(...missed(matching, seen, watched, history, snapshotEnd ?? 0n));
   return findings;
+}
+
+/** The keys that have a value at a revision, each with the value's revision. */
+function liveAt(matching: readonly Written[], revision: bigint): Map<string, bigint> {
+  const live = new Map<string, bigint>();
+  for (const change of matching) {
+    if (change.revision > revision) break;
+    if (change.operation === "put") live.set(change.key, change.revision);
+    else live.delete(change.key);
+  }
+  return live;
+}
+
+/** What a client has wrong at the end of the snapshot. A client that ignores deletes keeps what was deleted. */
+function differences(
+  held: ReadonlyMap<string, bigint>,
+  live: ReadonlyMap<string, bigint>,
+  { ignoreDeletes }: WatchOptions,
+): string[] {
+  const found: string[] = [];
+  for (const [key, revision] of live)
+    if (held.get(key) !== revision)
+      found.push(`at the end of the snapshot, ${key} @${String(revision)} is missing`);
+  for (const key of held.keys())
+    if (!live.has(key) && ignoreDeletes !== true)
+      found.push(`at the end of the snapshot, ${key} has no value any more`);
+  return found;
 }
 
 function missed(

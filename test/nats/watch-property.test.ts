@@ -1,35 +1,50 @@
 /** Random writes by several writers and random watches opened among them: each shows what a model of the bucket says. */
-import { connect, type NatsConnection } from "@nats-io/transport-node";
 import fc from "fast-check";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import type { WatchEvent, WatchOptions } from "../../src/kv/store.js";
-import type { WatchHubs } from "../../src/nats/watch/hubs.js";
+import { expect } from "vitest";
+import type { WatchEvent, WatchOptions } from "../../src/kv/watch.js";
 import type { Watcher } from "../../src/nats/watch/watcher.js";
-import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { TestBucket } from "./watch-bucket.js";
 import { compare, type Watched, type Written } from "./watch-model.js";
-import { line, newHubs, scope } from "./watching.js";
+import { line, scope } from "./watching.js";
 import { IS_EXTENDED } from "../support/extended.js";
+import { newBucketName } from "./store-contract.js";
+import { watchTest } from "./watch-test.js";
 
 const RUNS = IS_EXTENDED ? 300 : 12;
 const KEYS = ["a", "b", "user.1", "user.2", "user.1.name", "user-7", "x=y", "ü.1"];
 const FILTERS = ["a", "user.*", "user.>", "user-*", "*.1", "*", ">", "nothing.*", "ü.1"];
 
-let server: TestNatsServer;
-let connection: NatsConnection;
-let hubs: WatchHubs;
-
-beforeAll(async () => {
-  server = await startNatsServer();
-  connection = await connect({ servers: server.url });
+const it = watchTest()
   // Small bounds, so that catching up meets them.
-  hubs = newHubs(connection, { watchQueueEventsMax: 400 });
-});
-afterAll(async () => {
-  await hubs.close();
-  await connection.close();
-  await server.remove();
-});
+  .extend("hubs", ({ hubsWith }) => hubsWith({ watchQueueEventsMax: 400 }))
+  /** Opens a watch and reads it until it says that nothing is missing up to the last revision. */
+  .extend(
+    "watchAll",
+    ({ hubs }) =>
+      async (
+        bucket: TestBucket,
+        opening: Opening,
+        acknowledged: { readonly revision: bigint; readonly clock: number },
+        finished: Promise<bigint>,
+      ): Promise<Watched> => {
+        const revisionBefore = acknowledged.revision;
+        const start =
+          typeof opening.start === "number"
+            ? { revision: BigInt(Math.max(1, Math.min(opening.start, Number(revisionBefore) + 1))) }
+            : opening.start;
+        const options: WatchOptions = { ...opening, start, progressIntervalMs: 100 };
+        const watcher = await hubs.watch(bucket.name, options, scope());
+        const placedAt = acknowledged.clock;
+        let readUpTo: bigint | undefined;
+        void finished.then((revision) => (readUpTo = revision));
+        const events: WatchEvent[] = [];
+        for await (const event of batches(watcher)) {
+          events.push(event);
+          if (event.type === "progress" && readUpTo !== undefined && event.revision >= readUpTo) break;
+        }
+        return { options, events, revisionBefore, placedAt, readUpTo: readUpTo ?? 0n };
+      },
+  );
 
 interface Write {
   readonly key: string;
@@ -70,12 +85,10 @@ const aRun = fc.record({
   openings: fc.array(anOpening, { minLength: 5, maxLength: 25 }),
 });
 
-let buckets = 0;
-
-test(`holds in ${RUNS} runs`, { timeout: 600_000 }, async () => {
+it(`holds in ${RUNS} runs`, { timeout: 600_000 }, async ({ connection, watchAll }) => {
   await fc.assert(
     fc.asyncProperty(aRun, async (run) => {
-      const bucket = await TestBucket.create(connection, `p${++buckets}`, { history: run.history });
+      const bucket = await TestBucket.create(connection, newBucketName(), { history: run.history });
       const written: Written[] = [];
       const acknowledged = { revision: 0n, clock: 0 };
       const opened: Promise<Watched>[] = [];
@@ -126,31 +139,6 @@ test(`holds in ${RUNS} runs`, { timeout: 600_000 }, async () => {
     { numRuns: RUNS, endOnFailure: true },
   );
 });
-
-/** Opens a watch and reads it until it says that nothing is missing up to the last revision. */
-async function watchAll(
-  bucket: TestBucket,
-  opening: Opening,
-  acknowledged: { readonly revision: bigint; readonly clock: number },
-  finished: Promise<bigint>,
-): Promise<Watched> {
-  const revisionBefore = acknowledged.revision;
-  const start =
-    typeof opening.start === "number"
-      ? { revision: BigInt(Math.max(1, Math.min(opening.start, Number(revisionBefore) + 1))) }
-      : opening.start;
-  const options: WatchOptions = { ...opening, start, progressIntervalMs: 100 };
-  const watcher = await hubs.watch(bucket.name, options, scope());
-  const placedAt = acknowledged.clock;
-  let readUpTo: bigint | undefined;
-  void finished.then((revision) => (readUpTo = revision));
-  const events: WatchEvent[] = [];
-  for await (const event of batches(watcher)) {
-    events.push(event);
-    if (event.type === "progress" && readUpTo !== undefined && event.revision >= readUpTo) break;
-  }
-  return { options, events, revisionBefore, placedAt, readUpTo: readUpTo ?? 0n };
-}
 
 /** Both ways of reading at once: one by one, and all that is there. */
 async function* batches(watcher: Watcher): AsyncGenerator<WatchEvent> {

@@ -1,6 +1,7 @@
 /** What watches do when their consumer on the server vanishes, or their connection is lost, with and without a loss. */
 import { jetstreamManager } from "@nats-io/jetstream";
-import { connect, type NatsConnection } from "@nats-io/transport-node";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { connect } from "../support/nats-connection.js";
 import { expect } from "vitest";
 import { streamName } from "../../src/kv/names.js";
 import { storeTest } from "../support/fixtures.js";

@@ -2,10 +2,11 @@
  * nats-server is killed and started again while writers write and watchers watch, some of which drop and resume: nothing is missed,
  * doubled or reordered, and the watches go on by themselves. EXTENDED=1 does it twenty times.
  */
-import { connect, type NatsConnection } from "@nats-io/transport-node";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { connect } from "../support/nats-connection.js";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { KvError } from "../../src/kv/errors.js";
-import type { WatchEvent, WatchOptions } from "../../src/kv/store.js";
+import type { WatchEvent, WatchOptions } from "../../src/kv/watch.js";
 import type { WatchHubs } from "../../src/nats/watch/hubs.js";
 import type { Watcher } from "../../src/nats/watch/watcher.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
@@ -20,8 +21,8 @@ const DROPS = IS_EXTENDED ? 500 : 60;
 const WRITERS = 8;
 const STEADY_WATCHERS = 100;
 const DROPPING_WATCHERS = 20;
-/** More writes than a key gets, so that every change stays readable and nothing may be left out. */
-const HISTORY = 64;
+/** With 64, more than a key gets, every change stays readable, and nothing may be left out. */
+const HISTORIES = IS_EXTENDED ? [1, 64] : [64];
 
 let server: TestNatsServer;
 let connection: NatsConnection;
@@ -59,8 +60,10 @@ interface Run {
   readonly silencesMs: number[];
 }
 
-test(`${KILLS} kills, ${DROPS} resumes`, { timeout: 600_000 }, async () => {
-  const bucket = await TestBucket.create(connection, "restarts", { history: HISTORY });
+const TITLE = `${KILLS} kills, ${DROPS} resumes, with a history of %i`;
+
+test.each(HISTORIES)(TITLE, { timeout: 600_000 }, async (history) => {
+  const bucket = await TestBucket.create(connection, `restarts-${history}`, { history });
   const run: Run = {
     bucket,
     written: [],
@@ -93,7 +96,7 @@ test(`${KILLS} kills, ${DROPS} resumes`, { timeout: 600_000 }, async () => {
   run.last = run.acknowledged;
 
   run.written.sort((left, right) => Number(left.revision - right.revision));
-  const found = (await Promise.all(watches)).map((watched) => compare(run.written, watched, HISTORY));
+  const found = (await Promise.all(watches)).map((watched) => compare(run.written, watched, history));
   const total = {
     missed: found.flatMap(({ missed }) => missed),
     doubled: found.flatMap(({ doubled }) => doubled),
@@ -101,7 +104,7 @@ test(`${KILLS} kills, ${DROPS} resumes`, { timeout: 600_000 }, async () => {
     wrong: found.flatMap(({ wrong }) => wrong),
   };
   console.log(
-    `${KILLS} kills, ${DROPS} resumes, ${run.written.length} writes, ${watches.length} watches: missed ${total.missed.length},` +
+    `history ${history}, ${KILLS} kills, ${DROPS} resumes, ${run.written.length} writes, ${watches.length} watches: missed ${total.missed.length},` +
       ` doubled ${total.doubled.length}, reordered ${total.reordered.length};` +
       ` longest silence after NATS was back ${Math.round(Math.max(...run.silencesMs))} ms`,
   );

@@ -1,41 +1,16 @@
 /** Watches on a real storage: what they show, in which order, and how they end. */
-import { connect, type NatsConnection } from "@nats-io/transport-node";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { WatchOptions } from "../../src/kv/store.js";
-import type { WatchHubs } from "../../src/nats/watch/hubs.js";
-import type { Watcher } from "../../src/nats/watch/watcher.js";
-import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
-import { TestBucket, type TestBucketOptions } from "./watch-bucket.js";
-import { newHubs, read, scope } from "./watching.js";
+import { describe, expect } from "vitest";
+import { TestBucket } from "./watch-bucket.js";
+import { read, scope } from "./watching.js";
+import { watchTest } from "./watch-test.js";
 
-let server: TestNatsServer;
-let connection: NatsConnection;
-let hubs: WatchHubs;
-let buckets = 0;
-
-beforeAll(async () => {
-  server = await startNatsServer();
-  connection = await connect({ servers: server.url, maxReconnectAttempts: -1 });
-});
-afterAll(async () => {
-  await connection.close();
-  await server.remove();
-});
-beforeEach(() => {
-  hubs = newHubs(connection);
-});
-afterEach(() => hubs.close());
-
-function bucketOf(options: TestBucketOptions = {}): Promise<TestBucket> {
-  return TestBucket.create(connection, `b${++buckets}`, options);
-}
-
-async function watch(bucket: TestBucket, options: Partial<WatchOptions> = {}): Promise<Watcher> {
-  return hubs.watch(bucket.name, { filters: [], start: "snapshot", ...options }, scope());
-}
+const it = watchTest();
 
 describe("a snapshot", () => {
-  test("shows present values in the order of revisions, then its end, then changes", async () => {
+  it("shows present values in the order of revisions, then its end, then changes", async ({
+    bucketOf,
+    watch,
+  }) => {
     const bucket = await bucketOf();
     await bucket.put("a", "1");
     await bucket.put("b", "1");
@@ -51,7 +26,7 @@ describe("a snapshot", () => {
     await watcher.return();
   });
 
-  test("of an empty bucket has an end", async () => {
+  it("of an empty bucket has an end", async ({ bucketOf, watch }) => {
     const bucket = await bucketOf();
     const watcher = await watch(bucket);
     expect(await read(watcher, 1)).toEqual(["snapshot_end @0"]);
@@ -61,14 +36,14 @@ describe("a snapshot", () => {
 });
 
 describe("a start", () => {
-  test("at a revision includes that revision", async () => {
+  it("at a revision includes that revision", async ({ bucketOf, watch }) => {
     const bucket = await bucketOf();
     for (const key of ["a", "b", "c", "d"]) await bucket.put(key, "1");
     const watcher = await watch(bucket, { start: { revision: 3n } });
     expect(await read(watcher, 3)).toEqual(["put c=1 @3", "put d=1 @4", "snapshot_end @4"]);
   });
 
-  test("at the newest revision + 1 has nothing to catch up", async () => {
+  it("at the newest revision + 1 has nothing to catch up", async ({ bucketOf, watch }) => {
     const bucket = await bucketOf();
     await bucket.put("a", "1");
     const watcher = await watch(bucket, { start: { revision: 2n } });
@@ -77,7 +52,10 @@ describe("a start", () => {
     expect(await read(watcher, 1)).toEqual(["put a=2 @2"]);
   });
 
-  test("at a revision shows deletes, and what replaced revisions that are gone", async () => {
+  it("at a revision shows deletes, and what replaced revisions that are gone", async ({
+    bucketOf,
+    watch,
+  }) => {
     const bucket = await bucketOf();
     await bucket.put("a", "1");
     await bucket.put("b", "1");
@@ -91,7 +69,10 @@ describe("a start", () => {
     ]);
   });
 
-  test("at a recent revision shows replaced revisions too, where this copy has seen them", async () => {
+  it("at a recent revision shows replaced revisions too, where this copy has seen them", async ({
+    bucketOf,
+    watch,
+  }) => {
     const bucket = await bucketOf();
     const live = await watch(bucket, { start: "now" });
     for (const value of ["1", "2", "3"]) {
@@ -102,7 +83,7 @@ describe("a start", () => {
     expect(await read(watcher, 3)).toEqual(["put a=2 @2", "put a=3 @3", "snapshot_end @3"]);
   });
 
-  test("now shows changes only", async () => {
+  it("now shows changes only", async ({ bucketOf, watch }) => {
     const bucket = await bucketOf();
     await bucket.put("a", "1");
     const watcher = await watch(bucket, { start: "now" });
@@ -110,7 +91,7 @@ describe("a start", () => {
     expect(await read(watcher, 1)).toEqual(["put a=2 @2"]);
   });
 
-  test("with history shows every entry that is kept", async () => {
+  it("with history shows every entry that is kept", async ({ bucketOf, watch }) => {
     const bucket = await bucketOf({ history: 2 });
     for (const value of ["1", "2", "3"]) await bucket.put("a", value);
     await bucket.delete("a");
@@ -118,7 +99,7 @@ describe("a start", () => {
     expect(await read(watcher, 3)).toEqual(["put a=3 @3", "delete a @4", "snapshot_end @4"]);
   });
 
-  test("at a revision in the future is refused with the newest", async () => {
+  it("at a revision in the future is refused with the newest", async ({ bucketOf, watch }) => {
     const bucket = await bucketOf();
     await bucket.put("a", "1");
     await expect(watch(bucket, { start: { revision: 3n } })).rejects.toMatchObject({
@@ -127,7 +108,7 @@ describe("a start", () => {
     });
   });
 
-  test("in a bucket that was deleted and recreated is refused", async () => {
+  it("in a bucket that was deleted and recreated is refused", async ({ bucketOf, watch, connection }) => {
     const bucket = await bucketOf();
     await bucket.put("a", "1");
     const bucketCreatedAtMs = await bucket.createdAtMs();
@@ -142,7 +123,10 @@ describe("a start", () => {
     expect(await read(await watch(again), 2)).toEqual(["put a=2 @2", "snapshot_end @2"]);
   });
 
-  test("before a purge of all that was stored is refused with the oldest usable revision", async () => {
+  it("before a purge of all that was stored is refused with the oldest usable revision", async ({
+    bucketOf,
+    watch,
+  }) => {
     const bucket = await bucketOf();
     await bucket.put("a", "1");
     await bucket.put("b", "1");
@@ -154,12 +138,12 @@ describe("a start", () => {
     expect(await read(await watch(bucket, { start: { revision: 3n } }), 1)).toEqual(["snapshot_end @2"]);
   });
 
-  test.each([0n, -1n])("at revision %s is refused", async (revision) => {
+  it.for([0n, -1n])("at revision %s is refused", async (revision, { bucketOf, watch }) => {
     const bucket = await bucketOf();
     await expect(watch(bucket, { start: { revision } })).rejects.toMatchObject({ kind: "invalid_argument" });
   });
 
-  test("in a bucket that does not exist is refused", async () => {
+  it("in a bucket that does not exist is refused", async ({ hubs }) => {
     await expect(hubs.watch("nowhere", { filters: [], start: "now" }, scope())).rejects.toMatchObject({
       kind: "bucket_not_found",
     });
@@ -167,14 +151,19 @@ describe("a start", () => {
 });
 
 describe("entries that age", () => {
-  test("end with an expire event where the storage leaves a marker", async () => {
+  it("end with an expire event where the storage leaves a marker", async ({ bucketOf, watch }) => {
     const bucket = await bucketOf({ ttlMs: 1_000 });
     const watcher = await watch(bucket);
     await bucket.put("a", "1");
     expect(await read(watcher, 3)).toEqual(["snapshot_end @0", "put a=1 @1", "expire a @2"]);
   });
 
-  test("make a start at a revision whose changes may have aged out impossible", async () => {
+  it("make a start at a revision whose changes may have aged out impossible", async ({
+    bucketOf,
+    watch,
+    hubs,
+    hubsWith,
+  }) => {
     const bucket = await bucketOf({ ttlMs: 1_000, markerTtlMs: 1_000 });
     const live = await watch(bucket, { start: "now" });
     await bucket.put("a", "1");
@@ -185,14 +174,21 @@ describe("entries that age", () => {
     const [first] = await read(await watch(bucket, { start: { revision: 2n } }), 1);
     expect(first).toBe("expire a @2");
     await hubs.close();
-    hubs = newHubs(connection);
-    await expect(watch(bucket, { start: { revision: 2n } })).rejects.toMatchObject({
+    const otherCopy = hubsWith({});
+    await expect(watch(bucket, { start: { revision: 2n } }, otherCopy)).rejects.toMatchObject({
       kind: "revision_compacted",
     });
-    expect(await read(await watch(bucket, { start: { revision: 5n } }), 1)).toEqual(["snapshot_end @4"]);
+    expect(await read(await watch(bucket, { start: { revision: 5n } }, otherCopy), 1)).toEqual([
+      "snapshot_end @4",
+    ]);
   });
 
-  test("allow a start at an old revision after which nothing was removed", async () => {
+  it("allow a start at an old revision after which nothing was removed", async ({
+    bucketOf,
+    watch,
+    hubs,
+    hubsWith,
+  }) => {
     const bucket = await bucketOf({ ttlMs: 3_600_000, markerTtlMs: 1_000 });
     for (const key of ["a", "b", "c"]) await bucket.put(key, "1");
     await new Promise((resolve) => setTimeout(resolve, 600));
@@ -204,8 +200,8 @@ describe("entries that age", () => {
     expect(await read(watcher, 1)).toEqual(["put b=2 @4"]);
     expect(await read(await watch(bucket, { start: { revision: 2n } }), 4)).toEqual(lines);
     await hubs.close();
-    hubs = newHubs(connection);
-    await expect(watch(bucket, { start: { revision: 2n } })).rejects.toMatchObject({
+    const otherCopy = hubsWith({});
+    await expect(watch(bucket, { start: { revision: 2n } }, otherCopy)).rejects.toMatchObject({
       kind: "revision_compacted",
       revision: 4n,
     });
@@ -229,26 +225,29 @@ describe("filters", () => {
     [["a b", "nothing"], ["a b"]],
     [["*er*.1"], ["user.1", "order.1"]],
   ];
-  test.each(cases)("%j choose the keys, in a snapshot and live", async (filters, keys) => {
-    const bucket = await bucketOf();
-    const all = ["user.1", "user.1.name", "user-7", "order.1", "a b"];
-    for (const key of all) await bucket.put(key, "1");
-    const watcher = await watch(bucket, { filters });
-    const snapshot = keys.map((key) => `put ${key}=1 @${all.indexOf(key) + 1}`);
-    expect(await read(watcher, keys.length + 1)).toEqual([...snapshot, "snapshot_end @5"]);
-    for (const key of all) await bucket.put(key, "2");
-    const live = keys.map((key) => `put ${key}=2 @${all.indexOf(key) + 6}`);
-    expect(await read(watcher, keys.length)).toEqual(live);
-  });
+  it.for(cases)(
+    "%j choose the keys, in a snapshot and live",
+    async ([filters, keys], { bucketOf, watch }) => {
+      const bucket = await bucketOf();
+      const all = ["user.1", "user.1.name", "user-7", "order.1", "a b"];
+      for (const key of all) await bucket.put(key, "1");
+      const watcher = await watch(bucket, { filters });
+      const snapshot = keys.map((key) => `put ${key}=1 @${all.indexOf(key) + 1}`);
+      expect(await read(watcher, keys.length + 1)).toEqual([...snapshot, "snapshot_end @5"]);
+      for (const key of all) await bucket.put(key, "2");
+      const live = keys.map((key) => `put ${key}=2 @${all.indexOf(key) + 6}`);
+      expect(await read(watcher, keys.length)).toEqual(live);
+    },
+  );
 
-  test("that are malformed are refused", async () => {
+  it("that are malformed are refused", async ({ bucketOf, watch }) => {
     const bucket = await bucketOf();
     await expect(watch(bucket, { filters: ["a.>.b"] })).rejects.toMatchObject({ kind: "invalid_argument" });
   });
 });
 
 describe("options", () => {
-  test("ignoreDeletes leaves out tombstones and keysOnly values", async () => {
+  it("ignoreDeletes leaves out tombstones and keysOnly values", async ({ bucketOf, watch }) => {
     const bucket = await bucketOf();
     await bucket.put("a", "1");
     const watcher = await watch(bucket, { ignoreDeletes: true, keysOnly: true });
@@ -258,7 +257,7 @@ describe("options", () => {
     expect(await read(watcher, 1)).toEqual(["put a= @3"]);
   });
 
-  test("previous brings what a change replaced, where the history has it", async () => {
+  it("previous brings what a change replaced, where the history has it", async ({ bucketOf, watch }) => {
     const bucket = await bucketOf({ history: 3 });
     await bucket.put("a", "1");
     const watcher = await watch(bucket, { previous: true });
@@ -270,7 +269,10 @@ describe("options", () => {
     expect(await read(later, 2)).toEqual(["put a=2 @2 was 1", "put a=3 @3 was 2"]);
   });
 
-  test("progress marks go on without changes, and say how far the bucket is where other keys change", async () => {
+  it("progress marks go on without changes, and say how far the bucket is where other keys change", async ({
+    bucketOf,
+    watch,
+  }) => {
     const bucket = await bucketOf();
     const watcher = await watch(bucket, { filters: ["mine"], progressIntervalMs: 100 });
     expect(await read(watcher, 1)).toEqual(["snapshot_end @0"]);

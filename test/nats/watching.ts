@@ -1,7 +1,8 @@
 /** What tests of watches share: opening, reading as text, waiting. */
 import type { NatsConnection } from "@nats-io/transport-node";
 import { DEFAULT_LIMITS, type Limits } from "../../src/kv/limits.js";
-import type { CallContext, WatchEvent } from "../../src/kv/store.js";
+import type { CallContext } from "../../src/kv/call-context.js";
+import type { WatchEvent } from "../../src/kv/watch.js";
 import type { StreamInfo } from "../../src/nats/client/jetstream-api.js";
 import type { ConfigureStream } from "../../src/nats/feed/feed-source.js";
 import { Feeds } from "../../src/nats/feed/feeds.js";

@@ -17,6 +17,19 @@ export function stateAt(written: Written, revision: bigint): Map<string, string>
   return state;
 }
 
+/** How many keys have a value, by revision: one pass for all. */
+export function countsOf(written: Written, upTo: bigint): readonly number[] {
+  const live = new Set<string>();
+  const counts = [0];
+  for (let at = 1n; at <= upTo; at++) {
+    const change = written.get(at);
+    if (change?.value !== undefined) live.add(change.key);
+    else if (change !== undefined) live.delete(change.key);
+    counts.push(live.size);
+  }
+  return counts;
+}
+
 /** Writes, deletes and purges keys: `steps` times one that `keyAt` chooses. */
 export async function writeMuch(
   store: Store,

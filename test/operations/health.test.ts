@@ -3,33 +3,31 @@ import { once } from "node:events";
 import { type ClientReadableStream, credentials, makeGenericClientConstructor, status } from "@grpc/grpc-js";
 import { createClient } from "@connectrpc/connect";
 import { service as healthDefinition } from "grpc-health-check";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../gen/grpc/health/v1/health_pb.js";
 import { CONTRACT_DOORS } from "../api/doors.js";
-import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
-import { startTestService, type TestService } from "../support/service.js";
+import { copiesTest } from "../support/fixtures.js";
 
 const KNOWN = ["", "ironflow.kv.v1.BucketService", "ironflow.kv.v1.KeyValueService", "grpc.health.v1.Health"];
 
-let nats: TestNatsServer;
-let service: TestService;
-beforeAll(async () => {
-  nats = await startNatsServer();
-  // A machine that is slow is not away: losing NATS is noticed by its connection, not by this time.
-  const settings = { "nats-url": nats.url, "ready-timeout-ms": "20000" };
-  service = await startTestService({ ...settings, "api-key": "a-key-that-probes-lack" });
-});
-afterAll(async () => {
-  await service.remove();
-  await nats.remove();
-});
+// A machine that is slow is not away: losing NATS is noticed by its connection, not by this time.
+const it = copiesTest({ "ready-timeout-ms": "20000", "api-key": "a-key-that-probes-lack" }).extend(
+  "probe",
+  ({ service }) =>
+    async (path: string): Promise<string> => {
+      const answer = await fetch(service.url + path);
+      return `${answer.status} ${(await answer.text()).trim()}`;
+    },
+);
 
 /** As Kubernetes and Envoy ask: gRPC's own definition of the service, on gRPC's own library. */
 class HealthClient {
-  private readonly client = new (makeGenericClientConstructor(healthDefinition, "Health"))(
-    new URL(service.url).host,
-    credentials.createInsecure(),
-  );
+  private readonly client: InstanceType<ReturnType<typeof makeGenericClientConstructor>>;
+
+  constructor({ url }: { readonly url: string }) {
+    const Client = makeGenericClientConstructor(healthDefinition, "Health");
+    this.client = new Client(new URL(url).host, credentials.createInsecure());
+  }
 
   check(name: string): Promise<string> {
     return new Promise((resolve, reject) => {
@@ -53,25 +51,20 @@ class HealthClient {
   }
 }
 
-const probe = async (path: string): Promise<string> => {
-  const answer = await fetch(service.url + path);
-  return `${answer.status} ${(await answer.text()).trim()}`;
-};
-
 describe("the health of a service whose storage answers", () => {
-  it.each(KNOWN)("is SERVING for %j, without a key", async (name) => {
-    const client = new HealthClient();
+  it.for(KNOWN)("is SERVING for %j, without a key", async (name, { service }) => {
+    const client = new HealthClient(service);
     expect(await client.check(name)).toBe("SERVING");
     client.close();
   });
 
-  it("is NOT_FOUND for a service that is not there", async () => {
-    const client = new HealthClient();
+  it("is NOT_FOUND for a service that is not there", async ({ service }) => {
+    const client = new HealthClient(service);
     await expect(client.check("no.such.Service")).rejects.toMatchObject({ code: status.NOT_FOUND });
     client.close();
   });
 
-  it.each(CONTRACT_DOORS)("is told without a key by $name", async (door) => {
+  it.for(CONTRACT_DOORS)("is told without a key by $name", async (door, { service }) => {
     const health = createClient(Health, door.connect(service.url));
     expect((await health.check({})).status).toBe(Status.SERVING);
     const { statuses } = await health.list({});
@@ -82,8 +75,10 @@ describe("the health of a service whose storage answers", () => {
     }
   });
 
-  it("is SERVICE_UNKNOWN to who watches a service that is not there, and the watch continues", async () => {
-    const client = new HealthClient();
+  it("is SERVICE_UNKNOWN to who watches a service that is not there, and the watch continues", async ({
+    service,
+  }) => {
+    const client = new HealthClient(service);
     const watch = client.watch("no.such.Service");
     const ended = once(watch, "error");
     expect((await once(watch, "data"))[0]).toEqual({ status: "SERVICE_UNKNOWN" });
@@ -93,14 +88,18 @@ describe("the health of a service whose storage answers", () => {
     client.close();
   });
 
-  it("is yes to the probes by HTTP", async () => {
+  it("is yes to the probes by HTTP", async ({ probe }) => {
     expect([await probe("/healthz"), await probe("/readyz")]).toEqual(["200 ok", "200 ready"]);
   });
 });
 
 describe("the health of a service whose storage goes away", () => {
-  it("changes to NOT_SERVING and back, for Check, Watch and /readyz; /healthz stays", async () => {
-    const client = new HealthClient();
+  it("changes to NOT_SERVING and back, for Check, Watch and /readyz; /healthz stays", async ({
+    service,
+    server,
+    probe,
+  }) => {
+    const client = new HealthClient(service);
     const watches = KNOWN.map((name) => client.watch(name));
     const next = async (): Promise<unknown> =>
       (await Promise.all(watches.map((watch) => once(watch, "data")))).flat();
@@ -108,13 +107,13 @@ describe("the health of a service whose storage goes away", () => {
 
     expect(await next()).toEqual(all("SERVING"));
     const gone = next();
-    await nats.stop();
+    await server.stop();
     expect(await gone).toEqual(all("NOT_SERVING"));
     expect(await client.check("")).toBe("NOT_SERVING");
     expect([await probe("/healthz"), await probe("/readyz")]).toEqual(["200 ok", "503 storage unavailable"]);
 
     const back = next();
-    await nats.start();
+    await server.start();
     expect(await back).toEqual(all("SERVING"));
     expect(await client.check("ironflow.kv.v1.KeyValueService")).toBe("SERVING");
     expect(await probe("/readyz")).toBe("200 ready");
@@ -127,9 +126,8 @@ describe("the health of a service whose storage goes away", () => {
 });
 
 describe("the health of a service that stops", () => {
-  it("is NOT_SERVING while it drains, and watches end as others do", async () => {
-    const settings = { "nats-url": nats.url, "ready-timeout-ms": "20000", "shutdown-delay-ms": "100" };
-    const stopping = await startTestService(settings);
+  it("is NOT_SERVING while it drains, and watches end as others do", async ({ startCopy }) => {
+    const stopping = await startCopy({ "ready-timeout-ms": "20000", "shutdown-delay-ms": "100" });
     const [grpc] = CONTRACT_DOORS;
     if (grpc === undefined) throw new Error("no doors");
     const health = createClient(Health, grpc.connect(stopping.url));

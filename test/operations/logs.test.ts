@@ -4,7 +4,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { Writable } from "node:stream";
 import { type Logger, pino } from "pino";
 import { Registry } from "prom-client";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { GetRequestSchema } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { KvError } from "../../src/kv/errors.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
@@ -16,8 +16,8 @@ import { Health } from "../../src/service/health.js";
 import { createRegistry } from "../../src/service/registry.js";
 import { CallMetrics } from "../../src/telemetry/call-metrics.js";
 import { TelemetryObserver } from "../../src/telemetry/call-observer.js";
+import { serviceTest } from "../support/fixtures.js";
 import { send1, send2, type TestAnswer } from "../support/http-client.js";
-import { startTestService, type TestService } from "../support/service.js";
 
 type Line = Readonly<Record<string, unknown>>;
 
@@ -36,30 +36,32 @@ function keptLog(level: string): { readonly logger: Logger; readonly lines: Line
 const KEY = "correct-horse-battery";
 const TRACE = "0af7651916cd43dd8448eb211c80319c";
 const log = keptLog("debug");
-let service: TestService;
-beforeAll(async () => {
-  service = await startTestService({ "api-key": KEY }, log.logger);
+
+const it = serviceTest({ "api-key": KEY }, log.logger).extend(
+  "ask",
+  { scope: "file" },
+  ({ service }) =>
+    (method: string, path: string, { headers, body, type, http2 }: Asked = {}): Promise<TestAnswer> => {
+      const all = {
+        authorization: `Bearer ${KEY}`,
+        ...(type === undefined ? {} : { "content-type": type }),
+        ...headers,
+      };
+      return (http2 === true ? send2 : send1)(service.url, method, path, {
+        headers: all,
+        ...(body === undefined ? {} : { body }),
+      });
+    },
+);
+it.beforeAll(async ({ ask }) => {
   await ask("POST", "/api/v1/kv/buckets", { body: '{"name":"logged"}', type: "application/json" });
 });
-afterAll(() => service.remove());
 
 interface Asked {
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | Uint8Array;
   readonly type?: string;
   readonly http2?: boolean;
-}
-
-function ask(method: string, path: string, { headers, body, type, http2 }: Asked = {}): Promise<TestAnswer> {
-  const all = {
-    authorization: `Bearer ${KEY}`,
-    ...(type === undefined ? {} : { "content-type": type }),
-    ...headers,
-  };
-  return (http2 === true ? send2 : send1)(service.url, method, path, {
-    headers: all,
-    ...(body === undefined ? {} : { body }),
-  });
 }
 
 const called = (requestId: string): Line[] =>
@@ -124,13 +126,13 @@ const REQUESTS: readonly (readonly [string, string, string, Asked])[] = [
 ];
 
 describe.each(REQUESTS)("an answer of %s", (_, method, path, asked) => {
-  it("has the request id that the client sent", async () => {
+  it("has the request id that the client sent", async ({ ask }) => {
     const id = "client-1.2:3/4+5=6@7~8";
     const answer = await ask(method, path, { ...asked, headers: { ...asked.headers, "x-request-id": id } });
     expect(answer.headers["x-request-id"]).toBe(id);
   });
 
-  it("has a new one where the client sent none, or nothing fit to be one", async () => {
+  it("has a new one where the client sent none, or nothing fit to be one", async ({ ask }) => {
     const ids = new Set<unknown>();
     for (const bad of [undefined, "", "with space", "{}", "ü", "x".repeat(129)]) {
       const headers: Record<string, string> = {
@@ -146,11 +148,11 @@ describe.each(REQUESTS)("an answer of %s", (_, method, path, asked) => {
 });
 
 describe("a call", () => {
-  it.each([
+  it.for([
     ["grpc-web", "POST", GET, { type: "application/grpc-web+proto", body: ENVELOPE }, "invalid_argument"],
     ["connect", "POST", GET, { type: "application/json", body: MESSAGE }, "ok"],
     ["rest", "GET", "/api/v1/kv/buckets/logged/keys/none", {}, "not_found"],
-  ] as const)("by %s is one line at debug", async (door, method, path, asked, code) => {
+  ] as const)("by %s is one line at debug", async ([door, method, path, asked, code], { ask }) => {
     await ask("PUT", "/api/v1/kv/buckets/logged/keys/k", { body: "v" });
     const id = `line-of-${door}`;
     const headers = { "x-request-id": id, traceparent: `00-${TRACE}-b7ad6b7169203331-01` };
@@ -168,13 +170,13 @@ describe("a call", () => {
     ]);
   });
 
-  it.each([
+  it.for([
     "",
     "00-0-0-01",
     `00-${"0".repeat(32)}-b7ad6b7169203331-01`,
     `ff-${TRACE}-b7ad6b7169203331-01`,
     `00-${TRACE}-b7ad6b7169203331-01-more`,
-  ])("whose traceparent is %j has no trace", async (traceparent) => {
+  ])("whose traceparent is %j has no trace", async (traceparent, { ask }) => {
     const id = `trace-${traceparent.length}-${traceparent.slice(0, 4)}`;
     await ask("GET", "/api/v1/kv/buckets", { headers: { "x-request-id": id, traceparent } });
     const [line] = called(id);
@@ -182,7 +184,7 @@ describe("a call", () => {
     expect(line).not.toHaveProperty("trace_id");
   });
 
-  it("leaves no key, no value and no secret in the log", async () => {
+  it("leaves no key, no value and no secret in the log", async ({ ask }) => {
     const path = "/api/v1/kv/buckets/logged/keys/the-secret-key";
     await ask("PUT", path, { body: "the-secret-value" });
     await ask("GET", path);
@@ -240,6 +242,7 @@ describe("a fault of the service", () => {
         callerOfTicket: () => Promise.reject(new Error("unused")),
       },
       apiKeys: {} as ApiKeys,
+      systemBucket: () => ({}) as never,
       health: new Health(() => Promise.resolve()),
       observer,
     });

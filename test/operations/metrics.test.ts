@@ -1,13 +1,14 @@
 /** GET /metrics, and what is said of it in the documentation and shown on the dashboard. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { ALL_DOORS } from "../api/doors.js";
 import { bytes, clientsOf, refusal } from "../api/support.js";
 import { Code } from "@connectrpc/connect";
+import { serviceTest } from "../support/fixtures.js";
 import { startNatsServer } from "../support/nats-server.js";
 import { scrape } from "../support/metrics.js";
-import { freshName, startTestService, type TestService } from "../support/service.js";
+import { freshName, startTestService } from "../support/service.js";
 
 const ROOT = join(import.meta.dirname, "../..");
 /** Label of metrics by the beginning of a door's name. */
@@ -18,20 +19,18 @@ const DOORS: Readonly<Record<string, string>> = {
   REST: "rest",
 };
 
-let service: TestService;
-beforeAll(async () => {
-  const settings = { "metrics-per-bucket": "true", "ready-timeout-ms": "20000" };
-  service = await startTestService({ ...settings, "metrics-port": "0" });
+const settings = { "metrics-per-bucket": "true", "ready-timeout-ms": "20000" };
+const it = serviceTest({ ...settings, "metrics-port": "0" });
+it.beforeAll(async ({ service }) => {
   // So that each metric has something to show from the first time on: sizes are asked for only now and then.
   const [first] = ALL_DOORS;
   if (first !== undefined) await clientsOf(first, service.url).buckets.createBucket({ name: "first" });
 });
-afterAll(() => service.remove());
 
 describe.each(ALL_DOORS.map((door) => ({ door, label: DOORS[door.name.split(/[ ,]/)[0] ?? ""] ?? "" })))(
   "calls by $door.name",
   ({ door, label }) => {
-    it("are counted by method, door and code, with their time and bytes", async () => {
+    it("are counted by method, door and code, with their time and bytes", async ({ service }) => {
       const { buckets, kv } = clientsOf(door, service.url);
       const bucket = freshName();
       const before = await scrape(service.url);
@@ -57,7 +56,7 @@ describe.each(ALL_DOORS.map((door) => ({ door, label: DOORS[door.name.split(/[ ,
       expect(grown("ironflow_calls_in_flight", "KeyValueService/Put")).toBe(0);
     });
 
-    it("are in flight while they stream", async () => {
+    it("are in flight while they stream", async ({ service }) => {
       const { buckets, kv } = clientsOf(door, service.url);
       const bucket = freshName();
       await buckets.createBucket({ name: bucket });
@@ -122,7 +121,7 @@ describe("the metrics", () => {
     await other.remove();
   });
 
-  it("never have a key or a value in them", async () => {
+  it("never have a key or a value in them", async ({ service }) => {
     const [grpc] = ALL_DOORS;
     if (grpc === undefined) throw new Error("no doors");
     const { buckets, kv } = clientsOf(grpc, service.url);
@@ -137,7 +136,7 @@ describe("the metrics", () => {
     expect(text).not.toContain("the-secret");
   });
 
-  it("are on a port of their own too, and nothing else is", async () => {
+  it("are on a port of their own too, and nothing else is", async ({ service }) => {
     const own = `http://127.0.0.1:${service.metricsPort ?? 0}`;
     expect((await scrape(own)).names).toEqual((await scrape(service.url)).names);
     expect((await fetch(`${own}/readyz`)).status).toBe(404);
@@ -187,7 +186,7 @@ describe("with API keys", () => {
 });
 
 describe("what is said of the metrics", () => {
-  it("in docs/operations.md is each of them, with its labels", async () => {
+  it("in docs/operations.md is each of them, with its labels", async ({ service }) => {
     const doc = readFileSync(join(ROOT, "docs/operations.md"), "utf8");
     const documented = new Map(
       [...doc.matchAll(/^\| `(ironflow_\w+)` +\|([^|]*)\|/gm)].map(([, name = "", labels = ""]) => [
@@ -207,7 +206,9 @@ describe("what is said of the metrics", () => {
     expect(others.filter((name) => !names.has(name))).toEqual([]);
   });
 
-  it("on the dashboard is true: each query asks for metrics and labels that are there", async () => {
+  it("on the dashboard is true: each query asks for metrics and labels that are there", async ({
+    service,
+  }) => {
     const dashboard = JSON.parse(readFileSync(join(ROOT, "deploy/grafana-dashboard.json"), "utf8")) as {
       panels: { title: string; targets?: { expr: string }[] }[];
     };

@@ -22,14 +22,15 @@ import {
 } from "@bufbuild/protobuf/wkt";
 import { type Client, credentials, Metadata, type MethodDefinition, status } from "@grpc/grpc-js";
 import { makeClientConstructor, type ServiceError } from "@grpc/grpc-js";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import {
   ServerReflection,
   type ServerReflectionRequestSchema,
   type ServerReflectionResponse,
 } from "../../gen/grpc/reflection/v1/reflection_pb.js";
 import { ServerReflection as ServerReflectionAlpha } from "../../gen/grpc/reflection/v1alpha/reflection_pb.js";
-import { startTestService, type TestService } from "../support/service.js";
+import { serviceTest } from "../support/fixtures.js";
+import { startTestService } from "../support/service.js";
 
 const KEY = "correct-horse-battery";
 const BUF = join(import.meta.dirname, "../../node_modules/.bin/buf");
@@ -42,11 +43,41 @@ const SERVICES = [
   "ironflow.kv.v1.KeyValueService",
 ];
 
-let service: TestService;
-beforeAll(async () => {
-  service = await startTestService({ "api-key": KEY });
-});
-afterAll(() => service.remove());
+const it = serviceTest({ "api-key": KEY })
+  .extend("connect", ({ service }) => (): Client => {
+    return new (makeClientConstructor({}, "any"))(new URL(service.url).host, credentials.createInsecure());
+  })
+  /** Asks several questions on one stream. */
+  .extend(
+    "ask",
+    ({ connect }) =>
+      async (
+        reflection: DescService,
+        questions: readonly Request[],
+        metadata = withKey(),
+      ): Promise<ServerReflectionResponse["messageResponse"][]> => {
+        const client = connect();
+        const [method] = reflection.methods;
+        if (method === undefined) throw new Error("no method");
+        const { path, requestSerialize, responseDeserialize } = methodOf(method);
+        const call = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata);
+        const answers: ServerReflectionResponse["messageResponse"][] = [];
+        call.on("data", (message: unknown) =>
+          answers.push((message as ServerReflectionResponse).messageResponse),
+        );
+        try {
+          const ended = once(call, "end");
+          for (const messageRequest of questions) {
+            call.write(create(method.input as typeof ServerReflectionRequestSchema, { messageRequest }));
+          }
+          call.end();
+          await ended;
+          return answers;
+        } finally {
+          client.close();
+        }
+      },
+  );
 
 type Request = NonNullable<MessageInitShape<typeof ServerReflectionRequestSchema>["messageRequest"]>;
 
@@ -65,40 +96,10 @@ function methodOf(
   };
 }
 
-function connect(): Client {
-  return new (makeClientConstructor({}, "any"))(new URL(service.url).host, credentials.createInsecure());
-}
-
 function withKey(): Metadata {
   const metadata = new Metadata();
   metadata.set("authorization", `Bearer ${KEY}`);
   return metadata;
-}
-
-/** Asks several questions on one stream. */
-async function ask(
-  reflection: DescService,
-  questions: readonly Request[],
-  metadata = withKey(),
-): Promise<ServerReflectionResponse["messageResponse"][]> {
-  const client = connect();
-  const [method] = reflection.methods;
-  if (method === undefined) throw new Error("no method");
-  const { path, requestSerialize, responseDeserialize } = methodOf(method);
-  const call = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata);
-  const answers: ServerReflectionResponse["messageResponse"][] = [];
-  call.on("data", (message: unknown) => answers.push((message as ServerReflectionResponse).messageResponse));
-  try {
-    const ended = once(call, "end");
-    for (const messageRequest of questions) {
-      call.write(create(method.input as typeof ServerReflectionRequestSchema, { messageRequest }));
-    }
-    call.end();
-    await ended;
-    return answers;
-  } finally {
-    client.close();
-  }
 }
 
 /** Each file behind those that it imports, as the library wants them. */
@@ -119,7 +120,7 @@ describe.each([
   ["v1", ServerReflection],
   ["v1alpha", ServerReflectionAlpha],
 ] as const)("reflection %s", (_, reflection) => {
-  it("lists every service", async () => {
+  it("lists every service", async ({ ask }) => {
     const [answer] = await ask(reflection, [{ case: "listServices", value: "*" }]);
     if (answer?.case !== "listServicesResponse") throw new Error(`got ${answer?.case ?? "nothing"}`);
     const names = answer.value.service.map(({ name }) => name);
@@ -127,7 +128,7 @@ describe.each([
     expect(names).toEqual([...names].sort());
   });
 
-  it("gives what a client needs to call a service that it knows nothing of", async () => {
+  it("gives what a client needs to call a service that it knows nothing of", async ({ ask, connect }) => {
     const [answer] = await ask(reflection, [
       { case: "fileContainingSymbol", value: "ironflow.kv.v1.BucketService" },
     ]);
@@ -159,7 +160,7 @@ describe.each([
     });
   });
 
-  it("refuses who has no key", async () => {
+  it("refuses who has no key", async ({ ask }) => {
     const error = await ask(reflection, [{ case: "listServices", value: "" }], new Metadata()).then(
       () => undefined,
       (thrown: unknown) => thrown as ServiceError,
@@ -170,7 +171,7 @@ describe.each([
 
 describe("a file is found", () => {
   const file = (name: string): string => `file ${name}`;
-  it.each<[Request, string]>([
+  it.for<[Request, string]>([
     [{ case: "fileByFilename", value: "ironflow/kv/v1/types.proto" }, file("ironflow/kv/v1/types.proto")],
     [{ case: "fileByFilename", value: "google/api/http.proto" }, file("google/api/http.proto")],
     [{ case: "fileByFilename", value: "grpc/health/v1/health.proto" }, file("grpc/health/v1/health.proto")],
@@ -218,7 +219,7 @@ describe("a file is found", () => {
     [{ case: "allExtensionNumbersOfType", value: "ironflow.kv.v1.Entry" }, "numbers "],
     [{ case: "allExtensionNumbersOfType", value: "no.such.Message" }, "error 5"],
     [{ case: undefined }, "error 3"],
-  ])("for %j: %s", async (question, expected) => {
+  ])("for %j: %s", async ([question, expected], { ask }) => {
     const [answer, goesOn] = await ask(ServerReflection, [question, { case: "listServices", value: "" }]);
     expect(goesOn?.case).toBe("listServicesResponse");
     expect(shown(answer)).toBe(expected);
@@ -241,9 +242,9 @@ describe("a file is found", () => {
 });
 
 describe("buf curl", () => {
-  it.each(["grpc", "grpcweb", "connect"])(
+  it.for(["grpc", "grpcweb", "connect"])(
     "lists, describes and calls by %s, without files",
-    async (protocol) => {
+    async (protocol, { service }) => {
       const run = async (...args: string[]): Promise<string> => {
         const all = ["curl", "--http2-prior-knowledge", "--protocol", protocol];
         const header = `authorization: Bearer ${KEY}`;

@@ -4,10 +4,10 @@ import { spawnSync } from "node:child_process";
 import { connect as connectHttp2 } from "node:http2";
 import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect } from "vitest";
 import { gzipSync } from "node:zlib";
+import { serviceTest } from "../support/fixtures.js";
 import { send1, send2 } from "../support/http-client.js";
-import { startTestService, type TestService } from "../support/service.js";
 import { open1, open2, readEvents } from "../support/sse-client.js";
 import { spawn } from "../support/started.js";
 
@@ -16,9 +16,13 @@ const AUTHORIZATION = { authorization: `Bearer ${KEY}` };
 const BUCKET = "/api/v1/kv/buckets/b";
 const hasCurl = spawnSync("curl", ["--version"]).status === 0;
 
-let service: TestService;
-beforeAll(async () => {
-  service = await startTestService({ "api-key": KEY, "ping-interval-ms": "1000" });
+const it = serviceTest({ "api-key": KEY, "ping-interval-ms": "1000" }).extend(
+  "put",
+  ({ service }) =>
+    (key: string): Promise<unknown> =>
+      send1(service.url, "PUT", `${BUCKET}/keys/${key}`, { body: "v", headers: AUTHORIZATION }),
+);
+it.beforeAll(async ({ service }) => {
   await send1(service.url, "POST", "/api/v1/kv/buckets", {
     body: '{"name":"b","ttl_seconds":60}',
     headers: AUTHORIZATION,
@@ -29,10 +33,6 @@ beforeAll(async () => {
     headers: AUTHORIZATION,
   });
 });
-afterAll(() => service.remove());
-
-const put = (key: string): Promise<unknown> =>
-  send1(service.url, "PUT", `${BUCKET}/keys/${key}`, { body: "v", headers: AUTHORIZATION });
 
 /** The last `id` once the text has this one. */
 async function untilId(body: Readable, isEnough: (id: number) => boolean): Promise<number> {
@@ -46,12 +46,13 @@ async function untilId(body: Readable, isEnough: (id: number) => boolean): Promi
   }
 }
 
-it.each([
+it.for([
   ["HTTP/1.1", open1],
   ["HTTP/2", open2],
-])(
+] as const)(
   "an event stream over %s says where it is at its start and while it is quiet",
-  async (_name, open) => {
+  { timeout: 30_000 },
+  async ([, open], { service, put }) => {
     const stream = await open(service.url, `${BUCKET}/watch?start=now&key=quiet`, AUTHORIZATION);
     const start = await untilId(stream.body, () => true);
     await put("other");
@@ -67,10 +68,11 @@ it.each([
     expect(event?.data).toMatchObject({ type: "kv_update", key: "quiet" });
     resumed.leave();
   },
-  30_000,
 );
 
-it("a watch takes its key and its environment from the URL, which other calls do not", async () => {
+it("a watch takes its key and its environment from the URL, which other calls do not", async ({
+  service,
+}) => {
   const watch = await open1(service.url, `${BUCKET}/watch?env=default&token=${KEY}`);
   expect(watch.status).toBe(200);
   watch.leave();
@@ -81,7 +83,7 @@ it("a watch takes its key and its environment from the URL, which other calls do
   expect((await send1(service.url, "GET", `${BUCKET}/keys/k?token=${KEY}`)).status).toBe(400);
 });
 
-it("a key is rotated without a body", async () => {
+it("a key is rotated without a body", async ({ service }) => {
   const created = await send1(service.url, "POST", "/api/v1/api-keys", {
     body: '{"name":"k","scopes":[{"accesses":["ACCESS_READ"],"buckets":"*"}]}',
     headers: AUTHORIZATION,
@@ -95,50 +97,56 @@ it("a key is rotated without a body", async () => {
   }
 });
 
-it.each([
+it.for([
   ["application/grpc+json", "grpc-encoding"],
   ["application/grpc-web+json", "grpc-encoding"],
   ["application/connect+json", "connect-content-encoding"],
-])("a compressed watch request in %s is answered before the first event", async (type, encoding) => {
-  const json = gzipSync('{"bucket":"silent","start":"START_NOW"}');
-  const head = Buffer.from([1, 0, 0, 0, json.length]);
-  const session = connectHttp2(service.url);
-  const stream = session.request({
-    ":method": "POST",
-    ":path": "/ironflow.kv.v1.KeyValueService/Watch",
-    "content-type": type,
-    [encoding]: "gzip",
-    ...AUTHORIZATION,
-  });
-  stream.end(Buffer.concat([head, json]));
-  const [headers] = (await once(stream, "response")) as [Record<string, unknown>];
-  expect([headers[":status"], headers["content-type"]]).toEqual([200, type]);
-  session.destroy();
-});
+] as const)(
+  "a compressed watch request in %s is answered before the first event",
+  async ([type, encoding], { service }) => {
+    const json = gzipSync('{"bucket":"silent","start":"START_NOW"}');
+    const head = Buffer.from([1, 0, 0, 0, json.length]);
+    const session = connectHttp2(service.url);
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/ironflow.kv.v1.KeyValueService/Watch",
+      "content-type": type,
+      [encoding]: "gzip",
+      ...AUTHORIZATION,
+    });
+    stream.end(Buffer.concat([head, json]));
+    const [headers] = (await once(stream, "response")) as [Record<string, unknown>];
+    expect([headers[":status"], headers["content-type"]]).toEqual([200, type]);
+    session.destroy();
+  },
+);
 
-it.each([
+it.for([
   ["the fast path", "identity"],
   ["the stock adapter", "gzip"],
-])("a watch ends at its deadline with DEADLINE_EXCEEDED on %s", async (_path, encoding) => {
-  const json = Buffer.from('{"bucket":"silent","start":"START_NOW"}');
-  const message = encoding === "gzip" ? gzipSync(json) : json;
-  const session = connectHttp2(service.url);
-  const stream = session.request({
-    ":method": "POST",
-    ":path": "/ironflow.kv.v1.KeyValueService/Watch",
-    "content-type": "application/grpc+json",
-    "grpc-encoding": encoding,
-    "grpc-timeout": "300m",
-    ...AUTHORIZATION,
-  });
-  stream.end(Buffer.concat([Buffer.from([encoding === "gzip" ? 1 : 0, 0, 0, 0, message.length]), message]));
-  stream.resume();
-  const [trailers] = (await once(stream, "trailers")) as [Record<string, unknown>];
-  expect(trailers["grpc-status"]).toBe("4");
-  session.destroy();
-});
+] as const)(
+  "a watch ends at its deadline with DEADLINE_EXCEEDED on %s",
+  async ([, encoding], { service }) => {
+    const json = Buffer.from('{"bucket":"silent","start":"START_NOW"}');
+    const message = encoding === "gzip" ? gzipSync(json) : json;
+    const session = connectHttp2(service.url);
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/ironflow.kv.v1.KeyValueService/Watch",
+      "content-type": "application/grpc+json",
+      "grpc-encoding": encoding,
+      "grpc-timeout": "300m",
+      ...AUTHORIZATION,
+    });
+    stream.end(Buffer.concat([Buffer.from([encoding === "gzip" ? 1 : 0, 0, 0, 0, message.length]), message]));
+    stream.resume();
+    const [trailers] = (await once(stream, "trailers")) as [Record<string, unknown>];
+    expect(trailers["grpc-status"]).toBe("4");
+    session.destroy();
+  },
+);
 
-it("an unknown gRPC method is UNIMPLEMENTED, with a content type", async () => {
+it("an unknown gRPC method is UNIMPLEMENTED, with a content type", async ({ service }) => {
   const { status, headers } = await send2(service.url, "POST", "/ironflow.kv.v1.KeyValueService/Nothing", {
     headers: { "content-type": "application/grpc" },
     body: Buffer.alloc(5),
@@ -146,7 +154,7 @@ it("an unknown gRPC method is UNIMPLEMENTED, with a content type", async () => {
   expect([status, headers["content-type"], headers["grpc-status"]]).toEqual([200, "application/grpc", "12"]);
 });
 
-it("a Connect GET is not cached", async () => {
+it("a Connect GET is not cached", async ({ put, service }) => {
   await put("cached");
   const message = encodeURIComponent('{"bucket":"b","key":"cached"}');
   const path = `/ironflow.kv.v1.KeyValueService/Get?connect=v1&encoding=json&message=${message}`;
@@ -156,7 +164,7 @@ it("a Connect GET is not cached", async () => {
   }
 });
 
-it.skipIf(!hasCurl)("curl over HTTP/2 sees the 413 of a body above the limit", async () => {
+it.skipIf(!hasCurl)("curl over HTTP/2 sees the 413 of a body above the limit", async ({ service }) => {
   const request = ["-X", "PUT", "-H", `authorization: ${AUTHORIZATION.authorization}`, "--data-binary", "@-"];
   const output = ["-s", "-o", "/dev/null", "-w", "%{http_code}"];
   const url = `${service.url}${BUCKET}/keys/k`;

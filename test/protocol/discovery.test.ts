@@ -29,7 +29,10 @@ for (const [name, send] of [
     expect(status).toBe(200);
     expect(json).toMatchObject({ version, auth_required: false });
     expect(json).toHaveProperty("transports", ["grpc", "grpc-web", "connect", "rest", "websocket", "sse"]);
-    expect(json).toHaveProperty("features", expect.arrayContaining(["kv", "environments"]));
+    expect(json).toHaveProperty(
+      "features",
+      expect.arrayContaining(["kv", "config", "environments", "commit", "delete-keys", "scan"]),
+    );
   });
 
   it.for(["/health", "/ready", "/healthz", "/readyz", "/api/v1/capabilities"])(

@@ -3,20 +3,18 @@ import { once } from "node:events";
 import { connect as connectHttp2 } from "node:http2";
 import { request } from "node:http";
 import type { IncomingMessage } from "node:http";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { startTestService, type TestService } from "../support/service.js";
+import { describe, expect } from "vitest";
+import { serviceTest } from "../support/fixtures.js";
 
 const BUCKETS = "/api/v1/kv/buckets";
 const PUT = "/ironflow.kv.v1.KeyValueService/Put";
 const MESSAGE = JSON.stringify({ bucket: "b", key: "k", value: "QQ==" });
 const ENVELOPE = Buffer.concat([Buffer.from([0, 0, 0, 0, MESSAGE.length]), Buffer.from(MESSAGE)]);
 
-let service: TestService;
-beforeAll(async () => {
-  service = await startTestService();
+const it = serviceTest();
+it.beforeAll(async ({ service }) => {
   await fetch(service.url + BUCKETS, { method: "POST", body: '{"name":"b"}' });
 });
-afterAll(() => service.remove());
 
 const CASES: [string, string, string, string, string | Buffer][] = [
   ["REST", "PUT", `${BUCKETS}/b/keys/k`, "text/plain", "A"],
@@ -25,9 +23,12 @@ const CASES: [string, string, string, string, string | Buffer][] = [
 ];
 
 describe("Expect: 100-continue", () => {
-  it.each([...CASES, ["gRPC", "POST", PUT, "application/grpc+json", ENVELOPE] as (typeof CASES)[number]])(
+  it.for([
+    ...CASES,
+    ["gRPC", "POST", PUT, "application/grpc+json", ENVELOPE] as (typeof CASES)[number],
+  ] as const)(
     "is answered over HTTP/2 by %s, and the call goes on",
-    async (_door, method, path, type, body) => {
+    async ([, method, path, type, body], { service }) => {
       const session = connectHttp2(service.url);
       const stream = session.request(
         { ":method": method, ":path": path, "content-type": type, expect: "100-continue" },
@@ -43,9 +44,9 @@ describe("Expect: 100-continue", () => {
     },
   );
 
-  it.each(CASES)(
+  it.for(CASES)(
     "is answered over HTTP/1.1 by %s, and the call goes on",
-    async (_door, method, path, type, body) => {
+    async ([, method, path, type, body], { service }) => {
       const sent = request(service.url + path, {
         method,
         agent: false,
@@ -60,7 +61,7 @@ describe("Expect: 100-continue", () => {
     },
   );
 
-  it("is rejected before the body is sent, over both HTTP versions", async () => {
+  it("is rejected before the body is sent, over both HTTP versions", async ({ service }) => {
     const headers = { "content-length": "2000000", expect: "100-continue" };
     const sent = request(`${service.url}${BUCKETS}/b/keys/k`, { method: "PUT", agent: false, headers });
     sent.on("error", () => undefined);
@@ -81,7 +82,7 @@ describe("Expect: 100-continue", () => {
 });
 
 describe("an unread HTTP/2 body", () => {
-  it("does not block other calls on its connection", async () => {
+  it("does not block other calls on its connection", async ({ service }) => {
     const session = connectHttp2(service.url);
     // Far more than the flow control of the connection lets through unread.
     for (let round = 0; round < 5; round++) {

@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openApiDocument } from "../../src/protocol/openapi/document.js";
 import { FORMS } from "../../src/protocol/openapi/forms.js";
 import { createRouter } from "../../src/protocol/rest/routes.js";
+import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import { bindMethods } from "../../src/service/methods.js";
 import { send1, type TestAnswer, type TestRequest } from "../support/http-client.js";
 import { startTestService, type TestService } from "../support/service.js";
@@ -18,13 +19,29 @@ const ROOT = join(import.meta.dirname, "../..");
 const API_KEY = "the-key-of-the-openapi-test";
 
 interface Operation {
+  readonly operationId: string;
+  readonly tags: readonly string[];
+  readonly parameters?: readonly {
+    readonly name?: string;
+    readonly in?: string;
+    readonly example?: string;
+  }[];
   readonly requestBody?: { readonly content: Content };
-  readonly responses: Readonly<Record<string, { readonly headers?: object; readonly content?: Content }>>;
+  readonly responses: Readonly<
+    Record<string, { readonly description: string; readonly headers?: object; readonly content?: Content }>
+  >;
 }
-type Content = Readonly<Record<string, { readonly schema?: object }>>;
+interface Media {
+  readonly schema?: object;
+  readonly example?: unknown;
+  readonly examples?: Readonly<Record<string, { readonly value: { readonly code: string } }>>;
+}
+type Content = Readonly<Record<string, Media>>;
 type Paths = Readonly<Record<string, Readonly<Record<string, Operation>>>>;
 
 const document = JSON.parse(readFileSync(join(ROOT, "web/openapi.json"), "utf8")) as {
+  readonly info: { readonly description: string };
+  readonly tags: readonly { readonly name: string; readonly description?: string }[];
   readonly paths: Paths;
 };
 
@@ -81,12 +98,19 @@ describe("the OpenAPI document", () => {
       maxBuffer: 64 << 20,
     });
     const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { version: string };
-    const made = openApiDocument(fromBinary(FileDescriptorSetSchema, files), version);
+    const made = openApiDocument({
+      files: fromBinary(FileDescriptorSetSchema, files),
+      version,
+      errors: readFileSync(join(ROOT, "docs/errors.md"), "utf8"),
+    });
     expect(document, "run npm run generate").toEqual(JSON.parse(JSON.stringify(made)));
   });
 
   it("has every route of the service except aliases, and no other", () => {
-    const methods = bindMethods({ store: {} as never, apiKeys: {} as never, health: {} as never });
+    const methods = bindMethods({
+      ...{ store: {} as never, apiKeys: {} as never, health: {} as never },
+      ...{ systemBucket: () => ({}) as never, limits: DEFAULT_LIMITS },
+    });
     const routes = createRouter({ methods })
       .routes.filter(({ target }) => !target.isAlias)
       .map(
@@ -111,6 +135,57 @@ describe("the OpenAPI document", () => {
       for (const name of read) expect([...described, "accept", "content-type"]).toContain(name);
     },
   );
+});
+
+describe("each operation", () => {
+  const all = Object.entries(document.paths).flatMap(([path, item]) =>
+    Object.entries(item).map(([method, operation]) => ({ place: ["paths", path, method], operation })),
+  );
+
+  it("has a short id of its own, and a tag with a description", () => {
+    const ids = all.map(({ operation }) => operation.operationId);
+    expect(new Set(ids).size).toBe(ids.length);
+    expect(ids.filter((id) => !/^[a-z]+([A-Z][a-z]+)*$/.test(id) || id.length > 20)).toEqual([]);
+    const tags = document.tags.filter(({ description }) => description !== undefined).map(({ name }) => name);
+    expect(new Set(all.flatMap(({ operation }) => operation.tags))).toEqual(new Set(tags));
+  });
+
+  it("has an example of each body and of each successful response, which fit their schemas", () => {
+    for (const { place, operation } of all) {
+      const content = Object.entries(operation.requestBody?.content ?? {});
+      for (const [type, { example }] of content) {
+        expect(example, place.join(" ")).toBeDefined();
+        expectFits([...place, "requestBody", "content", type, "schema"], example);
+      }
+      for (const [status, { content: answers = {} }] of Object.entries(operation.responses)) {
+        const { example, schema } = answers["application/json"] ?? {};
+        if (schema === undefined || Number(status) >= 300) continue;
+        expect(example, place.join(" ")).toBeDefined();
+        expectFits([...place, "responses", status, "content", "application/json", "schema"], example);
+      }
+    }
+  });
+
+  it("has an example of each error, with a reason that docs/errors.md explains, and a link to it", () => {
+    const errors = all.flatMap(({ place, operation }) =>
+      Object.entries(operation.responses)
+        .filter(([status]) => Number(status) >= 400 && place[1]?.startsWith("/api/"))
+        .map(([status, answer]) => ({ place: [...place, "responses", status], answer })),
+    );
+    for (const { place, answer } of errors) {
+      const examples = Object.entries(answer.content?.["application/json"]?.examples ?? {});
+      expect(examples.length, place.join(" ")).toBeGreaterThan(0);
+      for (const [name, { value }] of examples) {
+        expect(value.code).toBe(name);
+        expect(document.info.description).toContain(`## ${name.replaceAll("_", " ")}\n\n\`${name}\`: `);
+        expect(answer.description, place.join(" ")).toContain(
+          `[\`${name}\`](/docs#description/${name.replaceAll("_", "-")})`,
+        );
+        expectFits(["components", "schemas", "Error"], value);
+      }
+    }
+    expect(errors.length).toBeGreaterThan(100);
+  });
 });
 
 /** What later requests need of earlier answers. */
@@ -170,6 +245,24 @@ const STEPS: readonly Step[] = [
   [`POST ${B}/{bucket}/batch-get`, `${B}/c/batch-get`, 200, json({ keys: ["k", "none"] })],
   [`POST ${B}/{bucket}/batch-get`, `${B}/c/batch-get`, 400, json({ keys: [] })],
   [`POST ${B}/{bucket}/batch-get`, `${B}/none/batch-get`, 404, json({ keys: ["k"] })],
+  [`POST ${B}/{bucket}/delete-keys`, `${B}/c/delete-keys`, 200, json({ filters: ["none.*"] })],
+  [`POST ${B}/{bucket}/delete-keys`, `${B}/c/delete-keys`, 400, json({ filters: [] })],
+  [`POST ${B}/{bucket}/delete-keys`, `${B}/none/delete-keys`, 404, json({ filters: ["k"] })],
+  ["POST /api/v1/config/{name}", "/api/v1/config/app", 200, json({ a: 1 })],
+  ["POST /api/v1/config/{name}", "/api/v1/config/app", 400, json([])],
+  [
+    "POST /api/v1/config/{name}",
+    "/api/v1/config/app",
+    412,
+    { ...json({}), headers: { "if-match": "999999" } },
+  ],
+  ["PATCH /api/v1/config/{name}", "/api/v1/config/app", 200, json({ b: 1 })],
+  ["PATCH /api/v1/config/{name}", "/api/v1/config/none", 404, json({ b: 1 })],
+  ["GET /api/v1/config/{name}", "/api/v1/config/app", 200],
+  ["GET /api/v1/config/{name}", "/api/v1/config/none", 404],
+  ["GET /api/v1/config", "/api/v1/config", 200],
+  ["GET /api/v1/config/{name}/watch", "/api/v1/config/app/watch", 426],
+  ["DELETE /api/v1/config/{name}", "/api/v1/config/none", 204],
   [`GET ${B}/{bucket}/scan`, `${B}/c/scan`, 200],
   [`GET ${B}/{bucket}/scan`, `${B}/c/scan?limit=x`, 400],
   [`GET ${B}/{bucket}/scan`, `${B}/none/scan`, 404],
@@ -233,6 +326,33 @@ const STEPS: readonly Step[] = [
   [`DELETE ${B}/{bucket}`, `${B}/c`, 404],
 ];
 
+/** The operations with examples, in an order in which each finds what it names. */
+const EXAMPLE_ORDER: readonly (readonly [method: string, path: string])[] = [
+  ["POST", B],
+  ["PUT", KEY],
+  ["GET", KEY],
+  ["GET", `${B}/{bucket}`],
+  ["GET", `${B}/{bucket}/keys`],
+  ["GET", `${B}/{bucket}/history/{key}`],
+  ["POST", `${B}/{bucket}/commit`],
+  ["POST", `${B}/{bucket}/batch-get`],
+  ["POST", `${B}/{bucket}/delete-keys`],
+  ["PATCH", `${B}/{bucket}`],
+  ["POST", `${B}/{bucket}/compact`],
+  ["GET", "/api/v1/environments"],
+  ["POST", "/api/v1/api-keys"],
+  ["POST", "/api/v1/api-keys/{id}/rotate"],
+  ["POST", "/api/v1/watch-tickets"],
+  ["DELETE", "/api/v1/api-keys/{id}"],
+];
+
+/** The value with the kind of each member in place of what it is. */
+function membersOf(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(membersOf);
+  if (typeof value !== "object" || value === null) return value === null ? null : typeof value;
+  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, membersOf(member)]));
+}
+
 describe("the service's responses", () => {
   let service: TestService;
   beforeAll(async () => {
@@ -272,12 +392,40 @@ describe("the service's responses", () => {
       if (apiKey !== undefined) known.id = apiKey.id;
       if (secret !== undefined) known.secret = secret;
     }
-    const streams = [`GET ${B}/{bucket}/watch`];
+    const streams = [`GET ${B}/{bucket}/watch`, "GET /api/v1/config/{name}/watch"];
     const answered = new Set([
       ...streams,
       ...STEPS.filter(([, , status]) => status < 300).map(([operation]) => operation),
     ]);
     expect(operations.filter((operation) => !answered.has(operation))).toEqual([]);
+  });
+
+  it("to the examples have the members of the example responses", async () => {
+    const send = (method: string, path: string, request: TestRequest = {}) =>
+      send1(service.url, method, path, {
+        ...request,
+        headers: { ...request.headers, authorization: `Bearer ${API_KEY}` },
+      });
+    let id = "";
+    for (const [method, path] of EXAMPLE_ORDER) {
+      const operation = document.paths[path]?.[method.toLowerCase()];
+      const values = Object.fromEntries(
+        (operation?.parameters ?? []).map(({ name = "", example = "" }) => [name, example]),
+      );
+      const sent = path.replace(/\{(\w+)\}/g, (_, name: string) =>
+        name === "id" ? id : (values[name] ?? ""),
+      );
+      const [type, media] = Object.entries(operation?.requestBody?.content ?? {})[0] ?? [];
+      const body = typeof media?.example === "string" ? media.example : JSON.stringify(media?.example);
+      const request: TestRequest = type === undefined ? {} : { body, headers: { "content-type": type } };
+      const answer = await send(method, sent, request);
+      expect(`${method} ${sent} ${answer.status} ${answer.status < 300 ? "" : answer.text}`).toMatch(
+        / 20\d $/,
+      );
+      const expected = operation?.responses[answer.status]?.content?.["application/json"]?.example;
+      expect(membersOf(answer.json), `${method} ${path}`).toEqual(membersOf(expected));
+      id = (answer.json as { api_key?: { id: string } } | undefined)?.api_key?.id ?? id;
+    }
   });
 
   it("match the document for each frame of a watch", async () => {

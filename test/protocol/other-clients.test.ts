@@ -1,44 +1,49 @@
 /** What clients need that are strict, or ask for more than they get: other upgrades, and gRPC's own percent-encoding. */
 import { once } from "node:events";
-import { connect as connectHttp2 } from "node:http2";
+import { connect as connectHttp2, type IncomingHttpHeaders } from "node:http2";
 import { connect } from "node:net";
+import { gunzipSync } from "node:zlib";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { credentials, makeGenericClientConstructor, type ServiceError } from "@grpc/grpc-js";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { createClient } from "@ironflow-kv/client";
 import { GetRequestSchema } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import {
+  COMPRESSED_FLAG,
+  ENVELOPE_HEAD_BYTES,
+  envelope,
+  TRAILER_FLAG,
+} from "../../src/protocol/rpc/envelope.js";
 import { encodeGrpcMessage } from "../../src/protocol/rpc/grpc-message.js";
-import { startTestService, type TestService } from "../support/service.js";
+import { serviceTest } from "../support/fixtures.js";
 
-let service: TestService;
-beforeAll(async () => {
-  service = await startTestService();
+const it = serviceTest()
+  /** Sends pieces on one connection, one after the other; returns everything that the service sends until it closes. */
+  .extend("exchange", ({ service }) => async (...pieces: string[]): Promise<string> => {
+    const socket = connect(service.port, "127.0.0.1");
+    const chunks: Buffer[] = [];
+    socket.on("data", (chunk) => chunks.push(chunk)).on("error", () => undefined);
+    for (const piece of pieces) {
+      await new Promise((resolve) => socket.write(piece, "latin1", resolve));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await once(socket, "close");
+    return Buffer.concat(chunks).toString("latin1");
+  });
+it.beforeAll(async ({ service }) => {
   await createClient({ serverUrl: service.url }).kv().createBucket({ name: "b" });
 });
-afterAll(() => service.remove());
 
+const GET = "/ironflow.kv.v1.KeyValueService/Get";
 const BUCKET = "/api/v1/kv/buckets/b";
 /** As Java's HttpClient and `curl --http2` send it. */
 const H2C =
   "Host: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n";
 
-/** Sends pieces on one connection, one after the other; returns everything that the service sends until it closes. */
-async function exchange(...pieces: string[]): Promise<string> {
-  const socket = connect(service.port, "127.0.0.1");
-  const chunks: Buffer[] = [];
-  socket.on("data", (chunk) => chunks.push(chunk)).on("error", () => undefined);
-  for (const piece of pieces) {
-    await new Promise((resolve) => socket.write(piece, "latin1", resolve));
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  await once(socket, "close");
-  return Buffer.concat(chunks).toString("latin1");
-}
-
 describe("an unknown Upgrade is ignored", () => {
   const last = `GET ${BUCKET}/keys/k?raw=true HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`;
 
-  it.each<[string, string[]]>([
+  it.for<[string, string[]]>([
     ["a REST write", [`PUT ${BUCKET}/keys/k HTTP/1.1\r\n${H2C}Content-Length: 5\r\n\r\nhello`]],
     [
       "a body that comes later",
@@ -58,13 +63,13 @@ describe("an unknown Upgrade is ignored", () => {
         '{"bucket":"b","key":"k","value":"aGVsbG8=" } ',
       ],
     ],
-  ])("with %s, and the connection stays open", async (_, pieces) => {
+  ])("with %s, and the connection stays open", async ([, pieces], { service, exchange }) => {
     await createClient({ serverUrl: service.url }).kv().bucket("b").purge("k");
     const answers = await exchange(...pieces, last);
     expect(answers).toMatch(/^HTTP\/1\.1 200 [^]*HTTP\/1\.1 200 [^]*hello$/);
   });
 
-  it("with a GET", async () => {
+  it("with a GET", async ({ exchange }) => {
     const answers = await exchange(
       `GET ${BUCKET} HTTP/1.1\r\n${H2C.replace("Connection: ", "Connection: close, ")}\r\n`,
     );
@@ -83,12 +88,12 @@ describe("grpc-message", () => {
     expect(encodeGrpcMessage(message)).toBe(encoded);
   });
 
-  it("is what grpc-js shows", async () => {
+  it("is what grpc-js shows", async ({ service }) => {
     const same = (bytes: Buffer): Buffer => bytes;
     const Client = makeGenericClientConstructor(
       {
         get: {
-          path: "/ironflow.kv.v1.KeyValueService/Get",
+          path: GET,
           requestStream: false,
           responseStream: false,
           requestSerialize: same,
@@ -110,21 +115,60 @@ describe("grpc-message", () => {
     client.close();
   });
 
-  it("is the same from the stock adapter, which answers compressed requests", async () => {
+  /** What the client sends; whether the fast path answers, or the stock adapter, as with compressed requests. */
+  const requests = [
+    ["the fast path", {}],
+    ["the stock adapter", { "grpc-encoding": "gzip" }],
+  ] as const;
+  const key = 'é: "%41"';
+  const expected = String.raw`%C3%A9: \"%2541\"`;
+  /** Its trailers are longer than what is left uncompressed. */
+  const longKey = `k: ${"k".repeat(500)}`;
+  const messageFor = (asked: string): Buffer<ArrayBuffer> =>
+    Buffer.from(
+      envelope(0, toBinary(GetRequestSchema, create(GetRequestSchema, { bucket: "b", key: asked }))),
+    );
+
+  it.for(requests)("over gRPC from %s", async ([, fields], { service }) => {
     const session = connectHttp2(service.url);
     const stream = session.request({
       ":method": "POST",
-      ":path": "/ironflow.kv.v1.KeyValueService/Get",
+      ":path": GET,
       "content-type": "application/grpc",
-      "grpc-encoding": "unknown: 1",
       te: "trailers",
+      ...fields,
     });
-    stream.resume().end(Buffer.from([1, 0, 0, 0, 1, 0]));
-    const fields = await new Promise<Record<string, unknown>>((resolve) => {
-      stream.on("response", (headers) => headers["grpc-status"] !== undefined && resolve(headers));
-      stream.on("trailers", resolve);
-    });
-    expect(fields["grpc-message"]).toMatch(/unknown: 1|"/);
+    const trailers = once(stream, "trailers");
+    stream.resume().end(messageFor(key));
+    const [received] = (await trailers) as [IncomingHttpHeaders];
+    expect(received["grpc-message"]).toContain(expected);
     session.destroy();
+  });
+
+  it.for(requests)("over gRPC-Web from %s", async ([, fields], { service }) => {
+    const headers = { "content-type": "application/grpc-web", ...fields };
+    const answer = await fetch(service.url + GET, { method: "POST", headers, body: messageFor(key) });
+    expect(await answer.text()).toContain(expected);
+  });
+
+  it.for(requests)("over gRPC-Web in base64 from %s", async ([, fields], { service }) => {
+    const headers = { "content-type": "application/grpc-web-text", ...fields };
+    const body = messageFor(key).toString("base64");
+    const answer = await fetch(service.url + GET, { method: "POST", headers, body });
+    expect(Buffer.from(await answer.text(), "base64").toString()).toContain(expected);
+  });
+
+  it.for(requests)("over gRPC-Web with compressed trailers from %s", async ([, fields], { service }) => {
+    const headers = { "content-type": "application/grpc-web", "grpc-accept-encoding": "gzip", ...fields };
+    const answer = await fetch(service.url + GET, { method: "POST", headers, body: messageFor(longKey) });
+    const body = Buffer.from(await answer.arrayBuffer());
+    expect(body[0]).toBe(TRAILER_FLAG | COMPRESSED_FLAG);
+    expect(gunzipSync(body.subarray(ENVELOPE_HEAD_BYTES)).toString()).toContain('"k: kkk');
+  });
+
+  it("for a method that does not exist, without a body", async ({ service }) => {
+    const headers = { "content-type": "application/grpc-web" };
+    const answer = await fetch(`${service.url}/a.b/C:"d"`, { method: "POST", headers });
+    expect(answer.headers.get("grpc-message")).toBe("There is no method /a.b/C:%2522d%2522.");
   });
 });

@@ -1,9 +1,10 @@
 /** Requests from disallowed web pages are rejected in every protocol, by their origin and by the host name. */
 import { cors as connectCors } from "@connectrpc/connect";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { isLoopbackOrigin, mayBeRebound } from "../../src/protocol/loopback.js";
+import { serviceTest } from "../support/fixtures.js";
 import { send1, send2 } from "../support/http-client.js";
-import { startTestService, type TestService } from "../support/service.js";
+import { startTestService } from "../support/service.js";
 import { refusedUpgrade, WatchClient } from "../support/watch-client.js";
 
 const BUCKETS = "/api/v1/kv/buckets";
@@ -28,19 +29,17 @@ const CALLS: readonly (readonly [
   ["nothing", "GET", "/nobody", {}],
 ];
 
-let service: TestService;
-let listed: TestService;
-beforeAll(async () => {
-  service = await startTestService();
-  listed = await startTestService({ "allowed-origins": "https://app.example.com, https://b.example:8443" });
+const it = serviceTest().extend("listed", { scope: "file" }, ({ startService }) =>
+  startService({ "allowed-origins": "https://app.example.com, https://b.example:8443" }),
+);
+it.beforeAll(async ({ service, listed }) => {
   for (const { url } of [service, listed]) await send1(url, "POST", BUCKETS, { body: '{"name":"b"}' });
 });
-afterAll(() => Promise.all([service.remove(), listed.remove()]));
 
 describe("a page", () => {
-  it.each(CALLS)(
+  it.for(CALLS)(
     "of another origin is refused by %s, and may read nothing",
-    async (_door, method, path, headers) => {
+    async ([, method, path, headers], { service, listed }) => {
       for (const { url } of [service, listed]) {
         for (const origin of [
           "https://evil.example",
@@ -61,9 +60,9 @@ describe("a page", () => {
     },
   );
 
-  it.each(CALLS.slice(0, 5))(
+  it.for(CALLS.slice(0, 5))(
     "of an origin that is listed may call %s and read the answer",
-    async (door, method, path, headers) => {
+    async ([door, method, path, headers], { listed }) => {
       if (door === "SSE") return;
       const origin = "https://b.example:8443";
       for (const send of [send1, send2]) {
@@ -81,7 +80,7 @@ describe("a page", () => {
     },
   );
 
-  it("served by this machine may call by default", async () => {
+  it("served by this machine may call by default", async ({ service }) => {
     for (const origin of [
       "http://localhost:5173",
       "http://127.0.0.1:3000",
@@ -93,13 +92,13 @@ describe("a page", () => {
     }
   });
 
-  it("of the service itself may call, even if it is not in the list", async () => {
+  it("of the service itself may call, even if it is not in the list", async ({ listed }) => {
     const own = { origin: listed.url, host: new URL(listed.url).host };
     expect((await send1(listed.url, "GET", BUCKETS, { headers: own })).status).toBe(200);
     (await WatchClient.open(listed.url, WATCH, { headers: own })).socket.close();
   });
 
-  it("of another origin can't open a WebSocket", async () => {
+  it("of another origin can't open a WebSocket", async ({ listed, service }) => {
     expect((await refusedUpgrade(listed.url, WATCH, { origin: "https://evil.example" }))[0]).toBe(403);
     expect((await refusedUpgrade(service.url, WATCH, { origin: "https://evil.example" }))[0]).toBe(403);
     (
@@ -107,7 +106,9 @@ describe("a page", () => {
     ).socket.close();
   });
 
-  it("gets from a preflight all that Connect and gRPC-Web clients need, for two hours", async () => {
+  it("gets from a preflight all that Connect and gRPC-Web clients need, for two hours", async ({
+    service,
+  }) => {
     const headers = { origin: "http://localhost:1", "access-control-request-method": "POST" };
     for (const path of [BUCKETS, LIST]) {
       const answer = await send1(service.url, "OPTIONS", path, { headers });
@@ -134,7 +135,7 @@ describe("a page", () => {
 });
 
 describe("a page whose domain resolves to 127.0.0.1 (DNS rebinding)", () => {
-  it.each(CALLS)("is refused by %s", async (_door, method, path, headers) => {
+  it.for(CALLS)("is refused by %s", async ([, method, path, headers], { service }) => {
     const host = `rebound.evil.example:${service.port}`;
     const rebound = await send1(service.url, method, path, { headers: { ...headers, host } });
     expect([rebound.status, rebound.json]).toMatchObject([403, { code: "permission_denied" }]);
@@ -144,7 +145,7 @@ describe("a page whose domain resolves to 127.0.0.1 (DNS rebinding)", () => {
     expect(http2.status).toBe(403);
   });
 
-  it("can't open a WebSocket", async () => {
+  it("can't open a WebSocket", async ({ service }) => {
     expect((await refusedUpgrade(service.url, WATCH, { host: "rebound.evil.example" }))[0]).toBe(403);
   });
 

@@ -1,67 +1,72 @@
 /** ETags over two copies of the service: those of a bucket that was deleted and recreated are not those of the new one. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
+import { copiesTest } from "../support/fixtures.js";
 import { send1, send2, type TestAnswer } from "../support/http-client.js";
-import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
-import { freshName, startTestService, type TestService } from "../support/service.js";
+import { freshName, type TestService } from "../support/service.js";
 
 const BUCKETS = "/api/v1/kv/buckets";
 const TAG = /^"(\d+)-[0-9a-z]+"$/;
 
-let server: TestNatsServer;
-let one: TestService;
-let other: TestService;
-let bucket: string;
-
-beforeAll(async () => {
-  server = await startNatsServer();
-  [one, other] = await Promise.all([
-    startTestService({ "nats-url": server.url }),
-    startTestService({ "nats-url": server.url }),
-  ]);
-});
-afterAll(async () => {
-  await one.remove();
-  await other.remove();
-  await server.remove();
-});
-beforeEach(() => {
-  bucket = freshName("incarnation");
-});
+const withService = copiesTest()
+  .extend("one", { scope: "file" }, ({ service }) => service)
+  .extend("other", { scope: "file" }, ({ startCopy }) => startCopy())
+  .extend("bucket", () => freshName("incarnation"));
 
 describe.each([
   ["HTTP/1.1", send1],
   ["HTTP/2", send2],
 ])("over %s", (_, send) => {
-  const key = (): string => `${BUCKETS}/${bucket}/keys/k`;
-  const get = (headers: Record<string, string> = {}): Promise<TestAnswer> =>
-    send(one.url, "GET", key(), { headers });
-  const put = (body: string, headers: Record<string, string> = {}): Promise<TestAnswer> =>
-    send(one.url, "PUT", key(), { body, headers });
-  const remove = (headers: Record<string, string>): Promise<TestAnswer> =>
-    send(one.url, "DELETE", key(), { headers });
+  const it = withService
+    .extend(
+      "key",
+      ({ bucket }) =>
+        (): string =>
+          `${BUCKETS}/${bucket}/keys/k`,
+    )
+    .extend(
+      "get",
+      ({ one, key }) =>
+        (headers: Record<string, string> = {}): Promise<TestAnswer> =>
+          send(one.url, "GET", key(), { headers }),
+    )
+    .extend(
+      "put",
+      ({ one, key }) =>
+        (body: string, headers: Record<string, string> = {}): Promise<TestAnswer> =>
+          send(one.url, "PUT", key(), { body, headers }),
+    )
+    .extend(
+      "remove",
+      ({ one, key }) =>
+        (headers: Record<string, string>): Promise<TestAnswer> =>
+          send(one.url, "DELETE", key(), { headers }),
+    )
+    .extend("create", ({ bucket, key }) => async (service: TestService, value: string): Promise<void> => {
+      const body = JSON.stringify({ name: bucket });
+      const headers = { "content-type": "application/json" };
+      expect((await send(service.url, "POST", BUCKETS, { body, headers })).status).toBe(201);
+      expect((await send(service.url, "PUT", key(), { body: value })).status).toBe(200);
+    })
+    /** The ETag of a key at revision 1 whose bucket was then recreated, and has another value at revision 1. */
+    .extend("oldTag", ({ create, one, get, other, bucket }) => async (): Promise<string> => {
+      await create(one, "old");
+      const { etag } = (await get()).headers;
+      expect((await send(other.url, "DELETE", `${BUCKETS}/${bucket}`)).status).toBe(204);
+      await create(other, "new");
+      return etag ?? "";
+    })
+    .extend("value", ({ get }) => async (): Promise<string> => {
+      const { json } = await get();
+      return Buffer.from((json as { value: string }).value, "base64").toString();
+    });
 
-  async function create(service: TestService, value: string): Promise<void> {
-    const body = JSON.stringify({ name: bucket });
-    const headers = { "content-type": "application/json" };
-    expect((await send(service.url, "POST", BUCKETS, { body, headers })).status).toBe(201);
-    expect((await send(service.url, "PUT", key(), { body: value })).status).toBe(200);
-  }
-
-  /** The ETag of a key at revision 1 whose bucket was then recreated, and has another value at revision 1. */
-  async function oldTag(): Promise<string> {
-    await create(one, "old");
-    const { etag } = (await get()).headers;
-    expect((await send(other.url, "DELETE", `${BUCKETS}/${bucket}`)).status).toBe(204);
-    await create(other, "new");
-    return etag ?? "";
-  }
-
-  const value = async (): Promise<string> => {
-    const { json } = await get();
-    return Buffer.from((json as { value: string }).value, "base64").toString();
-  };
-
-  it("a tag has the revision, and is the same for a read and the write before it", async () => {
+  it("a tag has the revision, and is the same for a read and the write before it", async ({
+    create,
+    one,
+    put,
+    get,
+    remove,
+  }) => {
     await create(one, "old");
     const written = await put("v");
     expect(TAG.exec(written.headers.etag ?? "")?.[1]).toBe("2");
@@ -74,19 +79,28 @@ describe.each([
     expect((await remove({ "if-match": (await get()).headers.etag ?? "" })).status).toBe(204);
   });
 
-  it.each<[string, (tag: string) => string]>([
+  it.for<[string, (tag: string) => string]>([
     ["a tag", (tag) => tag],
     ["a weak tag", (tag) => `W/${tag}`],
     ["a list", (tag) => `"x", ${tag}, "7"`],
-  ])("If-None-Match with %s of an earlier bucket answers the new value", async (_form, header) => {
-    const tag = await oldTag();
-    const answer = await get({ "if-none-match": header(tag) });
-    expect([answer.status, answer.json]).toMatchObject([200, { value: "bmV3", revision: 1 }]);
-    expect(answer.headers.etag).not.toBe(tag);
-    expect((await get({ "if-none-match": answer.headers.etag ?? "" })).status).toBe(304);
-  });
+  ])(
+    "If-None-Match with %s of an earlier bucket answers the new value",
+    async ([, header], { oldTag, get }) => {
+      const tag = await oldTag();
+      const answer = await get({ "if-none-match": header(tag) });
+      expect([answer.status, answer.json]).toMatchObject([200, { value: "bmV3", revision: 1 }]);
+      expect(answer.headers.etag).not.toBe(tag);
+      expect((await get({ "if-none-match": answer.headers.etag ?? "" })).status).toBe(304);
+    },
+  );
 
-  it("If-Match with a tag of an earlier bucket is refused on GET, PUT and DELETE", async () => {
+  it("If-Match with a tag of an earlier bucket is refused on GET, PUT and DELETE", async ({
+    oldTag,
+    get,
+    put,
+    remove,
+    value,
+  }) => {
     const tag = await oldTag();
     for (const refused of [
       await get({ "if-match": tag }),
@@ -103,7 +117,7 @@ describe.each([
     expect((await put("v", { "if-match": current })).status).toBe(200);
   });
 
-  it("a bare revision stays accepted", async () => {
+  it("a bare revision stays accepted", async ({ oldTag, get, put, remove }) => {
     await oldTag();
     for (const tag of ["1", '"1"', 'W/"1"', "*"]) {
       expect((await get({ "if-none-match": tag })).status).toBe(304);
@@ -114,7 +128,7 @@ describe.each([
     expect((await remove({ "if-match": "3" })).status).toBe(204);
   });
 
-  it("a refused write names the tag of what is there", async () => {
+  it("a refused write names the tag of what is there", async ({ create, one, get, put }) => {
     await create(one, "v");
     const { etag } = (await get()).headers;
     for (const condition of [{ "if-none-match": "*" }, { "if-match": "9" }] as const) {

@@ -132,7 +132,11 @@ describe("routes from the contract", () => {
     ["a list in the path", [get("/v1/{tags}")], "can't be written in a path"],
     ["a message in the path", [get("/v1/{inner}")], "can't be written in a path"],
     ["an unknown body field", [put("/v1/{name}", { body: "dta" })], "no field dta"],
-    ["a body field that is not bytes", [put("/v1/{name}", { body: "inner" })], "no bytes field"],
+    [
+      "a body field that is not bytes or a string",
+      [put("/v1/{name}", { body: "inner" })],
+      "no bytes or string field",
+    ],
     [
       "a body field that is in the path",
       [put("/v1/{data}", { body: "data" })],

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Code } from "@connectrpc/connect";
 import { jetstreamManager } from "@nats-io/jetstream";
-import { connect } from "@nats-io/transport-node";
+import { connect } from "../support/nats-connection.js";
 import { afterEach, describe, expect, it } from "vitest";
 import { CONTRACT_DOORS } from "../api/doors.js";
 import { bytes, clientsOf, line, refusal, text } from "../api/support.js";

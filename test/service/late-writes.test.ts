@@ -5,30 +5,59 @@ import { request as httpRequest } from "node:http";
 import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
 import { setTimeout as delay } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { PutRequestSchema } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
-import { freshName, startTestService, type TestService } from "../support/service.js";
+import { serviceTest } from "../support/fixtures.js";
+import { freshName } from "../support/service.js";
 import { IS_EXTENDED } from "../support/extended.js";
 
 const PUT = "/ironflow.kv.v1.KeyValueService/Put";
 const CANCELED_WRITES = IS_EXTENDED ? 300 : 50;
 
-let service: TestService;
-let session: ClientHttp2Session;
-let bucket: string;
-
-beforeAll(async () => {
-  service = await startTestService();
-  session = connectHttp2(service.url);
-  bucket = freshName();
-  await fetch(`${service.url}/api/v1/kv/buckets`, {
-    method: "POST",
-    body: JSON.stringify({ name: bucket }),
+const bucket = freshName();
+const it = serviceTest()
+  .extend("session", { scope: "file" }, ({ service }, { onCleanup }): ClientHttp2Session => {
+    const session = connectHttp2(service.url);
+    onCleanup(() => session.destroy());
+    return session;
+  })
+  /** Sends headers and half of the body, and the rest after a pause. */
+  .extend(
+    "call",
+    ({ service, session }) =>
+      async ({ version, headers }: Form, body: Buffer, pauseMs: number): Promise<Answer> => {
+        const halves = [body.subarray(0, body.length >> 1), body.subarray(body.length >> 1)] as const;
+        if (version === 1) {
+          const { port } = service;
+          const request = httpRequest({ host: "127.0.0.1", port, method: "POST", path: PUT, headers });
+          request.write(halves[0]);
+          await delay(pauseMs);
+          request.end(halves[1]);
+          const [response] = (await once(request, "response")) as [import("node:http").IncomingMessage];
+          const chunks = (await response.toArray()) as Buffer[];
+          return { status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString("latin1") };
+        }
+        const stream = session.request({ ":method": "POST", ":path": PUT, ...headers });
+        let status = 0;
+        let trailers = "";
+        stream.on("response", (fields) => {
+          status = fields[":status"] ?? 0;
+          trailers += JSON.stringify(fields);
+        });
+        stream.on("trailers", (fields) => (trailers += JSON.stringify(fields)));
+        stream.write(halves[0]);
+        await delay(pauseMs);
+        stream.end(halves[1]);
+        const chunks = (await stream.toArray()) as Buffer[];
+        return { status, text: trailers + Buffer.concat(chunks).toString("latin1") };
+      },
+  )
+  .extend("read", ({ service }) => async (key: string): Promise<string | undefined> => {
+    const response = await fetch(`${service.url}/api/v1/kv/buckets/${bucket}/keys/${key}?raw=true`);
+    return response.status === 404 ? undefined : await response.text();
   });
-});
-afterAll(async () => {
-  session.destroy();
-  await service.remove();
+it.beforeAll(async ({ service }) => {
+  await fetch(`${service.url}/api/v1/kv/buckets`, { method: "POST", body: JSON.stringify({ name: bucket }) });
 });
 
 interface Form {
@@ -116,41 +145,8 @@ interface Answer {
   readonly text: string;
 }
 
-/** Sends headers and half of the body, and the rest after a pause. */
-async function call({ version, headers }: Form, body: Buffer, pauseMs: number): Promise<Answer> {
-  const halves = [body.subarray(0, body.length >> 1), body.subarray(body.length >> 1)] as const;
-  if (version === 1) {
-    const { port } = service;
-    const request = httpRequest({ host: "127.0.0.1", port, method: "POST", path: PUT, headers });
-    request.write(halves[0]);
-    await delay(pauseMs);
-    request.end(halves[1]);
-    const [response] = (await once(request, "response")) as [import("node:http").IncomingMessage];
-    const chunks = (await response.toArray()) as Buffer[];
-    return { status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString("latin1") };
-  }
-  const stream = session.request({ ":method": "POST", ":path": PUT, ...headers });
-  let status = 0;
-  let trailers = "";
-  stream.on("response", (fields) => {
-    status = fields[":status"] ?? 0;
-    trailers += JSON.stringify(fields);
-  });
-  stream.on("trailers", (fields) => (trailers += JSON.stringify(fields)));
-  stream.write(halves[0]);
-  await delay(pauseMs);
-  stream.end(halves[1]);
-  const chunks = (await stream.toArray()) as Buffer[];
-  return { status, text: trailers + Buffer.concat(chunks).toString("latin1") };
-}
-
-async function read(key: string): Promise<string | undefined> {
-  const response = await fetch(`${service.url}/api/v1/kv/buckets/${bucket}/keys/${key}?raw=true`);
-  return response.status === 404 ? undefined : await response.text();
-}
-
 describe.each(FORMS)("$name over HTTP/$version", (form) => {
-  it("does not begin a write whose deadline passed before its body was complete", async () => {
+  it("does not begin a write whose deadline passed before its body was complete", async ({ call, read }) => {
     const key = freshName("late");
     const late = { ...form, headers: { ...form.headers, ...form.timeout } };
     const answer = await call(late, form.bodyOf(key, "late"), 150);
@@ -163,7 +159,11 @@ describe.each(FORMS)("$name over HTTP/$version", (form) => {
 });
 
 describe.each(FORMS.filter(({ version }) => version === 2))("$name", (form) => {
-  it("never applies a canceled write after a later one that was acknowledged", async () => {
+  it("never applies a canceled write after a later one that was acknowledged", async ({
+    session,
+    service,
+    read,
+  }) => {
     const wrong: string[] = [];
     for (let count = 0; count < CANCELED_WRITES; count++) {
       const key = freshName("canceled");

@@ -6,6 +6,8 @@ const LONG_FILES = [
   "test/nats/store-cluster.test.ts",
   "test/nats/store-cluster-restart.test.ts",
   "test/hostile/memory-peaks.test.ts",
+  "test/clients/matrix.test.ts",
+  "test/clients/openapi.test.ts",
   "test/nats/outside-storage.test.ts",
   "test/nats/store-expiry.test.ts",
   "test/nats/store-consistency.test.ts",

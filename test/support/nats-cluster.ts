@@ -16,8 +16,10 @@ export interface TestCluster {
 /** Where nothing listens. Nodes tell each other of third ones: a route by such an address would go past the relays. */
 const NOWHERE = "127.0.0.1:1";
 
-/** Starts a cluster. Every route between two nodes runs through a relay. */
-export async function startNatsCluster(nodes = 3): Promise<TestCluster> {
+/**
+ * Starts a cluster. Every route between two nodes runs through a relay. `advertises`: whether the nodes tell their clients of each other.
+ */
+export async function startNatsCluster(nodes = 3, advertises = false): Promise<TestCluster> {
   const ports = await Promise.all(Array.from({ length: nodes }, freePort));
   const relays: Relay[] = [];
   for (let from = 0; from < nodes; from++) {
@@ -30,7 +32,7 @@ export async function startNatsCluster(nodes = 3): Promise<TestCluster> {
         .map((relay) => `"nats://127.0.0.1:${relay.port}"`);
       return startNatsServer({
         config: `server_name: n${node}
-cluster { name: c, listen: "127.0.0.1:${port}", advertise: "${NOWHERE}", no_advertise: true, routes: [${routes.join(", ")}] }`,
+cluster { name: c, listen: "127.0.0.1:${port}", advertise: "${NOWHERE}", no_advertise: ${!advertises}, routes: [${routes.join(", ")}] }`,
       });
     }),
   );

@@ -139,7 +139,8 @@ func (d *disk) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) 
 	defer d.mutex.Unlock()
 	out.Bsize, out.Frsize, out.NameLen = blockSize, blockSize, 255
 	out.Blocks = d.size / blockSize
-	if d.faults.writes == 0 {
+	// A full disk has no room; a broken one still says what it had.
+	if d.faults.writes != syscall.ENOSPC {
 		used := uint64(usedBytes(d.root)) / blockSize
 		out.Bfree = out.Blocks - min(used, out.Blocks)
 		out.Bavail = out.Bfree

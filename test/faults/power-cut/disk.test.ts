@@ -147,6 +147,13 @@ describe.skipIf(problem !== undefined)(
       expect(textOf("file")).toBe("\0\0\0\0");
     });
 
+    it("fails writes while the disk is broken, which says what is free as before", async () => {
+      const free = statfsSync(directory).bavail;
+      await disk.failWrites("EIO");
+      expect(() => writeFileSync(at("new"), "")).toThrow("EIO");
+      expect(statfsSync(directory).bavail).toBe(free);
+    });
+
     it("fails writes and creations while the disk is full, and says that nothing is free", async () => {
       await store("file", "text");
       expect(statfsSync(directory).bavail).toBeGreaterThan(0);

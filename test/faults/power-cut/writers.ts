@@ -19,6 +19,8 @@ interface WrittenKey {
   readonly key: string;
   /** The newest last; those that the bucket's history displaced may be missing. */
   acknowledged: Acknowledged[];
+  /** Set by a delete that the cut interrupted: the newest revision acknowledged before it. Whether it was applied is not known. */
+  interruptedDeleteAfter?: number | undefined;
 }
 
 export interface Losses {
@@ -118,12 +120,13 @@ export class Writers {
     return this.isOver;
   }
 
-  private async write({ bucket, key, acknowledged }: WrittenKey): Promise<void> {
+  private async write(written: WrittenKey): Promise<void> {
+    const { bucket, key, acknowledged } = written;
     const call = { timeoutMs: CALL_TIMEOUT_MS };
-    const isDelete = this.random(10) === 0;
+    const isDelete = this.random(this.isCompacted ? 2 : 10) === 0;
     const value = Buffer.alloc(16 + this.random(VALUE_BYTES_MAX), `${++this.writes} `);
     const { revision } = isDelete
-      ? await this.service.delete({ bucket: bucket.name, key }, call)
+      ? await this.delete(written)
       : await this.service.put({ bucket: bucket.name, key, value }, call);
     // The delete of a key that is not there leaves no entry.
     if (revision !== 0n)
@@ -133,8 +136,16 @@ export class Writers {
     if (this.waiting !== undefined && this.acknowledged >= this.waiting.target) this.waiting.resolve();
   }
 
-  private async lostOf(written: WrittenKey): Promise<number> {
+  private async delete(written: WrittenKey): Promise<{ revision: bigint }> {
     const { bucket, key, acknowledged } = written;
+    written.interruptedDeleteAfter = acknowledged.at(-1)?.revision ?? 0;
+    const deleted = await this.service.delete({ bucket: bucket.name, key }, { timeoutMs: CALL_TIMEOUT_MS });
+    written.interruptedDeleteAfter = undefined;
+    return deleted;
+  }
+
+  private async lostOf(written: WrittenKey): Promise<number> {
+    const { bucket, key } = written;
     const { entries } = await this.service
       .getHistory({ bucket: bucket.name, key }, { timeoutMs: CALL_TIMEOUT_MS })
       .catch((error: unknown) => {
@@ -145,6 +156,8 @@ export class Writers {
       revision: Number(revision),
       digest: operation === Operation.PUT ? digestOf(value) : undefined,
     }));
+    if (this.isCompacted) settleInterruptedDelete(written, stored);
+    const { acknowledged } = written;
     // Compaction removes a tombstone with all that its key had before.
     const compactedTo = Math.max(
       0,
@@ -164,6 +177,19 @@ export class Writers {
     written.acknowledged = acknowledged.filter((one) => !lost.includes(one));
     return lost.length;
   }
+}
+
+/**
+ * A delete that the cut interrupted may have been applied all the same. Its tombstone, if it is stored, counts as acknowledged from now
+ * on; where nothing from before it is stored either, it was compacted with all of that.
+ */
+function settleInterruptedDelete(written: WrittenKey, stored: readonly Acknowledged[]): void {
+  const { interruptedDeleteAfter: before, acknowledged } = written;
+  if (before === undefined) return;
+  written.interruptedDeleteAfter = undefined;
+  const tombstone = stored.find(({ revision, digest }) => digest === undefined && revision > before);
+  if (tombstone !== undefined) acknowledged.push(tombstone);
+  else if (stored.length === 0) written.acknowledged = [];
 }
 
 function digestOf(value: Uint8Array): string {

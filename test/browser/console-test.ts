@@ -1,0 +1,80 @@
+/** Tests of the console in Chromium, with one service and one browser for each file. */
+import type { Browser, BrowserContextOptions, Locator, Page } from "playwright-core";
+import { test } from "vitest";
+import { type Bucket, createClient } from "@ironflow-kv/client";
+import { launchChromium } from "../support/chromium.js";
+import { startTestService, type TestService } from "../support/service.js";
+import { type ConsolePage, openConsole } from "./console-page.js";
+
+export const API_KEY = "a-key-for-the-console";
+
+type KeyValue = ReturnType<ReturnType<typeof createClient>["kv"]>;
+
+export interface OpenOptions extends BrowserContextOptions {
+  /** Default: the admin key. Empty: none. */
+  readonly apiKey?: string;
+  /** What to do before the page is loaded. */
+  readonly prepare?: (page: Page) => Promise<void>;
+}
+
+/** A tab, which is closed after the test. */
+export type Open = (path: string, options?: OpenOptions) => Promise<ConsolePage>;
+
+/** Settings of the service by flag, such as `{ "watches-max": "1" }`. */
+export const consoleTest = (settings: Record<string, string> = {}) =>
+  test
+    .extend(
+      "service",
+      { scope: "file" },
+      // eslint-disable-next-line no-empty-pattern -- Vitest reads the names of fixtures from the pattern.
+      async ({}, { onCleanup }): Promise<TestService> => {
+        const service = await startTestService({ "api-key": API_KEY, ...settings });
+        onCleanup(() => service.remove());
+        return service;
+      },
+    )
+    .extend(
+      "browser",
+      { scope: "file" },
+      // eslint-disable-next-line no-empty-pattern -- See above.
+      async ({}, { onCleanup }): Promise<Browser> => {
+        const browser = await launchChromium();
+        onCleanup(() => browser.close());
+        return browser;
+      },
+    )
+    .extend("kv", { scope: "file" }, ({ service }): KeyValue => clientOf(service))
+    .extend("open", ({ service, browser }, { onCleanup }): Open => {
+      const pages: Page[] = [];
+      onCleanup(async () => {
+        for (const page of pages) await page.close();
+      });
+      return async (path, { apiKey = API_KEY, prepare, ...options } = {}) => {
+        const opened = await openConsole(
+          browser,
+          `${service.url}${path}`,
+          apiKey === "" ? undefined : apiKey,
+          options,
+          prepare,
+        );
+        pages.push(opened.page);
+        return opened;
+      };
+    });
+
+/** The buckets of a service, or of one of its environments. */
+export function clientOf(service: TestService, environment?: string): KeyValue {
+  return createClient({ serverUrl: service.url, apiKey: API_KEY, environment }).kv();
+}
+
+/** Replaces a bucket of an earlier try of the test. */
+export async function newBucket(kv: KeyValue, name: string, history = 1): Promise<Bucket> {
+  if ((await kv.listBuckets()).some((bucket) => bucket.name === name)) await kv.deleteBucket(name);
+  await kv.createBucket({ name, history });
+  return kv.bucket(name);
+}
+
+/** The row of a key in the list. */
+export function rowOf(page: Page, key: string): Locator {
+  return page.getByRole("option").filter({ hasText: new RegExp(`^${key}$`) });
+}
