@@ -1,10 +1,11 @@
-// Builds the web console into dist/console, with a compressed copy of each file. Does nothing if no source has changed since the last build.
+// Builds the web console and the page at /docs into dist/console, with a compressed copy of each file. Does nothing if no source has changed since the last build.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
+import { buildApiReference } from "./build-api-reference.mjs";
 import { hashOfSources } from "./source-hash.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -15,6 +16,8 @@ const SOURCES = [
   "gen",
   "packages/client/src/gen.ts",
   "scripts/build-console.mjs",
+  "scripts/build-api-reference.mjs",
+  "web/docs.html",
   "package-lock.json",
 ];
 /** Smaller files gain nothing. */
@@ -34,7 +37,13 @@ if (!existsSync(STAMP) || readFileSync(STAMP, "utf8") !== hash) {
 function isInstalled() {
   const { resolve } = createRequire(`${root}console/package.json`);
   try {
-    for (const name of ["vite", "react-aria-components", "@tanstack/react-router"]) resolve(name);
+    for (const name of [
+      "vite",
+      "react-aria-components",
+      "@tanstack/react-router",
+      "@scalar/fastify-api-reference",
+    ])
+      resolve(name);
     return true;
   } catch {
     return false;
@@ -45,6 +54,7 @@ async function build() {
   // Imported here: most runs have nothing to do.
   const vite = await import("vite");
   await vite.build({ configFile: `${root}console/vite.config.ts`, logLevel: "warn" });
+  buildApiReference(root, folder);
   await Promise.all(
     readdirSync(folder, { recursive: true, encoding: "utf8" })
       .filter((name) => /\.(js|css|html|svg)$/.test(name))

@@ -20,6 +20,7 @@ const SHOTS = [
   ["buckets", "/console/buckets"],
   ["new-bucket", "/console/buckets?create=bucket"],
   ["keys", "/console/buckets/inventory"],
+  ["tree", "/console/buckets/inventory?sort=tree", openedTree],
   ["value", "/console/buckets/feature-flags?key=checkout.one-click", loadedEditor],
   ["history", "/console/buckets/feature-flags?key=checkout.one-click&view=history", loadedEditor],
   ["live", "/console/live?bucket=sessions", withChanges],
@@ -51,6 +52,13 @@ async function loadedEditor(page) {
   await page.locator(".cm-content").waitFor();
 }
 
+/** Opens a group of the tree. */
+async function openedTree(page) {
+  await page.getByRole("treeitem").first().click();
+  await page.getByRole("treeitem").nth(1).click();
+  await page.getByRole("treeitem").nth(4).waitFor();
+}
+
 /** Waits until a few changes have arrived. */
 async function withChanges(page) {
   await page.locator(".live-live").waitFor();
@@ -69,6 +77,9 @@ async function shoot(name, path, prepare, viewport, colorScheme) {
   await page.goto(`${service.url}${path}`);
   await page.locator("main h1").first().waitFor();
   await page.locator(".loading").first().waitFor({ state: "detached" });
+  // The number of keys comes after everything else.
+  for (const text of ["…", "being counted"])
+    await page.getByText(text, { exact: true }).first().waitFor({ state: "detached" });
   await prepare?.(page);
   await page.screenshot({ path: join(folder, `${name}.png`) });
   await page.close();

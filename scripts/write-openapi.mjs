@@ -16,5 +16,9 @@ const files = execFileSync(
     maxBuffer: 64 << 20,
   },
 );
-const document = openApiDocument(fromBinary(FileDescriptorSetSchema, files), version);
+const document = openApiDocument({
+  files: fromBinary(FileDescriptorSetSchema, files),
+  version,
+  errors: readFileSync(`${root}docs/errors.md`, "utf8"),
+});
 writeFileSync(`${root}web/openapi.json`, `${JSON.stringify(document, null, 2)}\n`);
