@@ -277,7 +277,7 @@ describe("an export", () => {
     ["no file", 2, ["export"]],
     ["a folder that is not there", 1, ["export", "--output", "FILE/in/it"]],
     ["resuming standard output", 2, ["export", "--output", "-", "--resume"]],
-    ["both resuming and beginning anew", 2, ["export", "--output", "FILE", "--resume", "--force"]],
+    ["both resuming and starting over", 2, ["export", "--output", "FILE", "--resume", "--force"]],
   ] as const)("of %s ends with exit code %i and one line", async ([, exitCode, args], { cli, file }) => {
     const result = await cli(args.map((arg) => arg.replace("FILE", file)));
     expect(result).toMatchObject({ exitCode, stdout: "" });

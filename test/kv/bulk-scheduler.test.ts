@@ -63,7 +63,7 @@ describe("BulkScheduler", () => {
     expect(scheduler.turnBytesPeak).toBeGreaterThanOrEqual(Math.max(...bytes));
   });
 
-  it("serves callers in turn, whoever asked first", async () => {
+  it("serves callers in turn, regardless of who asked first", async () => {
     const scheduler = new BulkScheduler(TURN_BYTES, new FakeLoop());
     const order: string[] = [];
     const run = (caller: string, name: string): void =>
@@ -94,7 +94,7 @@ describe("BulkScheduler", () => {
     expect(loop.starts).toBe(2);
   });
 
-  it("does not rest for ever, however busy the loop is", async () => {
+  it("does not rest forever, however busy the loop is", async () => {
     const loop = new FakeLoop();
     const scheduler = new BulkScheduler(TURN_BYTES, loop);
     scheduler.noteShortCall();

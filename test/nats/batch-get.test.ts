@@ -1,4 +1,4 @@
-/** A batch of keys is read as of one revision, whoever writes; what can't be proved of an earlier revision is refused. */
+/** A batch of keys is read as of one revision, also during writes; what can't be proved of an earlier revision is refused. */
 import { describe, expect } from "vitest";
 import type { KvError } from "../../src/kv/errors.js";
 import type { KeyBatch } from "../../src/kv/reads.js";

@@ -114,7 +114,7 @@ describe("a connection", () => {
     await connected({ servers: url.replace("nats://", `nats://${credentials}`) });
   });
 
-  it("takes a credentials file, and reads it anew when it reconnects", async () => {
+  it("takes a credentials file, and reads it again when it reconnects", async () => {
     const operator = makeOperator();
     const file = join(scratch, "user.creds");
     await writeFile(file, operator.credentials());

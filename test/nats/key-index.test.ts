@@ -1,4 +1,4 @@
-/** Lists and counts are exact at the revision that they name, whoever writes, and follow what changes a stream without a message. */
+/** Lists and counts are exact at the revision that they name, also during writes, and follow what changes a stream without a message. */
 import type { NatsConnection } from "@nats-io/transport-node";
 import { connect } from "../support/nats-connection.js";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -125,7 +125,7 @@ it.each([1, 5])(
         else written.set(await put(key), { key, isPut: true });
       }
     };
-    // Each round loads the index anew.
+    // Each round reloads the index.
     for (let round = 0; round < 4; round++) {
       const another = await openStore(server.url);
       const writers = Promise.all([1, 2, 3, 4].map((seed) => writer(seed + round)));

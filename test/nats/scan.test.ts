@@ -1,4 +1,4 @@
-/** A scan is exact at one revision or says that it is not, whoever writes; it releases everything, whoever leaves. */
+/** A scan is exact at one revision or says that it is not, also during writes; it releases everything, also when its caller leaves. */
 import { describe, expect } from "vitest";
 import type { KvError } from "../../src/kv/errors.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";

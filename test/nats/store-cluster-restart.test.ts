@@ -2,12 +2,12 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { KvError } from "../../src/kv/errors.js";
 import { streamName } from "../../src/kv/names.js";
 import { startNatsCluster, type TestCluster } from "../support/nats-cluster.js";
 import { succeeds, until } from "../support/until.js";
 import { bytes, newBucketName, scope } from "./store-contract.js";
 import { type OpenStore, openStore } from "./store-support.js";
+import { untilAvailable } from "./until-available.js";
 
 const KEYS = 40;
 const TIMEOUT_MS = 240_000;
@@ -24,19 +24,6 @@ afterAll(async () => {
   await cluster.remove();
 });
 
-/** Calls until the cluster has a leader that answers. */
-async function stubbornly<Result>(call: () => Promise<Result>): Promise<Result> {
-  for (;;) {
-    try {
-      return await call();
-    } catch (error) {
-      if (!(error instanceof KvError) || !["unavailable", "deadline_exceeded"].includes(error.kind))
-        throw error;
-      await delay(20);
-    }
-  }
-}
-
 it.each([1, 5])(
   "serves no value of a deleted key, with a history of %i, though the service is connected to another server",
   { timeout: TIMEOUT_MS },
@@ -44,7 +31,7 @@ it.each([1, 5])(
     const { store } = open;
     const bucket = newBucketName();
     const stream = streamName(bucket);
-    await stubbornly(() => store.createBucket({ name: bucket, history }, scope()));
+    await untilAvailable(() => store.createBucket({ name: bucket, history }, scope()));
     const manager = await jetstreamManager(open.connection, { timeout: 1_000, checkAPI: false });
     const isWhole = async (): Promise<boolean> => {
       const { cluster: group } = await manager.streams.info(stream);
@@ -56,9 +43,9 @@ it.each([1, 5])(
     for (const [round, server] of cluster.servers.slice(1).entries()) {
       const keys = Array.from({ length: KEYS }, (_, n) => `r${round}.${n}`);
       for (const value of ["1", "2"])
-        for (const key of keys) await stubbornly(() => store.put(bucket, key, bytes(value), {}, scope()));
-      for (const key of keys.slice(1)) await stubbornly(() => store.delete(bucket, key, {}, scope()));
-      await stubbornly(() => store.compactBucket(bucket, scope()));
+        for (const key of keys) await untilAvailable(() => store.put(bucket, key, bytes(value), {}, scope()));
+      for (const key of keys.slice(1)) await untilAvailable(() => store.delete(bucket, key, {}, scope()));
+      await untilAvailable(() => store.compactBucket(bucket, scope()));
       await untilWhole();
       await server.stop("SIGKILL");
       await server.start();
@@ -77,7 +64,7 @@ it.each([1, 5])(
       });
       const back: string[] = [];
       for (const key of keys.slice(1)) {
-        const found = await stubbornly(() => store.get(bucket, key, 0n, scope())).catch(() => undefined);
+        const found = await untilAvailable(() => store.get(bucket, key, 0n, scope())).catch(() => undefined);
         if (found !== undefined) back.push(key);
       }
       expect({ server: name, back }).toEqual({ server: name, back: [] });

@@ -1,7 +1,6 @@
 /** The store on a cluster of three whose leaders are killed: compaction and pages of histories. */
 import { jetstreamManager } from "@nats-io/jetstream";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { KvError } from "../../src/kv/errors.js";
 import { streamName, subjectPrefix } from "../../src/kv/names.js";
 import { purgeStream } from "../../src/nats/client/jetstream-api.js";
 import { Requests } from "../../src/nats/client/requests.js";
@@ -12,6 +11,7 @@ import type { TestNatsServer } from "../support/nats-server.js";
 import { holdRequests } from "./held-requests.js";
 import { expectRefusal, newBucketName, scope } from "./store-contract.js";
 import { linkOf, type OpenStore, openStore } from "./store-support.js";
+import { untilAvailable } from "./until-available.js";
 import { tick } from "./watching.js";
 
 const KEYS = 60;
@@ -39,20 +39,9 @@ beforeEach(({ signal }) => {
 });
 afterEach(() => Promise.all(cluster.servers.map((server) => server.start())));
 
-const WAITING: ReadonlySet<string> = new Set(["unavailable", "deadline_exceeded", "outcome_unknown"]);
-
-/** Calls until the cluster has a leader that answers. */
-async function stubbornly<Result>(call: () => Promise<Result>): Promise<Result> {
-  for (;;) {
-    try {
-      return await call();
-    } catch (error) {
-      if (!(error instanceof KvError) || !WAITING.has(error.kind)) throw error;
-      running.throwIfAborted();
-      await tick();
-    }
-  }
-}
+/** Repeats a call of the test until a leader answers it. */
+const untilAnswered = <Result>(call: () => Promise<Result>): Promise<Result> =>
+  untilAvailable(call, { retry: ["unavailable", "deadline_exceeded", "outcome_unknown"], signal: running });
 
 /**
  * The server that leads the bucket's stream, once all copies of every stream are whole. Three copies bear the loss of one: a server that came back
@@ -83,10 +72,10 @@ async function leaderOfWhole(): Promise<TestNatsServer> {
 }
 
 const put = (key: string, value: string | Uint8Array): Promise<bigint> =>
-  stubbornly(() => open.store.put(bucket, key, Buffer.from(value), {}, scope()));
+  untilAnswered(() => open.store.put(bucket, key, Buffer.from(value), {}, scope()));
 
 async function liveKeys(): Promise<readonly string[]> {
-  const page = await stubbornly(() => open.store.listKeys(bucket, [], { limit: 0, pageToken: "" }, scope()));
+  const page = await untilAnswered(() => open.store.listKeys(bucket, [], { limit: 0, pageToken: "" }, scope()));
   return page.items;
 }
 
@@ -96,33 +85,33 @@ describe.each([1, 5])("a compaction with a history of %i", (history) => {
     { timeout: TIMEOUT_MS },
     async () => {
       const { store } = open;
-      await stubbornly(() => store.createBucket({ name: bucket, history }, scope()));
+      await untilAnswered(() => store.createBucket({ name: bucket, history }, scope()));
       const keys = Array.from({ length: KEYS }, (_, n) => `k${String(n).padStart(2, "0")}`);
       for (const value of ["1", "2"]) await Promise.all(keys.map((key) => put(key, value)));
       const live = keys.filter((_, n) => n % 2 === 0);
       const deleted = keys.filter((_, n) => n % 2 === 1);
-      for (const key of deleted) await stubbornly(() => store.delete(bucket, key, {}, scope()));
+      for (const key of deleted) await untilAnswered(() => store.delete(bucket, key, {}, scope()));
       const killed = await leaderOfWhole();
-      const compacted = stubbornly(() => store.compactBucket(bucket, scope()));
+      const compacted = untilAnswered(() => store.compactBucket(bucket, scope()));
       await killed.stop("SIGKILL");
       await compacted;
       expect(await liveKeys()).toEqual(live);
       await killed.start();
       await put("after", "1");
-      await stubbornly(() => store.compactBucket(bucket, scope()));
-      // Whoever leads now has rebuilt what it holds, or compacted it.
+      await untilAnswered(() => store.compactBucket(bucket, scope()));
+      // The present leader has rebuilt what it holds, or compacted it.
       const second = await leaderOfWhole();
       await second.stop("SIGKILL");
       expect(await liveKeys()).toEqual(["after", ...live]);
       await second.start();
       for (const key of deleted)
         await expectRefusal(
-          stubbornly(() => store.get(bucket, key, 0n, scope())),
+          untilAnswered(() => store.get(bucket, key, 0n, scope())),
           "key_not_found",
         );
       for (const key of live)
         expect(
-          Buffer.from((await stubbornly(() => store.get(bucket, key, 0n, scope()))).value).toString(),
+          Buffer.from((await untilAnswered(() => store.get(bucket, key, 0n, scope()))).value).toString(),
         ).toBe("2");
     },
   );
@@ -133,13 +122,13 @@ it(
   { timeout: TIMEOUT_MS },
   async () => {
     const { store } = open;
-    await stubbornly(() => store.createBucket({ name: bucket, history: 12 }, scope()));
+    await untilAnswered(() => store.createBucket({ name: bucket, history: 12 }, scope()));
     const revisions: bigint[] = [];
     for (let n = 0; n < 12; n++) revisions.push(await put("k", Buffer.alloc(700_000, n)));
     const read: bigint[] = [];
     let pages = 0;
     for (let pageToken = ""; ;) {
-      const page = await stubbornly(() => store.history(bucket, "k", { limit: 10, pageToken }, scope()));
+      const page = await untilAnswered(() => store.history(bucket, "k", { limit: 10, pageToken }, scope()));
       read.push(...page.items.map(({ revision }) => revision));
       pages++;
       if (page.nextPageToken === "") break;
@@ -156,7 +145,7 @@ it(
 );
 
 it("a purge and a reader that no leader answered are asked for again", { timeout: TIMEOUT_MS }, async () => {
-  await stubbornly(() => open.store.createBucket({ name: bucket }, scope()));
+  await untilAnswered(() => open.store.createBucket({ name: bucket }, scope()));
   for (const key of ["a", "b"]) await put(key, "1");
   const { connection } = open;
   const requests = new Requests(linkOf(connection));

@@ -100,7 +100,7 @@ export function describeListContract(name: string, it: ContractTest): void {
         expect(new Set(found).size).toBe(found.length);
       });
 
-      it("has every key that lives throughout, while all of them are written anew", async ({
+      it("has every key that lives throughout, while all of them are rewritten", async ({
         bucketWith,
         put,
         keysOf,

@@ -1,4 +1,4 @@
-/** Deleted keys whose older entries outlive their bucket's ttl: they never come back, whoever wrote what before. */
+/** Deleted keys whose older entries outlive their bucket's ttl: they never come back, regardless of which program wrote them. */
 import { jetstreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { describe, expect, vi } from "vitest";

@@ -1,4 +1,4 @@
-/** Entries that expire: never served past their lifetime, reported to watches once, whoever wrote them. */
+/** Entries that expire: never served past their lifetime, reported to watches once, regardless of which program wrote them. */
 import { jetstreamManager } from "@nats-io/jetstream";
 import { describe, expect } from "vitest";
 import { KvError } from "../../src/kv/errors.js";

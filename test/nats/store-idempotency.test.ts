@@ -215,7 +215,7 @@ describe("an idempotency key that was used", () => {
 });
 
 describe("a request that was refused", () => {
-  it.for([KEY, { ...KEY, sentBefore: { after: 2n } }])("is decided anew", async (again, { copies }) => {
+  it.for([KEY, { ...KEY, sentBefore: { after: 2n } }])("is decided again", async (again, { copies }) => {
     const create = (options: WriteOptions): Promise<bigint> =>
       copies.sound.store.put(copies.bucket, "k", bytes("v"), { ...options, condition: "if_absent" }, scope());
     await old(copies);
@@ -227,7 +227,7 @@ describe("a request that was refused", () => {
     expect(await create(again)).toBe(3n);
   });
 
-  it("is decided anew when it was a delete that found nothing", async ({ copies }) => {
+  it("is decided again when it was a delete that found nothing", async ({ copies }) => {
     expect(await copies.sound.store.delete(copies.bucket, "k", KEY, scope())).toBe(0n);
     await old(copies);
     expect(await copies.sound.store.delete(copies.bucket, "k", KEY, scope())).toBe(2n);

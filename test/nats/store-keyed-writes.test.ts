@@ -1,6 +1,5 @@
 /** Writes with an idempotency key that are sent again after this copy, or the storage, lost some of what it knew of the first sending. */
 import { describe, expect } from "vitest";
-import type { KvError } from "../../src/kv/errors.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import type { Store } from "../../src/kv/store.js";
 import type { WriteOptions } from "../../src/kv/writes.js";
@@ -10,6 +9,7 @@ import { createOnCluster, moveLeader } from "./on-clusters.js";
 import { bytes, expectRefusal, newBucketName, refusal, scope, text } from "./store-contract.js";
 import { openStore } from "./store-support.js";
 import { KEY, type TwoCopies, twoCopiesTest } from "./two-copies.js";
+import { untilAvailable } from "./until-available.js";
 
 const RETRY: WriteOptions = { ...KEY, sentBefore: { after: 0n, ageMs: 5 } };
 const KEYED_WRITES_MAX = 4;
@@ -174,22 +174,17 @@ it("a write has its result on a cluster whose leader changed, or died", { timeou
   try {
     if (one === undefined || other === undefined) throw new Error("no copies");
     await createOnCluster(one.store, { name: bucket });
-    /** A cluster without a leader refuses; then nothing was written. */
-    const stubbornly = async (store: Store, value: string, options: WriteOptions): Promise<bigint> => {
-      for (;;) {
-        const done = await store
-          .put(bucket, "k", bytes(value), options, scope(60_000))
-          .catch((error: unknown) => error as KvError);
-        if (typeof done === "bigint") return done;
-        if (done.kind !== "unavailable") throw done;
-      }
-    };
-    expect(await stubbornly(one.store, "mine", KEY)).toBe(1n);
-    expect(await stubbornly(other.store, "theirs", {})).toBe(2n);
+    // A cluster without a leader refuses; then nothing was written.
+    const put = (store: Store, value: string, options: WriteOptions): Promise<bigint> =>
+      untilAvailable(() => store.put(bucket, "k", bytes(value), options, scope(60_000)), {
+        retry: ["unavailable"],
+      });
+    expect(await put(one.store, "mine", KEY)).toBe(1n);
+    expect(await put(other.store, "theirs", {})).toBe(2n);
     const leader = await moveLeader(one.connection, bucket);
-    for (const options of [KEY, RETRY]) expect(await stubbornly(other.store, "mine", options)).toBe(1n);
+    for (const options of [KEY, RETRY]) expect(await put(other.store, "mine", options)).toBe(1n);
     await cluster.servers[Number(leader.slice(1))]?.stop("SIGKILL");
-    for (const options of [KEY, RETRY]) expect(await stubbornly(other.store, "mine", options)).toBe(1n);
+    for (const options of [KEY, RETRY]) expect(await put(other.store, "mine", options)).toBe(1n);
     expect(text((await other.store.get(bucket, "k", 0n, scope(60_000))).value)).toBe("theirs");
   } finally {
     await Promise.all(copies.map((copy) => copy.close()));

@@ -107,7 +107,7 @@ describe.concurrent.each([1, 5])("in a bucket with a ttl of a second and history
   it("a write that is sent again within half the window, and never arrived, is applied", async ({
     copies,
   }) => {
-    const stubbornly = async (store: Store): Promise<bigint> => {
+    const putInTime = async (store: Store): Promise<bigint> => {
       for (let attempt = 0; ; attempt++) {
         const sentMs = performance.now();
         const options = { ...retry(0), idempotencyKey: `k${attempt}` };
@@ -117,7 +117,7 @@ describe.concurrent.each([1, 5])("in a bucket with a ttl of a second and history
         expect(performance.now() - sentMs).toBeGreaterThan(TTL_MS / 4);
       }
     };
-    expect(await stubbornly(copies.sound.store)).toBe(1n);
+    expect(await putInTime(copies.sound.store)).toBe(1n);
     expect(await copies.read()).toBe("mine");
   });
 

@@ -36,7 +36,7 @@ beforeAll(async () => {
     reconnectTimeWait: 100,
   });
   // A request that is sent before the cluster has a leader is never answered.
-  await stubbornly(async () => {
+  await untilAnswered(async () => {
     const answer = await connection.request("$JS.API.INFO", "", { timeout: 1_000 });
     if (answer.json<{ error?: unknown }>().error !== undefined) throw new Error("no leader yet");
   });
@@ -57,7 +57,7 @@ test("survive moves of the leader, and the death of a server", { timeout: 300_00
       const key = `w${writer}.${Math.floor(n / 8)}`;
       const value = `${writer}-${n}`;
       const begunAt = ++progress.clock;
-      const revision = await stubbornly(() => bucket.put(key, value, value));
+      const revision = await untilAnswered(() => bucket.put(key, value, value));
       written.push({ revision, key, operation: "put", value, begunAt });
       if (revision > progress.last) progress.last = revision;
       await tick(1);
@@ -75,12 +75,12 @@ test("survive moves of the leader, and the death of a server", { timeout: 300_00
     await connection.request(`$JS.API.STREAM.LEADER.STEPDOWN.${streamName(bucket.name)}`, "", {
       timeout: 30_000,
     });
-    for (let n = 0; n < 4; n++) watches.push(stubbornly(() => open(n)));
+    for (let n = 0; n < 4; n++) watches.push(untilAnswered(() => open(n)));
   }
   await untilWritten(progress, 200n);
-  const { cluster } = await stubbornly(() => manager.streams.info(streamName(bucket.name)));
+  const { cluster } = await untilAnswered(() => manager.streams.info(streamName(bucket.name)));
   await servers[Number(cluster?.leader?.slice(1) ?? 0)]?.stop("SIGKILL");
-  for (let n = 0; n < 4; n++) watches.push(stubbornly(() => open(n)));
+  for (let n = 0; n < 4; n++) watches.push(untilAnswered(() => open(n)));
   await untilWritten(progress, 200n);
 
   progress.isWriting = false;
@@ -120,7 +120,7 @@ async function watchAll(
 
 /** The cluster takes a moment to have a leader. */
 function createdBucket(): Promise<TestBucket> {
-  return stubbornly(() => TestBucket.create(connection, "moved", { history: HISTORY, replicas: SERVERS }));
+  return untilAnswered(() => TestBucket.create(connection, "moved", { history: HISTORY, replicas: SERVERS }));
 }
 
 async function untilWritten(progress: Progress, more: bigint): Promise<void> {
@@ -128,8 +128,8 @@ async function untilWritten(progress: Progress, more: bigint): Promise<void> {
   await until(`${more} more entries are written`, () => progress.last >= reached);
 }
 
-/** Tries until the storage answers: it does not for a moment when a leader moves. */
-async function stubbornly<Result>(attempt: () => Promise<Result>): Promise<Result> {
+/** Retries until the storage answers, which it does not while a leader is elected. The connection has errors of its own for that. */
+async function untilAnswered<Result>(attempt: () => Promise<Result>): Promise<Result> {
   for (;;) {
     try {
       return await attempt();

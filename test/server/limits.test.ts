@@ -92,7 +92,7 @@ describe("an API key at its bucket limit", () => {
     };
     const [first, second] = [kvOf(await newKey()), kvOf(await newKey())];
     for (const name of ["a", "b"]) await first.createBucket({ name });
-    // What is there is found, whoever made it, and changes count for nobody.
+    // An update does not count, also of a bucket that another API key created.
     await second.updateBucket("a", { description: "changed" });
     const refusal = expect.stringContaining("2 buckets that still exist, the maximum is 2") as string;
     await expect(first.createBucket({ name: "c" })).rejects.toMatchObject({ message: refusal });

@@ -1,17 +1,17 @@
 /** TLS files that change while the service runs, and clients with certificates of their own. Skipped where there is no openssl. */
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { connect as connectHttp2, type ClientHttp2Session } from "node:http2";
 import { Agent, request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
-import { setTimeout as sleep } from "node:timers/promises";
 import { connect as connectTls, TLSSocket } from "node:tls";
-import { pino } from "pino";
+import { type Logger, pino } from "pino";
 import { WebSocket } from "ws";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { IncomingMessage } from "node:http";
+import { followTls } from "../../src/listener/tls-files.js";
 import { type Certificate, hasOpenssl, makeCertificate } from "../support/certificates.js";
 import { startTestService, type TestService } from "../support/service.js";
 import { until } from "../support/until.js";
@@ -43,15 +43,9 @@ describe.skipIf(!hasOpenssl)("TLS files that change", () => {
     pairs = Object.fromEntries(names.map((name) => [name, makeCertificate(folder, name)])) as typeof pairs;
     write(pairs.first);
     logged = [];
-    const sink = new Writable({
-      write(chunk: Buffer, _encoding, done) {
-        logged.push(chunk.toString());
-        done();
-      },
-    });
     service = await startTestService(
       { "tls-cert": cert, "tls-key": key, "tls-reload-interval-ms": "100" },
-      pino({ level: "error" }, sink),
+      logInto(logged),
     );
   });
   afterAll(() => service.remove());
@@ -103,19 +97,43 @@ describe.skipIf(!hasOpenssl)("TLS files that change", () => {
     ["a key of another certificate", () => replace(key, pairs.second.key), "can't be used together"],
     ["half a certificate", () => replace(cert, pairs.first.cert.slice(0, 300)), "can't be used together"],
     ["no certificate", () => rmSync(cert), "TLS_CERT is .*, which can't be read"],
-  ])("stay as they were where there is %s, which is logged once", async (_name, breakThem, problem) => {
+  ])("stay as they were where there is %s, which is logged", async (_name, breakThem, problem) => {
     write(pairs.first);
     await untilServed(service.port, "first");
     logged.length = 0;
     breakThem();
     await until("the problem is logged", () => logged.length > 0);
     expect(await servedName(service.port)).toBe("first");
-    // Looked at several times by now.
-    await sleep(350);
-    expect(logged).toHaveLength(1);
     expect(logged[0]).toMatch(new RegExp(`${problem}.*stay in use`));
     write(pairs.second);
     await untilServed(service.port, "second");
+  });
+});
+
+describe.skipIf(!hasOpenssl)("files that can't be used", () => {
+  it.each([
+    ["with the same problem are logged once", 0],
+    ["with another problem each time are logged each time", 1],
+  ])("%s", async (_name, changes) => {
+    const { certFile, keyFile } = makeCertificate(folder, "followed");
+    const material = { cert: readFileSync(certFile, "utf8"), key: readFileSync(keyFile, "utf8") };
+    const problems: string[] = [];
+    let checks = 0;
+    const config = {
+      // Each check reads it once.
+      get tlsCert() {
+        return join(folder, `missing-${++checks * changes}`);
+      },
+      tlsKey: keyFile,
+      tlsClientCa: undefined,
+    };
+    const log = logInto(problems);
+    const following = followTls(material, { config, intervalMs: 1, log, use: () => undefined });
+    // The fifth check begins when the fourth one is over.
+    await until("the files are checked five times", () => checks >= 5);
+    following.stop();
+    if (changes === 0) expect(problems).toHaveLength(1);
+    else expect(problems.length).toBeGreaterThanOrEqual(4);
   });
 });
 
@@ -236,6 +254,17 @@ describe("settings of client certificates", () => {
     await expect(startTestService(given)).rejects.toThrow(new RegExp(sentence));
   });
 });
+
+/** A log that adds its errors to the lines. */
+function logInto(lines: string[]): Logger {
+  const sink = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      lines.push(chunk.toString());
+      done();
+    },
+  });
+  return pino({ level: "error" }, sink);
+}
 
 async function http2Status(session: ClientHttp2Session, path = "/healthz"): Promise<unknown> {
   const stream = session.request({ ":path": path });

@@ -1,12 +1,16 @@
-/** A watch that a test feeds by hand: what the doors for watches do with it shows in who asks for the next event, and when. */
+/** A watch that a test feeds by hand, and that records what the door takes of it. */
 import { create } from "@bufbuild/protobuf";
 import { EventEmitter, once } from "node:events";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import {
   type WatchResponse,
   WatchResponse_ChangeSchema,
   WatchResponseSchema,
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { EntrySchema, Operation } from "../../gen/ironflow/kv/v1/types_pb.js";
+
+/** So many turns of the event loop without an event taken: the door waits for its client. */
+const STALLED_TURNS = 100;
 
 export class FakeWatch implements AsyncIterableIterator<WatchResponse> {
   /** How many events the door has taken. */
@@ -23,6 +27,20 @@ export class FakeWatch implements AsyncIterableIterator<WatchResponse> {
   /** Resolves when the door has let go of the watch. */
   async returned(): Promise<void> {
     if (!this.isReturned) await once(this.signals, "return");
+  }
+
+  /**
+   * Resolves with the number of events taken when the door takes no more. A door that does not wait for its client takes all events in much
+   * less time.
+   */
+  async stalled(): Promise<number> {
+    let taken = -1;
+    for (let turns = 0; turns < STALLED_TURNS; turns++) {
+      if (taken !== this.taken) turns = 0;
+      taken = this.taken;
+      await nextTurn();
+    }
+    return taken;
   }
 
   [Symbol.asyncIterator](): this {

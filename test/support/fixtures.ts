@@ -40,7 +40,7 @@ type SharedServer = () => Promise<TestNatsServer>;
 type OnCleanup = (end: () => Promise<void>) => void;
 
 /**
- * Starts a thing with the first fixture that uses it, and ends it with the last. Vitest runs a fixture anew for each test function that is
+ * Starts a thing with the first fixture that uses it, and ends it with the last. Vitest runs a fixture again for each test function that is
  * extended from another, also where its scope is the file or the worker: without this, each would start its own.
  */
 function shared<Thing>(end: (thing: Thing) => Promise<unknown>) {

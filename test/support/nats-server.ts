@@ -26,7 +26,7 @@ export interface NatsServerOptions {
   readonly config?: string;
   /** Default: false, for the speed of tests. */
   readonly syncAlways?: boolean;
-  /** Whether it outlives the test file. Whoever starts it then removes it. */
+  /** Whether it outlives the test file. Its starter then removes it. */
   readonly isShared?: boolean;
 }
 

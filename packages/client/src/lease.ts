@@ -1,5 +1,5 @@
 /**
- * Locks and elections: a key with a TTL, which its holder renews. Whoever creates the key holds the lease.
+ * Locks and elections: a key with a TTL, which its holder renews. The client that creates the key holds the lease.
  *
  * The holder trusts its lease only until its TTL, less a margin, has passed since it SENT the last successful renewal, by its own monotonic
  * clock. The storage counts the TTL from a later moment, so it never gives the key to another holder before that, whatever the time of day

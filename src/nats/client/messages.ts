@@ -118,7 +118,7 @@ export class RawHeaders extends MsgHdrsImpl {
 }
 
 /**
- * The bytes, in memory of their own. Those of a message may be part of a larger block that the socket read, which whoever keeps them would
+ * The bytes, in memory of their own. Those of a message may be part of a larger block that the socket read, which a caller that keeps them would
  * keep too. A large message already has its own block.
  */
 export function ownBytes(data: Uint8Array): Uint8Array {

@@ -100,7 +100,7 @@ export class FeedSource {
     );
   }
 
-  /** Creates the consumer anew, to deliver what is stored after the sequence. */
+  /** Recreates the consumer, to deliver what is stored after the sequence. */
   async consume(after: number, isCurrent: () => boolean): Promise<void> {
     await this.closeConsumer();
     const { api, subjectPrefix, idleWindows, onChange, onPosition, onLost } = this.options;

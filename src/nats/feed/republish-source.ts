@@ -85,7 +85,7 @@ export class RepublishSource {
     const sequence = Number(headers.last("Nats-Sequence"));
     const subject = headers.last("Nats-Subject");
     const { stream, subjectPrefix } = this.options;
-    // Whoever may publish in the account can publish here.
+    // Any program that may publish in the account can publish here.
     const isOurs = headers.last("Nats-Stream") === stream && subject.startsWith(subjectPrefix);
     if (!isOurs || !Number.isSafeInteger(sequence) || sequence <= 0) return;
     const time = parseTimestamp(headers.last("Nats-Time-Stamp"));

@@ -5,7 +5,7 @@
  * - A revision that a later one of the same key replaced (history depth, purge of a key, roll-up). The later one is still there, and
  *   the watch gets it: nothing about the present is missed. By the stream's numbers such a gap looks like any other, so that a gap
  *   alone proves nothing, and neither does a first sequence past the revision: in a busy bucket of history 1 every key may have been
- *   written anew.
+ *   rewritten.
  * - The newest entry of a key, by age. The server leaves a marker in its place (EXPIRE), which lives for a time of its
  *   own, but no longer than any entry (measured on 2.14; a tombstone that ages out leaves no marker). Once it is gone nothing is left.
  *   So where entries age, going on is safe only if nothing at all was removed since, or while everything since is younger than the

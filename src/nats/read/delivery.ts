@@ -86,7 +86,7 @@ export interface MessageBody {
 
 /**
  * One change of a bucket on its way to any number of watchers. It is decoded once, when the first of them wants it, and its events
- * are shared: whoever encodes them can keep the result by the event's identity.
+ * are shared: an encoder can keep the result by the event's identity.
  */
 export class Change {
   readonly revision: number;

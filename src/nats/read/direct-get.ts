@@ -45,7 +45,7 @@ export class DirectGap extends Error {
   }
 }
 
-/** How long a request without an answer is repeated. Whoever asks begins again after that. */
+/** How long a request without an answer is repeated. The caller retries after that. */
 const TIMEOUT_MS = 10_000;
 const NO_RESPONDERS = 503;
 const END_OF_BATCH = 204;

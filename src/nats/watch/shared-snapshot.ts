@@ -120,7 +120,7 @@ export class SharedSnapshot {
     return reader;
   }
 
-  /** Leaves the reader to whoever comes to the same revision. */
+  /** Leaves the reader to the next watch that begins at the same revision. */
   private rest(reader: Reader, reached: number, result: PullResult): void {
     if (result === "lost" || this.users === 0 || this.idle.has(reached)) this.close(reader);
     else this.idle.set(reached, reader);

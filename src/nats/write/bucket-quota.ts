@@ -2,7 +2,7 @@
  * Enforces `max_bytes` for values; the storage's own limit is higher (headroom.ts).
  *
  * Far from the limit the bytes are known from the bucket's remembered facts and what this process wrote since: no request. Near it they are
- * read anew, once for all writes that wait. So one copy of the service never goes past the limit. Several copies go past it by what the
+ * read again, once for all writes that wait. So one copy of the service never goes past the limit. Several copies go past it by what the
  * others have in flight, or write before one reads again: each takes at most a quarter of what was free before it does. Other programs are
  * only held by the storage. In no case is it more than the headroom.
  */

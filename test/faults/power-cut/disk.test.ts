@@ -57,7 +57,7 @@ describe.skipIf(problem !== undefined)(
       expect(textOf("file")).toBe("synced");
     });
 
-    it("drops an overwrite, a truncation and a file written anew", async () => {
+    it("drops an overwrite, a truncation and a rewritten file", async () => {
       for (const name of ["overwritten", "truncated", "rewritten"]) await store(name, "0123456789");
       await using("overwritten", "r+", (file) => file.write("xx", 4));
       await using("truncated", "r+", (file) => file.truncate(3));

@@ -18,7 +18,7 @@ export interface PowerCutDisk {
   /** Ends the failures. */
   heal(): Promise<Counts>;
   counts(): Promise<Counts>;
-  /** Unmounts it, whoever still uses it, and drops everything. More than once is harmless. */
+  /** Unmounts it, even if it is in use, and drops everything. More than once is harmless. */
   unmount(): Promise<void>;
 }
 
