@@ -14,7 +14,7 @@ import { createConformanceService } from "./service.mjs";
 
 const [descriptorFile, mode, compiled] = process.argv.slice(2);
 const { DEFAULT_LIMITS } = await load("kv/limits.js");
-const { createStockHandler } = await load("protocol/stock-adapter.js");
+const { createStockHandler } = await load("protocol/stock-handler.js");
 const { createFastPath } = await load("protocol/fast-path.js");
 const { listen } = await load("listener/listener.js");
 const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, readFileSync(descriptorFile)));

@@ -12,6 +12,7 @@ import { createInbox, type Msg, type Subscription } from "@nats-io/transport-nod
 import { type CallContext, flowOf } from "../../kv/call-context.js";
 import { type ExpectedReply, type Link, SMALL_ANSWER_BYTES } from "./link.js";
 import { headersOf, type RawHeaders } from "./messages.js";
+import { type Outgoing, Outbox } from "./outbox.js";
 import { type Pending, PendingRequests, type Reply } from "./pending-requests.js";
 import { NoReplyError } from "./no-reply.js";
 import { untilConnected } from "./until-connected.js";
@@ -24,13 +25,6 @@ export { NoReplyError } from "./no-reply.js";
 export interface AttemptContext extends CallContext {
   /** How long the reply may take after the request was sent; what it waits before that does not count. Default: until the deadline. */
   readonly answerTimeoutMs?: number;
-}
-
-interface Outgoing {
-  readonly token: number;
-  readonly subject: string;
-  readonly payload: Uint8Array;
-  readonly headers: RawHeaders | undefined;
 }
 
 /** A request that is not sent yet: see {@link Requests.queue}. */
@@ -56,9 +50,7 @@ export class Requests {
   private readonly inboxPrefix: string;
   private readonly subscription: Subscription;
   private readonly pending: PendingRequests;
-  private readonly outbox: Outgoing[] = [];
-  private readonly flushTasks: (() => void)[] = [];
-  private isFlushScheduled = false;
+  private readonly outbox: Outbox;
   private nextToken = 1;
   private isClosed = false;
   private serverId: string | undefined;
@@ -71,6 +63,7 @@ export class Requests {
   constructor(readonly link: Link) {
     this.inboxPrefix = `${createInbox()}.`;
     this.pending = new PendingRequests(link);
+    this.outbox = new Outbox(link, this.pending, this.inboxPrefix);
     this.subscription = link.subscribe(`${this.inboxPrefix}*`, (message) => this.handleReply(message));
     this.detectServerRestart();
     this.stopListening = [
@@ -178,8 +171,7 @@ export class Requests {
 
   /** Runs the task when queued messages are sent next: what it sends leaves in the same write. */
   atNextFlush(task: () => void): void {
-    this.scheduleFlush();
-    this.flushTasks.push(task);
+    this.outbox.atNextFlush(task);
   }
 
   /** Calls the listener when the connection is lost. Returns a function that removes it. */
@@ -251,38 +243,7 @@ export class Requests {
     const { answerTimeoutMs } = pending;
     if (answerTimeoutMs !== undefined)
       pending.deadlineMs = Math.min(pending.deadlineMs, performance.now() + answerTimeoutMs);
-    this.scheduleFlush();
-    this.outbox.push(outgoing);
-  }
-
-  private scheduleFlush(): void {
-    if (this.isFlushScheduled) return;
-    this.isFlushScheduled = true;
-    setImmediate(() => this.flush());
-  }
-
-  /**
-   * Sends all queued requests that are still wanted. Runs once per turn of the event loop, not per request: the client writes to its
-   * socket at the end of a microtask, and that system call is the most expensive part of a request.
-   */
-  private flush(): void {
-    this.isFlushScheduled = false;
-    const nowMs = performance.now();
-    for (const { token, subject, payload, headers } of this.outbox.splice(0)) {
-      if (this.pending.wanted(token, nowMs) === undefined) continue;
-      const reply = this.inboxPrefix + token.toString();
-      try {
-        this.link.connection.publish(
-          subject,
-          payload,
-          headers === undefined ? { reply } : { reply, headers },
-        );
-      } catch {
-        // The connection is closed or closing. Callers have already checked everything else that publish refuses.
-        this.pending.reject(token, "disconnected");
-      }
-    }
-    for (const task of this.flushTasks.splice(0)) task();
+    this.outbox.add(outgoing);
   }
 
   private handleReply(message: Msg): void {
@@ -301,7 +262,7 @@ export class Requests {
   }
 
   private failAll(): void {
-    const unsent = new Set(this.outbox.splice(0).map(({ token }) => token));
+    const unsent = this.outbox.clear();
     const reason = this.isReachable ? "interrupted" : "disconnected";
     this.pending.failAll(reason, (token) => unsent.has(token));
   }

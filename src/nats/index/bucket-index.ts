@@ -7,51 +7,38 @@
  * Where the live keys do not fit into memory, it has a window of them (see key-window.ts), and all other subjects. Their number and the stream's
  * tell how many keys are live. Nothing proves then that no message went without a trace, so a window is used for a short time.
  */
-import { setImmediate as nextTurn } from "node:timers/promises";
-import { isPlainKey, unescapeKey } from "../../kv/names.js";
 import type { CallContext } from "../../kv/call-context.js";
 import type { FeedEnd, FeedFollower, Following, LostRevisions } from "../feed/bucket-feed.js";
 import { within } from "../client/jetstream-api.js";
 import type { Change } from "../read/delivery.js";
 import type { MessageHead } from "../read/message-head.js";
 import type { KeyFacts } from "./key-leaf.js";
+import { IndexLoading } from "./index-loading.js";
 import type { BucketIndexOptions } from "./index-options.js";
 import { type KeyWindow, type NeededKeys, wholeWindow } from "./key-window.js";
 import { type Latch, newLatch } from "./latch.js";
-import { WindowLoad } from "./window-load.js";
 import type { IndexCheckpoint } from "./checkpoint.js";
 import { IndexState, isElsewhere, type StoredChange } from "./index-state.js";
 import type { KeySnapshot, KeyTree } from "./key-tree.js";
 import type { Checked } from "./checked.js";
-import { SubjectCounts } from "./subject-counts.js";
+import { SubjectCheck } from "./subject-check.js";
 
-/** Changes that are applied at once after loading: about a millisecond's work. */
-const CHANGES_AT_ONCE = 200;
 /** How long a window is used. What another program removed without a message is seen after this time. */
 const WINDOW_MS_MAX = 30_000;
-/** How often the memory is added up while messages are loaded. */
-const SIZE_CHECK_HEADS = 4_096;
 /** How long to wait for the rest of a commit, which is on its way: the storage stores a commit at once. */
 const COMMIT_REST_MS_MAX = 1_000;
 
 export class BucketIndex implements FeedFollower {
   isOver = false;
-  /** Whether the number of subjects was found to be the stream's. */
-  isVerified = false;
   /** Read it in one turn of the event loop. */
   readonly state = new IndexState();
-  /** The most memory that it took. */
-  peakBytes = 0;
-  private isGivenUp = false;
   private held: KeyWindow | undefined;
   private readonly loadedAtMs = performance.now();
-  private loadedHeads = 0;
   private compactedBefore = 0;
-  /** The live keys that have been read, until all are in the tree. */
-  private reading: WindowLoad | undefined;
-  /** By stored key: what the feed has brought meanwhile. */
-  private newer = new Map<string, StoredChange>();
-  private readonly counts = new SubjectCounts();
+  /** Until it is loaded. */
+  private loading: IndexLoading | undefined;
+  private loadPeakBytes = 0;
+  private readonly subjects: SubjectCheck;
   private following: Following | undefined;
   private ageMsMax = 0;
   private clockAheadMs = 0;
@@ -62,20 +49,23 @@ export class BucketIndex implements FeedFollower {
    * they wrote.
    */
   private gap: Latch | undefined;
-  /** Subjects that the stream has less than the index, where that was accepted. */
-  private accepted = 0;
   private isRestored = false;
   /** The last revision of the newest commit of which a write is in the index. */
   private commitEnd = 0;
 
   constructor(private readonly options: BucketIndexOptions) {
-    const { needed, sizes, isLarge } = options;
-    this.reading = new WindowLoad(needed, sizes, isLarge);
+    this.subjects = new SubjectCheck(this.state, options.acceptsDifference);
+    this.loading = new IndexLoading(
+      this.state,
+      options,
+      () => this.hasTooManyTombstones,
+      () => this.isRestored,
+    );
   }
 
   /** The keys that it holds. Final when it is loaded. */
   get window(): KeyWindow {
-    return this.held ?? this.reading?.window ?? wholeWindow();
+    return this.held ?? this.loading?.window ?? wholeWindow();
   }
 
   /** Whether a read that needs these keys can begin with it. */
@@ -85,6 +75,11 @@ export class BucketIndex implements FeedFollower {
     return window.isAll || (isRecent && window.serves(needed));
   }
 
+  /** Whether the number of subjects was found to be the stream's. */
+  get isVerified(): boolean {
+    return this.subjects.isVerified;
+  }
+
   /** Whether it has more tombstones than fit into the memory for all indexes. */
   get hasTooManyTombstones(): boolean {
     return this.state.others.memoryBytes > this.options.sizes.wholeBytesMax;
@@ -92,7 +87,7 @@ export class BucketIndex implements FeedFollower {
 
   /** The subjects without a live key, as of a revision; undefined: that is not known any more. */
   subjectsWithoutKey(revision: number): number | undefined {
-    return revision === this.revision ? this.state.others.presentCount : this.counts.at(revision);
+    return revision === this.revision ? this.state.others.presentCount : this.subjects.at(revision);
   }
 
   /** Whether a key of the window was written after a revision. Other calls are served meanwhile. */
@@ -121,7 +116,12 @@ export class BucketIndex implements FeedFollower {
   }
 
   get memoryBytes(): number {
-    return this.state.memoryBytes + (this.reading?.memoryBytes ?? 0);
+    return this.state.memoryBytes + (this.loading?.memoryBytes ?? 0);
+  }
+
+  /** The most memory that it took while it was loaded. */
+  get peakBytes(): number {
+    return this.loading?.peakBytes ?? this.loadPeakBytes;
   }
 
   /** When the bucket was created, as the server wrote it. */
@@ -139,28 +139,14 @@ export class BucketIndex implements FeedFollower {
 
   /** Takes a message that was stored before the feed began. The messages of a key may come in any order. */
   load(head: MessageHead): void {
-    if (++this.loadedHeads % SIZE_CHECK_HEADS === 0) this.noteSize();
-    if (this.isGivenUp) return;
-    const { bytes, keyStart, keyEnd } = head;
-    const facts = this.state.factsOf(head, this.ageMsMax);
-    if (this.isRestored) {
-      const { storedKey, isTombstone } = head;
-      this.state.applyUnlessOlder({ storedKey, isTombstone, facts });
-      return;
-    }
-    if (!head.isTombstone && isPlainKey(bytes, keyStart, keyEnd)) {
-      this.reading?.add(bytes, keyStart, keyEnd, facts);
-      return;
-    }
-    const key = head.isTombstone ? undefined : unescapeKey(head.storedKey);
-    if (key === undefined) this.state.addOther(head.storedKey, facts);
-    else this.reading?.addText(key, facts);
+    this.loading?.load(head, this.ageMsMax);
   }
 
   /** What {@link restore} needs; undefined while it is not certain that the index describes the bucket. */
   checkpoint(): IndexCheckpoint<KeySnapshot> | undefined {
-    const { following, created, ageMsMax, accepted } = this;
-    const isLoaded = this.reading === undefined && this.isVerified && this.window.isAll;
+    const { following, created, ageMsMax } = this;
+    const { accepted } = this.subjects;
+    const isLoaded = this.loading === undefined && this.isVerified && this.window.isAll;
     const isCertain = isLoaded && this.doubt === undefined && this.gap === undefined;
     if (this.isOver || following === undefined || !isCertain) return undefined;
     const { revision, lastSeen } = { revision: this.revision, lastSeen: following.lastSeen };
@@ -170,7 +156,7 @@ export class BucketIndex implements FeedFollower {
   /** Takes what the index had at a revision. Only what was stored after it is then to be loaded, in its order. */
   restore(checkpoint: IndexCheckpoint): void {
     this.state.restore(checkpoint);
-    this.accepted = checkpoint.accepted;
+    this.subjects.accepted = checkpoint.accepted;
     this.isRestored = true;
   }
 
@@ -180,14 +166,8 @@ export class BucketIndex implements FeedFollower {
   }
 
   /** Whether the index has as many subjects as the stream; undefined: that can't be said now. */
-  agreesWith({ subjects, lastSequence }: Checked): boolean | undefined {
-    if (this.isOver || !this.sweep()) return undefined;
-    const known = lastSequence === this.revision ? this.state.subjects : this.counts.at(lastSequence);
-    if (known === undefined) return undefined;
-    const more = known - this.accepted - subjects;
-    if (more === 0 || more === this.state.others.expiredCount) return true;
-    // The server is removing what has expired.
-    return more > 0 && more < this.state.others.expiredCount ? undefined : false;
+  agreesWith(state: Checked): boolean | undefined {
+    return this.isOver || !this.sweep() ? undefined : this.subjects.agrees(state, this.revision);
   }
 
   /** Ends the index: it does not describe the bucket. */
@@ -197,26 +177,13 @@ export class BucketIndex implements FeedFollower {
 
   /** Everything that was stored before the feed began has been loaded. Resolves when the index can be read. */
   async loaded(): Promise<void> {
-    const { reading } = this;
-    if (reading === undefined) return;
-    if (!this.isRestored)
-      this.state.tree = await reading.finish((key, start, length, revision) =>
-        this.state.isNewest(key, start, length, revision),
-      );
-    this.held = reading.window;
-    this.noteSize();
-    while (this.newer.size > CHANGES_AT_ONCE && !this.isOver) {
-      const changes = this.newer;
-      this.newer = new Map();
-      let applied = 0;
-      for (const change of changes.values()) {
-        this.applyLater(change);
-        if (++applied % CHANGES_AT_ONCE === 0) await nextTurn();
-      }
-    }
-    for (const change of this.newer.values()) this.applyLater(change);
-    this.newer = new Map();
-    this.reading = undefined;
+    const { loading } = this;
+    if (loading === undefined) return;
+    await loading.finish(() => this.isOver);
+    loading.applyKept();
+    this.held = loading.window;
+    this.loadPeakBytes = loading.peakBytes;
+    this.loading = undefined;
   }
 
   /** Resolves when the index has every message up to this one; undefined: it has. Throws `KvError`. */
@@ -253,7 +220,7 @@ export class BucketIndex implements FeedFollower {
   /** Removes keys that have expired by now. False: call again, there are more. */
   sweep(): boolean {
     const { gone, isDone } = this.state.sweep(this.nowMs);
-    if (this.window.isAll) this.counts.subtract(gone);
+    if (this.window.isAll) this.subjects.subtract(gone);
     return isDone;
   }
 
@@ -262,14 +229,14 @@ export class BucketIndex implements FeedFollower {
     const { storedKey, isTombstone } = change;
     this.commitEnd = Math.max(this.commitEnd, change.commitEnd);
     const stored = { storedKey, isTombstone, facts: this.state.factsOf(change, this.ageMsMax) };
-    if (this.reading !== undefined) {
-      this.newer.set(storedKey, stored);
+    if (this.loading !== undefined) {
+      this.loading.keep(stored);
       return;
     }
     if (isElsewhere(this.window, stored)) this.state.applyElsewhere(stored);
     else this.state.apply(stored);
     const { state, window } = this;
-    this.counts.note(change.revision, window.isAll ? state.subjects : state.others.presentCount);
+    this.subjects.note(change.revision, window.isAll ? state.subjects : state.others.presentCount);
   }
 
   lost({ isSuperseded }: LostRevisions): void {
@@ -293,7 +260,7 @@ export class BucketIndex implements FeedFollower {
   compare(state: Checked): void {
     if (this.isOver) return;
     this.clockAheadMs = state.nowMs - Date.now();
-    if (this.following === undefined || this.reading !== undefined) return;
+    if (this.following === undefined || this.loading !== undefined) return;
     if (state.created !== this.created) this.end("the bucket was recreated");
     else if (state.ageMsMax !== this.ageMsMax) this.end("the ttl was changed");
     else this.verify(state);
@@ -306,42 +273,15 @@ export class BucketIndex implements FeedFollower {
     this.following?.stop();
   }
 
-  private applyLater(change: StoredChange): void {
-    if (isElsewhere(this.window, change)) this.state.applyElsewhere(change);
-    else this.state.applyUnlessOlder(change);
-  }
-
-  private noteSize(): void {
-    const othersBytes = this.state.others.memoryBytes;
-    this.isGivenUp = this.hasTooManyTombstones;
-    const loadBytes = this.reading?.peakBytes ?? 0;
-    this.peakBytes = Math.max(this.peakBytes, loadBytes + othersBytes + this.state.tree.memoryBytes);
-  }
-
   private verify(state: Checked): void {
     if (!this.sweep()) return;
-    if (!this.window.isAll) {
-      this.isVerified = true;
-      if (state.compactedTo > this.compactedBefore) this.end("tombstones were compacted");
+    if (this.window.isAll) {
+      const why = this.subjects.verify(state, this.revision);
+      if (why !== undefined) this.end(why);
       return;
     }
-    const isNow = state.lastSequence === this.revision;
-    const known = isNow ? this.state.subjects : this.counts.at(state.lastSequence);
-    if (known === undefined) return;
-    const gone = known - this.accepted - state.subjects;
-    if (gone >= 0 && gone <= this.state.others.removable(state.compactedTo)) {
-      this.isVerified = true;
-      if (gone > 0) void this.forgetCompacted(state.compactedTo, gone);
-    } else if (this.options.acceptsDifference && !this.isVerified) {
-      this.isVerified = true;
-      this.accepted = gone;
-    } else {
-      this.end(`the stream has ${state.subjects} subjects and not ${known - this.accepted}`);
-    }
-  }
-
-  private async forgetCompacted(compactedTo: number, gone: number): Promise<void> {
-    this.counts.subtract(await this.state.others.forgetCompacted(compactedTo, gone));
+    this.subjects.isVerified = true;
+    if (state.compactedTo > this.compactedBefore) this.end("tombstones were compacted");
   }
 
   private end(why: string): void {
