@@ -28,7 +28,7 @@ export class CuttableProxy {
 
   /** Takes connections, on the same port as before. */
   async accept(): Promise<void> {
-    this.server = createServer((client) => this.join(client)).listen(this.port, "127.0.0.1");
+    this.server = createServer({ noDelay: true }, (client) => this.join(client)).listen(this.port, "127.0.0.1");
     await once(this.server, "listening");
     const address = this.server.address();
     if (address !== null && typeof address === "object") this.port = address.port;
@@ -68,7 +68,7 @@ export class CuttableProxy {
   }
 
   private join(client: Socket): void {
-    const upstream = connect(this.targetPort, "127.0.0.1");
+    const upstream = connect({ port: this.targetPort, host: "127.0.0.1", noDelay: true });
     const pair = { client, upstream };
     this.pairs.add(pair);
     client.pipe(upstream);

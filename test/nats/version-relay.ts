@@ -13,8 +13,8 @@ export interface VersionRelay {
 export async function relayAs(firstVersion: string, port: number): Promise<VersionRelay> {
   let version = firstVersion;
   const sockets = new Set<{ destroy(): void }>();
-  const server = createServer((client) => {
-    const upstream = connect(port, "127.0.0.1");
+  const server = createServer({ noDelay: true }, (client) => {
+    const upstream = connect({ port, host: "127.0.0.1", noDelay: true });
     for (const socket of [client, upstream]) {
       sockets.add(socket);
       socket.on("error", () => undefined);

@@ -95,7 +95,7 @@ export async function startBridge(
   });
   http1.on("upgrade", (request, socket, head) => upgrade(new NodeUpgrade(request, socket, head)));
   const sessions = new Http2Server({ limits, onStream: (stream) => rest.handle(new StreamExchange(stream)) });
-  const http2 = createNetServer((socket) => {
+  const http2 = createNetServer({ noDelay: true }, (socket) => {
     socket.on("error", () => undefined);
     sessions.accept(socket);
   });

@@ -63,9 +63,11 @@ class Relay {
   ) {}
 
   static async open(from: number, to: number, targetPort: number): Promise<Relay> {
-    const server = createServer();
+    const server = createServer({ noDelay: true });
     const relay = new Relay(from, to, server);
-    server.on("connection", (client: Socket) => relay.join(client, connect(targetPort, "127.0.0.1")));
+    server.on("connection", (client: Socket) =>
+      relay.join(client, connect({ port: targetPort, host: "127.0.0.1", noDelay: true })),
+    );
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
     return relay;

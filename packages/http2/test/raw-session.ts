@@ -115,7 +115,7 @@ export class RawSession {
 
   /** Connects, and says hello with these settings. */
   static async open(port: number, settings: Uint8Array = Buffer.alloc(0)): Promise<RawSession> {
-    const socket = connect(port, "127.0.0.1");
+    const socket = connect({ port, host: "127.0.0.1", noDelay: true });
     await once(socket, "connect");
     return RawSession.greet(socket, settings);
   }
