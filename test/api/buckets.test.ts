@@ -4,12 +4,12 @@ import { describe, expect } from "vitest";
 import { serviceTest } from "../support/fixtures.js";
 import { freshName } from "../support/service.js";
 import { succeeds, until } from "../support/until.js";
-import { ALL_DOORS } from "./doors.js";
+import { CALL_DOORS } from "./doors.js";
 import { bytes, clientsOf, refusal, text } from "./support.js";
 
 const withService = serviceTest();
 
-describe.each(ALL_DOORS)("buckets over $name", (door) => {
+describe.each(CALL_DOORS)("buckets over $name", (door) => {
   const it = withService.extend(
     "open",
     ({ service }) =>
@@ -196,7 +196,7 @@ describe.each(ALL_DOORS)("buckets over $name", (door) => {
 });
 
 // At the same time, as each of them waits for a second.
-withService.concurrent.for(ALL_DOORS)(
+withService.concurrent.for(CALL_DOORS)(
   "over $name, a bucket expires entries at the end of their life",
   async (door, { service }) => {
     const { buckets, kv } = clientsOf(door, service.url);

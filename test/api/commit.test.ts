@@ -4,7 +4,7 @@ import { describe, expect } from "vitest";
 import { serviceTest } from "../support/fixtures.js";
 import { needsServer } from "../support/nats-program.js";
 import { freshName } from "../support/service.js";
-import { ALL_DOORS } from "./doors.js";
+import { CALL_DOORS } from "./doors.js";
 import { bytes, clientsOf, line, refusal, take, text } from "./support.js";
 
 const withService = serviceTest();
@@ -32,7 +32,7 @@ const unchanged = (filter: string, since: bigint) => ({
   },
 });
 
-describe.each(ALL_DOORS)("over $name", needsServer("2.15.1"), (door) => {
+describe.each(CALL_DOORS)("over $name", needsServer("2.15.1"), (door) => {
   const it = withService.extend("setUp", ({ service }) => async () => {
     const clients = clientsOf(door, service.url);
     const bucket = freshName();

@@ -5,12 +5,12 @@ import { describe, expect } from "vitest";
 import type { WatchConfigResponse } from "../../gen/ironflow/kv/v1/config_service_pb.js";
 import { serviceTest } from "../support/fixtures.js";
 import { freshName } from "../support/service.js";
-import { ALL_DOORS } from "./doors.js";
+import { CALL_DOORS } from "./doors.js";
 import { clientsOf, refusal } from "./support.js";
 
 const withService = serviceTest({ "config-bytes-max": "1024", "configs-max": "1000" });
 
-describe.each(ALL_DOORS)("over $name", (door) => {
+describe.each(CALL_DOORS)("over $name", (door) => {
   const it = withService.extend("setUp", ({ service }) => () => ({
     configs: clientsOf(door, service.url).configs,
     name: freshName("config"),

@@ -58,8 +58,9 @@ export const CONTRACT_DOORS: readonly Door[] = [
   },
 ];
 
-/** Their codec and their version of HTTP are those of other doors of the same protocol. */
+/** Their codec and their version of HTTP are those of other doors, of the same protocol or with the same envelope. */
 const REPEATED_COMBINATIONS: ReadonlySet<string> = new Set([
+  "gRPC JSON, HTTP/2",
   "gRPC-Web proto, HTTP/1.1",
   "Connect JSON, HTTP/1.1",
   "Connect proto, HTTP/2",
@@ -72,10 +73,15 @@ export const REST_DOORS: readonly Door[] = (["sse", "websocket"] as const).map((
   connect: (url) => createRestTransport(url, watchBy),
 }));
 
-/**
- * What the suites of test/api run over: each protocol with each of its codecs and each version of HTTP. With DOORS=all, as `.ci/run` sets it,
- * also every combination of the two.
- */
+/** DOORS=all, as `.ci/run` sets it: every combination of a protocol, a codec and a version of HTTP. */
+const IS_EVERY_COMBINATION = process.env.DOORS === "all";
+
+/** What the suites of watches run over: each protocol, each codec and each version of HTTP. */
 export const ALL_DOORS: readonly Door[] = [...CONTRACT_DOORS, ...REST_DOORS].filter(
-  ({ name }) => process.env.DOORS === "all" || !REPEATED_COMBINATIONS.has(name),
+  ({ name }) => IS_EVERY_COMBINATION || !REPEATED_COMBINATIONS.has(name),
+);
+
+/** What the suites of other calls run over: REST is one door, however it watches. */
+export const CALL_DOORS: readonly Door[] = ALL_DOORS.filter(
+  (door) => IS_EVERY_COMBINATION || !REST_DOORS.slice(1).includes(door),
 );

@@ -5,7 +5,7 @@ import { describe, expect } from "vitest";
 import type { Entry } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { serviceTest } from "../support/fixtures.js";
 import { freshName } from "../support/service.js";
-import { ALL_DOORS } from "./doors.js";
+import { CALL_DOORS } from "./doors.js";
 import { bytes, clientsOf, line, refusal, take, text } from "./support.js";
 
 const withService = serviceTest();
@@ -19,7 +19,7 @@ const seconds = (count: number): Pick<Duration, "$typeName" | "seconds" | "nanos
 const timeOf = (time: Timestamp | undefined): number => (time === undefined ? 0 : timestampMs(time));
 const lifeOf = (entry: Entry | undefined): number => timeOf(entry?.expiresAt) - timeOf(entry?.createdAt);
 
-describe.each(ALL_DOORS)("TTLs and metadata over $name", (door) => {
+describe.each(CALL_DOORS)("TTLs and metadata over $name", (door) => {
   const it = withService.extend("setUp", ({ service }) => async (history = 1) => {
     const clients = clientsOf(door, service.url);
     const bucket = freshName();

@@ -14,7 +14,7 @@ import {
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { Operation } from "../../gen/ironflow/kv/v1/types_pb.js";
 import { freshName, startTestService, type TestService } from "../support/service.js";
-import { ALL_DOORS } from "./doors.js";
+import { CALL_DOORS } from "./doors.js";
 import { bytes, clientsOf, refusal } from "./support.js";
 
 const LONG_KEYS = Array.from({ length: 9_000 }, (_, index) => `${index}`.padStart(5, "0").padEnd(505, "k"));
@@ -23,7 +23,7 @@ const BUCKETS = Array.from({ length: 60 }, (_, index) => `listed-${`${index}`.pa
 /** Six times as long in JSON. */
 const DESCRIPTION = "\u0001".repeat(1_024);
 
-const [anyDoor] = ALL_DOORS;
+const [anyDoor] = CALL_DOORS;
 if (anyDoor === undefined) throw new Error("no door");
 const bucket = freshName();
 let service: TestService;
@@ -49,7 +49,7 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(() => Promise.all([service.remove(), smallPages.remove()]));
 
-describe.each(ALL_DOORS)("pages over $name", (door) => {
+describe.each(CALL_DOORS)("pages over $name", (door) => {
   it("list 9,000 keys of 505 bytes completely, in order", async () => {
     const { kv } = clientsOf(door, service.url);
     const pages: ListKeysResponse[] = [];

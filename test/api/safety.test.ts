@@ -7,7 +7,7 @@ import { startService } from "../../src/embed.js";
 import { copiesTest } from "../support/fixtures.js";
 import { needsServer } from "../support/nats-program.js";
 import { freshName, startTestService } from "../support/service.js";
-import { ALL_DOORS } from "./doors.js";
+import { CALL_DOORS } from "./doors.js";
 import { bytes, clientsOf, refusal, text } from "./support.js";
 import { until } from "../support/until.js";
 
@@ -23,7 +23,7 @@ const it = copiesTest(NO_TIME_LIMIT).extend(
     },
 );
 
-describe.each(ALL_DOORS)("over $name", (door) => {
+describe.each(CALL_DOORS)("over $name", (door) => {
   const test = it.extend("setUp", ({ service }) => async () => {
     const clients = clientsOf(door, service.url);
     const bucket = freshName();
@@ -194,7 +194,7 @@ describe("the embedded server", () => {
     ["relaxed", Durability.RELAXED],
   ])("with DURABILITY=%s has buckets that say so", needsServer("2.15.1"), async (mode, durability) => {
     const embedded = await startTestService({ durability: mode });
-    const [door] = ALL_DOORS;
+    const [door] = CALL_DOORS;
     if (door === undefined) throw new Error("no door");
     const { buckets } = clientsOf(door, embedded.url);
     const { bucket } = await buckets.createBucket({ name: "b" });
@@ -211,7 +211,7 @@ describe("while the storage is away", () => {
     server,
     untilReadinessIs,
   }) => {
-    const clients = ALL_DOORS.map((door) => ({ door, ...clientsOf(door, service.url) }));
+    const clients = CALL_DOORS.map((door) => ({ door, ...clientsOf(door, service.url) }));
     const [first] = clients;
     if (first === undefined) throw new Error("no door");
     await first.buckets.createBucket({ name: bucket, history: 64 });

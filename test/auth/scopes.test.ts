@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { allows, allowsAny, checkScopes, covers } from "../../src/auth/scopes.js";
 import type { Scope } from "../../src/service/principal.js";
+import { runs } from "../support/extended.js";
 
 const read = (buckets: string): Scope[] => [{ accesses: ["read"], buckets }];
 
@@ -91,7 +92,7 @@ describe("scopes within others", () => {
         if (!covers(read(outer), read(inner)) || !allows(read(inner), "read", bucket)) return;
         expect(allows(read(outer), "read", bucket)).toBe(true);
       }),
-      { numRuns: 2_000 },
+      { numRuns: runs(2_000) },
     );
   });
 });

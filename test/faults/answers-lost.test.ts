@@ -46,7 +46,7 @@ it(
     await buckets.createBucket({ name: "changing" });
     const stored = await StoredMessages.of(nats.url, BUCKETS);
     const writers = new LossyWriters({ urls: [copies[0].url, copies[1].url], buckets: BUCKETS, random });
-    const rounds = times({ full: 150, medium: 30, short: 6 });
+    const rounds = times({ full: 150, medium: 30, short: 3 });
     for (let round = 0; round < rounds; round++) {
       const link = links[random(2) === 0 ? 0 : 1];
       // What the copy sends from here on arrives, or not; no answer comes back.

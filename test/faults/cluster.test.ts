@@ -128,7 +128,8 @@ it.each(IS_FULL ? HISTORIES : [1])(
       await whole();
       await workload.untilWritten();
       const name = names[round % names.length] ?? "";
-      const strike = strikes[name]?.(1_000 + random(times({ full: 5_000, medium: 3_000, short: 1_000 })));
+      const leastMs = times({ full: 1_000, medium: 1_000, short: 500 });
+      const strike = strikes[name]?.(leastMs + random(times({ full: 5_000, medium: 3_000, short: 500 })));
       // The pause that a client sees: from the strike to the first write that was sent after it and acknowledged.
       const pauseMs = await workload.untilWritten();
       pausesMs.push(pauseMs);

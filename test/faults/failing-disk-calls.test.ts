@@ -18,12 +18,11 @@ import {
   Operation,
 } from "@ironflow-kv/client/gen";
 import { ConfigService } from "../../gen/ironflow/kv/v1/config_service_pb.js";
-import { IS_EXTENDED } from "../support/extended.js";
 import { needsServer } from "../support/nats-program.js";
 import { until } from "../support/until.js";
 import { type Deployment, deploy, descendantsOf, isAlive, stateOf } from "./deployment.js";
 import { diskProblem, mountDisk, type PowerCutDisk } from "./power-cut/disk.js";
-import { report } from "./report.js";
+import { report, times } from "./report.js";
 import { reasonOf } from "./workload.js";
 
 const problem = await diskProblem();
@@ -119,7 +118,7 @@ const CASES = (
     [1, "writes"],
     [2, "syncs"],
   ] as const
-).slice(0, IS_EXTENDED ? 4 : 2);
+).slice(0, times({ full: 4, medium: 2, short: 1 }));
 
 /** Calls until the service is available: with several workers, one may be back before another. Such a call has written nothing. */
 async function whenAvailable<Result>(call: () => Promise<Result>): Promise<Result> {

@@ -19,7 +19,7 @@ import {
 import { needsServer } from "../support/nats-program.js";
 import { succeeds, until } from "../support/until.js";
 import { type Deployment, deploy, isAlive } from "./deployment.js";
-import { report, times } from "./report.js";
+import { IS_LONG, report, times } from "./report.js";
 import { canMount, mountSmallDisk, type SmallDisk } from "./small-disk.js";
 import { reasonOf } from "./workload.js";
 
@@ -205,7 +205,7 @@ const NOTHING: Verdict = { lost: [], doubled: [], refusedAndStored: [] };
 const countOf = (outcomes: Iterable<Outcome>, wanted: Outcome): number =>
   [...outcomes].filter((outcome) => outcome === wanted).length;
 
-describe.skipIf(!canMount() || needsServer("2.15.1").skip).each([1, 2])(
+describe.skipIf(!canMount() || needsServer("2.15.1").skip).each(IS_LONG ? [1, 2] : [2])(
   "with WORKERS=%i, a full disk",
   (workers) => {
     beforeEach(async () => {

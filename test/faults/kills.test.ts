@@ -49,8 +49,8 @@ describe.each(IS_FULL ? HISTORIES : [1])("with a history of %i", (history) => {
   });
 
   it.each<[string, number, () => Promise<readonly number[]>]>([
-    ["nats-server killed", times({ full: 50, medium: 8, short: 2 }), killNats],
-    ["service killed", times({ full: 50, medium: 8, short: 2 }), restart],
+    ["nats-server killed", times({ full: 50, medium: 8, short: 1 }), killNats],
+    ["service killed", times({ full: 50, medium: 8, short: 1 }), restart],
     [
       "both killed at once",
       times({ full: 20, medium: 4, short: 1 }),

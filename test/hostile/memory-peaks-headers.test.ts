@@ -12,6 +12,7 @@ import {
   huffmanZeros,
   RawSession,
 } from "../../packages/http2/test/raw-session.js";
+import { IS_EXTENDED } from "../support/extended.js";
 import { send1 } from "../support/http-client.js";
 import { MEBIBYTE, OVERHEAD_BYTES, PeakMeter, TOTAL_BYTES } from "./peaks.js";
 
@@ -40,6 +41,9 @@ function blockFrames(id: number, block: Buffer, flags = 0, isEnd = true): Buffer
   }
   return frames;
 }
+
+/** Each attack takes seconds of CPU time: `npm test` makes two of them. */
+const itExtended = it.runIf(IS_EXTENDED);
 
 describe.skipIf(platform() !== "linux")("the peak of the resident memory", () => {
   let meter: PeakMeter;
@@ -73,7 +77,7 @@ describe.skipIf(platform() !== "linux")("the peak of the resident memory", () =>
     return held;
   }
 
-  it("hardly rises for connections that sent one long request each and stay open", async () => {
+  itExtended("hardly rises for connections that sent one long request each and stay open", async () => {
     const attack = async (): Promise<void> => {
       const sessions: RawSession[] = [];
       for (let index = 0; index < 250; index++) {
@@ -99,7 +103,7 @@ describe.skipIf(platform() !== "linux")("the peak of the resident memory", () =>
     );
   }, 240_000);
 
-  it("stays within the budget for many short fields", async () => {
+  itExtended("stays within the budget for many short fields", async () => {
     // In turn, as equal blocks are decoded once.
     const blocks = ["a", "b"].map((letter) => {
       const fields = Array.from({ length: 120 }, (_, index) => [`${letter}${index}`, `${letter}${index}`]);
@@ -111,7 +115,7 @@ describe.skipIf(platform() !== "linux")("the peak of the resident memory", () =>
     );
   }, 240_000);
 
-  it("stays within the budget for requests of which nothing but short headers has arrived", async () => {
+  itExtended("stays within the budget for requests of which nothing but short headers has arrived", async () => {
     const block = headerBlock(PUT);
     let held = 0;
     const attack = async (): Promise<void> => {
@@ -121,7 +125,7 @@ describe.skipIf(platform() !== "linux")("the peak of the resident memory", () =>
     expect(held).toBeLessThan(CONNECTIONS_BYTES + TOTAL_BYTES);
   }, 240_000);
 
-  it("stays within the budget for trailers over HTTP/2 that never end", async () => {
+  itExtended("stays within the budget for trailers over HTTP/2 that never end", async () => {
     const trailers = headerBlock({ "x-filler": "x".repeat(LONG_BYTES) });
     const attack = async (): Promise<void> => {
       const sessions: RawSession[] = [];

@@ -17,6 +17,7 @@ import {
   RawSession,
   setting,
 } from "../../packages/http2/test/raw-session.js";
+import { isExtendedFor } from "../support/extended.js";
 import { send1 } from "../support/http-client.js";
 import { OVERHEAD_BYTES, PeakMeter, TOTAL_BYTES } from "./peaks.js";
 
@@ -44,7 +45,12 @@ const READS: readonly (readonly [string, (index: number) => Uint8Array])[] = [
   ],
 ];
 
-describe.skipIf(platform() !== "linux")("the peak of the resident memory", () => {
+const isExtended = isExtendedFor(
+  "memory peaks of reads",
+  "they store 100 MB, and take half a minute of CPU time",
+);
+
+describe.skipIf(platform() !== "linux" || !isExtended)("the peak of the resident memory", () => {
   let meter: PeakMeter;
   beforeAll(async () => {
     meter = await PeakMeter.start({

@@ -7,6 +7,7 @@ import { connect, type TLSSocket } from "node:tls";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { END_HEADERS, Frame, frame, headerBlock, RawSession } from "../../packages/http2/test/raw-session.js";
 import { hasOpenssl, makeCertificate } from "../support/certificates.js";
+import { IS_EXTENDED } from "../support/extended.js";
 import { MEBIBYTE, OVERHEAD_BYTES, PeakMeter, TOTAL_BYTES } from "./peaks.js";
 
 const BUCKETS = "/api/v1/kv/buckets";
@@ -62,7 +63,7 @@ describe.skipIf(platform() !== "linux" || !hasOpenssl)("the peak of the resident
     expect(await meter.of(attack, "allowed, HTTP/2 over TLS")).toBeLessThan(OVERHEAD_BYTES + TOTAL_BYTES);
   }, 240_000);
 
-  it("stays within the budget for incomplete bodies over HTTP/1.1", async () => {
+  it.runIf(IS_EXTENDED)("stays within the budget for incomplete bodies over HTTP/1.1", async () => {
     const attack = async (): Promise<void> => {
       const sockets = await crowd(CLIENTS);
       for (const socket of sockets) {

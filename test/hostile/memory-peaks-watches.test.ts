@@ -13,6 +13,7 @@ import {
   RawSession,
   setting,
 } from "../../packages/http2/test/raw-session.js";
+import { IS_EXTENDED } from "../support/extended.js";
 import { send1 } from "../support/http-client.js";
 import { MEBIBYTE, OVERHEAD_BYTES, PeakMeter, TOTAL_BYTES } from "./peaks.js";
 
@@ -26,6 +27,9 @@ const RECENT_BYTES = 64 * MEBIBYTE;
 /** WebSockets with a message that never ends. */
 const FRAGMENTED = 150;
 const FRAGMENTS = 40;
+
+/** Each attack takes seconds of CPU time: `npm test` makes one of them. */
+const itExtended = it.runIf(IS_EXTENDED);
 
 describe.skipIf(platform() !== "linux")("the peak of the resident memory", () => {
   let meter: PeakMeter;
@@ -52,7 +56,7 @@ describe.skipIf(platform() !== "linux")("the peak of the resident memory", () =>
     return socket;
   }
 
-  it("hardly rises for WebSocket messages in fragments that arrive beside much else", async () => {
+  itExtended("hardly rises for WebSocket messages in fragments that arrive beside much else", async () => {
     const pong = Buffer.concat([Buffer.from([0x8a, 0x80 | 125, 0, 0, 0, 0]), Buffer.alloc(125)]);
     const pongs = Buffer.concat(Array.from({ length: 499 }, () => pong));
     const attack = async (): Promise<void> => {
@@ -83,7 +87,7 @@ describe.skipIf(platform() !== "linux")("the peak of the resident memory", () =>
     }
   }
 
-  it("stays within the budgets for WebSockets that read nothing of their snapshots", async () => {
+  itExtended("stays within the budgets for WebSockets that read nothing of their snapshots", async () => {
     const attack = async (): Promise<void> => {
       const sockets: Socket[] = [];
       for (let index = 0; index < WATCHES; index++) {
@@ -124,7 +128,7 @@ describe.skipIf(platform() !== "linux")("the peak of the resident memory", () =>
     expect(await meter.of(attack, "gRPC watches, window 0")).toBeLessThan(OVERHEAD_BYTES + 2 * TOTAL_BYTES);
   }, 240_000);
 
-  it("stays within the budgets for changes of many buckets that slow watches do not read and fast ones do", async () => {
+  itExtended("stays within the budgets for changes of many buckets that slow watches do not read and fast ones do", async () => {
     const attack = async (): Promise<void> => {
       const sockets: Socket[] = [];
       for (let bucket = 0; bucket < CHANGED_BUCKETS; bucket++) {

@@ -17,7 +17,7 @@ import {
   RawSession,
   setting,
 } from "../../packages/http2/test/raw-session.js";
-import { IS_EXTENDED } from "../support/extended.js";
+import { IS_EXTENDED, unlessExtended } from "../support/extended.js";
 import { send1 } from "../support/http-client.js";
 import { startTarget, type Target } from "./target.js";
 
@@ -210,11 +210,10 @@ const DOORS: readonly (readonly [string, string, Readonly<Record<string, string>
   ["an import", "/ironflow.kv.v1.BackupService/ImportEntries", { "content-type": "application/grpc" }],
 ];
 
-/** Of those that share a reader of bodies, `npm test` attacks one: each attack takes seconds of CPU time. */
-const DOORS_WITHOUT_KEY = DOORS.filter(
-  ([name]) => IS_EXTENDED || !["gRPC-Web", "Connect", "an import"].includes(name),
-);
-const DOORS_WITHIN_BUDGET = DOORS.slice(0, 3).filter(([name]) => IS_EXTENDED || name !== "gRPC");
+/** Each attack takes seconds of CPU time: `npm test` makes those that differ most. */
+const itExtended = it.runIf(IS_EXTENDED);
+const DOORS_WITHOUT_KEY = unlessExtended(DOORS, 1);
+const DOORS_WITHIN_BUDGET = unlessExtended(DOORS.slice(0, 3), 1);
 const HTTP1_DOORS = [
   ["REST", `PUT ${BUCKETS}/b/keys/k HTTP/1.1`, ""],
   ["Connect", `POST ${SERVICE}/Put HTTP/1.1`, "Content-Type: application/proto\r\n"],
@@ -232,7 +231,7 @@ describe.skipIf(platform() !== "linux")("the peak of the resident memory", () =>
     240_000,
   );
 
-  it.each(HTTP1_DOORS.slice(0, IS_EXTENDED ? 2 : 1))(
+  it.each(unlessExtended(HTTP1_DOORS, 1))(
     "hardly rises for bodies without a key over %s and HTTP/1.1",
     async (name, line, fields) => {
       target = await startTarget({ "api-key": KEY });
@@ -295,7 +294,7 @@ describe.skipIf(platform() !== "linux")("the peak of the resident memory", () =>
     );
   }, 240_000);
 
-  it("stays within the budget of all connections for headers of incomplete requests with HTTP2=node", async () => {
+  itExtended("stays within the budget of all connections for headers of incomplete requests with HTTP2=node", async () => {
     target = await startTarget({
       http2: "node",
       "total-incomplete-request-bytes-max": String(TOTAL_BYTES),
@@ -308,7 +307,7 @@ describe.skipIf(platform() !== "linux")("the peak of the resident memory", () =>
     );
   }, 240_000);
 
-  it("stays within the budget of all connections for incomplete heads with HTTP2=node", async () => {
+  itExtended("stays within the budget of all connections for incomplete heads with HTTP2=node", async () => {
     target = await startTarget({
       http2: "node",
       "total-incomplete-request-bytes-max": String(TOTAL_BYTES),
@@ -323,10 +322,15 @@ describe.skipIf(platform() !== "linux")("the peak of the resident memory", () =>
     expect(await peakOf(attack, "incomplete heads, HTTP2=node")).toBeLessThan(OVERHEAD_BYTES + TOTAL_BYTES);
   }, 240_000);
 
-  it.each([
-    ["first on their connections", ""],
-    ["pipelined behind a complete one", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"],
-  ])(
+  it.each(
+    unlessExtended(
+      [
+        ["first on their connections", ""],
+        ["pipelined behind a complete one", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"],
+      ],
+      1,
+    ),
+  )(
     "stays within the budget of all connections for incomplete heads over HTTP/1.1, %s",
     async (name, first) => {
       target = await startTarget({
@@ -342,7 +346,7 @@ describe.skipIf(platform() !== "linux")("the peak of the resident memory", () =>
     240_000,
   );
 
-  it("hardly rises for heads in two pieces, of which each has its long field elsewhere", async () => {
+  itExtended("hardly rises for heads in two pieces, of which each has its long field elsewhere", async () => {
     target = await startTarget({ "header-bytes-max": String(MEBIBYTE) });
     const attack = async (): Promise<void> => {
       const sockets = await Promise.all(Array.from({ length: 12 }, sendShiftedHeads));
@@ -373,7 +377,7 @@ describe.skipIf(platform() !== "linux")("the peak of the resident memory", () =>
     expect(await peakOf(attack, "unread responses, HTTP/1.1")).toBeLessThan(OVERHEAD_BYTES + TOTAL_BYTES);
   }, 240_000);
 
-  it("stays within the budget for 1,000 Gets of 1 MiB in one flight, of which none may be sent", async () => {
+  itExtended("stays within the budget for 1,000 Gets of 1 MiB in one flight, of which none may be sent", async () => {
     target = await startTarget({});
     await putLarge();
     const attack = async (): Promise<void> => {

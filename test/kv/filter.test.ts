@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { KvError } from "../../src/kv/errors.js";
 import { matchesAny, parseFilter, parseFilters, serverSubjects } from "../../src/kv/filter.js";
 import { escapeKey } from "../../src/kv/names.js";
+import { runs } from "../support/extended.js";
 
 /** The tokens of a key or filter: dots part them, but for those that would leave an empty one, which are ordinary characters. */
 function tokensOf(text: string): string[] {
@@ -88,7 +89,7 @@ describe("a filter", () => {
         if (expected) matched++;
         expect(parseFilter(filter).matches(escapeKey(key)), `${filter} on ${key}`).toBe(expected);
       }),
-      { numRuns: 10_000 },
+      { numRuns: runs(10_000) },
     );
     expect(matched).toBeGreaterThan(1_000);
   });
@@ -104,7 +105,7 @@ describe("a filter", () => {
         if (filter.exactStoredKey !== undefined)
           expect(filter.matches(stored)).toBe(stored === filter.exactStoredKey);
       }),
-      { numRuns: 10_000 },
+      { numRuns: runs(10_000) },
     );
   });
 
@@ -124,7 +125,7 @@ describe("a filter", () => {
           expect(subject).toMatch(/^(([-/_=A-Za-z0-9]+|\*)(\.([-/_=A-Za-z0-9]+|\*))*(\.>)?|>)$/);
         },
       ),
-      { numRuns: 5_000 },
+      { numRuns: runs(5_000) },
     );
   });
 
@@ -166,7 +167,7 @@ describe("several filters", () => {
         const expected = texts.length === 0 || texts.some((text) => modelMatches(text, key));
         expect(matchesAny(parseFilters(texts), escapeKey(key))).toBe(expected);
       }),
-      { numRuns: 5_000 },
+      { numRuns: runs(5_000) },
     );
   });
 
@@ -180,7 +181,7 @@ describe("several filters", () => {
         expect(covering.length).toBeLessThanOrEqual(1);
         if (matchesAny(parsed, stored)) expect(covering).toHaveLength(1);
       }),
-      { numRuns: 10_000 },
+      { numRuns: runs(10_000) },
     );
   });
 

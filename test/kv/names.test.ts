@@ -15,6 +15,7 @@ import {
   subjectPrefix,
   unescapeKey,
 } from "../../src/kv/names.js";
+import { runs } from "../support/extended.js";
 
 /** What JetStream and NATS KV (ADR-8) take as a key. */
 const LEGAL_STORED_KEY = /^[-/_=A-Za-z0-9]+(\.[-/_=A-Za-z0-9]+)*$/;
@@ -80,7 +81,7 @@ describe("the stored form of keys", () => {
           expect(refusal.message.length).toBeLessThan(300);
         }
       }),
-      { numRuns: 2_000 },
+      { numRuns: runs(2_000) },
     );
   });
 
@@ -91,7 +92,7 @@ describe("the stored form of keys", () => {
         expect(stored).toMatch(LEGAL_STORED_KEY);
         expect(unescapeKey(stored)).toBe(key);
       }),
-      { numRuns: 5_000 },
+      { numRuns: runs(5_000) },
     );
   });
 
@@ -100,7 +101,7 @@ describe("the stored form of keys", () => {
       fc.property(goodKey, goodKey, (one, other) => {
         expect(escapeKey(one) === escapeKey(other)).toBe(one === other);
       }),
-      { numRuns: 5_000 },
+      { numRuns: runs(5_000) },
     );
   });
 
@@ -135,7 +136,7 @@ describe("the stored form of keys", () => {
         const key = unescapeKey(text);
         if (key !== undefined) expect(escapeKey(key)).toBe(text);
       }),
-      { numRuns: 5_000 },
+      { numRuns: runs(5_000) },
     );
   });
 
@@ -212,7 +213,7 @@ describe("subjects and streams", () => {
         }
         if (isName) expect(bucketOfStream(streamName(text))).toBe(text);
       }),
-      { numRuns: 2_000 },
+      { numRuns: runs(2_000) },
     );
   });
 

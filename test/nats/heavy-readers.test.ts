@@ -21,8 +21,8 @@ const MEBIBYTE = 1_048_576;
 /** No deadline of a call but the end of its test: how long a list takes says nothing here. */
 const CALL_MS = 600_000;
 /** Keys of the bucket that is listed and counted, and of the one with long keys. */
-const WIDE_KEYS = IS_EXTENDED ? 200_000 : 50_000;
-const LONG_KEYS = IS_EXTENDED ? 45_000 : 10_000;
+const WIDE_KEYS = IS_EXTENDED ? 200_000 : 20_000;
+const LONG_KEYS = IS_EXTENDED ? 45_000 : 5_000;
 const FEEDS = 6;
 const FEED_WRITES = 40;
 /** The largest message, and as much again for the number of messages in one pull. */

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { KeyFacts } from "../../src/nats/index/key-leaf.js";
 import { type KeySnapshot, KeyTree } from "../../src/nats/index/key-tree.js";
+import { runs } from "../support/extended.js";
 
 const bytesOf = (key: string): Uint8Array => Buffer.from(key);
 const byBytes = (left: string, right: string): number =>
@@ -95,7 +96,7 @@ describe("key tree", () => {
         for (const [key] of held.slice(0, 50)) expect(tree.get(bytesOf(key))).toEqual(model.get(key));
         if (!model.has(probe)) expect(tree.get(bytesOf(probe))).toBeUndefined();
       }),
-      { numRuns: 60 },
+      { numRuns: runs(60) },
     );
   });
 

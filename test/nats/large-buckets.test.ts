@@ -2,6 +2,7 @@
 import { describe, expect } from "vitest";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import type { KeyPage, ScanOptions, ScanPart } from "../../src/kv/reads.js";
+import { IS_EXTENDED } from "../support/extended.js";
 import { storeTest } from "../support/fixtures.js";
 import { bytes, newBucketName, refusal, scope, text } from "./store-contract.js";
 import { countsOf, stateAt, writeMuch, type Written } from "./written.js";
@@ -84,7 +85,7 @@ const newest = (written: Written): bigint => BigInt(Math.max(...[...written.keys
 const scanned = (parts: readonly ScanPart[]): (readonly [string, string])[] =>
   parts.flatMap(({ entries }) => entries.map(({ key, value }) => [key, text(value)] as const));
 
-describe.each([1, 5])("a bucket over the memory for its index, with history %i", (history) => {
+describe.each(IS_EXTENDED ? [1, 5] : [5])("a bucket over the memory for its index, with history %i", (history) => {
   it("is listed, counted, scanned, read and deleted exactly, in bounded memory", async ({
     filled,
     store,

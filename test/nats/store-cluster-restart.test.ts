@@ -3,6 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { streamName } from "../../src/kv/names.js";
+import { IS_EXTENDED } from "../support/extended.js";
 import { startNatsCluster, type TestCluster } from "../support/nats-cluster.js";
 import { succeeds, until } from "../support/until.js";
 import { bytes, newBucketName, scope } from "./store-contract.js";
@@ -24,7 +25,7 @@ afterAll(async () => {
   await cluster.remove();
 });
 
-it.each([1, 5])(
+it.each(IS_EXTENDED ? [1, 5] : [1])(
   "serves no value of a deleted key, with a history of %i, though the service is connected to another server",
   { timeout: TIMEOUT_MS },
   async (history) => {

@@ -9,6 +9,7 @@ import {
 } from "../../src/protocol/rest/path-template.js";
 import { decodePercent, parseQuery, splitTarget } from "../../src/protocol/rest/percent.js";
 import { Router, variableText } from "../../src/protocol/rest/router.js";
+import { runs } from "../support/extended.js";
 
 const literal = { kind: "literal" } as const;
 
@@ -104,7 +105,7 @@ describe("the router", () => {
           );
         }
       }),
-      { numRuns: 2_000 },
+      { numRuns: runs(2_000) },
     );
   });
 

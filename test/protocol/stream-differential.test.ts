@@ -4,6 +4,7 @@ import { expect } from "vitest";
 import { bothPathsTest as it, seed } from "./both-paths-test.js";
 import { withBinaryBody } from "./raw-client.js";
 import { streamRequest } from "./stream-requests.js";
+import { runs } from "../support/extended.js";
 
 it("answers streaming calls as the stock adapter does", async ({ fast, sendToBoth }) => {
   await fc.assert(
@@ -11,7 +12,7 @@ it("answers streaming calls as the stock adapter does", async ({ fast, sendToBot
       const [answer, expected] = await sendToBoth(request);
       expect(withBinaryBody(answer)).toEqual(withBinaryBody(expected));
     }),
-    { numRuns: 400, seed },
+    { numRuns: runs(400), seed },
   );
   // Most of them came the fast way; else nothing was compared.
   expect(fast.taken).toBeGreaterThan(150);

@@ -28,6 +28,7 @@ import {
 import { createBinaryEncoder } from "../../src/protocol/rpc/binary-encoder.js";
 import { LargeValues } from "../../src/protocol/large-values.js";
 import { createJsonWriter, type JsonWriter } from "../../src/protocol/rpc/json-encoder.js";
+import { runs } from "../support/extended.js";
 
 const text = fc.oneof(
   fc.string({ unit: "binary" }),
@@ -105,7 +106,7 @@ describe.each([...ANSWERS, PutRequestSchema, UpdateBucketRequestSchema, Duration
           if (desc === WITH_PACKED_LIST) expect(framed).toBeUndefined();
           else expect(framed?.subarray(headBytes).equals(toBinary(desc, message))).toBe(true);
         }),
-        { numRuns: 150 },
+        { numRuns: runs(150) },
       );
     });
 
@@ -116,7 +117,7 @@ describe.each([...ANSWERS, PutRequestSchema, UpdateBucketRequestSchema, Duration
           const text = jsonBy(write, message);
           if (text !== undefined) expect(text).toBe(toJsonString(desc, message));
         }),
-        { numRuns: 150 },
+        { numRuns: runs(150) },
       );
     });
   },
@@ -159,7 +160,7 @@ describe("JSON of an entry", () => {
         expect(jsonBy(write, message)).toBe(isWritten ? toJsonString(GetResponseSchema, message) : undefined);
         if (!isWritten) expect(() => toJsonString(GetResponseSchema, message)).toThrow();
       }),
-      { numRuns: 500 },
+      { numRuns: runs(500) },
     );
   });
 });

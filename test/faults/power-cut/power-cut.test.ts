@@ -29,7 +29,7 @@ afterEach(async () => {
   service = undefined;
 });
 
-it.skipIf(problem !== undefined).for(["journal", "paths"] as const)(
+it.skipIf(problem !== undefined).for(IS_LONG ? (["journal", "paths"] as const) : (["paths"] as const))(
   "loses nothing acknowledged when the power is cut (names on the disk: %s)",
   { timeout: TIMEOUT_MS },
   async (model, { skip }) => {
