@@ -56,9 +56,12 @@ export interface CallSource {
   readonly caller: Principal | undefined;
 }
 
-export const SOURCE: ContextKey<CallSource | undefined> = createContextKey<CallSource | undefined>(undefined, {
-  description: "source of the call",
-});
+export const SOURCE: ContextKey<CallSource | undefined> = createContextKey<CallSource | undefined>(
+  undefined,
+  {
+    description: "source of the call",
+  },
+);
 
 /** Creates a handler for any services. Unknown paths get a 404, a malformed authority a 400. */
 export function createStockHandler(options: StockHandlerOptions): StockHandler {

@@ -28,7 +28,10 @@ export class CuttableProxy {
 
   /** Takes connections, on the same port as before. */
   async accept(): Promise<void> {
-    this.server = createServer({ noDelay: true }, (client) => this.join(client)).listen(this.port, "127.0.0.1");
+    this.server = createServer({ noDelay: true }, (client) => this.join(client)).listen(
+      this.port,
+      "127.0.0.1",
+    );
     await once(this.server, "listening");
     const address = this.server.address();
     if (address !== null && typeof address === "object") this.port = address.port;

@@ -294,33 +294,41 @@ describe.skipIf(platform() !== "linux")("the peak of the resident memory", () =>
     );
   }, 240_000);
 
-  itExtended("stays within the budget of all connections for headers of incomplete requests with HTTP2=node", async () => {
-    target = await startTarget({
-      http2: "node",
-      "total-incomplete-request-bytes-max": String(TOTAL_BYTES),
-      "header-bytes-max": String(MEBIBYTE),
-    });
-    const attack = (): Promise<unknown> =>
-      Promise.all(Array.from({ length: 12 }, (_, index) => floodHeaders(index, 60_000)));
-    expect(await peakOf(attack, "headers, twelve connections, HTTP2=node")).toBeLessThan(
-      OVERHEAD_BYTES + TOTAL_BYTES,
-    );
-  }, 240_000);
+  itExtended(
+    "stays within the budget of all connections for headers of incomplete requests with HTTP2=node",
+    async () => {
+      target = await startTarget({
+        http2: "node",
+        "total-incomplete-request-bytes-max": String(TOTAL_BYTES),
+        "header-bytes-max": String(MEBIBYTE),
+      });
+      const attack = (): Promise<unknown> =>
+        Promise.all(Array.from({ length: 12 }, (_, index) => floodHeaders(index, 60_000)));
+      expect(await peakOf(attack, "headers, twelve connections, HTTP2=node")).toBeLessThan(
+        OVERHEAD_BYTES + TOTAL_BYTES,
+      );
+    },
+    240_000,
+  );
 
-  itExtended("stays within the budget of all connections for incomplete heads with HTTP2=node", async () => {
-    target = await startTarget({
-      http2: "node",
-      "total-incomplete-request-bytes-max": String(TOTAL_BYTES),
-      "header-bytes-max": String(MEBIBYTE),
-    });
-    const attack = async (): Promise<void> => {
-      const sessions: RawSession[] = [];
-      for (let index = 0; index < HALF_HEADS; index++) sessions.push(await sendHalfHead(index));
-      await send1(target.url, "GET", "/healthz");
-      for (const session of sessions) session.close();
-    };
-    expect(await peakOf(attack, "incomplete heads, HTTP2=node")).toBeLessThan(OVERHEAD_BYTES + TOTAL_BYTES);
-  }, 240_000);
+  itExtended(
+    "stays within the budget of all connections for incomplete heads with HTTP2=node",
+    async () => {
+      target = await startTarget({
+        http2: "node",
+        "total-incomplete-request-bytes-max": String(TOTAL_BYTES),
+        "header-bytes-max": String(MEBIBYTE),
+      });
+      const attack = async (): Promise<void> => {
+        const sessions: RawSession[] = [];
+        for (let index = 0; index < HALF_HEADS; index++) sessions.push(await sendHalfHead(index));
+        await send1(target.url, "GET", "/healthz");
+        for (const session of sessions) session.close();
+      };
+      expect(await peakOf(attack, "incomplete heads, HTTP2=node")).toBeLessThan(OVERHEAD_BYTES + TOTAL_BYTES);
+    },
+    240_000,
+  );
 
   it.each(
     unlessExtended(
@@ -346,16 +354,20 @@ describe.skipIf(platform() !== "linux")("the peak of the resident memory", () =>
     240_000,
   );
 
-  itExtended("hardly rises for heads in two pieces, of which each has its long field elsewhere", async () => {
-    target = await startTarget({ "header-bytes-max": String(MEBIBYTE) });
-    const attack = async (): Promise<void> => {
-      const sockets = await Promise.all(Array.from({ length: 12 }, sendShiftedHeads));
-      for (const socket of sockets) socket.destroy();
-    };
-    expect(await peakOf(attack, "heads with a long field at each place, HTTP/1.1")).toBeLessThan(
-      OVERHEAD_BYTES,
-    );
-  }, 240_000);
+  itExtended(
+    "hardly rises for heads in two pieces, of which each has its long field elsewhere",
+    async () => {
+      target = await startTarget({ "header-bytes-max": String(MEBIBYTE) });
+      const attack = async (): Promise<void> => {
+        const sockets = await Promise.all(Array.from({ length: 12 }, sendShiftedHeads));
+        for (const socket of sockets) socket.destroy();
+      };
+      expect(await peakOf(attack, "heads with a long field at each place, HTTP/1.1")).toBeLessThan(
+        OVERHEAD_BYTES,
+      );
+    },
+    240_000,
+  );
 
   it("stays within the budget of all connections for responses that HTTP/1.1 clients do not read", async () => {
     target = await startTarget({ "total-unsent-response-bytes-max": String(TOTAL_BYTES) });
@@ -377,34 +389,38 @@ describe.skipIf(platform() !== "linux")("the peak of the resident memory", () =>
     expect(await peakOf(attack, "unread responses, HTTP/1.1")).toBeLessThan(OVERHEAD_BYTES + TOTAL_BYTES);
   }, 240_000);
 
-  itExtended("stays within the budget for 1,000 Gets of 1 MiB in one flight, of which none may be sent", async () => {
-    target = await startTarget({});
-    await putLarge();
-    const attack = async (): Promise<void> => {
-      const session = await RawSession.open(target.port, setting(INITIAL_WINDOW_SIZE, 0));
-      const head = headerBlock({
-        ":method": "GET",
-        ":scheme": "http",
-        ":authority": "localhost",
-        ":path": `${BUCKETS}/b/keys/k`,
-      });
-      session.write(
-        ...Array.from({ length: GETS }, (_, index) =>
-          frame(Frame.HEADERS, END_HEADERS | END_STREAM, 1 + 2 * index, head),
-        ),
+  itExtended(
+    "stays within the budget for 1,000 Gets of 1 MiB in one flight, of which none may be sent",
+    async () => {
+      target = await startTarget({});
+      await putLarge();
+      const attack = async (): Promise<void> => {
+        const session = await RawSession.open(target.port, setting(INITIAL_WINDOW_SIZE, 0));
+        const head = headerBlock({
+          ":method": "GET",
+          ":scheme": "http",
+          ":authority": "localhost",
+          ":path": `${BUCKETS}/b/keys/k`,
+        });
+        session.write(
+          ...Array.from({ length: GETS }, (_, index) =>
+            frame(Frame.HEADERS, END_HEADERS | END_STREAM, 1 + 2 * index, head),
+          ),
+        );
+        const answers = new Set<number>();
+        await session.until(() => {
+          for (const { type, streamId } of session.received)
+            if (type === Frame.HEADERS || type === Frame.RST_STREAM) answers.add(streamId);
+          return answers.size === GETS;
+        });
+        session.write(frame(Frame.PING, 0, 0, Buffer.alloc(8)));
+        await session.until(({ type, flags }) => type === Frame.PING && flags === ACK);
+        session.close();
+      };
+      expect(await peakOf(attack, "window 0, 1,000 Gets of 1 MiB")).toBeLessThan(
+        OVERHEAD_BYTES + 128 * MEBIBYTE,
       );
-      const answers = new Set<number>();
-      await session.until(() => {
-        for (const { type, streamId } of session.received)
-          if (type === Frame.HEADERS || type === Frame.RST_STREAM) answers.add(streamId);
-        return answers.size === GETS;
-      });
-      session.write(frame(Frame.PING, 0, 0, Buffer.alloc(8)));
-      await session.until(({ type, flags }) => type === Frame.PING && flags === ACK);
-      session.close();
-    };
-    expect(await peakOf(attack, "window 0, 1,000 Gets of 1 MiB")).toBeLessThan(
-      OVERHEAD_BYTES + 128 * MEBIBYTE,
-    );
-  }, 240_000);
+    },
+    240_000,
+  );
 });

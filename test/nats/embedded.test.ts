@@ -18,11 +18,8 @@ import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { connectNats } from "../../src/nats/client/connect.js";
 import { lockDataDir } from "../../src/nats/embedded/data-dir-lock.js";
-import {
-  type EmbeddedNats,
-  type EmbeddedOptions,
-  startEmbedded,
-} from "../../src/nats/embedded/embedded-server.js";
+import type { EmbeddedNats, EmbeddedOptions } from "../../src/nats/embedded/embedded-nats.js";
+import { startEmbedded } from "../../src/nats/embedded/embedded-server.js";
 import { StartError } from "../../src/nats/client/start-error.js";
 import { NATS_PROGRAM } from "../support/nats-program.js";
 import { killParent, startParent } from "./parent-process.js";

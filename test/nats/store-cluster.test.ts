@@ -76,7 +76,9 @@ const put = (key: string, value: string | Uint8Array): Promise<bigint> =>
   untilAnswered(() => open.store.put(bucket, key, Buffer.from(value), {}, scope()));
 
 async function liveKeys(): Promise<readonly string[]> {
-  const page = await untilAnswered(() => open.store.listKeys(bucket, [], { limit: 0, pageToken: "" }, scope()));
+  const page = await untilAnswered(() =>
+    open.store.listKeys(bucket, [], { limit: 0, pageToken: "" }, scope()),
+  );
   return page.items;
 }
 

@@ -1,6 +1,14 @@
 /** TLS files that change while the service runs, and clients with certificates of their own. Skipped where there is no openssl. */
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { connect as connectHttp2, type ClientHttp2Session } from "node:http2";
 import { Agent, request } from "node:https";
 import { tmpdir } from "node:os";

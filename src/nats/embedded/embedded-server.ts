@@ -12,7 +12,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type DataDirLock, lockDataDir } from "./data-dir-lock.js";
 import { untilReady } from "./readiness-check.js";
 import { freePort, newCredentials, STORE_FOLDER, writeConfig } from "./server-config.js";
-import type { EmbeddedEvents } from "./embedded-events.js";
+import type { EmbeddedLog, EmbeddedNats, EmbeddedOptions } from "./embedded-nats.js";
 import { newFileFault, untilDiskAnswers, type WriteFault, writeFaultOf } from "./storage-fault.js";
 import { stopOrphan } from "./orphan-process.js";
 import { repairStreamMetadata } from "./stream-metadata.js";
@@ -21,42 +21,6 @@ import { findProgram, type ServerProgram } from "./server-program.js";
 import { untilHung } from "./watchdog.js";
 import { capabilitiesOf, oldServerWarning, RELIABLE_SERVER_VERSION } from "../client/server-version.js";
 import { StartError } from "../client/start-error.js";
-
-/** Receives one line per event. A pino logger is one. */
-export interface EmbeddedLog {
-  info(line: string): void;
-  warn(line: string): void;
-  error(line: string): void;
-}
-
-export interface EmbeddedOptions extends EmbeddedEvents {
-  /** Created if it does not exist. Only one service can use it at a time. */
-  readonly dataDir: string;
-  /** `safe`: an acknowledged write is on disk. `relaxed`: it is on disk within a second. Both survive a crash of the server. */
-  readonly durability: "safe" | "relaxed";
-  /** The nats-server program. Default: see `findProgram`. */
-  readonly serverBin?: string | undefined;
-  /** The server is restarted after it has been unresponsive for this long, in milliseconds. Default: 30,000. */
-  readonly hungTimeoutMs?: number | undefined;
-  /** Default: no log. */
-  readonly log?: EmbeddedLog | undefined;
-}
-
-export interface EmbeddedNats {
-  /** `nats://127.0.0.1:<port>`. Constant while the service runs, like the credentials. */
-  readonly url: string;
-  readonly user: string;
-  readonly pass: string;
-  /** The data directory, absolute. */
-  readonly directory: string;
-  /** The PID of the current process. */
-  readonly pid: number;
-  readonly serverVersion: string;
-  /** Why writes are refused: a write or sync failed, and the server waits for the disk. Undefined: writes are accepted. */
-  readonly problem: string | undefined;
-  /** Stops the server and unlocks the data directory. Resolves when both are done. Idempotent. */
-  stop(): Promise<void>;
-}
 
 /** The attempts of the first start: another process may take the free port before the server does. */
 const FIRST_START_ATTEMPTS_MAX = 3;
@@ -305,18 +269,25 @@ class EmbeddedServer implements EmbeddedNats {
     this.options.onProblem?.(fault?.sentence);
   }
 
-  /** Logs the server's warnings and errors. Its lines have the form `[123] [WRN] text`. */
+  /** Logs the server's warnings and errors. */
   private forward(line: string): void {
-    const found = /^\[\d+\] \[(WRN|ERR|FTL)\] (.*)$/.exec(line);
-    if (found === null) return;
-    const [, level, text = ""] = found;
-    // The passwords are random, in a file that only this user can read, and change with each start of the service.
-    if (text.startsWith("Plaintext passwords detected")) return;
-    if (level === "WRN") this.log.warn(`nats-server: ${text}`);
+    const problem = problemOf(line);
+    if (problem === undefined) return;
+    const { isWarning, text } = problem;
+    if (isWarning) this.log.warn(`nats-server: ${text}`);
     else this.log.error(`nats-server: ${text}`);
     const fault = writeFaultOf(text);
     if (fault !== undefined) this.handleFault(fault);
   }
+}
+
+/** A warning or an error of the server's log. Its lines have the form `[123] [WRN] text`. */
+function problemOf(line: string): { readonly isWarning: boolean; readonly text: string } | undefined {
+  const found = /^\[\d+\] \[(WRN|ERR|FTL)\] (.*)$/.exec(line);
+  if (found === null) return undefined;
+  const [, level, text = ""] = found;
+  // The passwords are random, in a file that only this user can read, and change with each start of the service.
+  return text.startsWith("Plaintext passwords detected") ? undefined : { isWarning: level === "WRN", text };
 }
 
 /** 0 before the first restart, then 100 ms, 200 ms, and so on. */

@@ -18,7 +18,7 @@ import type { BucketIndexOptions } from "./index-options.js";
 import { type KeyWindow, type NeededKeys, wholeWindow } from "./key-window.js";
 import { type Latch, newLatch } from "./latch.js";
 import type { IndexCheckpoint } from "./checkpoint.js";
-import { IndexState, isElsewhere, type StoredChange } from "./index-state.js";
+import { IndexState, isElsewhere } from "./index-state.js";
 import type { KeySnapshot, KeyTree } from "./key-tree.js";
 import type { Checked } from "./checked.js";
 import { SubjectCheck } from "./subject-check.js";

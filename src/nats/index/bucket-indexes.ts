@@ -11,10 +11,10 @@ import { RequestCoalescer } from "../client/request-coalescer.js";
 import { withinContext } from "../client/shared-work.js";
 import type { Log } from "../client/log.js";
 import type { BucketFeeds } from "../feed/bucket-feed.js";
-import { Semaphore } from "../feed/semaphore.js";
 import { BucketIndex } from "./bucket-index.js";
 import { checkedOf } from "./checked.js";
 import { Checkpoints } from "./checkpoints.js";
+import { HeldWindows } from "./held-windows.js";
 import { defaultIndexBytesMax } from "./index-memory.js";
 import { COUNT_ALONE, type NeededKeys } from "./key-window.js";
 import type { IndexSizes } from "./window-load.js";
@@ -74,7 +74,7 @@ export class BucketIndexes {
 
   /** Streams whose keys did not fit into memory, with the time of that. */
   private readonly large = new Map<string, number>();
-  private readonly heldWindows = new Semaphore(HELD_WINDOWS_MAX);
+  private readonly heldWindows = new HeldWindows(HELD_WINDOWS_MAX);
   private peakBytes = 0;
   private readonly bytesMax: number;
   private readonly sizes: IndexSizes;
@@ -138,17 +138,9 @@ export class BucketIndexes {
     return this.infos.get(place.stream, context, (shared) => this.options.reader.stream(place, shared));
   }
 
-  /** Call it before a window of an index is read for longer: few are held at once. Resolves with what releases it. */
-  async hold(context: CallContext): Promise<() => void> {
-    const turn: { onGiveUp: (() => void) | undefined } = { onGiveUp: undefined };
-    const place = this.heldWindows.acquire(turn);
-    try {
-      return (await withinContext(context, place)) ?? ((): void => undefined);
-    } catch (error) {
-      turn.onGiveUp?.();
-      void place.then((release) => release?.());
-      throw error;
-    }
+  /** Call it before a window of an index is read for longer. See `HeldWindows`. */
+  hold(context: CallContext): Promise<() => void> {
+    return this.heldWindows.hold(context);
   }
 
   /** The bucket's configuration was changed. */
