@@ -10,6 +10,9 @@ export interface TestBucketOptions {
   readonly replicas?: number;
 }
 
+/** What a busy machine may need for a request. */
+const PATIENCE_MS = 60_000;
+
 export class TestBucket {
   private constructor(
     readonly name: string,
@@ -48,7 +51,7 @@ export class TestBucket {
     const subject = subjectOf(this.name, key);
     const options = id === undefined ? {} : { msgID: id };
     // Where it can be sent again, it is not waited for long: an answer may have got lost with the server.
-    const timeout = id === undefined ? 60_000 : 1_000;
+    const timeout = id === undefined ? PATIENCE_MS : 1_000;
     const { seq } = await jetstream(this.connection, { timeout }).publish(subject, value, options);
     return BigInt(seq);
   }
@@ -89,16 +92,15 @@ export class TestBucket {
   private async tombstone(key: string, fields: Record<string, string>): Promise<bigint> {
     const marks = headers();
     for (const [name, value] of Object.entries(fields)) marks.set(name, value);
-    const { seq } = await jetstream(this.connection).publish(subjectOf(this.name, key), "", {
-      headers: marks,
-    });
+    const client = jetstream(this.connection, { timeout: PATIENCE_MS });
+    const { seq } = await client.publish(subjectOf(this.name, key), "", { headers: marks });
     return BigInt(seq);
   }
 }
 
 async function api(connection: NatsConnection, subject: string, body: object): Promise<void> {
   const answer = (
-    await connection.request(`$JS.API.${subject}`, JSON.stringify(body), { timeout: 60_000 })
+    await connection.request(`$JS.API.${subject}`, JSON.stringify(body), { timeout: PATIENCE_MS })
   ).json<{
     error?: { description: string };
   }>();

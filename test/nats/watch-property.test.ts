@@ -38,9 +38,14 @@ const it = watchTest()
         let readUpTo: bigint | undefined;
         void finished.then((revision) => (readUpTo = revision));
         const events: WatchEvent[] = [];
+        // A watch may come to the last revision, and say so, before its catch-up knows that this is the end.
+        let isCaughtUp = start === "now";
         for await (const event of batches(watcher)) {
           events.push(event);
-          if (event.type === "progress" && readUpTo !== undefined && event.revision >= readUpTo) break;
+          if (event.type === "snapshot_end") isCaughtUp = true;
+          const isComplete =
+            event.type === "progress" && readUpTo !== undefined && event.revision >= readUpTo;
+          if (isCaughtUp && isComplete) break;
         }
         return { options, events, revisionBefore, placedAt, readUpTo: readUpTo ?? 0n };
       },

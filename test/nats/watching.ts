@@ -48,7 +48,7 @@ export function configureBy(connection: NatsConnection): ConfigureStream {
   return async ({ stream }, edit) => {
     const ask = async (operation: string, body: object): Promise<StreamInfo> => {
       const reply = await connection.request(`$JS.API.${operation}.${stream}`, JSON.stringify(body), {
-        timeout: 5_000,
+        timeout: 60_000,
       });
       const answer = reply.json<StreamInfo & { error?: { description: string } }>();
       if (answer.error !== undefined) throw new Error(answer.error.description);

@@ -2,6 +2,7 @@
  * The feed of one bucket: see bucket-feed.ts. It compares the sequences that its source brings. Whatever may be missing (a gap, a connection
  * that came back, a check that shows more than what arrived) is read from the stream; meanwhile what arrives waits.
  */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { KvError } from "../../kv/errors.js";
 import type { CallContext } from "../../kv/call-context.js";
 import { unavailable } from "../client/errors.js";
@@ -219,7 +220,7 @@ export class LiveFeed {
 
   private async compare(): Promise<void> {
     if (!this.isLive) return;
-    const { attempt, options } = this;
+    const { attempt, options, position } = this;
     const isOutdated = (): boolean => attempt !== this.attempt;
     try {
       const state = await options.api.state();
@@ -227,7 +228,8 @@ export class LiveFeed {
       this.lag = Math.max(0, state.lastSequence - this.position);
       if (state.created !== this.origin.created) void this.finish({ kind: "deleted" });
       else if (this.source.isOutdated(state)) this.recover("the stream republishes elsewhere");
-      else if (state.lastSequence < this.position) this.recover("the stream is behind");
+      // What has arrived since may be later than the stream's last message was then.
+      else if (state.lastSequence < position) this.recover("the stream is behind");
       else if (this.lag > 0 && !this.source.isConsumer) await this.compareLater(state, isOutdated);
       else this.at.confirm(state);
     } catch (error) {
@@ -238,6 +240,8 @@ export class LiveFeed {
 
   private async compareLater(state: StreamState, isOutdated: () => boolean): Promise<void> {
     await delayed(PATIENCE_MS).over;
+    // What arrived while the event loop stood still is read now.
+    await nextTurn();
     if (isOutdated()) return;
     if (this.position >= state.lastSequence) {
       this.at.confirm(state);
@@ -294,7 +298,7 @@ export class LiveFeed {
       await this.consume();
     } else {
       this.applyPending();
-      await showMissing(options, at, state.lastSequence, isCurrent);
+      await showMissing(options, at, state.lastSequence, isCurrent, (sequence) => pending.upTo(sequence));
       if (!isCurrent()) return "outdated";
       this.applyPending();
       if (!pending.isSettled) return "again";

@@ -1,6 +1,7 @@
 /** What an interruption cost a feed, and how it gets what it missed. */
 import type { KvError } from "../../kv/errors.js";
 import { bucketNotFound, unavailable } from "../client/errors.js";
+import type { Change } from "../read/delivery.js";
 import type { StreamApi, StreamState } from "../read/stream-api.js";
 import type { FeedEnd } from "./bucket-feed.js";
 import type { FeedPosition } from "./feed-position.js";
@@ -33,15 +34,17 @@ export async function checkMissed(
   return undefined;
 }
 
-/** Shows what the stream holds up to a sequence, and passes over the rest. */
+/** Shows what the stream holds up to a sequence, and what has arrived meanwhile although it is superseded by now; passes over the rest. */
 export async function showMissing(
   options: RangeReaderOptions,
   at: FeedPosition,
   through: number,
   isCurrent: () => boolean,
+  arrivedUpTo: (sequence: number) => readonly Change[],
 ): Promise<void> {
   if (at.sequence >= through) return;
-  await readRange(options, at.sequence + 1, through, isCurrent, async (changes, end) => {
+  await readRange(options, at.sequence + 1, through, isCurrent, async (stored, end) => {
+    const changes = stored.length === end - at.sequence ? stored : together(stored, arrivedUpTo(end));
     const isGapless = changes.length === end - at.sequence;
     // Compaction leaves its mark before it removes anything.
     const compactedTo = isGapless ? 0 : (await options.api.state()).compactedTo;
@@ -52,6 +55,13 @@ export async function showMissing(
     }
     at.passOver(end, at.sequence >= compactedTo);
   });
+}
+
+/** In the order of sequences. What is stored decides. */
+function together(stored: readonly Change[], arrived: readonly Change[]): readonly Change[] {
+  const sequences = new Set(stored.map(({ revision }) => revision));
+  const others = arrived.filter(({ revision }) => !sequences.has(revision));
+  return [...stored, ...others].sort((left, right) => left.revision - right.revision);
 }
 
 /** What callers get who wait for a feed that is over. */

@@ -39,6 +39,11 @@ export class PendingChanges {
     this.changes = this.changes.filter((change, index) => index >= count || change.revision <= lastSequence);
   }
 
+  /** Those up to a sequence, in any order. They stay. */
+  upTo(sequence: number): readonly Change[] {
+    return this.changes.filter(({ revision }) => revision <= sequence);
+  }
+
   /** Takes out what continues after the position, in order; what is at or before it goes. */
   takeAfter(position: number): readonly Change[] {
     const sorted = this.changes.toSorted((left, right) => left.revision - right.revision);

@@ -57,7 +57,8 @@ export class RecentChanges {
     this.bytes += earlier.reduce((sum, item) => sum + bytesOf(item), 0);
     this.floor = from - 1;
     for (const item of earlier.toReversed())
-      if (!isLost(item) && !this.newest.has(item.storedKey)) this.newest.set(item.storedKey, item);
+      if (isLost(item)) this.lostThrough = Math.max(this.lostThrough, item.through);
+      else if (!this.newest.has(item.storedKey)) this.newest.set(item.storedKey, item);
     this.trim();
   }
 
@@ -100,6 +101,7 @@ export class RecentChanges {
 
   /** The change of this sequence, if it is kept. */
   at(sequence: number): Change | undefined {
+    if (sequence <= this.floor) return undefined;
     const item = this.items[this.indexOf(sequence)];
     return item === undefined || isLost(item) || item.revision !== sequence ? undefined : item;
   }

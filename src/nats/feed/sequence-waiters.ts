@@ -16,7 +16,9 @@ const CHECK_INTERVAL_MS = 20;
 export class SequenceWaiters {
   private readonly waiters = new Set<Waiter>();
   private timer: NodeJS.Timeout | undefined;
-  private sinceMs = 0;
+  /** How long they have waited for the next sequence. While the event loop stands still, no message can arrive: that time does not count. */
+  private waitedMs = 0;
+  private lastCheckMs = 0;
 
   /** `onOverdue`: somebody has waited for longer than messages take that are on their way. */
   constructor(
@@ -28,9 +30,11 @@ export class SequenceWaiters {
   /** Resolves when `passed` is called with the sequence or a later one. Rejects with `KvError` when the context ends first. */
   wait(sequence: number, context: CallContext): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (this.waiters.size === 0) this.sinceMs = performance.now();
+      if (this.waiters.size === 0) this.waitedMs = 0;
       this.waiters.add({ sequence, context, resolve, reject });
-      this.timer ??= setInterval(() => this.check(), CHECK_INTERVAL_MS);
+      if (this.timer !== undefined) return;
+      this.lastCheckMs = performance.now();
+      this.timer = setInterval(() => this.check(), CHECK_INTERVAL_MS);
     });
   }
 
@@ -41,7 +45,7 @@ export class SequenceWaiters {
       this.waiters.delete(waiter);
       waiter.resolve();
     }
-    this.sinceMs = performance.now();
+    this.waitedMs = 0;
   }
 
   failAll(error: KvError): void {
@@ -52,6 +56,8 @@ export class SequenceWaiters {
 
   private check(): void {
     const nowMs = performance.now();
+    this.waitedMs += Math.min(nowMs - this.lastCheckMs, CHECK_INTERVAL_MS);
+    this.lastCheckMs = nowMs;
     for (const waiter of this.waiters) {
       const isLate = nowMs >= waiter.context.deadlineMs;
       if (!isLate && !isCanceled(waiter.context)) continue;
@@ -60,8 +66,8 @@ export class SequenceWaiters {
       waiter.reject(toKvError(reason, { bucket: this.bucket }));
     }
     if (this.waiters.size === 0) this.stopTimer();
-    else if (nowMs - this.sinceMs >= this.patienceMs) {
-      this.sinceMs = nowMs;
+    else if (this.waitedMs >= this.patienceMs) {
+      this.waitedMs = 0;
       this.onOverdue();
     }
   }

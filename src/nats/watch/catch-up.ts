@@ -10,7 +10,7 @@
  *
  * An entry that is replaced before its turn is not read: the client gets the newer one. The mark of the end therefore names a revision that the
  * bucket had after the last read. What was replaced before it has a later change up to the mark, so at the mark the client has every key
- * that is live.
+ * that is live. The same holds for what the feed could not show because it was replaced before.
  *
  * While the watcher's queue is full, the catch-up waits; after a while it closes its reader, and later resumes from its position.
  */
@@ -73,7 +73,7 @@ export class CatchUp {
     const { live, watcher, plan } = this;
     if (plan.kind === "changes") {
       if (!live.remembers(watcher.position)) return false;
-      if (!this.replay() || watcher.position < plan.upTo) return false;
+      if (!this.replay() || watcher.position < plan.upTo || !this.isEndKnown) return false;
     } else if (!plan.isEmpty || !live.remembers(plan.upTo)) {
       return false;
     }
@@ -149,6 +149,7 @@ export class CatchUp {
     if (!(await this.missing.hasRead(watcher.position)) || !(await this.findEnd())) return "away";
     if (!live.remembers(watcher.position)) return "again";
     this.replay();
+    if (!this.isEndKnown && !this.isEndMarked) return "again";
     if (watcher.position < this.plan.upTo) {
       // There was no room, or the feed is not there yet.
       if (watcher.hasCapacity()) await live.appliedThrough(this.plan.upTo);
@@ -159,8 +160,12 @@ export class CatchUp {
   }
 
   private replay(): boolean {
-    const isComplete = this.live.replay(this.watcher);
+    const { live, watcher } = this;
+    const { position } = watcher;
+    const isComplete = live.replay(watcher);
     this.missing.replayed();
+    // The change that superseded them has been stored, maybe after the revision that is taken for the end.
+    if (watcher.omittedThrough > position) this.isEndKnown = false;
     return isComplete;
   }
 

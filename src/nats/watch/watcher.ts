@@ -42,6 +42,8 @@ export class Watcher implements Watch, QueueOwner {
   /** Every matching change up to this revision was queued. */
   position: number;
   isCatchingUp = false;
+  /** The last revision that was omitted; 0: none was. */
+  omittedThrough = 0;
   /** Whether the watch was ended because it was read too slowly. */
   wasSlow = false;
   private readonly queue: EventQueue;
@@ -140,6 +142,7 @@ export class Watcher implements Watch, QueueOwner {
     const first = Math.max(from, this.position + 1);
     if (through < first) return;
     this.position = through;
+    this.omittedThrough = through;
     this.countOmitted(first, through, through - first + 1);
   }
 
