@@ -15,6 +15,11 @@ import { splitBucketName } from "../kv/names.js";
 import type { BucketInfo, Durability } from "../kv/bucket.js";
 import type { Entry, Operation } from "../kv/entry.js";
 
+/** The number of the operation in the contract. */
+export function operationNumber(operation: Operation): OperationEnum {
+  return OPERATION[operation];
+}
+
 const OPERATION: Readonly<Record<Operation, OperationEnum>> = {
   put: OperationEnum.PUT,
   delete: OperationEnum.DELETE,

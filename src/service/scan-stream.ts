@@ -5,6 +5,7 @@ import {
   type ScanResponse,
   ScanResponseSchema,
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import { Attached } from "../kv/attached.js";
 import { bulkScheduler } from "../kv/bulk-scheduler.js";
 import type { Scan, ScanPart } from "../kv/reads.js";
 import type { MessageStream } from "./calls.js";
@@ -12,6 +13,14 @@ import { entryMessage, timestampOf } from "./convert.js";
 
 /** Handling an entry is as much work as encoding these bytes. */
 const ENTRY_WORK_BYTES = 256;
+
+/** What the messages are made of. */
+const partByMessage = new Attached<object, ScanPart>();
+
+/** The part of a scan that a message shows, for encoders that do not read the message itself. */
+export function scanPartOf(message: object): ScanPart | undefined {
+  return partByMessage.get(message);
+}
 
 export class ScanStream implements MessageStream<ScanResponse> {
   /** `flow`: whose scan it is. */
@@ -40,9 +49,16 @@ export class ScanStream implements MessageStream<ScanResponse> {
   }
 }
 
-function messageOf({ entries, revision, end }: ScanPart): ScanResponse {
+/** Its entries are converted when they are read. */
+function messageOf(part: ScanPart): ScanResponse {
+  const { revision, end } = part;
   const message = create(ScanResponseSchema);
-  message.entries = entries.map(entryMessage);
+  let entries: ScanResponse["entries"] | undefined;
+  Object.defineProperty(message, "entries", {
+    enumerable: true,
+    get: () => (entries ??= part.entries.map(entryMessage)),
+  });
+  partByMessage.set(message, part);
   message.revision = revision;
   if (end !== undefined)
     message.end = create(ScanResponse_EndSchema, {

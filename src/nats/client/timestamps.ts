@@ -15,8 +15,17 @@ export function parseTimestamp(text: string): Moment {
   let end = SECONDS_LENGTH + 1;
   while (isDigit(text.charCodeAt(end))) end++;
   const decimals = text.slice(SECONDS_LENGTH + 1, end).padEnd(9, "0");
-  const seconds = Date.parse(text.slice(0, SECONDS_LENGTH) + text.slice(end));
+  const seconds = parseSeconds(text.slice(0, SECONDS_LENGTH), text.slice(end));
   return { ms: seconds + Number(decimals.slice(0, 3)), nanos: Number(decimals.slice(3, 9)) };
+}
+
+/** What was parsed last: messages that follow each other often are of the same second, and parsing takes longer than all else. */
+const last = { text: "", zone: "", ms: NaN };
+
+function parseSeconds(text: string, zone: string): number {
+  if (text !== last.text || zone !== last.zone)
+    Object.assign(last, { text, zone, ms: Date.parse(text + zone) });
+  return last.ms;
 }
 
 const DOT = 0x2e;

@@ -128,9 +128,9 @@ export class BatchGet {
       : memory.reserveMore(heldBytes);
     releases.push(held.release);
     const { entries, newest } = await values.read(place, missing, context, { consistency });
-    for (const [key, entry] of entries) known.values.set(key, entry);
+    for (const entry of entries) if (entry !== undefined) known.values.set(entry.key, entry);
     if (newest > index.revision) await index.appliedThrough(newest, context);
-    else if (entries.size < missing.length) await delay(PAUSE_MS);
+    else if (entries.includes(undefined)) await delay(PAUSE_MS);
   }
 
   private async checkWritten({ place, revision = 0, context }: Request, index: BucketIndex): Promise<void> {

@@ -70,7 +70,11 @@ export class KeyWalk {
   private keysAt(start: number, count: number): WalkedKey[] {
     const cursor = this.view.cursor(start);
     const keys: WalkedKey[] = [];
-    while (keys.length < count && cursor.next()) keys.push({ key: cursor.key, ...cursor.facts });
+    while (keys.length < count && cursor.next()) {
+      // Spreading the facts would take longer than all else.
+      const { revision, timeMs, detail, valueBytes, expiresAtMs } = cursor.facts;
+      keys.push({ key: cursor.key, revision, timeMs, detail, valueBytes, expiresAtMs });
+    }
     return keys;
   }
 

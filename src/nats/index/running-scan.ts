@@ -17,7 +17,8 @@ import type { Entry } from "../../kv/entry.js";
 import type { ScanOptions, ScanPart } from "../../kv/reads.js";
 import { bucketNotFound, toKvError } from "../client/errors.js";
 import type { Place } from "../client/message-reader.js";
-import { isSame, type ValueReader } from "../read/value-reader.js";
+import { isSame } from "../read/found-values.js";
+import type { ValueReader } from "../read/value-reader.js";
 import type { BucketIndex } from "./bucket-index.js";
 import type { BucketIndexes } from "./bucket-indexes.js";
 import { after, within, type KeyRange } from "./key-ranges.js";
@@ -25,6 +26,7 @@ import type { KeySnapshot } from "./key-tree.js";
 import { KeyWalk, type WalkedKey } from "./key-walk.js";
 import type { KeyWindow, NeededRange } from "./key-window.js";
 import type { ReadMemory } from "./read-memory.js";
+import { isPresent, keyAlone, partsOf } from "./scan-parts.js";
 
 export interface RunningScanOptions {
   readonly place: Place;
@@ -45,15 +47,10 @@ export const FIRST_PART_BYTES = 8 * 1_048_576;
 const FIRST_PART = { bytes: FIRST_PART_BYTES, spareBytes: FIRST_PART_BYTES };
 /** A later part: one is read while another is sent. With memory to spare, its values can be read in a pass over the stream. */
 const LATER_PART = { bytes: 262_144, spareBytes: FIRST_PART_BYTES };
-/** Entries of one message. */
-const MESSAGE_ENTRIES = 512;
-/** Values of one message, unless a single value is larger: below the 4 MiB that gRPC clients accept. */
-const MESSAGE_BYTES = 262_144;
 /** What an entry takes beside its key and value. */
 const ENTRY_BYTES = 256;
 /** How long to wait for the index where a value is gone and the index does not know why. */
 const PAUSE_MS = 5;
-const NO_BYTES = new Uint8Array(0);
 
 /** The keys as of a revision. */
 interface View {
@@ -61,6 +58,13 @@ interface View {
   readonly keys: KeySnapshot;
   readonly window: KeyWindow;
   readonly revision: number;
+}
+
+/** Entries of keys, in their order; without those that have expired. */
+interface ReadEntries {
+  readonly entries: readonly Entry[];
+  /** The first key whose value is gone; undefined: none is. */
+  readonly goneKey?: string | undefined;
 }
 
 interface Collected {
@@ -154,14 +158,13 @@ export class RunningScan {
       if (this.walk.isDone && !this.hasAllKeys) await this.goOn();
       for (;;) {
         const keys = await this.nextKeys(bytesMax);
-        const missing = await this.read(keys, known);
-        if (missing === undefined) {
+        const { entries, goneKey } = await this.read(keys, known);
+        if (goneKey === undefined) {
           this.lastKey = keys.at(-1)?.key ?? this.lastKey;
           this.left -= keys.length;
-          const entries = keys.flatMap(({ key }) => known.get(key) ?? []);
           return { parts: partsOf(entries, BigInt(this.view.revision)), release };
         }
-        if (!mayMove) throw this.overwritten(missing);
+        if (!mayMove) throw this.overwritten(goneKey);
         await this.move();
       }
     } catch (error) {
@@ -189,29 +192,33 @@ export class RunningScan {
     return keys;
   }
 
-  /** Reads the values of keys into `known`. Returns the first key whose value is gone. */
-  private async read(keys: readonly WalkedKey[], known: Map<string, Entry>): Promise<string | undefined> {
+  /** Reads the values of keys. `known`: what was read of an earlier view; where a value is gone, what has been read is added. */
+  private async read(keys: readonly WalkedKey[], known: Map<string, Entry>): Promise<ReadEntries> {
     const { place, values, context, scan } = this.options;
     const { index, revision } = this.view;
-    if (scan.keysOnly) {
-      for (const key of keys) known.set(key.key, keyAlone(key));
-      return undefined;
-    }
-    const wanted = keys.filter((key) => {
-      const entry = known.get(key.key) ?? index.recent(key.revision)?.entry();
-      const isKnown = entry?.key === key.key && isSame(entry, key);
-      if (isKnown) known.set(key.key, entry);
-      return !isKnown;
+    if (scan.keysOnly) return { entries: keys.map(keyAlone) };
+    const { details } = index.state;
+    const contentTypeOf = (detail: number): string | undefined => details.contentTypeOf(detail);
+    const inMemory = keys.map((key) => this.entryInMemory(key, known));
+    const wanted = keys.filter((_, at) => inMemory[at] === undefined);
+    if (wanted.length === 0) return { entries: inMemory.filter(isPresent) };
+    const { entries: read, newest } = await values.read(place, wanted, context(), {
+      seeksOlder: true,
+      contentTypeOf,
     });
-    if (wanted.length === 0) return undefined;
-    const { entries, newest } = await values.read(place, wanted, context(), { seeksOlder: true });
-    for (const [key, entry] of entries) known.set(key, entry);
-    const gone = wanted.find((key) => !entries.has(key.key) && !this.hasExpired(key));
-    for (const { key } of wanted) if (!entries.has(key)) known.delete(key);
-    if (gone === undefined) return undefined;
+    let next = 0;
+    const entries = inMemory.map((entry) => entry ?? read[next++]).filter(isPresent);
+    const gone = wanted.find((key, at) => read[at] === undefined && !this.hasExpired(key));
+    if (gone === undefined) return { entries };
+    for (const entry of entries) known.set(entry.key, entry);
     if (newest > revision) await index.appliedThrough(newest, context());
     else await delay(PAUSE_MS);
-    return gone.key;
+    return { entries, goneKey: gone.key };
+  }
+
+  private entryInMemory(key: WalkedKey, known: ReadonlyMap<string, Entry>): Entry | undefined {
+    const entry = known.get(key.key) ?? this.view.index.recent(key.revision)?.entry();
+    return entry?.key === key.key && isSame(entry, key) ? entry : undefined;
   }
 
   /** Goes on at the index's present revision, after the last key that was collected. */
@@ -283,30 +290,4 @@ export class RunningScan {
 function viewOf(index: BucketIndex): View {
   const { window, revision } = index;
   return { index, keys: index.keys.snapshot(), window, revision };
-}
-
-/** An entry of which only the key index was asked. */
-function keyAlone({ key, revision, timeMs }: WalkedKey): Entry {
-  return {
-    ...{ key, value: NO_BYTES, revision: BigInt(revision), createdAtMs: timeMs, createdAtNanos: 0 },
-    ...{ operation: "put", contentType: "" },
-  };
-}
-
-function partsOf(entries: readonly Entry[], revision: bigint): ScanPart[] {
-  const parts: ScanPart[] = [];
-  let current: Entry[] = [];
-  let bytes = 0;
-  for (const entry of entries) {
-    const isFull = current.length === MESSAGE_ENTRIES || bytes + entry.value.length > MESSAGE_BYTES;
-    if (isFull && current.length > 0) {
-      parts.push({ entries: current, revision });
-      current = [];
-      bytes = 0;
-    }
-    current.push(entry);
-    bytes += entry.value.length;
-  }
-  if (current.length > 0) parts.push({ entries: current, revision });
-  return parts;
 }

@@ -111,8 +111,7 @@ export class StreamApi {
     readonly messageBytesMax: number,
   ) {}
 
-  async state(): Promise<StreamState> {
-    const context = sharedContext();
+  async state(context = sharedContext()): Promise<StreamState> {
     return stateOf(
       await this.call<TimedInfo>(`STREAM.INFO.${this.stream}`, undefined, { context, isRead: true }),
     );

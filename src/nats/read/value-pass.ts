@@ -3,13 +3,14 @@
  *
  * A consumer's messages leave nats-server as they are stored. To each message of a direct get it adds six headers, one by one, if the message
  * has headers already, as all messages of a batch have: five times the work for each (`genHeader` in getDirectMulti, stream.go of 2.15.1).
+ *
+ * A consumer needs the stream's leader, which direct gets do not: where it does not answer soon, no pass is tried for some time.
  */
-import type { CallContext } from "../../kv/call-context.js";
-import type { Entry } from "../../kv/entry.js";
+import { type CallContext, isCanceled } from "../../kv/call-context.js";
 import type { Frame } from "../client/frames.js";
-import { HeaderBlock, NO_HEADERS } from "../client/messages.js";
-import { entryOfKey } from "../streams/records.js";
+import { within } from "../client/jetstream-api.js";
 import type { Delivery } from "./delivery.js";
+import type { FoundValues } from "./found-values.js";
 import { interruptAtEnd } from "./interrupt-at-end.js";
 import type { StreamApi } from "./stream-api.js";
 import { Reader } from "./stream-reader.js";
@@ -25,9 +26,45 @@ const PULL_BYTES = 524_288;
 const PULL_MESSAGES = 2_048;
 /** A pull that hears nothing for this long is given up. */
 const SILENCE_MS = 3_000;
+/** How long the stream's leader may take on a cluster until a pass begins. */
+const BEGIN_MS_MAX = 1_000;
+/** After it took longer, direct gets read the stream's values for this long. */
+const WITHOUT_LEADER_MS = 10_000;
+
+export interface PassSource {
+  readonly api: StreamApi;
+  readonly subjectPrefix: string;
+}
+
+export class ValuePasses {
+  /** By stream: until when no pass is tried. */
+  private readonly withoutLeaderUntilMs = new Map<string, number>();
+
+  constructor(private readonly isClustered: boolean) {}
+
+  /** Finds wanted values in passes, if these cost less than direct gets. May leave any to direct gets. Never throws. */
+  async read(source: PassSource, found: FoundValues, context: CallContext): Promise<void> {
+    const { api } = source;
+    const { stream } = api;
+    if (performance.now() < (this.withoutLeaderUntilMs.get(stream) ?? 0)) return;
+    this.withoutLeaderUntilMs.delete(stream);
+    const beginning = this.isClustered ? within(context, BEGIN_MS_MAX) : context;
+    const countMessages = async (): Promise<number> => (await api.state(beginning)).messages;
+    const hasBegun = await isDense(found.wanted, countMessages).then(
+      (isWorthwhile) => !isWorthwhile || readInPasses(source, found, context, beginning),
+      () => false,
+    );
+    const isLeaderless = !hasBegun && this.isClustered && !hasEnded(context);
+    if (isLeaderless) this.withoutLeaderUntilMs.set(stream, performance.now() + WITHOUT_LEADER_MS);
+  }
+}
+
+function hasEnded(context: CallContext): boolean {
+  return isCanceled(context) || performance.now() >= context.deadlineMs;
+}
 
 /** Whether a pass over at least `PASS_VALUES_MIN` values costs less than direct gets. `countMessages`: the messages of the stream. */
-export async function isDense(
+async function isDense(
   wanted: readonly WantedValue[],
   countMessages: () => Promise<number>,
 ): Promise<boolean> {
@@ -45,49 +82,51 @@ export async function isDense(
 }
 
 /**
- * Calls `accept` with the values that are stored and their entries. Two passes at once each read a half: nats-server prepares the one while the
- * other is handled. Ends early, and never throws, where a consumer can't be created or is lost.
+ * Two passes at once each read a half: nats-server prepares the one while the other is handled. A pass ends early where its consumer is lost.
+ * Returns false if no consumer was created while the context `beginning` lasts. Never throws.
  */
-export async function readInPasses(
-  api: StreamApi,
-  subjectPrefix: string,
-  wanted: readonly WantedValue[],
-  accept: (value: WantedValue, entry: Entry) => void,
+async function readInPasses(
+  { api, subjectPrefix }: PassSource,
+  found: FoundValues,
   context: CallContext,
-): Promise<void> {
-  const byRevision = new Map(wanted.map((value) => [value.revision, value]));
-  const revisions = Float64Array.from(wanted, ({ revision }) => revision).sort();
-  const middle = revisions.length >> 1;
-  const halves = [revisions.subarray(0, middle), revisions.subarray(middle)];
-  const onFrame = (frame: Frame, delivery: Delivery): void => {
-    const value = byRevision.get(delivery.streamSequence);
-    if (value?.timeMs === delivery.timeMs) accept(value, entryOfFrame(value.key, frame, delivery));
+  beginning: CallContext,
+): Promise<boolean> {
+  const revisions = Float64Array.from(found.wanted, ({ revision }) => revision).sort();
+  const onFrame = (frame: Frame, delivery: Delivery): void => found.acceptFrame(frame, delivery);
+  const pass = async (half: Float64Array): Promise<boolean> => {
+    const start = { sequence: half[0] as number };
+    const options = {
+      start,
+      bytesMax: PULL_BYTES,
+      asFrames: true,
+      context: beginning,
+      silenceMs: SILENCE_MS,
+    };
+    const reader = await Reader.open(api, subjectPrefix, ">", options).catch(() => undefined);
+    if (reader === undefined) return false;
+    await readThrough(reader, half, onFrame, context);
+    return true;
   };
-  await Promise.all(
-    halves.map((half) =>
-      pass(api, subjectPrefix, half[0] as number, half.at(-1) as number, onFrame, context).catch(
-        () => undefined,
-      ),
-    ),
-  );
+  const middle = revisions.length >> 1;
+  const [first, second] = await Promise.all([
+    pass(revisions.subarray(0, middle)),
+    pass(revisions.subarray(middle)),
+  ]);
+  return first || second;
 }
 
-async function pass(
-  api: StreamApi,
-  subjectPrefix: string,
-  from: number,
-  upTo: number,
+/** Reads up to the last of the revisions. */
+async function readThrough(
+  reader: Reader,
+  revisions: Float64Array,
   onFrame: (frame: Frame, delivery: Delivery) => void,
   context: CallContext,
 ): Promise<void> {
-  const start = { sequence: from };
-  const options = { start, bytesMax: PULL_BYTES, asFrames: true, context, silenceMs: SILENCE_MS };
-  const reader = await Reader.open(api, subjectPrefix, ">", options);
+  const last = revisions.at(-1) as number;
   const stopListening = interruptAtEnd(reader, context);
   try {
-    let reached = from - 1;
-    while (reached < upTo) {
-      const result = await reader.pullFrames(Math.min(PULL_MESSAGES, upTo - reached), (frame, delivery) => {
+    for (let reached = (revisions[0] as number) - 1; reached < last;) {
+      const result = await reader.pullFrames(Math.min(PULL_MESSAGES, last - reached), (frame, delivery) => {
         reached = delivery.streamSequence;
         onFrame(frame, delivery);
       });
@@ -97,17 +136,4 @@ async function pass(
     stopListening();
     void reader.close();
   }
-}
-
-function entryOfFrame(key: string, frame: Frame, delivery: Delivery): Entry {
-  const { bytes, headerBytes, payloadStart, payloadEnd } = frame;
-  const payload = Buffer.from(bytes.buffer, bytes.byteOffset + payloadStart, payloadEnd - payloadStart);
-  return entryOfKey(key, {
-    // A copy: the bytes are a part of what the socket received.
-    data: Buffer.from(payload.subarray(headerBytes)),
-    headers: headerBytes === 0 ? NO_HEADERS : new HeaderBlock(payload.toString("latin1", 0, headerBytes)),
-    revision: BigInt(delivery.streamSequence),
-    timeMs: delivery.timeMs,
-    timeNanos: delivery.timeNanos,
-  });
 }

@@ -6,10 +6,11 @@ import type { Entry } from "../../kv/entry.js";
 import { SMALL_BYTES_MAX } from "../client/answer-sizes.js";
 import type { MessageReader, Place } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
-import { DirectGap, directGet, DirectRefused } from "./direct-get.js";
+import { type AcceptMessage, changeOf, DirectGap, directGetMessages, DirectRefused } from "./direct-get.js";
 import { entryOfMessage } from "./entries.js";
+import { FoundValues } from "./found-values.js";
 import { StreamApi } from "./stream-api.js";
-import { isDense, PASS_VALUES_MIN, readInPasses } from "./value-pass.js";
+import { PASS_VALUES_MIN, ValuePasses } from "./value-pass.js";
 
 /** A value to read: what the key index knows of it. */
 export interface WantedValue {
@@ -18,18 +19,22 @@ export interface WantedValue {
   /** When it was written. With the revision, it tells the value from one of a recreated bucket, which repeats revisions. */
   readonly timeMs: number;
   readonly valueBytes: number;
+  /** See `KeyFacts`. */
+  readonly detail: number;
 }
 
 export interface ReadOptions {
   readonly consistency?: Consistency;
   /** Whether to read values of the bucket's history too, that are not the newest of their keys any more. Default: false. */
   readonly seeksOlder?: boolean;
+  /** The media type by `detail`, of an entry that has nothing else beside its value. Default: the messages' headers are read. */
+  readonly contentTypeOf?: (detail: number) => string | undefined;
 }
 
 /** What was read. */
 export interface ReadValues {
-  /** By key. Those that the storage does not have any more are missing. */
-  readonly entries: ReadonlyMap<string, Entry>;
+  /** In the order of the wanted values. Undefined: the storage does not have it any more. */
+  readonly entries: readonly (Entry | undefined)[];
   /** The highest revision that was seen: later than what was wanted of a key that has been written since. */
   readonly newest: number;
 }
@@ -55,20 +60,28 @@ const MESSAGE_BYTES = 320;
 const SINGLE_READS_MAX = 16;
 
 export class ValueReader {
-  constructor(private readonly options: ValueReaderOptions) {}
+  private readonly passes: ValuePasses;
 
-  /** Reads values. Throws `KvError` or `NoReplyError`. */
+  constructor(private readonly options: ValueReaderOptions) {
+    this.passes = new ValuePasses(options.reader.isClustered);
+  }
+
+  /** Reads values, each key at most once. Throws `KvError` or `NoReplyError`. */
   async read(
     place: Place,
     wanted: readonly WantedValue[],
     context: CallContext,
-    { consistency = "strong", seeksOlder = false }: ReadOptions = {},
+    { consistency = "strong", seeksOlder = false, contentTypeOf = () => undefined }: ReadOptions = {},
   ): Promise<ReadValues> {
-    const found = new FoundValues(wanted);
-    if (wanted.length >= PASS_VALUES_MIN) await this.readByPass(place, wanted, found, context);
-    const rest = found.entries.size === 0 ? wanted : wanted.filter(({ key }) => !found.entries.has(key));
-    await Promise.all(chunksOf(rest).map((chunk) => this.readChunk(place, chunk, found, context)));
-    const missing = wanted.filter((value) => found.isMissing(value, seeksOlder));
+    const found = new FoundValues(wanted, contentTypeOf);
+    if (wanted.length >= PASS_VALUES_MIN) {
+      const api = this.apiOf(place, this.options.bulk);
+      await this.passes.read({ api, subjectPrefix: subjectPrefix(place.bucket) }, found, context);
+    }
+    await Promise.all(
+      chunksOf(found.notFound()).map((chunk) => this.readChunk(place, chunk, found, context)),
+    );
+    const missing = found.missing(seeksOlder);
     for (let at = 0; at < missing.length; at += SINGLE_READS_MAX) {
       const some = missing.slice(at, at + SINGLE_READS_MAX);
       await Promise.all(some.map((value) => this.readSingly(place, value, found, context, consistency)));
@@ -76,19 +89,8 @@ export class ValueReader {
     return found;
   }
 
-  /** Reads in a pass over a part of the stream, if that costs less than asking for each key. May leave values for direct gets. */
-  private async readByPass(
-    place: Place,
-    wanted: readonly WantedValue[],
-    found: FoundValues,
-    context: CallContext,
-  ): Promise<void> {
-    const { bulk, storedMessageBytesMax } = this.options;
-    const api = new StreamApi(bulk, place.bucket, streamName(place.bucket), storedMessageBytesMax);
-    const isWorthwhile = await isDense(wanted, async () => (await api.state()).messages);
-    const prefix = subjectPrefix(place.bucket);
-    if (isWorthwhile)
-      await readInPasses(api, prefix, wanted, (value, entry) => found.accept(value, entry), context);
+  private apiOf({ bucket }: Place, requests: Requests): StreamApi {
+    return new StreamApi(requests, bucket, streamName(bucket), this.options.storedMessageBytesMax);
   }
 
   /** A replica that lags behind may omit values: read these singly. */
@@ -98,15 +100,9 @@ export class ValueReader {
     found: FoundValues,
     context: CallContext,
   ): Promise<void> {
-    const { requests, bulk, storedMessageBytesMax } = this.options;
+    const { requests, bulk } = this.options;
     const expectedBytes = chunk.reduce((sum, value) => sum + bytesOf(value), 0);
-    const isSmall = expectedBytes <= SMALL_BYTES_MAX;
-    const api = new StreamApi(
-      isSmall ? requests : bulk,
-      place.bucket,
-      streamName(place.bucket),
-      storedMessageBytesMax,
-    );
+    const api = this.apiOf(place, expectedBytes <= SMALL_BYTES_MAX ? requests : bulk);
     const prefix = subjectPrefix(place.bucket);
     const query = {
       multi_last: chunk.map(({ key }) => prefix + escapeKey(key)),
@@ -114,12 +110,13 @@ export class ValueReader {
       // Some may have become larger.
       max_bytes: expectedBytes + BYTES_MAX,
     };
+    const accept: AcceptMessage = (message, sequence) => {
+      if (found.acceptMessage(message, sequence)) return;
+      const entry = changeOf(message, sequence, prefix).entry();
+      if (entry !== undefined) found.add(entry);
+    };
     try {
-      const { changes } = await directGet(api, prefix, query, { context, expectedBytes });
-      for (const change of changes) {
-        const entry = change.entry();
-        if (entry !== undefined) found.add(entry);
-      }
+      await directGetMessages(api, query, () => accept, { context, expectedBytes });
     } catch (error) {
       if (!(error instanceof DirectRefused || error instanceof DirectGap)) throw error;
     }
@@ -136,45 +133,6 @@ export class ValueReader {
     const subject = subjectPrefix(place.bucket) + escapeKey(key);
     if (message?.subject === subject) found.add(entryOfMessage(key, message));
   }
-}
-
-class FoundValues implements ReadValues {
-  readonly entries = new Map<string, Entry>();
-  newest = 0;
-  private byKey: ReadonlyMap<string, WantedValue> | undefined;
-  private readonly overwritten = new Set<string>();
-
-  constructor(private readonly wanted: readonly WantedValue[]) {}
-
-  /** Adds the entry that a wanted value is. */
-  accept({ key, revision }: WantedValue, entry: Entry): void {
-    if (revision > this.newest) this.newest = revision;
-    this.entries.set(key, entry);
-  }
-
-  add(entry: Entry): void {
-    const { key } = entry;
-    const revision = Number(entry.revision);
-    this.byKey ??= new Map(this.wanted.map((value) => [value.key, value]));
-    const wanted = this.byKey.get(key);
-    if (wanted === undefined) return;
-    if (revision > this.newest) this.newest = revision;
-    if (isSame(entry, wanted)) this.entries.set(key, entry);
-    else if (revision > wanted.revision) this.overwritten.add(key);
-  }
-
-  /** Whether it was not found, and may still be stored. `seeksOlder`: also where a later one of its key was found. */
-  isMissing({ key }: WantedValue, seeksOlder: boolean): boolean {
-    return !this.entries.has(key) && (seeksOlder || !this.overwritten.has(key));
-  }
-}
-
-/** Whether an entry is the value that the index knows. */
-export function isSame(
-  entry: Entry,
-  { revision, timeMs }: Pick<WantedValue, "revision" | "timeMs">,
-): boolean {
-  return Number(entry.revision) === revision && entry.createdAtMs === timeMs;
 }
 
 function bytesOf({ key, valueBytes }: WantedValue): number {

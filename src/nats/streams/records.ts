@@ -79,6 +79,25 @@ export function entryOfKey(key: string, record: Omit<StoredRecord, "storedKey">)
   };
 }
 
+/** The entry of a put that has nothing beside its value but a media type. */
+export function plainEntry(
+  key: string,
+  { data, revision, timeMs, timeNanos }: Omit<StoredRecord, "storedKey" | "headers">,
+  contentType: string,
+): Entry {
+  return {
+    key,
+    value: data,
+    revision,
+    createdAtMs: timeMs,
+    createdAtNanos: timeNanos,
+    operation: "put",
+    contentType,
+    expiresAtMs: undefined,
+    metadata: undefined,
+  };
+}
+
 /** The revision of the last write of the commit that a write belongs to; undefined: it belongs to none. */
 export function commitRevisionOf({
   headers,

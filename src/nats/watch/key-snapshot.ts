@@ -113,8 +113,8 @@ export class KeySnapshotReader {
       if (facts.expiresAtMs > this.nowMs) wanted.push({ key, facts, ...facts });
     }
     const { entries } = await this.values.read(this.place, wanted, context, { seeksOlder: true });
-    return wanted.map(({ key, facts }) => {
-      const entry = entries.get(key);
+    return wanted.map(({ key, facts }, place) => {
+      const entry = entries[place];
       return entry === undefined ? this.entryOf(key, facts, "") : withoutValue(entry);
     });
   }

@@ -79,12 +79,16 @@ export class BackwardWriter {
     else this.varint64(value >>> 0, 0xffff_ffff);
   }
 
+  /** An integer, 0 to 2^53 - 1. */
+  safeVarint(value: number): void {
+    if (value < TWO_POW_32) this.varint(value);
+    else this.varint64(value % TWO_POW_32, Math.floor(value / TWO_POW_32));
+  }
+
   /** An integer, -2^63 to 2^64 - 1. */
   bigVarint(value: bigint): void {
     if (value >= 0n && value <= Number.MAX_SAFE_INTEGER) {
-      const number = Number(value);
-      if (number < TWO_POW_32) this.varint(number);
-      else this.varint64(number % TWO_POW_32, Math.floor(number / TWO_POW_32));
+      this.safeVarint(Number(value));
       return;
     }
     const wrapped = BigInt.asUintN(64, value);

@@ -7,8 +7,10 @@ import type {
   JsonWriteOptions,
   MessageShape,
 } from "@bufbuild/protobuf";
-import { createBinaryEncoder } from "./binary-encoder.js";
+import { ScanResponseSchema } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import { type BinaryEncoder, createBinaryEncoder } from "./binary-encoder.js";
 import { createJsonWriter } from "./json-encoder.js";
+import { encodeScan } from "./scan-encoder.js";
 import { LargeValues } from "../large-values.js";
 import { createMethodSerializationLookup } from "@connectrpc/connect/protocol";
 
@@ -46,7 +48,11 @@ export function createMethodCodec(
   const binaryOutput = lookup.getO(true);
   const jsonInput = lookup.getI(false);
   const jsonOutput = lookup.getO(false);
-  const encodeBinary = createBinaryEncoder(method.output);
+  const encodeMessage = createBinaryEncoder(method.output);
+  const encodeBinary: BinaryEncoder =
+    method.output.typeName === ScanResponseSchema.typeName
+      ? (message, headBytes) => encodeScan(message, headBytes) ?? encodeMessage(message, headBytes)
+      : encodeMessage;
   // With options, the JSON may differ from the compiled writer's.
   const writeJson = jsonOptions === undefined ? createJsonWriter(method.output) : () => undefined;
   const encodeByLibrary = (isBinary: boolean, message: Message, headBytes: number): Buffer =>
