@@ -74,6 +74,44 @@ export async function newBucket(kv: KeyValue, name: string, history = 1): Promis
   return kv.bucket(name);
 }
 
+/** Names of keys in order, from `key.0000`. */
+export function numbered(count: number): string[] {
+  const digits = Math.max(4, String(count - 1).length);
+  return Array.from({ length: count }, (_, n) => `key.${String(n).padStart(digits, "0")}`);
+}
+
+const IMPORTED_AT_ONCE = 1_000;
+
+/** Writes each of many keys. Nothing else may write meanwhile. */
+export async function putAll(bucket: Bucket, keys: readonly string[]): Promise<void> {
+  await bucket.put("filling", "");
+  let { revision } = await bucket.purge("filling");
+  const value = new TextEncoder().encode("1");
+  for (let start = 0; start < keys.length; start += IMPORTED_AT_ONCE) {
+    const entries = keys
+      .slice(start, start + IMPORTED_AT_ONCE)
+      .map((key) => ({ key, value, operation: "put" as const, contentType: "" }));
+    ({ revision } = await bucket.importEntries(entries, revision));
+  }
+}
+
+/** Scrolls the list or tree of keys so that the row of this index is the first one. */
+export async function scrollToRow(page: Page, index: number): Promise<void> {
+  await page.evaluate((top) => document.querySelector(".rows")?.scrollTo({ top }), index * 34);
+}
+
+/** Waits until the row at the top of the list or tree has this text. Undefined: any. Returns the text. */
+export async function topRow(page: Page, text?: string): Promise<string> {
+  const shown = await page.waitForFunction((wanted) => {
+    const { left, top } = document.querySelector(".rows")?.getBoundingClientRect() ?? new DOMRect();
+    const row = document.elementFromPoint(left + 60, top + 17)?.closest(".row");
+    return row !== null && row !== undefined && (wanted ?? row.textContent) === row.textContent
+      ? row.textContent
+      : false;
+  }, text);
+  return String(await shown.jsonValue());
+}
+
 /** The row of a key in the list. */
 export function rowOf(page: Page, key: string): Locator {
   return page.getByRole("option").filter({ hasText: new RegExp(`^${key}$`) });
