@@ -40,6 +40,15 @@ try {
     report(`${visit}`, `first paint ${ms(paintMs)}, 50 rows ${ms(rowsMs)}`);
     await page.close();
   }
+  const middle = encodeURIComponent(keyOf(KEYS / 2 + 500));
+  for (const [name, search] of [
+    ["a link to a key in the middle", `?at=${middle}`],
+    ["a link to a key in the middle, in a tree", `?sort=tree&open=${middle.split(".")[0]}.&at=${middle}`],
+  ]) {
+    const { page, paintMs, rowsMs } = await open(`/console/buckets/big${search}`, 50);
+    report(name, `first paint ${ms(paintMs)}, 50 rows ${ms(rowsMs)}`);
+    await page.close();
+  }
   // The first visible key, whose value changes with every fourth change.
   const key = encodeURIComponent(keyOf(0));
   for (const [name, path, rows] of [

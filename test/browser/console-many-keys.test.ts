@@ -7,7 +7,7 @@ import { IS_EXTENDED } from "../support/extended.js";
 import { startNatsServer } from "../support/nats-server.js";
 import { startTestService } from "../support/service.js";
 import { openConsole } from "./console-page.js";
-import { API_KEY, clientOf, rowOf } from "./console-test.js";
+import { API_KEY, clientOf, rowOf, topRow } from "./console-test.js";
 
 const KEYS = IS_EXTENDED ? 1_000_000 : 20_000;
 const PUBLISHED_AT_ONCE = 10_000;
@@ -82,15 +82,15 @@ test.skipIf(CHROMIUM === undefined)(
     await fill(nats.url);
     const bucket = kv.bucket("many");
 
-    const visit = async () => {
+    const visit = async (search = "", shown = keyOf(0)) => {
       const { page } = await openConsole(
         browser,
-        `${service.url}/console/buckets/many`,
+        `${service.url}/console/buckets/many${search}`,
         API_KEY,
         { viewport: VIEWPORT },
         observe,
       );
-      await rowOf(page, keyOf(0)).waitFor({ timeout: 120_000 });
+      await page.locator(".row").getByText(shown, { exact: true }).waitFor({ timeout: 120_000 });
       await expect.poll(() => rowsMsOf(page)).toBeGreaterThan(0);
       return page;
     };
@@ -104,6 +104,18 @@ test.skipIf(CHROMIUM === undefined)(
     const first = await visit();
     await report(`${KEYS} keys, right after they were written`, first);
     await first.close();
+    const deep = keyOf(0.7 * KEYS);
+    for (const [what, search, shown] of [
+      ["a link to a key among them", `?at=${deep}`, deep],
+      ["the same, Z to A", `?sort=descending&at=${deep}`, deep],
+      ["the same in a tree", `?sort=tree&open=user.&at=${deep}`, deep.replace("user.", "")],
+      ["the first level of a tree", "?sort=tree&open=user.", keyOf(0).replace("user.", "")],
+    ] as const) {
+      const linked = await visit(search, shown);
+      if (search.includes("at=")) await topRow(linked, shown);
+      await report(what, linked);
+      await linked.close();
+    }
     const page = await visit();
     await report("again", page);
 

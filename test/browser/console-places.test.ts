@@ -20,21 +20,6 @@ const searchOf = (page: Page, name: string): string | null => new URL(page.url()
 const rowsOf = (page: Page, role: "option" | "treeitem"): Promise<string[]> =>
   page.getByRole(role).allInnerTexts();
 
-/** The text of the row at the top of the list. */
-function topRow(page: Page): Promise<string> {
-  return page.evaluate(() => {
-    const { left, top } = document.querySelector(".rows")?.getBoundingClientRect() ?? new DOMRect();
-    return document.elementFromPoint(left + 60, top + 17)?.closest(".row")?.textContent ?? "";
-  });
-}
-
-async function scrollTo(page: Page, row: number): Promise<void> {
-  await page.evaluate((top) => document.querySelector(".rows")?.scrollTo({ top }), row * 34);
-}
-
-const numbered = (count: number): string[] =>
-  Array.from({ length: count }, (_, n) => `key.${String(n).padStart(4, "0")}`);
-
 describe.skipIf(CHROMIUM === undefined)("the address of the console", () => {
   it("keeps the open groups of a tree, also of keys with unusual characters", async ({ kv, open }) => {
     const bucket = await newBucket(kv, "groups");
@@ -52,49 +37,6 @@ describe.skipIf(CHROMIUM === undefined)("the address of the console", () => {
     await page.reload();
     await expect.poll(() => rowsOf(page, "treeitem")).toEqual(["a,b.", "user.", "1.", "zone."]);
     expect(problems).toEqual([]);
-  });
-
-  it("keeps the scroll position of a list in each order, also beyond the first page", async ({
-    kv,
-    open,
-  }) => {
-    const bucket = await newBucket(kv, "scrolled");
-    const keys = numbered(1_400);
-    while (keys.length > 0) await Promise.all(keys.splice(0, 100).map((key) => bucket.put(key, 1)));
-    const { page, problems } = await open("/console/buckets/scrolled");
-    for (const sort of ["", "?sort=descending", "?sort=changed"]) {
-      await page.goto(`${new URL(page.url()).origin}/console/buckets/scrolled${sort}`);
-      await page.getByRole("button", { name: "Load all" }).or(page.getByText("1,400 keys")).first().waitFor();
-      await scrollTo(page, 900);
-      await expect.poll(() => page.getByText("1,400 keys").first().isVisible()).toBe(true);
-      await scrollTo(page, 1_200);
-      await expect.poll(() => searchOf(page, "at")).toMatch(/^key\./);
-      await expect.poll(async () => searchOf(page, "at") === (await topRow(page))).toBe(true);
-      const at = await topRow(page);
-      await keepsPlace(page, open, async (shown) => {
-        await expect.poll(() => topRow(shown), { timeout: 10_000 }).toBe(at);
-      });
-    }
-    await scrollTo(page, 0);
-    await expect.poll(() => searchOf(page, "at")).toBeNull();
-    expect(problems).toEqual([]);
-  });
-
-  it("keeps the scroll position of a tree within an open group", async ({ kv, open }) => {
-    const bucket = await newBucket(kv, "branches");
-    await Promise.all([...numbered(300), "after.1", "before.1"].map((key) => bucket.put(key, 1)));
-    const { page } = await open("/console/buckets/branches?sort=tree");
-    await page.getByRole("treeitem", { name: "key.", exact: true }).click();
-    // More of the group is loaded as the end comes into view.
-    await expect
-      .poll(async () => {
-        await scrollTo(page, 250);
-        return searchOf(page, "at");
-      })
-      .toBe("key.0247");
-    await keepsPlace(page, open, async (shown) => {
-      await expect.poll(() => topRow(shown)).toBe("0247");
-    });
   });
 
   it("keeps the form of a value and the two revisions that are compared", async ({ kv, open }) => {

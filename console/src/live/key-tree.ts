@@ -1,42 +1,43 @@
-/**
- * The keys of a bucket as a tree of their parts, which dots separate. A level is read when it is opened: a scan returns the first keys after a
- * position, and skips a group as soon as it is known. So a level costs about one call for each group, however many keys the groups have.
- */
+/** The keys of a bucket as a tree of their parts, which dots separate. A level is read when it is opened, from some node on. */
 import { ConnectError } from "@connectrpc/connect";
 import type { WatchResponse_Change } from "@ironflow-kv/client/gen";
-import { LiveKeys } from "./live-keys.js";
-import { afterGroup, childOf, groupsAbove } from "./key-groups.js";
-import { SortedKeys } from "./sorted-keys.js";
+import { childOf, groupsAbove } from "./key-groups.js";
+import { compareKeys } from "./key-order.js";
+import type { Side } from "./key-range.js";
+import { LiveKeys, type LiveKeysOptions } from "./live-keys.js";
+import { TreeLevel } from "./tree-level.js";
 
-const SCAN_KEYS = 32;
 /** How many nodes of a level are loaded at once. */
 const LEVEL_NODES = 200;
 
-interface Level {
-  readonly prefix: string;
-  /** Keys, and prefixes of groups, which end in a dot. */
-  readonly nodes: SortedKeys;
-  /** Where the next scan begins. */
-  position: string;
-  isComplete: boolean;
-  isLoading: boolean;
-  arrived: WatchResponse_Change[];
-}
-
 export interface TreeRow {
-  /** A key, a prefix that ends in a dot, or for `more` the prefix of the level. */
+  /** A key, or a prefix that ends in a dot. For `before` and `after` the prefix of the level. */
   readonly path: string;
-  readonly kind: "key" | "group" | "more";
+  /** `before` and `after`: there are more nodes of the level, which are not loaded. */
+  readonly kind: "key" | "group" | Side;
   /** 1 for the first level. */
   readonly depth: number;
   readonly isOpen: boolean;
 }
 
+/** Whether the row is a key or a group. */
+export function isNode({ kind }: TreeRow): boolean {
+  return kind === "key" || kind === "group";
+}
+
 export class KeyTree extends LiveKeys {
-  private readonly levels = new Map<string, Level>();
+  private readonly levels = new Map<string, TreeLevel>();
   private readonly opened = new Set<string>();
   private isFollowing = false;
   private listed: { readonly version: number; readonly rows: readonly TreeRow[] } | undefined;
+
+  /** `from`: the path of the row to begin with. Undefined: the first row. */
+  constructor(
+    options: LiveKeysOptions,
+    private readonly from: string | undefined,
+  ) {
+    super(options);
+  }
 
   start(): void {
     this.open("");
@@ -55,13 +56,17 @@ export class KeyTree extends LiveKeys {
   private addRows(rows: TreeRow[], prefix: string, depth: number): void {
     const level = this.levels.get(prefix);
     if (level === undefined) return;
+    const more = (kind: Side): void => {
+      if (!level.hasAll(kind)) rows.push({ path: prefix, kind, depth, isOpen: false });
+    };
+    more("before");
     for (const path of level.nodes.keys) {
       const isGroup = path.endsWith(".");
       const isOpen = isGroup && this.opened.has(path);
       rows.push({ path, kind: isGroup ? "group" : "key", depth, isOpen });
       if (isOpen) this.addRows(rows, path, depth + 1);
     }
-    if (!level.isComplete) rows.push({ path: prefix, kind: "more", depth, isOpen: false });
+    more("after");
   }
 
   isOpen(prefix: string): boolean {
@@ -76,34 +81,37 @@ export class KeyTree extends LiveKeys {
   }
 
   /**
-   * The index of the row of a key or a group. "loading": it may appear yet; loads what is missing of its level. "gone": it no longer exists, or its level
-   * is closed.
+   * The index of the row of a key or a group, or of the one that follows it. "loading": it is not loaded yet; loads it. "gone": its level is closed, or
+   * nothing follows it.
    */
   locate(path: string): number | "loading" | "gone" {
-    const index = this.rows().findIndex((row) => row.kind !== "more" && row.path === path);
-    const levels = [...this.levels.values()];
-    if (levels.some(({ isLoading }) => isLoading)) return "loading";
-    if (index !== -1) return index;
-    const level = this.levels.get(groupsAbove(path).at(-1) ?? "");
-    if (level === undefined || level.isComplete || this.state.error !== undefined) return "gone";
-    void this.loadMore(level.prefix);
-    return "loading";
+    if ([...this.levels.values()].some(({ isLoading }) => isLoading)) return "loading";
+    const groups = groupsAbove(path);
+    for (const prefix of ["", ...groups]) {
+      const node = childOf(prefix, path);
+      const level = this.levels.get(prefix);
+      if (level === undefined || this.state.error !== undefined) return "gone";
+      if (level.covers(node)) continue;
+      this.load(prefix, node);
+      return "loading";
+    }
+    const parent = groups.at(-1) ?? "";
+    const index = this.rows().findIndex(
+      (row) => isNode(row) && row.path.startsWith(parent) && compareKeys(row.path, path) >= 0,
+    );
+    return index === -1 ? "gone" : index;
   }
 
   open(prefix: string): void {
     this.opened.add(prefix);
-    if (!this.levels.has(prefix)) {
-      const nodes = new SortedKeys("ascending");
-      this.levels.set(prefix, {
-        prefix,
-        nodes,
-        position: prefix,
-        isComplete: false,
-        isLoading: false,
-        arrived: [],
-      });
-      void this.loadMore(prefix);
-    } else this.change({});
+    if (this.levels.has(prefix)) this.change({});
+    else this.load(prefix, this.from?.startsWith(prefix) === true ? childOf(prefix, this.from) : undefined);
+  }
+
+  /** Loads a level, from a node on. Undefined: from its first one. */
+  private load(prefix: string, from: string | undefined): void {
+    this.levels.set(prefix, new TreeLevel(prefix, from));
+    void this.loadMore(prefix, "after");
   }
 
   closeGroup(prefix: string): void {
@@ -111,57 +119,33 @@ export class KeyTree extends LiveKeys {
     this.change({});
   }
 
-  /** Loads the next nodes of a level. */
-  async loadMore(prefix: string): Promise<void> {
+  /** Loads the next nodes of a level on this side. */
+  async loadMore(prefix: string, side: Side): Promise<void> {
     const level = this.levels.get(prefix);
-    if (level === undefined || level.isLoading || level.isComplete) return;
+    if (level === undefined || level.isLoading || level.hasAll(side)) return;
     level.isLoading = true;
     this.change({ isLoading: true, error: undefined });
     try {
-      let isComplete = false;
       const goal = level.nodes.keys.length + LEVEL_NODES;
-      while (!isComplete && level.nodes.keys.length < goal && !this.isClosed())
-        isComplete = await this.read(() => this.scan(level));
-      this.change({ isLoading: false, isComplete: this.levels.get("")?.isComplete ?? false });
-      if (isComplete) this.removeIfEmpty(level);
-    } catch (error) {
-      if (!this.isClosed()) this.change({ isLoading: false, error: ConnectError.from(error) });
-    } finally {
+      while (!level.hasAll(side) && level.nodes.keys.length < goal && !this.isClosed())
+        await this.scan(level, side);
       level.isLoading = false;
+      this.change({ isLoading: false, isComplete: this.levels.get("")?.isComplete ?? false });
+      this.removeIfEmpty(level);
+    } catch (error) {
+      level.isLoading = false;
+      if (!this.isClosed()) this.change({ isLoading: false, error: ConnectError.from(error) });
     }
+    // Nothing is visible of a level that begins after its last node.
+    const isEmpty = level.nodes.keys.length === 0 && this.state.error === undefined && !this.isClosed();
+    if (isEmpty) await this.loadMore(prefix, "before");
   }
 
-  /** Reads on in a level. Returns whether all of it is loaded. */
-  private async scan(level: Level): Promise<boolean> {
-    const { keyValue, bucket, filter } = this.options;
-    const { prefix, nodes } = level;
-    level.arrived = [];
-    let startKey = level.position;
-    let revision = 0n;
-    let isComplete = false;
-    const request = {
-      bucket,
-      filters: [...filter.filters],
-      prefix,
-      startKey,
-      limit: SCAN_KEYS,
-      keysOnly: true,
-    };
-    for await (const response of keyValue.scan(request, { signal: this.abort.signal })) {
-      for (const { key } of response.entries) {
-        const path = childOf(prefix, key);
-        if (!nodes.has(path)) nodes.append([path]);
-        startKey = path === key ? key : afterGroup(path);
-      }
-      ({ revision } = response);
-      isComplete = response.end?.complete ?? false;
-    }
-    level.position = startKey;
-    level.isComplete = isComplete;
+  private async scan(level: TreeLevel, side: Side): Promise<void> {
+    const revision = await this.read(() => level.scan(side, this.options, this.abort.signal));
     this.apply(level.arrived.filter(({ entry }) => (entry?.revision ?? 0n) > revision));
     if (!this.isFollowing) this.follow(revision + 1n);
     this.isFollowing = true;
-    return isComplete;
   }
 
   protected restart(): void {
@@ -177,7 +161,7 @@ export class KeyTree extends LiveKeys {
   protected put(key: string, revision: bigint): void {
     for (const level of this.levelsOf(key)) {
       const path = childOf(level.prefix, key);
-      if (level.isComplete || level.nodes.reaches(path)) level.nodes.put(path, revision);
+      if (level.covers(path)) level.nodes.put(path, revision);
     }
   }
 
@@ -197,14 +181,14 @@ export class KeyTree extends LiveKeys {
   }
 
   /** The loaded levels above the key, from the first. */
-  private levelsOf(key: string): Level[] {
+  private levelsOf(key: string): TreeLevel[] {
     return [...this.levels.values()]
       .filter(({ prefix }) => key.startsWith(prefix))
       .sort((one, other) => one.prefix.length - other.prefix.length);
   }
 
   /** A group exists while it has keys. */
-  private removeIfEmpty({ prefix, nodes, isComplete }: Level): void {
+  private removeIfEmpty({ prefix, nodes, isComplete }: TreeLevel): void {
     if (prefix === "" || nodes.keys.length > 0 || !isComplete) return;
     this.levels.delete(prefix);
     this.opened.delete(prefix);

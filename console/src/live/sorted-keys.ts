@@ -37,6 +37,11 @@ export class SortedKeys {
     }
   }
 
+  /** Adds keys that come before all others in the order. */
+  prepend(keys: readonly string[]): void {
+    this.keys.unshift(...keys);
+  }
+
   /** Records that the key was written. */
   put(key: string, revision: bigint): void {
     if (this.order === "changed") {
@@ -55,12 +60,6 @@ export class SortedKeys {
   clear(): void {
     this.keys.length = 0;
     this.revisions.clear();
-  }
-
-  /** Whether the key lies within the keys that are loaded. */
-  reaches(key: string): boolean {
-    const last = this.keys.at(-1);
-    return last !== undefined && this.compare(key, last) <= 0;
   }
 
   private compare(one: string, other: string): number {

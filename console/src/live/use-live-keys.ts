@@ -8,13 +8,14 @@ import type { LiveKeys, LiveKeysState } from "./live-keys.js";
 import type { KeyOrder } from "./sorted-keys.js";
 
 /**
- * The keys of a bucket that match what the user typed, as a list in an order, or as a tree. `onChanges` receives every change of the bucket. Does not
- * render again when keys change: see `useLiveKeysState`.
+ * The keys of a bucket that match what the user typed, as a list in an order, or as a tree. `from`: the key or group to begin with; later values are
+ * ignored. `onChanges` receives every change of the bucket. Does not render again when keys change: see `useLiveKeysState`.
  */
 export function useLiveKeys(
   bucket: string,
   typed: string,
   shape: KeyOrder | "tree",
+  from: string | undefined,
   onChanges: (changes: readonly WatchResponse_Change[]) => void,
 ): KeyList | KeyTree {
   const keyValue = useKeyValue();
@@ -29,7 +30,9 @@ export function useLiveKeys(
       filter: keyFilterOf(typed),
       onChanges: (changes: readonly WatchResponse_Change[]) => handler.current(changes),
     };
-    return shape === "tree" ? new KeyTree(options) : new KeyList(options, shape);
+    if (shape === "tree") return new KeyTree(options, from);
+    return new KeyList(options, shape, from === undefined ? "first" : { key: from });
+    // Without `from`: it changes as the user scrolls.
   }, [keyValue, bucket, typed, shape]);
   useEffect(() => {
     keys.start();

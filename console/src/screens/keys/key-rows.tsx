@@ -1,5 +1,14 @@
 /** The virtual list of keys. What the user reads stays in place while keys come and go: rows above it change the scroll position. */
-import { type JSX, type KeyboardEvent, memo, type MouseEvent, useEffect, useRef, useState } from "react";
+import {
+  type JSX,
+  type KeyboardEvent,
+  memo,
+  type MouseEvent,
+  useEffect,
+  useLayoutEffect,
+  useRef,
+  useState,
+} from "react";
 import type { KeyList } from "../../live/key-list.js";
 import { Icon } from "../../ui/icons.js";
 import { KeyText } from "../../ui/key-text.js";
@@ -33,17 +42,37 @@ export function KeyRows({ list, place, openKey, selection, onOpen, onSelect }: K
   const { keys, marks, state } = list;
   const [active, setActive] = useState<string | undefined>(openKey);
   const virtual = useVirtualRows(scroller, keys.length, OVERSCAN_ROWS);
-  useAnchor(list, scroller, virtual);
-  useScrollPlace(scroller, virtual, place, {
-    pathAt: (index) => keys[index],
-    locate: (key) => list.locate(key),
+  const pathAt = (index: number): string | undefined => keys[index];
+  const isByTime = list.order === "changed";
+  useAnchor(scroller, virtual, {
+    pathAt,
+    // In the order of changes, a key that has just changed moved away on its own.
+    indexOf: (key) => (isByTime && marks.has(key) ? undefined : list.indexOf(key)),
+    isFollowedAtTop: isByTime,
+    origin: list.origin,
   });
+  useScrollPlace(scroller, virtual, place, { pathAt, locate: (key) => list.locate(key) });
   const { first, end } = virtual;
   const shown = keys.slice(first, end);
-  const isNearEnd = end + ROWS_LEFT_MIN > keys.length;
+  const hasStart = list.hasAll("before");
+  const hasEnd = list.hasAll("after");
   useEffect(() => {
-    if (isNearEnd && !state.isComplete && state.error === undefined && !state.isLoading) void list.loadMore();
-  }, [list, isNearEnd, state.isComplete, state.error, state.isLoading]);
+    if (state.error !== undefined || state.isLoading) return;
+    // Not `first` and `end`: what was rendered may have moved since.
+    const [firstVisible, endVisible] = virtual.visible();
+    if (!hasEnd && endVisible + ROWS_LEFT_MIN > keys.length) void list.loadMore("after");
+    else if (!hasStart && firstVisible < ROWS_LEFT_MIN) void list.loadMore("before");
+  });
+
+  const { origin } = list;
+  const shownOrigin = useRef(origin);
+  useLayoutEffect(() => {
+    const hasJumped = shownOrigin.current !== origin;
+    shownOrigin.current = origin;
+    // `useScrollPlace` scrolls to a key.
+    if (hasJumped && origin.start === "first") moveTo(0, false);
+    if (hasJumped && origin.start === "last") moveTo(keys.length - 1, false);
+  });
 
   const isActiveShown = active !== undefined && shown.includes(active);
 
@@ -73,11 +102,14 @@ export function KeyRows({ list, place, openKey, selection, onOpen, onSelect }: K
       ArrowUp: index - 1,
       PageDown: index + page,
       PageUp: index - page,
-      Home: 0,
-      End: keys.length - 1,
+      // Only keys that are loaded can be selected.
+      ...(hasStart || event.shiftKey ? { Home: 0 } : {}),
+      ...(hasEnd || event.shiftKey ? { End: keys.length - 1 } : {}),
     };
     const target = targets[event.key];
     if (target !== undefined) moveTo(target, event.shiftKey);
+    else if (event.key === "Home") void list.jump("first");
+    else if (event.key === "End") void list.jump("last");
     else if (event.key === "Enter" && active !== undefined) onOpen(active);
     else if (event.key === " " && active !== undefined) toggle(active);
     else if (event.key === "Escape") onSelect(new Set());
@@ -89,7 +121,8 @@ export function KeyRows({ list, place, openKey, selection, onOpen, onSelect }: K
   const onClick = (event: MouseEvent): void => {
     const { target } = event;
     if (!(target instanceof Element)) return;
-    const key = keys[indexOfRow(target)];
+    const row = target.closest("[role=option]");
+    const key = row === null ? undefined : shown[[...(row.parentElement?.children ?? [])].indexOf(row)];
     if (key === undefined) return;
     const isCheck = target.closest(".row-check") !== null;
     if (event.shiftKey) selectTo(key);
@@ -123,7 +156,7 @@ export function KeyRows({ list, place, openKey, selection, onOpen, onSelect }: K
               <KeyRow
                 key={key}
                 name={key}
-                index={first + at}
+                position={hasStart ? first + at + 1 : undefined}
                 count={state.isComplete ? keys.length : -1}
                 isOpen={key === openKey}
                 isActive={key === active}
@@ -140,7 +173,8 @@ export function KeyRows({ list, place, openKey, selection, onOpen, onSelect }: K
 
 interface KeyRowProps {
   readonly name: string;
-  readonly index: number;
+  /** Among all keys, from 1. Undefined: not known. */
+  readonly position: number | undefined;
   /** Of all keys; -1: not known. */
   readonly count: number;
   readonly isOpen: boolean;
@@ -152,7 +186,7 @@ interface KeyRowProps {
 /** Renders again only if something of it changes: a list of keys renders with each change of one of them. */
 const KeyRow = memo(function KeyRow({
   name,
-  index,
+  position,
   count,
   isOpen,
   isActive,
@@ -164,7 +198,7 @@ const KeyRow = memo(function KeyRow({
       id={optionId(name)}
       role="option"
       aria-selected={isSelected}
-      aria-posinset={index + 1}
+      aria-posinset={position}
       aria-setsize={count}
       {...(isOpen ? { "aria-current": true } : {})}
       className={`row ${isOpen ? "is-open" : ""} ${isActive ? "is-active" : ""} ${mark}`}
@@ -176,12 +210,6 @@ const KeyRow = memo(function KeyRow({
     </div>
   );
 });
-
-/** The index of the row that contains the element. */
-function indexOfRow(element: Element): number {
-  const row = element.closest("[role=option]");
-  return Number(row?.getAttribute("aria-posinset") ?? 0) - 1;
-}
 
 function optionId(key: string): string {
   return `key-${encodeURIComponent(key).replaceAll("%", "_")}`;

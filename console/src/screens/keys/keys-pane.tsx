@@ -2,7 +2,7 @@
 import { type JSX, useRef, useState } from "react";
 import type { Denials } from "../buckets/denials.js";
 import { KeyList } from "../../live/key-list.js";
-import type { KeyTree } from "../../live/key-tree.js";
+import { isNode, type KeyTree } from "../../live/key-tree.js";
 import { useLiveKeysState } from "../../live/use-live-keys.js";
 import { sentenceOf } from "../../api/errors.js";
 import { Button } from "../../ui/button.js";
@@ -11,6 +11,7 @@ import { SearchBox } from "../../ui/search-box.js";
 import { useShortcuts } from "../../ui/shortcuts.js";
 import { Notice } from "../../ui/states.js";
 import { DeleteMany } from "./delete-many.js";
+import { DeleteMatching } from "./delete-matching.js";
 import { FirstPage } from "./first-page.js";
 import { KeyRows } from "./key-rows.js";
 import { type KeyShape, ListOptions } from "./list-options.js";
@@ -42,13 +43,12 @@ export function KeysPane(props: KeysPaneProps): JSX.Element {
   const { bucket, keys, shape, onShape, groups, onGroups, place } = props;
   const { total, bytes, find, onFind, openKey, onOpen, onNew, denials } = props;
   const [selection, setSelection] = useState<ReadonlySet<string>>(new Set());
-  const [isDeleting, setIsDeleting] = useState(false);
+  const [deleting, setDeleting] = useState<"selected" | "matching">();
   const search = useRef<HTMLInputElement>(null);
   useShortcuts({ "/": () => search.current?.focus(), n: onNew });
   const state = useLiveKeysState(keys);
   const list = keys instanceof KeyList ? keys : undefined;
-  const count =
-    keys instanceof KeyList ? keys.keys.length : keys.rows().filter(({ kind }) => kind !== "more").length;
+  const count = keys instanceof KeyList ? keys.keys.length : keys.rows().filter(isNode).length;
   const isEmpty = count === 0 && state.isComplete;
   return (
     <section className="keys" aria-label={`Keys of ${bucket}`}>
@@ -72,7 +72,12 @@ export function KeysPane(props: KeysPaneProps): JSX.Element {
           <Button variant="quiet" onPress={() => setSelection(new Set())}>
             Clear
           </Button>
-          <Button variant="danger" icon="trash" reason={denials.write} onPress={() => setIsDeleting(true)}>
+          <Button
+            variant="danger"
+            icon="trash"
+            reason={denials.write}
+            onPress={() => setDeleting("selected")}
+          >
             Delete
           </Button>
         </div>
@@ -117,10 +122,24 @@ export function KeysPane(props: KeysPaneProps): JSX.Element {
         <span className="number" role="status">
           {countText(list, find === "" ? total : undefined)}
         </span>
+        {list?.hasAll("before") === false && count > 0 && (
+          <Button variant="quiet" onPress={() => void list.jump("first")}>
+            First key
+          </Button>
+        )}
         {list !== undefined && !state.isComplete && count > 0 && (
           <Button variant="quiet" onPress={() => void list.loadAll()}>
             Load all
           </Button>
+        )}
+        {find !== "" && count > 0 && (
+          <Button
+            variant="quiet"
+            icon="trash"
+            label="Delete all keys that match"
+            reason={denials.write}
+            onPress={() => setDeleting("matching")}
+          />
         )}
         <span className="spacer" />
         <LiveSwitch keys={keys} />
@@ -128,12 +147,18 @@ export function KeysPane(props: KeysPaneProps): JSX.Element {
       <DeleteMany
         bucket={bucket}
         keys={[...selection]}
-        isOpen={isDeleting}
-        onClose={() => setIsDeleting(false)}
+        isOpen={deleting === "selected"}
+        onClose={() => setDeleting(undefined)}
         onDone={() => {
-          setIsDeleting(false);
+          setDeleting(undefined);
           setSelection(new Set());
         }}
+      />
+      <DeleteMatching
+        bucket={bucket}
+        find={find}
+        isOpen={deleting === "matching"}
+        onClose={() => setDeleting(undefined)}
       />
     </section>
   );

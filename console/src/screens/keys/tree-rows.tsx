@@ -1,10 +1,11 @@
 /** The keys as a tree. Only the visible rows exist. */
 import { type JSX, type KeyboardEvent, useEffect, useLayoutEffect, useRef, useState } from "react";
-import type { KeyTree, TreeRow } from "../../live/key-tree.js";
+import { isNode, type KeyTree, type TreeRow } from "../../live/key-tree.js";
 import { Icon } from "../../ui/icons.js";
 import { KeyText } from "../../ui/key-text.js";
 import { operationName } from "../../ui/operation.js";
 import { useVirtualRows } from "../../ui/virtual-rows.js";
+import { useAnchor } from "./use-anchor.js";
 import { groupsOfText, groupsToText } from "./open-groups.js";
 import { type ScrollPlace, useScrollPlace } from "./use-scroll-place.js";
 
@@ -30,22 +31,39 @@ export function TreeRows({ tree, groups, onGroups, place, openKey, onOpen }: Tre
   useLayoutEffect(() => {
     for (const group of groupsOfText(groups)) if (!tree.isOpen(group)) tree.open(group);
   }, [tree, groups]);
-  useScrollPlace(scroller, virtual, place, {
-    pathAt: (index) => all[index]?.path,
-    locate: (path) => tree.locate(path),
+  const pathAt = (index: number): string | undefined => {
+    const row = all[index];
+    return row !== undefined && isNode(row) ? row.path : undefined;
+  };
+  useAnchor(scroller, virtual, {
+    // Nodes that are loaded come after a row `before`: what follows it stays in place.
+    pathAt: (index) =>
+      all.slice(index, virtual.visible()[1]).some(({ kind }) => kind === "before")
+        ? undefined
+        : pathAt(index),
+    indexOf: (path) => {
+      const index = all.findIndex((row) => isNode(row) && row.path === path);
+      return index === -1 ? undefined : index;
+    },
+    isFollowedAtTop: false,
   });
+  useScrollPlace(scroller, virtual, place, { pathAt, locate: (path) => tree.locate(path) });
   const shown = all.slice(virtual.first, virtual.end);
-  const more = shown.find(({ kind }) => kind === "more")?.path;
-  const { isLoading, error } = tree.state;
   useEffect(() => {
-    if (more !== undefined && !isLoading && error === undefined) void tree.loadMore(more);
-  }, [tree, more, isLoading, error]);
+    const { isLoading, error } = tree.state;
+    if (isLoading || error !== undefined) return;
+    // Not `shown`: what was rendered may have moved since.
+    const [from, to] = virtual.visible();
+    const near = all.slice(Math.max(0, from - OVERSCAN_ROWS), to + OVERSCAN_ROWS);
+    const more = near.findLast(({ kind }) => kind === "after") ?? near.find(({ kind }) => kind === "before");
+    if (more?.kind === "after" || more?.kind === "before") void tree.loadMore(more.path, more.kind);
+  });
 
   const isActiveShown = shown.some((row) => idOf(row) === active);
   const activate = (row: TreeRow): void => {
     setActive(idOf(row));
     if (row.kind === "key") onOpen(row.path);
-    else {
+    else if (row.kind === "group") {
       if (row.isOpen) tree.closeGroup(row.path);
       else tree.open(row.path);
       onGroups(groupsToText(tree.openGroups()));
@@ -120,7 +138,7 @@ export function TreeRows({ tree, groups, onGroups, place, openKey, onOpen }: Tre
                 style={{ paddingLeft: 8 + (depth - 1) * INDENT_PIXELS }}
                 onClick={() => activate(row)}
               >
-                {kind === "more" ? (
+                {!isNode(row) ? (
                   <span className="soft">Loading more</span>
                 ) : (
                   <>

@@ -11,6 +11,7 @@ import { OperationBadge } from "../../ui/operation.js";
 import { Sparkline } from "../../ui/sparkline.js";
 import { Notice } from "../../ui/states.js";
 import { useVirtualRows } from "../../ui/virtual-rows.js";
+import { useAnchor } from "../keys/use-anchor.js";
 import { formatsOf } from "../value/formats.js";
 import { ValueContent } from "../value/value-content.js";
 
@@ -95,6 +96,14 @@ interface EventRowsProps {
 function EventRows({ events, opened, onOpen }: EventRowsProps): JSX.Element {
   const scroller = useRef<HTMLDivElement>(null);
   const virtual = useVirtualRows(scroller, events.length, OVERSCAN_ROWS);
+  useAnchor(scroller, virtual, {
+    pathAt: (index) => events[index] && eventId(events[index]),
+    indexOf: (id) => {
+      const index = events.findIndex((event) => eventId(event) === id);
+      return index === -1 ? undefined : index;
+    },
+    isFollowedAtTop: true,
+  });
   const shown = events.slice(virtual.first, virtual.end);
   const onKeyDown = (event: KeyboardEvent): void => {
     const step = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
