@@ -4,6 +4,12 @@ import { LongestFirst } from "./test/support/longest-first.js";
 
 const BROWSER_SDK = join(import.meta.dirname, "packages/client/src/index.ts");
 
+/** Tests of the SDK that mostly wait, above the transports. DOORS=all, as `.ci/run` sets it, runs them over both. */
+const SLOW_OVER_FETCH =
+  process.env.DOORS === "all"
+    ? []
+    : ["leases", "write-attempts", "watch-resume", "atomic"].map((name) => `test/client/${name}.test.ts`);
+
 export default defineConfig({
   // The sources of our packages, not their builds.
   resolve: { conditions: ["source", "node"] },
@@ -36,7 +42,7 @@ export default defineConfig({
         test: {
           name: "SDK over fetch",
           include: ["test/client/**/*.test.ts"],
-          exclude: ["test/client/http2-*.test.ts"],
+          exclude: ["test/client/http2-*.test.ts", ...SLOW_OVER_FETCH],
         },
       },
     ],

@@ -62,6 +62,7 @@ export const CONTRACT_DOORS: readonly Door[] = [
 const REPEATED_COMBINATIONS: ReadonlySet<string> = new Set([
   "gRPC JSON, HTTP/2",
   "gRPC-Web proto, HTTP/1.1",
+  "gRPC-Web proto, HTTP/2",
   "Connect JSON, HTTP/1.1",
   "Connect proto, HTTP/2",
 ]);

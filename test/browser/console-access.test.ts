@@ -2,7 +2,7 @@
 import type { Page } from "playwright-core";
 import { describe, expect } from "vitest";
 import { createClient } from "@ironflow-kv/client";
-import { CHROMIUM } from "../support/chromium.js";
+import { RUNS_ALL_BROWSER_TESTS } from "../support/chromium.js";
 import type { TestService } from "../support/service.js";
 import { accessibilityProblems } from "./console-page.js";
 import { API_KEY, consoleTest, newBucket, rowOf } from "./console-test.js";
@@ -20,7 +20,7 @@ const watchesOf = (page: Page): { count: number } => {
   return watches;
 };
 
-describe.skipIf(CHROMIUM === undefined)("the console", () => {
+describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
   it("asks for another key when its key expires, and then opens the same place", async ({
     service,
     kv,

@@ -2,7 +2,7 @@
 import type { Locator, Page } from "playwright-core";
 import { describe, expect } from "vitest";
 import { createClient } from "@ironflow-kv/client";
-import { CHROMIUM } from "../support/chromium.js";
+import { RUNS_ALL_BROWSER_TESTS } from "../support/chromium.js";
 import { startTestService } from "../support/service.js";
 import { accessibilityProblems, openConsole } from "./console-page.js";
 import { API_KEY, consoleTest, newBucket, rowOf } from "./console-test.js";
@@ -17,7 +17,7 @@ async function edit(page: Page, text: string): Promise<void> {
   await editorOf(page).fill(text);
 }
 
-describe.skipIf(CHROMIUM === undefined)("the console", () => {
+describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
   it("keeps what the user typed when the key expires meanwhile, and creates the key again", async ({
     kv,
     open,

@@ -1,7 +1,7 @@
 /** How the console shows keys: orders, the tree, environments, keys that look like something else. */
 import type { Page } from "playwright-core";
 import { describe, expect } from "vitest";
-import { CHROMIUM } from "../support/chromium.js";
+import { RUNS_ALL_BROWSER_TESTS } from "../support/chromium.js";
 import { accessibilityProblems } from "./console-page.js";
 import { clientOf, consoleTest, newBucket, rowOf } from "./console-test.js";
 
@@ -12,7 +12,7 @@ const chooseOrder = async (page: Page, name: string): Promise<void> => {
   await page.getByRole("option", { name }).click();
 };
 
-describe.skipIf(CHROMIUM === undefined)("the console", () => {
+describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
   it("sorts keys both ways and by their last change, keeps the order in the address, and follows changes in it", async ({
     kv,
     open,

@@ -2,7 +2,7 @@
 import { connect } from "../support/nats-connection.js";
 import type { Page } from "playwright-core";
 import { expect, test } from "vitest";
-import { CHROMIUM, launchChromium } from "../support/chromium.js";
+import { launchChromium, RUNS_ALL_BROWSER_TESTS } from "../support/chromium.js";
 import { IS_EXTENDED } from "../support/extended.js";
 import { startNatsServer } from "../support/nats-server.js";
 import { startTestService } from "../support/service.js";
@@ -67,7 +67,7 @@ async function fill(url: string): Promise<void> {
   await nats.close();
 }
 
-test.skipIf(CHROMIUM === undefined)(
+test.runIf(RUNS_ALL_BROWSER_TESTS)(
   "the console shows the first of many keys at once, reaches the last, and stays in place while they change",
   { timeout: IS_EXTENDED ? 600_000 : 180_000 },
   async ({ onTestFinished }) => {

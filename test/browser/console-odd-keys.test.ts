@@ -1,7 +1,7 @@
 /** Keys and values at the limits: odd characters, 512 bytes, a mebibyte. */
 import type { Page } from "playwright-core";
 import { describe, expect } from "vitest";
-import { CHROMIUM } from "../support/chromium.js";
+import { RUNS_ALL_BROWSER_TESTS } from "../support/chromium.js";
 import { consoleTest, newBucket } from "./console-test.js";
 
 const it = consoleTest();
@@ -26,7 +26,7 @@ const ODD_KEYS: readonly (readonly [key: string, shown: string])[] = [
 const overflowOf = (page: Page): Promise<number> =>
   page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
 
-describe.skipIf(CHROMIUM === undefined)("the console", () => {
+describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
   it("opens, edits and links keys with odd characters, and keys of 512 bytes, on a desktop and on a phone", async ({
     kv,
     open,

@@ -1,7 +1,7 @@
 /** What a screen shows is in its address: a reload shows the same, and so does another tab with the link. */
 import type { Page } from "playwright-core";
 import { describe, expect } from "vitest";
-import { CHROMIUM } from "../support/chromium.js";
+import { RUNS_ALL_BROWSER_TESTS } from "../support/chromium.js";
 import { consoleTest, newBucket, type Open } from "./console-test.js";
 
 const it = consoleTest();
@@ -20,7 +20,7 @@ const searchOf = (page: Page, name: string): string | null => new URL(page.url()
 const rowsOf = (page: Page, role: "option" | "treeitem"): Promise<string[]> =>
   page.getByRole(role).allInnerTexts();
 
-describe.skipIf(CHROMIUM === undefined)("the address of the console", () => {
+describe.runIf(RUNS_ALL_BROWSER_TESTS)("the address of the console", () => {
   it("keeps the open groups of a tree, also of keys with unusual characters", async ({ kv, open }) => {
     const bucket = await newBucket(kv, "groups");
     for (const key of ["a,b.c%2C.x", "a,b.d", "user.1.cart", "zone.1"]) await bucket.put(key, 1);

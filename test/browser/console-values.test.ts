@@ -1,7 +1,7 @@
 /** What the console does with values and buckets: lifetimes, metadata, images, purge, settings, compaction; all by keyboard. */
 import type { Page } from "playwright-core";
 import { describe, expect } from "vitest";
-import { CHROMIUM } from "../support/chromium.js";
+import { RUNS_ALL_BROWSER_TESTS } from "../support/chromium.js";
 import { accessibilityProblems } from "./console-page.js";
 import { consoleTest, newBucket, rowOf } from "./console-test.js";
 
@@ -17,7 +17,7 @@ async function press(page: Page, ...keys: readonly string[]): Promise<void> {
   for (const key of keys) await page.keyboard.press(key);
 }
 
-describe.skipIf(CHROMIUM === undefined)("the console", () => {
+describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
   it("creates, edits, saves and deletes a key by keyboard alone", async ({ kv, open }) => {
     const bucket = await newBucket(kv, "typed", 5);
     const { page, problems } = await open("/console/buckets/typed");

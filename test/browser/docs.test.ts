@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { CHROMIUM, launchChromium } from "../support/chromium.js";
+import { launchChromium, RUNS_ALL_BROWSER_TESTS } from "../support/chromium.js";
 import { IS_EXTENDED } from "../support/extended.js";
 import { send1 } from "../support/http-client.js";
 import { startTestService, type TestService } from "../support/service.js";
@@ -24,7 +24,7 @@ const LANGUAGES: readonly (readonly [tab: string, sends: (method: string) => Reg
 ];
 const headers = { authorization: `Bearer ${API_KEY}` };
 
-describe.skipIf(CHROMIUM === undefined)("the API reference", { timeout: 2 * RENDER_MS_MAX }, () => {
+describe.runIf(RUNS_ALL_BROWSER_TESTS)("the API reference", { timeout: 2 * RENDER_MS_MAX }, () => {
   let service: TestService;
   let browser: Browser;
   beforeAll(async () => {

@@ -8,7 +8,7 @@ import { BackupService, BucketService, Operation } from "@ironflow-kv/client/gen
 import { needsServer } from "../support/nats-program.js";
 import { succeeds, until } from "../support/until.js";
 import { type Deployment, deploy, natsServerOf } from "./deployment.js";
-import { report } from "./report.js";
+import { IS_LONG, report } from "./report.js";
 import { canMount, mountSmallDisk, type SmallDisk } from "./small-disk.js";
 import { reasonOf, type Service, serviceAt } from "./workload.js";
 
@@ -107,16 +107,19 @@ describe.skipIf(!canMount() || needsServer("2.15.1").skip)("a full disk", () => 
     disk.remove();
   });
 
-  it("is never met by fast writers: what was accepted since the last look counts", async () => {
-    disk.occupy(disk.freeBytes() - RESERVE_BYTES - 16 * MIB);
-    const writes = await fill();
-    const free = disk.freeBytes();
-    const reasons = [...new Set(writes.refusals.map(({ reason }) => reason))];
-    report("disk full", undefined, `${reasons.join(", ")} after ${writes.acknowledged.length} writes`);
-    expect(reasons).toEqual(["storage_exhausted"]);
-    expect(free).toBeGreaterThan(RESERVE_BYTES - MIB / 2);
-    expect(await countLost(writes)).toBe(0);
-  });
+  it.runIf(IS_LONG)(
+    "is never met by fast writers: what was accepted since the last look counts",
+    async () => {
+      disk.occupy(disk.freeBytes() - RESERVE_BYTES - 16 * MIB);
+      const writes = await fill();
+      const free = disk.freeBytes();
+      const reasons = [...new Set(writes.refusals.map(({ reason }) => reason))];
+      report("disk full", undefined, `${reasons.join(", ")} after ${writes.acknowledged.length} writes`);
+      expect(reasons).toEqual(["storage_exhausted"]);
+      expect(free).toBeGreaterThan(RESERVE_BYTES - MIB / 2);
+      expect(await countLost(writes)).toBe(0);
+    },
+  );
 
   it("takes no value by any call, but deletes and purges, and what an earlier sending wrote is still known", async () => {
     const first = { bucket: "b", key: "first", value: Buffer.from("1"), idempotencyKey: "one" };
@@ -177,18 +180,21 @@ describe.skipIf(!canMount() || needsServer("2.15.1").skip)("a full disk", () => 
     expect(reasons).not.toContain("outcome_unknown");
   });
 
-  it("does not shrink what may be stored: after a restart beside other programs' files, writes and deletes go on", async () => {
-    // By default nats-server takes 75 % of what is free and its own: less than it stores, where others take most of the rest.
-    for (let count = 0; count < 140; count++)
-      await keys.put({ bucket: "b", key: `k${count}`, value: valueOf(`k${count}`) });
-    disk.occupy(disk.freeBytes() - 10 * MIB);
-    await service.kill();
-    service.start();
-    await service.ready();
-    await keys.put({ bucket: "b", key: "more", value: valueOf("more") });
-    await keys.delete({ bucket: "b", key: "k0" });
-    await keys.delete({ bucket: "b", key: "k1", purge: true });
-  });
+  it.runIf(IS_LONG)(
+    "does not shrink what may be stored: after a restart beside other programs' files, writes and deletes go on",
+    async () => {
+      // By default nats-server takes 75 % of what is free and its own: less than it stores, where others take most of the rest.
+      for (let count = 0; count < 140; count++)
+        await keys.put({ bucket: "b", key: `k${count}`, value: valueOf(`k${count}`) });
+      disk.occupy(disk.freeBytes() - 10 * MIB);
+      await service.kill();
+      service.start();
+      await service.ready();
+      await keys.put({ bucket: "b", key: "more", value: valueOf("more") });
+      await keys.delete({ bucket: "b", key: "k0" });
+      await keys.delete({ bucket: "b", key: "k1", purge: true });
+    },
+  );
 
   it("refuses to change a bucket, whose configuration might be written only in part", async () => {
     const buckets = createClient(BucketService, createGrpcTransport({ baseUrl: service.url }));
@@ -215,7 +221,7 @@ describe.skipIf(!canMount() || needsServer("2.15.1").skip)("a full disk", () => 
     await untilWritten();
   });
 
-  it("without any inode: the service waits until nats-server can start", async () => {
+  it.runIf(IS_LONG)("without any inode: the service waits until nats-server can start", async () => {
     await keys.put({ bucket: "b", key: "k", value: Buffer.from("1") });
     disk.occupyInodes();
     process.kill(natsServerOf(service.pid) ?? 0, "SIGKILL");

@@ -8,7 +8,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { BucketService, KeyValueService } from "@ironflow-kv/client/gen";
 import { type Deployment, deploy } from "./deployment.js";
-import { report, times } from "./report.js";
+import { IS_LONG, report, times } from "./report.js";
 
 const RUN_MS = Number(process.env.SESSIONS_SECONDS ?? times({ full: 1_800, medium: 60, short: 4 })) * 1_000;
 /** Short, so that a short run goes through it many times. */
@@ -63,11 +63,14 @@ function summary(looks: readonly Look[]): Summary {
 
 let service: Deployment;
 beforeAll(async () => {
+  if (!IS_LONG) return;
   service = await deploy({ TOMBSTONE_RETENTION_MS: String(RETENTION_MS), DURABILITY: "relaxed" });
 });
-afterAll(() => service.remove());
+afterAll(async () => {
+  if (IS_LONG) await service.remove();
+});
 
-it(
+it.runIf(IS_LONG)(
   `${RUN_MS / 1_000} seconds of sessions leave nothing behind, with a history of 1 and of 5, with and without a ttl`,
   async () => {
     const transport = createGrpcTransport({ baseUrl: service.url });

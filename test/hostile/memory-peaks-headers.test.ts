@@ -12,7 +12,7 @@ import {
   huffmanZeros,
   RawSession,
 } from "../../packages/http2/test/raw-session.js";
-import { IS_EXTENDED } from "../support/extended.js";
+import { isExtendedFor } from "../support/extended.js";
 import { send1 } from "../support/http-client.js";
 import { MEBIBYTE, OVERHEAD_BYTES, PeakMeter, TOTAL_BYTES } from "./peaks.js";
 
@@ -42,10 +42,9 @@ function blockFrames(id: number, block: Buffer, flags = 0, isEnd = true): Buffer
   return frames;
 }
 
-/** Each attack takes seconds of CPU time: `npm test` makes two of them. */
-const itExtended = it.runIf(IS_EXTENDED);
+const isExtended = isExtendedFor("memory peaks of headers", "each attack takes seconds of CPU time");
 
-describe.skipIf(platform() !== "linux")("the peak of the resident memory", () => {
+describe.skipIf(platform() !== "linux" || !isExtended)("the peak of the resident memory", () => {
   let meter: PeakMeter;
   // Each has its own: V8 returns the memory of many short strings late.
   beforeEach(async () => {
@@ -77,24 +76,20 @@ describe.skipIf(platform() !== "linux")("the peak of the resident memory", () =>
     return held;
   }
 
-  itExtended(
-    "hardly rises for connections that sent one long request each and stay open",
-    async () => {
-      const attack = async (): Promise<void> => {
-        const sessions: RawSession[] = [];
-        for (let index = 0; index < 250; index++) {
-          const session = await RawSession.open(meter.port);
-          sessions.push(session);
-          const block = headerBlock({ ...GET, "x-filler": `${index}-`.padEnd(LONG_BYTES, "x") });
-          session.write(...blockFrames(1, block, END_STREAM));
-          await session.until(({ type, streamId }) => type === Frame.HEADERS && streamId === 1);
-        }
-        for (const session of sessions) session.close();
-      };
-      expect(await meter.of(attack, "idle connections after long headers")).toBeLessThan(OVERHEAD_BYTES);
-    },
-    240_000,
-  );
+  it("hardly rises for connections that sent one long request each and stay open", async () => {
+    const attack = async (): Promise<void> => {
+      const sessions: RawSession[] = [];
+      for (let index = 0; index < 250; index++) {
+        const session = await RawSession.open(meter.port);
+        sessions.push(session);
+        const block = headerBlock({ ...GET, "x-filler": `${index}-`.padEnd(LONG_BYTES, "x") });
+        session.write(...blockFrames(1, block, END_STREAM));
+        await session.until(({ type, streamId }) => type === Frame.HEADERS && streamId === 1);
+      }
+      for (const session of sessions) session.close();
+    };
+    expect(await meter.of(attack, "idle connections after long headers")).toBeLessThan(OVERHEAD_BYTES);
+  }, 240_000);
 
   it("stays within the budget for fields in Huffman code, which are longer than their bytes", async () => {
     const block = (connection: number, stream: number): Buffer =>
@@ -107,58 +102,46 @@ describe.skipIf(platform() !== "linux")("the peak of the resident memory", () =>
     );
   }, 240_000);
 
-  itExtended(
-    "stays within the budget for many short fields",
-    async () => {
-      // In turn, as equal blocks are decoded once.
-      const blocks = ["a", "b"].map((letter) => {
-        const fields = Array.from({ length: 120 }, (_, index) => [`${letter}${index}`, `${letter}${index}`]);
-        return headerBlock({ ...PUT, ...(Object.fromEntries(fields) as Record<string, string>) });
-      });
-      const block = (_: number, stream: number): Buffer => blocks[stream % 2] ?? Buffer.alloc(0);
-      expect(await meter.of(() => openStreams(10, 1_200, block), "headers of many fields")).toBeLessThan(
-        OVERHEAD_BYTES + TOTAL_BYTES,
-      );
-    },
-    240_000,
-  );
+  it("stays within the budget for many short fields", async () => {
+    // In turn, as equal blocks are decoded once.
+    const blocks = ["a", "b"].map((letter) => {
+      const fields = Array.from({ length: 120 }, (_, index) => [`${letter}${index}`, `${letter}${index}`]);
+      return headerBlock({ ...PUT, ...(Object.fromEntries(fields) as Record<string, string>) });
+    });
+    const block = (_: number, stream: number): Buffer => blocks[stream % 2] ?? Buffer.alloc(0);
+    expect(await meter.of(() => openStreams(10, 1_200, block), "headers of many fields")).toBeLessThan(
+      OVERHEAD_BYTES + TOTAL_BYTES,
+    );
+  }, 240_000);
 
-  itExtended(
-    "stays within the budget for requests of which nothing but short headers has arrived",
-    async () => {
-      const block = headerBlock(PUT);
-      let held = 0;
-      const attack = async (): Promise<void> => {
-        held = await openStreams(24, 1_200, () => block);
-      };
-      expect(await meter.of(attack, "streams without a body")).toBeLessThan(OVERHEAD_BYTES + TOTAL_BYTES);
-      expect(held).toBeLessThan(CONNECTIONS_BYTES + TOTAL_BYTES);
-    },
-    240_000,
-  );
+  it("stays within the budget for requests of which nothing but short headers has arrived", async () => {
+    const block = headerBlock(PUT);
+    let held = 0;
+    const attack = async (): Promise<void> => {
+      held = await openStreams(24, 1_200, () => block);
+    };
+    expect(await meter.of(attack, "streams without a body")).toBeLessThan(OVERHEAD_BYTES + TOTAL_BYTES);
+    expect(held).toBeLessThan(CONNECTIONS_BYTES + TOTAL_BYTES);
+  }, 240_000);
 
-  itExtended(
-    "stays within the budget for trailers over HTTP/2 that never end",
-    async () => {
-      const trailers = headerBlock({ "x-filler": "x".repeat(LONG_BYTES) });
-      const attack = async (): Promise<void> => {
-        const sessions: RawSession[] = [];
-        for (let index = 0; index < 250; index++) {
-          const session = await RawSession.open(meter.port);
-          sessions.push(session);
-          session.write(frame(Frame.HEADERS, END_HEADERS, 1, headerBlock(PUT)));
-          session.write(...blockFrames(1, trailers, END_STREAM, false));
-          await session.drained();
-        }
-        await send1(meter.url, "GET", "/healthz");
-        for (const session of sessions) session.close();
-      };
-      expect(await meter.of(attack, "trailers without an end, HTTP/2")).toBeLessThan(
-        OVERHEAD_BYTES + TOTAL_BYTES,
-      );
-    },
-    240_000,
-  );
+  it("stays within the budget for trailers over HTTP/2 that never end", async () => {
+    const trailers = headerBlock({ "x-filler": "x".repeat(LONG_BYTES) });
+    const attack = async (): Promise<void> => {
+      const sessions: RawSession[] = [];
+      for (let index = 0; index < 250; index++) {
+        const session = await RawSession.open(meter.port);
+        sessions.push(session);
+        session.write(frame(Frame.HEADERS, END_HEADERS, 1, headerBlock(PUT)));
+        session.write(...blockFrames(1, trailers, END_STREAM, false));
+        await session.drained();
+      }
+      await send1(meter.url, "GET", "/healthz");
+      for (const session of sessions) session.close();
+    };
+    expect(await meter.of(attack, "trailers without an end, HTTP/2")).toBeLessThan(
+      OVERHEAD_BYTES + TOTAL_BYTES,
+    );
+  }, 240_000);
 
   it("stays within the budget for trailers over HTTP/1.1 that never end", async () => {
     const attack = async (): Promise<void> => {

@@ -7,13 +7,17 @@ import { connect, type TLSSocket } from "node:tls";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { END_HEADERS, Frame, frame, headerBlock, RawSession } from "../../packages/http2/test/raw-session.js";
 import { hasOpenssl, makeCertificate } from "../support/certificates.js";
-import { IS_EXTENDED } from "../support/extended.js";
+import { isExtendedFor } from "../support/extended.js";
 import { MEBIBYTE, OVERHEAD_BYTES, PeakMeter, TOTAL_BYTES } from "./peaks.js";
 
 const BUCKETS = "/api/v1/kv/buckets";
 const CLIENTS = 150;
+const isSkipped =
+  platform() !== "linux" ||
+  !hasOpenssl ||
+  !isExtendedFor("memory peaks over TLS", "each attack takes seconds of CPU time");
 
-describe.skipIf(platform() !== "linux" || !hasOpenssl)("the peak of the resident memory over TLS", () => {
+describe.skipIf(isSkipped)("the peak of the resident memory over TLS", () => {
   const folder = mkdtempSync(join(tmpdir(), "ironflow-peaks-tls-"));
   let meter: PeakMeter;
   beforeAll(async () => {
@@ -63,24 +67,20 @@ describe.skipIf(platform() !== "linux" || !hasOpenssl)("the peak of the resident
     expect(await meter.of(attack, "allowed, HTTP/2 over TLS")).toBeLessThan(OVERHEAD_BYTES + TOTAL_BYTES);
   }, 240_000);
 
-  it.runIf(IS_EXTENDED)(
-    "stays within the budget for incomplete bodies over HTTP/1.1",
-    async () => {
-      const attack = async (): Promise<void> => {
-        const sockets = await crowd(CLIENTS);
-        for (const socket of sockets) {
-          socket.resume();
-          socket.write(
-            `PUT ${BUCKETS}/b/keys/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${MEBIBYTE}\r\n\r\n`,
-          );
-          socket.write(Buffer.alloc(MEBIBYTE - 1, "x"));
-        }
-        await crowd(1);
-        await crowd(1);
-        for (const socket of sockets) socket.destroy();
-      };
-      expect(await meter.of(attack, "allowed, HTTP/1.1 over TLS")).toBeLessThan(OVERHEAD_BYTES + TOTAL_BYTES);
-    },
-    240_000,
-  );
+  it("stays within the budget for incomplete bodies over HTTP/1.1", async () => {
+    const attack = async (): Promise<void> => {
+      const sockets = await crowd(CLIENTS);
+      for (const socket of sockets) {
+        socket.resume();
+        socket.write(
+          `PUT ${BUCKETS}/b/keys/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${MEBIBYTE}\r\n\r\n`,
+        );
+        socket.write(Buffer.alloc(MEBIBYTE - 1, "x"));
+      }
+      await crowd(1);
+      await crowd(1);
+      for (const socket of sockets) socket.destroy();
+    };
+    expect(await meter.of(attack, "allowed, HTTP/1.1 over TLS")).toBeLessThan(OVERHEAD_BYTES + TOTAL_BYTES);
+  }, 240_000);
 });

@@ -13,7 +13,7 @@ import {
   RawSession,
   setting,
 } from "../../packages/http2/test/raw-session.js";
-import { IS_EXTENDED } from "../support/extended.js";
+import { isExtendedFor } from "../support/extended.js";
 import { send1 } from "../support/http-client.js";
 import { MEBIBYTE, OVERHEAD_BYTES, PeakMeter, TOTAL_BYTES } from "./peaks.js";
 
@@ -28,10 +28,9 @@ const RECENT_BYTES = 64 * MEBIBYTE;
 const FRAGMENTED = 150;
 const FRAGMENTS = 40;
 
-/** Each attack takes seconds of CPU time: `npm test` makes one of them. */
-const itExtended = it.runIf(IS_EXTENDED);
+const isExtended = isExtendedFor("memory peaks of watches", "each attack takes seconds of CPU time");
 
-describe.skipIf(platform() !== "linux")("the peak of the resident memory", () => {
+describe.skipIf(platform() !== "linux" || !isExtended)("the peak of the resident memory", () => {
   let meter: PeakMeter;
   beforeAll(async () => {
     const total = String(TOTAL_BYTES);
@@ -56,26 +55,22 @@ describe.skipIf(platform() !== "linux")("the peak of the resident memory", () =>
     return socket;
   }
 
-  itExtended(
-    "hardly rises for WebSocket messages in fragments that arrive beside much else",
-    async () => {
-      const pong = Buffer.concat([Buffer.from([0x8a, 0x80 | 125, 0, 0, 0, 0]), Buffer.alloc(125)]);
-      const pongs = Buffer.concat(Array.from({ length: 499 }, () => pong));
-      const attack = async (): Promise<void> => {
-        const sockets: Socket[] = [];
-        for (let index = 0; index < FRAGMENTED; index++)
-          sockets.push(await upgrade(`${BUCKETS}/b/watch?start=now`));
-        for (let round = 0; round < FRAGMENTS; round++) {
-          const fragment = Buffer.from([round === 0 ? 1 : 0, 0x81, 0, 0, 0, 0, 65]);
-          for (const socket of sockets) if (socket.writable) socket.write(Buffer.concat([pongs, fragment]));
-          await send1(meter.url, "GET", "/healthz");
-        }
-        for (const socket of sockets) socket.destroy();
-      };
-      expect(await meter.of(attack, "WebSockets, fragments")).toBeLessThan(OVERHEAD_BYTES);
-    },
-    240_000,
-  );
+  it("hardly rises for WebSocket messages in fragments that arrive beside much else", async () => {
+    const pong = Buffer.concat([Buffer.from([0x8a, 0x80 | 125, 0, 0, 0, 0]), Buffer.alloc(125)]);
+    const pongs = Buffer.concat(Array.from({ length: 499 }, () => pong));
+    const attack = async (): Promise<void> => {
+      const sockets: Socket[] = [];
+      for (let index = 0; index < FRAGMENTED; index++)
+        sockets.push(await upgrade(`${BUCKETS}/b/watch?start=now`));
+      for (let round = 0; round < FRAGMENTS; round++) {
+        const fragment = Buffer.from([round === 0 ? 1 : 0, 0x81, 0, 0, 0, 0, 65]);
+        for (const socket of sockets) if (socket.writable) socket.write(Buffer.concat([pongs, fragment]));
+        await send1(meter.url, "GET", "/healthz");
+      }
+      for (const socket of sockets) socket.destroy();
+    };
+    expect(await meter.of(attack, "WebSockets, fragments")).toBeLessThan(OVERHEAD_BYTES);
+  }, 240_000);
 
   /** The next snapshot is as of another revision: watches do not share it. */
   const touch = (): Promise<unknown> => send1(meter.url, "PUT", `${BUCKETS}/b/keys/small`, { body: "x" });
@@ -91,24 +86,20 @@ describe.skipIf(platform() !== "linux")("the peak of the resident memory", () =>
     }
   }
 
-  itExtended(
-    "stays within the budgets for WebSockets that read nothing of their snapshots",
-    async () => {
-      const attack = async (): Promise<void> => {
-        const sockets: Socket[] = [];
-        for (let index = 0; index < WATCHES; index++) {
-          sockets.push(await upgrade(`${BUCKETS}/b/watch`));
-          await touch();
-        }
-        await watchesStopped();
-        for (const socket of sockets) socket.destroy();
-      };
-      expect(await meter.of(attack, "WebSockets, unread snapshots")).toBeLessThan(
-        OVERHEAD_BYTES + 2 * TOTAL_BYTES,
-      );
-    },
-    240_000,
-  );
+  it("stays within the budgets for WebSockets that read nothing of their snapshots", async () => {
+    const attack = async (): Promise<void> => {
+      const sockets: Socket[] = [];
+      for (let index = 0; index < WATCHES; index++) {
+        sockets.push(await upgrade(`${BUCKETS}/b/watch`));
+        await touch();
+      }
+      await watchesStopped();
+      for (const socket of sockets) socket.destroy();
+    };
+    expect(await meter.of(attack, "WebSockets, unread snapshots")).toBeLessThan(
+      OVERHEAD_BYTES + 2 * TOTAL_BYTES,
+    );
+  }, 240_000);
 
   it("stays within the budgets for gRPC watches whose snapshots may not be sent", async () => {
     const head = headerBlock({
@@ -136,27 +127,23 @@ describe.skipIf(platform() !== "linux")("the peak of the resident memory", () =>
     expect(await meter.of(attack, "gRPC watches, window 0")).toBeLessThan(OVERHEAD_BYTES + 2 * TOTAL_BYTES);
   }, 240_000);
 
-  itExtended(
-    "stays within the budgets for changes of many buckets that slow watches do not read and fast ones do",
-    async () => {
-      const attack = async (): Promise<void> => {
-        const sockets: Socket[] = [];
-        for (let bucket = 0; bucket < CHANGED_BUCKETS; bucket++) {
-          const path = `${BUCKETS}/changed-${bucket}`;
-          await send1(meter.url, "POST", BUCKETS, { body: `{"name":"changed-${bucket}"}` });
-          sockets.push(await upgrade(`${path}/watch?start=now`));
-          const reading = await upgrade(`${path}/watch?start=now`);
-          sockets.push(reading.resume());
-          for (let index = 0; index < KEYS; index++)
-            await send1(meter.url, "PUT", `${path}/keys/k`, { body: Buffer.alloc(MEBIBYTE, index) });
-        }
-        await watchesStopped();
-        for (const socket of sockets) socket.destroy();
-      };
-      expect(await meter.of(attack, "WebSockets, unread changes")).toBeLessThan(
-        OVERHEAD_BYTES + 2 * TOTAL_BYTES + RECENT_BYTES,
-      );
-    },
-    240_000,
-  );
+  it("stays within the budgets for changes of many buckets that slow watches do not read and fast ones do", async () => {
+    const attack = async (): Promise<void> => {
+      const sockets: Socket[] = [];
+      for (let bucket = 0; bucket < CHANGED_BUCKETS; bucket++) {
+        const path = `${BUCKETS}/changed-${bucket}`;
+        await send1(meter.url, "POST", BUCKETS, { body: `{"name":"changed-${bucket}"}` });
+        sockets.push(await upgrade(`${path}/watch?start=now`));
+        const reading = await upgrade(`${path}/watch?start=now`);
+        sockets.push(reading.resume());
+        for (let index = 0; index < KEYS; index++)
+          await send1(meter.url, "PUT", `${path}/keys/k`, { body: Buffer.alloc(MEBIBYTE, index) });
+      }
+      await watchesStopped();
+      for (const socket of sockets) socket.destroy();
+    };
+    expect(await meter.of(attack, "WebSockets, unread changes")).toBeLessThan(
+      OVERHEAD_BYTES + 2 * TOTAL_BYTES + RECENT_BYTES,
+    );
+  }, 240_000);
 });

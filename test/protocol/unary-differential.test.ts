@@ -7,8 +7,8 @@ import { bothPathsTest as it, seed } from "./both-paths-test.js";
 import { binaryBodyOf, type RawAnswer, type RawRequest, withBinaryBody } from "./raw-client.js";
 import { getRequest, postRequest } from "./unary-requests.js";
 
-const POSTS = IS_EXTENDED ? 5_000 : 600;
-const GETS = IS_EXTENDED ? 2_000 : 300;
+const POSTS = IS_EXTENDED ? 5_000 : 200;
+const GETS = IS_EXTENDED ? 2_000 : 100;
 
 /** For a hang. */
 const TIMEOUT_MS = 900_000;

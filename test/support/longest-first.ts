@@ -3,6 +3,7 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** Files that take more than ten seconds on an idle machine, most of them waiting, the longest first. */
 const LONG_FILES = [
+  "test/api/keys.test.ts",
   "test/nats/store-cluster.test.ts",
   "test/nats/store-cluster-restart.test.ts",
   "test/hostile/memory-peaks.test.ts",
@@ -11,6 +12,11 @@ const LONG_FILES = [
   "test/nats/outside-storage.test.ts",
   "test/nats/store-expiry.test.ts",
   "test/nats/store-consistency.test.ts",
+  "test/faults/power-cut/power-cut.test.ts",
+  "test/faults/full-disk.test.ts",
+  "test/nats/large-buckets.test.ts",
+  "test/nats/heavy-readers.test.ts",
+  "test/browser/console.test.ts",
   "test/api/watch.test.ts",
   "test/nats/store-full.test.ts",
   "test/nats/bucket-changes.test.ts",
