@@ -13,7 +13,7 @@ import { IS_EXTENDED } from "../support/extended.js";
 import { WAIT } from "../support/until.js";
 
 const KIB = 1_024;
-const SESSIONS = IS_EXTENDED ? 1_000 : 150;
+const SESSIONS = IS_EXTENDED ? 1_000 : 400;
 const DELETES = IS_EXTENDED ? 200 : 20;
 
 const it = storeTest({ ownServer: {} })
