@@ -1,7 +1,7 @@
 /** The list of buckets: search, counts and sizes that stay current, settings as people read them, explained options. */
 import type { Page } from "playwright-core";
 import { describe, expect } from "vitest";
-import { CHROMIUM } from "../support/chromium.js";
+import { RUNS_ALL_BROWSER_TESTS } from "../support/chromium.js";
 import { accessibilityProblems } from "./console-page.js";
 import { clientOf, consoleTest, newBucket } from "./console-test.js";
 
@@ -11,7 +11,7 @@ const it = consoleTest();
 const cellsOf = (page: Page, name: string): Promise<string[]> =>
   page.getByRole("row", { name }).getByRole("cell").allInnerTexts();
 
-describe.skipIf(CHROMIUM === undefined)("the console", () => {
+describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
   it("keeps the counts and sizes of buckets current, and shows settings as people read them", async ({
     service,
     open,

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { Page } from "playwright-core";
 import { describe, expect } from "vitest";
-import { CHROMIUM } from "../support/chromium.js";
+import { RUNS_ALL_BROWSER_TESTS } from "../support/chromium.js";
 import { API_KEY, clientOf, consoleTest, newBucket } from "./console-test.js";
 
 const it = consoleTest();
@@ -19,7 +19,7 @@ async function run(program: string, ...args: readonly string[]): Promise<string>
   return (await promisify(execFile)(program, args, { cwd: root, env })).stdout;
 }
 
-describe.skipIf(CHROMIUM === undefined)("the console", () => {
+describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
   it("copies a key, and a command that reads it in its environment, without the API key", async ({
     service,
     open,

@@ -1,7 +1,7 @@
 /** The live feed, and what live changes leave as it is: focus, selection, scroll positions. */
 import type { Page } from "playwright-core";
 import { describe, expect } from "vitest";
-import { CHROMIUM } from "../support/chromium.js";
+import { RUNS_ALL_BROWSER_TESTS } from "../support/chromium.js";
 import { accessibilityProblems } from "./console-page.js";
 import { consoleTest, newBucket, numbered, putAll, rowOf, scrollToRow, topRow } from "./console-test.js";
 
@@ -30,7 +30,7 @@ async function placeOf(page: Page, key: string) {
   return { ...state, selected, y: (await rowOf(page, key).boundingBox())?.y };
 }
 
-describe.skipIf(CHROMIUM === undefined)("the console", () => {
+describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
   it("follows the changes that match a filter, shows what each wrote, pauses and resumes", async ({
     kv,
     open,

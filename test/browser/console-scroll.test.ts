@@ -1,7 +1,7 @@
 /** Positions in lists and trees of many keys: the address keeps them, and opens them without loading what lies before. */
 import type { Page } from "playwright-core";
 import { describe, expect } from "vitest";
-import { CHROMIUM } from "../support/chromium.js";
+import { RUNS_ALL_BROWSER_TESTS } from "../support/chromium.js";
 import { consoleTest, newBucket, numbered, putAll, rowOf, scrollToRow, topRow } from "./console-test.js";
 
 const it = consoleTest();
@@ -18,7 +18,7 @@ function readsOf(page: Page): { count: number } {
 const waitForPlace = (page: Page, at: string | null): Promise<void> =>
   page.waitForURL(({ searchParams }) => searchParams.get("at") === at);
 
-describe.skipIf(CHROMIUM === undefined)("the console", () => {
+describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
   it("keeps the scroll position of a list in each order, also beyond the first page", async ({
     kv,
     open,

@@ -1,12 +1,12 @@
 /** Selecting and deleting many keys, with the mouse and by keyboard. */
 import { describe, expect } from "vitest";
-import { CHROMIUM } from "../support/chromium.js";
+import { RUNS_ALL_BROWSER_TESTS } from "../support/chromium.js";
 import { accessibilityProblems } from "./console-page.js";
 import { consoleTest, newBucket, numbered, putAll, rowOf } from "./console-test.js";
 
 const it = consoleTest();
 
-describe.skipIf(CHROMIUM === undefined)("the console", () => {
+describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
   it("selects ranges and single keys, and deletes them after their number was typed", async ({
     kv,
     open,

@@ -1,12 +1,12 @@
 /** What belongs to the tab and the browser: the API key, the theme, the icon; and that the page asks no other host. */
 import { describe, expect } from "vitest";
-import { CHROMIUM } from "../support/chromium.js";
+import { RUNS_ALL_BROWSER_TESTS } from "../support/chromium.js";
 import { send1 } from "../support/http-client.js";
 import { API_KEY, consoleTest, newBucket } from "./console-test.js";
 
 const it = consoleTest();
 
-describe.skipIf(CHROMIUM === undefined)("the console", () => {
+describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
   it("remembers the API key for this tab, also after a reload, and for no other", async ({
     kv,
     service,

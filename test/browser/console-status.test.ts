@@ -2,7 +2,7 @@
 import type { Page } from "playwright-core";
 import { describe, expect } from "vitest";
 import { createClient } from "@ironflow-kv/client";
-import { CHROMIUM } from "../support/chromium.js";
+import { RUNS_ALL_BROWSER_TESTS } from "../support/chromium.js";
 import { startNatsServer } from "../support/nats-server.js";
 import { startTestService } from "../support/service.js";
 import { accessibilityProblems, openConsole } from "./console-page.js";
@@ -14,7 +14,7 @@ const it = consoleTest();
 const cardOf = (page: Page, name: string): Promise<string> =>
   page.locator(".status-card").filter({ hasText: name }).locator("dd").innerText();
 
-describe.skipIf(CHROMIUM === undefined)("the console", () => {
+describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
   it("shows the health, the NATS server and its warnings, the durability, connections, watches and the disk", async ({
     service,
     kv,
