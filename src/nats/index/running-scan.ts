@@ -45,8 +45,11 @@ export interface RunningScanOptions {
 /** Values and keys of the first part: up to here, a scan is always exact at one revision. */
 export const FIRST_PART_BYTES = 8 * 1_048_576;
 const FIRST_PART = { bytes: FIRST_PART_BYTES, spareBytes: FIRST_PART_BYTES };
-/** A later part: one is read while another is sent. With memory to spare, its values can be read in a pass over the stream. */
-const LATER_PART = { bytes: 262_144, spareBytes: FIRST_PART_BYTES };
+/**
+ * A later part: one is read while another is sent. With memory to spare, its values can be read in a pass over the stream: the more values, the fewer
+ * passes. Handling the keys of so much takes several milliseconds of one turn of the event loop.
+ */
+const LATER_PART = { bytes: 262_144, spareBytes: 16 * 1_048_576 };
 /** What an entry takes beside its key and value. */
 const ENTRY_BYTES = 256;
 /** How long to wait for the index where a value is gone and the index does not know why. */

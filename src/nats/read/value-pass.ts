@@ -18,9 +18,12 @@ import type { WantedValue } from "./value-reader.js";
 
 /** Of fewer values, creating the consumers is too much of the work. */
 export const PASS_VALUES_MIN = 1_024;
-/** Work for a message of a pass and of a direct get beside its value, as bytes of values that are as much work. */
+/**
+ * Work for a message of a pass and of a direct get beside its value, as bytes of values that are as much work. Measured with values of 128 B, for the
+ * service and nats-server together: 3.8 microseconds of CPU time for each message of a pass, and 17 for a value more by a direct get than in a pass.
+ */
 const PASS_MESSAGE_BYTES = 8_192;
-const DIRECT_MESSAGE_BYTES = 16_384;
+const DIRECT_MESSAGE_BYTES = 32_768;
 /** Bytes and messages of one pull: some milliseconds' work. */
 const PULL_BYTES = 524_288;
 const PULL_MESSAGES = 2_048;
