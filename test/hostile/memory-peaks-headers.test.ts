@@ -1,8 +1,6 @@
 /** The peak of the resident memory while clients send header fields and trailers that cost more than their bytes. */
-import { once } from "node:events";
-import { connect, type Socket } from "node:net";
-import { platform } from "node:os";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Socket } from "node:net";
+import { afterEach, beforeEach, expect, it } from "vitest";
 import {
   END_HEADERS,
   END_STREAM,
@@ -10,25 +8,27 @@ import {
   frame,
   headerBlock,
   huffmanZeros,
-  RawSession,
+  type RawSession,
 } from "../../packages/http2/test/raw-session.js";
 import { isExtendedFor } from "../support/extended.js";
-import { send1 } from "../support/http-client.js";
-import { MEBIBYTE, OVERHEAD_BYTES, PeakMeter, TOTAL_BYTES } from "./peaks.js";
+import {
+  BUCKETS,
+  describePeaks,
+  MEBIBYTE,
+  OVERHEAD_BYTES,
+  PEAK_TIMEOUT_MS,
+  PeakMeter,
+  requestHead,
+  TOTAL_BYTES,
+} from "./peaks.js";
 
-const BUCKETS = "/api/v1/kv/buckets";
 const FRAME_BYTES = 16_384;
 /** A header block has at most 16 frames. */
 const LONG_BYTES = 240_000;
 /** What two dozen connections take beside their requests. */
 const CONNECTIONS_BYTES = 16 * MEBIBYTE;
-const PUT = {
-  ":method": "PUT",
-  ":scheme": "http",
-  ":authority": "localhost",
-  ":path": `${BUCKETS}/b/keys/k`,
-};
-const GET = { ":method": "GET", ":scheme": "http", ":authority": "localhost", ":path": "/healthz" };
+const PUT_PATH = `${BUCKETS}/b/keys/k`;
+const putHead = (fields?: Readonly<Record<string, string>>): Buffer => requestHead("PUT", PUT_PATH, fields);
 
 /** The frames of a header block. `isEnd`: whether the last one says so. */
 function blockFrames(id: number, block: Buffer, flags = 0, isEnd = true): Buffer[] {
@@ -44,7 +44,7 @@ function blockFrames(id: number, block: Buffer, flags = 0, isEnd = true): Buffer
 
 const isExtended = isExtendedFor("memory peaks of headers", "each attack takes seconds of CPU time");
 
-describe.skipIf(platform() !== "linux" || !isExtended)("the peak of the resident memory", () => {
+function suite(): void {
   let meter: PeakMeter;
   // Each has its own: V8 returns the memory of many short strings late.
   beforeEach(async () => {
@@ -52,9 +52,9 @@ describe.skipIf(platform() !== "linux" || !isExtended)("the peak of the resident
       "total-incomplete-request-bytes-max": String(TOTAL_BYTES),
       "header-bytes-max": String(MEBIBYTE),
     });
-    await send1(meter.url, "POST", BUCKETS, { body: '{"name":"b"}' });
+    await meter.createBucket("b");
   });
-  afterEach(() => meter.target.remove());
+  afterEach(() => meter.remove());
 
   /** Opens streams on so many connections at once; their bodies never come. Returns the bytes that the service holds for them. */
   async function openStreams(
@@ -64,7 +64,7 @@ describe.skipIf(platform() !== "linux" || !isExtended)("the peak of the resident
   ): Promise<number> {
     const sessions: RawSession[] = [];
     for (let connection = 0; connection < connections; connection++) {
-      const session = await RawSession.open(meter.port);
+      const session = await meter.openHttp2();
       sessions.push(session);
       for (let stream = 0; stream < streams && !session.isClosed; stream++)
         if (!session.write(...blockFrames(1 + 2 * stream, block(connection, stream))))
@@ -76,91 +76,112 @@ describe.skipIf(platform() !== "linux" || !isExtended)("the peak of the resident
     return held;
   }
 
-  it("hardly rises for connections that sent one long request each and stay open", async () => {
-    const attack = async (): Promise<void> => {
-      const sessions: RawSession[] = [];
-      for (let index = 0; index < 250; index++) {
-        const session = await RawSession.open(meter.port);
-        sessions.push(session);
-        const block = headerBlock({ ...GET, "x-filler": `${index}-`.padEnd(LONG_BYTES, "x") });
-        session.write(...blockFrames(1, block, END_STREAM));
-        await session.until(({ type, streamId }) => type === Frame.HEADERS && streamId === 1);
-      }
-      for (const session of sessions) session.close();
-    };
-    expect(await meter.of(attack, "idle connections after long headers")).toBeLessThan(OVERHEAD_BYTES);
-  }, 240_000);
+  it(
+    "hardly rises for connections that sent one long request each and stay open",
+    async () => {
+      const attack = async (): Promise<void> => {
+        const sessions: RawSession[] = [];
+        for (let index = 0; index < 250; index++) {
+          const session = await meter.openHttp2();
+          sessions.push(session);
+          const block = requestHead("GET", "/healthz", { "x-filler": `${index}-`.padEnd(LONG_BYTES, "x") });
+          session.write(...blockFrames(1, block, END_STREAM));
+          await session.until(({ type, streamId }) => type === Frame.HEADERS && streamId === 1);
+        }
+        for (const session of sessions) session.close();
+      };
+      expect(await meter.of(attack, "idle connections after long headers")).toBeLessThan(OVERHEAD_BYTES);
+    },
+    PEAK_TIMEOUT_MS,
+  );
 
-  it("stays within the budget for fields in Huffman code, which are longer than their bytes", async () => {
-    const block = (connection: number, stream: number): Buffer =>
-      Buffer.concat([
-        headerBlock({ ...PUT, "x-number": `${connection}-${stream}` }),
-        huffmanZeros("x-zeros", 320_000),
-      ]);
-    expect(await meter.of(() => openStreams(2, 200, block), "headers in Huffman code")).toBeLessThan(
-      OVERHEAD_BYTES + TOTAL_BYTES,
-    );
-  }, 240_000);
+  it(
+    "stays within the budget for fields in Huffman code, which are longer than their bytes",
+    async () => {
+      const block = (connection: number, stream: number): Buffer =>
+        Buffer.concat([putHead({ "x-number": `${connection}-${stream}` }), huffmanZeros("x-zeros", 320_000)]);
+      expect(await meter.of(() => openStreams(2, 200, block), "headers in Huffman code")).toBeLessThan(
+        OVERHEAD_BYTES + TOTAL_BYTES,
+      );
+    },
+    PEAK_TIMEOUT_MS,
+  );
 
-  it("stays within the budget for many short fields", async () => {
-    // In turn, as equal blocks are decoded once.
-    const blocks = ["a", "b"].map((letter) => {
-      const fields = Array.from({ length: 120 }, (_, index) => [`${letter}${index}`, `${letter}${index}`]);
-      return headerBlock({ ...PUT, ...(Object.fromEntries(fields) as Record<string, string>) });
-    });
-    const block = (_: number, stream: number): Buffer => blocks[stream % 2] ?? Buffer.alloc(0);
-    expect(await meter.of(() => openStreams(10, 1_200, block), "headers of many fields")).toBeLessThan(
-      OVERHEAD_BYTES + TOTAL_BYTES,
-    );
-  }, 240_000);
+  it(
+    "stays within the budget for many short fields",
+    async () => {
+      // In turn, as equal blocks are decoded once.
+      const blocks = ["a", "b"].map((letter) => {
+        const fields = Array.from({ length: 120 }, (_, index) => [`${letter}${index}`, `${letter}${index}`]);
+        return putHead(Object.fromEntries(fields) as Record<string, string>);
+      });
+      const block = (_: number, stream: number): Buffer => blocks[stream % 2] ?? Buffer.alloc(0);
+      expect(await meter.of(() => openStreams(10, 1_200, block), "headers of many fields")).toBeLessThan(
+        OVERHEAD_BYTES + TOTAL_BYTES,
+      );
+    },
+    PEAK_TIMEOUT_MS,
+  );
 
-  it("stays within the budget for requests of which nothing but short headers has arrived", async () => {
-    const block = headerBlock(PUT);
-    let held = 0;
-    const attack = async (): Promise<void> => {
-      held = await openStreams(24, 1_200, () => block);
-    };
-    expect(await meter.of(attack, "streams without a body")).toBeLessThan(OVERHEAD_BYTES + TOTAL_BYTES);
-    expect(held).toBeLessThan(CONNECTIONS_BYTES + TOTAL_BYTES);
-  }, 240_000);
+  it(
+    "stays within the budget for requests of which nothing but short headers has arrived",
+    async () => {
+      const block = putHead();
+      let held = 0;
+      const attack = async (): Promise<void> => {
+        held = await openStreams(24, 1_200, () => block);
+      };
+      expect(await meter.of(attack, "streams without a body")).toBeLessThan(OVERHEAD_BYTES + TOTAL_BYTES);
+      expect(held).toBeLessThan(CONNECTIONS_BYTES + TOTAL_BYTES);
+    },
+    PEAK_TIMEOUT_MS,
+  );
 
-  it("stays within the budget for trailers over HTTP/2 that never end", async () => {
-    const trailers = headerBlock({ "x-filler": "x".repeat(LONG_BYTES) });
-    const attack = async (): Promise<void> => {
-      const sessions: RawSession[] = [];
-      for (let index = 0; index < 250; index++) {
-        const session = await RawSession.open(meter.port);
-        sessions.push(session);
-        session.write(frame(Frame.HEADERS, END_HEADERS, 1, headerBlock(PUT)));
-        session.write(...blockFrames(1, trailers, END_STREAM, false));
-        await session.drained();
-      }
-      await send1(meter.url, "GET", "/healthz");
-      for (const session of sessions) session.close();
-    };
-    expect(await meter.of(attack, "trailers without an end, HTTP/2")).toBeLessThan(
-      OVERHEAD_BYTES + TOTAL_BYTES,
-    );
-  }, 240_000);
+  it(
+    "stays within the budget for trailers over HTTP/2 that never end",
+    async () => {
+      const trailers = headerBlock({ "x-filler": "x".repeat(LONG_BYTES) });
+      const attack = async (): Promise<void> => {
+        const sessions: RawSession[] = [];
+        for (let index = 0; index < 250; index++) {
+          const session = await meter.openHttp2();
+          sessions.push(session);
+          session.write(frame(Frame.HEADERS, END_HEADERS, 1, putHead()));
+          session.write(...blockFrames(1, trailers, END_STREAM, false));
+          await session.drained();
+        }
+        await meter.roundTrip();
+        for (const session of sessions) session.close();
+      };
+      expect(await meter.of(attack, "trailers without an end, HTTP/2")).toBeLessThan(
+        OVERHEAD_BYTES + TOTAL_BYTES,
+      );
+    },
+    PEAK_TIMEOUT_MS,
+  );
 
-  it("stays within the budget for trailers over HTTP/1.1 that never end", async () => {
-    const attack = async (): Promise<void> => {
-      const sockets: Socket[] = [];
-      for (let index = 0; index < 250; index++) {
-        const socket = connect(meter.port, "127.0.0.1");
-        socket.on("error", () => undefined);
-        sockets.push(socket.resume());
-        await once(socket, "connect");
-        socket.write(
-          `PUT ${BUCKETS}/b/keys/k HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-Filler: `,
-        );
-        socket.write("x".repeat(LONG_BYTES));
-        await send1(meter.url, "GET", "/healthz");
-      }
-      for (const socket of sockets) socket.destroy();
-    };
-    expect(await meter.of(attack, "trailers without an end, HTTP/1.1")).toBeLessThan(
-      OVERHEAD_BYTES + TOTAL_BYTES,
-    );
-  }, 240_000);
-});
+  it(
+    "stays within the budget for trailers over HTTP/1.1 that never end",
+    async () => {
+      const attack = async (): Promise<void> => {
+        const sockets: Socket[] = [];
+        for (let index = 0; index < 250; index++) {
+          const socket = await meter.openHttp1();
+          sockets.push(socket.resume());
+          socket.write(
+            `PUT ${PUT_PATH} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-Filler: `,
+          );
+          socket.write("x".repeat(LONG_BYTES));
+          await meter.roundTrip();
+        }
+        for (const socket of sockets) socket.destroy();
+      };
+      expect(await meter.of(attack, "trailers without an end, HTTP/1.1")).toBeLessThan(
+        OVERHEAD_BYTES + TOTAL_BYTES,
+      );
+    },
+    PEAK_TIMEOUT_MS,
+  );
+}
+
+describePeaks("the peak of the resident memory", suite, isExtended);

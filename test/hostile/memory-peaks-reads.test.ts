@@ -1,111 +1,140 @@
 /** The peak of the resident memory while a client starts reads of much, and lets nothing be sent. */
 import { create, toBinary } from "@bufbuild/protobuf";
-import { platform } from "node:os";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import {
   BatchGetRequestSchema,
   ListKeysRequestSchema,
   ScanRequestSchema,
 } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { INITIAL_WINDOW_SIZE } from "../../packages/http2/test/frames.js";
-import {
-  END_HEADERS,
-  END_STREAM,
-  Frame,
-  frame,
-  headerBlock,
-  RawSession,
-  setting,
-} from "../../packages/http2/test/raw-session.js";
+import { END_HEADERS, END_STREAM, Frame, frame, setting } from "../../packages/http2/test/raw-session.js";
+import { envelope } from "../../src/protocol/rpc/envelope.js";
 import { isExtendedFor } from "../support/extended.js";
-import { send1 } from "../support/http-client.js";
-import { OVERHEAD_BYTES, PeakMeter, TOTAL_BYTES } from "./peaks.js";
+import {
+  BUCKETS,
+  describePeaks,
+  KEY_VALUE_SERVICE,
+  MEBIBYTE,
+  OVERHEAD_BYTES,
+  PEAK_TIMEOUT_MS,
+  PeakMeter,
+  requestHead,
+  TOTAL_BYTES,
+} from "./peaks.js";
 
-const BUCKETS = "/api/v1/kv/buckets";
 const KEYS = 400;
 const VALUE_BYTES = 250_000;
+const LISTED_KEYS = 4_000;
 const CALLS = 250;
+/** Each is of one value. */
+const GETS = 1_000;
+/** More than a page of a batch has. */
+const BATCH_KEYS = 12;
+/** A page of a history has so many revisions of a key. */
+const HISTORIES = 150;
+const HISTORY_REVISIONS = 9;
 /** SCAN_BYTES_MAX or TOTAL_PAGE_BYTES_MAX, and what NATS may send at once. */
-const READ_BYTES = (64 + 28) * 1_048_576;
+const READ_BYTES = (64 + 28) * MEBIBYTE;
 
-const batchOf = (index: number): Uint8Array =>
-  toBinary(
-    BatchGetRequestSchema,
-    create(BatchGetRequestSchema, {
-      bucket: "b",
-      keys: Array.from({ length: 12 }, (_, at) => `k${(index * 7 + at) % KEYS}`),
-    }),
-  );
-const READS: readonly (readonly [string, (index: number) => Uint8Array])[] = [
-  ["BatchGet", batchOf],
-  ["Scan", () => toBinary(ScanRequestSchema, create(ScanRequestSchema, { bucket: "b" }))],
-  [
-    "ListKeys",
-    () => toBinary(ListKeysRequestSchema, create(ListKeysRequestSchema, { bucket: "keys", limit: 10_000 })),
-  ],
+interface Read {
+  readonly name: string;
+  readonly head: Buffer;
+  readonly bodyOf: (index: number) => Uint8Array;
+  /** How many at once. Default: CALLS. */
+  readonly calls?: number;
+}
+
+const keysOf = (index: number): string[] =>
+  Array.from({ length: BATCH_KEYS }, (_, at) => `k${(index * 7 + at) % KEYS}`);
+
+function grpc(method: string, messageOf: (index: number) => Uint8Array): Read {
+  const fields = { "content-type": "application/grpc", te: "trailers" };
+  return {
+    name: `${method} over gRPC`,
+    head: requestHead("POST", `${KEY_VALUE_SERVICE}/${method}`, fields),
+    bodyOf: (index) => envelope(0, messageOf(index)),
+  };
+}
+
+function connectJson(method: string, messageOf: (index: number) => unknown): Read {
+  return {
+    name: `${method} over Connect with JSON`,
+    head: requestHead("POST", `${KEY_VALUE_SERVICE}/${method}`, { "content-type": "application/json" }),
+    bodyOf: (index) => Buffer.from(JSON.stringify(messageOf(index))),
+  };
+}
+
+function rest(name: string, path: string, messageOf?: (index: number) => unknown): Read {
+  const method = messageOf === undefined ? "GET" : "POST";
+  const fields: Readonly<Record<string, string>> =
+    messageOf === undefined ? {} : { "content-type": "application/json" };
+  return {
+    name: `${name} over REST`,
+    head: requestHead(method, `${BUCKETS}${path}`, fields),
+    bodyOf: (index) => Buffer.from(messageOf === undefined ? "" : JSON.stringify(messageOf(index))),
+  };
+}
+
+const LIST = create(ListKeysRequestSchema, { bucket: "keys", limit: 10_000 });
+const READS: readonly Read[] = [
+  grpc("BatchGet", (index) =>
+    toBinary(BatchGetRequestSchema, create(BatchGetRequestSchema, { bucket: "b", keys: keysOf(index) })),
+  ),
+  connectJson("BatchGet", (index) => ({ bucket: "b", keys: keysOf(index) })),
+  rest("BatchGet", "/b/batch-get", (index) => ({ keys: keysOf(index) })),
+  grpc("Scan", () => toBinary(ScanRequestSchema, create(ScanRequestSchema, { bucket: "b" }))),
+  grpc("ListKeys", () => toBinary(ListKeysRequestSchema, LIST)),
+  rest("ListKeys", "/keys/keys"),
+  connectJson("ListKeys", () => ({ bucket: "keys", limit: 10_000 })),
+  { ...connectJson("Get", (index) => ({ bucket: "b", key: `k${index % KEYS}` })), calls: GETS },
+  connectJson("GetHistory", (index) => ({ bucket: "history", key: `k${index % HISTORIES}` })),
 ];
 
 const isExtended = isExtendedFor(
   "memory peaks of reads",
-  "they store 100 MB, and take half a minute of CPU time",
+  "they store 500 MB, and take half a minute of CPU time",
 );
 
-describe.skipIf(platform() !== "linux" || !isExtended)("the peak of the resident memory", () => {
+function suite(): void {
   let meter: PeakMeter;
   beforeAll(async () => {
     meter = await PeakMeter.start({
       "total-unsent-response-bytes-max": String(TOTAL_BYTES),
       "call-timeout-ms": "60000",
     });
-    for (const name of ["b", "keys"]) await send1(meter.url, "POST", BUCKETS, { body: `{"name":"${name}"}` });
-    for (let index = 0; index < KEYS; index += 20) {
-      const puts = Array.from({ length: 20 }, (_, at) =>
-        send1(meter.url, "PUT", `${BUCKETS}/b/keys/k${index + at}`, { body: Buffer.alloc(VALUE_BYTES, at) }),
-      );
-      await Promise.all(puts);
-    }
-    for (let index = 0; index < 4_000; index += 100) {
-      const puts = Array.from({ length: 100 }, (_, at) =>
-        send1(meter.url, "PUT", `${BUCKETS}/keys/keys/${"x".repeat(400)}${index + at}`, { body: "x" }),
-      );
-      await Promise.all(puts);
-    }
+    await meter.createBucket("b");
+    await meter.createBucket("keys");
+    await meter.putAll("b", KEYS, (index) => [`k${index}`, Buffer.alloc(VALUE_BYTES, index)]);
+    await meter.putAll("keys", LISTED_KEYS, (index) => [`${"x".repeat(400)}${index}`, "x"]);
+    await meter.createBucket("history", HISTORY_REVISIONS);
+    await meter.putAll("history", HISTORIES * HISTORY_REVISIONS, (index) => [
+      `k${index % HISTORIES}`,
+      Buffer.alloc(VALUE_BYTES, index),
+    ]);
   });
-  afterAll(() => meter.target.remove());
+  afterAll(() => meter.remove());
 
   it.each(READS)(
-    "stays within the budgets for many calls of %s at once, of which nothing may be sent",
-    async (method, requestOf) => {
+    "stays within the budgets for many calls at once, of which nothing may be sent: $name",
+    async ({ name, head, bodyOf, calls = CALLS }) => {
       const attack = async (): Promise<void> => {
-        const session = await RawSession.open(meter.port, setting(INITIAL_WINDOW_SIZE, 0));
-        const head = headerBlock({
-          ":method": "POST",
-          ":scheme": "http",
-          ":authority": "localhost",
-          ":path": `/ironflow.kv.v1.KeyValueService/${method}`,
-          "content-type": "application/grpc",
-          te: "trailers",
-        });
-        for (let index = 0; index < CALLS; index++) {
+        const session = await meter.openHttp2(setting(INITIAL_WINDOW_SIZE, 0));
+        for (let index = 0; index < calls; index++) {
           const id = 1 + 2 * index;
-          const message = Buffer.from(requestOf(index));
-          const envelope = Buffer.alloc(5);
-          envelope.writeUInt32BE(message.length, 1);
           session.write(frame(Frame.HEADERS, END_HEADERS, id, head));
-          session.write(frame(Frame.DATA, END_STREAM, id, Buffer.concat([envelope, message])));
+          session.write(frame(Frame.DATA, END_STREAM, id, bodyOf(index)));
         }
-        const answers = new Set<number>();
-        await session.until(({ type, streamId }) => {
-          if (type === Frame.HEADERS || type === Frame.RST_STREAM) answers.add(streamId);
-          return answers.size === CALLS;
-        });
+        await session.answered(calls);
         await session.roundTrip();
+        await meter.stopped("ironflow_held_bytes");
         session.close();
       };
-      expect(await meter.of(attack, `${method}, window 0`)).toBeLessThan(
+      expect(await meter.of(attack, `${name}, window 0`)).toBeLessThan(
         OVERHEAD_BYTES + TOTAL_BYTES + READ_BYTES,
       );
     },
-    240_000,
+    PEAK_TIMEOUT_MS,
   );
-});
+}
+
+describePeaks("the peak of the resident memory", suite, isExtended);

@@ -6,7 +6,7 @@ const LONG_FILES = [
   "test/api/keys.test.ts",
   "test/nats/store-cluster.test.ts",
   "test/nats/store-cluster-restart.test.ts",
-  "test/hostile/memory-peaks.test.ts",
+  "test/hostile/memory-peaks-bodies.test.ts",
   "test/clients/matrix.test.ts",
   "test/clients/openapi.test.ts",
   "test/nats/outside-storage.test.ts",

@@ -121,10 +121,10 @@ export class RawSession {
   }
 
   /** The same under TLS, whatever the certificate. */
-  static async openTls(port: number): Promise<RawSession> {
+  static async openTls(port: number, settings?: Uint8Array): Promise<RawSession> {
     const socket = connectTls({ port, host: "127.0.0.1", ALPNProtocols: ["h2"], rejectUnauthorized: false });
     await once(socket, "secureConnect");
-    return RawSession.greet(socket);
+    return RawSession.greet(socket, settings);
   }
 
   private static greet(socket: Socket, settings: Uint8Array = Buffer.alloc(0)): RawSession {
@@ -150,6 +150,19 @@ export class RawSession {
     for (;;) {
       const found = this.received.find(wanted);
       if (found !== undefined || this.isClosed) return found;
+      await this.change();
+    }
+  }
+
+  /** Resolves when so many streams have a response or were reset, or the connection is closed. */
+  async answered(count: number): Promise<void> {
+    const answered = new Set<number>();
+    for (let seen = 0; ;) {
+      for (; seen < this.received.length; seen++) {
+        const { type, streamId } = this.received[seen] as ReceivedFrame;
+        if (type === Frame.HEADERS || type === Frame.RST_STREAM) answered.add(streamId);
+      }
+      if (answered.size >= count || this.isClosed) return;
       await this.change();
     }
   }
