@@ -3,6 +3,7 @@ import { constants } from "node:crypto";
 import { createServer as createNetServer, type Server as NetServer, type Socket } from "node:net";
 import { createServer as createTlsServer, type SecureContextOptions } from "node:tls";
 import type { Limits } from "../kv/limits.js";
+import { writeInPieces } from "./tls-pieces.js";
 
 /** PEM-encoded. */
 export interface TlsMaterial {
@@ -48,7 +49,10 @@ export function makeAcceptor(
       ALPNProtocols: ["h2", "http/1.1"],
       handshakeTimeout: limits.peekTimeoutMs,
     },
-    (socket) => onDetected(socket, socket.alpnProtocol === "h2" ? "http2" : "http1"),
+    (socket) => {
+      writeInPieces(socket);
+      onDetected(socket, socket.alpnProtocol === "h2" ? "http2" : "http1");
+    },
   );
   // A failed handshake affects only its own client. After a handshake timeout, Node leaves the connection open.
   acceptor.on("tlsClientError", (_error, socket) => socket.destroy());
