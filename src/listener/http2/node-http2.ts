@@ -3,7 +3,13 @@
  * response. Of the limits for incomplete requests, only that for all connections applies. The session reads from a stream of ours, because
  * Node shows neither the bytes that a session holds for a header block in progress (`current_session_memory_` in src/node_http2.cc) nor its frames.
  */
-import { performServerHandshake, type ServerHttp2Session, type ServerOptions } from "node:http2";
+import {
+  constants,
+  type IncomingHttpHeaders,
+  performServerHandshake,
+  type ServerHttp2Session,
+  type ServerOptions,
+} from "node:http2";
 import type { Socket } from "node:net";
 import { PingMonitor } from "@ironflow-kv/http2";
 import type { Http2, Http2Options } from "./http2.js";
@@ -55,6 +61,11 @@ export class NodeHttp2 implements Http2 {
     session.on("stream", (stream, headers) => {
       streams++;
       stream.on("close", () => streams--);
+      if (hasTwoHosts(headers)) {
+        stream.on("error", () => undefined);
+        stream.close(constants.NGHTTP2_PROTOCOL_ERROR);
+        return;
+      }
       try {
         const exchange = new NodeHttp2Exchange(stream, headers, socket, budgets);
         if (exchange.admit()) handler.handle(exchange);
@@ -92,4 +103,9 @@ export class NodeHttp2 implements Http2 {
       settings: { maxConcurrentStreams: streamsPerConnectionMax, maxHeaderListSize: headerBytesMax },
     };
   }
+}
+
+/** Whether Host differs from :authority (RFC 9113 section 8.3.1). */
+function hasTwoHosts({ ":authority": authority, host }: IncomingHttpHeaders): boolean {
+  return host !== undefined && authority !== undefined && host.toLowerCase() !== authority.toLowerCase();
 }
