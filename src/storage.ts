@@ -144,6 +144,7 @@ async function startServer(
     dataDir: config.dataDir,
     durability: config.durability,
     serverBin: config.natsServerBin,
+    startTimeoutMs: config.limits.natsStartTimeoutMs,
     hungTimeoutMs: config.limits.natsHungTimeoutMs,
     log,
     onFull,

@@ -27,6 +27,6 @@ export const INDEX_LIMITS: readonly (readonly [keyof Limits, number, number, str
     "totalPageBytesMax",
     16 * MEGABYTE,
     1_048_576 * MEGABYTE,
-    "The maximum memory of the lists of keys and the batches of values that are being read or encoded, of all calls, in bytes. Further calls wait.",
+    "The maximum memory of the lists of keys, histories and batches of values that are being read or encoded, of all calls, in bytes. Further calls wait.",
   ],
 ];

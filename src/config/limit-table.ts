@@ -1,6 +1,7 @@
 /** The limits that are settings: their ranges and descriptions. */
 import type { Limits } from "../kv/limits.js";
 import { INDEX_LIMITS } from "./index-limits.js";
+import { NATS_LIMITS } from "./nats-limits.js";
 
 const SECOND_MS = 1_000;
 const HOUR_MS = 3_600_000;
@@ -101,18 +102,7 @@ export const LIMIT_TABLE: readonly (readonly [keyof Limits, number, number, stri
     1_000_000,
     "The maximum number of writes with an idempotency key that one instance of the service remembers, at most about 500 bytes each. The NATS server remembers all of them. The instance also remembers the request, and can refuse another request with the same key after the entry was overwritten.",
   ],
-  [
-    "natsHungTimeoutMs",
-    SECOND_MS,
-    HOUR_MS,
-    "How long the embedded nats-server may be unresponsive before the service restarts it, in milliseconds.",
-  ],
-  [
-    "natsConnectTimeoutMs",
-    100,
-    HOUR_MS,
-    "The timeout for reaching the NATS server of NATS_URL when the service starts, in milliseconds. Later requests to NATS use the deadline of their call.",
-  ],
+  ...NATS_LIMITS,
   ["readyTimeoutMs", 10, HOUR_MS, "The timeout of NATS for a probe, such as GET /readyz, in milliseconds."],
   [
     "peekTimeoutMs",

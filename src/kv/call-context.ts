@@ -1,5 +1,7 @@
 /** Cancellation of a call, and whose call it is. */
 
+import type { HeldMemory } from "./held-memory.js";
+
 /** The deadline and cancellation of one call. */
 export interface CallContext {
   /** The deadline, in milliseconds of `performance.now()`. */
@@ -15,6 +17,11 @@ export interface CallContext {
   readonly isCanceled?: boolean | undefined;
   /** Identifies the caller: bulk work is done for the callers in turn. Default: each context is a caller of its own. */
   readonly flow?: unknown;
+  /**
+   * Memory of what the call reads. Who passes it on releases it when the response is encoded, or the call has failed. Default: released when
+   * the store's method returns.
+   */
+  readonly held?: HeldMemory | undefined;
 }
 
 /** Whether the client canceled the call. */

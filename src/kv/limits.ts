@@ -17,6 +17,8 @@ export interface Limits {
   readonly metadataBytesMax: number;
   /** The longest idempotency key, in characters. Fixed by the contract. */
   readonly idempotencyKeyCharsMax: number;
+  /** How long the embedded nats-server may take to be ready after its start, in milliseconds: it reads its files first. */
+  readonly natsStartTimeoutMs: number;
   /** How long the embedded nats-server may be unresponsive, in milliseconds, before it is restarted. */
   readonly natsHungTimeoutMs: number;
   /** How long a new bucket deduplicates writes by idempotency key, in milliseconds. */
@@ -64,7 +66,7 @@ export interface Limits {
   readonly commitBytesMax: number;
   /** The most bytes of entries that all scans of this process have read and not sent yet. */
   readonly scanBytesMax: number;
-  /** The most bytes of keys and values that ListKeys and BatchGet together hold until their responses are encoded. */
+  /** The most bytes of keys and values that ListKeys, GetHistory and BatchGet together hold until their responses are encoded. */
   readonly totalPageBytesMax: number;
   /** The most keys in one BatchGet. Fixed by the contract. */
   readonly batchKeysMax: number;
@@ -184,6 +186,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   idempotencyKeyCharsMax: 128,
   idempotencyWindowMs: 60_000,
   keyedWritesMax: 16_384,
+  natsStartTimeoutMs: 3_600_000,
   natsHungTimeoutMs: 30_000,
   historyMax: 64,
   ttlMsMin: 1_000,

@@ -172,6 +172,8 @@ export interface Store {
   keyIndexes(): KeyIndexStats;
   /** The bytes of entries that scans have reserved memory for, and the most that they ever had. */
   scanMemory(): { readonly reserved: number; readonly peak: number };
+  /** The memory of lists, histories and batches, of all calls: what is reserved now, and the most that ever was. */
+  pageMemory(): { readonly reserved: number; readonly peak: number };
   /** The batches of group commit since the store was created; undefined if it is off. */
   groupCommits(): GroupCommitStats | undefined;
   /** The size of each bucket. Cheaper than `listBuckets`: does not count live keys. */

@@ -25,7 +25,7 @@ import type { Feeds } from "./feed/feeds.js";
 import { BatchGet } from "./index/batch-get.js";
 import { BucketIndexes } from "./index/bucket-indexes.js";
 import { KeyLists } from "./index/key-lists.js";
-import { ReadMemory } from "./index/read-memory.js";
+import { ReadMemory } from "./read/read-memory.js";
 import { Scans } from "./index/scans.js";
 import { PastStates } from "./index/past-states.js";
 import { WrittenRevisions } from "./index/written-revisions.js";
@@ -125,7 +125,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
   const lists = new KeyLists(indexes, limits, pages);
   const expiry = new Expiry(facts);
   const incarnations = new Incarnations(facts, reader);
-  const history = new History(bulkRequests, bulkReader, isClustered, expiry, limits);
+  const history = new History(bulkRequests, bulkReader, isClustered, expiry, limits, pages);
   const values = new ValueReader({
     ...{ requests, bulk: bulkRequests, reader: bulkReader, storedMessageBytesMax: messageBytesMax },
   });
@@ -208,6 +208,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     compactedTombstones: () => compaction.removed,
     keyIndexes: () => indexes.stats(),
     scanMemory: () => ({ reserved: scans.memory.reserved, peak: scans.memory.peak }),
+    pageMemory: () => ({ reserved: pages.reserved, peak: pages.peak }),
     groupCommits: () => groupCommit?.stats,
     get: (bucket, key, revision, context, consistency) =>
       told(

@@ -1,6 +1,7 @@
 /** Serves the registry with the Connect library. It handles the calls that the fast path declines. */
 import type { DescMethodBiDiStreaming, DescMethodServerStreaming, DescMethodUnary } from "@bufbuild/protobuf";
 import { Code, ConnectError, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
+import { HeldMemory } from "../kv/held-memory.js";
 import type { BoundMethod, CallInput, Protocol, ServiceRegistry } from "../service/calls.js";
 import type { Exchange } from "./exchange.js";
 import { type MessageLimits, messageBytesMaxOf } from "./message-limit.js";
@@ -86,6 +87,7 @@ function headInput(exchange: Exchange): CallInput {
     timeoutMs: undefined,
     signal: NEVER,
     connection: socket,
+    held: new HeldMemory(),
     remoteAddress: remoteAddressOf(socket),
     clientName: clientNameOf(socket),
   };
@@ -94,10 +96,10 @@ function headInput(exchange: Exchange): CallInput {
 function inputOf(context: HandlerContext): CallInput {
   const source = context.values.get(SOURCE);
   if (source === undefined) throw new Error("The call has no exchange.");
-  const { exchange, caller } = source;
+  const { exchange, caller, held } = source;
   const { socket } = exchange;
   return {
-    caller,
+    ...{ caller, held },
     // The library uses the same names.
     protocol: context.protocolName as Protocol,
     header: (name) => context.requestHeader.get(name) ?? undefined,

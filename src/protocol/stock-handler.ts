@@ -15,6 +15,7 @@ import {
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { compressionGzip } from "@connectrpc/connect-node";
 import type { Logger } from "pino";
+import { HeldMemory } from "../kv/held-memory.js";
 import type { Protocol } from "../service/calls.js";
 import type { Principal } from "../service/principal.js";
 import { counted } from "./counted.js";
@@ -53,6 +54,7 @@ const UNENVELOPED = /^application\/(proto|json)\b/i;
 /** What the library's context lacks. */
 export interface CallSource {
   readonly exchange: Exchange;
+  readonly held: HeldMemory;
   readonly caller: Principal | undefined;
 }
 
@@ -120,12 +122,17 @@ export function createStockHandler(options: StockHandlerOptions): StockHandler {
       // The library answers in the form of the protocol.
       body = failingBody(error);
     }
-    const contextValues = createContextValues().set(SOURCE, { exchange, caller });
+    const held = new HeldMemory();
+    const contextValues = createContextValues().set(SOURCE, { exchange, held, caller });
     handler({ ...call, contextValues, body })
       .then((answer) => {
         if (answer.body !== undefined) {
           if (protocol === "grpc-web") answer.body = withCorrectTrailers(answer.body);
-          answer.body = counted(answer.body, (bytes) => options.count?.(path, protocol, 0, bytes));
+          answer.body = counted(answer.body, (bytes) => {
+            // A unary response is encoded as a whole before its first bytes are sent.
+            held.release();
+            options.count?.(path, protocol, 0, bytes);
+          });
         }
         return sendUniversal(exchange, exchange.method === "GET" ? uncached(answer) : answer);
       })
@@ -133,7 +140,8 @@ export function createStockHandler(options: StockHandlerOptions): StockHandler {
         if (!exchange.isClosed) fail(error, "a call failed");
         if (exchange.hasResponded) exchange.reset();
         else exchange.respond(500, exchange.commonFields);
-      });
+      })
+      .finally(() => held.release());
   };
 }
 

@@ -6,6 +6,7 @@
  */
 import type { DescMessage, DescMethod, DescService, MessageShape } from "@bufbuild/protobuf";
 import type { CallContext } from "../kv/call-context.js";
+import type { HeldMemory } from "../kv/held-memory.js";
 import type { Principal } from "./principal.js";
 import type { CallObserver } from "./observer.js";
 
@@ -27,6 +28,8 @@ export interface CallInput {
   readonly arrivedMs?: number | undefined;
   /** Identifies the connection of the call, for limits per connection. */
   readonly connection: object;
+  /** Memory of what the call reads. The protocol releases it when the response is encoded, or the call has failed. */
+  readonly held: HeldMemory;
   /** For a watch: a ticket in place of a key. */
   readonly ticket?: string | undefined;
   /** The caller that `authenticate` returned before the body was read. Default: the call is authenticated when it runs. */

@@ -3,6 +3,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import type { ConnectError } from "@connectrpc/connect";
 import { isCanceled } from "../kv/call-context.js";
 import { KvError } from "../kv/errors.js";
+import type { HeldMemory } from "../kv/held-memory.js";
 import type { Limits } from "../kv/limits.js";
 import { NOBODY } from "./access-rules.js";
 import type {
@@ -218,6 +219,9 @@ class InputContext implements RequestContext {
   }
   get connection(): object {
     return this.input.connection;
+  }
+  get held(): HeldMemory {
+    return this.input.held;
   }
   /** Callers without a key share an id: then each connection is a caller. */
   get flow(): unknown {

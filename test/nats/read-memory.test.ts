@@ -1,6 +1,6 @@
 /** The memory of reads: what was granted to a call that has ended is free again. */
 import { describe, expect, it } from "vitest";
-import { ReadMemory } from "../../src/nats/index/read-memory.js";
+import { ReadMemory } from "../../src/nats/read/read-memory.js";
 
 const BYTES_MAX = 1_000;
 

@@ -7,6 +7,7 @@ import { Registry } from "prom-client";
 import { describe, expect } from "vitest";
 import { GetRequestSchema } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { KvError } from "../../src/kv/errors.js";
+import { HeldMemory } from "../../src/kv/held-memory.js";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import type { Store } from "../../src/kv/store.js";
 import { NOBODY } from "../../src/service/access-rules.js";
@@ -211,6 +212,7 @@ describe("a fault of the service", () => {
     timeoutMs: undefined,
     signal: new AbortController().signal,
     connection: {},
+    held: new HeldMemory(),
     remoteAddress: undefined,
   });
 

@@ -24,6 +24,8 @@ export interface EmbeddedOptions extends EmbeddedEvents {
   readonly durability: "safe" | "relaxed";
   /** The nats-server program. Default: see `findProgram`. */
   readonly serverBin?: string | undefined;
+  /** How long the server may take to be ready after its start, in milliseconds. Default: an hour. */
+  readonly startTimeoutMs?: number | undefined;
   /** The server is restarted after it has been unresponsive for this long, in milliseconds. Default: 30,000. */
   readonly hungTimeoutMs?: number | undefined;
   /** Default: no log. */

@@ -30,6 +30,7 @@ const RESTART_WAIT_MS = 100;
 const RESTART_WAIT_MAX_MS = 1_000;
 /** After a run of this length, the back-off of restarts begins again. */
 const STABLE_AFTER_MS = 30_000;
+const START_TIMEOUT_MS = 3_600_000;
 const HUNG_TIMEOUT_MS = 30_000;
 /** If a full disk fails the server again within this time, wait until the disk has space instead of serving only reads. */
 const FAULT_REPEAT_MS = 10_000;
@@ -169,6 +170,12 @@ class EmbeddedServer implements EmbeddedNats {
       () => this.log.info("The embedded nats-server is still starting."),
       STILL_STARTING_INTERVAL_MS,
     );
+    const timeoutMs = this.options.startTimeoutMs ?? START_TIMEOUT_MS;
+    const deadline = setTimeout(() => {
+      ended.abort(
+        new StartError(`The embedded nats-server was not ready ${timeoutMs / 1_000} s after its start.`),
+      );
+    }, timeoutMs);
     try {
       const mustSyncAlways = this.options.durability === "safe";
       const aborted = AbortSignal.any([signal, ended.signal]);
@@ -178,6 +185,7 @@ class EmbeddedServer implements EmbeddedNats {
       await child.stop();
       throw error;
     } finally {
+      clearTimeout(deadline);
       clearInterval(reminder);
     }
   }

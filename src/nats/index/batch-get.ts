@@ -13,15 +13,16 @@ import type { Limits } from "../../kv/limits.js";
 import { checkKey, streamName } from "../../kv/names.js";
 import { bulkScheduler, KEY_WORK_BYTES } from "../../kv/bulk-scheduler.js";
 import { type CallContext, flowOf } from "../../kv/call-context.js";
+import { HeldMemory } from "../../kv/held-memory.js";
 import type { Consistency, KeyBatch } from "../../kv/reads.js";
 import { toKvError } from "../client/errors.js";
 import type { MessageReader, Place } from "../client/message-reader.js";
 import type { ValueReader } from "../read/value-reader.js";
-import { BatchSelection, type KnownStates } from "./batch-selection.js";
+import { BatchSelection, CHANGED_AT_ONCE, type KnownStates } from "./batch-selection.js";
 import type { BucketIndex } from "./bucket-index.js";
 import type { BucketIndexes } from "./bucket-indexes.js";
 import { throwIfEnded } from "./key-visit.js";
-import type { ReadMemory } from "./read-memory.js";
+import type { ReadMemory } from "../read/read-memory.js";
 import type { PastStates } from "./past-states.js";
 
 export interface BatchGetOptions {
@@ -35,8 +36,10 @@ export interface BatchGetOptions {
 
 /** How long to wait for the index where a value is gone and the index does not know why: it was overwritten, or has expired. */
 const PAUSE_MS = 5;
-/** A value is held once as it was read, and once in the encoded response. */
-const VALUE_FACTOR = 2;
+/** A value is held once as it was read, and once in the encoded response, where JSON makes three bytes four. */
+const VALUE_FACTOR = 7 / 3;
+/** Pages of histories that are read at once, and what the response takes, in pages. */
+const HISTORY_PAGES = CHANGED_AT_ONCE + 3;
 
 interface Request {
   readonly place: Place;
@@ -45,8 +48,9 @@ interface Request {
   readonly revision: number | undefined;
   readonly context: CallContext;
   readonly consistency: Consistency;
-  /** Release the memory of the values that were read. */
-  readonly releases: (() => void)[];
+  /** The memory of the values that were read. */
+  readonly held: HeldMemory;
+  hasMemoryOfHistories: boolean;
 }
 
 export class BatchGet {
@@ -66,9 +70,12 @@ export class BatchGet {
       throw invalidArgument(`There are ${keys.length} keys; a batch has 1 to ${batchKeysMax}.`, { bucket });
     for (const key of keys) checkKey(key);
     const asked = revision === 0n ? undefined : Number(revision);
-    const releases: (() => void)[] = [];
+    const held = context.held ?? new HeldMemory();
     try {
-      const batch = await this.read({ place, keys, revision: asked, context, consistency, releases });
+      const batch = await this.read({
+        ...{ place, keys, revision: asked, context, consistency, held },
+        hasMemoryOfHistories: false,
+      });
       const bytes = batch.results.reduce(
         (sum, { entry }) => sum + KEY_WORK_BYTES + (entry?.value.length ?? 0),
         0,
@@ -78,10 +85,7 @@ export class BatchGet {
     } catch (error) {
       throw toKvError(error, { bucket });
     } finally {
-      // The response is encoded and counted by then.
-      setImmediate(() => {
-        for (const release of releases) release();
-      });
+      if (context.held === undefined) held.release();
     }
   }
 
@@ -105,28 +109,28 @@ export class BatchGet {
 
   /** Reads what the selection lacks. */
   private async learn(
-    { place, revision = 0, context, consistency, releases }: Request,
+    request: Request,
     index: BucketIndex,
     { changed, missing }: BatchSelection,
     known: KnownStates,
   ): Promise<void> {
+    const { place, revision = 0, context, consistency, held } = request;
     const { values, past, memory } = this.options;
+    const { pageBytesMax } = this.options.limits;
     const { created } = index;
     const learnPast = async (key: string): Promise<void> => {
       known.past.set(key, await past.of(place, key, { revision, created }, context));
     };
     if (changed.length > 0) {
+      if (!request.hasMemoryOfHistories) await memory.hold(HISTORY_PAGES * pageBytesMax, held, context);
+      // Later on, it reads others in their place.
+      request.hasMemoryOfHistories = true;
       await Promise.all(changed.map(learnPast));
       return;
     }
     const bytes = missing.reduce((sum, { key, valueBytes }) => sum + key.length + valueBytes, 0);
-    const heldBytes = VALUE_FACTOR * bytes;
     // Later on, it reads what was overwritten meanwhile.
-    const isFirst = releases.length === 0;
-    const held = isFirst
-      ? await memory.reserve(heldBytes, heldBytes, context)
-      : memory.reserveMore(heldBytes);
-    releases.push(held.release);
+    await memory.hold(Math.ceil(VALUE_FACTOR * bytes), held, context);
     const { entries, newest } = await values.read(place, missing, context, { consistency });
     for (const entry of entries) if (entry !== undefined) known.values.set(entry.key, entry);
     if (newest > index.revision) await index.appliedThrough(newest, context);

@@ -22,7 +22,7 @@ const RESULT_FRAME_BYTES = 32;
 /** What an entry that is not known yet takes in JSON beside its key and value. */
 const ENTRY_BYTES = 512;
 /** Keys of which the history is read at once: their entries' sizes are not known before. */
-const CHANGED_AT_ONCE = 4;
+export const CHANGED_AT_ONCE = 4;
 
 export class BatchSelection {
   /** Values to read, each once. */

@@ -6,6 +6,7 @@ import { keyJsonBytes, PageRoom } from "../../kv/page-room.js";
 import { checkIncarnation, pageLimit, readPageToken, writePageToken } from "../../kv/page-token.js";
 import { bulkScheduler, KEY_WORK_BYTES } from "../../kv/bulk-scheduler.js";
 import { type CallContext, flowOf } from "../../kv/call-context.js";
+import { HeldMemory } from "../../kv/held-memory.js";
 import type { Consistency, KeyPage, PageRequest } from "../../kv/reads.js";
 import { toKvError } from "../client/errors.js";
 import type { StreamInfo } from "../client/jetstream-api.js";
@@ -13,11 +14,11 @@ import type { Place } from "../client/message-reader.js";
 import type { BucketIndexes } from "./bucket-indexes.js";
 import { after } from "./key-ranges.js";
 import { throwIfEnded, visitKeys } from "./key-visit.js";
-import type { ReadMemory } from "./read-memory.js";
+import type { ReadMemory } from "../read/read-memory.js";
 import { COUNT_ALONE, type KeyWindow, rangeOfFilters } from "./key-window.js";
 
-/** A key takes this many times its bytes, as a string and in the encoded response. */
-const KEY_FACTOR = 2;
+/** A key takes this many times its bytes: as a string, in JSON, in the text of the response and in its bytes. */
+const KEY_FACTOR = 4;
 
 export class KeyLists {
   constructor(
@@ -62,9 +63,28 @@ export class KeyLists {
     context: CallContext,
     consistency: Consistency = "strong",
   ): Promise<KeyPage> {
+    const held = context.held ?? new HeldMemory();
+    try {
+      return await this.readPage(bucket, filterTexts, page, context, consistency, held);
+    } catch (error) {
+      throw toKvError(error, { bucket });
+    } finally {
+      if (context.held === undefined) held.release();
+    }
+  }
+
+  private async readPage(
+    bucket: string,
+    filterTexts: readonly string[],
+    page: PageRequest,
+    context: CallContext,
+    consistency: Consistency,
+    held: HeldMemory,
+  ): Promise<KeyPage> {
+    const { keyBytesMax, keysPageMax, pageBytesMax } = this.limits;
     const place = { bucket, stream: streamName(bucket) };
     const filters = parseFilters(filterTexts);
-    const limit = pageLimit(page.limit, this.limits.keysPageMax);
+    const limit = pageLimit(page.limit, keysPageMax);
     const listing = `keys ${bucket} ${JSON.stringify(filters.map((filter) => filter.text).sort())}`;
     const token = readPageToken(page.pageToken, listing);
     const from = token === undefined ? undefined : after(Buffer.from(token.after));
@@ -72,40 +92,28 @@ export class KeyLists {
     let window: KeyWindow;
     for (let rest = needed; ; rest = window.restOf(rest)) {
       const index = await this.indexes.current(place, context, rest, consistency);
+      const bytesMax = Math.min(pageBytesMax, Math.min(limit, index.keys.size) * keyBytesMax);
+      await this.memory.hold(KEY_FACTOR * bytesMax, held, context);
+      // The index may have changed while the call waited for memory.
       const { created, revision } = index;
       window = index.window;
       checkIncarnation(token, created);
-      const room = new PageRoom(limit, this.limits.pageBytesMax);
+      const room = new PageRoom(limit, pageBytesMax);
       const items: string[] = [];
-      const bytesMax = Math.min(
-        this.limits.pageBytesMax,
-        Math.min(limit, index.keys.size) * this.limits.keyBytesMax,
-      );
-      const heldBytes = KEY_FACTOR * bytesMax;
-      const { release } = await this.memory.reserve(heldBytes, heldBytes, context).catch((error: unknown) => {
-        throw toKvError(error, { bucket });
-      });
-      const visitedAll = await visitKeys(
-        index.keys,
-        filters,
-        rest.from,
-        (key) => {
-          if (!room.take(keyJsonBytes(key))) return false;
-          items.push(key);
-          return true;
-        },
-        context,
-      ).catch((error: unknown) => {
-        release();
-        throw toKvError(error, { bucket });
-      });
+      const takeKey = (key: string): boolean => {
+        const isTaken = room.take(keyJsonBytes(key));
+        if (isTaken) items.push(key);
+        return isTaken;
+      };
+      const visitedAll = await visitKeys(index.keys, filters, rest.from, takeKey, context);
       await bulkScheduler.turnIfLong(flowOf(context), items.length * KEY_WORK_BYTES);
-      // The response is encoded and counted by then.
-      setImmediate(release);
       const isComplete = visitedAll && window.completes(needed);
       const last = items.at(-1);
       // A window has a key, unless all of them have expired or were deleted since.
-      if (!isComplete && last === undefined) continue;
+      if (!isComplete && last === undefined) {
+        held.release();
+        continue;
+      }
       const nextPageToken = isComplete ? "" : writePageToken(listing, last ?? "", created);
       return { items, nextPageToken, revision: BigInt(revision) };
     }

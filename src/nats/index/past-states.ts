@@ -24,7 +24,7 @@ export class PastStates {
     private readonly storedMessageBytesMax: number,
   ) {}
 
-  /** The newest entry of a key at the revision; undefined: it had no value. Throws `revision_compacted` where that can't be proved. */
+  /** The newest entry of a key at the revision, which needs the memory of a page; undefined: it had no value. Throws `revision_compacted` where that can't be proved. */
   async of(place: Place, key: string, past: PastRevision, context: CallContext): Promise<Entry | undefined> {
     const { entry, hasLater } = await this.newestUpTo(place.bucket, key, past.revision, context);
     const api = new StreamApi(this.requests, place.bucket, place.stream, this.storedMessageBytesMax);
@@ -48,7 +48,8 @@ export class PastStates {
     let entry: Entry | undefined;
     try {
       for (let pageToken = ""; ;) {
-        const page = await this.history.page(bucket, key, { limit: PAGE_ENTRIES, pageToken }, context);
+        const request = { limit: PAGE_ENTRIES, pageToken };
+        const page = await this.history.page(bucket, key, request, context, "strong", true);
         for (const item of page.items) {
           if (item.revision > BigInt(revision)) return { entry, hasLater: true };
           entry = item;

@@ -25,7 +25,7 @@ import { after, within, type KeyRange } from "./key-ranges.js";
 import type { KeySnapshot } from "./key-tree.js";
 import { KeyWalk, type WalkedKey } from "./key-walk.js";
 import type { KeyWindow, NeededRange } from "./key-window.js";
-import type { ReadMemory } from "./read-memory.js";
+import type { ReadMemory } from "../read/read-memory.js";
 import { isPresent, keyAlone, partsOf } from "./scan-parts.js";
 
 export interface RunningScanOptions {

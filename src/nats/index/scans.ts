@@ -10,7 +10,7 @@ import type { BucketIndexes } from "./bucket-indexes.js";
 import { endOfPrefix, rangesOf, within, type KeyRange } from "./key-ranges.js";
 import { boundsOf } from "./key-window.js";
 import { RunningScan } from "./running-scan.js";
-import { ReadMemory } from "./read-memory.js";
+import { ReadMemory } from "../read/read-memory.js";
 
 export class Scans {
   readonly memory: ReadMemory;

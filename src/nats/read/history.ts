@@ -29,6 +29,8 @@ import {
 import { ownBytes } from "../client/messages.js";
 import { RequestCoalescer } from "../client/request-coalescer.js";
 import type { Requests } from "../client/requests.js";
+import { PageMemory } from "./page-memory.js";
+import type { ReadMemory } from "./read-memory.js";
 
 /** Messages in one answer; a bucket keeps no more of a key, unless another program made it. */
 const BATCH_SIZE = 64;
@@ -37,6 +39,8 @@ const BATCH_BYTES_MAX = 262_144;
 /** The statuses that end a batch (ADR-31): nothing there; end of batch. */
 const NOT_FOUND_STATUS = 404;
 const END_STATUS = 204;
+/** A page takes this many times its bytes as JSON: as it was read, and in the encoded response. */
+const PAGE_FACTOR = 2;
 /** A revision as a page token has it: at most 2^53 - 1. */
 const REVISION = /^[1-9]\d{0,15}$/;
 
@@ -46,10 +50,17 @@ interface PageContext {
   readonly itemsMax: number;
   readonly context: CallContext;
   readonly consistency: Consistency;
+  /** Undefined: the caller has reserved it. */
+  readonly memory: PageMemory | undefined;
+}
+
+interface SharedPage {
+  readonly page: Page<Entry>;
+  readonly memory: PageMemory | undefined;
 }
 
 export class History {
-  private readonly pages: RequestCoalescer<Page<Entry>>;
+  private readonly pages: RequestCoalescer<SharedPage>;
   private readonly sizes = new AnswerSizes();
 
   constructor(
@@ -58,23 +69,35 @@ export class History {
     private readonly isClustered: boolean,
     private readonly expiry: Expiry,
     private readonly limits: Limits,
+    private readonly memory: ReadMemory,
   ) {
     this.pages = new RequestCoalescer(limits.callTimeoutMsMax);
   }
 
-  /** Who asks for the same page at once shares a read. */
+  /** Who asks for the same page at once shares a read. `isReserved`: whether the caller has reserved the memory of a page. */
   async page(
     bucket: string,
     key: string,
     request: PageRequest,
     context: CallContext,
     consistency: Consistency = "strong",
+    isReserved = false,
   ): Promise<Page<Entry>> {
-    const name = JSON.stringify([bucket, key, request.limit, request.pageToken, consistency]);
+    const name = JSON.stringify([bucket, key, request.limit, request.pageToken, consistency, isReserved]);
+    const bytesMax = PAGE_FACTOR * this.limits.pageBytesMax;
+    const read = async (shared: CallContext): Promise<SharedPage> => {
+      const memory = isReserved ? undefined : new PageMemory(this.memory, bytesMax);
+      try {
+        return { page: await this.readPage(bucket, key, request, shared, consistency, memory), memory };
+      } finally {
+        // The callers share it by then.
+        setImmediate(() => memory?.leave());
+      }
+    };
     try {
-      return await this.pages.get(name, context, (shared) =>
-        this.readPage(bucket, key, request, shared, consistency),
-      );
+      const { page, memory } = await this.pages.get(name, context, read);
+      if (context.held !== undefined) memory?.share(context.held);
+      return page;
     } catch (error) {
       throw toKvError(error, { bucket, key });
     }
@@ -86,6 +109,7 @@ export class History {
     request: PageRequest,
     context: CallContext,
     consistency: Consistency,
+    memory: PageMemory | undefined,
   ): Promise<Page<Entry>> {
     const place = placeOf(bucket, key);
     const { historyMax, pageBytesMax } = this.limits;
@@ -96,7 +120,7 @@ export class History {
     const isWhole = request.limit === 0 && token === undefined;
     const from = BigInt(token?.after ?? 0) + 1n;
     const read = (): Promise<ReadPage> =>
-      this.read(from, { place, itemsMax: isWhole ? Infinity : limit, context, consistency });
+      this.read(from, { place, itemsMax: isWhole ? Infinity : limit, context, consistency, memory });
     let page = await read();
     if (token === undefined) {
       if (page.entries.length === 0) {
@@ -136,8 +160,14 @@ export class History {
   }
 
   /** By the stream's leader, which has seen every write. */
-  private async oneByOne(page: MessagePage, from: bigint, { place, context }: PageContext): Promise<void> {
+  private async oneByOne(
+    page: MessagePage,
+    from: bigint,
+    { place, context, memory }: PageContext,
+  ): Promise<void> {
+    const largeBytesLeft = page.room.bytesLeft - BATCH_BYTES_MAX;
     for (let next = from; ;) {
+      if (page.room.bytesLeft < largeBytesLeft) await memory?.reserve(context);
       const message = await this.reader.next(place, place.subject, next, context);
       if (message === undefined || !page.take(place.key, message)) return;
       next = message.sequence + 1n;
@@ -161,6 +191,7 @@ export class History {
         return;
       }
       next = (page.messages.at(-1)?.sequence ?? 0n) + 1n;
+      await within.memory?.reserve(context);
     }
   }
 

@@ -1,6 +1,7 @@
 /** A call by REST, WebSocket or SSE, as the service's pipeline and the shapes see it. */
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { IncomingHttpHeaders } from "node:http";
+import { HeldMemory } from "../../kv/held-memory.js";
 import type { CallInput, Protocol } from "../../service/calls.js";
 import { ENVIRONMENT_HEADER } from "../../service/environment.js";
 import type { Principal } from "../../service/principal.js";
@@ -36,6 +37,7 @@ export class HttpCall<Input extends DescMessage = DescMessage> implements CallIn
   /** The size of the request's body. */
   bodyBytes = 0;
   private controller: AbortController | undefined;
+  private heldMemory: HeldMemory | undefined;
 
   constructor(
     readonly protocol: Protocol,
@@ -59,6 +61,16 @@ export class HttpCall<Input extends DescMessage = DescMessage> implements CallIn
       this.source.onAbandoned(() => controller.abort());
     }
     return this.controller.signal;
+  }
+
+  /** Created on demand: most calls hold nothing. */
+  get held(): HeldMemory {
+    this.heldMemory ??= new HeldMemory();
+    return this.heldMemory;
+  }
+
+  releaseHeld(): void {
+    this.heldMemory?.release();
   }
 
   get connection(): object {

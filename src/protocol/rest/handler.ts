@@ -112,17 +112,28 @@ class RestDoor {
       call.caller = registry.authenticate(endpoint.method, call);
       await this.readBody(endpoint, call, exchange);
     }
-    const { method, shape } = endpoint;
-    let sentBytes: number;
-    if (shape.list !== undefined) {
-      sentBytes = await answerList(endpoint, shape.list, call, exchange, registry);
-    } else {
-      const result = await registry.unary(method, call, call.request);
-      const answer = shape.answer?.(result, call, target.path) ?? plainAnswer(endpoint, result);
-      const encoded = encodedAnswer(exchange, answer instanceof Promise ? await answer : answer);
-      sentBytes = send(exchange, encoded instanceof Promise ? await encoded : encoded);
+    try {
+      const sentBytes = await this.answerUnary(endpoint, call, exchange, target.path);
+      registry.observer?.transferred(endpoint.method, "rest", call.bodyBytes, sentBytes);
+    } finally {
+      call.releaseHeld();
     }
-    registry.observer?.transferred(method, "rest", call.bodyBytes, sentBytes);
+  }
+
+  /** Resolves with the size of the response. */
+  private async answerUnary(
+    endpoint: Endpoint,
+    call: HttpCall,
+    exchange: Exchange,
+    path: string,
+  ): Promise<number> {
+    const { registry } = this.options;
+    const { method, shape } = endpoint;
+    if (shape.list !== undefined) return answerList(endpoint, shape.list, call, exchange, registry);
+    const result = await registry.unary(method, call, call.request);
+    const answer = shape.answer?.(result, call, path) ?? plainAnswer(endpoint, result);
+    const encoded = encodedAnswer(exchange, answer instanceof Promise ? await answer : answer);
+    return send(exchange, encoded instanceof Promise ? await encoded : encoded);
   }
 
   fail(exchange: Exchange, error: unknown): void {

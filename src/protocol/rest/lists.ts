@@ -15,6 +15,14 @@ import { jsonAnswer, type ListShape } from "./shape.js";
 type PageRequest = Message & { limit: number; pageToken: string };
 type PageOfList = Message & { readonly nextPageToken: string };
 
+interface EncodedPage {
+  readonly count: number;
+  readonly nextPageToken: string;
+  readonly json: string | Buffer;
+}
+
+const NO_PAGE: EncodedPage = { count: 0, nextPageToken: "", json: "" };
+
 /** Sends the response and returns its size. Throws if nothing was sent yet; a later failure aborts the response. */
 export async function answerList(
   { method }: Pick<Endpoint, "method">,
@@ -26,33 +34,52 @@ export async function answerList(
   const asked = call.request as PageRequest;
   const isWhole = asked.limit === 0 && asked.pageToken === "";
   if (isWhole) asked.limit = list.pageLimit ?? 0;
-  const next = async (): Promise<PageOfList> => (await registry.unary(method, call, asked)) as PageOfList;
-  let page = await next();
-  let large = new LargeValues();
-  let items = list.items(page, large, call);
-  const encode = (text: string): string | Buffer | Promise<Buffer> =>
-    large.isNeeded ? large.encodeInTurns(text, call.connection) : text;
-  const begin = list.begin(call);
-  const { nextPageToken } = page;
-  if (!isWhole || nextPageToken === "") {
-    const text = begin + items.join(",") + list.end(items.length, nextPageToken);
-    const answer = { ...jsonAnswer(200, ""), body: await encode(text) };
+  const isAlone = (token: string): boolean => !isWhole || token === "";
+  /** `before`: how many items precede the page. */
+  const read = async (before: number): Promise<EncodedPage> => {
+    const page = (await registry.unary(method, call, asked)) as PageOfList;
+    const { nextPageToken } = page;
+    const large = new LargeValues();
+    const items = list.items(page, large, call);
+    const count = items.length;
+    let text = (before > 0 && count > 0 ? "," : "") + items.join(",");
+    if (!call.isContinued) text = list.begin(call) + text;
+    if (!call.isContinued && isAlone(nextPageToken)) text += list.end(count, nextPageToken);
+    const json = large.isNeeded ? await large.encodeInTurns(text, call.connection) : text;
+    return { count, nextPageToken, json };
+  };
+  const first = await read(0);
+  if (isAlone(first.nextPageToken)) {
+    const answer = { ...jsonAnswer(200, ""), body: first.json };
     return send(exchange, await encodedAnswer(exchange, answer));
   }
+  return sendPages(first, read, list, call, exchange);
+}
+
+/** Sends all pages as one list, of which `page` is the first one. */
+async function sendPages(
+  page: EncodedPage,
+  read: (before: number) => Promise<EncodedPage>,
+  list: ListShape,
+  call: HttpCall,
+  exchange: Exchange,
+): Promise<number> {
+  const asked = call.request as PageRequest;
   const body = new ChunkedBody(exchange);
   if (exchange.method === "HEAD") return await body.end("");
-  let count = items.length;
+  let count = 0;
   try {
-    await body.write(await encode(begin + items.join(",")));
-    while (page.nextPageToken !== "" && !body.isClosed) {
+    for (;;) {
+      await body.write(page.json);
+      call.releaseHeld();
+      count += page.count;
       asked.pageToken = page.nextPageToken;
+      // What waits to be sent is counted as such; it is not kept here as well.
+      page = NO_PAGE;
+      await body.drained();
+      if (asked.pageToken === "" || body.isClosed) break;
       call.isContinued = true;
-      page = await next();
-      large = new LargeValues();
-      items = list.items(page, large, call);
-      count += items.length;
-      // An item of an earlier page precedes these.
-      if (items.length > 0) await body.write(await encode(`,${items.join(",")}`));
+      page = await read(count);
     }
   } catch (error) {
     body.abandon();
@@ -81,15 +108,20 @@ class ChunkedBody {
     return this.exchange.isClosed;
   }
 
-  /** Resolves when the write buffer has room, or the client has disconnected. */
+  /** Resolves when the text is compressed and counts as unsent. */
   async write(text: string | Buffer): Promise<void> {
     const { exchange } = this;
-    if (this.isClosed) return;
+    if (this.isClosed || text.length === 0) return;
     const data = this.gzip === undefined ? text : await this.gzip.push(text);
     if (exchange.isClosed || data.length === 0) return;
     this.sentBytes += Buffer.byteLength(data);
     exchange.write([data]);
-    if (!exchange.isFull) return;
+  }
+
+  /** Resolves when the write buffer has room, or the client has disconnected. */
+  async drained(): Promise<void> {
+    const { exchange } = this;
+    if (this.isClosed || !exchange.isFull) return;
     await new Promise<void>((resolve) => {
       this.wake = resolve;
       exchange.onDrained(resolve);

@@ -2,6 +2,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { IncomingHttpHeaders } from "node:http";
 import type { Logger } from "pino";
+import { HeldMemory } from "../../kv/held-memory.js";
 import type { BoundMethod, CallInput, ServiceRegistry } from "../../service/calls.js";
 import type { Principal } from "../../service/principal.js";
 import type { BodyReader, Exchange, Fields } from "../exchange.js";
@@ -58,6 +59,7 @@ export abstract class RpcCall implements CallInput, BodyReader {
   private receivedBytes = 0;
   private controller: AbortController | undefined;
   private timer: NodeJS.Timeout | undefined;
+  private heldMemory: HeldMemory | undefined;
 
   constructor(
     protected readonly settings: CallSettings,
@@ -90,6 +92,11 @@ export abstract class RpcCall implements CallInput, BodyReader {
 
   get connection(): object {
     return this.exchange.socket;
+  }
+  /** Created on demand: most calls hold nothing. */
+  get held(): HeldMemory {
+    this.heldMemory ??= new HeldMemory();
+    return this.heldMemory;
   }
   get protocol(): WireForm["protocolName"] {
     return this.head.form.protocolName;
@@ -172,6 +179,10 @@ export abstract class RpcCall implements CallInput, BodyReader {
   protected finish(): void {
     this.isOver = true;
     clearTimeout(this.timer);
+  }
+
+  protected releaseHeld(): void {
+    this.heldMemory?.release();
   }
 
   /** Reports sent bytes to the observer; the first report includes the received bytes. */

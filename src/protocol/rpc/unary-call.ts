@@ -26,6 +26,12 @@ export class UnaryCall extends RpcCall {
 
   /** Never rejects. */
   private async run(bytes: Uint8Array | undefined): Promise<void> {
+    await this.answer(bytes);
+    // Encoded and compressed: what is not sent yet counts as unsent.
+    this.releaseHeld();
+  }
+
+  private async answer(bytes: Uint8Array | undefined): Promise<void> {
     const { route, form } = this.head;
     const { protocol, isBinary } = form;
     let framed: Buffer;

@@ -1,5 +1,6 @@
 /** The memory that reads of one kind may take together for what was read and is not sent yet. Callers that wait take turns. */
 import { type CallContext, flowOf } from "../../kv/call-context.js";
+import type { HeldMemory } from "../../kv/held-memory.js";
 import { ByteBudget } from "../client/byte-budget.js";
 import { withinContext } from "../client/shared-work.js";
 
@@ -51,6 +52,12 @@ export class ReadMemory {
   reserveMore(bytes: number): ReservedMemory {
     this.budget.count(bytes);
     return this.reservedOf(bytes);
+  }
+
+  /** Reserves what a call holds until its response is encoded. A call that holds some does not wait: see `reserveMore`. */
+  async hold(bytes: number, held: HeldMemory, context: CallContext): Promise<void> {
+    const reserved = held.isEmpty ? await this.reserve(bytes, bytes, context) : this.reserveMore(bytes);
+    held.add(reserved.release);
   }
 
   private reservedOf(bytes: number): ReservedMemory {
