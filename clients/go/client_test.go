@@ -12,7 +12,7 @@ import (
 	ironflow "github.com/ironflow-kv/ironflow-kv/clients/go"
 )
 
-// newClient returns a client of the service at IRONFLOW_SERVER, which test/client/go.test.ts starts.
+// newClient returns a client of the service at IRONFLOW_SERVER, which test/clients/go.test.ts starts.
 func newClient(t *testing.T) *ironflow.Client {
 	t.Helper()
 	server := os.Getenv("IRONFLOW_SERVER")

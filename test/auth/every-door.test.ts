@@ -11,7 +11,9 @@ import {
   getOption,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
-import { describe, expect } from "vitest";
+import { once } from "node:events";
+import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
+import { describe, expect, onTestFinished } from "vitest";
 import { http } from "../../gen/google/api/annotations_pb.js";
 import { type Access, createClient } from "@ironflow-kv/client";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
@@ -208,6 +210,68 @@ describe("every method", () => {
       }
     },
   );
+});
+
+describe("a request without a key is refused before its body arrives", () => {
+  const isUnary = ({ methodKind }: DescMethod): boolean => methodKind === "unary";
+  const types: readonly (readonly [
+    string,
+    Readonly<Record<string, string>>,
+    (desc: DescMethod) => boolean,
+  ])[] = [
+    ["application/grpc", { te: "trailers" }, () => true],
+    ["application/grpc+json", { te: "trailers", "grpc-encoding": "gzip" }, () => true],
+    ["application/grpc-web+proto", {}, () => true],
+    ["application/grpc-web-text", {}, () => true],
+    ["application/grpc-web+json", { "grpc-encoding": "gzip" }, () => true],
+    ["application/json", {}, isUnary],
+    ["application/proto", { "content-encoding": "gzip" }, isUnary],
+    ["application/connect+json", {}, (desc) => !isUnary(desc)],
+  ];
+
+  it.for(types)("%s %j", async ([type, headers, isOf], { service }) => {
+    const guarded = methods.filter(({ desc, path }) => NEEDS[path] !== "nothing" && isOf(desc));
+    const session = connectHttp2(service.url);
+    onTestFinished(() => session.destroy());
+    for (const { path } of guarded) {
+      const answer = await refusal(session, {
+        ":method": "POST",
+        ":path": path,
+        "content-type": type,
+        ...headers,
+      });
+      expect(answer, path).toMatch(/unauthenticated|"grpc-status":"16"|grpc-status: 16/);
+    }
+  });
+
+  it("REST", async ({ service }) => {
+    const session = connectHttp2(service.url);
+    onTestFinished(() => session.destroy());
+    for (const { httpMethod, template } of routes.filter(
+      ({ httpMethod }) => !/GET|DELETE/.test(httpMethod),
+    )) {
+      const path = template.replace(/\{[^}]*\}/g, "k");
+      expect(await refusal(session, { ":method": httpMethod, ":path": path }), path).toContain(
+        "unauthenticated",
+      );
+    }
+  });
+
+  /** All of the response to a request that does not end. */
+  async function refusal(session: ClientHttp2Session, fields: Record<string, string>): Promise<string> {
+    const stream = session.request(fields, { endStream: false });
+    stream.on("error", () => undefined);
+    let answer = "";
+    stream.on("response", (headers) => (answer += JSON.stringify(headers)));
+    stream.on("trailers", (trailers) => (answer += JSON.stringify(trailers)));
+    const chunks: Buffer[] = [];
+    stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+    await once(stream, "end");
+    stream.close();
+    const body = Buffer.concat(chunks);
+    const isText = answer.includes("grpc-web-text");
+    return answer + (isText ? Buffer.from(body.toString(), "base64") : body).toString();
+  }
 });
 
 function isAllowed(path: string, bucket: string, scope: string): boolean {

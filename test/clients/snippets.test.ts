@@ -73,6 +73,17 @@ describe("docs/clients.md", () => {
     await run("bash", ["-euc", script], { cwd: checkout, env: { ...process.env, PATH }, timeout: 80_000 });
   });
 
+  it.each([
+    ["go", "clients/go/example_test.go"],
+    ["rust", "test/clients/tonic/build.rs"],
+  ])("has lines in %s that the tests of its client compile", async (language, file) => {
+    const lines = (text: string): string[] => text.split("\n").map((line) => line.trim());
+    const [, snippet = ""] = new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, "m").exec(document) ?? [];
+    const code = lines(snippet).filter((line) => line.length > 1 && !line.startsWith("fn main"));
+    expect(code.length).toBeGreaterThan(2);
+    expect(lines(await readFile(join(ROOT, file), "utf8"))).toEqual(expect.arrayContaining(code));
+  });
+
   it("exports the contract without files of others", async () => {
     const output = join(checkout, "exported");
     const args = ["export", "proto", "--exclude-imports", "--output", output];

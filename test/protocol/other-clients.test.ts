@@ -16,6 +16,8 @@ import {
 } from "../../src/protocol/rpc/envelope.js";
 import { encodeGrpcMessage } from "../../src/protocol/rpc/grpc-message.js";
 import { serviceTest } from "../support/fixtures.js";
+import { send1 } from "../support/http-client.js";
+import { open1 } from "../support/sse-client.js";
 
 const it = serviceTest()
   /** Sends pieces on one connection, one after the other; returns everything that the service sends until it closes. */
@@ -74,6 +76,36 @@ describe("an unknown Upgrade is ignored", () => {
       `GET ${BUCKET} HTTP/1.1\r\n${H2C.replace("Connection: ", "Connection: close, ")}\r\n`,
     );
     expect(answers).toMatch(/^HTTP\/1\.1 200 [^]*"name":"b"/);
+  });
+
+  const UPGRADE = {
+    connection: "Upgrade, HTTP2-Settings",
+    upgrade: "h2c",
+    "http2-settings": "AAMAAABkAAQAAP__",
+  };
+
+  it("with an event stream", async ({ service }) => {
+    const stream = await open1(service.url, `${BUCKET}/watch`, UPGRADE);
+    expect([stream.status, stream.headers["content-type"]]).toEqual([200, "text/event-stream"]);
+    stream.leave();
+  });
+
+  it.for([
+    ["a gRPC-Web call", "application/grpc-web+proto"],
+    ["a gRPC-Web call in base64", "application/grpc-web-text"],
+    ["a Connect call in protobuf", "application/proto"],
+  ] as const)("with %s", async ([, type], { service }) => {
+    const message = toBinary(GetRequestSchema, create(GetRequestSchema, { bucket: "b", key: "absent" }));
+    const framed = envelope(0, message);
+    const body =
+      type === "application/proto" ? message : type.endsWith("text") ? framed.toString("base64") : framed;
+    const headers = { ...UPGRADE, "content-type": type };
+    const { status, headers: answered, bytes } = await send1(service.url, "POST", GET, { headers, body });
+    const text = type.endsWith("text")
+      ? Buffer.from(bytes.toString(), "base64").toString()
+      : bytes.toString();
+    expect(status).toBe(type === "application/proto" ? 404 : 200);
+    expect(answered["grpc-status"] ?? text).toMatch(/^5$|grpc-status: ?5|not_found/);
   });
 });
 
