@@ -35,6 +35,8 @@ const HISTORIES = 150;
 const HISTORY_REVISIONS = 9;
 /** SCAN_BYTES_MAX or TOTAL_PAGE_BYTES_MAX, and what NATS may send at once. */
 const READ_BYTES = (64 + 28) * MEBIBYTE;
+/** Texts of lists that V8 has not collected yet: 1,000 calls peak no higher than 250 do, by a few MiB. */
+const LIST_TEXT_BYTES = 64 * MEBIBYTE;
 
 interface Read {
   readonly name: string;
@@ -42,6 +44,8 @@ interface Read {
   readonly bodyOf: (index: number) => Uint8Array;
   /** How many at once. Default: CALLS. */
   readonly calls?: number;
+  /** What the process may need beside the budgets. Default: nothing. */
+  readonly garbageBytes?: number;
 }
 
 const keysOf = (index: number): string[] =>
@@ -84,8 +88,8 @@ const READS: readonly Read[] = [
   rest("BatchGet", "/b/batch-get", (index) => ({ keys: keysOf(index) })),
   grpc("Scan", () => toBinary(ScanRequestSchema, create(ScanRequestSchema, { bucket: "b" }))),
   grpc("ListKeys", () => toBinary(ListKeysRequestSchema, LIST)),
-  rest("ListKeys", "/keys/keys"),
-  connectJson("ListKeys", () => ({ bucket: "keys", limit: 10_000 })),
+  { ...rest("ListKeys", "/keys/keys"), garbageBytes: LIST_TEXT_BYTES },
+  { ...connectJson("ListKeys", () => ({ bucket: "keys", limit: 10_000 })), garbageBytes: LIST_TEXT_BYTES },
   { ...connectJson("Get", (index) => ({ bucket: "b", key: `k${index % KEYS}` })), calls: GETS },
   connectJson("GetHistory", (index) => ({ bucket: "history", key: `k${index % HISTORIES}` })),
 ];
@@ -116,7 +120,7 @@ function suite(): void {
 
   it.each(READS)(
     "stays within the budgets for many calls at once, of which nothing may be sent: $name",
-    async ({ name, head, bodyOf, calls = CALLS }) => {
+    async ({ name, head, bodyOf, calls = CALLS, garbageBytes = 0 }) => {
       const attack = async (): Promise<void> => {
         const session = await meter.openHttp2(setting(INITIAL_WINDOW_SIZE, 0));
         for (let index = 0; index < calls; index++) {
@@ -130,7 +134,7 @@ function suite(): void {
         session.close();
       };
       expect(await meter.of(attack, `${name}, window 0`)).toBeLessThan(
-        OVERHEAD_BYTES + TOTAL_BYTES + READ_BYTES,
+        OVERHEAD_BYTES + TOTAL_BYTES + READ_BYTES + garbageBytes,
       );
     },
     PEAK_TIMEOUT_MS,
