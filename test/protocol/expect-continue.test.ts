@@ -35,11 +35,12 @@ describe("Expect: 100-continue", () => {
         { endStream: false },
       );
       await once(stream, "continue");
+      const closed = once(stream, "close");
       stream.end(body);
       const [headers] = (await once(stream, "response")) as [Record<string, unknown>];
       expect(headers[":status"]).toBe(200);
       stream.resume();
-      await once(stream, "close");
+      await closed;
       session.close();
     },
   );

@@ -3,7 +3,7 @@ import { create, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { once } from "node:events";
 import { request as httpRequest } from "node:http";
 import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
-import { setTimeout as delay } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { describe, expect } from "vitest";
 import { PutRequestSchema } from "../../gen/ironflow/kv/v1/key_value_service_pb.js";
@@ -31,6 +31,7 @@ const it = serviceTest()
           const { port } = service;
           const request = httpRequest({ host: "127.0.0.1", port, method: "POST", path: PUT, headers });
           request.write(halves[0]);
+          await received();
           await delay(pauseMs);
           request.end(halves[1]);
           const [response] = (await once(request, "response")) as [import("node:http").IncomingMessage];
@@ -46,6 +47,7 @@ const it = serviceTest()
         });
         stream.on("trailers", (fields) => (trailers += JSON.stringify(fields)));
         stream.write(halves[0]);
+        await received();
         await delay(pauseMs);
         stream.end(halves[1]);
         const chunks = (await stream.toArray()) as Buffer[];
@@ -59,6 +61,11 @@ const it = serviceTest()
 it.beforeAll(async ({ service }) => {
   await fetch(`${service.url}/api/v1/kv/buckets`, { method: "POST", body: JSON.stringify({ name: bucket }) });
 });
+
+/** The service runs in this process: after some turns of the event loop it has read what was sent, however late these are. */
+async function received(): Promise<void> {
+  for (let turn = 0; turn < 10; turn++) await nextTurn();
+}
 
 interface Form {
   readonly name: string;
