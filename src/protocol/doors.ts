@@ -1,4 +1,5 @@
 /** Dispatches requests to the protocols' handlers ("doors"). Each door translates between its wire format and the service. */
+import { keepByteOrderMarks } from "./rpc/text-encoding.js";
 import type { Logger } from "pino";
 import type { Limits } from "../kv/limits.js";
 import type { ServiceRegistry } from "../service/calls.js";
@@ -37,6 +38,7 @@ export interface DoorsOptions {
 
 /** Creates the listener's handler for all doors. Throws if the contract has a rule that can't be served. */
 export function createDoors(options: DoorsOptions): RequestHandler {
+  keepByteOrderMarks();
   const { registry, config, log } = options;
   const { limits } = config;
   const cors = createCors({ allowedOrigins: config.allowedOrigins });

@@ -12,6 +12,9 @@ const withService = serviceTest();
 
 /** In the order of their bytes. */
 const ODD_KEYS = [
+  // A byte order mark is a character of a key like any other.
+  "\ufeffmarked",
+  "marked",
   "a/b",
   "a b",
   "a.b.c",

@@ -6,6 +6,7 @@ import { RpcClient, timeoutOf } from "./rpc-client.js";
 import { KeyValue } from "./key-value.js";
 import { type RetryOptions, retryPolicyOf } from "./retry.js";
 import { checkOptions, type OptionNames } from "./options.js";
+import { keepByteOrderMarks } from "./text-encoding.js";
 import { TRANSPORT_OPTIONS, type TransportOptions } from "./transport-options.js";
 
 const DEFAULT_TIMEOUT_MS = 10_000;
@@ -56,6 +57,7 @@ export function createClientOver(
   options: ClientOptions,
 ): Client {
   checkOptions(options, CLIENT_OPTIONS, "createClient");
+  keepByteOrderMarks();
   const headers = new Headers(options.headers);
   const apiKey = options.apiKey ?? environmentVariable("IRONFLOW_API_KEY") ?? "";
   if (apiKey !== "") headers.set("authorization", `Bearer ${checkApiKey(apiKey)}`);
