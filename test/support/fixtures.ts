@@ -83,11 +83,17 @@ export const storeTest = ({
   const otherStores = shared((open: OpenStore) => open.close());
   return (
     withSharedServer
-      .extend("server", { scope: "file" }, ({ sharedServer }, { onCleanup }): Promise<TestNatsServer> => {
-        return ownServer === undefined
-          ? sharedServer()
-          : servers(onCleanup)(() => startNatsServer(ownServer));
-      })
+      .extend(
+        "server",
+        { scope: "file" },
+        async ({ sharedServer }, { onCleanup }): Promise<TestNatsServer> => {
+          if (ownServer !== undefined) return servers(onCleanup)(() => startNatsServer(ownServer));
+          const server = await sharedServer();
+          // The files after one that ended it are not to blame.
+          await server.start();
+          return server;
+        },
+      )
       /** A connection of another program. */
       .extend("connection", { scope: "file" }, ({ server }, { onCleanup }): Promise<NatsConnection> =>
         connections(onCleanup)(() => connect({ servers: server.url, maxReconnectAttempts: -1 })),

@@ -44,6 +44,7 @@ ${options.config ?? ""}
 `,
   );
   let child: ChildProcess | undefined;
+  let isStopping = false;
   const server: TestNatsServer = {
     url: `nats://127.0.0.1:${port}`,
     port,
@@ -53,11 +54,16 @@ ${options.config ?? ""}
     },
     async start() {
       if (child !== undefined && child.exitCode === null && child.signalCode === null) return;
-      child = spawn(NATS_PROGRAM.program, ["-c", configFile], { stdio: ["ignore", "ignore", "ignore"] });
-      if (options.isShared === true) ended(child);
+      isStopping = false;
+      child = spawn(NATS_PROGRAM.program, ["-c", configFile], { stdio: ["ignore", "ignore", "pipe"] });
+      if (options.isShared === true) {
+        ended(child);
+        reportEnd(child, () => isStopping);
+      } else child.stderr?.resume();
       await untilAnswers(port, child);
     },
     async stop(signal = "SIGKILL") {
+      isStopping = true;
       if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
       const exited = once(child, "exit");
       child.kill(signal);
@@ -70,6 +76,16 @@ ${options.config ?? ""}
   };
   await server.start();
   return server;
+}
+
+/** Says how a server that the files of a worker share ended by itself, with the end of what it logged. */
+function reportEnd(child: ChildProcess, isExpected: () => boolean): void {
+  let log = "";
+  child.stderr?.on("data", (chunk: Buffer) => (log = (log + chunk.toString("latin1")).slice(-4_000)));
+  child.once("close", (code, signal) => {
+    if (isExpected()) return;
+    console.error(`The shared nats-server ended by itself with ${code ?? signal ?? "nothing"}: ${log}`);
+  });
 }
 
 /** Below the ports that the system gives to clients (32768 and up), so that no connection takes one between the look and its use. */
