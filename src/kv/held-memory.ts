@@ -2,9 +2,6 @@
 export class HeldMemory {
   private releases: (() => void)[] = [];
 
-  /** `factor`: how much memory encoding takes for each byte that was read. Default: 1. */
-  constructor(readonly factor = 1) {}
-
   get isEmpty(): boolean {
     return this.releases.length === 0;
   }

@@ -51,10 +51,6 @@ export interface StockHandlerOptions {
 /** Connect unary: the body is the message. */
 const UNENVELOPED = /^application\/(proto|json)\b/i;
 
-/** The library holds a value as a message, as base64 in an object, in the text and in its bytes. */
-const JSON_FACTOR = 5;
-const BINARY_FACTOR = 2;
-
 /** What the library's context lacks. */
 export interface CallSource {
   readonly exchange: Exchange;
@@ -126,7 +122,7 @@ export function createStockHandler(options: StockHandlerOptions): StockHandler {
       // The library answers in the form of the protocol.
       body = failingBody(error);
     }
-    const held = new HeldMemory(isJson(exchange) ? JSON_FACTOR : BINARY_FACTOR);
+    const held = new HeldMemory();
     const contextValues = createContextValues().set(SOURCE, { exchange, held, caller });
     handler({ ...call, contextValues, body })
       .then((answer) => {
@@ -147,10 +143,6 @@ export function createStockHandler(options: StockHandlerOptions): StockHandler {
       })
       .finally(() => held.release());
   };
-}
-
-function isJson({ headers, target }: Exchange): boolean {
-  return headers["content-type"]?.includes("json") ?? target.includes("encoding=json");
 }
 
 /** There is no such method. gRPC clients get a status with trailers only (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md). */

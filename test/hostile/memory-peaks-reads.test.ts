@@ -1,5 +1,4 @@
 /** The peak of the resident memory while a client starts reads of much, and lets nothing be sent. */
-import { gzipSync } from "node:zlib";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import {
@@ -69,16 +68,6 @@ function connectJson(method: string, messageOf: (index: number) => unknown): Rea
   };
 }
 
-/** A compressed request: the Connect library answers. */
-function libraryJson(method: string, messageOf: (index: number) => unknown): Read {
-  const fields = { "content-type": "application/json", "content-encoding": "gzip" };
-  return {
-    name: `${method} over Connect with JSON, compressed`,
-    head: requestHead("POST", `${KEY_VALUE_SERVICE}/${method}`, fields),
-    bodyOf: (index) => gzipSync(JSON.stringify(messageOf(index))),
-  };
-}
-
 function rest(name: string, path: string, messageOf?: (index: number) => unknown): Read {
   const method = messageOf === undefined ? "GET" : "POST";
   const fields: Readonly<Record<string, string>> =
@@ -96,7 +85,6 @@ const READS: readonly Read[] = [
     toBinary(BatchGetRequestSchema, create(BatchGetRequestSchema, { bucket: "b", keys: keysOf(index) })),
   ),
   connectJson("BatchGet", (index) => ({ bucket: "b", keys: keysOf(index) })),
-  libraryJson("BatchGet", (index) => ({ bucket: "b", keys: keysOf(index) })),
   rest("BatchGet", "/b/batch-get", (index) => ({ keys: keysOf(index) })),
   grpc("Scan", () => toBinary(ScanRequestSchema, create(ScanRequestSchema, { bucket: "b" }))),
   grpc("ListKeys", () => toBinary(ListKeysRequestSchema, LIST)),

@@ -56,8 +56,7 @@ export class ReadMemory {
 
   /** Reserves what a call holds until its response is encoded. A call that holds some does not wait: see `reserveMore`. */
   async hold(bytes: number, held: HeldMemory, context: CallContext): Promise<void> {
-    const size = bytes * held.factor;
-    const reserved = held.isEmpty ? await this.reserve(size, size, context) : this.reserveMore(size);
+    const reserved = held.isEmpty ? await this.reserve(bytes, bytes, context) : this.reserveMore(bytes);
     held.add(reserved.release);
   }
 
