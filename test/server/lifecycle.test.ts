@@ -24,7 +24,7 @@ afterEach(async () => {
 });
 
 /** The nats-servers that this process has started and that run now. */
-function childServers(): number[] {
+function childServers(dataDir = ""): number[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
@@ -32,7 +32,9 @@ function childServers(): number[] {
       try {
         const status = readFileSync(`/proc/${pid}/status`, "utf8");
         return (
-          /^Name:\s+nats-server$/m.test(status) && new RegExp(`^PPid:\\s+${process.pid}$`, "m").test(status)
+          /^Name:\s+nats-server$/m.test(status) &&
+          new RegExp(`^PPid:\\s+${process.pid}$`, "m").test(status) &&
+          readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(dataDir)
         );
       } catch {
         return false;
@@ -136,8 +138,10 @@ describe.runIf(process.platform === "linux")("the service", () => {
           (await kv.put({ bucket: "b", key: `k${round}`, value: bytes(String(index)) })).revision,
         );
       }
-      const [pid] = childServers();
-      process.kill(pid ?? -1, "SIGKILL");
+      // Other files of this worker share a server, which is a child of this process too.
+      const [pid] = childServers(service.dataDir);
+      if (pid === undefined) throw new Error("The service has no nats-server.");
+      process.kill(pid, "SIGKILL");
       await expect
         .poll(
           () =>
