@@ -19,6 +19,7 @@ const ODD_KEYS: readonly (readonly [key: string, shown: string])[] = [
   ["\u{1f600}", "\u{1f600}"],
   ["a\ufe0fb", "aU+FE0Fb"],
   ["a\u2800b", "aU+2800b"],
+  ["\ufeffmarked", "U+FEFFmarked"],
   ["  ", "spacespace"],
   [LONG_KEY, LONG_KEY],
 ];
