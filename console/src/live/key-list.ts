@@ -107,7 +107,7 @@ export class KeyList extends LiveKeys {
       };
       const missed = this.arrived.filter(({ entry }) => (entry?.revision ?? 0n) > page.revision);
       this.arrived = [];
-      // Who is told of the page may ask for the next one.
+      // A listener may ask for the next page.
       this.loading = undefined;
       this.apply(missed);
       this.follow(page.revision + 1n);

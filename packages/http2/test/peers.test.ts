@@ -226,7 +226,7 @@ describe("a connection", () => {
 });
 
 describe("a stream", () => {
-  it("that the client resets is told of it once, and what is written then is dropped", async () => {
+  it("that the client resets reports it once, and what is written then is dropped", async () => {
     const told: string[] = [];
     let writeLate = (): void => expect.unreachable();
     const happened = new EventEmitter();

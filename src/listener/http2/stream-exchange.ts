@@ -1,4 +1,4 @@
-/** A request on a stream of our own HTTP/2 server. */
+/** A request on a stream of `packages/http2`. */
 import type { IncomingHttpHeaders } from "node:http";
 import type { Duplex } from "node:stream";
 import { ErrorCode, type RequestStream, type StreamListener } from "@ironflow-kv/http2";

@@ -1,4 +1,4 @@
-/** Waits for work that several callers share, such as one read for all of them, or that goes on without its caller. */
+/** Waits for work that several callers share, such as one read for all of them, or that continues without its caller. */
 import { type CallContext, timeLeftMs } from "../../kv/call-context.js";
 import type { Requests } from "./requests.js";
 import { NoReplyError } from "./no-reply.js";

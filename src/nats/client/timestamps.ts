@@ -19,7 +19,7 @@ export function parseTimestamp(text: string): Moment {
   return { ms: seconds + Number(decimals.slice(0, 3)), nanos: Number(decimals.slice(3, 9)) };
 }
 
-/** What was parsed last: messages that follow each other often are of the same second, and parsing takes longer than all else. */
+/** The last parsed second: consecutive messages often share it, and `Date.parse` dominates the cost. */
 const last = { text: "", zone: "", ms: NaN };
 
 function parseSeconds(text: string, zone: string): number {

@@ -1,6 +1,6 @@
 /**
  * Keys that were deleted, so that a tombstone which ages out is no second delete: the storage leaves an expiry marker for a tombstone that
- * another program wrote, as it does for a value. Tombstones of our own carry a header against it (`DELETE_LINE`).
+ * another program wrote, as it does for a value. The service's own tombstones carry a header against it (`DELETE_LINE`).
  */
 import type { Change } from "../read/delivery.js";
 

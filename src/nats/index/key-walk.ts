@@ -71,7 +71,7 @@ export class KeyWalk {
     const cursor = this.view.cursor(start);
     const keys: WalkedKey[] = [];
     while (keys.length < count && cursor.next()) {
-      // Spreading the facts would take longer than all else.
+      // Spreading the facts would dominate the cost of a page.
       const { revision, timeMs, detail, valueBytes, expiresAtMs } = cursor.facts;
       keys.push({ key: cursor.key, revision, timeMs, detail, valueBytes, expiresAtMs });
     }

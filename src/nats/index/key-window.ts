@@ -1,6 +1,6 @@
 /**
  * The part of a bucket's keys that an index holds: all of them, or as many as its memory allows of those that a read needs. A read that comes
- * to the end of a window goes on with the next one.
+ * to the end of a window continues with the next one.
  */
 import { type Filter, matchesAny } from "../../kv/filter.js";
 import { escapeKey } from "../../kv/names.js";

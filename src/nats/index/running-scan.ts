@@ -5,7 +5,7 @@
  * later revision and keeps what it has read. After that, entries have been sent, and the scan can only stay at its revision. A value of that
  * revision that neither the storage nor the feed's memory has any more ends it, unless the client allows later parts to be newer.
  *
- * Where the index has a window of the bucket's keys, the scan goes on with the next window. It stays at its revision as long as none of that
+ * Where the index has a window of the bucket's keys, the scan continues with the next window. It stays at its revision as long as none of that
  * window's keys was written since.
  */
 import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promises";
@@ -234,7 +234,7 @@ export class RunningScan {
     if (this.release === undefined && !this.hasAllKeys) await this.hold();
   }
 
-  /** Goes on with the next window. */
+  /** Continues with the next window. */
   private async goOn(): Promise<void> {
     const { needed, place, scan } = this.options;
     const { revision, window } = this.view;

@@ -4,7 +4,7 @@
  * A consumer's messages leave nats-server as they are stored. To each message of a direct get it adds six headers, one by one, if the message
  * has headers already, as all messages of a batch have: five times the work for each (`genHeader` in getDirectMulti, stream.go of 2.15.1).
  *
- * A consumer needs the stream's leader, which direct gets do not: where it does not answer soon, no pass is tried for some time.
+ * A consumer needs the stream's leader, which direct gets do not: if it does not answer within a second, direct gets read the stream for ten.
  */
 import { type CallContext, isCanceled } from "../../kv/call-context.js";
 import type { Frame } from "../client/frames.js";
