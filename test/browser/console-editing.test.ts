@@ -55,6 +55,30 @@ describe.skipIf(CHROMIUM === undefined)("the console", () => {
     expect(problems).toEqual([]);
   });
 
+  it("replaces a selected coloured text by what is typed, and undoes it", async ({ kv, open }) => {
+    const bucket = await newBucket(kv, "replaced");
+    await bucket.put("key", 12_345);
+    const { page, problems } = await open("/console/buckets/replaced?key=key");
+    await edit(page);
+    const editor = page.getByRole("textbox", { name: "Value to edit" });
+    const coloured = editor.locator(".cm-line span");
+    for (const typed of [678, 90, 12]) {
+      await coloured.waitFor();
+      await editor.fill(String(typed));
+      await expect.poll(() => editor.textContent()).toBe(String(typed));
+    }
+    const undo = async (): Promise<string | null> => {
+      await editor.press("Control+z");
+      return editor.textContent();
+    };
+    await expect.poll(undo).toBe("12345");
+    await editor.fill("12");
+    await save(page);
+    await page.getByText("Saved the value.").waitFor();
+    expect((await bucket.get("key")).json()).toBe(12);
+    expect(problems).toEqual([]);
+  });
+
   it("does not save what is not JSON, neither by keyboard nor as a new key, unless as text", async ({
     kv,
     open,

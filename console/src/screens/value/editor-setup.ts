@@ -35,6 +35,29 @@ const THEME = EditorView.theme({
   ".cm-collapsedLines": { color: "var(--text-soft)", background: "var(--sunken)" },
 });
 
+/**
+ * Replaces selected text by what is typed. Left to itself, Chromium may give the new text the look of the replaced one by a style attribute,
+ * which the page's policy refuses with an error in the browser's log. The event has the range: the editor may not know a selection of this
+ * moment yet.
+ */
+const REPLACED_SELECTION = EditorView.domEventHandlers({
+  beforeinput(event, view) {
+    const { data, inputType, isComposing } = event;
+    const [range] = event.getTargetRanges();
+    if (inputType !== "insertText" || data === null || isComposing) return false;
+    if (range === undefined || range.collapsed) return false;
+    const from = view.posAtDOM(range.startContainer, range.startOffset);
+    const to = view.posAtDOM(range.endContainer, range.endOffset);
+    view.dispatch({
+      changes: { from, to, insert: view.state.toText(data) },
+      selection: { anchor: from + data.length },
+      userEvent: "input.type",
+      scrollIntoView: true,
+    });
+    return true;
+  },
+});
+
 export interface EditorOptions {
   readonly label: string;
   readonly isJson: boolean;
@@ -64,6 +87,7 @@ export function extensionsOf({ label, isJson, isReadOnly, onChange, onSave }: Ed
     isReadOnly
       ? [EditorState.readOnly.of(true), EditorView.editable.of(false)]
       : [
+          REPLACED_SELECTION,
           history(),
           keymap.of([
             { key: "Mod-s", run: save, preventDefault: true },
