@@ -112,6 +112,7 @@ async function start(
     replicas: config.replicas,
     durability: nats.durability,
     groupCommit: config.groupCommit,
+    staging: nats.staging,
     disk: nats.disk,
     indexFolder: config.natsUrl === undefined ? join(config.dataDir, INDEX_FOLDER) : undefined,
     log,

@@ -4,7 +4,9 @@ import type { Logger } from "pino";
 import type { Config } from "./config/config.js";
 import type { Durability } from "./kv/bucket.js";
 import { type ConnectedNats, connectNats, type ConnectOptions } from "./nats/client/connect.js";
+import type { BatchStaging } from "./nats/write/batch-staging.js";
 import { DiskGuard } from "./nats/embedded/disk-guard.js";
+import { memoryStaging } from "./nats/embedded/memory-staging.js";
 import { STORE_FOLDER } from "./nats/embedded/server-config.js";
 import type { EmbeddedNats } from "./nats/embedded/embedded-nats.js";
 import { startEmbedded } from "./nats/embedded/embedded-server.js";
@@ -41,6 +43,8 @@ export interface Storage extends Omit<ConnectedNats, "connection" | "serverVersi
   readonly problem: () => string | undefined;
   /** The version of the connected server, such as `2.15.1`. */
   readonly serverVersion: () => string;
+  /** Stages batches of writes in memory. */
+  readonly staging: BatchStaging | undefined;
   /** The connected server, and its cluster. */
   readonly server: () => ServerIdentity;
   /** What an operator should know about the connected server, as sentences. */
@@ -92,6 +96,7 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
   guard.disk = await guardDisk(options, problem);
   return {
     ...nats,
+    staging: isOutside ? undefined : await memoryStaging(config.batchStagingDir, config.dataDir),
     serverVersion: version,
     server: () => server.current(),
     warnings: () => warningsOf(config, isOutside, version(), durability()),
@@ -144,6 +149,7 @@ async function startServer(
     dataDir: config.dataDir,
     durability: config.durability,
     serverBin: config.natsServerBin,
+    stagingDir: config.batchStagingDir,
     startTimeoutMs: config.limits.natsStartTimeoutMs,
     hungTimeoutMs: config.limits.natsHungTimeoutMs,
     log,

@@ -51,6 +51,7 @@ export async function startWorkers(options: WorkersOptions): Promise<{ stop(): P
           dataDir: config.dataDir,
           durability: config.durability,
           serverBin: config.natsServerBin,
+          stagingDir: config.batchStagingDir,
           startTimeoutMs: config.limits.natsStartTimeoutMs,
           hungTimeoutMs: config.limits.natsHungTimeoutMs,
           log,

@@ -20,6 +20,7 @@ export interface Config {
   readonly host: string;
   readonly port: number;
   readonly dataDir: string;
+  readonly batchStagingDir: string | undefined;
   readonly natsUrl: string | undefined;
   readonly natsCreds: string | undefined;
   readonly natsServerBin: string | undefined;
@@ -78,6 +79,7 @@ export function loadConfig(
     replicas: reader.read(SERVICE_SETTINGS.replicas),
     durability: reader.read(SERVICE_SETTINGS.durability),
     groupCommit: reader.read(SERVICE_SETTINGS.groupCommit) === "on",
+    batchStagingDir: reader.read(SERVICE_SETTINGS.batchStagingDir),
     logLevel: reader.read(SERVICE_SETTINGS.logLevel),
     apiKey: reader.read(SERVICE_SETTINGS.apiKey),
     allowAnonymous: reader.read(SERVICE_SETTINGS.allowAnonymous),

@@ -68,6 +68,12 @@ export const SERVICE_SETTINGS = {
     doc: "on: writes to a bucket that wait while others are in flight are committed together, with one sync. off: each write is synced alone.",
     parse: enumParser("on", "off"),
   },
+  batchStagingDir: {
+    env: "BATCH_STAGING_DIR",
+    value: "path",
+    doc: "A directory in memory, in which the embedded nats-server stages the batches of GROUP_COMMIT: it takes up to 16 MiB, and is used while 32 MiB are free. off: they are staged on disk, which is slower. Default: /dev/shm on Linux, off elsewhere.",
+    parse: text,
+  },
   logLevel: {
     env: "LOG_LEVEL",
     value: "level",

@@ -30,4 +30,6 @@ export interface GroupCommitStats {
   readonly writes: number;
   /** Batches that the storage refused: their writes were sent once more. */
   readonly refused: number;
+  /** Batches that were staged in memory. */
+  readonly staged: number;
 }

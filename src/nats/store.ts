@@ -41,6 +41,7 @@ import { withEntryTtl } from "./streams/stream-config.js";
 import { GroupCommit } from "./write/group-commit.js";
 import { CommitConditions } from "./write/commit-conditions.js";
 import { Commits } from "./write/commits.js";
+import type { BatchStaging } from "./write/batch-staging.js";
 import { batchIds } from "./write/publication.js";
 import { KeyDeletions } from "./write/key-deletions.js";
 import { Writer } from "./write/writer.js";
@@ -81,6 +82,8 @@ export interface JetStreamStoreOptions {
   readonly replicas?: number | undefined;
   /** The durability of acknowledged writes on the connected server. Default: unknown. */
   readonly durability?: (() => Durability) | undefined;
+  /** Stages batches of writes in memory. Default: the server stages them itself. */
+  readonly staging?: BatchStaging | undefined;
   /** Whether writes that wait leave as one atomic batch. Default: true. */
   readonly groupCommit?: boolean | undefined;
   /** The largest message that the server accepts, including headers. */
@@ -108,7 +111,7 @@ export function createJetStreamStore(options: JetStreamStoreOptions): Store {
     options.groupCommit === false
       ? undefined
       : new GroupCommit({
-          ...{ requests, batchId, allowBatches },
+          ...{ requests, batchId, allowBatches, staging: options.staging },
           isSynced: () => durability() !== "relaxed",
         });
   const writer = new Writer(requests, reader, isClustered, disk, cache, groupCommit, batchId);

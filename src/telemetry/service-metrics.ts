@@ -143,6 +143,11 @@ export function addServiceMetrics(registry: Registry, state: ServiceState, perBu
       "Batches that the storage refused. Their writes were sent again, each alone.",
       () => state.groupCommits()?.refused ?? 0,
     ),
+    counter(
+      "ironflow_group_commit_staged_total",
+      "Batches that the embedded server staged in memory instead of on disk.",
+      () => state.groupCommits()?.staged ?? 0,
+    ),
     stored("ironflow_store_buckets", "Buckets.", () => sizes.total(() => 1)),
     stored("ironflow_store_bytes", "Bytes stored in all buckets, including history and tombstones.", () =>
       sizes.total(({ bytes }) => bytes),

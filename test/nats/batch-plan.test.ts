@@ -12,7 +12,7 @@ interface Write {
 }
 
 /** The subjects of each batch. */
-function plan(writes: readonly Write[], checkedMax = 1_000): string[][] {
+function plan(writes: readonly Write[], checkedMax = 1_000, isStaged = false): string[][] {
   const members = writes.map(
     ({ subject, isChecked = false, isRollup = false, isAlone = false, bytes = 0 }) => ({
       group: [
@@ -24,7 +24,7 @@ function plan(writes: readonly Write[], checkedMax = 1_000): string[][] {
       isAlone,
     }),
   );
-  return planBatches(members, checkedMax).map((batch) =>
+  return planBatches(members, checkedMax, isStaged).map((batch) =>
     batch.flatMap(({ group }) => group.map(({ subject }) => subject)),
   );
 }

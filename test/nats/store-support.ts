@@ -6,6 +6,7 @@ import { Link } from "../../src/nats/client/link.js";
 import type { Log } from "../../src/nats/client/log.js";
 import { connect } from "../../src/nats/client/transport.js";
 import { Feeds } from "../../src/nats/feed/feeds.js";
+import type { BatchStaging } from "../../src/nats/write/batch-staging.js";
 import { createJetStreamStore, type Watches } from "../../src/nats/store.js";
 import { withPatience } from "../support/nats-connection.js";
 
@@ -34,9 +35,9 @@ export function linkOf(connection: NatsConnection, limits: Limits = DEFAULT_LIMI
   });
 }
 
-async function dial(servers: string | string[]): Promise<NatsConnection> {
+async function dial(servers: string | string[], user: StoreOptions["user"]): Promise<NatsConnection> {
   const connection = await connect({
-    servers,
+    ...{ servers, ...user },
     maxReconnectAttempts: -1,
     timeout: 10_000,
     noAsyncTraces: true,
@@ -51,6 +52,8 @@ export interface StoreOptions {
   readonly watches?: Watches;
   readonly limits?: Limits;
   readonly groupCommit?: boolean;
+  readonly staging?: BatchStaging | undefined;
+  readonly user?: { readonly user: string; readonly pass: string };
   readonly indexFolder?: string;
   readonly log?: Log;
   /** The servers of the bulk connection, and of the feeds'. Default: those of the main connection. */
@@ -60,13 +63,13 @@ export interface StoreOptions {
 
 /** Opens a store over connections of its own, which reconnect for as long as it takes. */
 export async function openStore(servers: string | string[], options: StoreOptions = {}): Promise<OpenStore> {
-  const connection = await dial(servers);
-  const bulkConnection = await dial(options.bulkServers ?? servers);
+  const connection = await dial(servers, options.user);
+  const bulkConnection = await dial(options.bulkServers ?? servers, options.user);
   const limits = options.limits ?? DEFAULT_LIMITS;
   const link = linkOf(connection, limits);
   const bulk = linkOf(bulkConnection, limits, link);
   const isClustered = options.isClustered ?? false;
-  const feedConnection = await dial(options.feedServers ?? servers);
+  const feedConnection = await dial(options.feedServers ?? servers, options.user);
   const log = { info: () => undefined, debug: () => undefined };
   const feed = linkOf(feedConnection, limits, link);
   const feeds = new Feeds({ link: feed, bulk, isClustered, limits, log });
@@ -80,6 +83,7 @@ export async function openStore(servers: string | string[], options: StoreOption
     watches: options.watches ?? NO_WATCHES,
     replicas: options.replicas,
     groupCommit: options.groupCommit,
+    staging: options.staging,
     indexFolder: options.indexFolder,
     log: options.log,
     maxPayloadBytes: connection.info?.max_payload ?? 0,

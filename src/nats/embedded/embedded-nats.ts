@@ -22,6 +22,8 @@ export interface EmbeddedOptions extends EmbeddedEvents {
   readonly dataDir: string;
   /** `safe`: an acknowledged write is on disk. `relaxed`: it is on disk within a second. Both survive a crash of the server. */
   readonly durability: "safe" | "relaxed";
+  /** Where batches of writes are staged in memory: see `stagingFolderOf`. */
+  readonly stagingDir?: string | undefined;
   /** The nats-server program. Default: see `findProgram`. */
   readonly serverBin?: string | undefined;
   /** How long the server may take to be ready after its start, in milliseconds. Default: an hour. */

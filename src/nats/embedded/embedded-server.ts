@@ -13,6 +13,7 @@ import { type DataDirLock, lockDataDir } from "./data-dir-lock.js";
 import { untilReady } from "./readiness-check.js";
 import { freePort, newCredentials, STORE_FOLDER, writeConfig } from "./server-config.js";
 import type { EmbeddedLog, EmbeddedNats, EmbeddedOptions } from "./embedded-nats.js";
+import { createStagingFolder, removeStagingFolder } from "./staging-folder.js";
 import { newFileFault, untilDiskAnswers, type WriteFault, writeFaultOf } from "./storage-fault.js";
 import { stopOrphan } from "./orphan-process.js";
 import { repairStreamMetadata } from "./stream-metadata.js";
@@ -76,6 +77,7 @@ class EmbeddedServer implements EmbeddedNats {
   private readonly configFile: string;
   private readonly pidFile: string;
   private readonly stopping = new AbortController();
+  private stagingFolder: string | undefined;
   private port = 0;
   private process: ServerProcess | undefined;
   private processStartMs = 0;
@@ -128,6 +130,8 @@ class EmbeddedServer implements EmbeddedNats {
       }
     }
     this.supervision = this.supervise();
+    // Now the server has finished the batches of an earlier run.
+    this.stagingFolder = await createStagingFolder(this.options.stagingDir, this.directory, this.log);
   }
 
   stop(): Promise<void> {
@@ -139,6 +143,7 @@ class EmbeddedServer implements EmbeddedNats {
     this.stopping.abort(new StartError("The embedded nats-server was stopped."));
     await this.process?.stop();
     await this.supervision;
+    await removeStagingFolder(this.stagingFolder);
     await rm(this.pidFile, { force: true });
     await rm(this.configFile, { force: true });
     await this.lock.release();

@@ -9,6 +9,8 @@ export const BATCH_BYTES_MAX = 8 * 1_048_576;
  * as a dozen single writes (nats-server 2.15.1, ext4).
  */
 export const BATCH_MESSAGES_MIN = 24;
+/** The same for a batch that is staged in memory. */
+export const STAGED_MESSAGES_MIN = 6;
 /** At most, the bytes of a message besides its subject, value and headers: framing and the batch's headers. */
 const MESSAGE_OVERHEAD_BYTES = 256;
 
@@ -28,23 +30,27 @@ interface Batch<Member> {
 /**
  * The batches, in the order to send them in; one of a single message is no batch. Writes of a key keep their order, and the messages of a
  * group stay together. A batch has either only groups with checks, at most `checkedMax` messages, or only others, which therefore are not
- * refused with them. The server refuses a check on a subject that an earlier message of the batch wrote, and a roll-up of one
+ * refused with them. Where batches may be staged in memory (`isStaged`), a group of several messages, which may not, does not share one
+ * with single messages. The server refuses a check on a subject that an earlier message of the batch wrote, and a roll-up of one
  * (`checkMsgHeadersPreClusteredProposal`), and does not see such a write in a check on a subject with wildcards: such a group gets a batch
  * of its own.
  */
 export function planBatches<Member extends Planned>(
   members: readonly Member[],
   checkedMax: number,
+  isStaged: boolean,
 ): readonly (readonly Member[])[] {
   const batches: Batch<Member>[] = [];
+  const messagesMin = isStaged ? STAGED_MESSAGES_MIN : BATCH_MESSAGES_MIN;
   /** The batch that takes further members, of each kind. */
-  const open = { checked: -1, unchecked: -1 };
+  const open = { checked: -1, unchecked: -1, checkedTogether: -1, uncheckedTogether: -1 };
   /** The last batch that writes a subject. */
   const lastOf = new Map<string, number>();
   for (const member of members) {
     const { group } = member;
     const isChecked = group.some((message) => message.isChecked);
-    const kind = isChecked ? "checked" : "unchecked";
+    const kind =
+      `${isChecked ? "checked" : "unchecked"}${isStaged && group.length > 1 ? "Together" : ""}` as const;
     const first = firstBatch(group, lastOf);
     const bytes = group.reduce((sum, message) => sum + bytesOf(message), 0);
     const countMax = isChecked ? Math.min(checkedMax, BATCH_MESSAGES_MAX) : BATCH_MESSAGES_MAX;
@@ -65,7 +71,7 @@ export function planBatches<Member extends Planned>(
     for (const { subject } of group) lastOf.set(subject, index);
   }
   return batches.flatMap(({ members: together, count }) =>
-    count < BATCH_MESSAGES_MIN && count === together.length ? together.map((member) => [member]) : [together],
+    count < messagesMin && count === together.length ? together.map((member) => [member]) : [together],
   );
 }
 
@@ -86,6 +92,7 @@ function hasWildcardCheck({ checkedSubject }: Publication): boolean {
   return checkedSubject !== undefined && /[*>]/.test(checkedSubject);
 }
 
-function bytesOf({ subject, data, headerLines }: Publication): number {
+/** The bytes of a message in a batch, at most. */
+export function bytesOf({ subject, data, headerLines }: Publication): number {
   return subject.length + data.length + headerLines.length + MESSAGE_OVERHEAD_BYTES;
 }

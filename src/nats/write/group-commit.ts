@@ -13,6 +13,7 @@ import type { Place } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
 import { capabilitiesOf } from "../client/server-version.js";
 import { isNearLimit } from "./bucket-quota.js";
+import { type BatchStaging, StagedBatches } from "./batch-staging.js";
 import { CheckedWindow } from "./checked-window.js";
 import { type Acknowledgement, publish, type PublicationGroup } from "./publication.js";
 import { WriteQueue } from "./write-queue.js";
@@ -23,6 +24,8 @@ export interface GroupCommitOptions {
   readonly isSynced: () => boolean;
   /** Creates the id of a batch. */
   readonly batchId: () => string;
+  /** Stages batches in memory. Default: the server stages them itself. */
+  readonly staging?: BatchStaging | undefined;
   /** Configures a bucket's stream to accept batches. */
   readonly allowBatches: (place: Place, context: CallContext) => Promise<unknown>;
 }
@@ -30,6 +33,7 @@ export interface GroupCommitOptions {
 interface BucketState {
   readonly queue: WriteQueue;
   readonly window: CheckedWindow;
+  readonly staged: StagedBatches;
   /** Writes in flight that did not go through the queue. */
   alone: number;
   /** Until then, writes are published alone: a batch failed. */
@@ -45,7 +49,7 @@ const CONFIGURE_AGAIN_MS = 600_000;
 const NEVER_ABORTED = new AbortController().signal;
 
 export class GroupCommit {
-  readonly stats = { batches: 0, writes: 0, refused: 0 };
+  readonly stats = { batches: 0, writes: 0, refused: 0, staged: 0 };
   private readonly byStream = new Map<string, BucketState>();
   private server: { readonly version: string; readonly isSupported: boolean } | undefined;
 
@@ -116,12 +120,14 @@ export class GroupCommit {
     const known = this.byStream.get(stream);
     if (known !== undefined) return known;
     if (this.byStream.size >= BUCKETS_MAX) this.dropIdle();
+    const { requests, batchId, staging } = this.options;
     const window = new CheckedWindow();
+    const staged = new StagedBatches(staging, stream, batchId);
     const state: BucketState = {
-      ...{ window, alone: 0, pausedUntilMs: 0, configuredUntilMs: 0 },
+      ...{ window, staged, alone: 0, pausedUntilMs: 0, configuredUntilMs: 0 },
       queue: new WriteQueue({
-        ...{ requests: this.options.requests, window, batchId: this.options.batchId },
-        onBatch: (count, isRefused) => this.count(count, isRefused),
+        ...{ requests, window, staged, batchId },
+        onBatch: (count, isRefused, isStaged) => this.count(count, isRefused, isStaged),
         onFault: () => (state.pausedUntilMs = performance.now() + PAUSE_MS),
       }),
     };
@@ -130,13 +136,17 @@ export class GroupCommit {
   }
 
   private dropIdle(): void {
-    for (const [stream, { queue, alone }] of this.byStream)
-      if (queue.isIdle && alone === 0) this.byStream.delete(stream);
+    for (const [stream, { queue, staged, alone }] of this.byStream) {
+      if (!queue.isIdle || alone > 0) continue;
+      staged.close();
+      this.byStream.delete(stream);
+    }
   }
 
-  private count(writes: number, isRefused: boolean): void {
+  private count(writes: number, isRefused: boolean, isStaged: boolean): void {
     this.stats.batches++;
     this.stats.writes += writes;
     if (isRefused) this.stats.refused++;
+    if (isStaged) this.stats.staged++;
   }
 }

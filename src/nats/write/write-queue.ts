@@ -3,7 +3,8 @@ import type { CallContext } from "../../kv/call-context.js";
 import { JetStreamCode, JetStreamError } from "../client/errors.js";
 import { RawHeaders } from "../client/messages.js";
 import { type QueuedMessage, type QueuedRequest, type Requests, NoReplyError } from "../client/requests.js";
-import { BATCH_MESSAGES_MIN, type Planned, planBatches } from "./batch-plan.js";
+import { BATCH_MESSAGES_MIN, bytesOf, type Planned, planBatches, STAGED_MESSAGES_MIN } from "./batch-plan.js";
+import type { StagedBatch, StagedBatches } from "./batch-staging.js";
 import type { CheckedWindow } from "./checked-window.js";
 import {
   type Acknowledgement,
@@ -17,10 +18,12 @@ import {
 export interface WriteQueueOptions {
   readonly requests: Requests;
   readonly window: CheckedWindow;
+  /** Batches of writes that are independent of each other may be staged in memory. */
+  readonly staged: StagedBatches;
   /** Creates the id of a batch. */
   readonly batchId: () => string;
-  /** A batch was answered. `isRefused`: nothing of it was applied. */
-  readonly onBatch: (count: number, isRefused: boolean) => void;
+  /** A batch was answered. `isRefused`: nothing of it was applied. `isStaged`: in memory. */
+  readonly onBatch: (count: number, isRefused: boolean, isStaged: boolean) => void;
   /** A batch was refused, but not for a check of one of its writes. */
   readonly onFault: () => void;
 }
@@ -48,6 +51,9 @@ interface Batch {
   readonly isChecked: boolean;
   /** Whether it has several members: then each of them is sent again if it is refused. */
   readonly isShared: boolean;
+  readonly staged: StagedBatch | undefined;
+  /** How many of its members have no answer yet. */
+  open: number;
   outcome: Acknowledgement | JetStreamError | undefined;
 }
 
@@ -135,13 +141,13 @@ export class WriteQueue {
     try {
       const acknowledgement = acknowledgementOf(data);
       if (batch.isChecked) window.accepted(batch.count);
-      onBatch(batch.count, false);
+      onBatch(batch.count, false, batch.staged !== undefined);
       return acknowledgement;
     } catch (error) {
       if (!(error instanceof JetStreamError)) throw error;
       // Each write finds out whether it was applied.
       if (isUncertain(error)) throw new NoReplyError("disconnected", true);
-      onBatch(batch.count, true);
+      onBatch(batch.count, true, batch.staged !== undefined);
       if (isCheckFailure(error)) window.refused();
       else onFault();
       return error;
@@ -152,7 +158,12 @@ export class WriteQueue {
   private get isHeldBack(): boolean {
     const { round, isStalled } = this;
     if (round === undefined || isStalled) return false;
-    return round.hasBatch || round.open + this.waiting.length + this.refused.length >= BATCH_MESSAGES_MIN;
+    return round.hasBatch || round.open + this.waiting.length + this.refused.length >= this.messagesMin;
+  }
+
+  /** The size from which on a batch takes less time than single writes. */
+  private get messagesMin(): number {
+    return this.options.staged.isReady ? STAGED_MESSAGES_MIN : BATCH_MESSAGES_MIN;
   }
 
   private get isStalled(): boolean {
@@ -190,7 +201,7 @@ export class WriteQueue {
       requests.isStillWanted(request),
     );
     if (members.length === 0) return;
-    const batches = planBatches(members, window.limit);
+    const batches = planBatches(members, window.limit, this.options.staged.isReady);
     if (this.isStalled) this.round = undefined;
     const round = (this.round ??= { open: 0, hasBatch: false, sentMs: 0 });
     round.open += members.length;
@@ -203,7 +214,11 @@ export class WriteQueue {
     const count = members.reduce((sum, { group }) => sum + group.length, 0);
     const isChecked = members.some((member) => member.isChecked);
     const isShared = members.length > 1;
-    const batch = count === 1 ? undefined : { count, isChecked, isShared, outcome: undefined };
+    const staged = count > 1 ? this.stagedFor(members) : undefined;
+    const batch =
+      count === 1
+        ? undefined
+        : { count, isChecked, isShared, staged, open: members.length, outcome: undefined };
     let end = 0;
     for (const member of members) {
       end += member.group.length;
@@ -212,13 +227,25 @@ export class WriteQueue {
       member.index = end - 1;
     }
     this.options.requests.sendTogether(
-      batch === undefined ? members.map(singleMessage) : batchMessages(members, this.options.batchId()),
+      batch === undefined
+        ? members.map(singleMessage)
+        : batchMessages(members, staged?.id ?? this.options.batchId()),
+    );
+  }
+
+  /** The writes of one call are stored together or not at all, also in a power cut: the server stages them on disk. */
+  private stagedFor(members: readonly Member[]): StagedBatch | undefined {
+    if (members.some(({ group }) => group.length > 1)) return undefined;
+    return this.options.staged.take(
+      members.reduce((sum, { group }) => sum + bytesOf(group[0] as Publication), 0),
     );
   }
 
   private ended(member: Member): void {
-    const { round } = member;
+    const { round, batch } = member;
     member.round = undefined;
+    if (batch?.staged !== undefined && --batch.open === 0)
+      this.options.staged.ended(batch.staged, batch.outcome !== undefined);
     if (round === undefined || --round.open > 0) return;
     if (this.round !== round) return;
     this.round = undefined;

@@ -1,6 +1,6 @@
 /** One service whose JetStream store is on a disk that loses power. */
 import { execFile } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -9,28 +9,33 @@ import { type DiskOptions, type Dropped, mountDisk, type PowerCutDisk } from "./
 import { until } from "../../support/until.js";
 
 const run = promisify(execFile);
+const MEMORY = "/dev/shm";
 
 export class CuttableService {
   private constructor(
     private readonly dataDir: string,
+    /** A power cut loses it. */
+    private readonly memory: string,
     private readonly disk: PowerCutDisk,
     private readonly service: Deployment,
   ) {}
 
   static async start(options: DiskOptions, settings: Record<string, string> = {}): Promise<CuttableService> {
     const dataDir = await mkdtemp(join(tmpdir(), "ironflow-cuts-"));
+    const memory = await mkdtemp(join(MEMORY, "ironflow-cuts-"));
     const disk = await mountDisk(join(dataDir, "jetstream"), options);
     try {
       const { NATS_SERVER_BIN: program } = process.env;
       const environment = program === undefined ? {} : { NATS_SERVER_BIN: program };
       return new CuttableService(
         dataDir,
+        memory,
         disk,
-        await deploy({ DATA_DIR: dataDir, ...environment, ...settings }),
+        await deploy({ DATA_DIR: dataDir, BATCH_STAGING_DIR: memory, ...environment, ...settings }),
       );
     } catch (error) {
       await disk.unmount();
-      await rm(dataDir, { recursive: true, force: true });
+      for (const folder of [dataDir, memory]) await rm(folder, { recursive: true, force: true });
       throw error;
     }
   }
@@ -53,6 +58,8 @@ export class CuttableService {
     const dropped = await this.disk.cut();
     for (const pid of pids) process.kill(pid, "SIGKILL");
     await this.service.kill();
+    await rm(this.memory, { recursive: true, force: true });
+    await mkdir(this.memory);
     return dropped;
   }
 
@@ -69,7 +76,7 @@ export class CuttableService {
     await this.service.kill();
     await this.service.remove();
     await this.disk.unmount();
-    await rm(this.dataDir, { recursive: true, force: true });
+    for (const folder of [this.dataDir, this.memory]) await rm(folder, { recursive: true, force: true });
   }
 
   private server(): number {

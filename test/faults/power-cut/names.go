@@ -72,6 +72,31 @@ func (d *disk) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fu
 	return d.create(in.NodeId, name, syscall.S_IFREG|in.Mode&0o7777, &out.EntryOut)
 }
 
+// Symlink stores the target as the contents, durable with the name.
+func (d *disk) Symlink(_ <-chan struct{}, header *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
+	status := d.create(header.NodeId, name, syscall.S_IFLNK|0o777, out)
+	if status != fuse.OK {
+		return status
+	}
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	link := d.nodes[out.NodeId]
+	link.write([]byte(target), 0)
+	link.syncData()
+	link.attributes(&out.Attr)
+	return fuse.OK
+}
+
+func (d *disk) Readlink(_ <-chan struct{}, header *fuse.InHeader) ([]byte, fuse.Status) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	link := d.nodes[header.NodeId]
+	if link == nil {
+		return nil, stale
+	}
+	return link.data, fuse.OK
+}
+
 func (d *disk) create(id uint64, name string, mode uint32, out *fuse.EntryOut) fuse.Status {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
