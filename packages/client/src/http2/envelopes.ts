@@ -1,4 +1,6 @@
 /** The envelopes of Connect's streams: a byte of flags, the length, the message. https://connectrpc.com/docs/protocol#streaming-rpcs */
+import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
+import { encodeMessage } from "../binary/encoder.js";
 
 const PREFIX_BYTES = 5;
 
@@ -8,14 +10,17 @@ export const END_STREAM_FLAG = 0b10;
 export interface Envelope {
   readonly flags: number;
   /** A copy: a value that an application keeps holds no larger buffer in memory. */
-  readonly data: Uint8Array<ArrayBuffer>;
+  readonly data: Buffer;
 }
 
-export function envelopeOf(flags: number, data: Uint8Array): Uint8Array {
-  const bytes = Buffer.allocUnsafe(PREFIX_BYTES + data.length);
-  bytes[0] = flags;
-  bytes.writeUInt32BE(data.length, 1);
-  bytes.set(data, PREFIX_BYTES);
+/** An envelope with a message that is not compressed. */
+export function envelopeOf<Desc extends DescMessage>(
+  desc: Desc,
+  message: MessageInitShape<Desc>,
+): Uint8Array {
+  const bytes = encodeMessage(desc, message, PREFIX_BYTES);
+  bytes[0] = 0;
+  new DataView(bytes.buffer, bytes.byteOffset).setUint32(1, bytes.length - PREFIX_BYTES);
   return bytes;
 }
 
@@ -63,8 +68,8 @@ export class EnvelopeReader {
       }
       const start = at + PREFIX_BYTES;
       at = start + length;
-      const data = new Uint8Array(length);
-      data.set(bytes.subarray(start, at));
+      const data = Buffer.allocUnsafeSlow(length);
+      bytes.copy(data, 0, start, at);
       this.onEnvelope({ flags: bytes[start - PREFIX_BYTES] ?? 0, data });
     }
     if (at === bytes.length) return;

@@ -1,15 +1,9 @@
-/** Messages to bytes and back, compressed where that was asked for. */
+/** Decodes messages, and compresses and decompresses them where that was asked for. */
 import { promisify } from "node:util";
 import { gunzip, gunzipSync, gzip } from "node:zlib";
-import {
-  create,
-  type DescMessage,
-  fromBinary,
-  type MessageInitShape,
-  type MessageShape,
-  toBinary,
-} from "@bufbuild/protobuf";
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { decodeMessage } from "../binary/decoder.js";
 import { ResponseTooLargeError } from "../transport-errors.js";
 
 /** Smaller messages are not compressed. */
@@ -18,13 +12,9 @@ const COMPRESS_BYTES_MIN = 1_024;
 const gzipAsync = promisify(gzip);
 const gunzipAsync = promisify(gunzip);
 
-export function encode<Desc extends DescMessage>(desc: Desc, message: MessageInitShape<Desc>): Uint8Array {
-  return toBinary(desc, create(desc, message));
-}
-
-export function decode<Desc extends DescMessage>(desc: Desc, bytes: Uint8Array): MessageShape<Desc> {
+export function decode<Desc extends DescMessage>(desc: Desc, bytes: Buffer): MessageShape<Desc> {
   try {
-    return fromBinary(desc, bytes);
+    return decodeMessage(desc, bytes);
   } catch (error) {
     throw new ConnectError(`The response is malformed: ${messageOf(error)}`, Code.Internal);
   }
@@ -39,18 +29,18 @@ export async function compress(bytes: Uint8Array): Promise<Uint8Array> {
 }
 
 /** Decompresses a unary response. */
-export async function decompress(bytes: Uint8Array, bytesMax: number): Promise<Uint8Array> {
+export async function decompress(bytes: Buffer, bytesMax: number): Promise<Buffer> {
   try {
-    return plain(await gunzipAsync(bytes, { maxOutputLength: bytesMax }));
+    return await gunzipAsync(bytes, { maxOutputLength: bytesMax });
   } catch (error) {
     throw decompressionError(error, bytesMax);
   }
 }
 
 /** Decompresses a message of a stream: synchronously, as messages must stay in order. */
-export function decompressMessage(bytes: Uint8Array, bytesMax: number): Uint8Array {
+export function decompressMessage(bytes: Buffer, bytesMax: number): Buffer {
   try {
-    return plain(gunzipSync(bytes, { maxOutputLength: bytesMax }));
+    return gunzipSync(bytes, { maxOutputLength: bytesMax });
   } catch (error) {
     throw decompressionError(error, bytesMax);
   }
@@ -61,11 +51,6 @@ export function responseTooLarge(bytesMax: number): ConnectError {
     `The response is larger than ${bytesMax} bytes; raise responseBytesMax, or ask for less.`,
   );
   return new ConnectError(cause.message, Code.ResourceExhausted, undefined, undefined, cause);
-}
-
-/** As Uint8Array, not Buffer: values of messages are parts of it. */
-function plain(buffer: Buffer): Uint8Array {
-  return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
 }
 
 function decompressionError(error: unknown, bytesMax: number): ConnectError {

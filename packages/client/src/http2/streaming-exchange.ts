@@ -16,7 +16,7 @@ export type RequestBody = Uint8Array | AsyncIterable<Uint8Array>;
 export interface StreamHandler<Message> {
   /** The most bytes of a message, also after decompression. */
   readonly bytesMax: number;
-  decode(bytes: Uint8Array): Message;
+  decode(bytes: Buffer): Message;
   /** Called with the response's headers. An error that it throws ends the call. */
   onOpened(headers: ResponseHeaders): void;
   onFailedToOpen(error: ConnectError): void;
@@ -156,7 +156,7 @@ export class StreamingExchange<Message> extends Exchange implements AsyncIterato
     return this.handler.decode(this.bytesOf(envelope));
   }
 
-  private bytesOf({ flags, data }: Envelope): Uint8Array {
+  private bytesOf({ flags, data }: Envelope): Buffer {
     return (flags & COMPRESSED_FLAG) === 0 ? data : decompressMessage(data, this.handler.bytesMax);
   }
 

@@ -1,13 +1,14 @@
 /** A Connect transport over HTTP/2, for Node: https://connectrpc.com/docs/protocol. Usable with any generated client. */
 import type { OutgoingHttpHeaders, SecureClientSessionOptions } from "node:http2";
 import { createSecureContext } from "node:tls";
-import type { DescMethod, MessageInitShape } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethod, MessageInitShape } from "@bufbuild/protobuf";
 import type { ConnectError, Transport } from "@connectrpc/connect";
 import { baseUrlOf, type Http2Limits, type TlsOptions, type TransportOptions } from "../transport-options.js";
 import { ConnectionPool } from "./connection-pool.js";
 import { envelopeOf } from "./envelopes.js";
 import type { ExchangeOptions } from "./exchange.js";
-import { compress, decode, encode, isWorthCompressing } from "./messages.js";
+import { encodeMessage } from "../binary/encoder.js";
+import { compress, decode, isWorthCompressing } from "./messages.js";
 import { responseHeaders, StreamAnswer, UnaryAnswer, unaryMessage } from "./responses.js";
 import { type RequestBody, StreamingExchange } from "./streaming-exchange.js";
 import { UnaryExchange, type UnaryResult } from "./unary-exchange.js";
@@ -55,7 +56,7 @@ export function createHttp2Transport(options: TransportOptions): Transport {
   return {
     async unary(method, signal, timeoutMs, header, input) {
       const exchange = exchangeOptions(method, "application/proto", header, signal, timeoutMs);
-      let body = encode(method.input, input);
+      let body = encodeMessage(method.input, input);
       if (usesGzip) {
         exchange.headers["accept-encoding"] = "gzip";
         if (isWorthCompressing(body)) {
@@ -73,12 +74,10 @@ export function createHttp2Transport(options: TransportOptions): Transport {
     async stream(method, signal, timeoutMs, header, input) {
       const options = exchangeOptions(method, "application/connect+proto", header, signal, timeoutMs);
       if (usesGzip) options.headers["connect-accept-encoding"] = "gzip";
-      const envelope = (message: MessageInitShape<typeof method.input>): Uint8Array =>
-        envelopeOf(0, encode(method.input, message));
       const body: RequestBody =
         method.methodKind === "server_streaming"
-          ? envelope(await first(input))
-          : { [Symbol.asyncIterator]: () => envelopes(input, envelope) };
+          ? envelopeOf(method.input, await first(input))
+          : { [Symbol.asyncIterator]: () => envelopes(method.input, input) };
       return await new Promise((resolve, reject: (error: ConnectError) => void) => {
         const exchange = new StreamingExchange(options, body, {
           bytesMax,
@@ -98,11 +97,11 @@ async function first<Message>(input: AsyncIterable<Message>): Promise<Message> {
   throw new TypeError("The request has no message; a server-streaming call needs one.");
 }
 
-async function* envelopes<Message>(
-  input: AsyncIterable<Message>,
-  envelope: (message: Message) => Uint8Array,
+async function* envelopes<Input extends DescMessage>(
+  desc: Input,
+  messages: AsyncIterable<MessageInitShape<Input>>,
 ): AsyncGenerator<Uint8Array> {
-  for await (const message of input) yield envelope(message);
+  for await (const message of messages) yield envelopeOf(desc, message);
 }
 
 function addHeaders(target: OutgoingHttpHeaders, header: HeadersInit | undefined): void {

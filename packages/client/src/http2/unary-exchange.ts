@@ -7,7 +7,7 @@ import { responseTooLarge } from "./messages.js";
 /** A complete response. The body is a copy: it keeps no larger buffer in memory. */
 export interface UnaryResult {
   readonly headers: ResponseHeaders;
-  readonly body: Uint8Array<ArrayBuffer>;
+  readonly body: Buffer;
 }
 
 export class UnaryExchange extends Exchange {
@@ -49,12 +49,9 @@ export class UnaryExchange extends Exchange {
       this.finish(new ConnectError(cause.message, Code.Unavailable, undefined, undefined, cause));
       return;
     }
-    const body = new Uint8Array(this.length);
+    const body = Buffer.allocUnsafeSlow(this.length);
     let at = 0;
-    for (const chunk of this.chunks) {
-      body.set(chunk, at);
-      at += chunk.length;
-    }
+    for (const chunk of this.chunks) at += chunk.copy(body, at);
     this.finish();
     this.resolve({ headers: this.response ?? {}, body });
   }
