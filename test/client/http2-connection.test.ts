@@ -182,3 +182,12 @@ it("says that nothing was sent when the time is up before there is a connection"
   await refusal(bucket.put("k", "v", { timeoutMs: 50 }), KvUnavailableError, { reason: "connection_failed" });
   await peer.stop();
 });
+
+it("rejects a call whose response is malformed", async () => {
+  const peer = await Http2Peer.start();
+  const { calls, held } = await hold(peer, open(peer.url, { retry: false }), ["a"]);
+  held[0]?.stream.respond({ ":status": 200, "content-type": "application/proto" });
+  held[0]?.stream.end(Buffer.from([0x0a, 0xff]));
+  await expect(calls[0]).rejects.toThrow("The response is malformed");
+  await peer.stop();
+});

@@ -42,7 +42,7 @@ describe.each([...TYPES])("$typeName", (desc) => {
         const bytes = toBinary(desc, message);
         expect(decodeMessage(desc, Buffer.from(bytes))).toEqual(fromBinary(desc, bytes));
       }),
-      { numRuns: runs(40) },
+      { numRuns: runs(15) },
     );
   });
 
@@ -55,7 +55,7 @@ describe.each([...TYPES])("$typeName", (desc) => {
         const ours = resultOf(() => decodeMessage(desc, Buffer.from(part)));
         expect(ours).toEqual(resultOf(() => fromBinary(desc, part)));
       }),
-      { numRuns: runs(40) },
+      { numRuns: runs(15) },
     );
   });
 
@@ -67,7 +67,7 @@ describe.each([...TYPES])("$typeName", (desc) => {
         const init = withoutTypeNames(message) as MessageInitShape<typeof desc>;
         expect(expected.equals(encodeMessage(desc, init, headBytes).subarray(headBytes))).toBe(true);
       }),
-      { numRuns: runs(40) },
+      { numRuns: runs(15) },
     );
   });
 });

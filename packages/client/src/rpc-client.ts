@@ -82,7 +82,7 @@ export class RpcClient {
     request: MessageInitShape<Input> & RequestFields,
     options: InternalCallOptions = {},
   ): Promise<MessageShape<Output>> {
-    const { retry } = this.options;
+    const { retry, transport } = this.options;
     const { signal, reportsUnknownOutcome } = options;
     const idempotency =
       reportsUnknownOutcome === true
@@ -93,11 +93,17 @@ export class RpcClient {
     const isKeyed = (request.idempotencyKey ?? "") !== "";
     const attempts = new WriteAttempts(isKeyed, this.seenRevisions.get(request.bucket ?? "") ?? 0n);
     for (let failures = 1; ; failures++) {
+      signal?.throwIfAborted();
       const headers = attempts.headers(this.options.headers, failures - 1);
-      const limitMs = deadlineMs - performance.now();
-      const result = await this.attempt(method, request, headers, call, signal, limitMs);
-      if ("message" in result) return result.message;
-      const { failure } = result;
+      // To the transport, 0 means "no limit": send at least 1 ms.
+      const limitMs = Math.max(1, Math.ceil(deadlineMs - performance.now()));
+      let failure: KvError;
+      try {
+        return (await transport.unary(method, signal, limitMs, headers, request)).message;
+      } catch (error) {
+        signal?.throwIfAborted();
+        failure = kvErrorOf(error, call);
+      }
       const delayMs = retryDelayMs(retry, failures, failure.retryAfterMs);
       const isLast = failures >= retry.attempts || performance.now() + delayMs >= deadlineMs;
       if (!attempts.canRetry(failure, delayMs) || isLast) throw attempts.finalError(failure);
@@ -113,27 +119,6 @@ export class RpcClient {
   ): Promise<AsyncIterable<MessageShape<Output>>> {
     const { transport, headers } = this.options;
     return (await transport.stream(method, signal, undefined, headers, once(request))).message;
-  }
-
-  private async attempt<Input extends DescMessage, Output extends DescMessage>(
-    method: DescMethodUnary<Input, Output>,
-    request: MessageInitShape<Input>,
-    headers: RequestHeaders,
-    call: FailedCall,
-    signal: AbortSignal | undefined,
-    timeoutMs: number,
-  ): Promise<{ message: MessageShape<Output> } | { failure: KvError }> {
-    signal?.throwIfAborted();
-    const { transport } = this.options;
-    // To the transport, 0 means "no limit": send at least 1 ms.
-    const limitMs = Math.max(1, Math.ceil(timeoutMs));
-    try {
-      const response = await transport.unary(method, signal, limitMs, headers, request);
-      return { message: response.message };
-    } catch (error) {
-      signal?.throwIfAborted();
-      return { failure: kvErrorOf(error, call) };
-    }
   }
 }
 

@@ -5,13 +5,14 @@ import {
   type WatchRequestSchema,
   type WatchResponse,
 } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import type { QueuedMessages } from "./queued-messages.js";
 import type { RpcClient } from "./rpc-client.js";
 
 /** Closes when the watch's signal aborts, and when the service is silent for too long while the application waits. */
 export class WatchConnection {
   isTimedOut = false;
   private readonly controller = new AbortController();
-  private messages: AsyncIterator<WatchResponse> | undefined;
+  private messages: QueuedMessages<WatchResponse> | undefined;
   /** When the application began to wait for a message; undefined while it handles one, which does not count as silence. */
   private waitingSinceMs: number | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -27,6 +28,11 @@ export class WatchConnection {
     this.startWaiting();
     const stream = await rpc.stream(KeyValueService.method.watch, request, this.controller.signal);
     this.messages = stream[Symbol.asyncIterator]();
+  }
+
+  /** The next message if it has arrived. */
+  takeArrived(): WatchResponse | undefined {
+    return this.messages?.takeArrived?.();
   }
 
   /** The next message; undefined at the end. */

@@ -59,7 +59,7 @@ async function* run(
         const request = await position.request(rpc, signal);
         await connection.open(rpc, request);
         for (;;) {
-          const message = await connection.next();
+          const message = connection.takeArrived() ?? (await connection.next());
           if (message === undefined) break;
           failures = 0;
           isEstablished = true;

@@ -33,7 +33,7 @@ type ReadField = (fields: Fields, depth: number) => void;
 /** A value that messages must not share: a list, a map or a oneof. */
 interface UnsharedValue {
   readonly name: string;
-  create(): object;
+  readonly create: () => object;
 }
 
 /** Decoding is synchronous, so all decoders share one reader. */

@@ -44,7 +44,7 @@ export function encodeMessage<Desc extends DescMessage>(
 ): Uint8Array {
   try {
     writer.reset();
-    encoderOf(desc).write(message as Fields, 0);
+    encoderOf(desc).write(message, 0);
     return writer.take(headBytes);
   } catch (error) {
     if (error !== UNSUPPORTED) throw error;

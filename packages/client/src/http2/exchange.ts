@@ -31,7 +31,6 @@ export abstract class Exchange {
   private connection: Connection | undefined;
   private isDone = false;
   private sendings = 0;
-  private streamError: Error | undefined;
   /** Whether the server had not yet said how many streams it accepts. */
   private wasSentBlindly = false;
   private timer: NodeJS.Timeout | undefined;
@@ -117,7 +116,8 @@ export abstract class Exchange {
     stream.on("end", () => {
       if (!this.isDone && this.response !== undefined && !stream.aborted) this.onEnd();
     });
-    stream.on("error", (error: Error) => (this.streamError ??= error));
+    // The error is read when the stream closes.
+    stream.on("error", ignore);
     stream.on("close", () => this.onClose(connection, stream));
     this.sendBody(stream);
   }
@@ -125,8 +125,7 @@ export abstract class Exchange {
   private onClose(connection: Connection, stream: ClientHttp2Stream): void {
     connection.release();
     if (this.isDone) return;
-    const cause = connection.failureOf(this.streamError) ?? resetError(stream);
-    this.streamError = undefined;
+    const cause = connection.failureOf(stream.errored ?? undefined) ?? resetError(stream);
     if (cause instanceof NotProcessedError) this.finish(unavailable(cause));
     else if (this.response !== undefined || !connection.wasRefused(stream)) {
       this.finish(new ConnectError(cause.message, Code.Unavailable, undefined, undefined, cause));
@@ -153,6 +152,10 @@ export abstract class Exchange {
     const reason: unknown = this.options.signal?.reason;
     this.finish(ConnectError.from(reason, Code.Canceled));
   };
+}
+
+function ignore(): void {
+  // Nothing to do.
 }
 
 /** The error of a request that the server did not process. */

@@ -3,6 +3,7 @@ import type { ClientHttp2Stream } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { endStreamFromJson } from "@connectrpc/connect/protocol-connect";
 import { COMPRESSED_FLAG, END_STREAM_FLAG, type Envelope, EnvelopeReader } from "./envelopes.js";
+import type { QueuedMessages } from "../queued-messages.js";
 import { Exchange, type ExchangeOptions, type ResponseHeaders } from "./exchange.js";
 import { decompressMessage, responseTooLarge } from "./messages.js";
 
@@ -28,7 +29,7 @@ interface Waiter<Message> {
 }
 
 /** Iterates over the response's messages. */
-export class StreamingExchange<Message> extends Exchange implements AsyncIterator<Message, undefined> {
+export class StreamingExchange<Message> extends Exchange implements QueuedMessages<Message> {
   readonly trailers = new Headers();
   private readonly reader: EnvelopeReader;
   private queue: Envelope[] = [];
@@ -53,8 +54,12 @@ export class StreamingExchange<Message> extends Exchange implements AsyncIterato
   }
 
   next(): Promise<IteratorResult<Message, undefined>> {
-    const envelope = this.queue[this.queueAt];
-    if (envelope !== undefined) return this.take(envelope);
+    try {
+      const message = this.takeArrived();
+      if (message !== undefined) return Promise.resolve({ done: false, value: message });
+    } catch (error) {
+      return Promise.reject(ConnectError.from(error));
+    }
     if (this.error !== undefined) return Promise.reject(this.error);
     if (this.hasEnded) return Promise.resolve({ done: true, value: undefined });
     return new Promise((resolve, reject) => this.waiters.push({ resolve, reject }));
@@ -134,7 +139,9 @@ export class StreamingExchange<Message> extends Exchange implements AsyncIterato
     }
   }
 
-  private take(envelope: Envelope): Promise<IteratorResult<Message, undefined>> {
+  takeArrived(): Message | undefined {
+    const envelope = this.queue[this.queueAt];
+    if (envelope === undefined) return undefined;
     this.queueAt++;
     this.queuedBytes -= envelope.data.length;
     if (this.queueAt === this.queue.length) {
@@ -145,11 +152,7 @@ export class StreamingExchange<Message> extends Exchange implements AsyncIterato
       this.isPaused = false;
       this.stream?.resume();
     }
-    try {
-      return Promise.resolve({ done: false, value: this.messageOf(envelope) });
-    } catch (error) {
-      return Promise.reject(ConnectError.from(error));
-    }
+    return this.messageOf(envelope);
   }
 
   private messageOf(envelope: Envelope): Message {

@@ -1,8 +1,9 @@
 /** A Connect transport over HTTP/2, for Node: https://connectrpc.com/docs/protocol. Usable with any generated client. */
 import type { OutgoingHttpHeaders, SecureClientSessionOptions } from "node:http2";
 import { createSecureContext } from "node:tls";
-import type { DescMessage, DescMethod, MessageInitShape } from "@bufbuild/protobuf";
-import type { ConnectError, Transport } from "@connectrpc/connect";
+import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import { ConnectError, type Transport } from "@connectrpc/connect";
+import { NotHttp2Error } from "../transport-errors.js";
 import { baseUrlOf, type Http2Limits, type TlsOptions, type TransportOptions } from "../transport-options.js";
 import { ConnectionPool } from "./connection-pool.js";
 import { envelopeOf } from "./envelopes.js";
@@ -22,8 +23,11 @@ const DEFAULT_LIMITS: Http2Limits = {
   idleTimeoutMs: 60_000,
 };
 
-/** Creates the transport. Connects at the first call. Throws TypeError or RangeError for malformed options. */
-export function createHttp2Transport(options: TransportOptions): Transport {
+/**
+ * Creates the transport. Connects at the first call. Throws TypeError or RangeError for malformed options. `onNotHttp2` is called when a call has failed
+ * because the server does not speak HTTP/2, and returns the transport that repeats it; without it, the call fails.
+ */
+export function createHttp2Transport(options: TransportOptions, onNotHttp2?: () => Transport): Transport {
   const baseUrl = baseUrlOf(options);
   const limits = limitsOf(options.http2);
   const pool = new ConnectionPool(baseUrl.origin, tlsOf(baseUrl, options.tls), limits);
@@ -54,21 +58,34 @@ export function createHttp2Transport(options: TransportOptions): Transport {
   }
 
   return {
-    async unary(method, signal, timeoutMs, header, input) {
-      const exchange = exchangeOptions(method, "application/proto", header, signal, timeoutMs);
-      let body = encodeMessage(method.input, input);
-      if (usesGzip) {
-        exchange.headers["accept-encoding"] = "gzip";
-        if (isWorthCompressing(body)) {
-          exchange.headers["content-encoding"] = "gzip";
-          body = await compress(body);
+    // Not an async function: each promise on the way of a call costs as much as encoding its request.
+    unary(method, signal, timeoutMs, header, input) {
+      return new Promise((resolve, reject) => {
+        const exchange = exchangeOptions(method, "application/proto", header, signal, timeoutMs);
+        const body = encodeMessage(method.input, input);
+        const send = (bytes: Uint8Array): void => {
+          new UnaryExchange(exchange, bytes, bytesMax, onResult, onError).start();
+        };
+        function onResult(result: UnaryResult): void {
+          const answer = (message: MessageShape<typeof method.output>) =>
+            new UnaryAnswer(method, message, result.headers);
+          try {
+            const message = unaryMessage(method.output, result, bytesMax);
+            resolve(message instanceof Promise ? message.then(answer) : answer(message));
+          } catch (error) {
+            reject(ConnectError.from(error));
+          }
         }
-      }
-      const result = await new Promise<UnaryResult>((resolve, reject: (error: ConnectError) => void) => {
-        new UnaryExchange(exchange, body, bytesMax, resolve, reject).start();
+        function onError(error: ConnectError): void {
+          if (onNotHttp2 === undefined || !(error.cause instanceof NotHttp2Error)) reject(error);
+          else resolve(onNotHttp2().unary(method, signal, timeoutMs, header, input));
+        }
+        if (usesGzip) exchange.headers["accept-encoding"] = "gzip";
+        if (usesGzip && isWorthCompressing(body)) {
+          exchange.headers["content-encoding"] = "gzip";
+          compress(body).then(send, reject);
+        } else send(body);
       });
-      const message = unaryMessage(method.output, result, bytesMax);
-      return new UnaryAnswer(method, message instanceof Promise ? await message : message, result.headers);
     },
 
     async stream(method, signal, timeoutMs, header, input) {
@@ -84,7 +101,11 @@ export function createHttp2Transport(options: TransportOptions): Transport {
           decode: (bytes) => decode(method.output, bytes),
           onOpened: (headers) =>
             resolve(new StreamAnswer(method, responseHeaders(method.methodKind, headers), exchange)),
-          onFailedToOpen: reject,
+          onFailedToOpen: (error) => {
+            // The request's messages have been read: only the next call can use the other transport. The error says that a retry helps.
+            if (error.cause instanceof NotHttp2Error) onNotHttp2?.();
+            reject(error);
+          },
         });
         exchange.start();
       });
