@@ -1,6 +1,7 @@
 /** Floods and other abuse by one client. README.md lists each attack, its limit and its test. */
 import { describe, expect } from "vitest";
 import { ByteBudget } from "../src/byte-budget.js";
+import { DEFAULT_HTTP2_LIMITS } from "../src/limits.js";
 import type { RequestStream } from "../src/stream.js";
 import {
   body,
@@ -194,11 +195,20 @@ describe("a busy client is not an attacker:", () => {
     await session.closed();
   });
 
-  test("300 calls canceled at once", async ({ peers }) => {
-    const session = await peers.connect(await peers.start(ignore));
-    for (let index = 0; index < 300; index++) session.write(open(idOf(index)));
-    for (let index = 0; index < 300; index++)
-      session.write(frame(Frame.RST_STREAM, 0, idOf(index), uint32(CANCEL)));
+  test.for([
+    ["all calls of a connection canceled at once", DEFAULT_HTTP2_LIMITS],
+    ["as many canceled calls as 30 seconds allow, where fewer may be open", { streamsPerConnectionMax: 100 }],
+  ] as const)("%s", async ([, limits], { peers }) => {
+    const { streamsPerConnectionMax } = limits;
+    const calls = Math.max(30 * DEFAULT_HTTP2_LIMITS.streamResetsPerSecondMax, streamsPerConnectionMax);
+    const session = await peers.connect(await peers.start(ignore, { ...limits }));
+    for (let first = 0; first < calls; first += streamsPerConnectionMax) {
+      const ids = Array.from({ length: Math.min(streamsPerConnectionMax, calls - first) }, (_, index) =>
+        idOf(first + index),
+      );
+      for (const id of ids) session.write(open(id));
+      for (const id of ids) session.write(frame(Frame.RST_STREAM, 0, id, uint32(CANCEL)));
+    }
     expect(await session.roundTrip()).toBe(true);
   });
 
