@@ -3,9 +3,9 @@
  * (overwritten, renamed into place, the symlinks of a mounted Kubernetes secret) on every file system.
  */
 import { X509Certificate } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { createSecureContext } from "node:tls";
 import type { Logger } from "pino";
+import { readRegularFile } from "../kv/regular-file.js";
 import type { TlsMaterial } from "./acceptor.js";
 
 /** The paths of the files. */
@@ -37,7 +37,7 @@ export async function loadTls(config: TlsConfig): Promise<TlsMaterial | undefine
 
 async function read(setting: string, path: string): Promise<string> {
   try {
-    return await readFile(path, "utf8");
+    return (await readRegularFile(path)).toString();
   } catch (error) {
     throw new Error(`${setting} is ${path}, which can't be read: ${messageOf(error)}.`, { cause: error });
   }

@@ -1,4 +1,5 @@
 /** Every step of a start has an end, and a signal stops the service at each of them. */
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -34,6 +35,29 @@ it.runIf(process.platform === "linux").each(["/proc/x", "/proc/x/y", "/proc/vers
     expect(code).toBe(1);
   },
   20_000,
+);
+
+it.runIf(process.platform === "linux").each([
+  ["TLS_CERT", (fifo: string, file: string) => ["--tls-cert", fifo, "--tls-key", file]],
+  ["TLS_KEY", (fifo: string, file: string) => ["--tls-cert", file, "--tls-key", fifo]],
+  [
+    "TLS_CLIENT_CA",
+    (fifo: string, file: string) => ["--tls-cert", file, "--tls-key", file, "--tls-client-ca", fifo],
+  ],
+  ["NATS_CREDS", (fifo: string) => ["--nats-url", "nats://127.0.0.1:1", "--nats-creds", fifo]],
+])(
+  "%s that is a FIFO, which nobody writes to, ends the start with a sentence",
+  async (setting, flagsOf) => {
+    const folder = await mkdtemp(join(tmpdir(), "ironflow-fifo-"));
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    const [fifo, file] = [join(folder, "fifo"), join(folder, "file")];
+    execFileSync("mkfifo", [fifo]);
+    await writeFile(file, "");
+    const { code, stderr } = await start("--data-dir", join(folder, "data"), ...flagsOf(fifo, file)).ended;
+    expect(stderr).toMatch(new RegExp(`^ironflow-kv: ${setting} is .*${fifo}`, "m"));
+    expect(code).toBe(1);
+  },
+  60_000,
 );
 
 /** A NATS server that greets its clients, and replies to nothing but pings, or not even that. Resolves with its URL and its first client. */

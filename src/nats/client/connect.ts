@@ -3,8 +3,7 @@
  *
  * `link.ts` handles reconnects, and requests that are in flight when the connection is lost.
  */
-import { readFile } from "node:fs/promises";
-import { readFileSync } from "node:fs";
+import { readRegularFile, readRegularFileSync } from "../../kv/regular-file.js";
 import { setTimeout as delay } from "node:timers/promises";
 import {
   type Authenticator,
@@ -126,7 +125,7 @@ async function credsFileAuthenticator(file: string): Promise<Authenticator> {
   };
   let current: Authenticator;
   try {
-    current = load(await readFile(file));
+    current = load(await readRegularFile(file));
   } catch (error) {
     throw new StartError(
       `NATS_CREDS is ${JSON.stringify(file)}, which is not a readable NATS credentials file.`,
@@ -135,7 +134,7 @@ async function credsFileAuthenticator(file: string): Promise<Authenticator> {
   }
   return (nonce) => {
     try {
-      current = load(readFileSync(file));
+      current = load(readRegularFileSync(file));
     } catch {
       // An error thrown here would close the connection permanently.
     }
