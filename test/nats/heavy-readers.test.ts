@@ -1,5 +1,5 @@
 /**
- * Heavy reads of some buckets, all at once, on a server that closes a connection with 64 MiB unread, as outside servers do by default: no
+ * Heavy reads and writes of some buckets, all at once, on a server that closes a connection with 64 MiB unread, as outside servers do by default: no
  * connection is lost, no call of another bucket fails, what is reserved stays within the budget, and few bulk reads are under way at once. EXTENDED=1 also runs each of the reads
  * alone, which shows the one that fails.
  */
@@ -25,6 +25,10 @@ const WIDE_KEYS = IS_EXTENDED ? 200_000 : 20_000;
 const LONG_KEYS = IS_EXTENDED ? 45_000 : 5_000;
 const FEEDS = 6;
 const FEED_WRITES = 40;
+/** Keys of one BatchGet and of one import. */
+const BATCH_KEYS = 1_000;
+/** Imports and commits at once. */
+const WRITERS = 4;
 /** The largest message, and as much again for the number of messages in one pull. */
 const PIECE_BYTES_MAX = 2 * MEBIBYTE;
 
@@ -81,7 +85,11 @@ beforeAll(async () => {
   await fill("snapshot", 40, (index) => `k${index}`, Buffer.alloc(MEBIBYTE - 1_024, 1));
   await create("long");
   await fill("long", LONG_KEYS, (index) => `${"=C3=A9".repeat(180)}${index}`, "v");
+  await create("batches");
+  await fill("batches", BATCH_KEYS, (index) => `k${index}`, Buffer.alloc(4_096, 1));
   for (let feed = 0; feed < FEEDS; feed++) await create(`feed${feed}`);
+  for (let writer = 0; writer < WRITERS; writer++) await create(`import${writer}`);
+  for (let writer = 0; writer < WRITERS; writer++) await create(`commit${writer}`);
   await setUp.close();
 }, 300_000);
 afterAll(async () => {
@@ -157,6 +165,48 @@ async function listWhileChanging(): Promise<void> {
   await listed;
 }
 
+async function batch(): Promise<void> {
+  const keys = Array.from({ length: BATCH_KEYS }, (_, index) => `k${index}`);
+  // An answer has as many values as fit.
+  for (let left: readonly string[] = keys; left.length > 0;) {
+    const { results, unreadKeys } = await store.batchGet("batches", left, 0n, scope(CALL_MS));
+    for (const { entry } of results) expect(entry?.value.length).toBe(4_096);
+    left = unreadKeys;
+  }
+}
+
+/** What an export reads. */
+async function allHistory(bucket: string): Promise<void> {
+  const watcher = await hubs.watch(bucket, { filters: [], start: "history" }, scope(CALL_MS));
+  for await (const event of watcher) if (event.type === "snapshot_end") return;
+}
+
+async function importMuch(writer: number): Promise<void> {
+  const bucket = `import${writer}`;
+  const entry = { operation: "put", contentType: "", value: Buffer.alloc(4_096, 1) } as const;
+  const entries = Array.from({ length: BATCH_KEYS }, (_, index) => ({ ...entry, key: `k${index}` }));
+  let { revision } = await store.getBucket(bucket, scope(CALL_MS));
+  for (let left = entries; left.length > 0;) {
+    const result = await store.importEntries(bucket, revision, left, scope(CALL_MS));
+    left = left.slice(result.imported);
+    ({ revision } = result);
+  }
+}
+
+/** As much as one commit may have. */
+async function commitMuch(writer: number): Promise<void> {
+  const value = Buffer.alloc(MEBIBYTE - 8_192, 1);
+  const operations = Array.from({ length: 8 }, (_, index) => ({
+    ...({ type: "put", key: `k${index}`, options: {} } as const),
+    value,
+  }));
+  for (let count = 0; count < 2; count++)
+    await store.commit(`commit${writer}`, operations, {}, scope(CALL_MS));
+}
+
+const writers = (write: (writer: number) => Promise<void>): Promise<void[]> =>
+  Promise.all(Array.from({ length: WRITERS }, (_, writer) => write(writer)));
+
 const LOADS: readonly [string, () => Promise<unknown>][] = [
   ["2 histories of 64 MiB", () => many(2, historyPage)],
   [`4 lists of ${WIDE_KEYS} keys`, () => many(4, () => list("wide"))],
@@ -170,6 +220,11 @@ const LOADS: readonly [string, () => Promise<unknown>][] = [
   ],
   ["300 canceled gets of 1 MiB", canceledGets],
   [`a list of ${LONG_KEYS} long keys that change`, listWhileChanging],
+  [`32 batches of ${BATCH_KEYS} keys of 4 KiB`, () => many(32, batch)],
+  ["2 exports of 20,000 values", () => many(2, () => allHistory("middle"))],
+  ["4 exports of 40 MiB", () => many(4, () => allHistory("snapshot"))],
+  [`${WRITERS} imports of ${BATCH_KEYS} values of 4 KiB`, () => writers(importMuch)],
+  [`${WRITERS} times 2 commits of 8 MiB`, () => writers(commitMuch)],
 ];
 
 /** Writes and reads a bucket of its own until told to stop; returns how many calls there were. */

@@ -1,6 +1,7 @@
 /** Snapshot watches that begin together: each part of the bucket is read from NATS once for all of them. */
 import { storeTest } from "../support/fixtures.js";
 import { connect } from "../support/nats-connection.js";
+import { until } from "../support/until.js";
 import { expect } from "vitest";
 import { DEFAULT_LIMITS } from "../../src/kv/limits.js";
 import { streamName, subjectPrefix } from "../../src/kv/names.js";
@@ -70,56 +71,79 @@ it.for([1, 5])(
   },
 );
 
-it("keeps no more bytes than allowed, serves those behind, and leaves nothing on the server", async ({
-  filled,
-  server,
-  consumersOf,
-}) => {
+it.for([
+  { readsAhead: true, how: "read ahead" },
+  { readsAhead: false, how: "not read ahead" },
+])(
+  "keeps no more bytes than allowed, serves those behind, and leaves nothing on the server: $how",
+  async ({ readsAhead }, { filled, server, consumersOf }) => {
+    const bucket = await filled(1);
+    const connection = await connect({ servers: server.url });
+    const requests = new Requests(linkOf(connection));
+    const stream = streamName(bucket);
+    const api = new StreamApi(requests, bucket, stream, storedMessageBytesMax(DEFAULT_LIMITS));
+    const bytesMax = 1_000_000;
+    const keptBytesMax = 4 * bytesMax;
+    let [opened, unused] = [0, 0];
+    const source = {
+      atOnce: () => Promise.resolve(undefined),
+      open: (after: number) => {
+        opened++;
+        return Reader.open(api, subjectPrefix(bucket), ">", { start: { sequence: after + 1 }, bytesMax });
+      },
+    };
+    const snapshot = new SharedSnapshot(source, keptBytesMax, () => unused++, readsAhead);
+    const readAll = async (from: number): Promise<number[]> => {
+      const revisions: number[] = [];
+      for (let after = from; after < KEYS;) {
+        const { changes } = await snapshot.part(after, 100);
+        for (const { revision } of changes) revisions.push(revision);
+        after = revisions.at(-1) ?? after;
+      }
+      return revisions;
+    };
+    const all = Array.from({ length: KEYS }, (_, index) => index + 1);
+    try {
+      snapshot.join();
+      snapshot.join();
+      expect(await readAll(0)).toEqual(all);
+      expect(opened).toBe(1);
+      expect(snapshot.keptBytesPeak).toBeGreaterThan(0);
+      expect(snapshot.keptBytesPeak).toBeLessThanOrEqual(keptBytesMax);
+      // The first parts are not kept any more.
+      expect(await readAll(0)).toEqual(all);
+      expect(opened).toBe(2);
+      expect(snapshot.keptBytesPeak).toBeLessThanOrEqual(keptBytesMax);
+      snapshot.leave();
+      expect(unused).toBe(0);
+      snapshot.leave();
+      expect(unused).toBe(1);
+      await api.settled();
+      expect(await consumersOf(bucket)).toBe(0);
+    } finally {
+      requests.close();
+      await connection.close();
+    }
+  },
+);
+
+it("reads a part with values while the one before is handled", async ({ filled, server }) => {
   const bucket = await filled(1);
   const connection = await connect({ servers: server.url });
-  const requests = new Requests(linkOf(connection));
-  const stream = streamName(bucket);
-  const api = new StreamApi(requests, bucket, stream, storedMessageBytesMax(DEFAULT_LIMITS));
-  const bytesMax = 1_000_000;
-  const keptBytesMax = 4 * bytesMax;
-  let [opened, unused] = [0, 0];
-  const source = {
-    atOnce: () => Promise.resolve(undefined),
-    open: (after: number) => {
-      opened++;
-      return Reader.open(api, subjectPrefix(bucket), ">", { start: { sequence: after + 1 }, bytesMax });
-    },
-  };
-  const snapshot = new SharedSnapshot(source, keptBytesMax, () => unused++);
-  const readAll = async (from: number): Promise<number[]> => {
-    const revisions: number[] = [];
-    for (let after = from; after < KEYS;) {
-      const { changes } = await snapshot.part(after, 100);
-      for (const { revision } of changes) revisions.push(revision);
-      after = revisions.at(-1) ?? after;
-    }
-    return revisions;
-  };
-  const all = Array.from({ length: KEYS }, (_, index) => index + 1);
+  const hubs = newHubs(connection);
   try {
-    snapshot.join();
-    snapshot.join();
-    expect(await readAll(0)).toEqual(all);
-    expect(opened).toBe(1);
-    expect(snapshot.keptBytesPeak).toBeGreaterThan(0);
-    expect(snapshot.keptBytesPeak).toBeLessThanOrEqual(keptBytesMax);
-    // The first parts are not kept any more.
-    expect(await readAll(0)).toEqual(all);
-    expect(opened).toBe(2);
-    expect(snapshot.keptBytesPeak).toBeLessThanOrEqual(keptBytesMax);
-    snapshot.leave();
-    expect(unused).toBe(0);
-    snapshot.leave();
-    expect(unused).toBe(1);
-    await api.settled();
-    expect(await consumersOf(bucket)).toBe(0);
+    const watcher = await hubs.watch(bucket, { filters: [], start: "snapshot" }, scope());
+    const before = connection.stats().inBytes;
+    const first = await watcher.next();
+    expect(first.done).toBe(false);
+    // Nobody takes events from its queue, which has room for a few parts.
+    const isAhead = (): boolean =>
+      connection.stats().inBytes - before > watcher.queuedBytes + 2 * VALUE.length;
+    await until("a part that is not in the queue was read", isAhead);
+    expect((await keysOf(watcher)).length).toBe(KEYS - 1);
+    await watcher.return();
   } finally {
-    requests.close();
+    await hubs.close();
     await connection.close();
   }
 });

@@ -68,3 +68,44 @@ it("reads values that stand close together without direct gets, as they were wri
     await open.close();
   }
 });
+
+it("reads a bucket that fits into memory in one pass, in whatever order its keys were written", async ({
+  server,
+  connection,
+}) => {
+  // The keys of the first 8 MiB stand anywhere in the stream: a pass of their own would cost more than direct gets.
+  const [count, step] = [12_500, 7_919];
+  const bucket = await TestBucket.create(connection, newBucketName());
+  const valueOf = (index: number): string => `${index}.`.padEnd(2_048, "v");
+  for (let written = 0; written < count; written++) {
+    const index = (written * step) % count;
+    connection.publish(subjectOf(bucket.name, String(index).padStart(5, "0")), valueOf(index));
+    if (written % 2_000 === 0) await connection.flush();
+  }
+  await bucket.put("later", "v");
+  let directGets = 0;
+  const subscription = connection.subscribe(`$JS.API.DIRECT.GET.${streamName(bucket.name)}`, {
+    callback: () => {
+      directGets++;
+    },
+  });
+  const open = await openStore(server.url);
+  try {
+    const options = { filters: [], prefix: "", startKey: "", endKey: "later", limit: 0 };
+    const flags = { isReverse: false, keysOnly: false, allowNewer: false };
+    let next = 0;
+    for await (const part of await open.store.scan(bucket.name, { ...options, ...flags }, scope()))
+      for (const { key, value, revision } of part.entries) {
+        expect(key).toBe(String(next).padStart(5, "0"));
+        expect(Buffer.from(value).toString()).toBe(valueOf(next));
+        expect((BigInt(step) * (revision - 1n)) % BigInt(count)).toBe(BigInt(next));
+        next++;
+      }
+    expect(next).toBe(count);
+    await connection.flush();
+    expect(directGets).toBe(0);
+  } finally {
+    subscription.unsubscribe();
+    await open.close();
+  }
+});

@@ -131,10 +131,15 @@ export class BatchGet {
     const bytes = missing.reduce((sum, { key, valueBytes }) => sum + key.length + valueBytes, 0);
     // Later on, it reads what was overwritten meanwhile.
     await memory.hold(Math.ceil(VALUE_FACTOR * bytes), held, context);
-    const { entries, newest } = await values.read(place, missing, context, { consistency });
-    for (const entry of entries) if (entry !== undefined) known.values.set(entry.key, entry);
-    if (newest > index.revision) await index.appliedThrough(newest, context);
-    else if (entries.includes(undefined)) await delay(PAUSE_MS);
+    const read = await values.read(place, missing, context, { consistency });
+    let areAllFound = true;
+    for (let at = 0; at < missing.length; at++) {
+      const entry = read.entryAt(at);
+      if (entry === undefined) areAllFound = false;
+      else known.values.set(entry.key, entry);
+    }
+    if (read.newest > index.revision) await index.appliedThrough(read.newest, context);
+    else if (!areAllFound) await delay(PAUSE_MS);
   }
 
   private async checkWritten({ place, revision = 0, context }: Request, index: BucketIndex): Promise<void> {

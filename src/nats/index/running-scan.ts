@@ -18,6 +18,7 @@ import type { ScanOptions, ScanPart } from "../../kv/reads.js";
 import { bucketNotFound, toKvError } from "../client/errors.js";
 import type { Place } from "../client/message-reader.js";
 import { isSame } from "../read/found-values.js";
+import { PASS_VALUES_MIN } from "../read/value-pass.js";
 import type { ValueReader } from "../read/value-reader.js";
 import type { BucketIndex } from "./bucket-index.js";
 import type { BucketIndexes } from "./bucket-indexes.js";
@@ -26,7 +27,7 @@ import type { KeySnapshot } from "./key-tree.js";
 import { KeyWalk, type WalkedKey } from "./key-walk.js";
 import type { KeyWindow, NeededRange } from "./key-window.js";
 import type { ReadMemory } from "../read/read-memory.js";
-import { isPresent, keyAlone, partsOf } from "./scan-parts.js";
+import { type EntryList, KeysAlone, partsOf, ReadEntries } from "./scan-parts.js";
 
 export interface RunningScanOptions {
   readonly place: Place;
@@ -44,14 +45,14 @@ export interface RunningScanOptions {
 
 /** Values and keys of the first part: up to here, a scan is always exact at one revision. */
 export const FIRST_PART_BYTES = 8 * 1_048_576;
-const FIRST_PART = { bytes: FIRST_PART_BYTES, spareBytes: FIRST_PART_BYTES };
-/**
- * A later part: one is read while another is sent. With memory to spare, its values can be read in a pass over the stream: the more values, the fewer
- * passes. Handling the keys of so much takes several milliseconds of one turn of the event loop.
- */
-const LATER_PART = { bytes: 262_144, spareBytes: 16 * 1_048_576 };
-/** What an entry takes beside its key and value. */
-const ENTRY_BYTES = 256;
+/** A part of so many small values is read in a pass over the stream, if there is memory to spare: the more values, the fewer passes. */
+const PASS_BYTES = { first: 32 * 1_048_576, later: 16 * 1_048_576 };
+/** Above this size on average, entries gain nothing by that. */
+const SMALL_ENTRY_BYTES = 4_096;
+/** A later part: one is read while another is sent. */
+const LATER_PART_BYTES = 262_144;
+/** What an entry takes beside its key and value, until it is encoded. */
+const ENTRY_BYTES = 192;
 /** How long to wait for the index where a value is gone and the index does not know why. */
 const PAUSE_MS = 5;
 
@@ -63,15 +64,16 @@ interface View {
   readonly revision: number;
 }
 
-/** Entries of keys, in their order; without those that have expired. */
-interface ReadEntries {
-  readonly entries: readonly Entry[];
+/** Entries of keys, in their order. */
+interface Found {
+  readonly entries: EntryList;
   /** The first key whose value is gone; undefined: none is. */
   readonly goneKey?: string | undefined;
 }
 
 interface Collected {
-  readonly parts: readonly ScanPart[];
+  /** Created as they are taken. */
+  readonly parts: Iterable<ScanPart>;
   readonly release: () => void;
 }
 
@@ -102,13 +104,13 @@ export class RunningScan {
     let ahead: Promise<Collected> | undefined;
     try {
       if (!this.hasAllKeys) await this.hold();
-      ahead = this.collect(FIRST_PART, true);
+      ahead = this.collect("first", true);
       while (ahead !== undefined) {
         const { parts, release } = await ahead;
         ahead = undefined;
         try {
           if (!this.isDone) {
-            ahead = this.collect(LATER_PART, this.options.scan.allowNewer);
+            ahead = this.collect("later", this.options.scan.allowNewer);
             ahead.catch(() => undefined);
           }
           for (const part of parts) yield part;
@@ -153,14 +155,16 @@ export class RunningScan {
   }
 
   /** Collects entries, which are exact at the view's revision. `mayMove`: whether the view may become a later one. */
-  private async collect(part: typeof FIRST_PART, mayMove: boolean): Promise<Collected> {
+  private async collect(which: "first" | "later", mayMove: boolean): Promise<Collected> {
     const { memory, context } = this.options;
-    const { bytes: bytesMax, release } = await memory.reserve(part.bytes, part.spareBytes, context());
+    const partBytes = which === "first" ? FIRST_PART_BYTES : LATER_PART_BYTES;
+    const spareBytes = this.mayPass ? PASS_BYTES[which] : partBytes;
+    const { bytes: bytesMax, release } = await memory.reserve(partBytes, spareBytes, context());
     try {
       const known = new Map<string, Entry>();
       if (this.walk.isDone && !this.hasAllKeys) await this.goOn();
       for (;;) {
-        const keys = await this.nextKeys(bytesMax);
+        const keys = await this.nextKeys(Math.min(FIRST_PART_BYTES, bytesMax), bytesMax);
         const { entries, goneKey } = await this.read(keys, known);
         if (goneKey === undefined) {
           this.lastKey = keys.at(-1)?.key ?? this.lastKey;
@@ -176,7 +180,14 @@ export class RunningScan {
     }
   }
 
-  private async nextKeys(bytesMax: number): Promise<WalkedKey[]> {
+  /** Whether what is left may be enough for a pass over the stream. */
+  private get mayPass(): boolean {
+    const { scan } = this.options;
+    return !scan.keysOnly && Math.min(this.left, this.walk.remainingMax) >= PASS_VALUES_MIN;
+  }
+
+  /** At least one key, and entries of at most `bytesMax`, or of `smallBytesMax` as long as they are small. */
+  private async nextKeys(bytesMax: number, smallBytesMax: number): Promise<WalkedKey[]> {
     const keys: WalkedKey[] = [];
     let bytes = 0;
     let isFull = false as boolean;
@@ -184,7 +195,9 @@ export class RunningScan {
       this.walk.step((key) => {
         if (this.hasExpired(key)) return true;
         const size = ENTRY_BYTES + key.key.length + (this.options.scan.keysOnly ? 0 : key.valueBytes);
-        isFull = keys.length >= this.left || (keys.length > 0 && bytes + size > bytesMax);
+        const areSmall = bytes <= keys.length * SMALL_ENTRY_BYTES;
+        const isTooLarge = bytes + size > (areSmall ? smallBytesMax : bytesMax);
+        isFull = keys.length >= this.left || (keys.length > 0 && isTooLarge);
         if (isFull) return false;
         keys.push(key);
         bytes += size;
@@ -196,25 +209,23 @@ export class RunningScan {
   }
 
   /** Reads the values of keys. `known`: what was read of an earlier view; where a value is gone, what has been read is added. */
-  private async read(keys: readonly WalkedKey[], known: Map<string, Entry>): Promise<ReadEntries> {
+  private async read(keys: readonly WalkedKey[], known: Map<string, Entry>): Promise<Found> {
     const { place, values, context, scan } = this.options;
     const { index, revision } = this.view;
-    if (scan.keysOnly) return { entries: keys.map(keyAlone) };
+    if (scan.keysOnly) return { entries: new KeysAlone(keys) };
     const { details } = index.state;
     const contentTypeOf = (detail: number): string | undefined => details.contentTypeOf(detail);
     const inMemory = keys.map((key) => this.entryInMemory(key, known));
     const wanted = keys.filter((_, at) => inMemory[at] === undefined);
-    if (wanted.length === 0) return { entries: inMemory.filter(isPresent) };
-    const { entries: read, newest } = await values.read(place, wanted, context(), {
-      seeksOlder: true,
-      contentTypeOf,
-    });
-    let next = 0;
-    const entries = inMemory.map((entry) => entry ?? read[next++]).filter(isPresent);
-    const gone = wanted.find((key, at) => read[at] === undefined && !this.hasExpired(key));
+    const read = await values.read(place, wanted, context(), { seeksOlder: true, contentTypeOf });
+    const entries = new ReadEntries(inMemory, read, wanted.length);
+    const gone = wanted.find((key, at) => !read.has(at) && !this.hasExpired(key));
     if (gone === undefined) return { entries };
-    for (const entry of entries) known.set(entry.key, entry);
-    if (newest > revision) await index.appliedThrough(newest, context());
+    for (let at = 0; at < entries.length; at++) {
+      const entry = entries.at(at);
+      if (entry !== undefined) known.set(entry.key, entry);
+    }
+    if (read.newest > revision) await index.appliedThrough(read.newest, context());
     else await delay(PAUSE_MS);
     return { entries, goneKey: gone.key };
   }

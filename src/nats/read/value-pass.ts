@@ -14,7 +14,6 @@ import type { FoundValues } from "./found-values.js";
 import { interruptAtEnd } from "./interrupt-at-end.js";
 import type { StreamApi } from "./stream-api.js";
 import { Reader } from "./stream-reader.js";
-import type { WantedValue } from "./value-reader.js";
 
 /** Of fewer values, creating the consumers is too much of the work. */
 export const PASS_VALUES_MIN = 1_024;
@@ -53,7 +52,7 @@ export class ValuePasses {
     this.withoutLeaderUntilMs.delete(stream);
     const beginning = this.isClustered ? within(context, BEGIN_MS_MAX) : context;
     const countMessages = async (): Promise<number> => (await api.state(beginning)).messages;
-    const hasBegun = await isDense(found.wanted, countMessages).then(
+    const hasBegun = await isDense(found, countMessages).then(
       (isWorthwhile) => !isWorthwhile || readInPasses(source, found, context, beginning),
       () => false,
     );
@@ -68,15 +67,13 @@ function hasEnded(context: CallContext): boolean {
 
 /** Whether a pass over at least `PASS_VALUES_MIN` values costs less than direct gets. `countMessages`: the messages of the stream. */
 async function isDense(
-  wanted: readonly WantedValue[],
+  { wanted, revisions }: FoundValues,
   countMessages: () => Promise<number>,
 ): Promise<boolean> {
-  let [first, last, bytes] = [Infinity, 0, 0];
-  for (const { revision, valueBytes } of wanted) {
-    if (revision < first) first = revision;
-    if (revision > last) last = revision;
-    bytes += valueBytes;
-  }
+  const [first = 0] = revisions;
+  const last = revisions.at(-1) ?? 0;
+  let bytes = 0;
+  for (const { valueBytes } of wanted) bytes += valueBytes;
   const bytesEach = bytes / wanted.length;
   const perValue = (DIRECT_MESSAGE_BYTES + bytesEach) / (PASS_MESSAGE_BYTES + bytesEach);
   const messagesMax = perValue * wanted.length;
@@ -94,7 +91,7 @@ async function readInPasses(
   context: CallContext,
   beginning: CallContext,
 ): Promise<boolean> {
-  const revisions = Float64Array.from(found.wanted, ({ revision }) => revision).sort();
+  const { revisions } = found;
   const onFrame = (frame: Frame, delivery: Delivery): void => found.acceptFrame(frame, delivery);
   const pass = async (half: Float64Array): Promise<boolean> => {
     const start = { sequence: half[0] as number };

@@ -33,8 +33,10 @@ export interface ReadOptions {
 
 /** What was read. */
 export interface ReadValues {
-  /** In the order of the wanted values. Undefined: the storage does not have it any more. */
-  readonly entries: readonly (Entry | undefined)[];
+  /** Whether the value of this place among the wanted ones was found. If not, the storage does not have it any more. */
+  has(place: number): boolean;
+  /** The entry of that place, created for each call; undefined: it was not found. */
+  entryAt(place: number): Entry | undefined;
   /** The highest revision that was seen: later than what was wanted of a key that has been written since. */
   readonly newest: number;
 }

@@ -112,9 +112,9 @@ export class KeySnapshotReader {
       bytes += facts.valueBytes;
       if (facts.expiresAtMs > this.nowMs) wanted.push({ key, facts, ...facts });
     }
-    const { entries } = await this.values.read(this.place, wanted, context, { seeksOlder: true });
+    const read = await this.values.read(this.place, wanted, context, { seeksOlder: true });
     return wanted.map(({ key, facts }, place) => {
-      const entry = entries[place];
+      const entry = read.entryAt(place);
       return entry === undefined ? this.entryOf(key, facts, "") : withoutValue(entry);
     });
   }

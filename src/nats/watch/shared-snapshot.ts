@@ -51,7 +51,7 @@ export class SharedSnapshot {
     /** Called when the last watcher has left. */
     private readonly onUnused: () => void,
     /** Whether to read each part while the previous one is handled. For parts much smaller than `keptBytesMax`. */
-    private readonly readsAhead = false,
+    private readonly readsAhead: boolean,
   ) {}
 
   join(): this {

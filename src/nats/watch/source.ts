@@ -25,6 +25,8 @@ const BEGINS_WITH_WILDCARD = /^[*>]/;
 const DIRECT_BYTES_MAX = 1_048_576;
 /** The maximum size of a pull, unless one value is larger. */
 export const PULL_BYTES_MAX = 262_144;
+/** Parts of a snapshot that may be in memory at once: one that is handled and one that is read ahead, and as many for watchers that are behind. */
+const AHEAD_PARTS = 4;
 /** Added to the largest value for a message's headers and key. */
 const MESSAGE_OVERHEAD_BYTES = 65_536;
 
@@ -98,7 +100,10 @@ export class Source {
         open: (after: number) =>
           this.openReader(subject, keepsOne ? { sequence: after + 1 } : "newest_of_each", keysOnly),
       };
-      snapshot = new SharedSnapshot(source, this.keptBytesMax, () => this.snapshots.delete(name), keysOnly);
+      // A part that is read ahead must not displace the one that is handled.
+      const readsAhead = keysOnly || AHEAD_PARTS * this.batchBytesMax <= this.keptBytesMax;
+      const onUnused = (): boolean => this.snapshots.delete(name);
+      snapshot = new SharedSnapshot(source, this.keptBytesMax, onUnused, readsAhead);
       this.snapshots.set(name, snapshot);
     }
     return snapshot.join();
