@@ -29,8 +29,8 @@ const FEED_WRITES = 40;
 const BATCH_KEYS = 1_000;
 /** Imports and commits at once. */
 const WRITERS = 4;
-/** The largest message, and as much again for the number of messages in one pull. */
-const PIECE_BYTES_MAX = 2 * MEBIBYTE;
+/** The largest page, such as that of a BatchGet, which is one message, and what handling its keys counts for. */
+const PIECE_BYTES_MAX = DEFAULT_LIMITS.pageBytesMax + MEBIBYTE;
 
 let server: TestNatsServer;
 let filler: NatsConnection;
