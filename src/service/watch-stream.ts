@@ -71,21 +71,47 @@ function bytesOf(event: WatchEvent): number {
   return event.type === "change" ? event.entry.value.length + (event.previous?.value.length ?? 0) : 0;
 }
 
+type ChangeEvent = WatchEvent & { readonly type: "change" };
+
+/** A change as a message, which converts its entries when it is read: most encoders read the change itself. */
+class ChangeMessage {
+  readonly $typeName = WatchResponseSchema.typeName;
+  private converted: WatchResponse["event"] | undefined;
+
+  constructor(readonly change: ChangeEvent) {}
+
+  get superseded(): bigint {
+    return BigInt(this.change.superseded ?? 0);
+  }
+
+  get event(): WatchResponse["event"] {
+    return (this.converted ??= { case: "change", value: changeMessage(this.change) });
+  }
+}
+
+/** The change that a message shows; undefined if it is another one. */
+export function changeOf(message: object): ChangeEvent | undefined {
+  return message instanceof ChangeMessage ? message.change : undefined;
+}
+
 function messageOf(event: WatchEvent): WatchResponse {
   let message = messageByEvent.get(event);
   if (message === undefined) {
-    message = create(WatchResponseSchema);
-    message.event = eventMessage(event);
-    message.superseded = BigInt(event.superseded ?? 0);
+    message = event.type === "change" ? new ChangeMessage(event) : markMessage(event);
     messageByEvent.set(event, message);
   }
   return message;
 }
 
-function eventMessage(event: WatchEvent): WatchResponse["event"] {
+function markMessage(event: Exclude<WatchEvent, ChangeEvent>): WatchResponse {
+  const message = create(WatchResponseSchema);
+  message.event = markOf(event);
+  message.superseded = BigInt(event.superseded ?? 0);
+  return message;
+}
+
+function markOf(event: Exclude<WatchEvent, ChangeEvent>): WatchResponse["event"] {
   switch (event.type) {
-    case "change":
-      return { case: "change", value: changeMessage(event) };
     case "snapshot_end":
       return {
         case: "snapshotEnd",
@@ -105,7 +131,7 @@ function eventMessage(event: WatchEvent): WatchResponse["event"] {
   }
 }
 
-function changeMessage(event: WatchEvent & { type: "change" }): WatchResponse_Change {
+function changeMessage(event: ChangeEvent): WatchResponse_Change {
   const message = create(WatchResponse_ChangeSchema);
   message.entry = entryMessage(event.entry);
   if (event.previous !== undefined) message.previous = entryMessage(event.previous);

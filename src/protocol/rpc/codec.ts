@@ -7,10 +7,11 @@ import type {
   JsonWriteOptions,
   MessageShape,
 } from "@bufbuild/protobuf";
-import { ScanResponseSchema } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
+import { ScanResponseSchema, WatchResponseSchema } from "../../../gen/ironflow/kv/v1/key_value_service_pb.js";
 import { type BinaryEncoder, createBinaryEncoder } from "./binary-encoder.js";
 import { createJsonWriter } from "./json-encoder.js";
 import { encodeScan } from "./scan-encoder.js";
+import { encodeChange } from "./watch-encoder.js";
 import { LargeValues } from "../large-values.js";
 import { createMethodSerializationLookup } from "@connectrpc/connect/protocol";
 
@@ -35,6 +36,12 @@ export interface MethodCodec {
 /** The library's maximum: responses are not limited here. */
 const WRITE_BYTES_MAX = 0xffffffff;
 
+/** Encoders of what has many entries, by message type. */
+const ENTRY_ENCODERS: Readonly<Partial<Record<string, BinaryEncoder>>> = {
+  [ScanResponseSchema.typeName]: encodeScan,
+  [WatchResponseSchema.typeName]: encodeChange,
+};
+
 export function createMethodCodec(
   method: DescMethodUnary | DescMethodServerStreaming,
   messageBytesMax: number,
@@ -49,10 +56,11 @@ export function createMethodCodec(
   const jsonInput = lookup.getI(false);
   const jsonOutput = lookup.getO(false);
   const encodeMessage = createBinaryEncoder(method.output);
+  const encodeEntries = ENTRY_ENCODERS[method.output.typeName];
   const encodeBinary: BinaryEncoder =
-    method.output.typeName === ScanResponseSchema.typeName
-      ? (message, headBytes) => encodeScan(message, headBytes) ?? encodeMessage(message, headBytes)
-      : encodeMessage;
+    encodeEntries === undefined
+      ? encodeMessage
+      : (message, headBytes) => encodeEntries(message, headBytes) ?? encodeMessage(message, headBytes);
   // With options, the JSON may differ from the compiled writer's.
   const writeJson = jsonOptions === undefined ? createJsonWriter(method.output) : () => undefined;
   const encodeByLibrary = (isBinary: boolean, message: Message, headBytes: number): Buffer =>
