@@ -204,7 +204,7 @@ async function commitMuch(writer: number): Promise<void> {
     await store.commit(`commit${writer}`, operations, {}, scope(CALL_MS));
 }
 
-const writers = (write: (writer: number) => Promise<void>): Promise<void[]> =>
+const writers = (write: (writer: number) => Promise<void>): Promise<unknown> =>
   Promise.all(Array.from({ length: WRITERS }, (_, writer) => write(writer)));
 
 const LOADS: readonly [string, () => Promise<unknown>][] = [
