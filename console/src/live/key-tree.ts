@@ -1,6 +1,7 @@
 /** The keys of a bucket as a tree of their parts, which dots separate. A level is read when it is opened, from some node on. */
 import { ConnectError } from "@connectrpc/connect";
 import type { WatchResponse_Change } from "@ironflow-kv/client/gen";
+import { GroupChecks } from "./group-checks.js";
 import { childOf, groupsAbove } from "./key-groups.js";
 import { compareKeys } from "./key-order.js";
 import type { Side } from "./key-range.js";
@@ -29,6 +30,12 @@ export class KeyTree extends LiveKeys {
   private readonly levels = new Map<string, TreeLevel>();
   private readonly opened = new Set<string>();
   private isFollowing = false;
+  private readonly checks = new GroupChecks({
+    source: this.options,
+    signal: this.abort.signal,
+    read: (call) => this.read(call),
+    onEmpty: (group) => this.removeGroup(group),
+  });
   private listed: { readonly version: number; readonly rows: readonly TreeRow[] } | undefined;
 
   /** `from`: the path of the row to begin with. Undefined: the first row. */
@@ -150,6 +157,7 @@ export class KeyTree extends LiveKeys {
 
   protected restart(): void {
     this.levels.clear();
+    this.checks.clear();
     this.isFollowing = false;
     for (const prefix of [...this.opened]) this.open(prefix);
   }
@@ -159,6 +167,7 @@ export class KeyTree extends LiveKeys {
   }
 
   protected put(key: string, revision: bigint): void {
+    this.checks.put(key, revision);
     for (const level of this.levelsOf(key)) {
       const path = childOf(level.prefix, key);
       if (level.covers(path)) level.nodes.put(path, revision);
@@ -168,12 +177,18 @@ export class KeyTree extends LiveKeys {
   protected remove(key: string): void {
     const level = this.levelsOf(key).at(-1);
     if (level === undefined) return;
-    if (childOf(level.prefix, key) === key) level.nodes.remove(key);
-    this.removeIfEmpty(level);
+    const node = childOf(level.prefix, key);
+    // What else a closed group has is not known here.
+    if (node !== key) this.checks.add(node);
+    else {
+      level.nodes.remove(key);
+      this.removeIfEmpty(level);
+    }
   }
 
+  /** Whether the key, or a group that contains it, has a row. */
   protected has(key: string): boolean {
-    return this.levelsOf(key).some(({ nodes }) => nodes.has(key));
+    return this.levelsOf(key).some(({ prefix, nodes }) => nodes.has(childOf(prefix, key)));
   }
 
   protected covers(): boolean {
@@ -189,7 +204,12 @@ export class KeyTree extends LiveKeys {
 
   /** A group exists while it has keys. */
   private removeIfEmpty({ prefix, nodes, isComplete }: TreeLevel): void {
-    if (prefix === "" || nodes.keys.length > 0 || !isComplete) return;
+    if (prefix === "" || nodes.keys.length > 0) return;
+    if (isComplete) this.removeGroup(prefix);
+    else this.checks.add(prefix);
+  }
+
+  private removeGroup(prefix: string): void {
     this.levels.delete(prefix);
     this.opened.delete(prefix);
     const parent = this.levelsOf(prefix).at(-1);
