@@ -10,6 +10,7 @@ import {
   useState,
 } from "react";
 import type { KeyList } from "../../live/key-list.js";
+import { elementId } from "../../ui/element-id.js";
 import { Icon } from "../../ui/icons.js";
 import { KeyText } from "../../ui/key-text.js";
 import { operationName } from "../../ui/operation.js";
@@ -212,5 +213,5 @@ const KeyRow = memo(function KeyRow({
 });
 
 function optionId(key: string): string {
-  return `key-${encodeURIComponent(key).replaceAll("%", "_")}`;
+  return elementId("key", key);
 }

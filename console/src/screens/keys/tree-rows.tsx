@@ -1,6 +1,7 @@
 /** The keys as a tree. Only the visible rows exist. */
 import { type JSX, type KeyboardEvent, useEffect, useLayoutEffect, useRef, useState } from "react";
 import { isNode, type KeyTree, type TreeRow } from "../../live/key-tree.js";
+import { elementId } from "../../ui/element-id.js";
 import { Icon } from "../../ui/icons.js";
 import { KeyText } from "../../ui/key-text.js";
 import { operationName } from "../../ui/operation.js";
@@ -163,5 +164,5 @@ function lastPart(path: string): string {
 }
 
 function idOf({ path, kind }: TreeRow): string {
-  return `tree-${kind}-${encodeURIComponent(path).replaceAll("%", "_")}`;
+  return elementId(`tree-${kind}`, path);
 }
