@@ -1,6 +1,7 @@
 /** A watch of a bucket that resumes after interruptions. It is closed while the tab is hidden, because browsers allow few connections. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import { WatchRequest_Start, type WatchResponse_Change } from "@ironflow-kv/client/gen";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { KeyValueClient } from "../api/clients.js";
 import { detailOf, hasCode, sentenceOf } from "../api/errors.js";
 import { onSignIn } from "../api/session.js";
@@ -31,6 +32,8 @@ export interface BucketWatchOptions {
 
 export class BucketWatch {
   private nextRevision: bigint | undefined;
+  /** When the bucket was created, as the service last said: another bucket with its name has other revisions. */
+  private bucketCreatedAt: Timestamp | undefined;
   private batch: WatchResponse_Change[] = [];
   private timer: ReturnType<typeof setTimeout> | undefined;
   private hiddenTimer: ReturnType<typeof setTimeout> | undefined;
@@ -63,10 +66,15 @@ export class BucketWatch {
     if (this.state.kind !== "refused" || this.isClosed) return;
     if (this.isBucketGone) {
       this.isBucketGone = false;
-      this.nextRevision = undefined;
+      this.forgetBucket();
       this.options.onGap();
     }
     void this.run();
+  }
+
+  private forgetBucket(): void {
+    this.nextRevision = undefined;
+    this.bucketCreatedAt = undefined;
   }
 
   private readonly onVisibility = (): void => {
@@ -91,7 +99,7 @@ export class BucketWatch {
       } catch (error) {
         if (this.hasEnded()) continue;
         if (hasCode(error, Code.OutOfRange)) {
-          this.nextRevision = undefined;
+          this.forgetBucket();
           this.options.onGap();
         } else if (isRefusal(error)) {
           this.isBucketGone = hasCode(error, Code.NotFound);
@@ -121,7 +129,10 @@ export class BucketWatch {
     const position =
       this.nextRevision === undefined
         ? { start: WatchRequest_Start.NOW }
-        : { startRevision: this.nextRevision };
+        : {
+            startRevision: this.nextRevision,
+            ...(this.bucketCreatedAt === undefined ? {} : { bucketCreatedAt: this.bucketCreatedAt }),
+          };
     const events = keyValue.watch(
       { bucket, filters: [...filters], keysOnly, progressInterval: { seconds: 10n }, ...position },
       {
@@ -136,7 +147,10 @@ export class BucketWatch {
       if (event.case === "change") {
         this.nextRevision = (event.value.entry?.revision ?? 0n) + 1n;
         this.add(event.value);
-      } else if (event.value !== undefined) this.nextRevision = event.value.revision + 1n;
+      } else if (event.value !== undefined) {
+        this.nextRevision = event.value.revision + 1n;
+        if (event.case === "snapshotEnd") this.bucketCreatedAt = event.value.bucketCreatedAt;
+      }
     }
     throw new ConnectError("The watch ended.", Code.Unavailable);
   }

@@ -6,6 +6,12 @@ import { BucketWatch, type WatchState } from "./bucket-watch.js";
 const EVENTS_KEPT_MAX = 1_000;
 export const RATE_SECONDS = 60;
 
+export interface FeedEvent {
+  /** Of no other event of the feed; a bucket that is recreated has the same revisions again. */
+  readonly id: number;
+  readonly entry: Entry;
+}
+
 export interface FeedState {
   readonly version: number;
   readonly watch: WatchState;
@@ -17,7 +23,7 @@ export interface FeedState {
 }
 
 export class EventFeed {
-  readonly events: Entry[] = [];
+  readonly events: FeedEvent[] = [];
   /** Oldest second first. */
   readonly rates = new Array<number>(RATE_SECONDS).fill(0);
   state: FeedState = {
@@ -27,7 +33,8 @@ export class EventFeed {
     waiting: 0,
     hasGap: false,
   };
-  private held: Entry[] = [];
+  private held: FeedEvent[] = [];
+  private lastId = 0;
   private watch: BucketWatch | undefined;
   private timer: ReturnType<typeof setInterval> | undefined;
   private readonly listeners = new Set<() => void>();
@@ -81,19 +88,21 @@ export class EventFeed {
   }
 
   private add(changes: readonly WatchResponse_Change[]): void {
-    const entries = changes.flatMap(({ entry }) => (entry === undefined ? [] : [entry]));
-    this.rates[RATE_SECONDS - 1] = (this.rates[RATE_SECONDS - 1] ?? 0) + entries.length;
+    const events = changes.flatMap(({ entry }) =>
+      entry === undefined ? [] : [{ id: ++this.lastId, entry }],
+    );
+    this.rates[RATE_SECONDS - 1] = (this.rates[RATE_SECONDS - 1] ?? 0) + events.length;
     if (this.state.isPaused) {
-      this.held = [...this.held, ...entries].slice(-EVENTS_KEPT_MAX);
-      this.change({ waiting: this.state.waiting + entries.length });
+      this.held = [...this.held, ...events].slice(-EVENTS_KEPT_MAX);
+      this.change({ waiting: this.state.waiting + events.length });
       return;
     }
-    this.show(entries);
+    this.show(events);
     this.change({});
   }
 
-  private show(entries: readonly Entry[]): void {
-    this.events.unshift(...entries.slice(-EVENTS_KEPT_MAX).reverse());
+  private show(events: readonly FeedEvent[]): void {
+    this.events.unshift(...events.slice(-EVENTS_KEPT_MAX).reverse());
     this.events.length = Math.min(this.events.length, EVENTS_KEPT_MAX);
   }
 

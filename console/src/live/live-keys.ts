@@ -35,6 +35,8 @@ export interface LiveKeysOptions {
   readonly filter: KeyFilter;
   /** Called with each batch of changes of the bucket, whether they match the filter or not. */
   readonly onChanges: (changes: readonly WatchResponse_Change[]) => void;
+  /** Called when changes were missed. */
+  readonly onGap: () => void;
 }
 
 export abstract class LiveKeys {
@@ -115,7 +117,7 @@ export abstract class LiveKeys {
   }
 
   protected follow(startRevision: bigint): void {
-    const { keyValue, bucket, onChanges } = this.options;
+    const { keyValue, bucket, onChanges, onGap } = this.options;
     this.watch ??= new BucketWatch({
       keyValue,
       bucket,
@@ -125,6 +127,7 @@ export abstract class LiveKeys {
       onGap: () => {
         this.watch?.close();
         this.watch = undefined;
+        onGap();
         this.restart();
       },
       onChanges: (changes) => {

@@ -9,7 +9,7 @@ import type { KeyOrder } from "./sorted-keys.js";
 
 /**
  * The keys of a bucket that match what the user typed, as a list in an order, or as a tree. `from`: the key or group to begin with; later values are
- * ignored. `onChanges` receives every change of the bucket. Does not render again when keys change: see `useLiveKeysState`.
+ * ignored. `onChanges` receives every change of the bucket, `onGap` is called when some were missed. Does not render again when keys change: see `useLiveKeysState`.
  */
 export function useLiveKeys(
   bucket: string,
@@ -17,18 +17,20 @@ export function useLiveKeys(
   shape: KeyOrder | "tree",
   from: string | undefined,
   onChanges: (changes: readonly WatchResponse_Change[]) => void,
+  onGap: () => void,
 ): KeyList | KeyTree {
   const keyValue = useKeyValue();
-  const handler = useRef(onChanges);
+  const handlers = useRef({ onChanges, onGap });
   useEffect(() => {
-    handler.current = onChanges;
+    handlers.current = { onChanges, onGap };
   });
   const keys = useMemo(() => {
     const options = {
       keyValue,
       bucket,
       filter: keyFilterOf(typed),
-      onChanges: (changes: readonly WatchResponse_Change[]) => handler.current(changes),
+      onChanges: (changes: readonly WatchResponse_Change[]) => handlers.current.onChanges(changes),
+      onGap: () => handlers.current.onGap(),
     };
     if (shape === "tree") return new KeyTree(options, from);
     return new KeyList(options, shape, from === undefined ? "first" : { key: from });

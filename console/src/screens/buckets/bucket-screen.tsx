@@ -70,7 +70,7 @@ export function BucketScreen(): JSX.Element {
     if (changes.some(({ entry }) => entry?.key === key)) refresh();
   };
   const shape = shapeOf(sort);
-  const keys = useLiveKeys(bucket, find, shape, at, onChanges);
+  const keys = useLiveKeys(bucket, find, shape, at, onChanges, refresh);
   /** Changes part of the address. */
   const go = (change: BucketSearch, replace = false): void =>
     void navigate({

@@ -1,8 +1,8 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { Link } from "@tanstack/react-router";
-import type { Entry } from "@ironflow-kv/client/gen";
-import { Operation } from "@ironflow-kv/client/gen";
+import { type Entry, Operation } from "@ironflow-kv/client/gen";
 import { type JSX, type KeyboardEvent, memo, useRef, useState } from "react";
+import type { FeedEvent } from "../../live/event-feed.js";
 import { useEventFeed } from "../../live/use-event-feed.js";
 import { Button } from "../../ui/button.js";
 import { formatBytes, formatCount, formatTime } from "../../ui/format.js";
@@ -32,7 +32,7 @@ export function LiveFeed({
   readonly filter: string;
 }): JSX.Element {
   const feed = useEventFeed(bucket, filter);
-  const [opened, setOpened] = useState<Entry>();
+  const [opened, setOpened] = useState<FeedEvent>();
   const { state, events, rates } = feed;
   const { watch, isPaused, waiting } = state;
   const now = rates.at(-2) ?? 0;
@@ -80,7 +80,7 @@ export function LiveFeed({
         {opened === undefined ? (
           <p className="pane-hint soft">Choose an event to see the value that it wrote.</p>
         ) : (
-          <EventDetail bucket={bucket} entry={opened} onClose={() => setOpened(undefined)} />
+          <EventDetail bucket={bucket} entry={opened.entry} onClose={() => setOpened(undefined)} />
         )}
       </div>
     </>
@@ -88,9 +88,9 @@ export function LiveFeed({
 }
 
 interface EventRowsProps {
-  readonly events: readonly Entry[];
-  readonly opened: Entry | undefined;
-  readonly onOpen: (entry: Entry) => void;
+  readonly events: readonly FeedEvent[];
+  readonly opened: FeedEvent | undefined;
+  readonly onOpen: (event: FeedEvent) => void;
 }
 
 function EventRows({ events, opened, onOpen }: EventRowsProps): JSX.Element {
@@ -131,8 +131,8 @@ function EventRows({ events, opened, onOpen }: EventRowsProps): JSX.Element {
           className="rows-window"
           style={{ transform: `translateY(${virtual.offset}px)` }}
         >
-          {shown.map((entry) => (
-            <EventRow key={String(entry.revision)} entry={entry} isOpen={entry === opened} onOpen={onOpen} />
+          {shown.map((event) => (
+            <EventRow key={event.id} event={event} isOpen={event === opened} onOpen={onOpen} />
           ))}
         </div>
       </div>
@@ -141,21 +141,22 @@ function EventRows({ events, opened, onOpen }: EventRowsProps): JSX.Element {
 }
 
 interface EventRowProps {
-  readonly entry: Entry;
+  readonly event: FeedEvent;
   readonly isOpen: boolean;
-  readonly onOpen: (entry: Entry) => void;
+  readonly onOpen: (event: FeedEvent) => void;
 }
 
 /** Renders once: an event does not change. */
-const EventRow = memo(function EventRow({ entry, isOpen, onOpen }: EventRowProps): JSX.Element {
+const EventRow = memo(function EventRow({ event, isOpen, onOpen }: EventRowProps): JSX.Element {
+  const { entry } = event;
   const timeMs = entry.createdAt === undefined ? 0 : timestampMs(entry.createdAt);
   return (
     <div
-      id={eventId(entry)}
+      id={eventId(event)}
       role="option"
       aria-selected={isOpen}
       className={`row event-row ${isOpen ? "is-open" : ""}`}
-      onClick={() => onOpen(entry)}
+      onClick={() => onOpen(event)}
     >
       <OperationBadge operation={entry.operation} />
       <KeyText value={entry.key} />
@@ -168,8 +169,8 @@ const EventRow = memo(function EventRow({ entry, isOpen, onOpen }: EventRowProps
   );
 });
 
-function eventId({ revision }: Entry): string {
-  return `event-${revision}`;
+function eventId({ id }: FeedEvent): string {
+  return `event-${id}`;
 }
 
 function EventDetail({

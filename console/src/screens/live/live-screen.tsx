@@ -14,24 +14,29 @@ export function LiveScreen(): JSX.Element {
   const navigate = useNavigate();
   const { data, error, isPending } = useBuckets();
   const [typed, setTyped] = useState(filter);
+  const sent = useRef(filter);
   const search = useRef<HTMLInputElement>(null);
   useShortcuts({ "/": () => search.current?.focus() });
   const first = data?.buckets[0]?.name;
   const watched = bucket ?? first;
   const go = (search: { bucket?: string; filter?: string }): void =>
     void navigate({ to: "/live", search, replace: true });
+  useEffect(() => {
+    // Another link changed the filter.
+    if (filter !== sent.current) setTyped(filter);
+    sent.current = filter;
+  }, [filter]);
   // A watch for each letter would be wasteful: the feed follows when the user stops typing.
   useEffect(() => {
     if (typed === filter || watched === undefined) return;
-    const timer = setTimeout(
-      () =>
-        void navigate({
-          to: "/live",
-          search: { bucket: watched, ...(typed === "" ? {} : { filter: typed }) },
-          replace: true,
-        }),
-      400,
-    );
+    const timer = setTimeout(() => {
+      sent.current = typed;
+      void navigate({
+        to: "/live",
+        search: { bucket: watched, ...(typed === "" ? {} : { filter: typed }) },
+        replace: true,
+      });
+    }, 400);
     return () => clearTimeout(timer);
   }, [typed, filter, watched, navigate]);
   return (
