@@ -1,26 +1,28 @@
 /** Shows or edits text with CodeMirror; with `original`, shows what changed since. Loaded when the first value is shown. */
 import { unifiedMergeView } from "@codemirror/merge";
-import { EditorState } from "@codemirror/state";
+import { EditorState, Text } from "@codemirror/state";
 import { EditorView } from "@codemirror/view";
-import { type JSX, useEffect, useRef } from "react";
+import { type JSX, useEffect, useRef, useState } from "react";
 import { type EditorOptions, editorRoot, extensionsOf } from "./editor-setup.js";
+import { lineBreakOf } from "./line-breaks.js";
 
-/** What changed between two texts: one range. What the user reads or has selected outside of it stays. */
-function differenceOf(before: string, after: string): { from: number; to: number; insert: string } {
+/** What changed between two documents: one range. What the user reads or has selected outside of it stays. */
+function differenceOf(document: Text, changed: Text): { from: number; to: number; insert: Text } {
+  const [before, after] = [document.toString(), changed.toString()];
   const shorter = Math.min(before.length, after.length);
   let start = 0;
   while (start < shorter && before[start] === after[start]) start++;
   let end = 0;
   while (end < shorter - start && before.at(-1 - end) === after.at(-1 - end)) end++;
-  return { from: start, to: before.length - end, insert: after.slice(start, after.length - end) };
+  return { from: start, to: before.length - end, insert: changed.slice(start, after.length - end) };
 }
 
 /** Large texts that differ much are compared less precisely, so that the page goes on. */
 const DIFF_LIMITS = { scanLimit: 500, timeout: 200 };
 const UNCHANGED_LINES = { margin: 3, minSize: 6 };
 
-export interface CodeEditorProps extends EditorOptions {
-  /** The text at first, and after each change of it by the program. */
+export interface CodeEditorProps extends Omit<EditorOptions, "lineBreak"> {
+  /** The text at first, and after each change of it by the program. A text to edit keeps its line ends: another one needs another editor. */
   readonly text: string;
   /** The text to compare with. Undefined: no comparison. */
   readonly original?: string | undefined;
@@ -33,7 +35,9 @@ export default function CodeEditor({ text, original, ...options }: CodeEditorPro
   useEffect(() => {
     current.current = options;
   });
-  const { label, isJson, isReadOnly } = options;
+  const { label, description, isJson, isReadOnly } = options;
+  const [firstBreak] = useState(() => lineBreakOf(text));
+  const lineBreak = isReadOnly ? lineBreakOf(text, original ?? "") : firstBreak;
   useEffect(() => {
     if (host.current === null) return;
     const root = editorRoot(host.current);
@@ -45,15 +49,17 @@ export default function CodeEditor({ text, original, ...options }: CodeEditorPro
         extensions: [
           extensionsOf({
             label,
+            description,
             isJson,
             isReadOnly,
+            lineBreak,
             onChange: (changed) => current.current.onChange?.(changed),
             onSave: (saved) => current.current.onSave?.(saved),
           }),
           original === undefined
             ? []
             : unifiedMergeView({
-                original,
+                original: Text.of(original.split(lineBreak)),
                 mergeControls: false,
                 gutter: false,
                 collapseUnchanged: UNCHANGED_LINES,
@@ -66,11 +72,11 @@ export default function CodeEditor({ text, original, ...options }: CodeEditorPro
     if (!isReadOnly) view.focus();
     return () => view.destroy();
     // A new text replaces the content below: the editor stays.
-  }, [label, isJson, isReadOnly, original]);
+  }, [label, description, isJson, isReadOnly, lineBreak, original]);
   useEffect(() => {
     const view = editor.current;
-    if (view === undefined || view.state.doc.toString() === text) return;
-    view.dispatch({ changes: differenceOf(view.state.doc.toString(), text) });
+    if (view === undefined || view.state.sliceDoc() === text) return;
+    view.dispatch({ changes: differenceOf(view.state.doc, view.state.toText(text)) });
   }, [text]);
   return <div ref={host} className="code-editor" />;
 }

@@ -5,6 +5,7 @@ import { bracketMatching, HighlightStyle, syntaxHighlighting } from "@codemirror
 import { EditorState, type Extension } from "@codemirror/state";
 import { drawSelection, EditorView, highlightSpecialChars, keymap, lineNumbers } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
+import { type LineBreak, withLineBreak } from "./line-breaks.js";
 
 const COLORS = HighlightStyle.define([
   { tag: tags.propertyName, color: "var(--accent)" },
@@ -60,20 +61,25 @@ const REPLACED_SELECTION = EditorView.domEventHandlers({
 
 export interface EditorOptions {
   readonly label: string;
+  readonly description?: string | undefined;
   readonly isJson: boolean;
   readonly isReadOnly: boolean;
+  /** What ends the lines of the text. */
+  readonly lineBreak: LineBreak;
   readonly onChange?: ((text: string) => void) | undefined;
   /** Gets the text of this moment: what was rendered last may be older. */
   readonly onSave?: ((text: string) => void) | undefined;
 }
 
-export function extensionsOf({ label, isJson, isReadOnly, onChange, onSave }: EditorOptions): Extension[] {
+export function extensionsOf(options: EditorOptions): Extension[] {
+  const { label, description, isJson, isReadOnly, lineBreak, onChange, onSave } = options;
   const save = ({ state }: EditorView): boolean => {
-    onSave?.(state.doc.toString());
+    onSave?.(state.sliceDoc());
     return true;
   };
   return [
     THEME,
+    EditorState.lineSeparator.of(lineBreak),
     syntaxHighlighting(COLORS),
     lineNumbers(),
     highlightSpecialChars(),
@@ -81,6 +87,7 @@ export function extensionsOf({ label, isJson, isReadOnly, onChange, onSave }: Ed
     EditorView.lineWrapping,
     EditorView.contentAttributes.of({
       "aria-label": label,
+      ...(description === undefined ? {} : { "aria-description": description }),
       ...(isReadOnly ? { tabindex: "0", "aria-readonly": "true" } : {}),
     }),
     isJson ? [json(), bracketMatching()] : [],
@@ -89,6 +96,7 @@ export function extensionsOf({ label, isJson, isReadOnly, onChange, onSave }: Ed
       : [
           REPLACED_SELECTION,
           history(),
+          EditorView.clipboardInputFilter.of((text) => withLineBreak(text, lineBreak)),
           keymap.of([
             { key: "Mod-s", run: save, preventDefault: true },
             ...defaultKeymap,
@@ -96,7 +104,7 @@ export function extensionsOf({ label, isJson, isReadOnly, onChange, onSave }: Ed
             indentWithTab,
           ]),
           EditorView.updateListener.of((update) => {
-            if (update.docChanged) onChange?.(update.state.doc.toString());
+            if (update.docChanged) onChange?.(update.state.sliceDoc());
           }),
         ],
   ];

@@ -1,6 +1,7 @@
 /** Edits a value. It is saved only if nobody has changed the key since; otherwise the user sees both and decides. */
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
-import type { Entry } from "@ironflow-kv/client/gen";
+import type { Entry, GetResponse } from "@ironflow-kv/client/gen";
 import { type JSX, useDeferredValue, useMemo, useState } from "react";
 import { useKeyValue } from "../../api/clients.js";
 import { hasCode, sentenceOf } from "../../api/errors.js";
@@ -15,6 +16,9 @@ import { EntryOptionsFields, fieldsOf, optionsError } from "./entry-options.js";
 import { FORMATS, format, type Format, formatsOf, isCompactJson, parse } from "./formats.js";
 import { LazyEditor } from "./lazy-editor.js";
 
+/** Tab belongs to the editor: users must learn how to leave it. */
+const EDITOR_HINT = "Tab indents. To leave the editor by keyboard, press Escape, then Tab.";
+
 export interface ValueEditorProps {
   readonly bucket: string;
   readonly draft: Draft;
@@ -24,17 +28,19 @@ export interface ValueEditorProps {
   readonly mayExpire: boolean;
   /** Why the key may not be written. Undefined: it may. */
   readonly denial: string | undefined;
-  readonly onDone: () => void;
+  /** Called with what was saved, as an edit that begins with it. */
+  readonly onSaved: (saved: Draft) => void;
+  readonly onCancel: () => void;
 }
 
 export function ValueEditor(props: ValueEditorProps): JSX.Element {
-  const { bucket, draft, onDraft, newestRevision, mayExpire, denial, onDone } = props;
-  const { base, form, text, options } = draft;
+  const { bucket, draft, onDraft, newestRevision, mayExpire, denial, onSaved, onCancel } = props;
+  const { base, form, text, options, bucketCreatedAt } = draft;
   const { key } = base;
   const keyValue = useKeyValue();
   const [error, setError] = useState<string>();
   const [isSaving, setIsSaving] = useState(false);
-  const [theirs, setTheirs] = useState<Entry>();
+  const [theirs, setTheirs] = useState<GetResponse & { readonly entry: Entry }>();
   const isCompact = useMemo(() => isCompactJson(base.value), [base]);
   // Large texts take a while to check: typing goes first.
   const checked = useDeferredValue(text);
@@ -49,8 +55,12 @@ export function ValueEditor(props: ValueEditorProps): JSX.Element {
     (typeof parsed === "string" ? parsed : isSaving ? "The value is being saved." : optionsError(options));
   const change = (part: Partial<Draft>): void => onDraft({ ...draft, ...part, isChanged: true });
 
-  /** Saves if the newest revision of the key is still this one. Undefined: if the key has no value. */
-  const save = async (ifRevision: bigint | undefined, newest = text): Promise<void> => {
+  /** Saves if the newest revision of the key is still this one, in the bucket that was created then. Undefined: if the key has no value. */
+  const save = async (
+    ifRevision: bigint | undefined,
+    ifBucketCreatedAt: Timestamp | undefined,
+    newest = text,
+  ): Promise<void> => {
     const value = parse(newest, form, isCompact);
     if (typeof value === "string") return;
     setIsSaving(true);
@@ -60,11 +70,15 @@ export function ValueEditor(props: ValueEditorProps): JSX.Element {
         ifRevision === undefined
           ? ({ case: "ifAbsent", value: true } as const)
           : ({ case: "ifRevision", value: ifRevision } as const);
-      await keyValue.put({ bucket, key, value, ...fieldsOf(options), precondition: { condition } });
+      const fields = fieldsOf(options);
+      const precondition = { condition, ...(ifBucketCreatedAt === undefined ? {} : { ifBucketCreatedAt }) };
+      const written = await keyValue.put({ bucket, key, value, ...fields, precondition });
       setTheirs(undefined);
       toast("Saved the value.");
       await refreshKey(bucket, key);
-      onDone();
+      const { contentType, metadata } = fields;
+      const saved = { ...base, value, contentType, metadata, revision: written.revision };
+      onSaved({ ...draft, text: newest, base: saved, bucketCreatedAt: written.bucketCreatedAt });
     } catch (failure) {
       if (hasCode(failure, Code.Aborted, Code.AlreadyExists)) await readTheirs();
       else setError(sentenceOf(failure));
@@ -74,7 +88,8 @@ export function ValueEditor(props: ValueEditorProps): JSX.Element {
   };
   const readTheirs = async (): Promise<void> => {
     try {
-      setTheirs((await keyValue.get({ bucket, key })).entry);
+      const { entry, ...response } = await keyValue.get({ bucket, key });
+      setTheirs(entry && { ...response, entry });
     } catch (failure) {
       setTheirs(undefined);
       // A key that is gone: the screen says so as soon as it knows.
@@ -85,7 +100,9 @@ export function ValueEditor(props: ValueEditorProps): JSX.Element {
   /** `newest`: the text of this moment. Both `text` and what was checked may be of an earlier one. */
   const submit = (newest = text): void => {
     const isRefused = denial !== undefined || isSaving || optionsError(options) !== undefined;
-    if (!isRefused) void save(isGone ? undefined : base.revision, newest);
+    if (isRefused) return;
+    if (isGone) void save(undefined, undefined, newest);
+    else void save(base.revision, bucketCreatedAt, newest);
   };
   const changeForm = (next: Format): void => {
     const value = parse(text, form, isCompact);
@@ -110,7 +127,7 @@ export function ValueEditor(props: ValueEditorProps): JSX.Element {
           options={FORMATS.filter(([id]) => id !== "image" && (forms.includes(id) || id === form))}
         />
         <span className="spacer" />
-        <Button onPress={onDone}>Cancel</Button>
+        <Button onPress={onCancel}>Cancel</Button>
         <Button type="submit" variant="primary" reason={reason}>
           {isGone ? "Create the key again" : "Save"}
         </Button>
@@ -121,7 +138,7 @@ export function ValueEditor(props: ValueEditorProps): JSX.Element {
           again.
         </Notice>
       )}
-      {!isGone && newestRevision > base.revision && (
+      {!isGone && !isSaving && newestRevision > base.revision && (
         <Notice kind="warning">
           Someone has changed this key since you began. Your text is untouched; when you save, you will see
           both.
@@ -130,13 +147,18 @@ export function ValueEditor(props: ValueEditorProps): JSX.Element {
       {error !== undefined && <Notice>{error}</Notice>}
       {typeof parsed === "string" && <Notice kind="warning">{parsed}</Notice>}
       <LazyEditor
+        key={form}
         text={text}
         label="Value to edit"
+        description={EDITOR_HINT}
         isJson={form === "json"}
         isReadOnly={false}
         onChange={(changed) => change({ text: changed })}
         onSave={submit}
       />
+      <p className="hint" aria-hidden="true">
+        {EDITOR_HINT}
+      </p>
       <EntryOptionsFields
         options={options}
         onChange={(changed) => change({ options: changed })}
@@ -145,17 +167,17 @@ export function ValueEditor(props: ValueEditorProps): JSX.Element {
       {theirs !== undefined && typeof parsed !== "string" && (
         <ConflictDialog
           mine={parsed}
-          theirs={theirs}
+          theirs={theirs.entry}
           form={form}
           isSaving={isSaving}
-          onOverwrite={() => void save(theirs.revision)}
+          onOverwrite={() => void save(theirs.entry.revision, theirs.bucketCreatedAt)}
           onTakeTheirs={() => {
             setTheirs(undefined);
             void refreshKey(bucket, key);
-            onDone();
+            onCancel();
           }}
           onKeepEditing={() => {
-            onDraft({ ...draft, base: theirs });
+            onDraft({ ...draft, base: theirs.entry, bucketCreatedAt: theirs.bucketCreatedAt });
             setTheirs(undefined);
           }}
         />

@@ -59,10 +59,11 @@ export function ValuePane({
   const isGone = hasCode(error, Code.NotFound);
   const isBucketGone = isGone && detailOf(error)?.reason === "bucket_not_found";
   const entry = isGone ? undefined : data?.entry;
-  const { draft, setDraft } = useDraft(environment, bucket, name);
+  const { draft, setDraft, endDraft } = useDraft(environment, bucket, name);
   const edit = (base: Entry, form: Format): void =>
     setDraft({
       base,
+      bucketCreatedAt: data?.bucketCreatedAt,
       form,
       text: format(base.value, form),
       options: optionsOf(base),
@@ -146,7 +147,8 @@ export function ValuePane({
               newestRevision={isGone ? undefined : (entry?.revision ?? draft.base.revision)}
               mayExpire={mayExpire}
               denial={denials.write ?? (isBucketGone ? sentenceOf(error) : undefined)}
-              onDone={() => setDraft(undefined)}
+              onSaved={endDraft}
+              onCancel={() => setDraft(undefined)}
             />
           )}
           {draft === undefined && isPending && <Loading what="the value" />}
