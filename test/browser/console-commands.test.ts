@@ -5,6 +5,7 @@ import { promisify } from "node:util";
 import type { Page } from "playwright-core";
 import { describe, expect } from "vitest";
 import { RUNS_ALL_BROWSER_TESTS } from "../support/chromium.js";
+import { hasShown } from "./console-page.js";
 import { API_KEY, clientOf, consoleTest, newBucket } from "./console-test.js";
 
 const it = consoleTest();
@@ -33,11 +34,11 @@ describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
     );
     await page.getByText("the value").waitFor();
     await page.getByRole("button", { name: "Copy the key" }).click();
-    await page.getByText("Copied the key.").waitFor();
+    await hasShown(page, "Copied the key.");
     expect(await clipboardOf(page)).toBe(key);
     await page.getByRole("button", { name: "Actions of the key" }).click();
     await page.getByRole("menuitem", { name: "Copy as curl" }).click();
-    await page.getByText("Copied a curl command.").waitFor();
+    await hasShown(page, "Copied a curl command.");
     const command = await clipboardOf(page);
     expect(command).not.toContain(API_KEY);
     expect(await run("sh", "-c", command)).toBe("the value");
@@ -51,7 +52,7 @@ describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
     ] as const) {
       const { page } = await open(`/console/buckets?env=${environment}`, withClipboard);
       await page.getByRole("button", { name: `Copy the ${title} example` }).click();
-      await page.getByText(`Copied the ${title} example.`).waitFor();
+      await hasShown(page, `Copied the ${title} example.`);
       const code = await clipboardOf(page);
       expect(code).not.toContain(API_KEY);
       if (title === "curl") await run("sh", "-c", code);

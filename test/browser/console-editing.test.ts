@@ -2,7 +2,7 @@
 import type { Page } from "playwright-core";
 import { describe, expect } from "vitest";
 import { CHROMIUM } from "../support/chromium.js";
-import { accessibilityProblems } from "./console-page.js";
+import { accessibilityProblems, hasShown } from "./console-page.js";
 import { consoleTest, newBucket } from "./console-test.js";
 
 const it = consoleTest();
@@ -39,7 +39,7 @@ describe.skipIf(CHROMIUM === undefined)("the console", () => {
     await page.getByLabel("Content type").fill("text/markdown");
     expect(await accessibilityProblems(page)).toEqual([]);
     await save(page);
-    await page.getByText("Saved the value.").waitFor();
+    await hasShown(page, "Saved the value.");
     const changed = await bucket.get("key");
     expect(changed).toMatchObject({ contentType: "text/markdown", metadata: { owner: "c: d" } });
     expect(Number(changed.expiresAt) - Number(changed.createdAt)).toBe(86_400_000);
@@ -94,7 +94,7 @@ describe.skipIf(CHROMIUM === undefined)("the console", () => {
     await page.getByRole("button", { name: "Edit as" }).click();
     await page.getByRole("option", { name: "Text" }).click();
     await save(page);
-    await page.getByText("Saved the value.").waitFor();
+    await hasShown(page, "Saved the value.");
     expect((await bucket.get("key")).text()).toBe('{"n": 1');
 
     await page.getByRole("button", { name: "New key" }).click();
@@ -109,7 +109,7 @@ describe.skipIf(CHROMIUM === undefined)("the console", () => {
     expect(await bucket.tryGet("new")).toBeUndefined();
     await dialog.getByLabel("Value").fill("[1]");
     await dialog.getByLabel("Key", { exact: true }).press("Enter");
-    await page.getByText("Created the key.").waitFor();
+    await hasShown(page, "Created the key.");
     expect((await bucket.get("new")).json()).toEqual([1]);
     expect(problems).toEqual([]);
   });
@@ -127,7 +127,7 @@ describe.skipIf(CHROMIUM === undefined)("the console", () => {
       await edit(page, `{"by": "${by}"}`);
     }
     await save(first);
-    await first.getByText("Saved the value.").waitFor();
+    await hasShown(first, "Saved the value.");
     await second.getByText("Someone has changed this key since you began").waitFor();
     await save(second);
     const dialog = second.getByRole("dialog");
@@ -137,7 +137,7 @@ describe.skipIf(CHROMIUM === undefined)("the console", () => {
     expect(await editor.innerText()).toBe('{"by": "second"}');
     await editor.fill('{"by": "first and second"}');
     await save(second);
-    await second.getByText("Saved the value.").waitFor();
+    await hasShown(second, "Saved the value.");
     await first.getByText('"first and second"').waitFor();
 
     await edit(first, '{"by": "first again"}');

@@ -4,7 +4,7 @@ import { describe, expect } from "vitest";
 import { createClient } from "@ironflow-kv/client";
 import { RUNS_ALL_BROWSER_TESTS } from "../support/chromium.js";
 import { startTestService } from "../support/service.js";
-import { accessibilityProblems, openConsole } from "./console-page.js";
+import { accessibilityProblems, hasShown, openConsole } from "./console-page.js";
 import { API_KEY, consoleTest, newBucket, rowOf } from "./console-test.js";
 
 const it = consoleTest();
@@ -33,7 +33,7 @@ describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
     expect(await editorOf(page).innerText()).toBe('{"n": 2}');
     expect(await accessibilityProblems(page)).toEqual([]);
     await page.getByRole("button", { name: "Create the key again" }).click();
-    await page.getByText("Saved the value.").waitFor();
+    await hasShown(page, "Saved the value.");
     expect((await bucket.get("short")).json()).toEqual({ n: 2 });
     expect(problems).toEqual([]);
   });
@@ -85,7 +85,7 @@ describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
     await page.locator(".live-live").waitFor();
     expect(await editorOf(page).innerText()).toBe('{"n": 2}');
     await page.getByRole("button", { name: "Save" }).click();
-    await page.getByText("Saved the value.").waitFor();
+    await hasShown(page, "Saved the value.");
     expect((await bucket.get("seen")).json()).toEqual({ n: 2 });
     await page.getByRole("button", { name: "Log out" }).click();
     await page.getByLabel("API key").waitFor();
@@ -130,7 +130,7 @@ describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
     await dialog.getByText("The service can't be reached.").waitFor();
     const again = await startTestService({ "api-key": API_KEY, port: String(port), "data-dir": dataDir });
     await dialog.getByRole("button", { name: "Create key" }).click();
-    await page.getByText("Created the key.").waitFor({ timeout: 60_000 });
+    await hasShown(page, "Created the key.");
     await page.getByRole("heading", { name: "typed" }).waitFor();
     await page.close();
     await again.remove();

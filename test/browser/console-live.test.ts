@@ -2,7 +2,7 @@
 import type { Page } from "playwright-core";
 import { describe, expect } from "vitest";
 import { RUNS_ALL_BROWSER_TESTS } from "../support/chromium.js";
-import { accessibilityProblems } from "./console-page.js";
+import { accessibilityProblems, hasShown } from "./console-page.js";
 import { consoleTest, newBucket, numbered, putAll, rowOf, scrollToRow, topRow } from "./console-test.js";
 
 const it = consoleTest();
@@ -130,7 +130,7 @@ describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
     expect(before.selected).toContain("3 keys selected");
 
     await bucket.put("key.0106", 2);
-    await page.locator(".row-put").getByText("key.0106").waitFor();
+    await hasShown(page, "key.0106");
     await bucket.put("a", 1);
     await page.getByText("301 keys").waitFor();
     await bucket.delete("key.0000");
@@ -168,7 +168,7 @@ describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
     await bucket.put("key.0000.more", 1);
     await bucket.delete("key.0001");
     await bucket.put("key.0105", 2);
-    await page.locator(".row-put").getByText("0105").waitFor();
+    await hasShown(page, "0105");
     await page.locator(".row-put").waitFor({ state: "detached" });
     expect((await row.boundingBox())?.y).toBe(before);
     await scrollToRow(page, 0);

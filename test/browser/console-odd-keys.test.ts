@@ -2,6 +2,7 @@
 import type { Page } from "playwright-core";
 import { describe, expect } from "vitest";
 import { RUNS_ALL_BROWSER_TESTS } from "../support/chromium.js";
+import { hasShown } from "./console-page.js";
 import { consoleTest, newBucket } from "./console-test.js";
 
 const it = consoleTest();
@@ -48,7 +49,7 @@ describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
     await page.keyboard.press("e");
     await page.getByRole("textbox", { name: "Value to edit" }).fill("1");
     await page.getByRole("button", { name: "Save" }).click();
-    await page.getByText("Saved the value.").waitFor();
+    await hasShown(page, "Saved the value.");
     expect((await bucket.get(LONG_KEY)).json()).toBe(1);
     await page.reload();
     await expect.poll(() => page.locator(".value-key").textContent()).toBe(LONG_KEY);
@@ -77,7 +78,7 @@ describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
     await dialog.getByText("Someone changed this value").waitFor();
     await dialog.getByText("yyy").first().waitFor();
     await dialog.getByRole("button", { name: "Overwrite theirs" }).click();
-    await page.getByText("Saved the value.").waitFor();
+    await hasShown(page, "Saved the value.");
     // The layout that the editor adds for people is not stored.
     const saved = (await bucket.get("value")).text();
     expect(saved.length).toBe(1_048_576);

@@ -4,7 +4,7 @@ import { describe, expect } from "vitest";
 import { createClient } from "@ironflow-kv/client";
 import { CHROMIUM } from "../support/chromium.js";
 import { IS_EXTENDED } from "../support/extended.js";
-import { accessibilityProblems } from "./console-page.js";
+import { accessibilityProblems, hasShown } from "./console-page.js";
 import { API_KEY, consoleTest, newBucket } from "./console-test.js";
 
 const it = consoleTest();
@@ -155,7 +155,7 @@ describe.skipIf(CHROMIUM === undefined)("the console", () => {
     await page.getByRole("button", { name: "Actions of deploy" }).click();
     await page.getByRole("menuitem", { name: "Revoke" }).click();
     await page.getByRole("alertdialog").getByRole("button", { name: "Revoke" }).click();
-    await page.getByText("Revoked the API key.").waitFor();
+    await hasShown(page, "Revoked the API key.");
     await page.getByRole("row", { name: "deploy" }).waitFor({ state: "detached" });
     expect(problems).toEqual([]);
   });

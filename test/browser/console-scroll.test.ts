@@ -2,6 +2,7 @@
 import type { Page } from "playwright-core";
 import { describe, expect } from "vitest";
 import { RUNS_ALL_BROWSER_TESTS } from "../support/chromium.js";
+import { hasShown } from "./console-page.js";
 import { consoleTest, newBucket, numbered, putAll, rowOf, scrollToRow, topRow } from "./console-test.js";
 
 const it = consoleTest();
@@ -86,7 +87,7 @@ describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
     // Not loaded: no row appears for it.
     await bucket.put("key.00000.more", 1);
     await bucket.put("key.06003", 2);
-    await page.locator(".row-put").getByText("key.06003").waitFor();
+    await hasShown(page, "key.06003");
     expect(await place()).toBe(before);
     await page.getByText("6,001 loaded").waitFor();
 

@@ -1,7 +1,7 @@
 /** Selecting and deleting many keys, with the mouse and by keyboard. */
 import { describe, expect } from "vitest";
 import { RUNS_ALL_BROWSER_TESTS } from "../support/chromium.js";
-import { accessibilityProblems } from "./console-page.js";
+import { accessibilityProblems, hasShown } from "./console-page.js";
 import { consoleTest, newBucket, numbered, putAll, rowOf } from "./console-test.js";
 
 const it = consoleTest();
@@ -41,7 +41,7 @@ describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
     expect(await accessibilityProblems(page)).toEqual([]);
     await dialog.getByRole("textbox").fill("199");
     await page.keyboard.press("Enter");
-    await page.getByText("Deleted 199 keys.").waitFor();
+    await hasShown(page, "Deleted 199 keys.");
     await page.getByText("1 key", { exact: true }).waitFor();
     expect(await bucket.listKeys()).toEqual(["key.0000"]);
     await selection.waitFor({ state: "detached" });
@@ -61,7 +61,7 @@ describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
     expect(await accessibilityProblems(page)).toEqual([]);
     await dialog.getByRole("textbox").fill("key.");
     await dialog.getByRole("button", { name: "Delete all" }).click();
-    await page.getByText("Deleted 1,500 keys.").waitFor();
+    await hasShown(page, "Deleted 1,500 keys.");
     expect(await bucket.listKeys()).toEqual(["ke", "kept.1"]);
     await page.getByText("No key matches").waitFor();
     expect(problems).toEqual([]);

@@ -44,23 +44,32 @@ export const consoleTest = (settings: Record<string, string> = {}) =>
       },
     )
     .extend("kv", { scope: "file" }, ({ service }): KeyValue => clientOf(service))
-    .extend("open", ({ service, browser }, { onCleanup }): Open => {
-      const pages: Page[] = [];
+    .extend("open", ({ service, browser, task }, { onCleanup }): Open => {
+      const opened: ConsolePage[] = [];
       onCleanup(async () => {
-        for (const page of pages) await page.close();
+        for (const one of opened) {
+          if (task.result?.state === "fail") await report(one);
+          await one.page.close();
+        }
       });
       return async (path, { apiKey = API_KEY, prepare, ...options } = {}) => {
-        const opened = await openConsole(
+        const tab = await openConsole(
           browser,
           `${service.url}${path}`,
           apiKey === "" ? undefined : apiKey,
           options,
           prepare,
         );
-        pages.push(opened.page);
-        return opened;
+        opened.push(tab);
+        return tab;
       };
     });
+
+/** Prints what a page shows when its test has failed. */
+async function report({ page, problems }: ConsolePage): Promise<void> {
+  const text = await page.locator("body").innerText();
+  console.error(`The page at ${page.url()} shows:\n${text}\nIts errors: ${JSON.stringify(problems)}`);
+}
 
 /** The buckets of a service, or of one of its environments. */
 export function clientOf(service: TestService, environment?: string): KeyValue {

@@ -2,7 +2,7 @@
 import type { Page } from "playwright-core";
 import { describe, expect } from "vitest";
 import { RUNS_ALL_BROWSER_TESTS } from "../support/chromium.js";
-import { accessibilityProblems } from "./console-page.js";
+import { accessibilityProblems, hasShown } from "./console-page.js";
 import { consoleTest, newBucket, rowOf } from "./console-test.js";
 
 const it = consoleTest();
@@ -38,7 +38,7 @@ describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
     await press(page, "Control+a");
     await page.keyboard.type('{"n": 2}');
     await press(page, "Control+s");
-    await page.getByText("Saved the value.").waitFor();
+    await hasShown(page, "Saved the value.");
     expect((await bucket.get("user.1")).json()).toEqual({ n: 2 });
     await page.getByRole("button", { name: "Actions of the key" }).focus();
     await press(page, "Enter");
@@ -47,7 +47,7 @@ describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
     await page.getByRole("alertdialog").waitFor();
     await page.getByRole("alertdialog").getByRole("button", { name: "Delete" }).focus();
     await press(page, "Enter");
-    await page.getByText("Deleted the key.").waitFor();
+    await hasShown(page, "Deleted the key.");
     await page.getByText("This key has no value").waitFor();
     expect(problems).toEqual([]);
   });
@@ -70,7 +70,7 @@ describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
       const save = { key: "s", code: "KeyS", ctrlKey: true, bubbles: true, cancelable: true, composed: true };
       content.dispatchEvent(new KeyboardEvent("keydown", save));
     });
-    await page.getByText("Saved the value.").waitFor();
+    await hasShown(page, "Saved the value.");
     expect((await bucket.get("user.1")).json()).toEqual({ n: 2 });
   });
 
@@ -112,7 +112,7 @@ describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
     await press(page, "e");
     await page.getByRole("textbox", { name: "Value to edit" }).fill("00 ff");
     await press(page, "Control+s");
-    await page.getByText("Saved the value.").waitFor();
+    await hasShown(page, "Saved the value.");
     expect([...(await bucket.get("pixel")).value]).toEqual([0, 255]);
     expect(problems).toEqual([]);
   });
@@ -130,7 +130,7 @@ describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
     await press(page, "e");
     await page.getByRole("textbox", { name: "Value to edit" }).fill("3");
     await press(page, "Control+s");
-    await page.getByText("Saved the value.").waitFor();
+    await hasShown(page, "Saved the value.");
     expect((await bucket.get(" ")).json()).toBe(3);
     await page.getByText("U+202E").click();
     await page.getByRole("heading", { name: "aU+202Eb" }).waitFor();
@@ -148,12 +148,12 @@ describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
     await page.getByRole("button", { name: "Actions of the key" }).click();
     await page.getByRole("menuitem", { name: "Purge" }).click();
     await page.getByRole("alertdialog").getByRole("button", { name: "Purge" }).click();
-    await page.getByText("Purged the key and its history.").waitFor();
+    await hasShown(page, "Purged the key and its history.");
     const history = await bucket.history("secret");
     expect(history.map(({ operation }) => operation)).toEqual(["purge"]);
     await page.getByRole("button", { name: "Actions of managed" }).click();
     await page.getByRole("menuitem", { name: "Compact" }).click();
-    await page.getByText("Compacted managed: removed 1 tombstone.").waitFor();
+    await hasShown(page, "Compacted managed: removed 1 tombstone.");
     await page.getByRole("button", { name: "Actions of managed" }).click();
     await page.getByRole("menuitem", { name: "Settings" }).click();
     const dialog = page.getByRole("dialog");
@@ -162,7 +162,7 @@ describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
     await dialog.getByLabel("Largest value").fill("64 kB");
     expect(await accessibilityProblems(page)).toEqual([]);
     await dialog.getByRole("button", { name: "Save settings" }).click();
-    await page.getByText("Saved the settings of managed.").waitFor();
+    await hasShown(page, "Saved the settings of managed.");
     await page.getByText("7d", { exact: true }).waitFor();
     await page.getByText("5 revisions").waitFor();
     expect(await kv.getBucketInfo("managed")).toMatchObject({

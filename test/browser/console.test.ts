@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createClient, type Bucket } from "@ironflow-kv/client";
 import { CHROMIUM, launchChromium } from "../support/chromium.js";
 import { startTestService, type TestService } from "../support/service.js";
-import { accessibilityProblems, openConsole } from "./console-page.js";
+import { accessibilityProblems, hasShown, openConsole } from "./console-page.js";
 
 const API_KEY = "a-key-for-the-console";
 
@@ -151,7 +151,7 @@ describe.skipIf(CHROMIUM === undefined)("the console", () => {
     await page.keyboard.press("Control+a");
     await page.getByRole("region", { name: "Selected keys" }).getByRole("button", { name: "Delete" }).click();
     await page.getByRole("alertdialog").getByRole("button", { name: "Delete" }).click();
-    await page.getByText("Deleted 2 keys.").waitFor();
+    await hasShown(page, "Deleted 2 keys.");
     await expect.poll(async () => (await kv.getBucketInfo("found")).values).toBe(4);
     expect(problems).toEqual([]);
     await page.close();
@@ -178,7 +178,7 @@ describe.skipIf(CHROMIUM === undefined)("the console", () => {
     expect(await accessibilityProblems(page)).toEqual([]);
     expect((await bucket.get("shared")).json()).toEqual({ colour: "blue" });
     await dialog.getByRole("button", { name: "Overwrite theirs" }).click();
-    await page.getByText("Saved the value.").waitFor();
+    await hasShown(page, "Saved the value.");
     expect((await bucket.get("shared")).json()).toEqual({ colour: "green" });
     expect(problems).toEqual([]);
     await page.close();
@@ -197,7 +197,7 @@ describe.skipIf(CHROMIUM === undefined)("the console", () => {
     await page.getByText("compared with").waitFor();
     expect(await accessibilityProblems(page)).toEqual([]);
     await page.getByRole("button", { name: "Restore revision 1" }).click();
-    await page.getByText("Restored revision 1 as revision 4.").waitFor();
+    await hasShown(page, "Restored revision 1 as revision 4.");
     expect((await bucket.get("item")).json()).toEqual({ stock: 1 });
     expect(problems).toEqual([]);
     await page.close();
