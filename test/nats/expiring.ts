@@ -6,9 +6,8 @@ import { subjectOf } from "../../src/kv/names.js";
 import type { Store } from "../../src/kv/store.js";
 import type { Watcher } from "../../src/nats/watch/watcher.js";
 import type { TestNatsServer } from "../support/nats-server.js";
-import { succeeds, until } from "../support/until.js";
 import { expectRefusal, scope } from "./store-contract.js";
-import type { OpenStore } from "./store-support.js";
+import { type OpenStore, untilConnected } from "./store-support.js";
 import { read, tick } from "./watching.js";
 
 /** The shortest that buckets and entries may have. */
@@ -37,9 +36,7 @@ export async function restartAfterTtl(
   await server.stop(signal);
   while (Date.now() <= overMs) await tick();
   await server.start();
-  await until("the store is connected", async () => {
-    return open.bulk.isConnected && (await succeeds(open.store.ping(scope())));
-  });
+  await untilConnected(open);
 }
 
 /** Checks that a bucket has no live key, and that a key has no value. */

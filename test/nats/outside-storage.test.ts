@@ -8,8 +8,7 @@ import type { WatchEvent } from "../../src/kv/watch.js";
 import { WatchHubs } from "../../src/nats/watch/hubs.js";
 import { startNatsServer, type TestNatsServer } from "../support/nats-server.js";
 import { bytes, expectRefusal, newBucketName, refusal, scope } from "./store-contract.js";
-import { type OpenStore, openStore } from "./store-support.js";
-import { succeeds, until } from "../support/until.js";
+import { type OpenStore, openStore, untilConnected } from "./store-support.js";
 
 let server: TestNatsServer;
 let opened: OpenStore;
@@ -40,11 +39,7 @@ const keys = async (): Promise<readonly string[]> =>
   (await store.listKeys(bucket, [], { limit: 0, pageToken: "" }, scope())).items;
 
 /** Resolves when the store is connected again. */
-function connected(): Promise<void> {
-  return until("the store is connected", async () => {
-    return (await succeeds(store.ping(scope()))) && opened.bulk.isConnected;
-  });
-}
+const connected = (): Promise<void> => untilConnected(opened);
 
 /** Keeps a copy of what is stored. What is returned stops the server, and starts it with that copy. */
 async function keepStorage(): Promise<() => Promise<void>> {

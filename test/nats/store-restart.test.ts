@@ -9,16 +9,13 @@ import { storedSequences } from "../../src/nats/buckets/stored-sequences.js";
 import { Survivors } from "../../src/nats/buckets/survivors.js";
 import { storeTest } from "../support/fixtures.js";
 import { bytes, expectRefusal, scope } from "./store-contract.js";
-import { openStore } from "./store-support.js";
-import { succeeds, until } from "../support/until.js";
+import { openStore, untilConnected } from "./store-support.js";
 
 const it = storeTest({ ownServer: { syncAlways: true } })
   .extend("restart", ({ server, open }) => async (): Promise<void> => {
     await server.stop("SIGKILL");
     await server.start();
-    await until("the store is connected", async () => {
-      return open.bulk.isConnected && (await succeeds(open.store.ping(scope())));
-    });
+    await untilConnected(open);
   })
   .extend(
     "liveKeys",

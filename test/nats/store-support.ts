@@ -9,6 +9,8 @@ import { Feeds } from "../../src/nats/feed/feeds.js";
 import type { BatchStaging } from "../../src/nats/write/batch-staging.js";
 import { createJetStreamStore, type Watches } from "../../src/nats/store.js";
 import { withPatience } from "../support/nats-connection.js";
+import { succeeds, until } from "../support/until.js";
+import { scope } from "./store-contract.js";
 
 /** Watches are another part's tests. */
 export const NO_WATCHES: Watches = {
@@ -59,6 +61,17 @@ export interface StoreOptions {
   /** The servers of the bulk connection, and of the feeds'. Default: those of the main connection. */
   readonly bulkServers?: string;
   readonly feedServers?: string;
+}
+
+/** How long one reply may take: a server that has just started may drop a request. */
+const PING_MS = 5_000;
+
+/** Resolves when both connections of a store are up, and JetStream answers on them. */
+export function untilConnected({ store, bulk }: Pick<OpenStore, "store" | "bulk">): Promise<void> {
+  return until(
+    "the store is connected",
+    async () => bulk.isConnected && (await succeeds(store.ping(scope(PING_MS)))),
+  );
 }
 
 /** Opens a store over connections of its own, which reconnect for as long as it takes. */

@@ -113,15 +113,16 @@ export async function freePort(): Promise<number> {
 }
 
 async function untilAnswers(port: number, child: ChildProcess): Promise<void> {
-  while (child.exitCode === null) {
+  while (child.exitCode === null && child.signalCode === null) {
     const socket = connectSocket(port, "127.0.0.1");
     const answered = await Promise.race([
       once(socket, "data").then(() => true),
-      once(socket, "error").then(() => false),
+      // Also where the other end leaves without a word.
+      once(socket, "close").then(() => false),
     ]).catch(() => false);
     socket.destroy();
     if (answered) return;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
-  throw new Error(`nats-server ended with code ${child.exitCode}`);
+  throw new Error(`nats-server ended with ${child.exitCode ?? child.signalCode}`);
 }
