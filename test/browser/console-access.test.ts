@@ -138,5 +138,15 @@ describe.runIf(RUNS_ALL_BROWSER_TESTS)("the console", () => {
     await page.reload();
     await page.getByRole("alert").first().waitFor();
     expect(await page.getByRole("heading", { name: "leaving" }).count()).toBe(1);
+    await expect.poll(() => page.getByText("There is no bucket").filter({ visible: true }).count()).toBe(1);
+    await newBucket(kv, "leaving");
+    await kv.bucket("leaving").put("again", 1);
+    await expect
+      .poll(async () => {
+        await page.clock.runFor(5_000);
+        return rowOf(page, "again").isVisible();
+      })
+      .toBe(true);
+    expect(await page.getByRole("alert").count()).toBe(0);
   });
 });

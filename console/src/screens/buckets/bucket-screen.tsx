@@ -1,9 +1,10 @@
 /** One bucket: its keys on the left, the open key on the right. */
+import { Code } from "@connectrpc/connect";
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import type { WatchResponse_Change } from "@ironflow-kv/client/gen";
-import { type JSX, useMemo } from "react";
+import { type JSX, useEffect, useMemo } from "react";
 import { useBucket } from "../../api/bucket-queries.js";
-import { sentenceOf } from "../../api/errors.js";
+import { hasCode, sentenceOf } from "../../api/errors.js";
 import { refreshKey } from "../../api/key-queries.js";
 import { throttled } from "../../live/throttle.js";
 import { useLiveKeys } from "../../live/use-live-keys.js";
@@ -71,6 +72,12 @@ export function BucketScreen(): JSX.Element {
   };
   const shape = shapeOf(sort);
   const keys = useLiveKeys(bucket, find, shape, at, onChanges, refresh);
+  /** Whether the service has never shown this bucket. One that is deleted while it is open stays visible. */
+  const isUnknown = facts === undefined && hasCode(error, Code.NotFound);
+  useEffect(() => {
+    // It has been created since.
+    if (!isUnknown) keys.retry();
+  }, [isUnknown, keys]);
   /** Changes part of the address. */
   const go = (change: BucketSearch, replace = false): void =>
     void navigate({
@@ -99,8 +106,12 @@ export function BucketScreen(): JSX.Element {
         />
         {facts !== undefined && <BucketFacts bucket={facts} keys={keyCount} />}
       </header>
-      {error !== null && <Notice>{sentenceOf(error)}</Notice>}
-      <div className="panes">
+      {error !== null && (
+        <Notice>
+          {sentenceOf(error)} {isUnknown && <Link to="/buckets">Show all buckets</Link>}
+        </Notice>
+      )}
+      <div className="panes" hidden={isUnknown}>
         <KeysPane
           key={bucket}
           bucket={bucket}
