@@ -10,7 +10,7 @@ export const BATCH_BYTES_MAX = 8 * 1_048_576;
  */
 export const BATCH_MESSAGES_MIN = 24;
 /** The same for a batch that is staged in memory. */
-export const STAGED_MESSAGES_MIN = 6;
+export const STAGED_MESSAGES_MIN = 8;
 /** At most, the bytes of a message besides its subject, value and headers: framing and the batch's headers. */
 const MESSAGE_OVERHEAD_BYTES = 256;
 
