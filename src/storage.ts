@@ -4,7 +4,7 @@ import type { Logger } from "pino";
 import type { Config } from "./config/config.js";
 import type { Durability } from "./kv/bucket.js";
 import { type ConnectedNats, connectNats, type ConnectOptions } from "./nats/client/connect.js";
-import type { BatchStaging } from "./nats/write/batch-staging.js";
+import type { BatchStaging } from "./nats/embedded/batch-staging.js";
 import { DiskGuard } from "./nats/embedded/disk-guard.js";
 import { memoryStaging } from "./nats/embedded/memory-staging.js";
 import { STORE_FOLDER } from "./nats/embedded/server-config.js";

@@ -41,7 +41,7 @@ import { withEntryTtl } from "./streams/stream-config.js";
 import { GroupCommit } from "./write/group-commit.js";
 import { CommitConditions } from "./write/commit-conditions.js";
 import { Commits } from "./write/commits.js";
-import type { BatchStaging } from "./write/batch-staging.js";
+import type { BatchStaging } from "./embedded/batch-staging.js";
 import { batchIds } from "./write/publication.js";
 import { KeyDeletions } from "./write/key-deletions.js";
 import { Writer } from "./write/writer.js";

@@ -6,7 +6,7 @@ import { Link } from "../../src/nats/client/link.js";
 import type { Log } from "../../src/nats/client/log.js";
 import { connect } from "../../src/nats/client/transport.js";
 import { Feeds } from "../../src/nats/feed/feeds.js";
-import type { BatchStaging } from "../../src/nats/write/batch-staging.js";
+import type { BatchStaging } from "../../src/nats/embedded/batch-staging.js";
 import { createJetStreamStore, type Watches } from "../../src/nats/store.js";
 import { withPatience } from "../support/nats-connection.js";
 import { succeeds, until } from "../support/until.js";

@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import type { Dirent } from "node:fs";
 import { mkdir, readdir, rmdir, statfs, symlink, unlink } from "node:fs/promises";
 import { join } from "node:path";
-import type { BatchStaging, StagedBatch } from "../write/batch-staging.js";
+import type { BatchStaging, StagedBatch } from "./batch-staging.js";
 import { STORE_FOLDER } from "./server-config.js";
 import { isStagingFolder, stagingFolderOf } from "./staging-folder.js";
 

@@ -13,8 +13,9 @@ import type { Place } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
 import { capabilitiesOf } from "../client/server-version.js";
 import { isNearLimit } from "./bucket-quota.js";
-import { type BatchStaging, StagedBatches } from "./batch-staging.js";
+import type { BatchStaging } from "../embedded/batch-staging.js";
 import { CheckedWindow } from "./checked-window.js";
+import { StagedBatches } from "./staged-batches.js";
 import { type Acknowledgement, publish, type PublicationGroup } from "./publication.js";
 import { WriteQueue } from "./write-queue.js";
 

@@ -4,7 +4,8 @@ import { JetStreamCode, JetStreamError } from "../client/errors.js";
 import { RawHeaders } from "../client/messages.js";
 import { type QueuedMessage, type QueuedRequest, type Requests, NoReplyError } from "../client/requests.js";
 import { BATCH_MESSAGES_MIN, bytesOf, type Planned, planBatches, STAGED_MESSAGES_MIN } from "./batch-plan.js";
-import type { StagedBatch, StagedBatches } from "./batch-staging.js";
+import type { StagedBatch } from "../embedded/batch-staging.js";
+import type { StagedBatches } from "./staged-batches.js";
 import type { CheckedWindow } from "./checked-window.js";
 import {
   type Acknowledgement,
