@@ -57,12 +57,17 @@ export const LIMIT_TABLE: readonly (readonly [keyof Limits, number, number, stri
   ],
   ["deleteKeysMax", 1, 1_000_000, "The maximum number of keys that one DeleteKeys call deletes."],
   ["configBytesMax", 1_024, MEGABYTE, "The largest config, in bytes of JSON."],
-  ["configsMax", 1, 100_000, "The maximum number of configs of an environment."],
+  [
+    "configsMax",
+    1,
+    100_000,
+    "The maximum number of configs of an environment. Each copy of the service counts before it creates one: configs that several copies create at the same moment may exceed it by one for each other copy.",
+  ],
   [
     "configEnvironmentsMax",
     1,
     100_000,
-    "The maximum number of environments with configs. An environment counts from its first write or watch of a config.",
+    "The maximum number of environments with configs. An environment counts from its first write or watch of a config. Copies of the service count as for CONFIGS_MAX.",
   ],
   [
     "scanBytesMax",
