@@ -12,12 +12,14 @@ import { Feeds } from "./nats/feed/feeds.js";
 import { WatchHubs } from "./nats/watch/hubs.js";
 import { QueueMemory } from "./nats/watch/queue-memory.js";
 import { createDoors } from "./protocol/doors.js";
+import { loadStaticFiles } from "./protocol/static.js";
 import type { MetricsOptions } from "./protocol/metrics.js";
 import { type Listener, listen } from "./listener/listener.js";
 import { Health } from "./service/health.js";
 import type { OpenSystemBucket } from "./service/configs.js";
 import { createRegistry } from "./service/registry.js";
 import { followTls, loadTls } from "./listener/tls-files.js";
+import type { EmbeddedStart } from "./embedded-start.js";
 import { connectStorage } from "./storage.js";
 import { createTelemetry } from "./telemetry/telemetry.js";
 import { packageVersion } from "./version.js";
@@ -52,6 +54,8 @@ export interface StartOptions {
   readonly environment?: Readonly<Record<string, string | undefined>>;
   /** Default: JSON lines on standard output at LOG_LEVEL. */
   readonly logger?: Logger;
+  /** The embedded server, if its start has begun with the same settings; it stops with the service. Default: it is started. */
+  readonly embedded?: EmbeddedStart | undefined;
   /** NATS_URL is the embedded server of another process of this service, which runs as DURABILITY says. Default: false. */
   readonly isEmbeddedElsewhere?: boolean;
   /** Why that server accepts no writes; undefined: it does. */
@@ -84,14 +88,18 @@ async function start(
   log: Logger,
   undo: (() => Promise<unknown>)[],
   stopAll: () => Promise<void>,
-  { onFatal, isEmbeddedElsewhere = false, problemElsewhere }: StartOptions,
+  { onFatal, embedded, isEmbeddedElsewhere = false, problemElsewhere }: StartOptions,
 ): Promise<Service> {
   const startedAtMs = Date.now();
   for (const warning of config.warnings) log.warn(warning);
-  const nats = await connectStorage({
-    ...{ config, log, undo, onFatal },
+  const connecting = connectStorage({
+    ...{ config, log, undo, onFatal, embedded },
     ...{ isEmbeddedElsewhere, problemElsewhere },
   });
+  connecting.catch(() => undefined);
+  // While the server starts.
+  loadStaticFiles();
+  const nats = await connecting;
   const { link, bulk, isClustered, maxPayloadBytes } = nats;
   const feeds = new Feeds({ link: nats.feed, bulk, isClustered, limits: config.limits, log });
   // What was written before the outage is read before it can be superseded.

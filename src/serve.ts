@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import type { ServeFlags } from "./cli/serve-command.js";
 import { type Config, ConfigError, loadConfig } from "./config/config.js";
 import type { Service } from "./embed.js";
+import type { EmbeddedStart } from "./embedded-start.js";
 import { followStorageProblem } from "./worker-storage.js";
 
 /** The parts of `process` in use. */
@@ -44,16 +45,51 @@ async function start(
   onFatal: (error: Error) => void,
 ): Promise<Running> {
   // Loaded on demand: the client commands do not need the service's code.
-  const [{ startService }, { isWorkerOfEmbedded, startWorkers, workerSettings }, { readyMessage }] =
-    await Promise.all([import("./embed.js"), import("./workers.js"), import("./ready-message.js")]);
-  if (config.workers > 1 && !cluster.isWorker)
+  if (config.workers > 1 && !cluster.isWorker) {
+    const { startWorkers } = await import("./workers.js");
     return startWorkers({ config, log: logger, args: host.argv.slice(2), onFatal });
+  }
+  const embedded = config.natsUrl === undefined ? await launchEmbedded(config, logger, onFatal) : undefined;
+  try {
+    return await startOn(embedded, config, flags, host, logger, onFatal);
+  } catch (error) {
+    await embedded?.stop();
+    throw error;
+  }
+}
+
+/** Resolves when the server's process runs: it reads its files while this process loads the service's code. */
+async function launchEmbedded(
+  config: Config,
+  logger: Logger,
+  onFatal: (error: Error) => void,
+): Promise<EmbeddedStart> {
+  const { EmbeddedStart } = await import("./embedded-start.js");
+  const embedded = new EmbeddedStart(config, logger, { onFatal });
+  await embedded.launched;
+  return embedded;
+}
+
+async function startOn(
+  embedded: EmbeddedStart | undefined,
+  config: Config,
+  flags: ServeFlags,
+  host: Host,
+  logger: Logger,
+  onFatal: (error: Error) => void,
+): Promise<Service> {
+  const [{ startService }, { isWorkerOfEmbedded, workerSettings }, { readyMessage }] = await Promise.all([
+    import("./embed.js"),
+    import("./workers.js"),
+    import("./ready-message.js"),
+  ]);
   const problemElsewhere = cluster.worker === undefined ? undefined : followStorageProblem(cluster.worker);
   const service = await startService({
     settings: config.workers > 1 ? { ...flags, ...workerSettings(config) } : flags,
     environment: host.env,
     isEmbeddedElsewhere: isWorkerOfEmbedded(host.env),
     problemElsewhere,
+    embedded,
     logger,
     onFatal,
   });

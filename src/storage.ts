@@ -9,7 +9,7 @@ import { DiskGuard } from "./nats/embedded/disk-guard.js";
 import { memoryStaging } from "./nats/embedded/memory-staging.js";
 import { STORE_FOLDER } from "./nats/embedded/server-config.js";
 import type { EmbeddedNats } from "./nats/embedded/embedded-nats.js";
-import { startEmbedded } from "./nats/embedded/embedded-server.js";
+import { EmbeddedStart } from "./embedded-start.js";
 import { Link } from "./nats/client/link.js";
 import { LastServer, type ServerIdentity } from "./nats/client/server-identity.js";
 import { capabilitiesOf, oldServerWarning, RELIABLE_SERVER_VERSION } from "./nats/client/server-version.js";
@@ -24,6 +24,8 @@ export interface StorageOptions {
   readonly isEmbeddedElsewhere: boolean;
   /** Why that server accepts no writes; undefined: it does. */
   readonly problemElsewhere?: (() => string | undefined) | undefined;
+  /** The embedded server, if its start has begun. */
+  readonly embedded?: EmbeddedStart | undefined;
   /** Receives cleanup steps for shutdown, which run in reverse order. */
   readonly undo: (() => Promise<unknown>)[];
   /** Called when the embedded server can't be kept running. */
@@ -76,8 +78,10 @@ export async function connectStorage(options: StorageOptions): Promise<Storage> 
     return connected;
   };
   const { connection, serverVersion, ...nats } = await connectAs("ironflow-kv");
-  const bulk = await connectAs("ironflow-kv bulk", BULK_TURN_BYTES);
-  const feed = await connectAs("ironflow-kv feed");
+  const [bulk, feed] = await both(
+    connectAs("ironflow-kv bulk", BULK_TURN_BYTES),
+    connectAs("ironflow-kv feed"),
+  );
   const { info } = connection;
   if (config.replicas > 1 && !nats.isClustered && info?.jetstream === true) {
     throw new Error(
@@ -142,22 +146,19 @@ async function guardDisk(
 }
 
 async function startServer(
-  { config, log, undo, onFatal }: StorageOptions,
+  { config, log, undo, onFatal, embedded }: StorageOptions,
   onFull: () => void,
 ): Promise<EmbeddedNats> {
-  const embedded = await startEmbedded({
-    dataDir: config.dataDir,
-    durability: config.durability,
-    serverBin: config.natsServerBin,
-    stagingDir: config.batchStagingDir,
-    startTimeoutMs: config.limits.natsStartTimeoutMs,
-    hungTimeoutMs: config.limits.natsHungTimeoutMs,
-    log,
-    onFull,
-    ...(onFatal === undefined ? {} : { onFatal }),
-  });
-  undo.push(() => embedded.stop());
-  return embedded;
+  const start = embedded ?? new EmbeddedStart(config, log, { onFatal });
+  start.onFull = onFull;
+  undo.push(() => start.stop());
+  return start.ready;
+}
+
+/** Waits for both, also if one fails: none must be left open. */
+async function both<Value>(one: Promise<Value>, other: Promise<Value>): Promise<readonly [Value, Value]> {
+  await Promise.allSettled([one, other]);
+  return [await one, await other];
 }
 
 /**

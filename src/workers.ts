@@ -6,7 +6,7 @@ import cluster, { type Worker } from "node:cluster";
 import { once } from "node:events";
 import type { Logger } from "pino";
 import type { Config } from "./config/config.js";
-import { startEmbedded } from "./nats/embedded/embedded-server.js";
+import { EmbeddedStart } from "./embedded-start.js";
 import { serveWorkerMetrics } from "./telemetry/worker-metrics.js";
 import { shareStorageProblem, tellStorageProblem } from "./worker-storage.js";
 
@@ -47,17 +47,8 @@ export async function startWorkers(options: WorkersOptions): Promise<{ stop(): P
   const { config, log } = options;
   const embedded =
     config.natsUrl === undefined
-      ? await startEmbedded({
-          dataDir: config.dataDir,
-          durability: config.durability,
-          serverBin: config.natsServerBin,
-          stagingDir: config.batchStagingDir,
-          startTimeoutMs: config.limits.natsStartTimeoutMs,
-          hungTimeoutMs: config.limits.natsHungTimeoutMs,
-          log,
-          onProblem: shareStorageProblem,
-          onFatal: options.onFatal,
-        })
+      ? await new EmbeddedStart(config, log, { onProblem: shareStorageProblem, onFatal: options.onFatal })
+          .ready
       : undefined;
   const environment =
     embedded === undefined ? {} : { NATS_URL: urlWithCredentials(embedded), [EMBEDDED_MARK]: "1" };

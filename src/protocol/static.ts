@@ -43,10 +43,17 @@ const DOCS_POLICY = policyWith(
 
 /** Read and compressed once for all services of a process. */
 let filesOfPackage: ReadonlyMap<string, StaticFile> | undefined;
+let filesOfConsole: ReadonlyMap<string, StaticFile> | undefined;
+
+/** Reads the files, if they are not in memory. */
+export function loadStaticFiles(): void {
+  filesOfPackage ??= loadFiles();
+  filesOfConsole ??= loadConsole();
+}
 
 /** Serves these files; returns false for any other path. Without `consoleFiles` its page says that the console is not built. */
 export function createStaticFiles(
-  consoleFiles: ReadonlyMap<string, StaticFile> | undefined = loadConsole(),
+  consoleFiles: ReadonlyMap<string, StaticFile> | undefined = (filesOfConsole ??= loadConsole()),
 ): (exchange: Exchange, path: string) => boolean {
   const files = (filesOfPackage ??= loadFiles());
   const page = consoleFiles?.get("/index.html") ?? NOT_BUILT_PAGE;

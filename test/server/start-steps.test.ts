@@ -17,8 +17,17 @@ interface Ending {
   readonly stderr: string;
 }
 
-function start(...flags: string[]): { signal: (name: NodeJS.Signals) => void; ended: Promise<Ending> } {
-  const child = spawn(process.execPath, [MAIN, "serve", "--port", "0", ...flags], {
+interface Started {
+  readonly signal: (name: NodeJS.Signals) => void;
+  readonly ended: Promise<Ending>;
+}
+
+function start(...flags: string[]): Started {
+  return startWith([], ...flags);
+}
+
+function startWith(nodeFlags: readonly string[], ...flags: string[]): Started {
+  const child = spawn(process.execPath, [...nodeFlags, MAIN, "serve", "--port", "0", ...flags], {
     stdio: ["ignore", "ignore", "pipe"],
   });
   let stderr = "";
@@ -116,6 +125,35 @@ it.runIf(process.platform === "linux")("a start ends when nats-server is not rea
   expect(code).toBe(1);
   expect(isRunning(readFileSync(pidFile, "utf8"))).toBe(false);
 });
+
+/** Node flags with which the service's code is not loaded before a file exists. */
+function loadServiceAfter(file: string): string[] {
+  const hooks = `
+    import { existsSync } from "node:fs";
+    import { setTimeout as sleep } from "node:timers/promises";
+    export async function load(url, context, next) {
+      const untilMs = Date.now() + 20_000;
+      while (url.endsWith("/embed.js") && !existsSync(${JSON.stringify(file)})) {
+        if (Date.now() > untilMs) throw new Error("nats-server was not started.");
+        await sleep(10);
+      }
+      return next(url, context);
+    }`;
+  const moduleOf = (source: string): string => `data:text/javascript,${encodeURIComponent(source)}`;
+  const registration = `import { register } from "node:module"; register(${JSON.stringify(moduleOf(hooks))});`;
+  return ["--import", moduleOf(registration)];
+}
+
+it.runIf(process.platform === "linux")(
+  "nats-server is started before the service's code is loaded",
+  async () => {
+    const { flags, pidFile } = await stuckServer();
+    const nodeFlags = loadServiceAfter(pidFile);
+    const { stderr } = await startWith(nodeFlags, ...flags, "--nats-start-timeout-ms", "1000").ended;
+    expect(stderr).toBe("ironflow-kv: The embedded nats-server was not ready 1 s after its start.\n");
+    expect(isRunning(readFileSync(pidFile, "utf8"))).toBe(false);
+  },
+);
 
 it.runIf(process.platform === "linux")(
   "a start that waits for nats-server is stopped by the first signal, and leaves nothing running",

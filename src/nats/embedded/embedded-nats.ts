@@ -1,7 +1,9 @@
 /** The embedded nats-server as the process that runs it knows it. */
 
 /** What it reports. */
-interface EmbeddedEvents {
+export interface EmbeddedEvents {
+  /** Called when the process was started; it is not ready yet. Also after each restart. */
+  readonly onLaunched?: (() => void) | undefined;
   /** Called when the server reports a full disk, before it is restarted. */
   readonly onFull?: (() => void) | undefined;
   /** Called when `EmbeddedNats.problem` changes. */

@@ -10,7 +10,6 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { type DataDirLock, lockDataDir } from "./data-dir-lock.js";
-import { untilReady } from "./readiness-check.js";
 import { freePort, newCredentials, STORE_FOLDER, writeConfig } from "./server-config.js";
 import type { EmbeddedLog, EmbeddedNats, EmbeddedOptions } from "./embedded-nats.js";
 import { createStagingFolder, removeStagingFolder } from "./staging-folder.js";
@@ -164,6 +163,7 @@ class EmbeddedServer implements EmbeddedNats {
     });
     this.process = child;
     this.processStartMs = Date.now();
+    this.options.onLaunched?.();
     const ended = new AbortController();
     void child.exited.then((how) => {
       const problem = child.lastProblem();
@@ -182,6 +182,8 @@ class EmbeddedServer implements EmbeddedNats {
       );
     }, timeoutMs);
     try {
+      // Loaded while the server reads its files: the NATS client is most of its code.
+      const { untilReady } = await import("./readiness-check.js");
       const mustSyncAlways = this.options.durability === "safe";
       const aborted = AbortSignal.any([signal, ended.signal]);
       const ready = await untilReady(this.port, this.credentials, mustSyncAlways, aborted);

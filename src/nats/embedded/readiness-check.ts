@@ -1,4 +1,6 @@
 /** Checks that a started nats-server is ready and uses the required configuration. */
+import { once } from "node:events";
+import { connect as connectTcp } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { EmbeddedCredentials } from "./server-config.js";
@@ -26,9 +28,23 @@ export async function untilReady(
 ): Promise<Readiness> {
   for (;;) {
     signal.throwIfAborted();
-    const readiness = await tryOnce(port, credentials, mustSyncAlways);
+    const isOpen = await acceptsConnections(port);
+    const readiness = isOpen ? await tryOnce(port, credentials, mustSyncAlways) : undefined;
     if (readiness !== undefined) return readiness;
     await delay(POLL_MS, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+/** Costs much less than an attempt of the NATS client. */
+async function acceptsConnections(port: number): Promise<boolean> {
+  const socket = connectTcp({ port, host: "127.0.0.1" });
+  try {
+    await once(socket, "connect");
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
   }
 }
 
