@@ -19,9 +19,13 @@ export interface ServerCapabilities {
 const RELIABLE: ServerCapabilities = { keepsSyncedWrites: true, atomicBatches: true };
 const OLD: ServerCapabilities = { keepsSyncedWrites: false, atomicBatches: false };
 
+/** The version that was asked for last, and its capabilities. */
+let last = { version: "", capabilities: OLD };
+
 /** The capabilities of a version such as `2.15.1`. Check again after a reconnect: it may be another server. */
 export function capabilitiesOf(version: string): ServerCapabilities {
-  return isReliable(version) ? RELIABLE : OLD;
+  if (last.version !== version) last = { version, capabilities: isReliable(version) ? RELIABLE : OLD };
+  return last.capabilities;
 }
 
 /** Whether the version is supported. */

@@ -194,10 +194,17 @@ export class BucketIndex implements FeedFollower {
   /** Resolves when no commit is partly in the index, or its rest does not come; undefined: none is. */
   wholeCommit(context: CallContext): Promise<void> | undefined {
     const { commitEnd } = this;
+    if (this.revision >= commitEnd) return undefined;
     return this.appliedThrough(commitEnd, within(context, COMMIT_REST_MS_MAX))?.catch(() => {
       // Another program wrote something like the beginning of a commit.
       if (this.commitEnd === commitEnd && !this.isOver) this.commitEnd = 0;
     });
+  }
+
+  /** Whether it can be read at once, with every message up to this one. */
+  isReadable(sequence: number): boolean {
+    const isWhole = this.gap === undefined && this.revision >= Math.max(sequence, this.commitEnd);
+    return !this.isOver && this.confirmed() === undefined && isWhole && this.sweep();
   }
 
   /** Resolves when the index has what superseded the revisions that the feed has passed over; undefined: it has. */

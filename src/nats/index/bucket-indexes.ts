@@ -15,10 +15,11 @@ import { BucketIndex } from "./bucket-index.js";
 import { checkedOf } from "./checked.js";
 import { Checkpoints } from "./checkpoints.js";
 import { HeldWindows } from "./held-windows.js";
-import { defaultIndexBytesMax } from "./index-memory.js";
+import { defaultIndexBytesMax, memoryOf } from "./index-memory.js";
 import { COUNT_ALONE, type NeededKeys } from "./key-window.js";
 import type { IndexSizes } from "./window-load.js";
 import { IndexLoader } from "./index-loader.js";
+import { LargeBuckets } from "./large-buckets.js";
 import type { ScanOptions } from "./stream-scan.js";
 import type { WrittenRevisions } from "./written-revisions.js";
 
@@ -58,8 +59,6 @@ const HELD_WINDOWS_MAX = 3;
 const WINDOW_PART = 1 / (1 + HELD_WINDOWS_MAX);
 /** No index is smaller than this, whatever the setting. */
 const INDEX_BYTES_MIN = 131_072;
-/** How long a bucket is known not to fit. */
-const LARGE_MS = 60_000;
 
 export class BucketIndexes {
   /** By stream; the most recently used stand last. */
@@ -72,8 +71,7 @@ export class BucketIndexes {
   private loads = 0;
   private waits = 0;
 
-  /** Streams whose keys did not fit into memory, with the time of that. */
-  private readonly large = new Map<string, number>();
+  private readonly large = new LargeBuckets();
   private readonly heldWindows = new HeldWindows(HELD_WINDOWS_MAX);
   private peakBytes = 0;
   private readonly bytesMax: number;
@@ -86,9 +84,7 @@ export class BucketIndexes {
     this.bytesMax = Math.max(INDEX_BYTES_MIN, indexBytesMax > 0 ? indexBytesMax : defaultIndexBytesMax());
     const windowBytesMax = Math.floor(WINDOW_PART * this.bytesMax);
     this.sizes = { wholeBytesMax: this.bytesMax, windowBytesMax };
-    options.requests.onDisconnect(() => {
-      for (const { index } of this.entries.values()) index.interrupt();
-    });
+    options.requests.onDisconnect(() => this.indexes.forEach((index) => index.interrupt()));
     const { checkpointFolder: folder } = options;
     this.checkpoints =
       folder === undefined ? undefined : new Checkpoints({ ...options, folder, bytesMax: this.bytesMax });
@@ -107,6 +103,8 @@ export class BucketIndexes {
     consistency: Consistency = "strong",
     known?: StreamInfo,
   ): Promise<BucketIndex> {
+    const ready = consistency === "strong" ? this.ready(place, needed, known) : undefined;
+    if (ready !== undefined) return ready;
     try {
       for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
         const entry = await this.open(place, needed, context);
@@ -128,7 +126,7 @@ export class BucketIndexes {
 
   /** The index of a bucket whose keys all fit into memory; undefined: they do not. */
   async whole(place: Place, context: CallContext): Promise<BucketIndex | undefined> {
-    if (this.isLarge(place.stream)) return undefined;
+    if (this.large.has(place.stream)) return undefined;
     const index = await this.current(place, context, COUNT_ALONE);
     return index.window.isAll ? index : undefined;
   }
@@ -152,14 +150,14 @@ export class BucketIndexes {
   forget({ bucket, stream }: Place): void {
     this.drop(stream);
     this.different.delete(stream);
-    this.large.delete(stream);
+    this.large.forget(stream);
     this.checkpoints?.forget(stream);
     this.options.written?.forget(bucket);
   }
 
   stats(): KeyIndexStats {
-    let keys = 0;
-    for (const { index } of this.entries.values()) keys += index.keys.size;
+    this.addUp();
+    const keys = this.indexes.reduce((sum, index) => sum + index.keys.size, 0);
     const { entries, bytes, peakBytes, loads, waits } = this;
     const { restores } = this.loader;
     return { buckets: entries.size, keys, bytes, peakBytes, loads, restores, waits };
@@ -173,19 +171,32 @@ export class BucketIndexes {
     for (const stream of [...this.entries.keys()]) this.drop(stream);
   }
 
+  /** The index for a strong read, if nothing is to be waited for. */
+  private ready(place: Place, needed: NeededKeys, known: StreamInfo | undefined): BucketIndex | undefined {
+    const entry = this.entries.get(place.stream);
+    if (entry?.loading !== undefined || entry?.index.serves(needed) !== true) return undefined;
+    const { index } = entry;
+    const newest = this.newestRevision(place, index, known);
+    const isReady = newest !== undefined && index.isReadable(newest);
+    return isReady ? this.markUsed(place.stream, entry) : undefined;
+  }
+
+  /** The revision up to which a strong read must see the bucket; undefined: ask the storage. */
+  private newestRevision(place: Place, index: BucketIndex, info: StreamInfo | undefined): number | undefined {
+    const written = this.options.written?.newest(place.bucket);
+    if (info === undefined) return written;
+    index.compare(checkedOf(info));
+    return Math.max(written ?? 0, info.state.last_seq);
+  }
+
   private async catchUp(
     place: Place,
     index: BucketIndex,
     context: CallContext,
     known: StreamInfo | undefined,
   ): Promise<void> {
-    const { written } = this.options;
-    let newest = written?.newest(place.bucket);
-    if (newest === undefined || known !== undefined) {
-      const info = known ?? (await this.info(place, context));
-      index.compare(checkedOf(info));
-      newest = Math.max(newest ?? 0, info.state.last_seq);
-    }
+    let newest = this.newestRevision(place, index, known);
+    newest ??= this.newestRevision(place, index, await this.info(place, context)) ?? 0;
     const applied = index.isOver ? undefined : index.appliedThrough(newest, context);
     if (applied === undefined) return;
     this.waits++;
@@ -228,16 +239,12 @@ export class BucketIndexes {
     }
   }
 
-  private isLarge(stream: string): boolean {
-    return performance.now() - (this.large.get(stream) ?? -Infinity) < LARGE_MS;
-  }
-
   private opened(place: Place, needed: NeededKeys): Entry {
     const { stream } = place;
     let entry = this.entries.get(stream);
     if (entry === undefined) {
       const index = new BucketIndex({
-        ...{ sizes: this.sizes, needed, isLarge: this.isLarge(stream) },
+        ...{ sizes: this.sizes, needed, isLarge: this.large.has(stream) },
         acceptsDifference: this.different.has(stream),
         onOver: (why) => {
           if (!index.isVerified) {
@@ -249,8 +256,10 @@ export class BucketIndexes {
       });
       this.loads++;
       const loading = this.loader.load(place, index).then(() => {
-        if (!index.window.isAll) this.large.set(stream, performance.now());
-        this.evict();
+        if (!index.window.isAll) this.large.note(stream);
+        // The others are added up at intervals: there may be thousands.
+        this.bytes += index.memoryBytes;
+        if (this.bytes > this.bytesMax) this.evict();
       });
       const opened: Entry = { index, loading, readers: 0, waiting: [] };
       loading.then(
@@ -262,10 +271,15 @@ export class BucketIndexes {
       );
       entry = opened;
     }
-    this.entries.delete(stream);
-    this.entries.set(stream, entry);
+    this.markUsed(stream, entry);
     this.timer ??= setInterval(() => this.tick(), MEMORY_CHECK_MS).unref();
     return entry;
+  }
+
+  private markUsed(stream: string, entry: Entry): BucketIndex {
+    this.entries.delete(stream);
+    this.entries.set(stream, entry);
+    return entry.index;
   }
 
   private drop(stream: string): void {
@@ -279,21 +293,23 @@ export class BucketIndexes {
     for (const [stream, { index }] of this.entries) void this.checkpoints?.writeIfDue(stream, index);
   }
 
+  private get indexes(): readonly BucketIndex[] {
+    return Array.from(this.entries.values(), ({ index }) => index);
+  }
+
+  private addUp(): void {
+    [this.bytes, this.peakBytes] = memoryOf(this.indexes, this.peakBytes);
+  }
+
   /** Drops the least recently used indexes until the others fit. The last one, if it does not fit, is loaded again as a window. */
   private evict(): void {
-    this.bytes = 0;
-    let peak = 0;
-    for (const { index } of this.entries.values()) {
-      this.bytes += index.memoryBytes;
-      peak += Math.max(index.memoryBytes, index.peakBytes);
-    }
-    this.peakBytes = Math.max(this.peakBytes, peak);
+    this.addUp();
     for (const [stream, { index }] of this.entries) {
       if (this.bytes <= this.bytesMax) return;
       if (this.entries.size === 1) {
         const isCut = !index.window.isAll || index.keys.memoryBytes <= this.sizes.windowBytesMax;
         if (isCut && !index.hasTooManyTombstones) return;
-        if (!isCut) this.large.set(stream, performance.now());
+        if (!isCut) this.large.note(stream);
       }
       this.bytes -= index.memoryBytes;
       this.drop(stream);
