@@ -5,6 +5,7 @@ import { connect } from "node:net";
 
 const [DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE] = [0, 1, 3, 4, 6, 7, 8];
 const [END_STREAM, ACK, END_HEADERS] = [1, 1, 4];
+const WATCH_PATH = "/ironflow.kv.v1.KeyValueService/Watch";
 const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 const WINDOW_MAX = 0x7fffffff;
 /** The connection's window is filled up again when so much of it was used. */
@@ -22,19 +23,26 @@ export class RawWatchers {
   #messages = new Map();
   #used = 0;
   #onEvent;
+  #countOf;
   #waiting = [];
   #headers = 0;
 
-  static async open(port, request, count, { onEvent = () => undefined, window = WINDOW_MAX } = {}) {
+  /**
+   * `path`: of the method. `keepsOpen`: the server ends a watch with the request. `countOf`: returns how many events a message brings.
+   * Default: each is one.
+   */
+  static async open(port, request, count, options = {}) {
     const socket = connect(port, "127.0.0.1");
     socket.setNoDelay(true);
     await once(socket, "connect");
-    return new RawWatchers(socket, request, count, onEvent, window);
+    return new RawWatchers(socket, request, count, options);
   }
 
-  constructor(socket, request, count, onEvent, window) {
+  constructor(socket, request, count, options) {
+    const { onEvent = () => undefined, window = WINDOW_MAX, path = WATCH_PATH, keepsOpen = false } = options;
     this.socket = socket;
     this.#onEvent = onEvent;
+    this.#countOf = options.countOf;
     this.events = new Array(count).fill(0);
     socket.on("data", (chunk) => this.#take(chunk));
     socket.on("error", (error) => (this.#failure = error));
@@ -54,13 +62,16 @@ export class RawWatchers {
       ":method": "POST",
       ":scheme": "http",
       ":authority": "localhost",
-      ":path": "/ironflow.kv.v1.KeyValueService/Watch",
+      ":path": path,
       "content-type": "application/grpc",
       te: "trailers",
     });
     for (let index = 0; index < count; index++) {
       const id = 1 + 2 * index;
-      frames.push(frame(HEADERS, END_HEADERS, id, head), frame(DATA, END_STREAM, id, request));
+      frames.push(
+        frame(HEADERS, END_HEADERS, id, head),
+        frame(DATA, keepsOpen ? 0 : END_STREAM, id, request),
+      );
     }
     socket.write(Buffer.concat(frames));
   }
@@ -143,7 +154,7 @@ export class RawWatchers {
       this.#used = 0;
     }
     let state = this.#messages.get(index);
-    if (state === undefined) this.#messages.set(index, (state = { head: 0, left: 0, length: 0 }));
+    if (state === undefined) this.#messages.set(index, (state = { head: 0, left: 0, length: 0, parts: [] }));
     for (let at = 0; at < payload.length;) {
       if (state.head < 5) {
         // The first byte of a head is the flags.
@@ -153,13 +164,14 @@ export class RawWatchers {
         if (state.head === 5) state.left = state.length;
       } else {
         const step = Math.min(state.left, payload.length - at);
+        if (this.#countOf !== undefined) state.parts.push(payload.subarray(at, at + step));
         state.left -= step;
         at += step;
       }
       if (state.head === 5 && state.left === 0) {
         state.head = 0;
         state.length = 0;
-        this.events[index]++;
+        this.events[index] += this.#countOf?.(Buffer.concat(state.parts.splice(0))) ?? 1;
         this.#onEvent(index);
       }
     }
