@@ -28,18 +28,18 @@ export function run({ url, protocol, ...options }) {
     const stream = call("serverStreaming", "watch", request, { ...headersOf(apiKey), ...deadline });
     const events = new ReadableStream({
       start(controller) {
-        stream.on("data", (event) => controller.enqueue(event));
-        const { promise, resolve, reject } = Promise.withResolvers();
-        // After an error, the stream ends as well.
-        stream.on("error", reject).on("end", resolve);
-        promise.then(
-          () => controller.close(),
-          (error) => controller.error(error),
-        );
+        stream.on("data", (event) => controller.enqueue({ event }));
+        const { promise, resolve } = Promise.withResolvers();
+        // After an error, the stream ends as well. The error is queued: events that came before it are read first.
+        stream.on("error", (error) => resolve(controller.enqueue({ error }))).on("end", resolve);
+        promise.then(() => controller.close());
       },
     }).getReader();
     try {
-      for (let next = await events.read(); !next.done; next = await events.read()) yield next.value;
+      for (let next = await events.read(); !next.done; next = await events.read()) {
+        if (next.value.error !== undefined) throw next.value.error;
+        yield next.value.event;
+      }
     } finally {
       stream.cancel();
     }
