@@ -29,6 +29,14 @@ export function isCanceled(context: Pick<CallContext, "signal" | "isCanceled">):
   return context.isCanceled ?? context.signal.aborted;
 }
 
+/** A timer may fire so much earlier than the clock says. */
+const TIMER_EARLY_MS = 2;
+
+/** Why a call has ended. Its signal is aborted when the client cancels, and by a timer at its deadline. */
+export function endReason({ deadlineMs }: Pick<CallContext, "deadlineMs">): "deadline" | "canceled" {
+  return performance.now() >= deadlineMs - TIMER_EARLY_MS ? "deadline" : "canceled";
+}
+
 /** Whose call it is, for the fair order of bulk work. */
 export function flowOf(context: Pick<CallContext, "flow">): unknown {
   return context.flow ?? context;

@@ -1,5 +1,5 @@
 /** The requests of a connection that wait for their replies: their deadlines, their signals and the bytes reserved for them. */
-import { type CallContext, isCanceled } from "../../kv/call-context.js";
+import { type CallContext, endReason, isCanceled } from "../../kv/call-context.js";
 import type { Link } from "./link.js";
 import type { HeaderBlock } from "./messages.js";
 import type { Reservation } from "./reservation.js";
@@ -68,7 +68,7 @@ export class PendingRequests {
     if (!this.byToken.has(token)) return false;
     if (!isCanceled(pending.context)) return true;
     this.byToken.delete(token);
-    pending.reject(new NoReplyError("canceled", false));
+    pending.reject(new NoReplyError(endReason(pending.context), false));
     return false;
   }
 
@@ -81,7 +81,7 @@ export class PendingRequests {
     }
     const isLate = nowMs >= pending.deadlineMs;
     if (!isLate && !isCanceled(pending.context)) return pending;
-    this.reject(token, isLate ? "deadline" : "canceled");
+    this.reject(token, isLate ? "deadline" : endReason(pending.context));
     return undefined;
   }
 
@@ -169,7 +169,7 @@ export class PendingRequests {
     for (const [token, pending] of this.byToken) {
       const { context, sinceMs, deadlineMs, reject } = pending;
       const isAborted = nowMs - sinceMs >= SIGNAL_GRACE_MS && context.signal.aborted;
-      const reason = nowMs >= deadlineMs ? "deadline" : isAborted ? "canceled" : undefined;
+      const reason = nowMs >= deadlineMs ? "deadline" : isAborted ? endReason(context) : undefined;
       if (reason === undefined) continue;
       this.abandon(token, pending);
       reject(new NoReplyError(reason, pending.reservation !== undefined));

@@ -1,5 +1,5 @@
 /** Waits for work that several callers share, such as one read for all of them, or that continues without its caller. */
-import { type CallContext, timeLeftMs } from "../../kv/call-context.js";
+import { type CallContext, endReason, timeLeftMs } from "../../kv/call-context.js";
 import type { Requests } from "./requests.js";
 import { NoReplyError } from "./no-reply.js";
 
@@ -13,13 +13,13 @@ export function withinContext<Result>(
 ): Promise<Result> {
   return new Promise((resolve, reject) => {
     const { signal } = context;
-    const giveUp = (reason: NoReplyError["reason"]) => (): void => {
+    const giveUp = (reason: NoReplyError["reason"]): void => {
       stop();
       reject(new NoReplyError(reason, true));
     };
-    const cancel = giveUp("canceled");
-    const disconnect = giveUp("disconnected");
-    const timer = setTimeout(giveUp("deadline"), timeLeftMs(context));
+    const cancel = (): void => giveUp(endReason(context));
+    const disconnect = (): void => giveUp("disconnected");
+    const timer = setTimeout(() => giveUp("deadline"), timeLeftMs(context));
     const stopListening = requests?.link.onUnreachable(disconnect);
     const stop = (): void => {
       clearTimeout(timer);

@@ -1,5 +1,5 @@
 /** Waits for a connection to NATS that is lost. */
-import type { CallContext } from "../../kv/call-context.js";
+import { type CallContext, endReason } from "../../kv/call-context.js";
 import type { Link } from "./link.js";
 import { NoReplyError } from "./no-reply.js";
 
@@ -17,7 +17,7 @@ export async function untilConnected(
   while (!link.isConnected) {
     if (!isWorthwhile()) throw new NoReplyError("disconnected", false);
     if (performance.now() >= context.deadlineMs) throw new NoReplyError("deadline", false);
-    if (context.signal.aborted) throw new NoReplyError("canceled", false);
+    if (context.signal.aborted) throw new NoReplyError(endReason(context), false);
     await new Promise<void>((resolve) => {
       const wake = (): void => {
         clearTimeout(timer);

@@ -1,5 +1,5 @@
 /** Callers that wait until a feed has come to a sequence. One timer checks the deadlines of all. */
-import { type CallContext, isCanceled } from "../../kv/call-context.js";
+import { type CallContext, endReason, isCanceled } from "../../kv/call-context.js";
 import { KvError } from "../../kv/errors.js";
 import { toKvError } from "../client/errors.js";
 import { NoReplyError } from "../client/requests.js";
@@ -62,7 +62,7 @@ export class SequenceWaiters {
       const isLate = nowMs >= waiter.context.deadlineMs;
       if (!isLate && !isCanceled(waiter.context)) continue;
       this.waiters.delete(waiter);
-      const reason = new NoReplyError(isLate ? "deadline" : "canceled", false);
+      const reason = new NoReplyError(isLate ? "deadline" : endReason(waiter.context), false);
       waiter.reject(toKvError(reason, { bucket: this.bucket }));
     }
     if (this.waiters.size === 0) this.stopTimer();

@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { bulkScheduler } from "../../kv/bulk-scheduler.js";
 import { type Filter, matchesAny } from "../../kv/filter.js";
 import { escapeKey } from "../../kv/names.js";
-import { type CallContext, flowOf } from "../../kv/call-context.js";
+import { type CallContext, endReason, flowOf } from "../../kv/call-context.js";
 import { NoReplyError } from "../client/no-reply.js";
 import { after, type KeyRange, rangesOf } from "./key-ranges.js";
 import type { KeySnapshot, KeyTree } from "./key-tree.js";
@@ -88,6 +88,6 @@ function countBetween(view: KeySnapshot, from: Uint8Array, { to }: KeyRange): nu
 
 /** Throws `NoReplyError` when the context has ended. */
 export function throwIfEnded(context: CallContext): void {
-  if (context.isCanceled ?? context.signal.aborted) throw new NoReplyError("canceled", true);
+  if (context.isCanceled ?? context.signal.aborted) throw new NoReplyError(endReason(context), true);
   if (performance.now() >= context.deadlineMs) throw new NoReplyError("deadline", true);
 }

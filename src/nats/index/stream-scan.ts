@@ -5,7 +5,7 @@
  * budget, and never the event loop for long.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import type { CallContext } from "../../kv/call-context.js";
+import { type CallContext, endReason } from "../../kv/call-context.js";
 import type { Place } from "../client/message-reader.js";
 import type { Requests } from "../client/requests.js";
 import { NoReplyError } from "../client/no-reply.js";
@@ -146,6 +146,6 @@ async function scanOnce(
 
 /** Why the context ended; undefined where it did not. */
 function endOf(context: CallContext): NoReplyError | undefined {
-  if (context.signal.aborted) return new NoReplyError("canceled", true);
+  if (context.signal.aborted) return new NoReplyError(endReason(context), true);
   return performance.now() >= context.deadlineMs ? new NoReplyError("deadline", true) : undefined;
 }
