@@ -8,6 +8,7 @@ import type { EmbeddedNats } from "../../src/nats/embedded/embedded-nats.js";
 import { startEmbedded } from "../../src/nats/embedded/embedded-server.js";
 import { memoryStaging } from "../../src/nats/embedded/memory-staging.js";
 import { createStagingFolder, stagingFolderOf } from "../../src/nats/embedded/staging-folder.js";
+import { StagedBatches } from "../../src/nats/write/staged-batches.js";
 import { needsServer } from "../support/nats-program.js";
 import { succeeds, until } from "../support/until.js";
 import { bytes, historyOf, refusal, scope, text } from "./store-contract.js";
@@ -117,9 +118,11 @@ describe("batches of independent writes", needsServer("2.15.1"), () => {
       const before = staged(store);
       const keys = Array.from({ length: 400 }, (_, n) => `r${round}.${n}`);
       const writes = keys.map((key) => store.put(BUCKET.name, key, bytes("1"), {}, scope(30_000)));
+      let isOver = false;
+      void Promise.allSettled(writes).then(() => (isOver = true));
       await until(
-        "a batch is on its way",
-        async () => staged(store) > before || (await inMemory()).length > 2,
+        "a batch is on its way, or all are over",
+        async () => isOver || staged(store) > before || (await inMemory()).length > 2,
       );
       process.kill(server.pid, "SIGKILL");
       const outcomes = await Promise.allSettled(writes);
@@ -204,6 +207,23 @@ describe("staging in memory", () => {
     expect(second?.hold(7 * 1_048_576)).toBe(false);
     await first?.release();
     expect(second?.hold(16 * 1_048_576)).toBe(true);
+  });
+
+  it("gives back what is prepared when its stream is forgotten meanwhile", async () => {
+    const staging = await prepared();
+    const preparing: Promise<unknown>[] = [];
+    const prepare = (stream: string, id: string): ReturnType<typeof staging.prepare> => {
+      const batch = staging.prepare(stream, id);
+      preparing.push(batch);
+      return batch;
+    };
+    let count = 0;
+    const staged = new StagedBatches({ prepare }, "s", () => `batch${count++}`);
+    staged.take(100);
+    staged.close();
+    expect((await Promise.all(preparing)).filter((batch) => batch !== undefined)).toHaveLength(2);
+    await until("nothing is left", async () => (await inMemory()).length === 0);
+    expect([staged.isReady, await batchesOnDisk()]).toEqual([false, []]);
   });
 
   it("creates nothing for a stream that is not there", async () => {

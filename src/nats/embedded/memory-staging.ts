@@ -8,12 +8,11 @@ import type { Dirent } from "node:fs";
 import { mkdir, readdir, rmdir, statfs, symlink, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { BatchStaging, StagedBatch } from "./batch-staging.js";
-import { STORE_FOLDER } from "./server-config.js";
+import { STORE_FOLDER, STREAMS_FOLDER } from "./server-config.js";
 import { isStagingFolder, stagingFolderOf } from "./staging-folder.js";
 
 /** The account that clients of the embedded server are in. */
 const ACCOUNT = "$G";
-const STREAMS_FOLDER = "streams";
 const BATCHES_FOLDER = "batches";
 /** What all batches may take at once. */
 const STAGED_BYTES_MAX = 16 * 1_048_576;
@@ -41,7 +40,7 @@ export async function memoryStaging(
 class MemoryStaging implements BatchStaging {
   private heldBytes = 0;
   private prepared = 0;
-  private hasRoom = false;
+  private hasRoom = Promise.resolve(false);
   private roomUntilMs = 0;
   private untouched = 0;
 
@@ -78,7 +77,7 @@ class MemoryStaging implements BatchStaging {
       release: async () => {
         this.heldBytes -= bytes;
         if (await this.remove(target)) this.untouched = 0;
-        else if ((await isRemoved(link)) && bytes > 0) this.untouched++;
+        else if ((await removeLink(link)) && bytes > 0) this.untouched++;
       },
     };
   }
@@ -89,12 +88,14 @@ class MemoryStaging implements BatchStaging {
     return removeTree(target).catch(() => false);
   }
 
-  private async isRoom(): Promise<boolean> {
+  private isRoom(): Promise<boolean> {
     const nowMs = performance.now();
     if (this.roomUntilMs > nowMs) return this.hasRoom;
     this.roomUntilMs = nowMs + FREE_AGAIN_MS;
-    const found = await statfs(this.folder).catch(() => undefined);
-    this.hasRoom = found !== undefined && found.bavail * found.bsize >= FREE_BYTES_MIN;
+    this.hasRoom = statfs(this.folder).then(
+      ({ bavail, bsize }) => bavail * bsize >= FREE_BYTES_MIN,
+      () => false,
+    );
     return this.hasRoom;
   }
 }
@@ -105,12 +106,15 @@ async function linkTo(target: string, link: string, folder: string): Promise<voi
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
     // Not its parents: the stream may have been deleted.
-    await mkdir(folder, { mode: 0o755 });
+    await mkdir(folder, { mode: 0o755 }).catch((problem: unknown) => {
+      if ((problem as NodeJS.ErrnoException).code !== "EEXIST") throw problem;
+    });
     await symlink(target, link);
   }
 }
 
-async function isRemoved(link: string): Promise<boolean> {
+/** Returns whether it was there. */
+async function removeLink(link: string): Promise<boolean> {
   return unlink(link).then(
     () => true,
     () => false,

@@ -30,6 +30,8 @@ const MAX_FILE_STORE = 2 ** 60;
 const SYNC_INTERVAL = { safe: "always", relaxed: "1s" } as const;
 /** The folder in the data directory where the server stores its data. The name is nats-server's. */
 export const STORE_FOLDER = "jetstream";
+/** The folder of an account, in the store, that has a folder for each stream. */
+export const STREAMS_FOLDER = "streams";
 const PASSWORD_BYTES = 24;
 
 export function newCredentials(): EmbeddedCredentials {

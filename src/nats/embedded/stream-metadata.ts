@@ -10,8 +10,7 @@ import { open, readdir, readFile, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { StartError } from "../client/start-error.js";
 import { highwayHash64 } from "./highway-hash.js";
-
-const STREAMS_FOLDER = "streams";
+import { STREAMS_FOLDER } from "./server-config.js";
 
 /** Writes the checksums that are missing. No server is running on the store. Returns the names of the repaired streams. */
 export async function repairStreamMetadata(store: string): Promise<readonly string[]> {

@@ -34,7 +34,6 @@ export interface GroupCommitOptions {
 interface BucketState {
   readonly queue: WriteQueue;
   readonly window: CheckedWindow;
-  readonly staged: StagedBatches;
   /** Writes in flight that did not go through the queue. */
   alone: number;
   /** Until then, writes are published alone: a batch failed. */
@@ -125,7 +124,7 @@ export class GroupCommit {
     const window = new CheckedWindow();
     const staged = new StagedBatches(staging, stream, batchId);
     const state: BucketState = {
-      ...{ window, staged, alone: 0, pausedUntilMs: 0, configuredUntilMs: 0 },
+      ...{ window, alone: 0, pausedUntilMs: 0, configuredUntilMs: 0 },
       queue: new WriteQueue({
         ...{ requests, window, staged, batchId },
         onBatch: (count, isRefused, isStaged) => this.count(count, isRefused, isStaged),
@@ -137,9 +136,9 @@ export class GroupCommit {
   }
 
   private dropIdle(): void {
-    for (const [stream, { queue, staged, alone }] of this.byStream) {
+    for (const [stream, { queue, alone }] of this.byStream) {
       if (!queue.isIdle || alone > 0) continue;
-      staged.close();
+      queue.close();
       this.byStream.delete(stream);
     }
   }

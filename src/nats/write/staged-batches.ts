@@ -10,6 +10,7 @@ export class StagedBatches {
   /** Batches that got no answer: a restarted server finishes them from what is staged. */
   private readonly unanswered: StagedBatch[] = [];
   private preparing = 0;
+  private isClosed = false;
 
   constructor(
     private readonly staging: BatchStaging | undefined,
@@ -36,6 +37,7 @@ export class StagedBatches {
 
   /** Gives back what is prepared. */
   close(): void {
+    this.isClosed = true;
     for (const batch of this.ready.splice(0)) void batch.release();
   }
 
@@ -45,7 +47,8 @@ export class StagedBatches {
     for (; this.ready.length + this.preparing < PREPARED_MAX; this.preparing++)
       void staging.prepare(this.stream, this.batchId()).then((batch) => {
         this.preparing--;
-        if (batch !== undefined) this.ready.push(batch);
+        if (this.isClosed) void batch?.release();
+        else if (batch !== undefined) this.ready.push(batch);
       });
   }
 }

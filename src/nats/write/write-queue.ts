@@ -82,6 +82,11 @@ export class WriteQueue {
     return this.round === undefined && this.waiting.length === 0 && this.refused.length === 0;
   }
 
+  /** Call it when the queue is idle and not used any more. */
+  close(): void {
+    this.options.staged.close();
+  }
+
   /** Publishes a group with its batch. Throws {@link JetStreamError} if it is refused, or `NoReplyError`. */
   async publish(group: PublicationGroup, context: CallContext): Promise<Acknowledgement> {
     const request = this.options.requests.queue(context);

@@ -32,7 +32,7 @@ export interface DraftStore {
   readonly draft: Draft | undefined;
   /** Undefined: ends the edit. */
   readonly setDraft: (draft: Draft | undefined) => void;
-  /** Ends the edit, unless the user has changed something since `saved`: then it goes on with what was saved as its base. */
+  /** Ends the edit, unless the user has changed something since `saved`: then it continues, with what was saved as its base. */
   readonly endDraft: (saved: Draft) => void;
 }
 

@@ -13,6 +13,7 @@ import {
   ScalarType,
 } from "@bufbuild/protobuf";
 import {
+  DEPTH_MAX,
   type Fields,
   isSupportedField,
   isSupportedType,
@@ -23,9 +24,6 @@ import {
   UNSUPPORTED,
 } from "./field-kinds.js";
 import { WireReader } from "./wire-reader.js";
-
-/** How deep messages of recursive types are decoded here. */
-const DEPTH_MAX = 32;
 
 /** Reads a field's value, without its tag, and stores it. */
 type ReadField = (fields: Fields, depth: number) => void;

@@ -12,6 +12,7 @@ import {
 } from "@bufbuild/protobuf";
 import { FeatureSet_FieldPresence as Presence } from "@bufbuild/protobuf/wkt";
 import {
+  DEPTH_MAX,
   type Fields,
   isSupportedField,
   isSupportedType,
@@ -25,8 +26,6 @@ import { WireWriter } from "./wire-writer.js";
 
 const INT64_MIN = -(2n ** 63n);
 const UINT64_MAX = 2n ** 64n - 1n;
-/** How deep messages are encoded here. */
-const DEPTH_MAX = 32;
 
 /** Writes a value without its tag. */
 type WriteValue = (value: unknown, depth: number) => void;

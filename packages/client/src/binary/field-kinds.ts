@@ -20,6 +20,9 @@ export interface Oneof {
 export const VARINT = 0;
 export const LENGTH_DELIMITED = 2;
 
+/** How deep messages of recursive types are encoded and decoded here. */
+export const DEPTH_MAX = 32;
+
 /** The tags of the key and the value in an entry of a map. */
 export const MAP_KEY_TAG = (1 << 3) | LENGTH_DELIMITED;
 export const MAP_VALUE_TAG = (2 << 3) | LENGTH_DELIMITED;
